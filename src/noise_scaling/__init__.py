@@ -1,0 +1,7 @@
+"""Measurement-noise scaling laws for single-cell representation models.
+
+The one way through the package:
+datasets -> splits -> counts -> models -> signals -> information -> measurements -> laws -> plots.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,24 @@
+"""Errors written for the person who reads them: the thing, what was found, the way out, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What was asked for cannot be done as asked; the message is the whole explanation.
+
+    In a notebook it is shown as that one sentence, without a traceback (IPython calls `_render_traceback_`);
+    the command line prints it and exits with status 2.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`, else raise an InputError that lists them."""
+    names = sorted(allowed)
+    if value in names:
+        return value
+    raise InputError(f"unknown {kind} {value!r}: choose one of {', '.join(names)}")

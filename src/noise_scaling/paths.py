@@ -1,0 +1,38 @@
+"""Every path the project uses, in one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE.parents[1]
+"""The checkout. In a wheel there is none, and only the registry that the wheel carries is found."""
+
+_PACKAGED_REGISTRY = _PACKAGE / "registry"
+REGISTRY = _PACKAGED_REGISTRY if _PACKAGED_REGISTRY.is_dir() else ROOT / "data"
+DATASETS_YML = REGISTRY / "datasets.yml"
+DATASETS_SCHEMA = REGISTRY / "datasets.schema.json"
+MEASUREMENTS = ROOT / "data" / "measurements"
+
+
+def cache() -> Path:
+    """Where downloads are kept: NOISE_SCALING_CACHE, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "noise-scaling"
+    return Path(os.environ.get("NOISE_SCALING_CACHE", default))
+
+
+def mirror() -> Path | None:
+    """The folder that NOISE_SCALING_MIRROR names (same relative names as the registry), or None."""
+    named = os.environ.get("NOISE_SCALING_MIRROR")
+    return Path(named) if named else None
+
+
+def find(path: str | Path) -> Path:
+    """An existing file given relative to the working folder, or else to the checkout (notebooks run anywhere)."""
+    for candidate in (Path(path).expanduser(), ROOT / path):
+        if candidate.exists():
+            return candidate
+    raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
