@@ -1,0 +1,193 @@
+"""The measurements table: its columns, its rows on disk, reading, gathering, and the published table in the same form."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import InputError
+from .paths import find
+
+KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "estimator"]
+"""What names a measurement: two rows with one key are one measurement."""
+
+COLUMNS: dict[str, type] = {
+    "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float, "seed": int,
+    "estimator": str, "umis_per_cell": float, "umis_per_cell_train": float, "umis_per_cell_nominal": float,
+    "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int, "n_parameters": int, "train_seconds": float,
+    "mi_seconds": float, "device": str, "status": str, "error": str, "config_hash": str, "data_sha256": str,
+    "version": str,
+}  # fmt: skip
+"""Every column with its type; data/README.md says what each holds."""
+
+MAY_BE_MISSING = [
+    name for name, kind in COLUMNS.items() if kind is float and name != "fraction"
+]  # a failed unit has no bits; the published table has no seconds
+TIMES = ["train_seconds", "mi_seconds"]
+"""Clock readings: the only columns that two runs of one seed do not share."""
+
+OK, ERROR, CONTROL = "ok", "error", "shuffled"
+
+_PUBLISHED_DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
+_PUBLISHED_SIGNALS = {
+    "protein_counts": "protein",
+    "celltype.l3": "celltype.l3",
+    "clone": "clone",
+    "ng_idx": "space",
+    "author_day": "time",
+}
+_PUBLISHED_MODELS = {
+    "RandomProjection": "random_projection",
+    "PCA": "pca",
+    "SCVI": "scvi",
+    "Geneformer": "geneformer",
+}
+_PUBLISHED_COLUMNS = ["dataset", "size", "quality", "algorithm", "signal", "seed", "mi_value", "umis_per_cell"]
+
+
+def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Rows as a table with exactly COLUMNS, typed, sorted by KEY; InputError for a wrong column, type or double key."""
+    table = pd.DataFrame(list(rows) if not isinstance(rows, pd.DataFrame) else rows)
+    table = _typed(table if len(table.columns) else pd.DataFrame(columns=list(COLUMNS)))
+    twice = table.duplicated(KEY, keep=False)
+    if twice.any():
+        first = table.loc[twice, KEY].iloc[0].to_dict()
+        raise InputError(f"{int(twice.sum())} rows share a key, the first of them {first}: keep one row of each")
+    return table.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    missing, unknown = [c for c in COLUMNS if c not in table], [c for c in table if c not in COLUMNS]
+    if missing or unknown:
+        raise InputError(
+            f"not a measurements table: missing columns {missing}, unknown columns {unknown}; "
+            "data/README.md lists the columns"
+        )
+    out = {}
+    for name, kind in COLUMNS.items():
+        column = table[name].fillna("") if kind is str else table[name]
+        try:
+            out[name] = column.astype(kind)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"column {name!r} of the measurements table must hold {kind.__name__}: {error}") from None
+    typed = pd.DataFrame(out)
+    holes = [c for c in COLUMNS if c not in MAY_BE_MISSING and COLUMNS[c] is not str and typed[c].isna().any()]
+    if holes:
+        raise InputError(f"columns {holes} of the measurements table have empty cells: every row needs them")
+    return typed
+
+
+def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
+    """Write a sorted, schema-checked CSV in one step: a reader sees the old file or the new one, never half."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
+    return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to a temporary file beside `path` and rename it."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}; free the disk or choose a folder") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from None
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A measurements CSV as a typed, sorted table; InputError if it is not one."""
+    file = find(path)
+    try:
+        table = pd.read_csv(file, keep_default_na=False, na_values={c: [""] for c in MAY_BE_MISSING})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as CSV: {error}") from None
+    return sort(table)
+
+
+def read_published(path: str | Path) -> pd.DataFrame:
+    """The published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
+
+    Depth there is nominal: the table holds the target, not what the thinned counts gave, so `umis_per_cell` is that.
+    """
+    raw = pd.read_csv(find(path))
+    if list(raw.columns) != _PUBLISHED_COLUMNS:
+        raise InputError(f"{path} is not the published table: found columns {list(raw.columns)}")
+    table = pd.DataFrame(
+        {
+            "dataset": raw["dataset"].map(_PUBLISHED_DATASETS),
+            "signal": raw["signal"].map(_PUBLISHED_SIGNALS),
+            "model": raw["algorithm"].map(_PUBLISHED_MODELS),
+            "preset": "published",
+            "n_cells": raw["size"],
+            "fraction": raw["quality"],
+            "seed": raw["seed"],
+            "estimator": "lmi",
+            "umis_per_cell": raw["umis_per_cell"],
+            "umis_per_cell_nominal": raw["umis_per_cell"],
+            "mi_bits": raw["mi_value"],
+            "status": OK,
+            "version": "published",
+        }
+    )
+    for name, kind in COLUMNS.items():
+        if name not in table:
+            table[name] = {str: "", int: 0, float: math.nan}[kind]
+    return sort(table)
+
+
+def unit_path(folder: str | Path, unit_hash: str) -> Path:
+    """Where the rows of one unit of work lie."""
+    return Path(folder) / unit_hash[:2] / f"{unit_hash}.json"
+
+
+def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
+    """Keep the rows of one finished unit, whole or not at all."""
+    path = unit_path(folder, unit_hash)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {path.parent}: {error.strerror}; choose another folder") from None
+    write_atomically(path, json.dumps(rows, indent=0, allow_nan=True))
+
+
+def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
+    """The rows of a finished unit, or None if it is not there or is not whole (cut off by hand, say)."""
+    path = unit_path(folder, unit_hash)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
+
+
+def gather(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Join measurement CSVs: the same row twice counts once; two different rows with one key are an error naming both.
+
+    Clock readings do not make rows differ: the first file's are kept.
+    """
+    tables = [read(path).assign(_file=str(path)) for path in paths]
+    if not tables:
+        raise InputError("no measurement files to gather: run `noise-scaling measure` first")
+    together = pd.concat(tables, ignore_index=True)
+    together = together.drop_duplicates([c for c in COLUMNS if c not in TIMES])
+    clash = together[together.duplicated(KEY, keep=False)].sort_values(KEY)
+    if len(clash):
+        one, other = clash.iloc[0], clash.iloc[1]
+        raise InputError(
+            f"two rows for {one[KEY].to_dict()} differ: {one['mi_bits']:g} bits in {one['_file']} and "
+            f"{other['mi_bits']:g} bits in {other['_file']}: remove the file that is out of date"
+        )
+    return sort(together.drop(columns="_file"))
