@@ -1,0 +1,54 @@
+"""Data sets: `load` one by name or path, `fetch` its files, `simulate` one whose information is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import InputError, choose
+from . import small
+from .dataset import Dataset
+from .fetch import fetch, fetch_all
+from .registry import Card, File, card, names, read_registry
+from .simulate import simulate, simulated, true_information
+
+__all__ = [
+    "Card",
+    "Dataset",
+    "File",
+    "card",
+    "fetch",
+    "load",
+    "names",
+    "read_registry",
+    "simulate",
+    "true_information",
+]
+
+_LOADERS: dict[str, Callable[..., Dataset]] = {
+    "pbmc68k": small.pbmc68k,
+    "simulated": simulated,
+}
+
+
+def load(name_or_path: str, *, signal: str | None = None, layer: str | None = None) -> Dataset:
+    """Integer counts, a signal and the card of a registered data set or of your own .h5ad.
+
+    Parameters
+    ----------
+    name_or_path
+        A name of the registry (data/datasets.yml), or the path of an .h5ad file.
+    signal
+        A signal on the card; the card's default if not given.
+
+    Raises
+    ------
+    InputError
+        If name, signal or data are not as needed; one sentence with the remedy.
+    """
+    chosen = card(name_or_path)
+    if chosen.kind != "cells":
+        raise InputError(f"{chosen.name!r} is a {chosen.kind}, not cells: choose one of {', '.join(names())}")
+    if layer is not None:
+        raise InputError(f"a layer can be chosen for an .h5ad file only, not for {chosen.name!r}: leave it out")
+    signal = choose(f"signal of {chosen.name!r}", signal or chosen.signal, chosen.signals)
+    return _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)

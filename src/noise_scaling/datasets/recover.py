@@ -1,0 +1,50 @@
+"""Integer counts out of sources that keep them scaled."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError
+
+
+def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.csr_matrix, float]:
+    """Round counts that a source kept as scaled floats, and say how far they were from integers.
+
+    Parameters
+    ----------
+    values
+        Counts as floats [cells, genes].
+    name
+        The data set, for the message.
+    tolerance
+        Largest deviation from an integer that is taken for rounding error of the source.
+
+    Returns
+    -------
+    counts int32 CSR [cells, genes], and the largest deviation found.
+    """
+    csr = sp.csr_matrix(values, dtype=np.float64)
+    csr.sum_duplicates()
+    rounded = np.rint(csr.data)
+    deviation = float(np.abs(csr.data - rounded).max(initial=0.0))
+    # Also true for NaN, which compares false with everything.
+    if not (deviation <= tolerance and rounded.min(initial=0) >= 0):
+        raise InputError(
+            f"{name}: counts are up to {deviation:.3g} away from non-negative integers (at most {tolerance:g} is "
+            "rounding): the file is not the one this loader was written for; fetch it anew"
+        )
+    counts = sp.csr_matrix((rounded.astype(np.int32), csr.indices, csr.indptr), shape=csr.shape)
+    counts.eliminate_zeros()
+    return counts, deviation
+
+
+def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
+    """Each row over its smallest non-zero value: undoes a scaling per cell where the cell has a count of 1."""
+    csr = sp.csr_matrix(values, dtype=np.float64)
+    csr.eliminate_zeros()
+    filled = np.diff(csr.indptr) > 0
+    smallest = np.ones(csr.shape[0])
+    if csr.nnz:
+        smallest[filled] = np.minimum.reduceat(csr.data, csr.indptr[:-1][filled])
+    return sp.csr_matrix(sp.diags_array(1 / smallest) @ csr)

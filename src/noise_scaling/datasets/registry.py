@@ -1,0 +1,137 @@
+"""The registry: one card for each data set, read from data/datasets.yml and checked against its schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import yaml
+
+from .. import paths
+from ..errors import InputError, choose
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a data set: its name in the cache and the mirror, and where it comes from.
+
+    `url` is None where the source asks for a sign-up or has no lasting address; `sha256` and `bytes` are None
+    where nobody has published them. `how` then says how to get the file.
+    """
+
+    name: str
+    url: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a data set: where it comes from, what it is, its limits, and the default grid.
+
+    `signals` maps a signal's name to its kind ("label", "vector", "pair") and description. `median_umis` is per
+    cell at full depth. `fractions` run from 1 down to about 10 UMI per cell. `kind` is "cells" or "table".
+    """
+
+    name: str
+    title: str
+    kind: str = "cells"
+    organism: str = ""
+    tissue: str = ""
+    technology: str = ""
+    n_cells: int = 0
+    n_genes: int = 0
+    median_umis: float = 0.0
+    signal: str = ""
+    signals: dict[str, dict[str, str]] = field(default_factory=dict)
+    licence: str = ""
+    citation: str = ""
+    doi: str = ""
+    url: str = ""
+    files: tuple[File, ...] = ()
+    limits: tuple[str, ...] = ()
+    n_test: int = 0
+    n_validation: int = 0
+    cell_numbers: tuple[int, ...] = ()
+    fractions: tuple[float, ...] = ()
+
+
+def card(name: str) -> Card:
+    """The card of a registered data set; an unknown name raises an InputError that lists the known ones."""
+    cards = read_registry()
+    return cards[choose("data set", name, cards)]
+
+
+def names(kind: str = "cells") -> list[str]:
+    """Names of the registered data sets of one kind ("cells" or "table"), in the registry's order."""
+    return [card.name for card in read_registry().values() if card.kind == kind]
+
+
+def read_registry(path: str | Path | None = None) -> dict[str, Card]:
+    """All cards by name, from `path` or the project's own registry.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
+    """
+    return _read(Path(path or paths.DATASETS_YML))
+
+
+@cache
+def _read(path: Path) -> dict[str, Card]:
+    entries = _parse(path)
+    schema = json.loads(paths.DATASETS_SCHEMA.read_text(encoding="utf-8"))
+    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(entries))
+    if fault is not None:
+        place = "/".join(map(str, fault.absolute_path)) or "the top"
+        raise InputError(f"{path.name} does not fit its schema at {place}: {fault.message}: correct that entry")
+    cards = {name: _card(name, entry) for name, entry in entries.items()}
+    for one in cards.values():
+        if one.kind == "cells":
+            choose(f"default signal of {one.name}", one.signal, one.signals)
+    return cards
+
+
+def _parse(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the registry {path} cannot be read ({error.strerror}): check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"the registry {path} is not YAML ({problem}): correct it there") from error
+
+
+def _card(name: str, entry: dict) -> Card:
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    fields["files"] = tuple(File(**file) for file in entry.get("files", ()))
+    return Card(name=name, **fields)
+
+
+def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> dict[str, object]:
+    """The grid of a data set that has no registered one: a third of the cells to test, depths down to 10 UMI.
+
+    Returns
+    -------
+    n_test (at most 3,000: beyond that the bits of a 16-dimensional embedding gain little and cost much),
+    n_validation, cell_numbers (log-spaced from about 100 to all that is left) and fractions.
+    """
+    n_test = min(3000, max(1, n_cells // 3))
+    n_validation = min(1000, max(1, n_cells // 10))
+    most = max(1, n_cells - n_test - n_validation)
+    least = min(100, most)
+    numbers = np.geomspace(least, most, 1 + max(0, round(2 * np.log10(most / least)))).round().astype(int)
+    lowest = min(1.0, 10 / max(mean_umis, 1e-9))
+    fractions = [float(f"{q:.4g}") for q in np.geomspace(1, lowest, n_fractions)]
+    return {
+        "n_test": n_test,
+        "n_validation": n_validation,
+        "cell_numbers": tuple(sorted(set(numbers.tolist()))),
+        "fractions": tuple(dict.fromkeys(fractions)),
+    }

@@ -1,0 +1,227 @@
+"""The external signal of each cell, and how it is aligned with an embedding of the test cells.
+
+Three kinds. A *label* (cell type, time point) and a *vector* (proteins) belong to the cell itself. A *pair*
+has no value of its own: the signal of one cell is the embedding of its partner, a clonal relative or the
+nearest neighbour in space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .errors import InputError, choose
+from .seeds import generator
+
+KINDS = ("label", "vector", "pair")
+NO_CLONE = -1
+"""Cells without a clone carry this number: they are not one large clone together."""
+
+_TILES_PER_SIDE = 8
+"""Spatial cross-fitting groups: 8 x 8 tiles leave every one of 5 folds a dozen tiles to hold out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What a cell is compared with: measured on the same cells, never seen by a model.
+
+    Attributes
+    ----------
+    name
+        The signal's name on the data set's card.
+    kind
+        "label", "vector" or "pair".
+    values
+        label: strings [cells], "" where missing. vector: floats [cells, d], NaN where missing.
+        pair of clonal relatives: clone numbers [cells], -1 for none. pair of neighbours: coordinates [cells, d].
+    times
+        For clonal relatives: time of each cell [cells]; the partner is then a *later* cell.
+    sections
+        For neighbours: the tissue section of each cell [cells]; neighbours share one.
+    """
+
+    name: str
+    kind: Literal["label", "vector", "pair"]
+    values: np.ndarray
+    times: np.ndarray | None = None
+    sections: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        choose("kind of signal", self.kind, KINDS)
+        for what, array in (("times", self.times), ("sections", self.sections)):
+            if array is not None and len(array) != len(self.values):
+                raise InputError(
+                    f"signal {self.name!r} has {len(self.values)} cells but {len(array)} {what}: give one for each cell"
+                )
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether partners are neighbours in space (else clonal relatives)."""
+        return self.kind == "pair" and self.values.ndim == 2
+
+
+class Aligned(NamedTuple):
+    """Rows that belong together: x [n, dims], y [n, d] or labels [n], cross-fitting groups [n] or None."""
+
+    x: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray | None
+
+
+def test_eligible(signal: Signal) -> np.ndarray:
+    """Which cells can be test cells [cells]: those that have the signal (for clones: and a possible partner)."""
+    values = signal.values
+    if signal.kind == "label":
+        return values != ""
+    if signal.kind == "vector" or signal.is_spatial:
+        return np.isfinite(values).all(axis=1)
+    eligible = values != NO_CLONE
+    if signal.times is not None:
+        eligible &= np.isfinite(signal.times)
+    keys = np.stack([values, np.arange(len(values)) if signal.times is None else signal.times], axis=1)
+    distinct = np.unique(keys[eligible], axis=0)[:, 0]  # one row a cell, or one row a (clone, time)
+    clones, sizes = np.unique(distinct, return_counts=True)
+    return eligible & np.isin(values, clones[sizes > 1])
+
+
+test_eligible.__test__ = False  # pytest would take the name for a test
+
+
+def groups(signal: Signal) -> np.ndarray | None:
+    """Cells that must fall in one pool together [cells], as integers: a clone; clone-less cells stand alone."""
+    if signal.kind != "pair" or signal.is_spatial:
+        return None
+    clones = signal.values.astype(np.int64)
+    alone = clones == NO_CLONE
+    numbers = clones.copy()
+    numbers[alone] = clones.max(initial=0) + 1 + np.arange(alone.sum())
+    return numbers
+
+
+def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed: int) -> Aligned:
+    """Put the embedding of the test cells beside their signal.
+
+    Parameters
+    ----------
+    signal
+        The data set's signal, over all of its cells.
+    test_index
+        Indices of the test cells into the data set's cells [test cells].
+    embedding
+        Their embedding [test cells, dims], rows in the order of `test_index`.
+    seed
+        Decides which of a clone's cells are paired and which partner comes first.
+
+    Returns
+    -------
+    x, y and cross-fitting groups. For a pair, x and y are embeddings of two cells; no cell is in two pairs, and
+    the pairs depend on the set of test cells and the seed only: neither on depth, nor on the order of cells.
+
+    Raises
+    ------
+    InputError
+        If rows and test cells differ in number, or no pair can be formed.
+    """
+    test_index, embedding = np.asarray(test_index), np.asarray(embedding)
+    if len(test_index) != len(embedding):
+        raise InputError(
+            f"the embedding has {len(embedding)} rows for {len(test_index)} test cells: give one row for each"
+        )
+    if signal.kind != "pair":
+        return Aligned(embedding, signal.values[test_index], None)
+    first, second = pairs(signal, test_index, seed=seed)
+    members = test_index[first]
+    folds = _tiles(signal, members) if signal.is_spatial else signal.values[members].astype(np.int64)
+    return Aligned(embedding[first], embedding[second], folds)
+
+
+def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Disjoint pairs of test cells, as two arrays of positions in `test_index`, ordered by the first cell's index.
+
+    Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later
+    one. Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+    """
+    test_index = np.asarray(test_index)
+    order = np.argsort(test_index, kind="stable")
+    cells = test_index[order]
+    rng = generator(seed, "pairs", signal.name)
+    first, second = _neighbours(signal, cells, rng) if signal.is_spatial else _relatives(signal, cells, rng)
+    if not len(first):
+        raise InputError(
+            f"signal {signal.name!r} gives no pair among {len(cells)} test cells: ask for more test cells, "
+            "or choose another signal"
+        )
+    by_cell = np.argsort(first, kind="stable")
+    return order[first[by_cell]], order[second[by_cell]]
+
+
+def _relatives(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs within clones, as positions in `cells`.
+
+    Sorted by time, cell i is paired with cell i + ceil(m / 2) of a clone of m: the most pairs in which the
+    second is later, up to ties, which are dropped.
+    """
+    shuffled = rng.permutation(len(cells))
+    clones = signal.values[cells[shuffled]]
+    times = np.zeros(len(cells)) if signal.times is None else signal.times[cells[shuffled]]
+    usable = (clones != NO_CLONE) & np.isfinite(times)
+    shuffled, clones, times = shuffled[usable], clones[usable], times[usable]
+    by_clone = np.lexsort((times, clones))
+    shuffled, clones, times = shuffled[by_clone], clones[by_clone], times[by_clone]
+    _, starts, sizes = np.unique(clones, return_index=True, return_counts=True)
+    rank = np.arange(len(clones)) - np.repeat(starts, sizes)
+    half = np.repeat((sizes + 1) // 2, sizes)
+    early = np.flatnonzero(rank + half < np.repeat(sizes, sizes))
+    late = early + half[early]
+    if signal.times is not None:
+        later = times[late] > times[early]
+        early, late = early[later], late[later]
+    return shuffled[early], shuffled[late]
+
+
+def _neighbours(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of nearest neighbours, as positions in `cells`: shortest first, each cell once."""
+    distance, partner = _nearest(signal, cells)
+    taken = ~np.isfinite(distance)
+    first, second = [], []
+    for i in np.argsort(distance, kind="stable"):
+        j = partner[i]
+        if not (taken[i] or taken[j]):
+            taken[i] = taken[j] = True
+            first.append(i)
+            second.append(j)
+    both = np.array([first, second], dtype=np.int64).reshape(2, -1)
+    swap = rng.random(both.shape[1]) < 0.5
+    return np.where(swap, both[1], both[0]), np.where(swap, both[0], both[1])
+
+
+def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to and position of the nearest other cell of the same section; infinite where there is none."""
+    xy = signal.values[cells]
+    sections = np.zeros(len(cells)) if signal.sections is None else np.asarray(signal.sections)[cells]
+    distance, partner = np.full(len(cells), np.inf), np.zeros(len(cells), dtype=np.int64)
+    for section in np.unique(sections):
+        members = np.flatnonzero((sections == section) & np.isfinite(xy).all(axis=1))
+        if len(members) < 2:
+            continue
+        d, i = cKDTree(xy[members]).query(xy[members], k=2)
+        # Two cells at one place: the cell itself may come second.
+        other = np.where(i[:, 0] == np.arange(len(members)), 1, 0)
+        rows = np.arange(len(members))
+        distance[members], partner[members] = d[rows, other], members[i[rows, other]]
+    return distance, partner
+
+
+def _tiles(signal: Signal, members: np.ndarray) -> np.ndarray:
+    """Spatial blocks for cross-fitting: a tile number for each cell of `members`, per section."""
+    xy = signal.values[members][:, :2]
+    low, span = xy.min(axis=0), np.ptp(xy, axis=0)
+    column = np.clip((xy - low) / np.where(span > 0, span, 1) * _TILES_PER_SIDE, 0, _TILES_PER_SIDE - 1)
+    tile = column.astype(np.int64) @ np.array([_TILES_PER_SIDE, 1])[: xy.shape[1]]
+    if signal.sections is None:
+        return tile
+    _, section = np.unique(np.asarray(signal.sections)[members], return_inverse=True)
+    return section * _TILES_PER_SIDE**2 + tile
