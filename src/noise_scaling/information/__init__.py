@@ -1,0 +1,53 @@
+"""Mutual information in bits: one file an estimator, `estimate` in front of them."""
+
+from __future__ import annotations
+
+from ..errors import InputError, choose
+from .classifier import classifier_bound
+from .core import Information, is_labels
+from .infonce import infonce
+from .ksg import ksg, mixed_ksg
+
+__all__ = ["METHODS", "Information", "classifier_bound", "estimate", "infonce", "ksg", "mixed_ksg"]
+
+METHODS = ("default", "classifier", "infonce", "ksg", "mixed_ksg")
+
+
+def estimate(
+    x: object, y: object, *, method: str = "default", seed: int = 0, device: str = "auto", groups: object = None
+) -> Information:
+    """Mutual information in bits of `x` [cells, dims] and `y`, vectors [cells, dims] or labels [cells].
+
+    `y` is labels where it is one column of integers, strings, booleans or categories, and vectors where it is floats.
+
+    Parameters
+    ----------
+    method
+        "default": the most accurate we have, `infonce` for vectors and `classifier_bound` for labels.
+        "ksg", "infonce": labels become one-hot vectors.
+        "mixed_ksg", "classifier": labels only.
+    seed
+        All random choices; the same seed gives the same bits.
+    device
+        "auto", "cpu" or "cuda".
+    groups
+        [cells] cells of one group never straddle a split; estimators without splits ignore it.
+
+    Raises
+    ------
+    InputError
+        An unknown method; labels for a method that needs them missing; what the method itself refuses.
+    """
+    choose("estimator", method, METHODS)
+    discrete = is_labels(y)
+    if method == "default":
+        method = "classifier" if discrete else "infonce"
+    if method in ("classifier", "mixed_ksg") and not discrete:
+        raise InputError(f"{method} needs one label a cell, found measured vectors: use default, infonce, lmi or ksg")
+    if method == "ksg":
+        return ksg(x, y)
+    if method == "mixed_ksg":
+        return mixed_ksg(x, y)
+    if method == "infonce":
+        return infonce(x, y, seed=seed, groups=groups)
+    return classifier_bound(x, y, seed=seed, groups=groups)

@@ -1,0 +1,163 @@
+"""What every estimator returns, and the checks that every estimator makes of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+
+MIN_PAIRS = 30
+"""Fewer pairs than this carry no estimate: at 30 the standard error of a 1-bit estimate is about 0.3 bits."""
+
+NATS_PER_BIT = np.log(2.0)
+
+
+@dataclass(frozen=True)
+class Information:
+    """An estimate of mutual information.
+
+    Attributes
+    ----------
+    bits
+        The estimate; negative values are kept (under independence they average out).
+    stderr
+        Standard error of `bits` over draws of the cells; it does not contain the bias of a lower bound.
+    pointwise
+        [n] bits of each scored cell in the order of the input (NaN: not scored), or None; their mean is `bits`.
+    method
+        Which estimator made it.
+    n
+        Number of scored cells.
+    lower_bound
+        True where the expectation of `bits` cannot exceed the truth.
+    note
+        What was done to the input, in words; empty if nothing.
+    """
+
+    bits: float
+    stderr: float
+    pointwise: np.ndarray | None = field(repr=False)
+    method: str
+    n: int
+    lower_bound: bool
+    note: str = ""
+
+
+def from_pointwise(
+    pointwise: np.ndarray, method: str, *, lower_bound: bool, groups: np.ndarray | None = None, note: str = ""
+) -> Information:
+    """The Information whose bits are the mean of `pointwise` [n] over its finite values.
+
+    The standard error is that of a mean; with `groups` [n] it is summed by group first (cells of one clone
+    are not independent).
+    """
+    scored = np.isfinite(pointwise)
+    values = pointwise[scored]
+    deviations = values - values.mean()
+    if groups is not None:
+        deviations = np.bincount(np.unique(groups[scored], return_inverse=True)[1], weights=deviations)
+    m = len(deviations)
+    stderr = np.sqrt((deviations**2).sum() * m / max(m - 1, 1)) / len(values)
+    return Information(float(values.mean()), float(stderr), pointwise, method, len(values), lower_bound, note)
+
+
+def zero(n: int, method: str, note: str) -> Information:
+    """The defined answer where one side is constant: 0 bits, exactly."""
+    return Information(0.0, 0.0, np.zeros(n), method, n, method not in ("ksg", "mixed_ksg"), note)
+
+
+def vectors(values: object, name: str) -> np.ndarray:
+    """`values` as finite float64 [n, d]; a 1-d array becomes one column. Raises InputError."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = type(values).__name__
+        raise InputError(f"{name} must be a dense numeric array [cells, dims], found {found}") from None
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise InputError(f"{name} must be [cells, dims], found shape {array.shape}")
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        raise InputError(f"{name} has NaN or infinite values in {bad.sum()} of {len(array)} cells: drop those cells")
+    return array
+
+
+def is_labels(y: object) -> bool:
+    """Whether `y` is one discrete label a cell (int, str, bool, categorical) rather than measured vectors."""
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return True
+    array = np.asarray(y)
+    one_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    return one_column and array.dtype.kind in "iubOSUT"
+
+
+def labels(values: object, name: str = "labels") -> np.ndarray:
+    """Class codes int64 [n], 0 .. classes - 1, in sorted order of the labels. Raises InputError."""
+    array = np.asarray(values)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1:
+        raise InputError(f"{name} must be one label a cell, found shape {array.shape}")
+    missing = pd.isna(array)
+    if missing.any():
+        raise InputError(f"{name} are missing for {missing.sum()} of {len(array)} cells: drop those cells")
+    if array.dtype.kind == "f" and (array != np.round(array)).any():
+        raise InputError(f"{name} are fractional numbers: use an estimator for vectors, such as infonce or ksg")
+    codes, classes = pd.factorize(array, sort=True)
+    if len(classes) == len(codes) and len(codes) >= MIN_PAIRS:
+        raise InputError(f"{name} differ in all {len(codes)} cells: measured values must be passed as floats")
+    return codes.astype(np.int64)
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """Float64 [n, classes] of class codes [n]."""
+    return np.eye(int(codes.max()) + 1)[codes]
+
+
+def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
+    """Raise InputError unless lengths agree and there are MIN_PAIRS of them; `groups` as int codes, or None."""
+    if len(x) != len(y):
+        raise InputError(f"x has {len(x)} cells and y has {len(y)}: row i of both must be the same cell")
+    if len(x) < MIN_PAIRS:
+        raise InputError(f"{len(x)} pairs of cells are too few for an estimate: give at least {MIN_PAIRS}")
+    if groups is None:
+        return None
+    codes = pd.factorize(np.asarray(groups))[0]
+    if len(codes) != len(x):
+        raise InputError(f"groups has {len(codes)} entries for {len(x)} cells: give one a cell")
+    if (codes < 0).any():
+        raise InputError(f"groups are missing for {(codes < 0).sum()} cells: give such a cell a group of its own")
+    return codes
+
+
+def drop_constant(x: np.ndarray) -> np.ndarray:
+    """`x` without the columns that hold one value: they carry no information."""
+    return x[:, np.ptp(x, axis=0) > 0]
+
+
+def prepare(
+    x: object, y: object, *, discrete: bool, groups: object = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Checked `(x, y, groups)` without constant columns; `y` is codes [n] if `discrete`, else float [n, d].
+
+    Labels given to an estimator for vectors become one-hot vectors.
+    """
+    x = vectors(x, "x")
+    if discrete:
+        y = labels(y)
+        return drop_constant(x), y, check_pairs(x, y, groups)
+    y = one_hot(labels(y, "y")) if is_labels(y) else vectors(y, "y")
+    return drop_constant(x), drop_constant(y), check_pairs(x, y, groups)
+
+
+def is_constant(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether nothing varies on one side (prepared input), so that the information is 0."""
+    return x.shape[1] == 0 or (y.shape[1] == 0 if y.ndim == 2 else y.max() == 0)
+
+
+Estimator = Callable[..., Information]
