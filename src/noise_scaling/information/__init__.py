@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import InputError, choose
 from .classifier import classifier_bound
+from .contrastive import infonce
 from .core import Information, is_labels
-from .infonce import infonce
-from .ksg import ksg, mixed_ksg
+from .neighbours import ksg, mixed_ksg
 
 __all__ = ["METHODS", "Information", "classifier_bound", "estimate", "infonce", "ksg", "mixed_ksg"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from ..seeds import derive
+from .contrastive import _start, _tower, standardise
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
 from .crossfit import Fold, Training, Weights, descend, folds, one_thread
-from .infonce import _start, _tower, standardise
 
 
 def classifier_bound(
