@@ -1,0 +1,309 @@
+"""Counts: checking them, and thinning them to fewer molecules per cell.
+
+Thinning keeps each molecule independently with probability `fraction`. Molecule m of gene g in cell c has a uniform
+number of its own, a hash of (seed, name of c, name of g, m), and is kept if that number is below the fraction. So the
+draw is nested over fractions and does not depend on order, chunks, threads or dtype.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numba
+import numpy as np
+from numba import njit
+from scipy import sparse
+
+from .errors import InputError
+from .molecules import hash_integers, hash_text, thin_rows
+from .seeds import derive
+
+LARGEST_COUNT = 2**31 - 1
+_BLOCK = 1 << 19  # entries a thread thins at a time: 2 ms of work, against 0.1 ms to hand a block over
+_KERNEL_DTYPES = (np.int32, np.int64, np.float32, np.float64)
+
+
+def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.csr_matrix:
+    """Return `counts` as a CSR matrix of non-negative integers with sorted indices and no duplicates.
+
+    Parameters
+    ----------
+    counts
+        Sparse [cells, genes], any scipy format, any real dtype that holds integers. Canonical CSR comes back as it is,
+        anything else as a converted copy.
+    name
+        What to call it in an error.
+
+    Raises
+    ------
+    InputError
+        If it is not sparse, is empty, or holds a value that is no count (NaN, negative, fractional, log-normalised,
+        above 2^31 - 1).
+    """
+    if not sparse.issparse(counts):
+        kind = f"a dense array {np.shape(counts)}" if isinstance(counts, np.ndarray) else f"a {type(counts).__name__}"
+        raise InputError(f"{name} is {kind}: give a sparse matrix, e.g. scipy.sparse.csr_matrix({name})")
+    if counts.ndim != 2 or min(counts.shape) == 0:
+        raise InputError(f"{name} is empty, shape {counts.shape}: give at least one cell and one gene")
+    if counts.dtype.kind not in "iuf":
+        raise InputError(f"{name} has dtype {counts.dtype}: give integers, or floats that hold integers")
+    matrix = counts if counts.format == "csr" else counts.tocsr()
+    values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]]
+    if values.dtype in _KERNEL_DTYPES:
+        bad = _first_bad_value(values)
+    else:
+        bad = _first_bad_value(values.astype(np.int64 if values.dtype.kind in "iu" else np.float64))
+    if bad >= 0:
+        raise InputError(_say_what_is_wrong(name, values, bad))
+    if not _is_canonical(matrix.indptr, matrix.indices):
+        matrix = matrix.copy() if matrix is counts else matrix
+        matrix.has_canonical_format = matrix.has_sorted_indices = False
+        matrix.sum_duplicates()
+    return matrix
+
+
+def _say_what_is_wrong(name: str, values: np.ndarray, bad: int) -> str:
+    value = values[bad]
+    if not np.isfinite(value):
+        return f"{name} holds {value}: remove or fill missing values first; a count is 0, 1, 2, ..."
+    if value < 0:
+        return f"{name} holds {value:g}: a count cannot be negative; give the raw counts, not scaled values"
+    if value > LARGEST_COUNT:
+        return f"{name} holds {value:g}, more than 2^31 - 1: give molecules per gene and cell"
+    if values.max() < 20:  # log1p of 1e4 per cell stays below 9.3
+        return (
+            f"{name} looks log-normalised (holds {value:g}, largest {values.max():g}): give the raw counts, "
+            "often in adata.layers['counts'] or adata.raw.X"
+        )
+    return f"{name} holds {value:g}: counts must be whole numbers; give the raw counts, not normalised ones"
+
+
+@njit(nogil=True, cache=True)
+def _first_bad_value(values):  # pragma: no cover - compiled
+    """Position of the first value that is not in 0, 1, ..., 2^31 - 1, or -1. In strips, so that LLVM vectorises."""
+    for start in range(0, values.size, 4096):
+        stop = min(values.size, start + 4096)
+        bad = 0
+        for i in range(start, stop):
+            value = values[i]
+            inside = (value >= 0) & (value <= LARGEST_COUNT)
+            whole = np.int64(value if inside else 0)
+            bad |= (not inside) | (whole != value)
+        if bad:
+            for i in range(start, stop):
+                value = values[i]
+                if not (value >= 0 and value <= LARGEST_COUNT and np.int64(value) == value):
+                    return i
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def _is_canonical(indptr, indices):  # pragma: no cover - compiled
+    """Whether the gene indices rise strictly within each row."""
+    for row in range(indptr.size - 1):
+        bad = 0
+        for i in range(indptr[row] + 1, indptr[row + 1]):
+            bad |= indices[i] <= indices[i - 1]
+        if bad:
+            return False
+    return True
+
+
+def umis_per_cell(counts: sparse.spmatrix) -> float:
+    """Mean number of molecules per cell: the measured depth u of the noise law (Gowri et al. 2025, Eq. 1)."""
+    if counts.shape[0] == 0:
+        raise InputError("counts holds no cells: there is no depth to measure")
+    return float(counts.sum(dtype=np.float64)) / counts.shape[0]
+
+
+def thin(
+    counts: sparse.spmatrix,
+    fraction: float,
+    *,
+    seed: int,
+    cell_ids: Sequence | None = None,
+    gene_ids: Sequence | None = None,
+    inplace: bool = False,
+    n_threads: int | None = None,
+) -> sparse.csr_matrix:
+    """Keep each molecule independently with probability `fraction`.
+
+    Parameters
+    ----------
+    counts
+        Sparse [cells, genes] of integer counts (see `validate_counts`).
+    fraction
+        In (0, 1]. With one seed, what a smaller fraction keeps, a larger one keeps too. 1 gives the counts back.
+    seed
+        Any integer; different seeds give independent draws.
+    cell_ids, gene_ids
+        Names [cells], [genes], text or integers: a cell keeps the same molecules wherever its row is. None stands for
+        0, 1, 2, ...
+    inplace
+        Reuse the memory of `counts`, whose content is lost: for chunks just read from a file.
+    n_threads
+        Default: numba's setting (NUMBA_NUM_THREADS, else the cores at hand). The result does not depend on it.
+
+    Returns
+    -------
+    CSR [cells, genes] of the same dtype, without explicit zeros.
+
+    Raises
+    ------
+    InputError
+        If the counts are none, the fraction is outside (0, 1], or names are repeated or too few.
+    """
+    options = {"seed": seed, "cell_ids": cell_ids, "gene_ids": gene_ids, "n_threads": n_threads}
+    return _thin(counts, [fraction], inplace=inplace, **options)[0]
+
+
+def thin_many(
+    counts: sparse.spmatrix,
+    fractions: Sequence[float],
+    *,
+    seed: int,
+    cell_ids: Sequence | None = None,
+    gene_ids: Sequence | None = None,
+    n_threads: int | None = None,
+) -> list[sparse.csr_matrix]:
+    """`thin` for each of `fractions`, in their order, in one pass: each molecule is hashed once."""
+    return _thin(counts, fractions, seed=seed, cell_ids=cell_ids, gene_ids=gene_ids, n_threads=n_threads)
+
+
+def _thin(counts, fractions, *, seed, cell_ids, gene_ids, n_threads, inplace=False) -> list[sparse.csr_matrix]:
+    thresholds = np.array([_threshold(fraction) for fraction in fractions], dtype=np.uint64)
+    matrix = validate_counts(counts)
+    cell_keys = name_keys(cell_ids, matrix.shape[0], seed=seed, axis="cell")
+    gene_keys = name_keys(gene_ids, matrix.shape[1], seed=seed, axis="gene")
+    if matrix.dtype not in _KERNEL_DTYPES:
+        matrix = matrix.astype(np.int64)
+    order = np.argsort(thresholds, kind="stable")[::-1]  # what a fraction drops, the smaller ones need not look at
+    outputs = [_Output(matrix, reuse=inplace and matrix is counts) for _ in order]
+    arguments = (matrix.indptr, matrix.indices, matrix.data, cell_keys, gene_keys, thresholds[order])
+    _thin_blocks(arguments, outputs, n_threads or numba.config.NUMBA_NUM_THREADS)
+    kind = type(counts) if counts.format == "csr" else sparse.csr_matrix
+    by_position = dict(zip(order.tolist(), outputs, strict=True))
+    return [by_position[i].matrix(kind, matrix.shape, counts.dtype) for i in range(len(fractions))]
+
+
+def _threshold(fraction: float) -> int:
+    """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower."""
+    try:
+        value = float(fraction)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value <= 1:
+        raise InputError(f"fraction is {fraction!r}: give a number above 0 and at most 1")
+    return min(int(math.ldexp(value, 64)), 2**64 - 1)
+
+
+def name_keys(ids: Sequence | None, n: int, *, seed: int, axis: str) -> np.ndarray:
+    """64-bit keys [n] of cells or genes under `seed`: a hash of each name, or of its position where `ids` is None.
+
+    Raises
+    ------
+    InputError
+        If there are not `n` names, if two are alike (they would keep the same molecules), or the seed is no integer.
+    """
+    try:
+        salt = np.uint64(derive(operator.index(seed), "thin", axis))
+    except TypeError:
+        raise InputError(f"seed is {seed!r}: give an integer") from None
+    names = np.arange(n) if ids is None else np.asarray(ids)
+    if names.shape != (n,):
+        raise InputError(f"{axis}_ids has shape {names.shape} for {n} {axis}s: give one name for each")
+    if names.dtype.kind in "iu":
+        keys = hash_integers(names.astype(np.uint64), salt)
+    else:
+        text = np.ascontiguousarray(names.astype(str))
+        keys = hash_text(text.view(np.uint32).reshape(n, -1), salt)
+    if ids is not None:
+        _refuse_repeats(keys, names, axis)
+    return keys
+
+
+def _refuse_repeats(keys: np.ndarray, names: np.ndarray, axis: str) -> None:
+    in_order = np.sort(keys)
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
+    if repeated.size:
+        name = str(names[np.flatnonzero(keys == repeated[0])[0]])
+        fix = "adata.obs_names_make_unique()" if axis == "cell" else "adata.var_names_make_unique()"
+        raise InputError(f"{axis}_ids repeats {name!r}: make the names unique first, e.g. {fix}")
+
+
+class _Output:
+    """Where one fraction's result grows, block by block.
+
+    Arrays as long as the input are asked for, but only memory that is written to is ever real; the rest is handed back.
+    """
+
+    def __init__(self, matrix: sparse.csr_matrix, *, reuse: bool):
+        self.reuse = reuse
+        self.indices = matrix.indices if reuse else np.empty_like(matrix.indices)
+        self.data = matrix.data if reuse else np.empty_like(matrix.data)
+        self.indptr = np.zeros_like(matrix.indptr)
+        self.end = 0
+
+    def place(self, first_row: int, lengths: np.ndarray, indices: np.ndarray, data: np.ndarray) -> None:
+        self.indptr[first_row + 1 : first_row + 1 + lengths.size] = lengths
+        start, self.end = self.end, self.end + int(lengths.sum())
+        self.indices[start : self.end] = indices[: self.end - start]
+        self.data[start : self.end] = data[: self.end - start]
+
+    def matrix(self, kind: type, shape: tuple[int, int], dtype: np.dtype) -> sparse.csr_matrix:
+        if self.reuse:
+            self.indices, self.data = self.indices[: self.end], self.data[: self.end]
+        else:
+            self.indices.resize(self.end, refcheck=False)
+            self.data.resize(self.end, refcheck=False)
+        np.cumsum(self.indptr, out=self.indptr)
+        data = self.data.astype(dtype, copy=False)
+        thinned = kind((data, self.indices, self.indptr), shape=shape, copy=False)
+        thinned.has_sorted_indices = thinned.has_canonical_format = True
+        return thinned
+
+
+def _thin_blocks(arguments: tuple, outputs: list[_Output], n_threads: int) -> None:
+    """Thin blocks of rows on `n_threads`, and place their results in order.
+
+    A block is placed only when all blocks before it have been read: so the outputs may lie over the input.
+    """
+    indptr, indices, data = arguments[:3]
+    marks = np.searchsorted(indptr, np.arange(indptr[0], indptr[-1], _BLOCK))
+    blocks = list(pairwise(np.unique(np.r_[0, marks, indptr.size - 1]).tolist()))
+    widest = max(int(indptr[last] - indptr[first]) for first, last in blocks)
+    most_rows = max(last - first for first, last in blocks)
+
+    def buffer() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        n = len(outputs)
+        lengths = np.empty((n, most_rows), np.int64)
+        return np.empty((n, widest), indices.dtype), np.empty((n, widest), data.dtype), lengths
+
+    def work(first: int, last: int, own: tuple) -> tuple[int, int, tuple]:
+        thin_rows(*arguments, first, last, *own)
+        return first, last, own
+
+    def place(done: tuple[int, int, tuple]) -> tuple:
+        first, last, own = done
+        for output, indices, data, lengths in zip(outputs, *own, strict=True):
+            output.place(first, lengths[: last - first], indices, data)
+        return own
+
+    free = deque(buffer() for _ in range(min(len(blocks), 2 * n_threads if n_threads > 1 else 1)))
+    if n_threads == 1 or len(blocks) == 1:
+        for first, last in blocks:
+            place(work(first, last, free[0]))
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        running = deque()
+        for first, last in blocks:
+            if not free:
+                free.append(place(running.popleft().result()))
+            running.append(pool.submit(work, first, last, free.popleft()))
+        for future in running:
+            place(future.result())

@@ -1,0 +1,185 @@
+"""Which molecules are kept: the compiled part of thinning, from hashes of names to rows of kept counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_ONES = np.uint64(0x0101010101010101)
+_HIGH = np.uint64(0x8080808080808080)
+_LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_SLOW = np.uint8(255)
+
+
+@njit(inline="always")
+def _mix(z):  # pragma: no cover - compiled
+    """A permutation of 64-bit words in which every output bit depends on every input bit."""
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(inline="always")
+def _ones(z):  # pragma: no cover - compiled
+    """Number of set bits (LLVM knows this form and uses the processor's own instruction)."""
+    z = z - ((z >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    z = (z & np.uint64(0x3333333333333333)) + ((z >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    z = (z + (z >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((z * _ONES) >> np.uint64(56))
+
+
+@njit(nogil=True, cache=True)
+def hash_integers(values, salt):  # pragma: no cover - compiled
+    keys = np.empty(values.size, np.uint64)
+    for i in range(values.size):
+        keys[i] = _mix(_mix(values[i] + _STEP) ^ salt)
+    return keys
+
+
+@njit(nogil=True, cache=True)
+def hash_text(codes, salt):  # pragma: no cover - compiled
+    """Keys [n] of names given as code points [n, width], padded with zeros; the width does not matter."""
+    keys = np.empty(codes.shape[0], np.uint64)
+    for i in range(codes.shape[0]):
+        length = codes.shape[1]
+        while length > 0 and codes[i, length - 1] == 0:
+            length -= 1
+        key = _STEP
+        for j in range(length):
+            key = _mix(key + np.uint64(codes[i, j]))
+        keys[i] = _mix(key ^ salt)
+    return keys
+
+
+@njit(nogil=True, cache=True)
+def thin_rows(
+    indptr, indices, data, cell_keys, gene_keys, thresholds, first, last, out_indices, out_data, out_lengths
+):  # pragma: no cover - compiled
+    """Thin rows first..last at each threshold, largest first, into out_*[threshold, :] from 0 on."""
+    words = np.empty(_STRIP, np.uint64)
+    small = np.empty(_STRIP, np.uint8)
+    kept = np.empty(_STRIP, np.uint8)
+    places = np.empty(_STRIP, np.int64)
+    ends = np.zeros(thresholds.size, np.int64)
+    for row in range(first, last):
+        out_lengths[:, row - first] = -ends
+        for start in range(indptr[row], indptr[row + 1], _STRIP):
+            n = min(_STRIP, indptr[row + 1] - start)
+            _hash_strip(indices[start : start + n], data[start : start + n], cell_keys[row], gene_keys, words, small)
+            for j in range(n):
+                places[j] = start + j
+            for f in range(thresholds.size):
+                _keep_strip(words, small, n, thresholds[f], kept)
+                end, n_left = ends[f], 0
+                for j in range(n):
+                    i = places[j]
+                    k = np.int64(kept[j])
+                    if k == _SLOW:
+                        k = _keep_one(words[j], np.int64(data[i]), thresholds[f])
+                    out_indices[f, end] = indices[i]
+                    out_data[f, end] = k
+                    words[n_left] = words[j]
+                    small[n_left] = small[j]
+                    places[n_left] = i
+                    end += k > 0
+                    n_left += k > 0
+                ends[f], n = end, n_left
+        out_lengths[:, row - first] += ends
+
+
+@njit(nogil=True)
+def _hash_strip(indices, data, cell_key, gene_keys, words, small):  # pragma: no cover - compiled
+    for j in range(indices.size):
+        words[j] = _mix(cell_key + gene_keys[np.uint32(indices[j])])
+        small[j] = np.uint8(min(np.int64(data[j]), 9))
+
+
+@njit(nogil=True)
+def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compiled
+    """Molecules kept of each count up to 8: one byte of the word is the first byte of each molecule's number.
+
+    Bytes are compared with the threshold's first byte eight at a time (Warren, Hacker's Delight, 2-18). _SLOW where a
+    byte ties (one in 256), or the count is above 8.
+    """
+    first = (threshold >> np.uint64(56)) * _ONES
+    first_low = first & _LOW
+    for j in range(n):
+        word = words[j]
+        count = np.uint64(small[j])
+        mine = _HIGH >> (np.uint64(64) - np.uint64(8) * min(count, np.uint64(8)))
+        mine = np.uint64(0) if count == 0 else mine
+        differ = word ^ first
+        below = ((~word & first) | (~differ & ~((word | _HIGH) - first_low))) & mine
+        tie = ~(((differ & _LOW) + _LOW) | differ) & mine
+        k = ((below >> np.uint64(7)) * _ONES) >> np.uint64(56)
+        slow = (tie != 0) | (count > 8)
+        k = np.uint64(_SLOW) if slow else k
+        kept[j] = k
+
+
+@njit(nogil=True)
+def _keep_one(word, count, threshold):  # pragma: no cover - compiled
+    """Molecules kept of one count, however large, whatever ties."""
+    if threshold == _ALL:
+        return count
+    if count > 8:
+        return _keep_many(word, count, threshold)
+    kept = 0
+    first = threshold >> np.uint64(56)
+    for m in range(count):
+        byte = (word >> np.uint64(8 * m)) & np.uint64(255)
+        if byte < first:
+            kept += 1
+        elif byte == first:
+            rest = _mix(word + np.uint64(m + 1) * _STEP)
+            kept += rest < (threshold << np.uint64(8))
+    return kept
+
+
+@njit(nogil=True)
+def _keep_many(node, n, threshold):  # pragma: no cover - compiled
+    """How many of n uniform numbers lie below the threshold, binary digit by binary digit from the first.
+
+    n numbers that agree with the threshold so far split into those whose next digit is 0 and 1: a binomial (n, 1/2),
+    exactly the set bits of n random ones. One side is decided, the other goes on. Above 64 the sides are drawn as
+    counts, at about n/32 words in all; from 64 down each number is one bit of the words that follow.
+    A node's words depend on the digits that lead to it alone, so all thresholds see the same numbers.
+    """
+    kept = 0
+    while n > 64 and threshold != 0:
+        n_low = n - _count_ones(node, n)
+        digit = threshold >> np.uint64(63)
+        if digit:
+            kept += n_low
+            n -= n_low
+        else:
+            n = n_low
+        node = _mix(~node - digit)
+        threshold <<= np.uint64(1)
+    open_numbers = _ALL >> np.uint64(64 - n) if n > 0 else np.uint64(0)
+    while open_numbers != 0 and threshold != 0:
+        node += _STEP
+        word = _mix(node)
+        if threshold >> np.uint64(63):
+            kept += _ones(open_numbers & ~word)
+            open_numbers &= word
+        else:
+            open_numbers &= ~word
+        threshold <<= np.uint64(1)
+    return kept
+
+
+@njit(nogil=True)
+def _count_ones(node, n):  # pragma: no cover - compiled
+    """Set bits among n random ones."""
+    total = 0
+    for k in range(n >> 6):
+        total += _ones(_mix(node + np.uint64(k) * _STEP))
+    rest = np.uint64(n & 63)
+    last = _mix(node + np.uint64(n >> 6) * _STEP)
+    return total + (_ones(last & (_ALL >> (np.uint64(64) - rest))) if rest else 0)
