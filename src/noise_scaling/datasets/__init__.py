@@ -27,6 +27,10 @@ __all__ = [
 _LOADERS: dict[str, Callable[..., Dataset]] = {
     "pbmc68k": small.pbmc68k,
     "simulated": simulated,
+    "pbmc10k": small.pbmc10k,
+    "larry_subset": small.larry_subset,
+    "merfish_poa": small.merfish_poa,
+    "worm_embryo": small.worm_embryo,
 }
 
 

@@ -1,7 +1,11 @@
-"""Integer counts out of sources that keep them scaled."""
+"""Integer counts out of sources that keep them scaled, and files that older programs wrote."""
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
+import anndata
 import numpy as np
 import scipy.sparse as sp
 
@@ -48,3 +52,10 @@ def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
     if csr.nnz:
         smallest[filled] = np.minimum.reduceat(csr.data, csr.indptr[:-1][filled])
     return sp.csr_matrix(sp.diags_array(1 / smallest) @ csr)
+
+
+def read_h5ad(path: Path) -> anndata.AnnData:
+    """An .h5ad of any age, whole in memory; AnnData's remarks on old formats are not the reader's concern."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return anndata.read_h5ad(path)
