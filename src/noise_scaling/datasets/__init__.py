@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import InputError, choose
-from . import small
+from . import paper, small
 from .dataset import Dataset
 from .fetch import fetch, fetch_all
+from .own import load_h5ad
 from .registry import Card, File, card, names, read_registry
 from .simulate import simulate, simulated, true_information
 
@@ -31,6 +33,10 @@ _LOADERS: dict[str, Callable[..., Dataset]] = {
     "larry_subset": small.larry_subset,
     "merfish_poa": small.merfish_poa,
     "worm_embryo": small.worm_embryo,
+    "pbmc": paper.pbmc,
+    "larry": paper.larry,
+    "merfish": paper.merfish,
+    "mouse_embryo": paper.mouse_embryo,
 }
 
 
@@ -42,13 +48,18 @@ def load(name_or_path: str, *, signal: str | None = None, layer: str | None = No
     name_or_path
         A name of the registry (data/datasets.yml), or the path of an .h5ad file.
     signal
-        A signal on the card; the card's default if not given.
+        A signal on the card, the card's default if not given; of a file, where it lies: obs:COLUMN, obsm:KEY,
+        pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].
+    layer
+        Of a file: the layer with the raw counts, if X does not hold them.
 
     Raises
     ------
     InputError
         If name, signal or data are not as needed; one sentence with the remedy.
     """
+    if _is_path(name_or_path):
+        return load_h5ad(Path(name_or_path).expanduser(), signal=signal, layer=layer)
     chosen = card(name_or_path)
     if chosen.kind != "cells":
         raise InputError(f"{chosen.name!r} is a {chosen.kind}, not cells: choose one of {', '.join(names())}")
@@ -56,3 +67,8 @@ def load(name_or_path: str, *, signal: str | None = None, layer: str | None = No
         raise InputError(f"a layer can be chosen for an .h5ad file only, not for {chosen.name!r}: leave it out")
     signal = choose(f"signal of {chosen.name!r}", signal or chosen.signal, chosen.signals)
     return _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)
+
+
+def _is_path(name_or_path: str) -> bool:
+    """Whether a file is meant: the name ends like one, or has a folder in it."""
+    return Path(name_or_path).suffix in (".h5ad", ".h5", ".hdf5") or len(Path(name_or_path).parts) > 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 import requests
+from tqdm import tqdm
 
 from .. import paths
 from ..errors import InputError, choose
@@ -77,21 +80,56 @@ def sha256(path: Path) -> str:
 
 
 def _download(file: File) -> Path:
-    """Download by pooch, which writes beside the target, checks, and only then moves it there."""
+    """Download by pooch: into a file beside the target, which takes its place only when its sha256 is right."""
     target = paths.cache() / file.name
-    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    known = None if file.sha256 is None else f"sha256:{file.sha256}"
+    pooch.get_logger().setLevel("WARNING")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        known = None if file.sha256 is None else f"sha256:{file.sha256}"
-        pooch.get_logger().setLevel("WARNING")
-        got = pooch.retrieve(file.url, known, fname=target.name, path=target.parent, downloader=downloader)
-    except (requests.RequestException, ValueError, OSError) as error:
-        reason = _reason(error)
+        pooch.retrieve(file.url, known, fname=target.name, path=target.parent, downloader=_resume(target))
+    except (ValueError, OSError) as error:  # ValueError: wrong sha256. requests' errors are OSErrors.
+        with contextlib.suppress(OSError):
+            target.parent.rmdir()  # only if nothing is in it
         raise InputError(
-            f"{file.name} ({_size(file)}) could not be downloaded ({reason}): when you are online, run "
+            f"{file.name} ({_size(file)}) could not be downloaded ({_reason(error)}): when you are online, run "
             f"`curl -L --create-dirs -o '{target}' '{file.url}'`, or set NOISE_SCALING_MIRROR to a folder that has it"
         ) from error
-    return Path(got)
+    return target
+
+
+def _resume(target: Path) -> Callable[[str, str, object], None]:
+    """A downloader for pooch that goes on where a broken connection left off, in `<target>.part`."""
+    part = target.with_name(target.name + ".part")
+
+    def download(url: str, output_file: str, _: object) -> None:
+        have = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as answer:
+            if have and answer.status_code != requests.codes.partial:
+                part.unlink()  # the server cannot go on, or has another file by now
+                return download(url, output_file, _)
+            answer.raise_for_status()
+            try:
+                _write(answer, part, have)
+            except OSError as error:
+                if not isinstance(error, requests.RequestException):
+                    part.unlink(missing_ok=True)  # no room left: what is there only takes more of it
+                raise
+        part.replace(output_file)
+
+    return download
+
+
+def _write(answer: requests.Response, part: Path, have: int) -> None:
+    """Append the answer to `part`, with a progress bar where somebody watches."""
+    left = answer.headers.get("Content-Length")
+    bar = tqdm(
+        desc=part.stem, total=have + int(left) if left else None, initial=have, unit="B", unit_scale=True, disable=None
+    )
+    with bar, part.open("ab") as stream:
+        for block in answer.iter_content(_BLOCK):
+            stream.write(block)
+            bar.update(len(block))
 
 
 def _reason(error: Exception) -> str:
