@@ -1,0 +1,85 @@
+"""The built book, page by page and in a browser. NOISE_SCALING_BOOK names its html folder; without a build, skipped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from noise_scaling.paths import ROOT
+
+from . import site as book_site
+from .browser import Visit, find_chromium, visit
+
+DEFAULT = ROOT / "build" / "book" / "_build" / "html"
+FIGURE_PAGES = [f"notebooks/figures/figure_{k}.html" for k in (1, 2, 3)]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    named = os.environ.get("NOISE_SCALING_BOOK")
+    folder = Path(named) if named else DEFAULT
+    if not (folder / "index.html").is_file():
+        if named:
+            pytest.fail(f"NOISE_SCALING_BOOK is {named!r}, and no index.html is in it: run `make book` first")
+        pytest.skip("no book has been built")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def site(root: Path) -> book_site.Site:
+    return book_site.Site(root)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    return find_chromium() or pytest.skip("no Chromium here")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        book_site.network_loads,
+        book_site.broken_links,
+        book_site.output_errors,
+        book_site.missing_alts,
+        book_site.missing_provenance,
+        book_site.missing_downloads,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_no_page_has(check, site: book_site.Site) -> None:
+    found = [f"{site.name(page.path)}: {problem}" for page in site.pages.values() for problem in check(site, page)]
+    assert not found, "\n".join(found)
+
+
+def test_all_pages_of_the_table_of_contents_are_there(site: book_site.Site) -> None:
+    names = {site.name(path).removesuffix(".html") for path in site.pages}
+    missing = book_site.toc_entries(ROOT / "_toc.yml") - names
+    assert not missing
+
+
+@pytest.mark.parametrize("page", FIGURE_PAGES)
+def test_figure_pages_show_a_numbered_figure(page: str, site: book_site.Site) -> None:
+    found = site.pages[site.root / page]
+    assert any(caption.startswith("figure fig-") for caption in found.captions)
+
+
+@pytest.mark.parametrize("page", ["index.html", "book/index.html", *FIGURE_PAGES])
+def test_opens_from_the_file_system_with_a_clean_console(page: str, root: Path, chromium: str) -> None:
+    seen: Visit = visit(chromium, (root / page).as_uri())
+    assert seen.console == []
+    assert seen.requests == []
+
+
+def test_formulas_are_typeset_without_a_network(root: Path, chromium: str) -> None:
+    seen = visit(chromium, (root / "book/setup.html").as_uri())
+    assert seen.dom.count("<mjx-container") >= 10
+    assert (seen.console, seen.requests) == ([], [])
+
+
+def test_search_finds_a_word_without_a_network(root: Path, chromium: str) -> None:
+    seen = visit(chromium, (root / "search.html").as_uri() + "?q=thinning")
+    assert "book/setup.html" in seen.dom.split('id="search-results"', 1)[1]
+    assert (seen.console, seen.requests) == ([], [])
