@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .errors import InputError
+from .errors import InputError, choose
 
 CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
     "converged",
@@ -282,6 +282,14 @@ def _status(fit: LawFit, run: lmfit.minimizer.MinimizerResult, bounds: dict) -> 
         if not np.isfinite(high) or high > _IDENTIFIED_WITHIN * low:
             return NOT_IDENTIFIED, f"the 95 % interval of {name} spans more than a factor {_IDENTIFIED_WITHIN:.0e}"
     return CONVERGED, ""
+
+
+LAWS = {law.name: law for law in (NOISE_LAW, CELL_NUMBER_LAW)}
+
+
+def named(name: str) -> Law:
+    """The law of that name; InputError lists the known ones."""
+    return LAWS[choose("law", name, LAWS)]
 
 
 CURVE = ["dataset", "signal", "model", "preset", "estimator"]

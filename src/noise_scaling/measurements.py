@@ -1,4 +1,4 @@
-"""The measurements table: its columns, its rows on disk, reading, gathering, and the published table in the same form."""
+"""The measurements table: columns, rows on disk, reading, gathering, and the published table in the same form."""
 
 from __future__ import annotations
 
@@ -85,25 +85,24 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
     """Write a sorted, schema-checked CSV in one step: a reader sees the old file or the new one, never half."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
-    return path
+    return Path(path)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to a temporary file beside `path` and rename it."""
+def write_atomically(path: str | Path, content: str | bytes) -> None:
+    """Write to a temporary file beside `path` and rename it; InputError, and nothing left behind, if that fails."""
+    path, temporary = Path(path), None
+    data = content.encode() if isinstance(content, str) else content
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}; free the disk or choose a folder") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from None
 
 
@@ -155,12 +154,7 @@ def unit_path(folder: str | Path, unit_hash: str) -> Path:
 
 def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
     """Keep the rows of one finished unit, whole or not at all."""
-    path = unit_path(folder, unit_hash)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {path.parent}: {error.strerror}; choose another folder") from None
-    write_atomically(path, json.dumps(rows, indent=0, allow_nan=True))
+    write_atomically(unit_path(folder, unit_hash), json.dumps(rows, indent=0, allow_nan=True))
 
 
 def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:

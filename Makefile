@@ -1,0 +1,48 @@
+# Two commands: `make book` and `make test`. Each makes the environment it needs in .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PAGE := build/demo/book/_build/html/index.html
+
+# Data files that lie beside the checkout are taken from there instead of being downloaded.
+ifneq ($(wildcard ../shared/mirror/MANIFEST.tsv),)
+export NOISE_SCALING_MIRROR ?= $(abspath ../shared/mirror)
+endif
+# One thread a process: Snakemake and pytest fill the cores, and sums come in one order.
+export OMP_NUM_THREADS ?= 1
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help env book test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+env: .venv/.made ## make the environment in .venv from pyproject.toml and constraints.txt
+
+.venv/.made: pyproject.toml constraints.txt
+	@echo "Making the environment in .venv (a few minutes the first time) ..."
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else \
+	  f"Python 3.11 or 3.12 is needed, {v.major}.{v.minor} was found: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,dev]'
+	@touch $@
+
+book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted
+	@$(BIN)/python workflow/run.py workflow/config/demo.yml
+	@echo "The book: $(abspath $(PAGE))"
+
+test: lint ## run the tests
+	@$(BIN)/python -m pytest -n 2 tests
+
+lint: .venv/.made ## ruff, formatting, notebooks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/python -m pytest -q tests/test_notebooks.py
+
+bench: .venv/.made ## run the benchmarks and write benchmarks/results/
+	@$(BIN)/python benchmarks/run.py
+
+clean: ## remove what was built, keep the environment
+	rm -rf build results .snakemake .pytest_cache .ruff_cache

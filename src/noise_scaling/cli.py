@@ -1,0 +1,138 @@
+"""`noise-scaling`: a thin command line over the package's functions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from . import __version__
+from .errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 2 with one sentence on stderr when it could not."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"noise-scaling: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("noise-scaling: interrupted; finished units are kept, run the same command to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="noise-scaling", description="How the information in cell embeddings grows with depth and cells."
+    )
+    parser.add_argument("--version", action="version", version=f"noise-scaling {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _measure_parser(commands)
+    _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked").add_argument(
+        "tables", nargs="+", help="CSV files"
+    )
+    commands.choices["gather"].add_argument("--output", required=True, help="the CSV to write")
+    fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
+    fits.add_argument("measurements", help='a measurements CSV, or "published"')
+    fits.add_argument("--law", default="noise_law", help="noise_law or cell_number_law")
+    fits.add_argument("--output", help="the CSV to write; printed where none is named")
+    figure = _add(commands, "figure", _figure, "draw a figure from a table")
+    figure.add_argument("figure", help="information, fits or collapse (figures 1, 2 and 3)")
+    figure.add_argument("measurements", help='a measurements CSV, or "published"')
+    figure.add_argument("--output", required=True, help="the PNG to write")
+    about = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
+    about.add_argument("name", nargs="?", help="a data set")
+    fetch = _add(commands, "fetch", _fetch, "download a data set's files, checked by sha256")
+    fetch.add_argument("name")
+    return parser
+
+
+def _add(commands, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _measure_parser(commands) -> None:
+    parser = _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
+    add = parser.add_argument
+    add("--dataset", default="pbmc68k", help="a registered name or an .h5ad file (default: %(default)s)")
+    add("--signal", help='the signal; own file: "obs:day", "obsm:protein", "pairs:clone", "space:obsm/spatial"')
+    add("--layer", help="own file: the layer that holds counts (default: X)")
+    add("--models", nargs="+", metavar="MODEL", help="random_projection, pca, scvi, shuffled (default: all)")
+    add("--preset", default="small", help="small or published (default: %(default)s)")
+    add("--cell-numbers", nargs="+", type=int, metavar="N", help="training cells (default: the card's)")
+    add("--fractions", nargs="+", type=float, metavar="Q", help="shares of molecules to keep (default: the card's)")
+    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="replicates (default: 0)")
+    add("--estimators", nargs="+", default=["default"], help="default, lmi, ksg, ... (default: %(default)s)")
+    add("--n-test", type=int, help="test cells (default: the card's)")
+    add("--n-validation", type=int, help="validation cells (default: the card's)")
+    add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
+    add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
+    add("--output", default="results/measurements.csv", help="the table (default: %(default)s)")
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from . import measure
+
+    settings = {k: v for k, v in vars(options).items() if k != "run"}
+    settings["models"] = settings["models"] or measure.DEFAULT_MODELS
+    table = measure.measure(settings.pop("dataset"), **settings)
+    failed = int((table["status"] == "error").sum())
+    print(f"{len(table)} rows in {options.output}" + (f", {failed} of them failed: see their error" if failed else ""))
+
+
+def _gather(options: argparse.Namespace) -> None:
+    from . import measurements
+
+    table = measurements.gather(options.tables)
+    print(f"{len(table)} rows in {measurements.write(table, options.output)}")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from . import laws, measurements
+    from .plots import figures, page
+
+    table = laws.fit_curves(figures.usable(page.measured(options.measurements).table), law=laws.named(options.law))
+    text = table.to_csv(index=False, lineterminator="\n")
+    if options.output is None:
+        print(text, end="")
+        return
+    measurements.write_atomically(options.output, text)
+    print(f"{len(table)} fits in {options.output}")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    from .errors import choose
+    from .measurements import write_atomically
+    from .plots import page, style
+
+    draw = page.FIGURES[choose("figure", options.figure, page.FIGURES)]
+    write_atomically(options.output, style.as_png(draw(page.measured(options.measurements).table)))
+    print(f"figure in {options.output}")
+
+
+def _datasets(options: argparse.Namespace) -> None:
+    from . import datasets
+
+    if options.name is None:
+        for name in datasets.names():
+            about = datasets.card(name)
+            print(f"{name:14} {about.n_cells:>10,} cells  {about.title}")
+        return
+    for key, value in vars(datasets.card(options.name)).items():
+        print(f"{key}: {value}")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from . import datasets
+
+    print(datasets.fetch(options.name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

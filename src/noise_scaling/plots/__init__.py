@@ -1,0 +1,17 @@
+"""The book's figures, one function each, from a measurements table; and what stands around them on a page."""
+
+from .datasets import dataset_figure
+from .figures import collapse_figure, fits_figure, information_figure
+from .page import FIGURES, card, fits, measured, show
+
+__all__ = [
+    "FIGURES",
+    "card",
+    "collapse_figure",
+    "dataset_figure",
+    "fits",
+    "fits_figure",
+    "information_figure",
+    "measured",
+    "show",
+]
