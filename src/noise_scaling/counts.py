@@ -16,15 +16,13 @@ from itertools import pairwise
 
 import numba
 import numpy as np
-from numba import njit
 from scipy import sparse
 
 from .errors import InputError
-from .molecules import hash_integers, hash_text, thin_rows
+from .molecules import LARGEST_COUNT, all_sound, hash_integers, hash_text, thin_rows
 from .seeds import derive
 
-LARGEST_COUNT = 2**31 - 1
-_BLOCK = 1 << 19  # entries a thread thins at a time: 2 ms of work, against 0.1 ms to hand a block over
+_BLOCK = 1 << 18  # entries a thread thins at a time: 1.3 ms of work, against 0.1 ms to hand a block over
 _KERNEL_DTYPES = (np.int32, np.int64, np.float32, np.float64)
 
 
@@ -45,6 +43,24 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         If it is not sparse, is empty, or holds a value that is no count (NaN, negative, fractional, log-normalised,
         above 2^31 - 1).
     """
+    matrix = _as_csr(counts, name)
+    if all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
+        return matrix
+    values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]].astype(np.float64)
+    wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]
+    if wrong.size:
+        raise InputError(_say_what_is_wrong(name, wrong[0], values.max()))
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(f"{name} is a broken sparse matrix: {error}; build it again") from None
+    matrix = matrix.copy() if matrix is counts else matrix
+    matrix.has_canonical_format = matrix.has_sorted_indices = False
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
     if not sparse.issparse(counts):
         kind = f"a dense array {np.shape(counts)}" if isinstance(counts, np.ndarray) else f"a {type(counts).__name__}"
         raise InputError(f"{name} is {kind}: give a sparse matrix, e.g. scipy.sparse.csr_matrix({name})")
@@ -52,66 +68,29 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         raise InputError(f"{name} is empty, shape {counts.shape}: give at least one cell and one gene")
     if counts.dtype.kind not in "iuf":
         raise InputError(f"{name} has dtype {counts.dtype}: give integers, or floats that hold integers")
-    matrix = counts if counts.format == "csr" else counts.tocsr()
-    values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]]
+    return counts if counts.format == "csr" else counts.tocsr()
+
+
+def _for_kernel(values: np.ndarray) -> np.ndarray:
+    """The kernels know four dtypes; others pass through int64 or float64 and come back as what they were."""
     if values.dtype in _KERNEL_DTYPES:
-        bad = _first_bad_value(values)
-    else:
-        bad = _first_bad_value(values.astype(np.int64 if values.dtype.kind in "iu" else np.float64))
-    if bad >= 0:
-        raise InputError(_say_what_is_wrong(name, values, bad))
-    if not _is_canonical(matrix.indptr, matrix.indices):
-        matrix = matrix.copy() if matrix is counts else matrix
-        matrix.has_canonical_format = matrix.has_sorted_indices = False
-        matrix.sum_duplicates()
-    return matrix
+        return values
+    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
 
 
-def _say_what_is_wrong(name: str, values: np.ndarray, bad: int) -> str:
-    value = values[bad]
+def _say_what_is_wrong(name: str, value: float, largest: float) -> str:
     if not np.isfinite(value):
         return f"{name} holds {value}: remove or fill missing values first; a count is 0, 1, 2, ..."
     if value < 0:
         return f"{name} holds {value:g}: a count cannot be negative; give the raw counts, not scaled values"
     if value > LARGEST_COUNT:
         return f"{name} holds {value:g}, more than 2^31 - 1: give molecules per gene and cell"
-    if values.max() < 20:  # log1p of 1e4 per cell stays below 9.3
+    if largest < 10:  # log1p of a cell scaled to 1e4 is at most 9.2
         return (
-            f"{name} looks log-normalised (holds {value:g}, largest {values.max():g}): give the raw counts, "
+            f"{name} looks log-normalised (holds {value:g}, at most {largest:g}): give the raw counts, "
             "often in adata.layers['counts'] or adata.raw.X"
         )
     return f"{name} holds {value:g}: counts must be whole numbers; give the raw counts, not normalised ones"
-
-
-@njit(nogil=True, cache=True)
-def _first_bad_value(values):  # pragma: no cover - compiled
-    """Position of the first value that is not in 0, 1, ..., 2^31 - 1, or -1. In strips, so that LLVM vectorises."""
-    for start in range(0, values.size, 4096):
-        stop = min(values.size, start + 4096)
-        bad = 0
-        for i in range(start, stop):
-            value = values[i]
-            inside = (value >= 0) & (value <= LARGEST_COUNT)
-            whole = np.int64(value if inside else 0)
-            bad |= (not inside) | (whole != value)
-        if bad:
-            for i in range(start, stop):
-                value = values[i]
-                if not (value >= 0 and value <= LARGEST_COUNT and np.int64(value) == value):
-                    return i
-    return -1
-
-
-@njit(nogil=True, cache=True)
-def _is_canonical(indptr, indices):  # pragma: no cover - compiled
-    """Whether the gene indices rise strictly within each row."""
-    for row in range(indptr.size - 1):
-        bad = 0
-        for i in range(indptr[row] + 1, indptr[row + 1]):
-            bad |= indices[i] <= indices[i - 1]
-        if bad:
-            return False
-    return True
 
 
 def umis_per_cell(counts: sparse.spmatrix) -> float:
@@ -177,18 +156,37 @@ def thin_many(
 
 def _thin(counts, fractions, *, seed, cell_ids, gene_ids, n_threads, inplace=False) -> list[sparse.csr_matrix]:
     thresholds = np.array([_threshold(fraction) for fraction in fractions], dtype=np.uint64)
-    matrix = validate_counts(counts)
+    matrix = validate_counts(counts) if inplace else _as_csr(counts, "counts")
     cell_keys = name_keys(cell_ids, matrix.shape[0], seed=seed, axis="cell")
     gene_keys = name_keys(gene_ids, matrix.shape[1], seed=seed, axis="gene")
-    if matrix.dtype not in _KERNEL_DTYPES:
-        matrix = matrix.astype(np.int64)
-    order = np.argsort(thresholds, kind="stable")[::-1]  # what a fraction drops, the smaller ones need not look at
-    outputs = [_Output(matrix, reuse=inplace and matrix is counts) for _ in order]
-    arguments = (matrix.indptr, matrix.indices, matrix.data, cell_keys, gene_keys, thresholds[order])
-    _thin_blocks(arguments, outputs, n_threads or numba.config.NUMBA_NUM_THREADS)
     kind = type(counts) if counts.format == "csr" else sparse.csr_matrix
+    reuse = inplace and matrix is counts
+    thinned = thin_keyed(matrix, thresholds, cell_keys, gene_keys, kind=kind, reuse=reuse, n_threads=n_threads)
+    if thinned is None:  # seen on the way, which saves a pass over all counts
+        matrix = validate_counts(matrix)
+        thinned = thin_keyed(matrix, thresholds, cell_keys, gene_keys, kind=kind, reuse=False, n_threads=n_threads)
+    return thinned
+
+
+def thin_keyed(
+    matrix: sparse.csr_matrix,
+    thresholds: np.ndarray,
+    cell_keys: np.ndarray,
+    gene_keys: np.ndarray,
+    *,
+    kind: type = sparse.csr_matrix,
+    reuse: bool = False,
+    n_threads: int | None = None,
+) -> list[sparse.csr_matrix] | None:
+    """Thin at each of `thresholds` by keys from `name_keys`; None where `validate_counts` would not be content."""
+    order = np.argsort(thresholds, kind="stable")[::-1]
+    values = _for_kernel(matrix.data)
+    outputs = [_Output(matrix.indptr, matrix.indices, values, reuse=reuse) for _ in order]
+    arguments = (matrix.indptr, matrix.indices, values, cell_keys, gene_keys, thresholds[order])
+    if not _thin_blocks(arguments, outputs, n_threads or numba.config.NUMBA_NUM_THREADS):
+        return None
     by_position = dict(zip(order.tolist(), outputs, strict=True))
-    return [by_position[i].matrix(kind, matrix.shape, counts.dtype) for i in range(len(fractions))]
+    return [by_position[i].matrix(kind, matrix.shape, matrix.dtype) for i in range(thresholds.size)]
 
 
 def _threshold(fraction: float) -> int:
@@ -242,11 +240,11 @@ class _Output:
     Arrays as long as the input are asked for, but only memory that is written to is ever real; the rest is handed back.
     """
 
-    def __init__(self, matrix: sparse.csr_matrix, *, reuse: bool):
+    def __init__(self, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, *, reuse: bool):
         self.reuse = reuse
-        self.indices = matrix.indices if reuse else np.empty_like(matrix.indices)
-        self.data = matrix.data if reuse else np.empty_like(matrix.data)
-        self.indptr = np.zeros_like(matrix.indptr)
+        self.indices = indices if reuse else np.empty_like(indices)
+        self.data = data if reuse else np.empty_like(data)
+        self.indptr = np.zeros_like(indptr)
         self.end = 0
 
     def place(self, first_row: int, lengths: np.ndarray, indices: np.ndarray, data: np.ndarray) -> None:
@@ -268,8 +266,8 @@ class _Output:
         return thinned
 
 
-def _thin_blocks(arguments: tuple, outputs: list[_Output], n_threads: int) -> None:
-    """Thin blocks of rows on `n_threads`, and place their results in order.
+def _thin_blocks(arguments: tuple, outputs: list[_Output], n_threads: int) -> bool:
+    """Thin blocks of rows on `n_threads`, and place their results in order. Whether all rows were sound.
 
     A block is placed only when all blocks before it have been read: so the outputs may lie over the input.
     """
@@ -279,31 +277,29 @@ def _thin_blocks(arguments: tuple, outputs: list[_Output], n_threads: int) -> No
     widest = max(int(indptr[last] - indptr[first]) for first, last in blocks)
     most_rows = max(last - first for first, last in blocks)
 
-    def buffer() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def buffer() -> tuple[np.ndarray, ...]:
         n = len(outputs)
         lengths = np.empty((n, most_rows), np.int64)
         return np.empty((n, widest), indices.dtype), np.empty((n, widest), data.dtype), lengths
 
-    def work(first: int, last: int, own: tuple) -> tuple[int, int, tuple]:
-        thin_rows(*arguments, first, last, *own)
-        return first, last, own
-
-    def place(done: tuple[int, int, tuple]) -> tuple:
-        first, last, own = done
+    def place(first: int, last: int, own: tuple[np.ndarray, ...]) -> None:
         for output, indices, data, lengths in zip(outputs, *own, strict=True):
             output.place(first, lengths[: last - first], indices, data)
-        return own
 
-    free = deque(buffer() for _ in range(min(len(blocks), 2 * n_threads if n_threads > 1 else 1)))
-    if n_threads == 1 or len(blocks) == 1:
-        for first, last in blocks:
-            place(work(first, last, free[0]))
-        return
+    n_threads = min(n_threads, len(blocks))
+    free = [buffer() for _ in range(n_threads + 1)]
+    running: deque = deque()
     with ThreadPoolExecutor(n_threads) as pool:
-        running = deque()
-        for first, last in blocks:
-            if not free:
-                free.append(place(running.popleft().result()))
-            running.append(pool.submit(work, first, last, free.popleft()))
-        for future in running:
-            place(future.result())
+        for block in [*blocks, *[None] * len(free)]:
+            if block is None or not free:
+                if not running:
+                    break
+                done, sound, own = running.popleft()
+                if not sound.result():
+                    return False
+                place(*done, own)
+                free.append(own)
+            if block is not None:
+                own = free.pop()
+                running.append((block, pool.submit(thin_rows, *arguments, *block, *own), own))
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+LARGEST_COUNT = 2**31 - 1
 _STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -13,7 +14,7 @@ _ONES = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
 _LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SLOW = np.uint8(255)
+_SLOW = np.int32(-1)
 
 
 @njit(inline="always")
@@ -60,43 +61,68 @@ def hash_text(codes, salt):  # pragma: no cover - compiled
 def thin_rows(
     indptr, indices, data, cell_keys, gene_keys, thresholds, first, last, out_indices, out_data, out_lengths
 ):  # pragma: no cover - compiled
-    """Thin rows first..last at each threshold, largest first, into out_*[threshold, :] from 0 on."""
-    words = np.empty(_STRIP, np.uint64)
-    small = np.empty(_STRIP, np.uint8)
-    kept = np.empty(_STRIP, np.uint8)
-    places = np.empty(_STRIP, np.int64)
-    ends = np.zeros(thresholds.size, np.int64)
+    """Thin rows first..last at each threshold, largest first, into out_*[threshold, :] from 0 on.
+
+    Returns whether all rows were canonical and held counts only; where not, the output means nothing.
+    """
+    words, small = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8)
+    kept, places = np.empty(_STRIP, np.int32), np.arange(_STRIP, dtype=np.uint32)
+    slow = np.empty(_STRIP, np.uint32)
+    ends = np.zeros(thresholds.size, np.uint64)
     for row in range(first, last):
-        out_lengths[:, row - first] = -ends
+        starts = ends.copy()
+        if not _row_is_sound(
+            indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]], gene_keys.size
+        ):
+            return False
         for start in range(indptr[row], indptr[row + 1], _STRIP):
-            n = min(_STRIP, indptr[row + 1] - start)
-            _hash_strip(indices[start : start + n], data[start : start + n], cell_keys[row], gene_keys, words, small)
-            for j in range(n):
-                places[j] = start + j
+            genes = indices[start : min(start + _STRIP, indptr[row + 1])]
+            counts = data[start : start + genes.size]
+            _hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
+            n = genes.size
             for f in range(thresholds.size):
                 _keep_strip(words, small, n, thresholds[f], kept)
-                end, n_left = ends[f], 0
-                for j in range(n):
-                    i = places[j]
-                    k = np.int64(kept[j])
-                    if k == _SLOW:
-                        k = _keep_one(words[j], np.int64(data[i]), thresholds[f])
-                    out_indices[f, end] = indices[i]
-                    out_data[f, end] = k
-                    words[n_left] = words[j]
-                    small[n_left] = small[j]
-                    places[n_left] = i
-                    end += k > 0
-                    n_left += k > 0
-                ends[f], n = end, n_left
-        out_lengths[:, row - first] += ends
+                _keep_slow(words, counts, places, n, thresholds[f], kept, slow)
+                ends[f] = _write(genes, places, kept, n, out_indices[f], out_data[f], ends[f])
+                if f + 1 < thresholds.size:
+                    n = _survivors(kept, n, words, small, places)
+            if thresholds.size > 1:
+                places[:] = np.arange(_STRIP)
+        for f in range(thresholds.size):
+            out_lengths[f, row - first] = ends[f] - starts[f]
+    return True
 
 
 @njit(nogil=True)
-def _hash_strip(indices, data, cell_key, gene_keys, words, small):  # pragma: no cover - compiled
-    for j in range(indices.size):
-        words[j] = _mix(cell_key + gene_keys[np.uint32(indices[j])])
-        small[j] = np.uint8(min(np.int64(data[j]), 9))
+def _row_is_sound(genes, counts, n_genes):  # pragma: no cover - compiled
+    """Whether gene indices rise strictly within 0..n_genes - 1 and all values are 0, 1, ..., 2^31 - 1."""
+    if genes.size == 0:
+        return True
+    bad = (genes[0] < 0) | (genes[-1] >= n_genes)
+    later = genes[1:]
+    for j in range(later.size):
+        bad |= later[j] <= genes[j]
+    for j in range(counts.size):
+        inside = (counts[j] >= 0) & (counts[j] <= LARGEST_COUNT)
+        whole = np.int64(counts[j] if inside else 0)
+        bad |= (not inside) | (whole != counts[j])
+    return not bad
+
+
+@njit(nogil=True, cache=True)
+def all_sound(indptr, indices, data, n_genes):  # pragma: no cover - compiled
+    for row in range(indptr.size - 1):
+        start, stop = indptr[row], indptr[row + 1]
+        if not _row_is_sound(indices[start:stop], data[start:stop], n_genes):
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _hash_strip(genes, counts, cell_key, gene_keys, words, small):  # pragma: no cover - compiled
+    for j in range(genes.size):
+        words[j] = _mix(cell_key + gene_keys[np.uint32(genes[j])])
+        small[j] = np.uint8(min(np.int64(counts[j]), 9))
 
 
 @njit(nogil=True)
@@ -104,22 +130,49 @@ def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compile
     """Molecules kept of each count up to 8: one byte of the word is the first byte of each molecule's number.
 
     Bytes are compared with the threshold's first byte eight at a time (Warren, Hacker's Delight, 2-18). _SLOW where a
-    byte ties (one in 256), or the count is above 8.
+    byte ties (one in 256), or the count is above 8 (4 % of entries).
     """
     first = (threshold >> np.uint64(56)) * _ONES
     first_low = first & _LOW
     for j in range(n):
-        word = words[j]
-        count = np.uint64(small[j])
+        word, count = words[j], np.uint64(small[j])
         mine = _HIGH >> (np.uint64(64) - np.uint64(8) * min(count, np.uint64(8)))
         mine = np.uint64(0) if count == 0 else mine
         differ = word ^ first
         below = ((~word & first) | (~differ & ~((word | _HIGH) - first_low))) & mine
         tie = ~(((differ & _LOW) + _LOW) | differ) & mine
-        k = ((below >> np.uint64(7)) * _ONES) >> np.uint64(56)
-        slow = (tie != 0) | (count > 8)
-        k = np.uint64(_SLOW) if slow else k
-        kept[j] = k
+        n_below = np.int32(((below >> np.uint64(7)) * _ONES) >> np.uint64(56))
+        kept[j] = _SLOW if (tie != 0) | (count > 8) else n_below
+
+
+@njit(nogil=True)
+def _keep_slow(words, counts, places, n, threshold, kept, slow):  # pragma: no cover - compiled
+    """Settle the entries that `_keep_strip` left open. Listed first, without a branch that is hard to predict."""
+    n_slow = np.uint64(0)
+    for j in range(n):
+        slow[n_slow] = j
+        n_slow += np.uint64(kept[j] == _SLOW)
+    for j in slow[:n_slow]:
+        kept[j] = _keep_one(words[j], np.int64(counts[places[j]]), threshold)
+
+
+@njit(nogil=True)
+def _write(genes, places, kept, n, out_indices, out_data, end):  # pragma: no cover - compiled
+    for j in range(n):
+        out_indices[end] = genes[places[j]]
+        out_data[end] = kept[j]
+        end += np.uint64(kept[j] != 0)
+    return end
+
+
+@njit(nogil=True)
+def _survivors(kept, n, words, small, places):  # pragma: no cover - compiled
+    """Close the gaps that dropped entries leave: what a fraction drops, the smaller ones need not look at."""
+    n_left = np.uint64(0)
+    for j in range(n):
+        words[n_left], small[n_left], places[n_left] = words[j], small[j], places[j]
+        n_left += np.uint64(kept[j] != 0)
+    return np.int64(n_left)
 
 
 @njit(nogil=True)

@@ -1,0 +1,127 @@
+"""What the benchmarks share: simulated cells, interleaved timing, and the report with machine, versions and ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numba
+import numpy as np
+from scipy import sparse
+
+RESULTS = Path(__file__).resolve().parent / "results"
+N_GENES = 20_000
+UMIS_PER_CELL = 2_500
+GENE_SPREAD = 2.6  # sd of log expression: gives 1,040 genes a cell, 1.4 % of counts above 16, as in 10x data
+
+
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small sizes, in seconds: to see that it runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
+    return parser.parse_args()
+
+
+def simulate_counts(n_cells: int, n_genes: int = N_GENES, *, umis: float = UMIS_PER_CELL, seed: int = 0):
+    """Counts [cells, genes], int32 CSR: log-normal expression, log-normal depth (sd 0.4), Poisson molecules."""
+    rng = np.random.default_rng(seed)
+    profile = np.exp(GENE_SPREAD * rng.standard_normal(n_genes))
+    depths = rng.poisson(umis * np.exp(0.4 * rng.standard_normal(n_cells) - 0.08))
+    accept, alias = _alias_table(profile / profile.sum())
+    indptr, indices, data = _draw_cells(depths, accept, alias, rng)
+    return sparse.csr_matrix((data, indices, indptr), shape=(n_cells, n_genes))
+
+
+def _alias_table(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Walker's alias table: gene i is drawn as itself with probability accept[i], else as alias[i]."""
+    accept = probabilities * probabilities.size
+    alias = np.arange(probabilities.size)
+    small, large = list(np.flatnonzero(accept < 1)), list(np.flatnonzero(accept >= 1))
+    while small and large:
+        low, high = small.pop(), large[-1]
+        alias[low] = high
+        accept[high] -= 1 - accept[low]
+        if accept[high] < 1:
+            small.append(large.pop())
+    return accept, alias
+
+
+@numba.njit(cache=True)
+def _draw_cells(depths, accept, alias, rng):
+    n_genes = accept.size
+    indptr = np.zeros(depths.size + 1, np.int32)
+    indices, data = np.empty(depths.sum(), np.int32), np.empty(depths.sum(), np.int32)
+    cell = np.zeros(n_genes, np.int32)
+    end = 0
+    for i in range(depths.size):
+        for _ in range(depths[i]):
+            u = rng.random() * n_genes
+            gene = int(u)
+            cell[gene if u - gene < accept[gene] else alias[gene]] += 1
+        for gene in range(n_genes):
+            if cell[gene]:
+                indices[end], data[end] = gene, cell[gene]
+                end += 1
+                cell[gene] = 0
+        indptr[i + 1] = end
+    return indptr, indices[:end].copy(), data[:end].copy()
+
+
+def interleave(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run. The runs take turns, so that a slow minute of the machine falls on all alike."""
+    for run in runs.values():
+        run()  # compiles, and touches memory for the first time
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def machine(*packages: str) -> dict[str, object]:
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_at_start": round(os.getloadavg()[0], 2),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("noise-scaling", "numpy", "numba", *packages)},
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def table(header: list[str], rows: list[list[object]]) -> str:
+    """A Markdown table; numbers to three figures."""
+    text = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *text]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def report(results: Path, name: str, title: str, where: dict, parts: list[str], numbers: dict) -> None:
+    """Write NAME.md and NAME.json, and show the first."""
+    versions = ", ".join(f"{package} {version}" for package, version in where["versions"].items())
+    line = (
+        f"{where['processor']}, {where['cores']} cores, load {where['load_at_start']} at the start; "
+        f"Python {where['python']}, {versions}; `{where['command']}`"
+    )
+    text = "\n\n".join([f"### {title}", line, *parts]) + "\n"
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{name}.md").write_text(text)
+    (results / f"{name}.json").write_text(json.dumps({"machine": where, **numbers}, indent=1) + "\n")
+    print(text)
