@@ -109,7 +109,7 @@ def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> flo
 
     The latent state is taken to be Gaussian given the counts, with precision I + P, P the Fisher information of
     the counts about z where depth is unknown. Exact as u -> 0 and u -> infinity; for one latent with the default
-    loadings, within 0.01 bits of the exact value in between (a test computes it). Then, over cells,
+    loadings, within 0.004 bits of the exact value in between (a test computes it). Then, over cells,
 
         vector: I = mean of -1/2 log2 det[(1 - rho^2) + rho^2 (1 + P)^-1]
         label:  the quadrature of `label_information` with rho^2 times the variance that the counts explain
