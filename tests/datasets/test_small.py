@@ -104,5 +104,5 @@ def test_scaled_counts_come_back_and_others_are_refused():
     assert found.toarray().tolist() == counts.tolist()
     assert deviation < 1e-12
     for bad in (1.3, -1.0, np.nan):
-        with pytest.raises(InputError, match="x: counts are up to .* fetch it anew"):
+        with pytest.raises(InputError, match="x: counts are up to"):
             integers(sp.csr_matrix([[bad, 1.0]]), name="x", tolerance=0.1)

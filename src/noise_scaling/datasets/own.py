@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
 
 from ..counts import umis_per_cell, validate_counts
 from ..errors import InputError, choose
@@ -75,7 +76,7 @@ def _open(path: Path) -> anndata.AnnData:
         TypeError,
         AttributeError,
         RuntimeError,
-        anndata.io.IORegistryError,
+        IORegistryError,
     ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise InputError(f"{path} cannot be read as AnnData ({reason}): write it anew with adata.write_h5ad") from error
@@ -123,12 +124,12 @@ def _refuse_normalised(values: np.ndarray, where: str, adata: anndata.AnnData) -
     if values.dtype.kind != "f" or not np.isfinite(values).all():
         return
     fractional = float(np.mean(values != np.rint(values))) if len(values) else 0.0
-    if fractional == 0 or values.min() < 0:
+    if fractional == 0:
         return
     # log1p of 10,000 per cell stays below 9.3, and of 1e6 below 13.9; counts of whole cells nearly always pass 20.
-    kind = "is log-normalised, it seems" if values.max() < 20 else "is normalised, it seems"
+    kind = "scaled" if values.min() < 0 else "log-normalised" if values.max() < 20 else "normalised"
     raise InputError(
-        f"{where} {kind}: {fractional:.0%} of its non-zero values are fractional, the largest {values.max():.4g}; "
+        f"{where} is {kind}, it seems: {fractional:.0%} of its non-zero values are fractional, the largest {values.max():.4g}; "
         f"{_counts_elsewhere(adata)}"
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 import scipy.sparse as sp
+from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
 from anndata.utils import make_index_unique
 
 from ..errors import InputError
@@ -96,9 +97,10 @@ def merfish(card: Card, files: Files, signal: str) -> Dataset:
     with _of_form(table):
         first = pd.read_csv(table, nrows=0).columns
         genes = [name for name in first[1:] if "blank" not in name.lower()]
-        for block in pd.read_csv(table, index_col=0, dtype={first[0]: str}, chunksize=CELLS_AT_ONCE):
-            blocks.append(sp.csr_matrix(block[genes].to_numpy(dtype=np.float32)))
-            cells.extend(block.index)
+        with pd.read_csv(table, index_col=0, dtype={first[0]: str}, chunksize=CELLS_AT_ONCE) as reader:
+            for block in reader:
+                blocks.append(sp.csr_matrix(block[genes].to_numpy(dtype=np.float32)))
+                cells.extend(block.index)
     with _of_form(meta):
         obs = pd.read_csv(meta, index_col=0, dtype={pd.read_csv(meta, nrows=0).columns[0]: str})
     _columns(obs, ["center_x", "center_y"], meta)
@@ -171,7 +173,7 @@ def _of_form(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error, anndata.io.IORegistryError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error, IORegistryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise InputError(
             f"{path.name} is not of the form its publication gave it ({reason}): delete {path} and fetch it anew"

@@ -46,10 +46,11 @@ def pbmc10k(card: Card, files: Files, signal: str) -> Dataset:
     The signal is log1p of the protein counts: they span 1 to 10,000, and the raw scale is that of a few cells.
     """
     blocks, genes, cells = [], [], None
-    for block in pd.read_csv(files["pbmc10k_harmo_rna.csv.gz"], index_col=0, chunksize=_GENES_AT_ONCE):
-        blocks.append(sp.csr_matrix(block.to_numpy(dtype=np.float32)))
-        genes.extend(block.index)
-        cells = block.columns
+    with pd.read_csv(files["pbmc10k_harmo_rna.csv.gz"], index_col=0, chunksize=_GENES_AT_ONCE) as reader:
+        for block in reader:
+            blocks.append(sp.csr_matrix(block.to_numpy(dtype=np.float32)))
+            genes.extend(block.index)
+            cells = block.columns
     counts, deviation = recover.integers(sp.vstack(blocks).T, name=card.name, tolerance=0)
     proteins = pd.read_csv(files["pbmc10k_harmo_pro.csv.gz"], index_col=0).T.loc[cells]
     values = Signal(signal, "vector", np.log1p(proteins.to_numpy(dtype=np.float64)))
