@@ -129,8 +129,8 @@ def _refuse_normalised(values: np.ndarray, where: str, adata: anndata.AnnData) -
     # log1p of 10,000 per cell stays below 9.3, and of 1e6 below 13.9; counts of whole cells nearly always pass 20.
     kind = "scaled" if values.min() < 0 else "log-normalised" if values.max() < 20 else "normalised"
     raise InputError(
-        f"{where} is {kind}, it seems: {fractional:.0%} of its non-zero values are fractional, the largest {values.max():.4g}; "
-        f"{_counts_elsewhere(adata)}"
+        f"{where} is {kind}, it seems: {fractional:.0%} of its non-zero values are fractional, "
+        f"the largest {values.max():.4g}; {_counts_elsewhere(adata)}"
     )
 
 
