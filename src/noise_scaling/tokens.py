@@ -107,7 +107,7 @@ class MedianSketch:
     """Gene medians in one pass over chunks of cells, each within 0.2 % of the exact one (half a bin: 2^-9).
 
     A histogram for each gene over values between 2^-8 and 2^14, 256 bins to a doubling: 23 kB a gene, however many
-    cells. Smaller values (one molecule of a cell of over 2.5 million) count as 2^-8. Any order of chunks gives the same.
+    cells. Smaller values (one molecule of a cell of over 2.5 million) count as 2^-8. The order of chunks is free.
     """
 
     def __init__(self, n_genes: int):
