@@ -119,8 +119,8 @@ def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> di
 
     Returns
     -------
-    n_test (at most 3,000: beyond that the bits of a 16-dimensional embedding gain little and cost much),
-    n_validation, cell_numbers (log-spaced from about 100 to all that is left) and fractions.
+    n_test (at most 3,000, which an estimator scores in seconds), n_validation, cell_numbers (log-spaced from about
+    100 to all that is left) and fractions.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))
