@@ -12,7 +12,7 @@ from noise_scaling.paths import ROOT
 from . import site as book_site
 from .browser import Visit, find_chromium, visit
 
-DEFAULT = ROOT / "build" / "book" / "_build" / "html"
+DEFAULT = ROOT / "build" / "demo" / "book" / "_build" / "html"  # where `make book` puts it
 FIGURE_PAGES = [f"notebooks/figures/figure_{k}.html" for k in (1, 2, 3)]
 
 
