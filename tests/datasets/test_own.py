@@ -40,6 +40,7 @@ def test_counts_may_be_stored_in_any_way(load, kind):
     _, plain = load("obs:type")
     _, data = load("obs:type", change)
     assert isinstance(data.counts, sp.csr_matrix)
+    assert data.counts.dtype == np.int32
     assert (data.counts != plain.counts).nnz == 0
     assert data.data_sha256 == plain.data_sha256
 

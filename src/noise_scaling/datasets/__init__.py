@@ -8,10 +8,10 @@ from pathlib import Path
 from ..errors import InputError, choose
 from . import paper, small
 from .dataset import Dataset
-from .fetch import fetch, fetch_all
+from .download import fetch, fetch_all
 from .own import load_h5ad
 from .registry import Card, File, card, names, read_registry
-from .simulate import simulate, simulated, true_information
+from .simulator import simulate, simulated, true_information
 
 __all__ = [
     "Card",

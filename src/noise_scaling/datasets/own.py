@@ -96,7 +96,7 @@ def _counts(adata: anndata.AnnData, layer: str | None, name: str) -> sp.csr_matr
         raise InputError(f"{where} has dtype {values.dtype}: give integers, or floats that hold integers")
     counts = sp.csr_matrix(values)
     _refuse_normalised(counts.data, where, adata)
-    counts = validate_counts(counts, name=where)
+    counts = validate_counts(counts, name=where).astype(np.int32)
     counts.eliminate_zeros()
     empty = int((np.diff(counts.indptr) == 0).sum())
     if empty:

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from noise_scaling import datasets
-from noise_scaling.datasets.simulate import label_information
+from noise_scaling.datasets.simulator import label_information
 from noise_scaling.laws import noise_law
 
 

@@ -1,11 +1,12 @@
 """Fetching: the mirror, the cache, and downloads that break, are altered, or cannot be had."""
 
+import errno
 import hashlib
 
 import pytest
 
-from noise_scaling.datasets import fetch
-from noise_scaling.datasets.fetch import CONNECT_SECONDS, fetch_file
+from noise_scaling.datasets import download, fetch
+from noise_scaling.datasets.download import CONNECT_SECONDS, fetch_file
 from noise_scaling.datasets.registry import File, card
 from noise_scaling.errors import InputError
 
@@ -108,6 +109,18 @@ def test_a_cache_that_cannot_be_written_is_said(alone):
     alone.write_text("a file, not a folder")
     with pytest.raises(InputError, match="could not be downloaded"):
         fetch("published")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(alone, server, monkeypatch):
+    def write(answer, part, have):
+        part.write_bytes(BODY[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "_write", write)
+    server.files["a.bin"] = BODY
+    with pytest.raises(InputError, match="No space left on device"):
+        fetch_file(File("set/a.bin", f"{server.url}/a.bin", len(BODY), SHA256))
+    assert files_in(alone) == []
 
 
 def test_which_file_is_meant_must_be_clear(alone):
