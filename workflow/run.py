@@ -2,7 +2,7 @@
 
 python workflow/run.py workflow/config/demo.yml [Snakemake options]
 
-Snakemake's own lock outlives a killed run and would ask for --unlock; this one is the kernel's and ends with its holder.
+Snakemake's own lock outlives a killed run and would ask for --unlock; this one is the kernel's and ends with the run.
 """
 
 from __future__ import annotations

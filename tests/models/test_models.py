@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix, vstack
+
+from noise_scaling import models
+from noise_scaling.errors import InputError
+from noise_scaling.models.base import log_normalise
+from noise_scaling.models.pca import variable_genes
+
+NAMES = sorted(models.MODELS)
+
+
+@pytest.fixture(scope="module")
+def cells() -> tuple[csr_matrix, np.ndarray]:
+    """Two hundred cells of two kinds that differ twofold in half of 60 genes."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 200)
+    means = np.where((np.arange(60) < 30) == kind[:, None], 8.0, 4.0)
+    return csr_matrix(rng.poisson(means).astype(np.int32)), kind
+
+
+def create(name: str, *, seed: int) -> models.Model:
+    """A small model; scVI with 100 steps, which these two kinds of cells need, not 4,000."""
+    short = {"max_steps": 100} if name == "scvi" else {}
+    return models.MODELS[name](**models.MODELS[name].PRESETS["small"] | short, seed=seed)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fitted(request, cells):
+    counts, _ = cells
+    return create(request.param, seed=3).fit(counts[:100], counts[100:130])
+
+
+def test_embedding_tells_the_kinds_apart(fitted, cells):
+    counts, kind = cells
+    embedding = fitted.embed(counts[130:])
+    labels = kind[130:]
+    gap = embedding[labels == 0].mean(0) - embedding[labels == 1].mean(0)
+    score = embedding @ gap
+    threshold = (score[labels == 0].mean() + score[labels == 1].mean()) / 2
+    assert ((score > threshold) == (labels == 0)).mean() > 0.9
+
+
+def test_embeds_unseen_cells_in_any_order_identically(fitted, cells):
+    counts = cells[0][130:]
+    order = np.random.default_rng(1).permutation(counts.shape[0])
+    whole = fitted.embed(counts)
+    assert whole.dtype == np.float32
+    assert whole.shape == (70, 16)
+    np.testing.assert_allclose(fitted.embed(counts[order]), whole[order], rtol=1e-5, atol=1e-6)
+
+
+def test_empty_cells_have_an_embedding(fitted, cells):
+    counts = vstack([cells[0][:3], csr_matrix((2, 60), dtype=np.int32)], format="csr")
+    assert np.isfinite(fitted.embed(counts)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_bits_and_another_seed_another_model(name, cells):
+    counts, _ = cells
+    one, again, other = (create(name, seed=s).fit(counts[:60], counts[100:120]).embed(counts[130:]) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    if name != "pca":  # PCA has no random choice; its seed only starts ARPACK
+        assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize("n_cells", [33, 65, 97])
+def test_scvi_has_no_last_batch_of_one_cell(n_cells, cells):
+    assert n_cells % models.scvi._batch_size(n_cells, 32) != 1
+    counts, _ = cells
+    create("scvi", seed=0).fit(counts[:n_cells], counts[100:120])
+
+
+def test_scvi_leaves_the_global_generators_alone(cells):
+    import torch
+
+    counts, _ = cells
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
+    before = np.random.random(), float(torch.rand(1))  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
+    create("scvi", seed=0).fit(counts[:40], counts[100:120])
+    assert (np.random.random(), float(torch.rand(1))) == before  # noqa: NPY002
+
+
+def test_random_projection_is_linear_with_the_stated_variance():
+    embedding = models.create("random_projection", seed=0).fit(csr_matrix((5, 4000)), None).embed
+    unit = csr_matrix(np.eye(1, 4000))
+    np.testing.assert_allclose(embedding(3 * unit), 3 * embedding(unit), rtol=1e-6)
+    matrix = embedding(csr_matrix(np.eye(4000)))
+    # 64,000 Gaussians of variance 1/16: the estimate has a relative error of sqrt(2 / 64000) = 0.0056
+    assert matrix.var() * 16 == pytest.approx(1, abs=4 * 0.0056)
+
+
+def test_pca_is_the_svd_of_log_normalised_counts(cells):
+    counts = cells[0]
+    model = models.create("pca").fit(counts[:100], None)
+    dense = np.log1p(1e4 * counts.toarray() / counts.toarray().sum(1, keepdims=True))
+    _, _, axes = np.linalg.svd(dense[:100][:, model.genes], full_matrices=False)
+    expected = np.abs(dense[:, model.genes] @ axes[:16].T)
+    np.testing.assert_allclose(np.abs(model.embed(counts)), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_variable_genes_are_the_most_variable_ones():
+    values = csr_matrix(np.array([[0, 5, 1, 2.0], [0, 0, 2, 2.0], [0, 9, 3, 2.0]]))
+    np.testing.assert_array_equal(variable_genes(values, 2), [1, 2])
+    np.testing.assert_array_equal(variable_genes(values, 4), [1, 2])  # constant genes say nothing
+
+
+def test_log_normalise_by_hand():
+    values = log_normalise(csr_matrix(np.array([[1, 3], [0, 0]])))
+    np.testing.assert_allclose(values.toarray(), [[np.log1p(2500), np.log1p(7500)], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "word"),
+    [
+        ("mofa", {}, "unknown model 'mofa'"),
+        ("geneformer", {}, "not built yet"),
+        ("pca", {"preset": "huge"}, "unknown preset of pca 'huge'"),
+        ("scvi", {"device": "tpu"}, "unknown device 'tpu'"),
+    ],
+)
+def test_bad_requests(name, settings, word):
+    with pytest.raises(InputError, match=word):
+        models.create(name, **settings)
+
+
+def test_too_few_cells_with_molecules(cells):
+    with pytest.raises(InputError, match="0 of 50 training cells hold any molecule"):
+        models.create("pca").fit(csr_matrix((50, 60)), cells[0])

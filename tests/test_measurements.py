@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.errors import InputError
+
+
+def row(**changes):
+    kinds = {str: "x", int: 1, float: 0.5}
+    base = {name: kinds[kind] for name, kind in measurements.COLUMNS.items()}
+    return base | {"status": "ok", "error": ""} | changes
+
+
+def test_write_read_round_trip(tmp_path):
+    rows = [row(seed=2), row(seed=1, mi_bits=np.nan, status="error", error="ValueError: a, b")]
+    path = measurements.write(rows, tmp_path / "deep" / "table.csv")
+    table = measurements.read(path)
+    assert table["seed"].tolist() == [1, 2]
+    assert table["error"].tolist() == ["ValueError: a, b", ""]
+    assert np.isnan(table["mi_bits"][0])
+    pd.testing.assert_frame_equal(table, measurements.sort(rows))
+    before = path.read_bytes()
+    measurements.write(table, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda t: t.drop(columns="seed"), "missing columns"),
+        (lambda t: t.assign(more=1), "unknown columns"),
+        (lambda t: t.assign(n_cells="many"), "n_cells"),
+        (lambda t: pd.concat([t, t]), "share a key"),
+        (lambda t: t.assign(fraction=np.nan), "fraction"),
+    ],
+)
+def test_not_a_table(change, word):
+    with pytest.raises(InputError, match=word):
+        measurements.sort(change(pd.DataFrame([row()])))
+
+
+def test_gather_is_idempotent_and_names_conflicts(tmp_path):
+    one = measurements.write([row(seed=1), row(seed=2)], tmp_path / "one.csv")
+    two = measurements.write([row(seed=2, train_seconds=99.0), row(seed=3)], tmp_path / "two.csv")
+    both = measurements.gather([one, two])
+    assert both["seed"].tolist() == [1, 2, 3]
+    again = measurements.gather([measurements.write(both, tmp_path / "both.csv"), two, one])
+    pd.testing.assert_frame_equal(again, both)
+    three = measurements.write([row(seed=3, mi_bits=0.75)], tmp_path / "three.csv")
+    with pytest.raises(InputError, match=r"0\.5 bits in .*two\.csv and 0\.75 bits in .*three\.csv"):
+        measurements.gather([one, two, three])
+
+
+def test_a_unit_is_whole_or_not_there(tmp_path):
+    key = "ab" * 12
+    assert measurements.read_unit(tmp_path, key) is None
+    measurements.write_unit(tmp_path, key, [row()])
+    assert measurements.read_unit(tmp_path, key) == [row()]
+    path = measurements.unit_path(tmp_path, key)
+    path.write_text(path.read_text()[:50])
+    assert measurements.read_unit(tmp_path, key) is None
+
+
+def test_a_file_in_the_way_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        measurements.write([row()], tmp_path / "file" / "table.csv")
+
+
+def test_published_table(published):
+    table = measurements.read_published(published)
+    assert len(table) == 4844
+    counts = table["dataset"].value_counts()
+    assert counts.to_dict() == {"pbmc": 1927, "larry": 1200, "merfish": 1199, "mouse_embryo": 518}
+    fits = laws.fit_curves(table)
+    assert len(fits) == 200
+    assert set(fits["status"]) <= set(laws.STATUSES)
+    assert (fits.loc[fits["status"] != laws.CONVERGED, "note"] != "").all()
+    assert (fits["status"] == laws.CONVERGED).sum() >= 190
+
+
+@pytest.mark.parametrize(
+    ("model", "i_max", "u_bar"), [("scvi", 2.47, 316), ("geneformer", 2.04, 297), ("pca", 1.20, 766)]
+)
+def test_published_parameters(published, model, i_max, u_bar):
+    """The numbers printed in the paper's figure for the embryo atlas at 10^7 cells."""
+    table = measurements.read_published(published)
+    curve = table[(table["dataset"] == "mouse_embryo") & (table["model"] == model) & (table["n_cells"] == 10**7)]
+    fit = laws.fit_noise_law(curve["umis_per_cell"], curve["mi_bits"])
+    assert fit.i_max == pytest.approx(i_max, abs=0.006)
+    assert fit.u_bar == pytest.approx(u_bar, rel=0.003)
+
+
+def test_another_csv_is_refused(tmp_path):
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="not the published table"):
+        measurements.read_published(tmp_path / "other.csv")
