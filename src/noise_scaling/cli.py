@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 
@@ -35,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked").add_argument(
         "tables", nargs="+", help="CSV files"
     )
-    commands.choices["gather"].add_argument("--output", required=True, help="the CSV to write")
+    commands.choices["gather"].add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
+    commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
     fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
     fits.add_argument("measurements", help='a measurements CSV, or "published"')
     fits.add_argument("--law", default="noise_law", help="noise_law or cell_number_law")
@@ -90,7 +92,10 @@ def _gather(options: argparse.Namespace) -> None:
     from . import measurements
 
     table = measurements.gather(options.tables)
-    print(f"{len(table)} rows in {measurements.write(table, options.output)}")
+    path = measurements.write(table, options.output)
+    about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
+    measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    print(f"{len(table)} rows in {path}")
 
 
 def _fit(options: argparse.Namespace) -> None:

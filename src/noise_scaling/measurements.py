@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import tempfile
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -185,3 +187,23 @@ def gather(paths: Iterable[str | Path]) -> pd.DataFrame:
             f"{other['mi_bits']:g} bits in {other['_file']}: remove the file that is out of date"
         )
     return sort(together.drop(columns="_file"))
+
+
+_REPORTED = ("noise-scaling", "numpy", "scipy", "scikit-learn", "torch", "scvi-tools", "scanpy", "anndata", "numba")
+
+
+def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
+    """Where a table came from: command, rows, data and their sha256, devices, machine type and package versions."""
+    data = table[table["data_sha256"] != ""].groupby("dataset")["data_sha256"].unique()
+    return {
+        "command": command,
+        "rows": len(table),
+        "failed_rows": int((table["status"] == ERROR).sum()),
+        "data_sha256": {name: sorted(values) for name, values in data.items()},
+        "devices": sorted(table["device"].unique()),
+        "train_seconds": round(float(table["train_seconds"].sum()), 1),
+        "mi_seconds": round(float(table["mi_seconds"].sum()), 1),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in _REPORTED},
+    }

@@ -23,7 +23,10 @@ rule gather:
         JOBS,
     output:
         TABLE,
+        TABLE.replace(".csv", ".json"),
+    params:
+        command=f"python workflow/run.py {config_file()}",
     message:
         "Gather {TABLE}"
     shell:
-        "noise-scaling gather {input} --output {output}"
+        "noise-scaling gather {input} --output {output[0]} --command {params.command:q}"

@@ -2,16 +2,18 @@
 
 from .datasets import dataset_figure
 from .figures import collapse_figure, fits_figure, information_figure
-from .page import FIGURES, card, fits, measured, show
+from .page import FIGURES, card, dataset, fits, measured, rows, show
 
 __all__ = [
     "FIGURES",
     "card",
     "collapse_figure",
+    "dataset",
     "dataset_figure",
     "fits",
     "fits_figure",
     "information_figure",
     "measured",
+    "rows",
     "show",
 ]

@@ -1,0 +1,94 @@
+"""The files that must agree: pyproject.toml, constraints.txt, environment.yml, the schema of the workflow."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import jsonschema
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from noise_scaling import __version__, measurements
+
+
+@pytest.fixture(scope="module")
+def pyproject(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def pins(root):
+    lines = (root / "constraints.txt").read_text().split()
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def requirements(pyproject):
+    extras = pyproject["project"]["optional-dependencies"]
+    return [Requirement(r) for r in [*pyproject["project"]["dependencies"], *extras["book"], *extras["dev"]]]
+
+
+def test_constraints_pin_every_dependency_within_its_range(pyproject, pins):
+    for requirement in requirements(pyproject):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_environment_is_the_pinned_one(pyproject, pins):
+    for requirement in requirements(pyproject):
+        installed = Version(metadata.version(requirement.name)).public
+        assert installed == Version(pins[canonicalize_name(requirement.name)]).public, requirement
+
+
+def test_conda_environment_is_the_same(root, pyproject, pins):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    python, *_, pip = environment["dependencies"]
+    assert Version(python.split("=")[1]) in Requirement(f"x{pyproject['project']['requires-python']}").specifier
+    assert pip["pip"] == ["-c constraints.txt", f"torch=={pins['torch']}", "-e .[book,dev]"]
+
+
+def test_one_version(root, pyproject):
+    assert pyproject["project"]["version"] == __version__ == metadata.version("noise-scaling")
+    assert f"version: {__version__}" in (root / "CITATION.cff").read_text()
+    assert f"## {__version__}" in (root / "CHANGELOG.md").read_text()
+
+
+def test_files_are_not_long(root):
+    long = {str(p): n for p in (root / "src").rglob("*.py") if (n := p.read_text().count("\n")) > 350}
+    assert not long
+
+
+def test_no_absolute_paths(root):
+    found = subprocess.run(
+        ["git", "grep", "-nE", r"(^|[^A-Za-z0-9_.~-])/(home|root|tmp|work|Users)/[a-z]", "--", "."],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert [line for line in found.stdout.splitlines() if "test_project.py" not in line] == []
+
+
+@pytest.mark.parametrize("name", ["demo"])
+def test_configurations_fit_the_schema(root, name):
+    schema = yaml.safe_load((root / "workflow/config/schema.json").read_text())
+    config = yaml.safe_load((root / f"workflow/config/{name}.yml").read_text())
+    jsonschema.validate(config, schema)
+    with pytest.raises(jsonschema.ValidationError, match="seedz"):
+        jsonschema.validate(config | {"seedz": [1]}, schema)
+
+
+def test_dry_run_of_the_workflow(root):
+    """Snakemake accepts the whole graph: 2 data sets x 5 depths x 2 seeds, the pages and the book."""
+    run = subprocess.run(
+        [sys.executable, "workflow/run.py", "workflow/config/demo.yml", "--dry-run", "--forceall"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", run.stdout, flags=re.MULTILINE))
+    assert (jobs["measure"], jobs["gather"], jobs["html"]) == ("20", "1", "1")
+
+
+def test_every_column_is_in_the_data_dictionary(root):
+    text = (root / "book/data_dictionary.md").read_text()
+    assert [name for name in measurements.COLUMNS if f"`{name}`" not in text] == []
