@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -118,6 +118,7 @@ def thin(
         Sparse [cells, genes] of integer counts (see `validate_counts`).
     fraction
         In (0, 1]. With one seed, what a smaller fraction keeps, a larger one keeps too. 1 gives the counts back.
+        Always of the raw counts: to thin again what was thinned with the same seed draws the same numbers again.
     seed
         Any integer; different seeds give independent draws.
     cell_ids, gene_ids
@@ -155,7 +156,7 @@ def thin_many(
 
 
 def _thin(counts, fractions, *, seed, cell_ids, gene_ids, n_threads, inplace=False) -> list[sparse.csr_matrix]:
-    thresholds = np.array([_threshold(fraction) for fraction in fractions], dtype=np.uint64)
+    thresholds = np.array([threshold(fraction) for fraction in fractions], dtype=np.uint64)
     matrix = validate_counts(counts) if inplace else _as_csr(counts, "counts")
     cell_keys = name_keys(cell_ids, matrix.shape[0], seed=seed, axis="cell")
     gene_keys = name_keys(gene_ids, matrix.shape[1], seed=seed, axis="gene")
@@ -189,7 +190,7 @@ def thin_keyed(
     return [by_position[i].matrix(kind, matrix.shape, matrix.dtype) for i in range(thresholds.size)]
 
 
-def _threshold(fraction: float) -> int:
+def threshold(fraction: float) -> int:
     """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower."""
     try:
         value = float(fraction)
@@ -218,18 +219,19 @@ def name_keys(ids: Sequence | None, n: int, *, seed: int, axis: str) -> np.ndarr
     if names.dtype.kind in "iu":
         keys = hash_integers(names.astype(np.uint64), salt)
     else:
-        text = np.ascontiguousarray(names.astype(str))
+        text = np.array(names.tolist() if names.dtype.kind == "T" else names, dtype=str)  # numpy cannot cast T itself
         keys = hash_text(text.view(np.uint32).reshape(n, -1), salt)
     if ids is not None:
-        _refuse_repeats(keys, names, axis)
+        refuse_repeats(keys, axis, lambda i: names[i])
     return keys
 
 
-def _refuse_repeats(keys: np.ndarray, names: np.ndarray, axis: str) -> None:
+def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
+    """Raise an InputError that names the first of two cells or genes with one key."""
     in_order = np.sort(keys)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if repeated.size:
-        name = str(names[np.flatnonzero(keys == repeated[0])[0]])
+        name = str(name_of(int(np.flatnonzero(keys == repeated[0])[0])))
         fix = "adata.obs_names_make_unique()" if axis == "cell" else "adata.var_names_make_unique()"
         raise InputError(f"{axis}_ids repeats {name!r}: make the names unique first, e.g. {fix}")
 

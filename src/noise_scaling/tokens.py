@@ -51,19 +51,24 @@ def rank_tokens(
         If the counts are none, the medians do not match them or are not positive, or max_length is below 1.
     """
     matrix = validate_counts(counts)
-    medians = _check_medians(gene_medians, matrix.shape[1])
+    medians = check_medians(gene_medians, matrix.shape[1])
     if max_length < 1:
         raise InputError(f"max_length is {max_length}: give at least 1")
     offsets = np.zeros(matrix.shape[0] + 1, np.int64)
     _count_tokens(matrix.indptr, matrix.indices, matrix.data, medians, max_length, offsets[1:])
     np.cumsum(offsets, out=offsets)
-    ids = np.empty(offsets[-1], np.uint16 if matrix.shape[1] <= 2**16 - 2 else np.uint32)
+    ids = np.empty(offsets[-1], token_dtype(matrix.shape[1]))
 
     def work(rows: tuple[int, int]) -> None:
         _rank_rows(matrix.indptr, matrix.indices, matrix.data, medians, offsets, *rows, ids)
 
     _over_blocks(work, matrix.indptr, n_threads)
     return ids, offsets
+
+
+def token_dtype(n_genes: int) -> type:
+    """uint16 where it holds all genes and two more ids, for pad and mask; else uint32."""
+    return np.uint16 if n_genes <= 2**16 - 2 else np.uint32
 
 
 def _over_blocks(work, indptr: np.ndarray, n_threads: int | None) -> None:
@@ -73,7 +78,7 @@ def _over_blocks(work, indptr: np.ndarray, n_threads: int | None) -> None:
         list(pool.map(work, blocks))
 
 
-def _check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
+def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
     medians = np.asarray(gene_medians, dtype=np.float64)
     if medians.shape != (n_genes,):
         raise InputError(f"gene_medians has shape {medians.shape} for {n_genes} genes: give one median for each")
