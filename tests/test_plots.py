@@ -1,0 +1,143 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import datasets, laws, measurements
+from noise_scaling.errors import InputError
+from noise_scaling.plots import FIGURES, collapse_figure, dataset_figure, figures, information_figure, page, style
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Two models that follow Eq. 1 exactly, three cell numbers, six depths, two seeds 0.1 bits apart."""
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    rows = []
+    for model, u_bar in (("pca", 400.0), ("scvi", 200.0)):
+        for n in (100, 1000, 10_000):
+            for fraction in np.geomspace(1, 0.01, 6):
+                for seed in (0, 1):
+                    bits = laws.noise_law(1000 * fraction, u_bar, 2 + 0.1 * np.log10(n)) + 0.1 * seed
+                    rows.append(
+                        blank
+                        | {"dataset": "pbmc68k", "signal": "bulk_labels", "model": model, "preset": "small"}
+                        | {"n_cells": n, "fraction": fraction, "seed": seed, "estimator": "default", "status": "ok"}
+                        | {"umis_per_cell": 1000 * fraction, "mi_bits": bits}
+                    )
+    return measurements.sort(rows)
+
+
+def texts(figure):
+    return " ".join(t.get_text() for t in figure.findobj(match=lambda a: hasattr(a, "get_text")))
+
+
+def test_information_figure_shows_means_and_extremes(table):
+    figure = information_figure(table)
+    cells, depth = figure.axes
+    assert (cells.get_xlabel(), cells.get_ylabel()) == ("training cells, at full depth", "information (bits)")
+    line = next(x for x in cells.lines if x.get_color() == style.COLOURS["pca"])
+    np.testing.assert_array_equal(line.get_xdata(), [100, 1000, 10_000])
+    expected = [laws.noise_law(1000, 400, 2 + 0.1 * np.log10(n)) + 0.05 for n in (100, 1000, 10_000)]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    band = depth.collections[0].get_paths()[0].get_extents()
+    assert band.height > 0.1
+    assert cells.get_xscale() == depth.get_xscale() == "log"
+
+
+def test_legends_lie_outside_the_panels(table):
+    for draw in FIGURES.values():
+        figure = draw(table)
+        style.as_png(figure)  # lays it out
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+
+
+def test_fits_figure_prints_the_parameters(table):
+    one_seed = table[table["seed"] == 0]
+    found = texts(FIGURES["fits"](one_seed))
+    assert "200" in found
+    assert "400" in found
+    assert "2.40" in found  # 2 + 0.1 log10(10,000)
+
+
+def test_collapse_lies_on_the_curve(table):
+    points = figures.collapsed(table[table["seed"] == 0])
+    np.testing.assert_allclose(points["missing"], laws.collapse(points["z"]), atol=1e-4)
+    assert points.attrs == {"n_curves": 6, "n_left_out": 0}
+    assert len(collapse_figure(table).axes) == 2
+
+
+def test_estimators_are_never_pooled(table):
+    both = pd.concat([table, table.assign(estimator="lmi", mi_bits=0.0)])
+    assert set(figures.usable(both)["estimator"]) == {"default"}
+    with pytest.raises(InputError, match="choose one"):
+        figures.usable(both.assign(estimator=both["estimator"].replace("default", "ksg")))
+
+
+def test_failed_rows_are_not_drawn(table):
+    failed = table.assign(status=np.where(table["model"] == "pca", "error", "ok"))
+    assert set(figures.usable(failed)["model"]) == {"scvi"}
+
+
+@pytest.mark.parametrize(("value", "label"), [(0.01, "0.01"), (100, "100"), (10_000, "10,000"), (1e7, "10 M")])
+def test_plain_numbers(value, label):
+    assert style.plain(value) == label
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Call a page function and give what it displays, as one text."""
+
+    def call(function, *arguments, **settings):
+        seen = []
+        monkeypatch.setattr(page, "display", seen.append)
+        function(*arguments, **settings)
+        return " ".join(str(each.data) for each in seen)
+
+    return call
+
+
+def test_a_figure_says_where_it_comes_from(shown, table, tmp_path):
+    path = measurements.write(table, tmp_path / "mine.csv")
+    html = shown(page.show, "fits", path, notebook="figures/figure_2.ipynb")
+    line = re.search(r"Provenance: (.+?)\.</p>", html).group(1)
+    assert "figures/figure_2.ipynb" in line
+    assert "mine.csv (72 rows, sha256" in line
+    assert "estimator default" in line
+    assert str(tmp_path) not in line
+
+
+def test_tables_carry_their_csv(shown, table, tmp_path):
+    import base64
+
+    path = measurements.write(table, tmp_path / "mine.csv")
+    html = shown(page.fits, path, notebook="fits.ipynb")
+    assert "6 curves: 6 converged" in html
+    data = re.search(r"base64,([\w+/=]+)", html).group(1)
+    assert base64.b64decode(data).decode().count("\n") == 7
+
+
+def test_without_the_published_table_ours_is_shown_and_said(shown, monkeypatch, table, tmp_path):
+    def absent(name):
+        raise InputError("offline")
+
+    monkeypatch.setattr(page.datasets, "fetch", absent)
+    monkeypatch.setattr(page, "OURS", measurements.write(table, tmp_path / "ours.csv"))
+    opened = page.measured("published")
+    assert opened.name == "ours.csv"
+    assert "our own measurements" in opened.note
+    assert opened.note in shown(page.show, "information", "published", notebook="n")
+
+
+def test_dataset_figure(table):
+    figure = dataset_figure(datasets.load("pbmc68k"), table)
+    assert len(figure.axes) == 3
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["100", "1,000", "10,000"]
+
+
+def test_card_is_escaped_and_complete(shown):
+    html = shown(page.card, "pbmc68k")
+    assert "Zheng" in html
+    assert "700" in html
