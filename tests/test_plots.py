@@ -86,40 +86,27 @@ def test_plain_numbers(value, label):
     assert style.plain(value) == label
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """Call a page function and give what it displays, as one text."""
-
-    def call(function, *arguments, **settings):
-        seen = []
-        monkeypatch.setattr(page, "display", seen.append)
-        function(*arguments, **settings)
-        return " ".join(str(each.data) for each in seen)
-
-    return call
-
-
-def test_a_figure_says_where_it_comes_from(shown, table, tmp_path):
+def test_a_figure_says_where_it_comes_from(table, tmp_path):
     path = measurements.write(table, tmp_path / "mine.csv")
-    html = shown(page.show, "fits", path, notebook="figures/figure_2.ipynb")
-    line = re.search(r"Provenance: (.+?)\.</p>", html).group(1)
+    html = page.provenance(path, notebook="figures/figure_2.ipynb").data
+    line = re.search(r"Provenance: (.+?)\.\s*</p>", html).group(1)
     assert "figures/figure_2.ipynb" in line
     assert "mine.csv (72 rows, sha256" in line
     assert "estimator default" in line
     assert str(tmp_path) not in line
 
 
-def test_tables_carry_their_csv(shown, table, tmp_path):
+def test_tables_carry_their_csv(table, tmp_path):
     import base64
 
     path = measurements.write(table, tmp_path / "mine.csv")
-    html = shown(page.fits, path, notebook="fits.ipynb")
+    html = page.fits(path).data
     assert "6 curves: 6 converged" in html
     data = re.search(r"base64,([\w+/=]+)", html).group(1)
     assert base64.b64decode(data).decode().count("\n") == 7
 
 
-def test_without_the_published_table_ours_is_shown_and_said(shown, monkeypatch, table, tmp_path):
+def test_without_the_published_table_ours_is_shown_and_said(monkeypatch, table, tmp_path):
     def absent(name):
         raise InputError("offline")
 
@@ -128,7 +115,8 @@ def test_without_the_published_table_ours_is_shown_and_said(shown, monkeypatch, 
     opened = page.measured("published")
     assert opened.name == "ours.csv"
     assert "our own measurements" in opened.note
-    assert opened.note in shown(page.show, "information", "published", notebook="n")
+    assert opened.note in page.provenance("published", notebook="n").data
+    assert page.show("information", "published").data[:4] == b"\x89PNG"
 
 
 def test_dataset_figure(table):
@@ -137,7 +125,7 @@ def test_dataset_figure(table):
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["100", "1,000", "10,000"]
 
 
-def test_card_is_escaped_and_complete(shown):
-    html = shown(page.card, "pbmc68k")
+def test_card_is_escaped_and_complete():
+    html = page.card("pbmc68k").data
     assert "Zheng" in html
     assert "700" in html

@@ -15,7 +15,8 @@ rule measure:
     message:
         "Measure {wildcards.dataset} at fraction {wildcards.fraction}, seed {wildcards.seed}"
     shell:
-        "papermill --no-progress-bar --log-level WARNING {input.notebook} {log.notebook} -y {params.parameters:q}"
+        "papermill --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
+        " -y {params.parameters:q} -p output {output.table}"
 
 
 rule gather:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import pooch
 import requests
 from tqdm import tqdm
 
@@ -83,6 +83,9 @@ def _download(file: File) -> Path:
     """Download by pooch: into a file beside the target, which takes its place only when its sha256 is right."""
     target = paths.cache() / file.name
     known = None if file.sha256 is None else f"sha256:{file.sha256}"
+    with warnings.catch_warnings():  # in a notebook pooch has tqdm ask for widgets, which nobody needs here
+        warnings.simplefilter("ignore")
+        import pooch
     pooch.get_logger().setLevel("WARNING")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

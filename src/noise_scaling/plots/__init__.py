@@ -2,7 +2,7 @@
 
 from .datasets import dataset_figure
 from .figures import collapse_figure, fits_figure, information_figure
-from .page import FIGURES, card, dataset, fits, measured, rows, show
+from .page import FIGURES, card, dataset, fits, measured, provenance, rows, show
 
 __all__ = [
     "FIGURES",
@@ -14,6 +14,7 @@ __all__ = [
     "fits_figure",
     "information_figure",
     "measured",
+    "provenance",
     "rows",
     "show",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML, Image, Markdown, display
+from IPython.display import HTML, Image
 
 from .. import __version__, datasets, laws, measurements, paths
 from ..errors import InputError, choose
@@ -66,39 +66,35 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
-def show(figure: str, source: str | Path, *, notebook: str) -> None:
-    """Display one of FIGURES drawn from a measurements table, and under it one line of provenance."""
+def show(figure: str, source: str | Path) -> Image:
+    """One of FIGURES, drawn from a measurements table."""
     draw = FIGURES[choose("figure", figure, FIGURES)]
+    return Image(style.as_png(draw(measured(source).table)), format="png")
+
+
+def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
+    """One line: notebook, measurements file with rows and sha256, estimator and other parameters, version.
+
+    Where the published table was asked for and ours stands in for it, the line says so first.
+    """
     opened = measured(source)
-    if opened.note:
-        display(Markdown(opened.note))
-    display(Image(style.as_png(draw(opened.table)), format="png"))
-    display(provenance(opened, notebook))
-
-
-def provenance(source: Source, notebook: str, **parameters: object) -> HTML:
-    """One line: notebook, measurements file with rows and sha256, estimator and other parameters, version."""
-    estimators = sorted(set(figures.usable(source.table)["estimator"]))
+    estimators = sorted(set(figures.usable(opened.table)["estimator"]))
     settings = {"estimator": ", ".join(estimators)} | parameters
     parts = [
         f"notebook {notebook}",
-        f"measurements {source.name} ({len(source.table):,} rows, sha256 {source.digest})",
+        f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})",
         *(f"{name} {value}" for name, value in settings.items()),
         f"noise-scaling {__version__}",
     ]
-    return HTML(f'<p class="provenance">Provenance: {html.escape("; ".join(parts))}.</p>')
+    text = f"Provenance: {'; '.join(parts)}. {opened.note}".strip()
+    return HTML(f'<p class="provenance">{html.escape(text)}</p>')
 
 
-def fits(source: str | Path, *, notebook: str, law: str = "noise_law") -> None:
-    """Display every curve's fit of a law as a table to read and to download, and a line that counts the statuses."""
-    opened = measured(source)
-    table = laws.fit_curves(figures.usable(opened.table), law=laws.named(law))
+def fits(source: str | Path, *, law: str = "noise_law") -> HTML:
+    """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
+    table = laws.fit_curves(figures.usable(measured(source).table), law=laws.named(law))
     counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
-    if opened.note:
-        display(Markdown(opened.note))
-    display(Markdown(f"{len(table)} curves: {counts}."))
-    display(as_table(_rounded(table), download=f"{law}_fits.csv", full=table))
-    display(provenance(opened, notebook, law=law))
+    return as_table(_rounded(table), download=f"{law}_fits.csv", full=table, title=f"{len(table)} curves: {counts}.")
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,28 +126,26 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
-def as_table(table: pd.DataFrame, *, download: str, full: pd.DataFrame | None = None) -> HTML:
+def as_table(table: pd.DataFrame, *, download: str, full: pd.DataFrame | None = None, title: str = "") -> HTML:
     """A scrolling table, and a link that holds the CSV itself, so that it works from the file system."""
+    title = f"<p>{html.escape(title)}</p>" if title else ""
     csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
     data = base64.b64encode(csv.encode()).decode()
     link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
     body = table.to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")
-    return HTML(f'<div class="scroll">{body}</div><p>{link}</p>')
+    return HTML(f'{title}<div class="scroll">{body}</div><p>{link}</p>')
 
 
-def rows(source: str | Path, *, notebook: str) -> None:
-    """Display a measurements table as it is, to read and to download."""
-    opened = measured(source)
-    if opened.note:
-        display(Markdown(opened.note))
+def rows(source: str | Path) -> HTML:
+    """A measurements table as it is, to read and to download."""
+    table = measured(source).table
     columns = ["dataset", "signal", "model", "n_cells", "umis_per_cell", "seed", "estimator", "mi_bits", "mi_stderr"]
-    short = opened.table[[*columns, "status"]].round({"umis_per_cell": 1, "mi_bits": 3, "mi_stderr": 3})
-    display(as_table(short, download="measurements.csv", full=opened.table))
-    display(provenance(opened, notebook))
+    short = table[[*columns, "status"]].round({"umis_per_cell": 1, "mi_bits": 3, "mi_stderr": 3})
+    return as_table(short, download="measurements.csv", full=table)
 
 
-def card(name: str) -> None:
-    """Display a data set's card: what it is, its source and licence, its known limits."""
+def card(name: str) -> HTML:
+    """A data set's card: what it is, its source and licence, its known limits."""
     about = datasets.card(name)
     facts = {
         "organism": about.organism, "tissue": about.tissue, "technology": about.technology,
@@ -162,13 +156,9 @@ def card(name: str) -> None:
         "known limits": " ".join(about.limits),
     }  # fmt: skip
     lines = "\n".join(f"<tr><th>{k}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items() if v)
-    display(HTML(f'<table class="card"><tbody>{lines}</tbody></table>'))
+    return HTML(f'<table class="card"><tbody>{lines}</tbody></table>')
 
 
-def dataset(name: str, source: str | Path, *, notebook: str) -> None:
-    """Display the figure of one data set: molecules per cell, and information against depth and cells."""
-    opened = measured(source)
-    data = datasets.load(name)
-    figure = dataset_pages.dataset_figure(data, opened.table)
-    display(Image(style.as_png(figure), format="png"))
-    display(provenance(opened, notebook, dataset=name))
+def dataset(name: str, source: str | Path) -> Image:
+    """The figure of one data set: molecules per cell, and information against depth and cells."""
+    return Image(style.as_png(dataset_pages.dataset_figure(datasets.load(name), measured(source).table)), format="png")
