@@ -6,11 +6,12 @@ from ..errors import InputError, choose
 from .classifier import classifier_bound
 from .contrastive import infonce
 from .core import Information, is_labels
+from .latent import lmi, lmi_many, pick_device
 from .neighbours import ksg, mixed_ksg
 
-__all__ = ["METHODS", "Information", "classifier_bound", "estimate", "infonce", "ksg", "mixed_ksg"]
+__all__ = ["METHODS", "Information", "classifier_bound", "estimate", "infonce", "ksg", "lmi", "lmi_many", "mixed_ksg"]
 
-METHODS = ("default", "classifier", "infonce", "ksg", "mixed_ksg")
+METHODS = ("default", "classifier", "infonce", "ksg", "lmi", "mixed_ksg")
 
 
 def estimate(
@@ -24,12 +25,12 @@ def estimate(
     ----------
     method
         "default": the most accurate we have, `infonce` for vectors and `classifier_bound` for labels.
-        "ksg", "infonce": labels become one-hot vectors.
+        "lmi": the published protocol. "lmi", "ksg", "infonce": labels become one-hot vectors.
         "mixed_ksg", "classifier": labels only.
     seed
         All random choices; the same seed gives the same bits.
     device
-        "auto", "cpu" or "cuda".
+        "auto", "cpu" or "cuda"; only `lmi` uses a GPU.
     groups
         [cells] cells of one group never straddle a split; estimators without splits ignore it.
 
@@ -39,6 +40,7 @@ def estimate(
         An unknown method; labels for a method that needs them missing; what the method itself refuses.
     """
     choose("estimator", method, METHODS)
+    pick_device(device)
     discrete = is_labels(y)
     if method == "default":
         method = "classifier" if discrete else "infonce"
@@ -46,6 +48,8 @@ def estimate(
         raise InputError(f"{method} needs one label a cell, found measured vectors: use default, infonce, lmi or ksg")
     if method == "ksg":
         return ksg(x, y)
+    if method == "lmi":
+        return lmi(x, y, seed=seed, device=device, groups=groups)
     if method == "mixed_ksg":
         return mixed_ksg(x, y)
     if method == "infonce":

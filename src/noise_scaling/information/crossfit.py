@@ -48,6 +48,15 @@ def folds(
     return result
 
 
+def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
+    """Half of `n` cells to fit, a tenth to stop, four tenths to score; a group is never on two sides."""
+    units = np.arange(n) if groups is None else groups
+    if len(np.unique(units)) < 10:
+        raise InputError(f"{len(np.unique(units))} groups are too few to split three ways: give 10 or more, or none")
+    part = _deal(units, 10, generator(seed, "three-way"), None)
+    return Fold(np.flatnonzero(part < 5), np.flatnonzero(part == 5), np.flatnonzero(part > 5))
+
+
 def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.ndarray | None) -> np.ndarray:
     """A part 0 .. n_parts - 1 for each cell: whole units, largest first, each to the part with fewest cells."""
     names, first, code, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
@@ -114,9 +123,9 @@ def descend(
         list(live.values()), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
     )
     waited = torch.zeros(len(fits), dtype=torch.int64)
-    batches = [_batches(fit, training.batch_size, rng) for fit in fits]
+    streams = [batches(fit, training.batch_size, rng) for fit in fits]
     for step in range(1, training.max_steps + 1):
-        index = torch.from_numpy(np.stack([next(stream) for stream in batches]))
+        index = torch.from_numpy(np.stack([next(stream) for stream in streams]))
         adam.zero_grad()
         batch_loss(live, index).backward()
         adam.step()
@@ -134,7 +143,7 @@ def descend(
     return best
 
 
-def _batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Batches of exactly `size` cells for ever: shuffled passes laid end to end."""
     left = np.empty(0, dtype=cells.dtype)
     while True:
