@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from .errors import InputError, choose
+from .measurements import SHUFFLED
 
 CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
     "converged",
@@ -136,7 +137,7 @@ class LawFit:
         return self.values[parameter]
 
     def _fitted_sd(self, parameter: str) -> float:
-        if self.covariance is None:
+        if self.covariance is None or self.status == AT_BOUND:  # there the curvature is the bound's, not the data's
             return np.nan
         i = self.law.parameters.index(parameter)
         return float(np.sqrt(self.covariance[i, i]))
@@ -298,12 +299,15 @@ CURVE = ["dataset", "signal", "model", "preset", "estimator"]
 def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     """Fit every curve of a measurements table, one row each, sorted; a curve too short to fit is a row that says so.
 
+    Rows without a measurement are left out, and so is the negative control, which has no information to follow a law.
+
     Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law against `n_cells` at each fraction.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     fit = fit_noise_law if law is NOISE_LAW else fit_cell_number_law
     rows = []
-    for key, curve in table.dropna(subset=["mi_bits", x]).groupby([*CURVE, fixed], sort=True):
+    measured = table[table["model"] != SHUFFLED].dropna(subset=["mi_bits", x])
+    for key, curve in measured.groupby([*CURVE, fixed], sort=True):
         head = dict(zip([*CURVE, fixed], key, strict=True))
         try:
             rows.append(head | fit(curve[x], curve["mi_bits"]).row())

@@ -22,15 +22,13 @@ from tqdm import tqdm
 from . import __version__, datasets, information, measurements, models, signals
 from .counts import thin, umis_per_cell
 from .errors import InputError, choose
+from .measurements import SHUFFLED
 from .models.base import resolve_device
 from .seeds import derive, generator
 from .splits import Split, split
 
 NUMBERS_VERSION = 1
 """Raised by hand whenever a change of code can change a number: results kept from before are then measured anew."""
-
-SHUFFLED = "shuffled"
-"""The negative control: PCA's embedding beside the signal of other cells. Its information is 0 bits."""
 
 DEFAULT_MODELS = ("random_projection", "pca", "scvi", SHUFFLED)
 

@@ -34,7 +34,9 @@ MAY_BE_MISSING = [
 TIMES = ["train_seconds", "mi_seconds"]
 """Clock readings: the only columns that two runs of one seed do not share."""
 
-OK, ERROR, CONTROL = "ok", "error", "shuffled"
+OK, ERROR = "ok", "error"
+SHUFFLED = "shuffled"
+"""The negative control's name in the column `model`: PCA's embedding beside the signal of other cells, 0 bits."""
 
 _PUBLISHED_DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
 _PUBLISHED_SIGNALS = {

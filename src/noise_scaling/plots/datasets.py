@@ -8,8 +8,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..datasets import Dataset
+from ..datasets import Dataset, true_information
 from . import figures, style
+
+SIMULATED = "simulation"
+"""The key of AnnData.uns under which a simulated data set holds what it was drawn from."""
 
 
 def dataset_figure(data: Dataset, table: pd.DataFrame) -> Figure:
@@ -31,9 +34,19 @@ def dataset_figure(data: Dataset, table: pd.DataFrame) -> Figure:
         if not models:
             panels[0, 1].text(0.5, 0.5, "not measured in this table", ha="center", transform=panels[0, 1].transAxes)
             return figure
+        if SIMULATED in data.adata.uns:
+            _truth(panels[0, 1:], data, here["umis_per_cell"])
         handles, labels = panels[0, 1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, title=style.CELLS)
     return figure
+
+
+def _truth(panels: np.ndarray, data: Dataset, depths: pd.Series) -> None:
+    """The information that the counts hold, whatever the model: what no measured curve should exceed."""
+    u = np.geomspace(depths.min(), depths.max(), 30)
+    bits = true_information(data, u)
+    for axes in panels:
+        axes.plot(u, bits, color="black", linestyle="--", label="truth", zorder=1)
 
 
 def _umi_histogram(axes: Axes, data: Dataset) -> None:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from .. import laws
 from ..errors import InputError
-from ..measurements import OK
+from ..measurements import OK, SHUFFLED
 from . import style
 
 
@@ -79,7 +79,7 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 def fits_figure(table: pd.DataFrame) -> Figure:
     """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     table = largest(usable(table))
-    table = table[table["model"] != "shuffled"]
+    table = table[table["model"] != SHUFFLED]
     signals, models = _signals(table), style.ordered(set(table["model"]))
     with style.book_style():
         figure, panels = style.new_figure(
@@ -138,7 +138,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     Only curves whose fit converged; `n_left_out` in the frame's attrs counts the others.
     """
     table = usable(table)
-    table = table[table["model"] != "shuffled"]
+    table = table[table["model"] != SHUFFLED]
     fits = laws.fit_curves(table)
     good = fits[fits["status"] == laws.CONVERGED][[*laws.CURVE, "n_cells", "u_bar", "i_max"]]
     out = table.merge(good, on=[*laws.CURVE, "n_cells"])
