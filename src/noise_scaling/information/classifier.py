@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from ..seeds import derive
-from .contrastive import _start, _tower, standardise
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
 from .crossfit import Fold, Training, Weights, descend, folds, one_thread
+
+CLIP = 10.0
 
 
 def classifier_bound(
@@ -54,7 +55,7 @@ def classifier_bound(
     share = np.bincount(codes) / len(codes)
     pointwise = np.full(len(x), np.nan)
     with one_thread():
-        tx, ty = standardise(x), torch.from_numpy(codes)
+        tx, ty = _standardise(x), torch.from_numpy(codes)
         log_prior = _log_prior(codes, parts)
         weights = _train(tx, ty, log_prior, parts, hidden, training or Training(batch_size=128), seed)
         with torch.no_grad():
@@ -90,9 +91,14 @@ def _train(
 ) -> Weights:
     """Classifiers of all folds, trained side by side; they start from the class frequencies."""
     rng = torch.Generator().manual_seed(derive(seed, "classifier"))
-    weights = _start(x.shape[1], len(parts), hidden, log_prior.shape[2], rng, "x")
-    weights["x.skip"].zero_()
-    weights["x.out"].zero_()
+    n_folds, classes, dims = len(parts), log_prior.shape[2], x.shape[1]
+    weights = {
+        "x.skip": torch.zeros(n_folds, dims, classes),
+        "x.in": (torch.randn(dims, hidden, generator=rng) * 1.4 * dims**-0.5).expand(n_folds, -1, -1).clone(),
+        "x.bias": torch.zeros(n_folds, 1, hidden),
+        "x.out": torch.zeros(n_folds, hidden, classes),
+        "x.shift": torch.zeros(n_folds, 1, classes),
+    }
 
     def batch_loss(w: Weights, index: torch.Tensor) -> torch.Tensor:
         logits = _tower(w, x[index], "x") + log_prior
@@ -104,3 +110,13 @@ def _train(
         return torch.stack(losses)
 
     return descend(weights, batch_loss, stop_loss, [p.fit for p in parts], training, seed=seed)
+
+
+def _standardise(x: np.ndarray) -> torch.Tensor:
+    """Columns with mean 0 and deviation 1, clipped to +-10, float32. Marginals only: no pairing is used."""
+    return torch.from_numpy(np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP).astype(np.float32))
+
+
+def _tower(w: Weights, x: torch.Tensor, side: str) -> torch.Tensor:
+    inner = torch.nn.functional.silu(torch.baddbmm(w[f"{side}.bias"], x, w[f"{side}.in"]))
+    return torch.baddbmm(w[f"{side}.shift"], inner, w[f"{side}.out"]) + torch.matmul(x, w[f"{side}.skip"])
