@@ -7,8 +7,10 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 from scipy import sparse
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PEERS = RESULTS.parents[1] / "build" / "peers"
 N_GENES = 20_000
 UMIS_PER_CELL = 2_500
 GENE_SPREAD = 2.6  # sd of log expression: gives 1,040 genes a cell, 1.4 % of counts above 16, as in 10x data
@@ -75,16 +78,21 @@ def _draw_cells(depths, accept, alias, rng):
     return indptr, indices[:end].copy(), data[:end].copy()
 
 
-def interleave(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run. The runs take turns, so that a slow minute of the machine falls on all alike."""
-    for run in runs.values():
-        run()  # compiles, and touches memory for the first time
+def interleave(runs: dict[str, Callable | tuple[Callable, Callable]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run. The runs take turns, so that a slow minute of the machine falls on all alike.
+
+    A run is a function, or a pair: what to make for it first, untimed, and the function that takes that.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
+    for turn in range(repeats + 1):  # the first compiles, and is not counted
         for name, run in runs.items():
+            prepare, work = run if isinstance(run, tuple) else (tuple, lambda _, run=run: run())
+            prepared = prepare()
             start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            result = work(prepared)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+            del prepared, result  # freeing is not timed, and no run meets another's leftovers
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
@@ -98,6 +106,19 @@ def machine(*packages: str) -> dict[str, object]:
         "versions": {name: metadata.version(name) for name in ("noise-scaling", "numpy", "numba", *packages)},
         "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def peers_python() -> str | None:
+    """Python of an environment for the peers whose pins clash with ours, made on first use; None if it cannot be."""
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        venv.create(PEERS, with_pip=True)
+    install = [python, "-m", "pip", "install", "--quiet", "-r", Path(__file__).parent / "peers" / "requirements.txt"]
+    done = subprocess.run(install, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(f"no environment for the peers: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return str(python)
 
 
 def _processor() -> str:

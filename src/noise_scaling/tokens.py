@@ -55,14 +55,11 @@ def rank_tokens(
     if max_length < 1:
         raise InputError(f"max_length is {max_length}: give at least 1")
     offsets = np.zeros(matrix.shape[0] + 1, np.int64)
-    _count_tokens(matrix.indptr, matrix.indices, matrix.data, medians, max_length, offsets[1:])
+    arrays = matrix.indptr, matrix.indices, matrix.data, medians
+    _over_blocks(lambda rows: _count_tokens(*arrays, *rows, max_length, offsets[1:]), matrix.indptr, n_threads)
     np.cumsum(offsets, out=offsets)
     ids = np.empty(offsets[-1], token_dtype(matrix.shape[1]))
-
-    def work(rows: tuple[int, int]) -> None:
-        _rank_rows(matrix.indptr, matrix.indices, matrix.data, medians, offsets, *rows, ids)
-
-    _over_blocks(work, matrix.indptr, n_threads)
+    _over_blocks(lambda rows: _rank_rows(*arrays, offsets, *rows, ids), matrix.indptr, n_threads)
     return ids, offsets
 
 
@@ -74,6 +71,9 @@ def token_dtype(n_genes: int) -> type:
 def _over_blocks(work, indptr: np.ndarray, n_threads: int | None) -> None:
     marks = np.searchsorted(indptr, np.arange(indptr[0], indptr[-1], _BLOCK))
     blocks = list(pairwise(np.unique(np.r_[0, marks, indptr.size - 1]).tolist()))
+    if len(blocks) == 1:
+        work(blocks[0])
+        return
     with ThreadPoolExecutor(min(len(blocks), n_threads or numba.config.NUMBA_NUM_THREADS)) as pool:
         list(pool.map(work, blocks))
 
@@ -132,8 +132,8 @@ class MedianSketch:
 
 
 @njit(nogil=True, cache=True)
-def _count_tokens(indptr, indices, data, medians, max_length, lengths):  # pragma: no cover - compiled
-    for row in range(indptr.size - 1):
+def _count_tokens(indptr, indices, data, medians, first, last, max_length, lengths):  # pragma: no cover - compiled
+    for row in range(first, last):
         genes, counts = indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]]
         n = 0
         for j in range(genes.size):
@@ -142,47 +142,61 @@ def _count_tokens(indptr, indices, data, medians, max_length, lengths):  # pragm
         lengths[row] = min(n, max_length)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")  # no check for division by zero: it vectorises
 def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pragma: no cover - compiled
-    """Radix sort of each cell's genes: 32-bit keys from the values, then ties of the keys settled in 64 bits."""
+    """Radix sort of each cell's genes: 24-bit keys from the values, then ties of the keys settled in 64 bits."""
     widest = 0
     for row in range(first, last):
         widest = max(widest, indptr[row + 1] - indptr[row])
     values, items = np.empty(widest, np.float64), np.empty(widest, np.uint64)
-    spare, tallies = np.empty(widest, np.uint64), np.empty((4, 256), np.uint32)
+    spare, tallies = np.empty(widest, np.uint64), np.empty((3, 256), np.uint32)
     for row in range(first, last):
         genes, counts = indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]]
         for j in range(genes.size):
-            values[j] = counts[j] / medians[np.uint32(genes[j])]
+            value = counts[j] / medians[np.uint32(genes[j])]
+            values[j] = value if value > 0 else 0.0  # no token: a zero, or a gene without a median
         n = _pack(values, genes.size, items)
-        _radix_sort(items, spare, n, tallies)
-        _settle_ties(items, n, values)
+        ranked = _radix_sort(items, spare, n, tallies)
         start = offsets[row]
+        _settle_ties(ranked, n, offsets[row + 1] - start, values)
         for k in range(offsets[row + 1] - start):
-            ids[start + k] = genes[items[k] & np.uint64(0xFFFFFFFF)]
+            ids[start + k] = genes[ranked[k] & np.uint64(0xFFFFFFFF)]
 
 
 @njit(nogil=True)
 def _pack(values, n, items):  # pragma: no cover - compiled
-    """Items that sort by falling value: the inverted bits of the float32 above, the place in the row below."""
+    """Items that sort by falling value: a 24-bit key above, the place in the row below.
+
+    The key is the distance from the largest value in float32 units, coarsened until it fits: three bytes to sort by,
+    not four. What one key holds is settled later.
+    """
+    low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for j in range(n):
+        bits = np.float32(values[j]).view(np.uint32)  # of one sign, ordered as the numbers are
+        high = max(high, bits)
+        low = min(low, np.uint32(bits - np.uint32(1)))  # a zero wraps round to the top, and is passed over
+    shift = np.uint32(0)
+    while (high - low) >> shift >> np.uint32(24):
+        shift += np.uint32(1)
     kept = np.uint64(0)
     for j in range(n):
         bits = np.float32(values[j]).view(np.uint32)
-        items[kept] = (np.uint64(np.uint32(~bits)) << np.uint64(32)) | np.uint64(j)
-        kept += np.uint64(values[j] > 0)  # neither a zero nor a gene without a median
+        key = min(np.uint32(high - bits) >> shift, np.uint32(0xFFFFFF))  # beyond: positive, but 0 in 32 bits
+        items[kept] = (np.uint64(key) << np.uint64(32)) | np.uint64(j)
+        kept += np.uint64(values[j] > 0)
     return np.int64(kept)
 
 
 @njit(nogil=True)
 def _radix_sort(items, spare, n, tallies):  # pragma: no cover - compiled
-    """Sort by the upper 32 bits, one byte at a time from the lowest: stable, so equal keys stay in gene order."""
+    """Sort by the keys, one byte at a time from the lowest: stable, so equal keys stay in gene order."""
     tallies[:] = 0
     for j in range(n):
         key = items[j] >> np.uint64(32)
-        for byte in range(4):
+        for byte in range(3):
             tallies[byte, (key >> np.uint64(8 * byte)) & np.uint64(255)] += np.uint32(1)
     source, target = items, spare
-    for byte in range(4):
+    for byte in range(3):
         shift = np.uint64(32 + 8 * byte)
         total = np.uint32(0)
         for digit in range(256):
@@ -194,13 +208,16 @@ def _radix_sort(items, spare, n, tallies):  # pragma: no cover - compiled
             target[tallies[byte, digit]] = source[j]
             tallies[byte, digit] += np.uint32(1)
         source, target = target, source
+    return source
 
 
 @njit(nogil=True)
-def _settle_ties(items, n, values):  # pragma: no cover - compiled
-    """Order by the 64-bit value what is one float32; equal values keep the order of genes."""
+def _settle_ties(items, n, n_wanted, values):  # pragma: no cover - compiled
+    """Order by the value what has one key; equal values keep the order of genes."""
     place = np.uint64(0xFFFFFFFF)
     for j in range(1, n):
+        if j >= n_wanted and items[j] >> np.uint64(32) != items[j - 1] >> np.uint64(32):
+            break
         k = j
         while k > 0 and items[k - 1] >> np.uint64(32) == items[k] >> np.uint64(32):
             if values[items[k - 1] & place] >= values[items[k] & place]:
