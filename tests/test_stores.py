@@ -28,6 +28,7 @@ N_CELLS, N_GENES = 90, 40
 def small_chunks(monkeypatch):
     monkeypatch.setattr(stores, "_CHUNK", 150)
     monkeypatch.setattr(stores, "_NAMES", 32)
+    monkeypatch.setattr(spool, "_SECONDS", 0)
 
 
 def cells(dtype=np.float32):
@@ -167,8 +168,8 @@ def test_a_killed_process_leaves_a_run_to_go_on_with(tmp_path):
     source = write(cells(), tmp_path / "cells.h5ad")
     script = (
         "import os, signal, sys\n"
-        "from noise_scaling import stores\n"
-        "stores._CHUNK, stores._NAMES = 150, 32\n"
+        "from noise_scaling import spool, stores\n"
+        "stores._CHUNK, stores._NAMES, spool._SECONDS = 150, 32, 0\n"
         "append = stores.Spool.append\n"
         "def killing(self, n_cells, **arrays):\n"
         "    append(self, n_cells, **arrays)\n"

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from .errors import InputError
 
 _JOURNAL = "journal.json"
+_SECONDS = 2.0  # between entries in the journal: each waits for the disk, and a kill loses no more than this
 
 
 class Spool:
@@ -45,27 +47,36 @@ class Spool:
         self.cells: int = journal.get("cells", 0)
         self.sizes: dict[str, int] = journal.get("bytes", {})
         self._files: dict = {}
+        self._noted = time.monotonic()
 
     def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error is not None and not full:
+            self._note()  # what is whole stays, also after Ctrl-C
         for file in self._files.values():
             file.close()
         self._lock.close()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full:
             raise InputError(f"no space left to write {self.target}: free some and run again, it will go on") from error
 
     def append(self, cells: int, **arrays: np.ndarray) -> None:
         """Add the arrays of one more chunk, after which `cells` cells are in."""
         for name, array in arrays.items():
-            file = self._file(name)
-            file.write(np.ascontiguousarray(array))
+            self._file(name).write(np.ascontiguousarray(array))
+        self.cells, self.sizes = cells, {name: file.tell() for name, file in self._files.items()}
+        if time.monotonic() - self._noted > _SECONDS:
+            self._note()
+
+    def _note(self) -> None:
+        """Enter in the journal what is whole, once it is on disk."""
+        for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-            self.sizes[name] = file.tell()
-        self.cells = cells
-        write_json(self.folder / _JOURNAL, {"cells": cells, "bytes": self.sizes, "settings": self.settings})
+        write_json(self.folder / _JOURNAL, {"cells": self.cells, "bytes": self.sizes, "settings": self.settings})
+        self._noted = time.monotonic()
 
     def _file(self, name: str):
         if name not in self._files:
@@ -78,11 +89,13 @@ class Spool:
 
     def read(self, name: str, dtype: np.dtype, start: int, stop: int) -> np.ndarray:
         """Items start..stop of one of the files."""
+        self._files[name].flush() if name in self._files else None
         size = np.dtype(dtype).itemsize
         return np.fromfile(self.folder / f"{name}.bin", dtype, stop - start, offset=start * size)
 
     def finish(self, whole: Path) -> Path:
         """Make `whole`, the spool's folder or something in it, the target, and drop the rest."""
+        self._note()
         os.replace(whole, self.target)
         if whole == self.folder:
             for name in (_JOURNAL, "lock"):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import h5py
@@ -26,7 +28,7 @@ from .errors import InputError
 from .spool import Spool, partial_of, read_json, write_json
 from .tokens import MedianSketch, check_medians, rank_tokens, token_dtype
 
-_CHUNK = 1 << 22  # counts read at a time: arrays of 16 MB, whose memory the allocator keeps and hands out again
+_CHUNK = 1 << 21  # counts read at a time: arrays of 8 MB, whose memory the allocator keeps and hands out again
 _NAMES = 1 << 16  # cell names read at a time
 _KEPT = ("obs", "var", "obsm", "varm", "uns")  # layers, raw, obsp and varp may hold what the full depth gave
 _NOTE = "thinning"  # entry of uns that says how a store was thinned
@@ -223,15 +225,29 @@ class _Cells:
     def follow(self, spool: Spool | None, limit: int, progress: bool) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Each chunk of cells that the spool does not hold yet, thinned, with the number of cells up to its end."""
         done = spool.cells if spool else 0
-        thresholds = np.array([limit], np.uint64)
-        with tqdm(total=self.shape[0], initial=done, unit=" cells", desc=self.path.name, disable=not progress) as bar:
-            for start, stop in self.chunks():
-                if stop <= done:
-                    continue
-                chunk = validate_counts(self.counts[start:stop], name=f"{self.where} of {self.path}")
-                keys = self.cell_keys[start:stop], self.gene_keys
-                yield stop, thin_keyed(chunk, thresholds, *keys, reuse=True)[0]
+        todo = [chunk for chunk in self.chunks() if chunk[1] > done]
+        with (
+            tqdm(total=self.shape[0], initial=done, unit=" cells", desc=self.path.name, disable=not progress) as bar,
+            ThreadPoolExecutor(1) as reader,  # reads a chunk while the one before is thinned and ranked
+        ):
+            ahead = deque([reader.submit(self._read, *todo[0])] if todo else [])
+            for (start, stop), coming in zip_longest(todo, todo[1:]):
+                chunk = ahead.popleft().result()
+                if coming:
+                    ahead.append(reader.submit(self._read, *coming))
+                yield stop, self._thin(chunk, start, stop, limit)
                 bar.update(stop - start)
+
+    def _read(self, start: int, stop: int) -> sparse.csr_matrix:
+        return validate_counts(self.counts[start:stop], name=f"{self.where} of {self.path}")
+
+    def _thin(self, chunk: sparse.csr_matrix, start: int, stop: int, limit: int) -> sparse.csr_matrix:
+        if limit == threshold(1):
+            if not chunk.data.all():
+                chunk.eliminate_zeros()
+            return chunk
+        keys = self.cell_keys[start:stop], self.gene_keys
+        return thin_keyed(chunk, np.array([limit], np.uint64), *keys, reuse=True)[0]
 
 
 def _same_or_refuse(target: Path, found: dict | None, settings: dict) -> Path:
