@@ -6,7 +6,17 @@ import pytest
 
 from noise_scaling import datasets, laws, measurements
 from noise_scaling.errors import InputError
-from noise_scaling.plots import FIGURES, collapse_figure, dataset_figure, figures, information_figure, page, style
+from noise_scaling.plots import (
+    FIGURES,
+    cells_figure,
+    collapse_figure,
+    dataset_figure,
+    figures,
+    information_figure,
+    page,
+    style,
+    truth_figure,
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +130,36 @@ def test_without_the_published_table_ours_is_shown_and_said(monkeypatch, table, 
 
 
 def test_dataset_figure(table):
-    figure = dataset_figure(datasets.load("pbmc68k"), table)
-    assert len(figure.axes) == 3
+    figure = dataset_figure("pbmc68k", table)
+    assert [a.get_title(loc="left") for a in figure.axes] == ["scVI", "PCA"]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["100", "1,000", "10,000"]
+    lines = [x for x in figure.axes[1].lines if len(x.get_xdata()) == 6]
+    np.testing.assert_allclose(sorted(x.get_ydata()[-1] for x in lines)[-1], laws.noise_law(1000, 400, 2.4) + 0.05)
+
+
+def test_cells_figure_counts_every_cell():
+    figure = cells_figure(datasets.load("pbmc68k"))
+    histogram, scatter = figure.axes
+    assert sum(bar.get_height() for bar in histogram.patches) == 700
+    assert sum(len(c.get_offsets()) for c in scatter.collections) == 700
+    assert scatter.get_legend().get_texts()[1].get_text() == "Dendritic"  # 240 of 700; before it the grey others
+
+
+def test_cells_that_are_not_here_are_said(monkeypatch):
+    def absent(name):
+        raise InputError("offline")
+
+    monkeypatch.setattr(page.datasets, "load", absent)
+    assert page.cells("pbmc10k").data[:4] == b"\x89PNG"
+    assert "could not be had here" in texts(cells_figure(None))
+
+
+def test_truth_figure_draws_the_known_curve(table):
+    data = datasets.load("simulated")
+    figure = truth_figure(data, table.assign(dataset="simulated", signal="vector"))
+    dashed = next(x for x in figure.axes[0].lines if x.get_linestyle() == "--")
+    expected = datasets.true_information(data, np.array([10.0, 1000.0]))
+    np.testing.assert_allclose(dashed.get_ydata()[[0, -1]], expected, rtol=1e-6)
 
 
 def test_card_is_escaped_and_complete():

@@ -111,8 +111,10 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV as a typed, sorted table; InputError if it is not one."""
+    """A measurements CSV, or all of a folder, as a typed, sorted table; InputError if it is not one."""
     file = find(path)
+    if file.is_dir():
+        return gather(sorted(file.glob("*.csv")))
     try:
         table = pd.read_csv(file, keep_default_na=False, na_values={c: [""] for c in MAY_BE_MISSING})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -6,10 +6,12 @@ rule page:
         package=sorted(str(path) for path in Path("src").rglob("*.py")),
     output:
         notebook=f"{RUN}/pages/{{page}}.ipynb",
+    params:
+        parameters=page_parameters,
     message:
         "Execute notebooks/{wildcards.page}.ipynb"
     shell:
-        "papermill --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} -p measurements {input.table}"
+        "papermill --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} {params.parameters}"
 
 
 rule stage:

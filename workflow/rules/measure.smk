@@ -20,8 +20,10 @@ rule measure:
 
 
 rule gather:
+    # What this run measured, and the committed tables of other runs, so that every data set has its page.
     input:
         JOBS,
+        OTHERS,
     output:
         TABLE,
         TABLE.replace(".csv", ".json"),

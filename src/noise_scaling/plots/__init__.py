@@ -1,12 +1,14 @@
 """The book's figures, one function each, from a measurements table; and what stands around them on a page."""
 
-from .datasets import dataset_figure
+from .datasets import cells_figure, dataset_figure, truth_figure
 from .figures import collapse_figure, fits_figure, information_figure
-from .page import FIGURES, card, dataset, fits, measured, provenance, rows, show
+from .page import FIGURES, card, cells, dataset, fits, measured, provenance, rows, show, truth
 
 __all__ = [
     "FIGURES",
     "card",
+    "cells",
+    "cells_figure",
     "collapse_figure",
     "dataset",
     "dataset_figure",
@@ -17,4 +19,6 @@ __all__ = [
     "provenance",
     "rows",
     "show",
+    "truth",
+    "truth_figure",
 ]

@@ -1,65 +1,136 @@
-"""The figure on a data set's own page."""
+"""The figures on a data set's own page: its cells, what was measured on them, and the truth where it is known."""
 
 from __future__ import annotations
+
+import contextlib
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from .. import laws
 from ..datasets import Dataset, true_information
+from ..errors import InputError
+from ..measurements import SHUFFLED
+from ..models import create
+from ..signals import Signal
 from . import figures, style
 
-SIMULATED = "simulation"
-"""The key of AnnData.uns under which a simulated data set holds what it was drawn from."""
+_NAMED = 8
+"""Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
 
 
-def dataset_figure(data: Dataset, table: pd.DataFrame) -> Figure:
-    """Molecules per cell at full depth, and bits against depth, one line for each cell number, one panel a model."""
-    here = figures.usable(table)
-    here = here[(here["dataset"] == data.name) & (here["signal"] == data.signal.name)]
-    models = style.ordered(set(here["model"]))
-    columns = 1 + max(1, len(models))
+def cells_figure(data: Dataset | None) -> Figure:
+    """Molecules per cell at full depth, and two principal components of the cells coloured by the signal.
+
+    Without the data (no mirror, no network) the panels say so.
+    """
     with style.book_style():
-        figure, panels = style.new_figure(1, columns, 2.9, width_ratios=[1.1] + [1] * (columns - 1))
-        _umi_histogram(panels[0, 0], data)
-        for axes, model in zip(panels[0, 1:], models, strict=False):
-            _by_cells(axes, here[here["model"] == model], model)
-            axes.sharey(panels[0, 1])
-            axes.set_title(style.MODELS[model], loc="left")
-            if axes is not panels[0, 1]:
-                axes.tick_params(labelleft=False)
-        panels[0, 1].set_ylabel(style.BITS)
-        if not models:
-            panels[0, 1].text(0.5, 0.5, "not measured in this table", ha="center", transform=panels[0, 1].transAxes)
+        figure, panels = style.new_figure(1, 2, 3.4, width_ratios=[1, 1.35])
+        left, right = panels[0]
+        if data is None:
+            for axes in (left, right):
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "these cells could not be had here", ha="center", transform=axes.transAxes)
             return figure
-        if SIMULATED in data.adata.uns:
-            _truth(panels[0, 1:], data, here["umis_per_cell"])
-        handles, labels = panels[0, 1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, title=style.CELLS)
+        _umi_histogram(left, data)
+        _scatter(figure, right, data)
     return figure
-
-
-def _truth(panels: np.ndarray, data: Dataset, depths: pd.Series) -> None:
-    """The information that the counts hold, whatever the model: what no measured curve should exceed."""
-    u = np.geomspace(depths.min(), depths.max(), 30)
-    bits = true_information(data, u)
-    for axes in panels:
-        axes.plot(u, bits, color="black", linestyle="--", label="truth", zorder=1)
 
 
 def _umi_histogram(axes: Axes, data: Dataset) -> None:
     umis = np.asarray(data.counts.sum(axis=1)).ravel()
-    axes.hist(np.log10(umis), bins=30, color="0.6", edgecolor="white", linewidth=0.4)
-    ticks = [t for t in (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000) if umis.min() <= t <= umis.max()]
-    axes.set_xticks(np.log10(ticks), [style.plain(t) for t in ticks])
+    axes.hist(np.log10(umis), bins=40, color="0.6", edgecolor="white", linewidth=0.4)
+    choices = [t for e in range(7) for t in (10**e, 3 * 10**e) if umis.min() <= t <= umis.max()]
+    axes.set_xticks(np.log10(choices), [style.plain(t) for t in choices])
     axes.set_xlabel(f"{style.UMIS}, full depth")
     axes.set_ylabel("cells")
 
 
+def _scatter(figure: Figure, axes: Axes, data: Dataset) -> None:
+    """Two principal components of the log-normalised counts; a place is shown as a place."""
+    signal = data.signal
+    if signal.is_spatial:
+        xy, names = signal.values[:, :2], ("x", "y")
+    else:
+        xy, names = create("pca").fit(data.counts, data.counts).embed(data.counts)[:, :2], ("PC 1", "PC 2")
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    dots = {"s": max(2.0, min(9.0, 9000 / len(xy))), "linewidths": 0, "rasterized": True}
+    classes = _classes(signal)
+    if classes is None:
+        value, label = _value(signal)
+        points = axes.scatter(*xy.T, c=value, cmap="viridis", **dots)
+        figure.colorbar(points, ax=axes, label=label, shrink=0.85)
+        return
+    _classed(axes, xy, classes, dots)
+
+
+def _classes(signal: Signal) -> np.ndarray | None:
+    """The label or the clone of each cell as text, or None where the signal is a quantity."""
+    if signal.kind == "label":
+        return signal.values
+    if signal.kind == "pair" and not signal.is_spatial:
+        return np.where(signal.values < 0, "", np.char.add("clone ", signal.values.astype(int).astype(str)))
+    return None
+
+
+def _value(signal: Signal) -> tuple[np.ndarray, str]:
+    if signal.is_spatial:
+        return signal.values[:, 0], "x"
+    return signal.values[:, 0], f"{signal.name}, first of {signal.values.shape[1]}"
+
+
+def _classed(axes: Axes, xy: np.ndarray, classes: np.ndarray, dots: dict) -> None:
+    """The most frequent classes in colours, the others and the unknown in grey below them."""
+    named, counts = np.unique(classes[classes != ""], return_counts=True)
+    named = named[np.argsort(-counts, kind="stable")][:_NAMED]
+    rest = ~np.isin(classes, named)
+    if rest.any():
+        axes.scatter(*xy[rest].T, color="0.85", label="others", **dots)
+    for name, colour in zip(named, sns.color_palette("colorblind", len(named)), strict=True):
+        axes.scatter(*xy[classes == name].T, color=colour, label=name, **dots | {"s": dots["s"] * 1.5})
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5, markerscale=1.8)
+
+
+def dataset_figure(name: str, table: pd.DataFrame) -> Figure:
+    """Bits against depth, one line for each cell number, one panel a model, one row a signal."""
+    here = figures.usable(table)
+    here = here[here["dataset"] == name]
+    signals, models = sorted(set(here["signal"])), style.ordered(set(here["model"]))
+    with style.book_style():
+        figure, panels = style.new_figure(
+            max(1, len(signals)), max(1, len(models)), 0.9 + 2.0 * max(1, len(signals)), sharey="row", sharex=True
+        )
+        if not models:
+            panels[0, 0].text(0.5, 0.5, "not in this table", ha="center", transform=panels[0, 0].transAxes)
+            return figure
+        for row, signal in zip(panels, signals, strict=True):
+            for axes, model in zip(row, models, strict=True):
+                _by_cells(axes, here[(here["model"] == model) & (here["signal"] == signal)], model)
+            row[0].set_ylabel(f"{signal}\n{style.BITS}")
+        for axes, model in zip(panels[0], models, strict=True):
+            axes.set_title(style.MODELS.get(model, model), loc="left")
+        for axes in panels[-1]:
+            axes.set_xlabel(style.UMIS)
+        _cells_legend(figure, sorted(here["n_cells"].unique()))
+    return figure
+
+
+def _cells_legend(figure: Figure, cells: list[int]) -> None:
+    """Light for few cells and dark for many, in grey: the shades of every model's own colour."""
+    greys = [str(shade) for shade in np.linspace(0.85, 0.15, len(cells))]
+    handles = [Line2D([], [], color=g, marker="o", label=style.plain(n)) for n, g in zip(cells, greys, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, title=style.CELLS)
+
+
 def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
-    """One line a cell number, light for few and dark for many, the model's own colour in the middle."""
+    """One line a cell number, light for few and dark for many, the model's own colour the darkest."""
     cells = sorted(table["n_cells"].unique())
     shades = sns.light_palette(style.COLOURS[model], n_colors=len(cells) + 1)[1:]
     for n, shade in zip(cells, shades, strict=True):
@@ -69,4 +140,36 @@ def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
         )
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
     style.log_axis(axes)
+
+
+def truth_figure(data: Dataset, table: pd.DataFrame) -> Figure:
+    """Measured bits and their fitted law beside what a simulated data set's counts hold, one panel a model."""
+    here = figures.largest(figures.usable(table[table["dataset"] == data.name]))
+    here = here[(here["signal"] == data.signal.name) & (here["model"] != SHUFFLED)]
+    models = style.ordered(set(here["model"]))
+    u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
+    truth = true_information(data, u)
+    with style.book_style():
+        figure, panels = style.new_figure(1, len(models), 3.1, sharey=True)
+        for axes, model in zip(panels[0], models, strict=True):
+            _truth_panel(axes, here[here["model"] == model], model, u, truth)
+        panels[0, 0].set_ylabel(style.BITS)
+        notes = [
+            Line2D([], [], color="black", linestyle="--", label="truth: what the counts hold"),
+            Line2D([], [], color="0.3", label="Eq. 1 fitted"),
+            Line2D([], [], color="0.3", marker="o", linestyle="", label="one seed"),
+        ]
+        figure.legend(handles=notes, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _truth_panel(axes: Axes, table: pd.DataFrame, model: str, u: np.ndarray, truth: np.ndarray) -> None:
+    colour = style.COLOURS[model]
+    axes.plot(u, truth, color="black", linestyle="--")
+    axes.plot(table["umis_per_cell"], table["mi_bits"], color=colour, marker=style.MARKERS[model], linestyle="")
+    with contextlib.suppress(InputError):  # fewer depths than a fit needs: the points stand alone
+        axes.plot(u, laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"]).predict(u), color=colour)
+    axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
+    style.log_axis(axes)
     axes.set_xlabel(style.UMIS)
+    axes.set_title(style.MODELS.get(model, model), loc="left")

@@ -22,7 +22,7 @@ FIGURES = {
     "collapse": figures.collapse_figure,
 }
 PUBLISHED = "published"
-OURS = paths.MEASUREMENTS / "demo.csv"
+OURS = paths.MEASUREMENTS
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Source:
 
 
 def measured(source: str | Path) -> Source:
-    """Open a measurements table: a path, or "published" for the paper's.
+    """Open a measurements table: a CSV, a folder of them, or "published" for the paper's.
 
     Where the published table is neither in the mirror nor to be downloaded, our own table comes with a note.
     """
@@ -63,7 +63,8 @@ def _label(file: Path) -> str:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    parts = sorted(file.glob("*.csv")) if file.is_dir() else [file]
+    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
 def show(figure: str, source: str | Path) -> Image:
@@ -159,6 +160,21 @@ def card(name: str) -> HTML:
     return HTML(f'<table class="card"><tbody>{lines}</tbody></table>')
 
 
+def cells(name: str) -> Image:
+    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place."""
+    try:
+        data = datasets.load(name)
+    except InputError:  # its files are not here; the figure says so
+        data = None
+    return Image(style.as_png(dataset_pages.cells_figure(data)), format="png")
+
+
 def dataset(name: str, source: str | Path) -> Image:
-    """The figure of one data set: molecules per cell, and information against depth and cells."""
-    return Image(style.as_png(dataset_pages.dataset_figure(datasets.load(name), measured(source).table)), format="png")
+    """The figure of what was measured on a data set: information against depth, by cells and model."""
+    return Image(style.as_png(dataset_pages.dataset_figure(name, measured(source).table)), format="png")
+
+
+def truth(name: str, source: str | Path) -> Image:
+    """The figure of a simulated data set: measured bits and fitted law beside what the counts hold."""
+    figure = dataset_pages.truth_figure(datasets.load(name), measured(source).table)
+    return Image(style.as_png(figure), format="png")

@@ -37,6 +37,12 @@ SIGNALS = {
     ("larry", "clone"): "haematopoiesis, clone",
     ("merfish", "space"): "mouse brain, place",
     ("mouse_embryo", "time"): "mouse embryo, time",
+    ("pbmc10k", "protein"): "PBMC 10k, 14 proteins",
+    ("pbmc68k", "bulk_labels"): "PBMC 68k, cell type",
+    ("larry_subset", "clone"): "LARRY subset, clone",
+    ("merfish_poa", "space"): "hypothalamus, place",
+    ("worm_embryo", "time.point"): "worm embryo, time",
+    ("simulated", "vector"): "simulated, 4 values",
 }
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 
