@@ -1,0 +1,155 @@
+"""Streaming from stores of 10^4 to 10^6 cells: seconds and peak memory of thinning, tokens and medians."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import zarr
+from anndata.io import sparse_dataset, write_elem
+from common import N_GENES, arguments, machine, report, simulate_counts, table
+
+from noise_scaling.counts import thin
+from noise_scaling.stores import store_medians, thin_store, token_store
+from noise_scaling.tokens import MedianSketch, rank_tokens
+
+FRACTION = 0.1
+BLOCK = 10_000  # cells simulated; larger stores repeat them under other names, which thin differently
+PATIENCE = 900  # seconds that the largest store may take, projected from the one before
+
+
+def write_store(path: Path, n_cells: int) -> float:
+    """A store of simulated cells, uncompressed, written chunk by chunk; bytes of counts in it."""
+    block = simulate_counts(min(BLOCK, n_cells), N_GENES)
+    is_h5 = path.suffix == ".h5ad"
+    root = h5py.File(path, "w") if is_h5 else zarr.open_group(path, mode="w", zarr_format=2)
+    root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    write_elem(root, "obs", pd.DataFrame(index=[f"cell{i}" for i in range(n_cells)]))
+    write_elem(root, "var", pd.DataFrame(index=[f"gene{i}" for i in range(N_GENES)]))
+    layout = {"indptr_dtype": np.int64, "chunks": (1 << 18,)}
+    write_elem(root, "X", block, dataset_kwargs=layout if is_h5 else layout | {"compressors": None, "shards": None})
+    counts = sparse_dataset(root["X"])
+    for start in range(BLOCK, n_cells, BLOCK):
+        counts.append(block[: min(BLOCK, n_cells - start)])
+    if is_h5:
+        root.close()
+    return block.nnz * 8.0 * n_cells / block.shape[0]
+
+
+def measure(task: str, source: Path, target: Path) -> dict[str, float]:
+    """Run one task in a new process: its seconds without imports, and its peak memory in GB with them."""
+    command = [sys.executable, __file__, "--task", task, str(source), str(target)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_task(task: str, source: str, target: str) -> None:
+    tiny = simulate_counts(10, 100, umis=50)  # loads what is compiled: a third of a second, once a process
+    thinned = thin(tiny, FRACTION, seed=0)
+    rank_tokens(thinned, np.ones(100))
+    MedianSketch(100).add(thinned)
+    start = time.perf_counter()
+    if task == "thin":
+        thin_store(source, target, FRACTION, seed=0, progress=False)
+    elif task == "tokens":
+        token_store(source, target, np.load(Path(source).parent / "medians.npy"), fraction=FRACTION, progress=False)
+    else:
+        medians = store_medians(source, fraction=FRACTION, progress=False)
+        np.save(Path(source).parent / "medians.npy", np.nan_to_num(medians, nan=1.0))
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(json.dumps({"seconds": seconds, "memory_gb": memory}))
+
+
+def measure_size(suffix: str, n_cells: int, folder: Path) -> list[dict]:
+    source, target = folder / f"cells{suffix}", folder / f"thin{suffix}"
+    size = write_store(source, n_cells)
+    rows = []
+    for task, goal in (("medians", folder), ("thin", target), ("tokens", folder / "tokens")):
+        found = measure(task, source, goal)
+        rows.append({"store": suffix, "cells": n_cells, "task": task, "gb": size / 1e9, **found})
+        print(rows[-1], file=sys.stderr)
+    return rows
+
+
+def measure_all(sizes: dict[str, list[int]]) -> tuple[list[dict], list[str]]:
+    rows, notes = [], []
+    for suffix, numbers in sizes.items():
+        for n_cells in numbers:
+            before = [row["seconds"] for row in rows if row["store"] == suffix and row["cells"] == n_cells // 10]
+            if sum(before) * 10 > PATIENCE:
+                notes.append(f"{n_cells:,} cells of {suffix} left out: projected to {sum(before) * 10:,.0f} s.")
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                rows += measure_size(suffix, n_cells, Path(folder))
+    return rows, notes
+
+
+def linearity(rows: list[dict]) -> list[list[object]]:
+    """Per store and task: seconds a cell at the largest size over those at a tenth of it, and the way to 10^7 cells."""
+    lines = []
+    for suffix, task in dict.fromkeys((row["store"], row["task"]) for row in rows):
+        mine = [row for row in rows if row["store"] == suffix and row["task"] == task]
+        small, large = mine[-2:]
+        ratio = large["seconds"] / small["seconds"] / (large["cells"] / small["cells"])
+        slope = (large["seconds"] - small["seconds"]) / (large["cells"] - small["cells"])
+        growth = (large["memory_gb"] - small["memory_gb"]) / (large["cells"] - small["cells"])
+        ahead = 1e7 - large["cells"]
+        hours = (large["seconds"] + slope * ahead) / 3600
+        lines.append([suffix, task, ratio, f"{hours:.2f} h", f"{large['memory_gb'] + max(growth, 0) * ahead:.1f} GB"])
+    return lines
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    sizes = {".h5ad": [10_000, 100_000, 1_000_000], ".zarr": [10_000, 100_000]}
+    if options.quick:
+        sizes = {".h5ad": [1_000, 10_000], ".zarr": [1_000, 10_000]}
+    where = machine("anndata", "h5py", "zarr")
+    rows, notes = measure_all(sizes)
+    header = ["store", "cells", "task", "GB read", "seconds", "cells / s", "peak memory, GB"]
+    lines = [
+        [
+            r["store"],
+            f"{r['cells']:,}",
+            r["task"],
+            r["gb"],
+            r["seconds"],
+            f"{r['cells'] / r['seconds']:,.0f}",
+            r["memory_gb"],
+        ]
+        for r in rows
+    ]
+    lead = (
+        f"Simulated cells of {N_GENES:,} genes, 2,500 UMI and about 1,030 genes each, uncompressed, thinned to "
+        f"{FRACTION}: gene medians in one pass, a thinned store, a token store. One run each, in a process of its own; "
+        "files just written, so in the page cache as far as memory goes."
+    )
+    last = (
+        "Reading bounds it: anndata copies each chunk out of the store into fresh memory, and cell names are read and "
+        "hashed one by one; thinning and ranking run beside the reading. Memory holds a chunk or two, 24 bytes a cell "
+        "(row pointers, keys), and for medians one histogram a gene."
+    )
+    parts = [
+        lead,
+        table(header, lines),
+        *notes,
+        "Seconds a cell against a tenth of the cells, and 10^7 cells projected:",
+    ]
+    parts += [table(["store", "task", "seconds a cell, relative", "time", "peak memory"], linearity(rows)), last]
+    report(options.results, "streaming", "Streaming", where, parts, {"fraction": FRACTION, "runs": rows})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--task"]:
+        run_task(*sys.argv[2:])
+    else:
+        main()
