@@ -47,16 +47,16 @@ def gaussian(n: int, bits: float, rng: np.random.Generator) -> Pairs:
     return x @ rotation(16, rng), y @ rotation(16, rng)
 
 
-def warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`x` mapped one-to-one: rotate, x + 0.45 sin 2x (monotone), twice over. Information is unchanged."""
-    for _ in range(2):
+def warp(x: np.ndarray, rng: np.random.Generator, layers: int = 1) -> np.ndarray:
+    """`x` mapped one-to-one: rotate, x + 0.45 sin 2x (monotone), `layers` times. Information is unchanged."""
+    for _ in range(layers):
         x = x @ rotation(x.shape[1], rng)
         x = x + 0.45 * np.sin(2 * x)
     return x
 
 
 def embed(x: np.ndarray, d: int, rng: np.random.Generator, signal: int = 4) -> np.ndarray:
-    """`x` mapped one-to-one to `d` dimensions: its signal dimensions curved, the rest as they are, all mixed linearly."""
+    """`x` mapped one-to-one to `d` dimensions: signal dimensions curved, the others kept, all mixed linearly."""
     x = np.hstack([warp(x[:, :signal], rng), x[:, signal:]])
     return x @ rotation(d, rng)[: x.shape[1]]
 
@@ -74,7 +74,7 @@ def tangled(n: int, bits: float, rng: np.random.Generator) -> Pairs:
     targets to kernel or network regression, are not found better than linearly. A limit, shown as such.
     """
     x, y = latents(n, bits, rng)
-    return warp(x, rng) @ rotation(16, rng), y @ rotation(16, rng)
+    return warp(x, rng, layers=2) @ rotation(16, rng), y @ rotation(16, rng)
 
 
 def sign_flip(n: int, bits: float, rng: np.random.Generator) -> Pairs:

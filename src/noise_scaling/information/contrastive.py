@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from ..seeds import derive
 from .canonical import MAX_SQUARED_DIMS, Variates, canonical, critic, normal_scores, with_squares
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
-from .crossfit import Fold, Training, Weights, descend, folds, one_thread
+from .crossfit import REFINE_FROM, Fold, Training, Weights, descend, folds, one_thread
 
 BLOCK = 4096  # held-out cells scored against each other: the bound saturates at log2 of it, 12 bits
 
@@ -19,7 +21,7 @@ def infonce(
     *,
     seed: int = 0,
     groups: object = None,
-    n_folds: int = 3,
+    n_folds: int | None = None,
     hidden: int = 64,
     training: Training | None = None,
 ) -> Information:
@@ -40,7 +42,7 @@ def infonce(
     groups
         [cells] cells of one group (a clone, a spatial block) stay on one side of every split.
     n_folds, hidden, training
-        Number of folds, width of the networks, and how they are trained.
+        Number of folds (None: 3, and 5 below 1,000 cells), width of the networks, and how they are trained.
 
     Returns
     -------
@@ -55,11 +57,13 @@ def infonce(
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "infonce", "one side is constant")
-    parts = folds(len(x), n_folds, seed=seed, groups=groups)
-    training = training or Training(learning_rate=1e-2, max_steps=800, check_every=25, patience=12)
+    parts = folds(len(x), n_folds or (3 if len(x) >= 1000 else 5), seed=seed, groups=groups)
+    training = training or Training(learning_rate=1e-2, batch_size=128, max_steps=1000)
     pointwise = np.full(len(x), np.nan)
     with one_thread():
         variates = _variates(normal_scores(x), normal_scores(y), parts)
+        if min(len(part.fit) for part in parts) < REFINE_FROM:
+            training = replace(training, max_steps=0)
         weights = _refine(variates, parts, hidden, training, derive(seed, "infonce"))
         with torch.no_grad():
             for k, part in enumerate(parts):
