@@ -12,6 +12,7 @@ rule page:
         "Execute notebooks/{wildcards.page}.ipynb"
     shell:
         "papermill --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} {params.parameters}"
+        " {QUIET}"
 
 
 rule stage:

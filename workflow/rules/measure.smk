@@ -16,7 +16,7 @@ rule measure:
         "Measure {wildcards.dataset} at fraction {wildcards.fraction}, seed {wildcards.seed}"
     shell:
         "papermill --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
-        " -y {params.parameters:q} -p output {output.table}"
+        " -y {params.parameters:q} -p output {output.table} {QUIET}"
 
 
 rule gather:

@@ -2,13 +2,14 @@
 
 from .datasets import cells_figure, dataset_figure, truth_figure
 from .figures import collapse_figure, fits_figure, information_figure
-from .page import FIGURES, card, cells, dataset, fits, measured, provenance, rows, show, truth
+from .page import FIGURES, card, cells, cells_provenance, dataset, fits, measured, provenance, rows, show, truth
 
 __all__ = [
     "FIGURES",
     "card",
     "cells",
     "cells_figure",
+    "cells_provenance",
     "collapse_figure",
     "dataset",
     "dataset_figure",

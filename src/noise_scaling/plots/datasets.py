@@ -108,7 +108,8 @@ def dataset_figure(name: str, table: pd.DataFrame) -> Figure:
             max(1, len(signals)), max(1, len(models)), 0.9 + 2.0 * max(1, len(signals)), sharey="row", sharex=True
         )
         if not models:
-            panels[0, 0].text(0.5, 0.5, "not in this table", ha="center", transform=panels[0, 0].transAxes)
+            panels[0, 0].set_axis_off()
+            panels[0, 0].text(0.5, 0.5, f"{name} is not in this table", ha="center", transform=panels[0, 0].transAxes)
             return figure
         for row, signal in zip(panels, signals, strict=True):
             for axes, model in zip(row, models, strict=True):

@@ -81,13 +81,23 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     opened = measured(source)
     estimators = sorted(set(figures.usable(opened.table)["estimator"]))
     settings = {"estimator": ", ".join(estimators)} | parameters
-    parts = [
-        f"notebook {notebook}",
-        f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})",
-        *(f"{name} {value}" for name, value in settings.items()),
-        f"noise-scaling {__version__}",
-    ]
-    text = f"Provenance: {'; '.join(parts)}. {opened.note}".strip()
+    table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
+    return _line(notebook, table, *(f"{name} {value}" for name, value in settings.items()), note=opened.note)
+
+
+def cells_provenance(name: str, *, notebook: str) -> HTML:
+    """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
+    try:
+        data = datasets.load(name)
+    except InputError as error:
+        return _line(notebook, f"cells of {name}", note=str(error))
+    return _line(
+        notebook, f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
+    )
+
+
+def _line(notebook: str, *parts: str, note: str = "") -> HTML:
+    text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     return HTML(f'<p class="provenance">{html.escape(text)}</p>')
 
 
