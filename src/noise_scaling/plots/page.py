@@ -89,8 +89,9 @@ def cells_provenance(name: str, *, notebook: str) -> HTML:
     """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
     try:
         data = datasets.load(name)
-    except InputError as error:
-        return _line(notebook, f"cells of {name}", note=str(error))
+    except InputError:
+        note = f"Its files could not be had here: run `noise-scaling fetch {name}` where there is a network."
+        return _line(notebook, f"cells of {name}", note=note)
     return _line(
         notebook, f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
     )
