@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,6 +157,3 @@ def prepare(
 def is_constant(x: np.ndarray, y: np.ndarray) -> bool:
     """Whether nothing varies on one side (prepared input), so that the information is 0."""
     return x.shape[1] == 0 or (y.shape[1] == 0 if y.ndim == 2 else y.max() == 0)
-
-
-Estimator = Callable[..., Information]

@@ -80,7 +80,10 @@ def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: the same bits on any number of cores, and the fastest for small matrices."""
+    """Run torch on one thread: the same bits on any number of cores, and the fastest for small matrices.
+
+    Said to torch itself: under OMP_NUM_THREADS=1 alone a small network still took 10 times as long on a busy machine.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

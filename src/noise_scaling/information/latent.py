@@ -13,7 +13,7 @@ from torch.nn.functional import leaky_relu, mse_loss
 from ..errors import InputError, choose
 from ..seeds import derive, generator
 from .core import Information, from_pointwise, is_constant, prepare, zero
-from .crossfit import Fold, batches, three_way
+from .crossfit import Fold, batches, one_thread, three_way
 from .neighbours import ksg
 
 CLIP = 10.0
@@ -56,7 +56,7 @@ def lmi(
     x, y
         [cells, dims] floats; row i of both is the same cell. Labels become one-hot vectors, as published.
     seed
-        Split, starting weights, batches and dropout; the same seed gives the same bits on as many threads.
+        Split, starting weights, batches and dropout; the same seed gives the same bits.
     device
         "auto" (a GPU where there is one), "cpu" or "cuda".
     groups
@@ -83,13 +83,15 @@ def lmi(
     steps_per_epoch = math.ceil(len(part.fit) / batch_size)
     epochs = epochs or max(40, math.ceil(_STEPS / steps_per_epoch))
     where = pick_device(device)
-    tx, ty = (_standardise(side, where) for side in (x, y))
-    rng = torch.Generator(where).manual_seed(derive(seed, "lmi"))
-    nets = _start(tx.shape[1], ty.shape[1], tuple(hidden), latent, rng)
     size = min(batch_size, len(part.fit))
-    nets = _train(nets, tx, ty, part, rng, dropout, learning_rate, size, epochs, patience, seed)
-    with torch.no_grad():
-        zx, zy = (_run(nets[side], data[part.score], end=True).cpu().numpy() for side, data in (("x", tx), ("y", ty)))
+    with one_thread():
+        tx, ty = (_standardise(side, where) for side in (x, y))
+        rng = torch.Generator(where).manual_seed(derive(seed, "lmi"))
+        nets = _start(tx.shape[1], ty.shape[1], tuple(hidden), latent, rng)
+        nets = _train(nets, tx, ty, part, rng, dropout, learning_rate, size, epochs, patience, seed)
+        with torch.no_grad():
+            zx = _run(nets["x"], tx[part.score], end=True).cpu().numpy()
+            zy = _run(nets["y"], ty[part.score], end=True).cpu().numpy()
     pointwise = np.full(len(x), np.nan)
     pointwise[part.score] = ksg(zx, zy, k=k).pointwise
     return from_pointwise(pointwise, "lmi", lower_bound=False, groups=groups)
