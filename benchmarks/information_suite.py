@@ -234,7 +234,8 @@ def main() -> None:
     table = summary(rows)
     RESULTS.mkdir(exist_ok=True)
     rows.to_csv(RESULTS / f"{arguments.name}.csv", index=False, float_format="%.4f")
-    text = _markdown(table)
+    head = f"Known information and what is found in it, mean over {arguments.seeds} seeds; bits, and median seconds."
+    text = f"{head}\n`sd`: over seeds, each a new draw; `stderr`: as the estimate states it.\n\n{_markdown(table)}"
     (RESULTS / f"{arguments.name}.md").write_text(text + "\n")
     print(text)
 

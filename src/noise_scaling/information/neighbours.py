@@ -10,7 +10,7 @@ from scipy.special import digamma
 
 from ..errors import InputError
 from ..seeds import generator
-from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
+from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, is_labels, prepare, zero
 
 JITTER = 1e-10
 """Noise added to tied values, in standard deviations of their column (as Kraskov et al. advise)."""
@@ -22,15 +22,16 @@ def ksg(x: object, y: object, *, k: int = 3) -> Information:
     """Mutual information of two vectors by the first estimator of Kraskov, Stögbauer and Grassberger (2004), Eq. 8.
 
     Chebyshev norm, distances taken in the units given: standardise columns first if they differ in scale.
-    Brute force in numba over all pairs: no tree, so time does not depend on the number of dimensions' curse.
+    Brute force in numba over all pairs: no tree to be lost in many dimensions.
     Values that occur more than once in a column are moved apart by a seeded jitter of 1e-10 standard
     deviations, and the note says so. Pairs that occur twice look like information: never resample with
-    replacement into this function.
+    replacement into this function. Labels become one-hot vectors, and both sides are then standardised (else the
+    distance between labels, 1, is lost in that between cells); `mixed_ksg` is the better estimator for them.
 
     Parameters
     ----------
     x, y
-        [cells, dims] floats; row i of both is the same cell. Labels become one-hot vectors.
+        [cells, dims] floats; row i of both is the same cell. `y` may be labels [cells].
     k
         Number of neighbours.
 
@@ -44,9 +45,12 @@ def ksg(x: object, y: object, *, k: int = 3) -> Information:
     InputError
         Lengths that differ, NaN, fewer than 30 pairs, `k` not in 1 .. cells - 1.
     """
+    labelled = is_labels(y)
     x, y, _ = prepare(x, y, discrete=False)
     if is_constant(x, y):
         return zero(len(x), "ksg", "one side is constant")
+    if labelled:
+        x, y = (side / side.std(axis=0) for side in (x, y))
     _check_k(k, len(x))
     (x, tied_x), (y, tied_y) = _untie(x, "x"), _untie(y, "y")
     near_x, near_y = _run(_ksg_rows, len(x), np.ascontiguousarray(x.T), np.ascontiguousarray(y.T), k)
