@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 LARGEST_COUNT = 2**31 - 1
+_DIGITS = 10  # compared side by side before the rest goes one by one
 _STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -67,7 +68,12 @@ def thin_rows(
     """
     words, small = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8)
     kept, places = np.empty(_STRIP, np.int32), np.arange(_STRIP, dtype=np.uint32)
-    slow = np.empty(_STRIP, np.uint32)
+    slow = (
+        np.empty(_STRIP, np.uint32),
+        np.empty(_STRIP, np.uint64),
+        np.empty(_STRIP, np.uint64),
+        np.empty(_STRIP, np.int64),
+    )
     ends = np.zeros(thresholds.size, np.uint64)
     for row in range(first, last):
         starts = ends.copy()
@@ -121,7 +127,10 @@ def all_sound(indptr, indices, data, n_genes):  # pragma: no cover - compiled
 @njit(nogil=True)
 def _hash_strip(genes, counts, cell_key, gene_keys, words, small):  # pragma: no cover - compiled
     for j in range(genes.size):
-        words[j] = _mix(cell_key + gene_keys[np.uint32(genes[j])])
+        words[j] = gene_keys[np.uint32(genes[j])]
+    for j in range(genes.size):  # apart from the scattered reads, which would keep it from being vectorised
+        words[j] = _mix(cell_key + words[j])
+    for j in range(genes.size):
         small[j] = np.uint8(min(np.int64(counts[j]), 9))
 
 
@@ -147,13 +156,38 @@ def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compile
 
 @njit(nogil=True)
 def _keep_slow(words, counts, places, n, threshold, kept, slow):  # pragma: no cover - compiled
-    """Settle the entries that `_keep_strip` left open. Listed first, without a branch that is hard to predict."""
+    """Settle the entries that `_keep_strip` left open. Listed first, without a branch that is hard to predict.
+
+    Counts of 9 to 64, nearly all of them, go through their first digits side by side, as `_keep_many` does one by one.
+    """
+    listed, nodes, undecided, below = slow
     n_slow = np.uint64(0)
     for j in range(n):
-        slow[n_slow] = j
+        listed[n_slow] = j
         n_slow += np.uint64(kept[j] == _SLOW)
-    for j in slow[:n_slow]:
-        kept[j] = _keep_one(words[j], np.int64(counts[places[j]]), threshold)
+    for i in range(n_slow):
+        count = np.int64(counts[places[listed[i]]])
+        nodes[i] = words[listed[i]]
+        undecided[i] = _ALL >> np.uint64(64 - min(count, 64)) if count > 8 else np.uint64(0)
+    _first_digits(nodes, undecided, below, n_slow, threshold)
+    for i in range(n_slow):
+        j = listed[i]
+        count = np.int64(counts[places[j]])
+        settled = (count > 8) & (count <= 64) & (undecided[i] == 0)
+        kept[j] = below[i] if settled else _keep_one(words[j], count, threshold)
+
+
+@njit(nogil=True)
+def _first_digits(nodes, undecided, below, n, threshold):  # pragma: no cover - compiled
+    """Compare each entry's numbers, one a bit, with the threshold's first digits: 1 in 50 entries needs more."""
+    below[:n] = 0
+    for level in range(_DIGITS):
+        step = np.uint64(level + 1) * _STEP
+        one = np.uint64(0) - ((threshold >> np.uint64(63 - level)) & np.uint64(1))  # all ones where the digit is 1
+        for i in range(n):
+            word = _mix(nodes[i] + step)
+            below[i] += _ones(undecided[i] & ~word & one)
+            undecided[i] &= word ^ ~one
 
 
 @njit(nogil=True)
