@@ -41,7 +41,9 @@ def canonical(x: torch.Tensor, y: torch.Tensor, part: Fold) -> Variates:
     For Gaussian variates of correlation c, a model with correlation r scores
     -1/2 log(1 - r^2) + (r c - r^2) / (1 - r^2) nats: c on the stop cells is all that the search needs.
     """
-    best, highest = None, 0.0
+    # What the best of some 400 candidates gains on the stop cells by chance is about 2 / cells nats: with that asked
+    # for, shuffled pairs at 280 cells give -0.004 bits in place of -0.039, and nothing is lost at 0.5 bits.
+    best, highest = None, 2.0 / len(part.stop)
     for ridge in RIDGES:
         u, v = _directions(x, y, part.fit, ridge)
         inside = (u[part.fit] * v[part.fit]).mean(0) / (u[part.fit].std(0) * v[part.fit].std(0))

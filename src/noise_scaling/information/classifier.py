@@ -44,7 +44,10 @@ def classifier_bound(
     Returns
     -------
     Information
-        A lower bound in expectation, with pointwise values. 0 bits where x is constant or there is one class.
+        A lower bound in expectation, with pointwise values. The standard error is that of the scored
+        cells: over 30 draws the spread was 0.9-1.2 times as large at 1,000 cells, and 1.2-1.7 times at 280,
+        where the fit itself varies.
+        0 bits where x is constant or there is one class.
 
     Raises
     ------
