@@ -103,7 +103,7 @@ def main() -> None:
         "the order of equal values (ours: by gene index; theirs: as an unstable sort leaves them).",
         "From an uncompressed .h5ad to tokens on disk:",
         rate_table(disk, n_cells),
-        "Ours is bound by the four passes of a radix sort over each cell's genes; from file to disk by reading "
+        "Ours is bound by the three passes of a radix sort over each cell's genes; from file to disk by reading "
         f"{counts.nnz * 8 / n_cells / 1e3:.1f} kB a cell into fresh memory. Theirs by one small array operation after "
         "another in Python, and by Python lists on the way to Arrow.",
     ]

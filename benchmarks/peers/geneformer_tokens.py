@@ -38,10 +38,11 @@ def to_disk(source: str, medians: np.ndarray, target: str, max_length: int) -> N
 
     disable_progress_bars()
     adata = ad.read_h5ad(source, backed="r")
-    tokens, cells = np.arange(medians.size), []
+    tokens, known_genes, cells = np.arange(medians.size), np.arange(adata.n_vars), []
     for start in range(0, adata.n_obs, CHUNK):
-        chunk = adata[start : start + CHUNK]
-        cells += tokenize_chunk(chunk.X, chunk.obs["n_counts"].to_numpy(), medians, tokens)
+        chosen = np.arange(start, min(start + CHUNK, adata.n_obs))  # cells and genes by number, as there
+        totals, counts = adata[chosen].obs["n_counts"].to_numpy(), adata[chosen, known_genes].X
+        cells += tokenize_chunk(counts, totals, medians, tokens)
 
     def shorten(example: dict) -> dict:
         example["input_ids"] = example["input_ids"][:max_length]
