@@ -40,7 +40,7 @@ def test_infonce_sees_dependence_without_correlation():
     assert infonce(x, y).bits > 1.5
 
 
-def test_infonce_uses_ranks_only():
+def test_infonce_of_few_cells_uses_ranks_only():
     x, y = gaussian(600, 2.0)
     assert infonce(np.exp(x), y**3).bits == infonce(x, y).bits
 
@@ -97,3 +97,16 @@ def test_lmi_finds_one_strong_dimension():
     assert found.n == 800  # four tenths of the cells
     assert np.isnan(found.pointwise).sum() == 1200
     assert not found.lower_bound
+
+
+def test_infonce_sees_clusters_that_no_line_joins():
+    """Four clusters a side, matched by a permutation: 2 bits, and no correlation between the columns."""
+    rng = np.random.default_rng(4)
+    corners = np.array([[-3, -3], [-3, 3], [3, 3], [3, -3]])
+    x_of, y_of = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])
+    which = rng.integers(0, 4, 2000)
+    twisted = np.stack([np.sign(corners[:, 0] * corners[:, 1]) * 3, corners[:, 1]], 1)[y_of]
+    x = corners[x_of][which] + rng.normal(0, 0.3, (2000, 2))
+    y = twisted[which] + rng.normal(0, 0.3, (2000, 2))
+    found = infonce(x, y, seed=0)
+    assert found.bits == pytest.approx(2.0, abs=0.06)

@@ -102,6 +102,15 @@ def test_pca_is_the_svd_of_log_normalised_counts(cells):
     np.testing.assert_allclose(np.abs(model.embed(counts)), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_pca_chooses_genes_on_the_training_cells(cells):
+    """A gene that varies in the cells to embed alone is not chosen."""
+    counts = cells[0].toarray()
+    counts[:100, 7] = 0
+    model = models.create("pca").fit(csr_matrix(counts[:100]), csr_matrix(counts[100:]))
+    assert 7 not in model.genes
+    assert len(model.genes) == 59
+
+
 def test_variable_genes_are_the_most_variable_ones():
     values = csr_matrix(np.array([[0, 5, 1, 2.0], [0, 0, 2, 2.0], [0, 9, 3, 2.0]]))
     np.testing.assert_array_equal(variable_genes(values, 2), [1, 2])

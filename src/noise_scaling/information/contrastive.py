@@ -11,6 +11,7 @@ from ..seeds import derive
 from .canonical import MAX_SQUARED_DIMS, Variates, canonical, critic, normal_scores, with_squares
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
 from .crossfit import REFINE_FROM, Fold, Training, Weights, descend, folds, one_thread
+from .towers import Features, fit_towers, standardised
 
 BLOCK = 4096  # held-out cells scored against each other: the bound saturates at log2 of it, 12 bits
 
@@ -27,11 +28,12 @@ def infonce(
 ) -> Information:
     """Mutual information of two vectors, bounded from below by InfoNCE (van den Oord et al. 2018) on held-out cells.
 
-    The critic of a fold is the Gaussian log density ratio of regularised canonical variates (of the columns, or of
-    the columns and their products), refined by a small network on either side. All of it is fitted on the `fit` cells;
-    the regularisation, the number of variates, the products and the epoch are chosen on the `stop` cells; the `score`
-    cells, against each other in blocks of up to 4,096, give the bits. The three are disjoint. Each direction
-    (x given y, y given x) counts half. Columns enter by their normal scores: only ranks matter.
+    A fold has two critics: the Gaussian log density ratio of regularised canonical variates (of the columns' normal
+    scores, or of these and their products), refined by a small network on either side; and a network on either side of
+    the standardised columns. All of it is fitted on the `fit` cells; the regularisation, the number of variates, the
+    products, the epoch, and which critic or their mean is used are chosen on the `stop` cells; the `score` cells,
+    against each other in blocks of up to 4,096, give the bits. The three are disjoint. Each direction (x given y,
+    y given x) counts half.
 
     Parameters
     ----------
@@ -65,13 +67,28 @@ def infonce(
     pointwise = np.full(len(x), np.nan)
     with one_thread():
         variates = _variates(normal_scores(x), normal_scores(y), parts)
-        if min(len(part.fit) for part in parts) < REFINE_FROM:
-            training = replace(training, max_steps=0)
+        enough = min(len(part.fit) for part in parts) >= REFINE_FROM
+        training = training if enough else replace(training, max_steps=0)
         weights = _refine(variates, parts, hidden, training, derive(seed, "infonce"))
+        critics = [lambda k, cells: _features(weights, variates, cells, k)]
+        if enough:
+            free = fit_towers(standardised(x), standardised(y), parts, _score, seed=derive(seed, "towers"))
+            critics += [free, _mean_of(critics[0], free)]
         with torch.no_grad():
             for k, part in enumerate(parts):
-                pointwise[part.score] = _score(*_features(weights, variates, part.score, k)) / NATS_PER_BIT
+                best = max(critics, key=lambda critic: _score(*critic(k, part.stop)).mean())
+                pointwise[part.score] = _score(*best(k, part.score)) / NATS_PER_BIT
     return from_pointwise(pointwise, "infonce", lower_bound=True, groups=groups)
+
+
+def _mean_of(one: Features, other: Features) -> Features:
+    """The critic whose score is the mean of two scores: often better than either, as their errors differ."""
+
+    def features(k: int, cells: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        (g1, h1), (g2, h2) = one(k, cells), other(k, cells)
+        return 0.5 * torch.cat([g1, g2], 1), torch.cat([h1, h2], 1)
+
+    return features
 
 
 def _variates(x: torch.Tensor, y: torch.Tensor, parts: list[Fold]) -> list[Variates]:
