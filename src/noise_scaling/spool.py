@@ -54,10 +54,12 @@ class Spool:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if error is not None and not full:
+        if error is not None and self.cells and not full:
             self._note()  # what is whole stays, also after Ctrl-C
         for file in self._files.values():
             file.close()
+        if error is not None and not self.cells:
+            shutil.rmtree(self.folder)  # nothing to go on with
         self._lock.close()
         if full:
             raise InputError(f"no space left to write {self.target}: free some and run again, it will go on") from error
