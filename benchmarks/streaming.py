@@ -138,13 +138,13 @@ def main() -> None:
     ]
     lead = (
         f"Simulated cells of {N_GENES:,} genes, 2,500 UMI and about 1,030 genes each, uncompressed, thinned to "
-        f"{FRACTION}: gene medians in one pass, a thinned store, a token store. Medians of {repeats} runs, each in a process "
-        "of its own; files just written, so in the page cache as far as memory goes."
+        f"{FRACTION}: gene medians in one pass, a thinned store, a token store. Medians of {repeats} runs, each in a "
+        "process of its own; files just written, so in the page cache as far as memory goes."
     )
     last = (
         "Reading bounds it: anndata copies each chunk out of the store into fresh memory, and cell names are read and "
-        "hashed one by one; thinning and ranking run beside the reading. A thinned store is written twice, to files that "
-        "a stopped run goes on from and then as a store. Compressed stores wait for their decompression, and those "
+        "hashed one by one; thinning and ranking run beside the reading. A thinned store is written twice, to files "
+        "that a stopped run goes on from and then as a store. Compressed stores wait for their decompression, and those "
         "larger than memory for the disk. Memory holds a chunk or two, some tens of bytes a cell (row pointers, keys), "
         "and for medians one histogram a gene."
     )
