@@ -28,16 +28,23 @@ def main(config: str, *options: str) -> int:
         except OSError:
             print(f"another run is at work in {folder}: wait for it, or stop it", file=sys.stderr)
             return 2
-        return subprocess.run(command(config, *options), cwd=ROOT, check=False).returncode
+        return subprocess.run(command(config, *options), cwd=ROOT, env=environment(), check=False).returncode
+
+
+def environment() -> dict[str, str]:
+    """This Python's own commands (papermill, jupyter-book) first, and one thread a job: jobs fill the cores."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {"OMP_NUM_THREADS": "1"} | os.environ | {"PATH": path}
 
 
 def command(config: str, *options: str) -> list[str]:
     """Snakemake with what an interrupted run needs: outputs cut off are made again, prose re-runs no training."""
     cores = [] if any(o.startswith(("-c", "--cores")) for o in options) else ["--cores", str(os.cpu_count() or 1)]
+    # options that take several values stand before those that take one: a target at the end is then no value of theirs
     return [
-        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--configfile", config, *cores,
-        "--rerun-incomplete", "--nolock", "--keep-going", "--rerun-triggers", "mtime", "params", "input",
-        "--printshellcmds" if "--dry-run" in options else "--quiet=rules", *options,
+        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--configfile", config,
+        "--quiet", "host", "reason", "--rerun-triggers", "mtime", "params", "input",
+        "--rerun-incomplete", "--nolock", "--keep-going", *cores, *options,
     ]  # fmt: skip
 
 

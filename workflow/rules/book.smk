@@ -1,8 +1,8 @@
 rule page:
-    # One page of the book: its notebook, executed on the table that was just measured.
+    # One page of the book: its notebook, executed on what was measured.
     input:
         notebook="notebooks/{page}.ipynb",
-        table=TABLE,
+        table=SHOWN,
         package=sorted(str(path) for path in Path("src").rglob("*.py")),
     output:
         notebook=f"{RUN}/pages/{{page}}.ipynb",

@@ -20,10 +20,8 @@ rule measure:
 
 
 rule gather:
-    # What this run measured, and the committed tables of other runs, so that every data set has its page.
     input:
         JOBS,
-        OTHERS,
     output:
         TABLE,
         TABLE.replace(".csv", ".json"),
@@ -33,3 +31,15 @@ rule gather:
         "Gather {TABLE}"
     shell:
         "noise-scaling gather {input} --output {output[0]} --command {params.command:q}"
+
+
+rule show:
+    input:
+        TABLE,
+        BESIDE,
+    output:
+        SHOWN,
+    message:
+        "Put {input} together for the pages"
+    shell:
+        "noise-scaling gather {input} --output {output}"
