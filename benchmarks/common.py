@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -78,7 +77,9 @@ def _draw_cells(depths, accept, alias, rng):
     return indptr, indices[:end].copy(), data[:end].copy()
 
 
-def interleave(runs: dict[str, Callable | tuple[Callable, Callable]], repeats: int) -> dict[str, float]:
+def interleave(
+    runs: dict[str, Callable | tuple[Callable, Callable]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float | list[float]]:
     """Median seconds of each run. The runs take turns, so that a slow minute of the machine falls on all alike.
 
     A run is a function, or a pair: what to make for it first, untimed, and the function that takes that.
@@ -88,12 +89,17 @@ def interleave(runs: dict[str, Callable | tuple[Callable, Callable]], repeats: i
         for name, run in runs.items():
             prepare, work = run if isinstance(run, tuple) else (tuple, lambda _, run=run: run())
             prepared = prepare()
-            start = time.perf_counter()
+            start = clock()
             result = work(prepared)
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
             del prepared, result  # freeing is not timed, and no run meets another's leftovers
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return {name: np.median(times, axis=0).tolist() for name, times in seconds.items()}
+
+
+def both_clocks() -> np.ndarray:
+    """Now, on the wall and in processor seconds of this process: what others do on the machine stretches the first."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def machine(*packages: str) -> dict[str, object]:
