@@ -25,8 +25,8 @@ env: .venv/.made ## make the environment in .venv from pyproject.toml and constr
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else \
 	  f"Python 3.11 or 3.12 is needed, {v.major}.{v.minor} was found: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,dev]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt torch
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[book,dev]'
 	@touch $@
 
 book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted

@@ -12,11 +12,15 @@ from .errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 2 with one sentence on stderr when it could not."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run one command; its exit status, as `answer` gives it."""
+    options = _parser().parse_args(arguments)
+    return answer(lambda: options.run(options))
+
+
+def answer(call: Callable[[], object]) -> int:
+    """0 when `call` did what was asked; 2 with one sentence on stderr when it could not; 130 when interrupted."""
     try:
-        options.run(options)
+        call()
     except InputError as error:
         print(f"noise-scaling: {error}", file=sys.stderr)
         return 2
