@@ -147,7 +147,7 @@ def report(results: Path, name: str, title: str, where: dict, parts: list[str], 
         f"{where['processor']}, {where['cores']} cores, load {where['load_at_start']} at the start; "
         f"Python {where['python']}, {versions}; `{where['command']}`"
     )
-    text = "\n\n".join([f"### {title}", line, *parts]) + "\n"
+    text = "\n\n".join([f"# {title}", line, *parts]) + "\n"
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{name}.md").write_text(text)
     (results / f"{name}.json").write_text(json.dumps({"machine": where, **numbers}, indent=1) + "\n")
