@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,3 +100,27 @@ def test_another_csv_is_refused(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="not the published table"):
         measurements.read_published(tmp_path / "other.csv")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 64 KB; skipped where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_the_old_table_stays(tiny_disk):
+    path = measurements.write([row(seed=1)], tiny_disk / "table.csv")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"cannot write .*table\.csv: No space left on device; free the disk"):
+        measurements.write([row(seed=s, error="x" * 300) for s in range(400)], path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tiny_disk.iterdir()] == ["table.csv"]
+    with pytest.raises(InputError, match="No space left"):
+        measurements.write_unit(tiny_disk / "units", "ab" * 12, [row(error="y" * 70_000)])
+    assert not list((tiny_disk / "units").rglob("*.json*"))

@@ -17,6 +17,7 @@ from noise_scaling.plots import (
     style,
     truth_figure,
 )
+from noise_scaling.plots.datasets import truth_table
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,16 @@ def test_estimators_are_never_pooled(table):
 def test_failed_rows_are_not_drawn(table):
     failed = table.assign(status=np.where(table["model"] == "pca", "error", "ok"))
     assert set(figures.usable(failed)["model"]) == {"scvi"}
+
+
+def test_truth_table_says_where_they_part(table):
+    data = datasets.load("simulated")
+    rows = truth_table(data, table[table["seed"] == 0].assign(dataset="simulated", signal="vector"))
+    assert len(rows) == 2 * 6
+    deepest = rows[(rows["model"] == "PCA") & (rows["UMIs per cell"] == 1000)].iloc[0]
+    measured = laws.noise_law(1000, 400, 2.4)
+    assert deepest["truth - measured"] == pytest.approx(datasets.true_information(data, 1000.0) - measured, abs=0.006)
+    assert deepest["measured - Eq. 1"] == pytest.approx(0, abs=0.006)
 
 
 @pytest.mark.parametrize(("value", "label"), [(0.01, "0.01"), (100, "100"), (10_000, "10,000"), (1e7, "10 M")])

@@ -2,7 +2,20 @@
 
 from .datasets import cells_figure, dataset_figure, truth_figure
 from .figures import collapse_figure, fits_figure, information_figure
-from .page import FIGURES, card, cells, cells_provenance, dataset, fits, measured, provenance, rows, show, truth
+from .page import (
+    FIGURES,
+    card,
+    cells,
+    cells_provenance,
+    dataset,
+    fits,
+    measured,
+    provenance,
+    rows,
+    show,
+    truth,
+    truth_gaps,
+)
 
 __all__ = [
     "FIGURES",
@@ -22,4 +35,5 @@ __all__ = [
     "show",
     "truth",
     "truth_figure",
+    "truth_gaps",
 ]

@@ -143,10 +143,32 @@ def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
     style.log_axis(axes)
 
 
+def _at_most_cells(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a data set's signal at its largest cell number, without the control."""
+    here = figures.largest(figures.usable(table[table["dataset"] == data.name]))
+    return here[(here["signal"] == data.signal.name) & (here["model"] != SHUFFLED)]
+
+
+def truth_table(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits."""
+    rows = []
+    here = _at_most_cells(data, table)
+    for model in style.ordered(set(here["model"])):
+        points = here[here["model"] == model].groupby("fraction", as_index=False)[["umis_per_cell", "mi_bits"]].mean()
+        u, found = points["umis_per_cell"].to_numpy(), points["mi_bits"].to_numpy()
+        truth, fitted = true_information(data, u), np.full(len(u), np.nan)
+        with contextlib.suppress(InputError):  # fewer depths than a fit needs
+            every = here[here["model"] == model]
+            fitted = laws.fit_noise_law(every["umis_per_cell"], every["mi_bits"]).predict(u)
+        columns = {"model": style.MODELS.get(model, model), style.UMIS: u.round(1), "truth": truth, "measured": found}
+        columns |= {"Eq. 1": fitted, "truth - measured": truth - found, "measured - Eq. 1": found - fitted}
+        rows.append(pd.DataFrame(columns))
+    return pd.concat(rows, ignore_index=True).round(2)
+
+
 def truth_figure(data: Dataset, table: pd.DataFrame) -> Figure:
     """Measured bits and their fitted law beside what a simulated data set's counts hold, one panel a model."""
-    here = figures.largest(figures.usable(table[table["dataset"] == data.name]))
-    here = here[(here["signal"] == data.signal.name) & (here["model"] != SHUFFLED)]
+    here = _at_most_cells(data, table)
     models = style.ordered(set(here["model"]))
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
     truth = true_information(data, u)

@@ -189,3 +189,9 @@ def truth(name: str, source: str | Path) -> Image:
     """The figure of a simulated data set: measured bits and fitted law beside what the counts hold."""
     figure = dataset_pages.truth_figure(datasets.load(name), measured(source).table)
     return Image(style.as_png(figure), format="png")
+
+
+def truth_gaps(name: str, source: str | Path) -> HTML:
+    """A table of where measured bits and fitted law part from the truth, by model and depth, in bits."""
+    table = dataset_pages.truth_table(datasets.load(name), measured(source).table)
+    return as_table(table, download=f"{name}_truth.csv")
