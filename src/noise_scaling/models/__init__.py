@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from ..errors import InputError, choose
-from .base import Model, usable_cells
+from .base import Model, check_options, read_tensors, usable_cells
 from .pca import PCA
 from .random_projection import RandomProjection
 from .scvi import SCVI
@@ -12,35 +15,62 @@ MODELS: dict[str, type] = {"random_projection": RandomProjection, "pca": PCA, "s
 PLANNED = ("geneformer",)
 """Models of the paper that the package will hold; the published table has them, so the figures know them."""
 
-__all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "usable_cells"]
+__all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "load", "settings", "usable_cells"]
 
 
-def check_model(name: str, preset: str = "small") -> None:
-    """Raise an InputError unless this model and this preset of it exist."""
+def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
+    """Raise an InputError unless this model, this preset of it and these options exist."""
     if name in PLANNED:
         raise InputError(f"model {name!r} is not built yet: choose one of {', '.join(sorted(MODELS))}")
     choose("model", name, MODELS)
     choose(f"preset of {name}", preset, MODELS[name].PRESETS)
+    check_options(name, MODELS[name].PRESETS[preset], options or {})
 
 
-def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "auto") -> Model:
+def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
+    """Every setting of a model: the preset's, with `options` in their place; errors as for `create`."""
+    check_model(name, preset, options)
+    return MODELS[name].PRESETS[preset] | options
+
+
+def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "auto", **options: Any) -> Model:
     """A new, untrained model.
 
     Parameters
     ----------
     name
-        "random_projection", "pca" or "scvi".
+        "random_projection", "pca", "scvi", "geneformer", or "untrained_geneformer", the control.
     preset
         "published" (the paper's settings) or "small" (as much information, trained in seconds on 2 cores).
     seed
         Decides every random choice of the model.
     device
         "auto", "cpu" or "cuda"; only models that train a network use it.
+    options
+        Settings of the preset by name, to be changed (`MODELS[name].PRESETS[preset]` lists them). The trained models
+        share `patience_unit` ("steps" or "epochs") and `fixed_steps` (train that many optimiser steps and keep the
+        last weights; None stops early and keeps the best).
 
     Raises
     ------
     InputError
-        If the model or the preset is unknown, or a GPU is asked for and absent.
+        If the model, the preset or an option is unknown or of the wrong type, or a GPU is asked for and absent.
     """
-    check_model(name, preset)
-    return MODELS[name](**MODELS[name].PRESETS[preset], seed=seed, device=device)
+    chosen = settings(name, preset=preset, **options)
+    return MODELS[name](**chosen, seed=seed, device=device)
+
+
+def load(path: str | Path, *, device: str = "auto") -> Model:
+    """A fitted model from the file that `model.save` wrote, on any device.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is cut short, or something else wrote it.
+    """
+    tensors, header = read_tensors(Path(path))
+    kind = MODELS[choose(f"model in {path}", header["name"], MODELS)]
+    model = kind(**header["settings"], seed=header["seed"], device=device)
+    model.restore(tensors, header["facts"])
+    model.history = header["history"]
+    return model
