@@ -1,8 +1,4 @@
-"""The scaling laws and their fits: one definition of each.
-
-Gowri et al., arXiv 2503.02726. Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training
-cells.
-"""
+"""Eq. 1 and the cell-number law fitted a curve at a time by lmfit: the reference that the batched fits are held to."""
 
 from __future__ import annotations
 
@@ -14,61 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .errors import InputError, choose
-from .measurements import SHUFFLED
-
-CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
-    "converged",
-    "at bound",
-    "no error bar",
-    "not identified",
-    "failed",
-)
-STATUSES = (CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED)
+from ..errors import InputError, choose
+from ..measurements import SHUFFLED
+from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED, cell_number_law, noise_law
 
 # An interval of a positive parameter (u_bar, n_sat) wider than this factor from end to end says nothing about it.
 _IDENTIFIED_WITHIN = 1e4
-
-
-def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """Information against depth, Eq. 1.
-
-    Parameters
-    ----------
-    u
-        Mean UMIs per cell, any shape, >= 0.
-    u_bar
-        Depth of half the signal-to-noise, in UMIs per cell.
-    i_max
-        Information at infinite depth, in bits.
-
-    Returns
-    -------
-    Bits, in the shape of `u`: 0 at u = 0, `i_max` as u grows.
-    """
-    ratio = np.asarray(u, float) / u_bar
-    return i_max - 0.5 * (np.log2(1 + ratio) - np.log2(ratio + 2.0 ** (-2 * i_max)))
-
-
-def noise_law_asymptote(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u), in bits."""
-    return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
-
-
-def collapse_z(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max)."""
-    a = 2.0 ** (-2 * i_max)
-    return (np.asarray(u, float) / u_bar + a) / (1 - a)
-
-
-def collapse(z: np.ndarray | float) -> np.ndarray:
-    """Missing information i_max - I on the universal curve: 1/2 log2(1 + 1 / z), in bits."""
-    return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
-
-
-def cell_number_law(n: np.ndarray | float, n_sat: float, s: float, i_inf: float) -> np.ndarray:
-    """Information against the number of training cells: i_inf - (n / n_sat)^(-s), in bits."""
-    return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""The laws of the paper, one definition of each, and what a fit can say of itself.
+
+Gowri et al., arXiv 2503.02726. Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training
+cells.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
+    "converged",
+    "at bound",
+    "no error bar",
+    "not identified",
+    "failed",
+)
+STATUSES = (CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED)
+
+
+def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+    """Information against depth, Eq. 1.
+
+    Parameters
+    ----------
+    u
+        Mean UMIs per cell, any shape, >= 0.
+    u_bar
+        Depth of half the signal-to-noise, in UMIs per cell.
+    i_max
+        Information at infinite depth, in bits.
+
+    Returns
+    -------
+    Bits, in the shape of `u`: 0 at u = 0, `i_max` as u grows.
+    """
+    ratio = np.asarray(u, float) / u_bar
+    return i_max - 0.5 * (np.log2(1 + ratio) - np.log2(ratio + 2.0 ** (-2 * i_max)))
+
+
+def noise_law_asymptote(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u), in bits."""
+    return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
+
+
+def collapse_z(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max)."""
+    a = 2.0 ** (-2 * i_max)
+    return (np.asarray(u, float) / u_bar + a) / (1 - a)
+
+
+def collapse(z: np.ndarray | float) -> np.ndarray:
+    """Missing information i_max - I on the universal curve: 1/2 log2(1 + 1 / z), in bits."""
+    return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
+
+
+def cell_number_law(n: np.ndarray | float, n_sat: float, s: float, i_inf: float) -> np.ndarray:
+    """Information against the number of training cells: i_inf - (n / n_sat)^(-s), in bits."""
+    return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
+
+
+def two_sided_law(u: np.ndarray | float, half: float, i_max: float) -> np.ndarray:
+    """Information where the signal is itself an embedding of equally deep counts, so that noise enters twice.
+
+    Squared correlation (1 - 2^(-2 i_max)) (u / (u + half))^2, against the first power of that ratio in Eq. 1 (there
+    half = u_bar 2^(-2 i_max)); information -1/2 log2(1 - squared correlation), in bits.
+
+    Parameters
+    ----------
+    u
+        Mean UMIs per cell, any shape, > 0.
+    half
+        Depth at which each side keeps half its signal variance, in UMIs per cell.
+    i_max
+        Information at infinite depth, in bits.
+    """
+    kept = np.asarray(u, float) / (np.asarray(u, float) + half)
+    return -0.5 * np.log2(1 - (1 - 2.0 ** (-2 * i_max)) * kept**2)
+
+
+def noise_budget(
+    n: np.ndarray | float, u: np.ndarray | float, v0: float, v1: float, v2: float, v3: float, s: float, a: float = 1.0
+) -> np.ndarray:
+    """Information against training cells and depth together: noise variances add up, signal variance being 1.
+
+    Noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a; bits = 1/2 log2(1 + 1 / noise-to-signal). With a = 1 it is
+    Eq. 1 in `u` at every `n`, as Eq. 1 says that noise-to-signal is affine in 1/u.
+
+    Parameters
+    ----------
+    n, u
+        Training cells, and mean UMIs per cell, > 0, of shapes that broadcast.
+    v0
+        What neither cells nor depth remove; the ceiling is 1/2 log2(1 + 1/v0).
+    v1, v2, v3
+        What depth, cells, and either of them removes, >= 0.
+    s, a
+        Exponents of cells and of depth.
+    """
+    few, shallow = np.asarray(n, float) ** -s, np.asarray(u, float) ** -a
+    return 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
