@@ -15,11 +15,11 @@ from . import style
 
 
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
-    """Rows that were measured, under one estimator: estimators are never pooled, their levels differ.
+    """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
 
     Without a choice it is "default" where the table has it, else the only one; InputError if that is not clear.
     """
-    table = table[(table["status"] == OK) & table["mi_bits"].notna()]
+    table = table[(table["status"] == OK) & table["mi_bits"].notna() & (table.get("variant", "") == "")]
     found = sorted(table["estimator"].unique())
     if estimator is None:
         estimator = "default" if "default" in found else found[0] if len(found) == 1 else None

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.plots import variants
+
+FRACTIONS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)
+
+
+def row(**values) -> dict:
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    head = {"dataset": "pbmc10k", "signal": "protein", "model": "pca", "preset": "small", "estimator": "default"}
+    return blank | head | {"status": "ok", "n_cells": 1000} | values
+
+
+def curve(variant: str, u_bar: float, i_max: float, seed: int = 0, **values) -> list[dict]:
+    return [
+        row(
+            variant=variant, fraction=q, umis_per_cell=1000 * q, seed=seed,
+            mi_bits=float(laws.noise_law(1000 * q, u_bar, i_max)), **values,
+        )
+        for q in FRACTIONS
+    ]  # fmt: skip
+
+
+def test_effects_are_paired_differences_and_parameters_of_eq_1():
+    table = measurements.sort(curve("", 300, 3) + curve("genes_full_depth", 200, 3.1) + curve("thin_per_gene", 300, 3))
+    found = variants.effects(table).set_index("deviation")
+    genes = found.loc["genes chosen, and medians taken, at full depth"]
+    u = 1000 * np.array(FRACTIONS)
+    difference = laws.noise_law(u, 200, 3.1) - laws.noise_law(u, 300, 3)
+    assert genes["effect"] == pytest.approx(difference.mean())
+    assert genes["stderr"] == pytest.approx(difference.std(ddof=1) / np.sqrt(6))
+    assert genes["low_depth"] == pytest.approx(difference[-2:].mean())
+    assert (genes["u_bar_without"], genes["u_bar_with"]) == (pytest.approx(300, rel=1e-3), pytest.approx(200, rel=1e-3))
+    assert genes["i_max_with"] - genes["i_max_without"] == pytest.approx(0.1, abs=1e-3)
+    assert found.loc["each gene thinned to a fixed total", "effect"] == 0
+
+
+def test_a_row_without_its_partner_has_no_effect():
+    table = measurements.sort(curve("", 300, 3, seed=1) + curve("epoch_patience", 300, 2, seed=0))
+    assert len(variants.effects(table)) == 0
+
+
+def test_noise_by_source_is_the_spread_over_seeds():
+    rng = np.random.default_rng(0)
+    rows = [
+        row(variant=variant, fraction=q, umis_per_cell=1000 * q, seed=seed, mi_bits=2 + sd * rng.standard_normal())
+        for variant, sd in (("vary_split", 0.05), ("vary_estimator", 0.01))
+        for q in FRACTIONS
+        for seed in range(20)
+    ]
+    found = variants.noise_by_source(measurements.sort(rows)).set_index("source")
+    assert found.loc["split of the cells", "sd"] == pytest.approx(0.05, rel=0.15)
+    assert found.loc["estimator", "degrees_of_freedom"] == 6 * 19
+    assert found.loc["estimator", "sd_low"] < 0.01 < found.loc["estimator", "sd_high"]
+
+
+def test_separate_depths_stand_side_by_side():
+    table = measurements.sort(
+        curve("", 300, 3) + curve("train_full_depth", 250, 3) + curve("test_full_depth", 20, 3) + curve("", 300, 3, 1)
+    )
+    bits = variants.separate_depths(table)
+    assert len(bits) == len(FRACTIONS)
+    np.testing.assert_allclose(bits["train_full_depth"], laws.noise_law(bits["u"], 250, 3))
+    figure = variants.separate_depths_figure(table)
+    assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["-", "--", ":"]
+
+
+def test_steps_held_fixed_beside_early_stopping():
+    rows = [
+        row(fraction=1.0, umis_per_cell=1000.0, seed=s, n_cells=n, mi_bits=2.0, model="scvi")
+        for s in (0, 1)
+        for n in (100, 1000)
+    ]
+    fixed = [r | {"variant": "fixed_steps_500", "mi_bits": 2.25 - 0.25 * (r["n_cells"] == 100)} for r in rows]
+    found = variants.steps_effects(measurements.sort(rows + fixed)).set_index("n_cells")
+    assert found["steps"].tolist() == [500, 500]
+    assert found["effect"].tolist() == [0.0, 0.25]
+    assert found["seeds"].tolist() == [2, 2]
+
+
+def test_pages_say_when_nothing_was_measured(tmp_path):
+    path = measurements.write(measurements.sort(curve("", 300, 3)), tmp_path / "t.csv")
+    for make in (variants.effects_table, variants.noise_table, variants.steps_table):
+        assert make(path).data.startswith("<p>No ")
+    figure = variants.separate_depths_figure(measurements.read(path))
+    assert "no separate depths" in figure.axes[0].texts[0].get_text()
