@@ -1,0 +1,26 @@
+"""The estimators of the suite by name: ours, and the peers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from noise_scaling.information import Information, estimate
+
+from . import latentmi
+from .run import Estimator
+
+OURS = ("default", "lmi", "ksg", "mixed_ksg", "infonce", "classifier")
+LABELS_ONLY = ("mixed_ksg", "classifier")
+
+
+def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> tuple[float, float, bool, str]:
+    found: Information = estimate(x, y, method=method, seed=seed, device="cpu")
+    return found.bits, found.stderr, found.lower_bound, found.note
+
+
+def estimators() -> dict[str, Estimator]:
+    """Every estimator of the suite."""
+    ours = {method: partial(_ours, method=method) for method in OURS}
+    return ours | {"latentmi": latentmi.estimate}

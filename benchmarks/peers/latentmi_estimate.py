@@ -1,0 +1,38 @@
+"""latentmi as its authors run it, on the pairs in an .npz file: prints one line of JSON. Runs in its own environment.
+
+build/latentmi/bin/python benchmarks/peers/latentmi_estimate.py pairs.npz SEED [EPOCHS]
+"""
+
+import contextlib
+import io
+import json
+import re
+import sys
+import time
+import warnings
+
+import numpy as np
+import torch
+
+warnings.filterwarnings("ignore", category=Warning, message=".*(IProgress|jupyter).*")
+from latentmi import lmi  # noqa: E402
+
+
+def main() -> None:
+    pairs, seed = np.load(sys.argv[1]), int(sys.argv[2])
+    limit = {"epochs": int(sys.argv[3])} if len(sys.argv) > 3 else {}
+    torch.set_num_threads(1)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+    progress, start = io.StringIO(), time.perf_counter()
+    with contextlib.redirect_stdout(progress):
+        pointwise = lmi.estimate(pairs["x"], pairs["y"], **limit)[0]
+    seconds = time.perf_counter() - start
+    epochs = 1 + int(re.findall(r"epoch (\d+) ", progress.getvalue())[-1])
+    scored = pointwise[np.isfinite(pointwise)]
+    stderr = scored.std(ddof=1) / np.sqrt(len(scored))
+    print(json.dumps({"bits": scored.mean(), "stderr": stderr, "seconds": seconds, "epochs": epochs}))
+
+
+if __name__ == "__main__":
+    main()
