@@ -1,13 +1,16 @@
 import json
+import os
+import signal
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from noise_scaling import measure as measuring
-from noise_scaling import measurements
+from noise_scaling import measure_slice, measurements, models
 from noise_scaling.errors import InputError
 from noise_scaling.measure import measure
+from noise_scaling.measure_slice import Slice
 
 SMALL = {"cell_numbers": [50, 100], "fractions": [1.0, 0.1], "seeds": [0], "progress": False}
 CHEAP = SMALL | {"models": ["random_projection", "pca", "shuffled"]}
@@ -79,21 +82,21 @@ def test_finished_units_are_not_measured_again(tmp_path, monkeypatch, cheap):
     def refuse(*arguments, **settings):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(measuring.models, "create", refuse)
+    monkeypatch.setattr(measure_slice.models, "create", refuse)
     pd.testing.assert_frame_equal(measure("pbmc68k", **CHEAP, results=tmp_path), first)
     pd.testing.assert_frame_equal(numbers(first), numbers(cheap))
 
 
 def test_an_interrupted_run_goes_on_to_the_same_table(tmp_path, monkeypatch, cheap):
-    embed, seen = measuring._Slice._embed, []
+    embed, seen = Slice._embed, []
 
-    def interrupted(self, name, n_cells):
-        seen.append(name)
+    def interrupted(self, point, unit):
+        seen.append(point)
         if len(seen) == 8:
             raise KeyboardInterrupt
-        return embed(self, name, n_cells)
+        return embed(self, point, unit)
 
-    monkeypatch.setattr(measuring._Slice, "_embed", interrupted)
+    monkeypatch.setattr(Slice, "_embed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure("pbmc68k", **CHEAP, results=tmp_path)
     monkeypatch.undo()
@@ -107,7 +110,7 @@ def test_a_failed_unit_is_a_row_and_is_tried_again(tmp_path, monkeypatch):
 
     settings = CHEAP | {"fractions": [1.0], "cell_numbers": [50]}
     with monkeypatch.context() as patch:
-        patch.setattr(measuring.models.MODELS["random_projection"], "embed", broken)
+        patch.setattr(models.MODELS["random_projection"], "embed", broken)
         table = measure("pbmc68k", **settings, results=tmp_path)
     failed = table[table["model"] == "random_projection"].iloc[0]
     assert (failed["status"], failed["error"]) == ("error", "FloatingPointError: diverged badly")
@@ -144,9 +147,127 @@ def test_a_unit_cut_off_by_hand_is_measured_again(tmp_path):
         ({"n_test": 900}, "test cells asked for"),
         ({"device": "tpu"}, "unknown device"),
         ({"signal": "colour"}, "colour"),
+        ({"variant": "upside_down"}, "unknown variant"),
+        ({"variant": "epoch_patience"}, "means nothing for model"),
+        ({"unit_seconds": 0}, "unit_seconds"),
     ],
 )
 def test_bad_requests_measure_nothing(change, word, tmp_path):
     with pytest.raises(InputError, match=word):
         measure("pbmc68k", **(CHEAP | change), results=tmp_path)
     assert not list(tmp_path.rglob("*"))
+
+
+def test_order_jobs_and_resume_cannot_change_a_number(tmp_path, cheap):
+    """Shuffled order, split over jobs and stopped halfway: one table, byte for byte but for the clock readings."""
+    shuffled = CHEAP | {
+        "models": ["shuffled", "pca", "random_projection"], "cell_numbers": [100, 50], "fractions": [0.1, 1.0],
+    }  # fmt: skip
+    jobs = [
+        measure("pbmc68k", **(CHEAP | {"models": [model], "cell_numbers": [n]}), results=tmp_path)
+        for n in (100, 50)
+        for model in shuffled["models"]
+    ]
+    for path in sorted(tmp_path.rglob("*.json"))[::2]:  # half of the units are lost
+        path.unlink()
+    texts = {
+        numbers(table).to_csv()
+        for table in (
+            cheap,
+            measure("pbmc68k", **shuffled),
+            measurements.sort(pd.concat(jobs)),
+            measure("pbmc68k", **shuffled, results=tmp_path),
+        )
+    }
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(("variant", "changed"), [("train_full_depth", "train"), ("test_full_depth", "test")])
+def test_separate_depths(variant, changed, cheap):
+    table = measure("pbmc68k", **(CHEAP | {"models": ["pca"], "fractions": [0.1]}), variant=variant)
+    assert set(table["variant"]) == {variant}
+    at = {q: cheap[(cheap["model"] == "pca") & (cheap["fraction"] == q)].reset_index(drop=True) for q in (0.1, 1.0)}
+    full, thin = at[1.0], at[0.1]
+    column, other = ("umis_per_cell_train", "umis_per_cell")[:: 1 if changed == "train" else -1]
+    assert table[column].tolist() == full[column].tolist()
+    assert table[other].tolist() == thin[other].tolist()
+    assert (table["mi_bits"] != thin["mi_bits"]).all()
+
+
+def test_thinning_per_gene_makes_depth_depend_on_cells():
+    """Few cells lose more to rounding down: the realised depth of 50 training cells lies below that of 350."""
+    table = measure(
+        "pbmc68k", models=["pca"], cell_numbers=[50, 350], fractions=[0.02], progress=False, variant="thin_per_gene"
+    ).set_index("n_cells")
+    assert table.loc[50, "umis_per_cell_train"] < 0.8 * table.loc[350, "umis_per_cell_train"]
+    assert table.loc[350, "umis_per_cell_train"] < table.loc[350, "umis_per_cell_nominal"]
+
+
+def test_pairs_in_both_orders_are_twice_as_many():
+    settings = {"models": ["pca"], "signal": "pair", "cell_numbers": [100], "fractions": [1.0], "progress": False}
+    ours, both = (measure("simulated", **settings, variant=v) for v in ("", "both_pair_orders"))
+    assert both["n_test"][0] == 2 * ours["n_test"][0]
+
+
+def test_kept_embeddings_need_no_training(tmp_path, monkeypatch, cheap):
+    settings = CHEAP | {"fractions": [0.1], "cell_numbers": [50]}
+    measure("pbmc68k", **settings, results=tmp_path, keep_embeddings=True)
+    assert {np.load(path).shape for path in tmp_path.rglob("*.npy")} == {(280, 16)}
+    monkeypatch.setattr(measure_slice.models, "create", lambda *_, **__: pytest.fail("trained again"))
+    kept = measure("pbmc68k", **settings, estimators=["mixed_ksg"], results=tmp_path, keep_embeddings=True)
+    monkeypatch.undo()
+    fresh = measure("pbmc68k", **settings, estimators=["mixed_ksg"])
+    pd.testing.assert_frame_equal(numbers(kept), numbers(fresh), check_exact=True)
+
+
+def test_an_embedding_cut_off_by_hand_is_made_again(tmp_path):
+    settings = CHEAP | {"fractions": [0.1], "cell_numbers": [50], "models": ["pca"]}
+    first = measure("pbmc68k", **settings, results=tmp_path, keep_embeddings=True)
+    (path,) = tmp_path.rglob("*.npy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (unit,) = (path for path in tmp_path.rglob("*.json") if "embedding" not in path.name)
+    unit.unlink()
+    again = measure("pbmc68k", **settings, results=tmp_path, keep_embeddings=True)
+    pd.testing.assert_frame_equal(numbers(again), numbers(first), check_exact=True)
+    assert path.read_bytes() == whole
+
+
+def hang_at_100(self, point, unit, embed=Slice._embed):
+    if point == ("pca", 100):
+        time.sleep(3600)
+    return embed(self, point, unit)
+
+
+def die_at_100(self, point, unit, embed=Slice._embed):
+    if point == ("pca", 100):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return embed(self, point, unit)
+
+
+@pytest.mark.parametrize(("fault", "word"), [(hang_at_100, "TimeLimit: "), (die_at_100, "WorkerDied: ")])
+def test_a_unit_that_hangs_or_dies_is_a_row_and_the_job_goes_on(fault, word, tmp_path, monkeypatch, cheap):
+    with monkeypatch.context() as patch:
+        patch.setattr(Slice, "_embed", fault)
+        table = measure("pbmc68k", **CHEAP, results=tmp_path, unit_seconds=4)
+    failed = table[table["status"] == measurements.ERROR]
+    assert failed[["model", "n_cells"]].drop_duplicates().values.tolist() == [["pca", 100]]
+    assert failed["error"].str.startswith(word).all()
+    assert len(failed) == 2
+    again = measure("pbmc68k", **CHEAP, results=tmp_path, unit_seconds=60)
+    pd.testing.assert_frame_equal(numbers(again), numbers(cheap), check_exact=True)
+
+
+def test_a_mistake_of_ours_in_a_worker_is_raised_with_its_traceback(monkeypatch):
+    monkeypatch.setattr(Slice, "_embed", lambda *_: {}["nothing"])
+    with pytest.raises(RuntimeError, match=r"KeyError: 'nothing'"):
+        measure("pbmc68k", **CHEAP, unit_seconds=60)
+
+
+def test_no_memory_is_a_row(monkeypatch):
+    def no_memory(*_):
+        raise MemoryError("Unable to allocate 8 TiB")
+
+    monkeypatch.setattr(Slice, "_embed", no_memory)
+    table = measure("pbmc68k", **(CHEAP | {"models": ["pca"]}))
+    assert set(table["error"]) == {"MemoryError: Unable to allocate 8 TiB"}

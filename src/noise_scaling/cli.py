@@ -75,10 +75,13 @@ def _measure_parser(commands) -> None:
     add("--fractions", nargs="+", type=float, metavar="Q", help="shares of molecules to keep (default: the card's)")
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="replicates (default: 0)")
     add("--estimators", nargs="+", default=["default"], help="default, lmi, ksg, ... (default: %(default)s)")
+    add("--variant", default="", help="a named departure from the protocol (default: none)")
     add("--n-test", type=int, help="test cells (default: the card's)")
     add("--n-validation", type=int, help="validation cells (default: the card's)")
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
+    add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
+    add("--unit-seconds", type=float, metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
     add("--output", default="results/measurements.csv", help="the table (default: %(default)s)")
 
 

@@ -16,15 +16,15 @@ import pandas as pd
 from .errors import InputError
 from .paths import find
 
-KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "estimator"]
+KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "estimator", "variant"]
 """What names a measurement: two rows with one key are one measurement."""
 
 COLUMNS: dict[str, type] = {
     "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float, "seed": int,
-    "estimator": str, "umis_per_cell": float, "umis_per_cell_train": float, "umis_per_cell_nominal": float,
-    "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int, "n_parameters": int, "train_seconds": float,
-    "mi_seconds": float, "device": str, "status": str, "error": str, "config_hash": str, "data_sha256": str,
-    "version": str,
+    "estimator": str, "variant": str, "umis_per_cell": float, "umis_per_cell_train": float,
+    "umis_per_cell_nominal": float, "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int,
+    "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str, "error": str,
+    "config_hash": str, "data_sha256": str, "version": str,
 }  # fmt: skip
 """Every column with its type; data/README.md says what each holds."""
 
@@ -33,6 +33,9 @@ MAY_BE_MISSING = [
 ]  # a failed unit has no bits; the published table has no seconds
 TIMES = ["train_seconds", "mi_seconds"]
 """Clock readings: the only columns that two runs of one seed do not share."""
+
+_ADDED = {"variant": ""}
+"""Columns that tables written before them do not have, with what they stand for there."""
 
 OK, ERROR = "ok", "error"
 SHUFFLED = "shuffled"
@@ -67,6 +70,7 @@ def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.assign(**{name: value for name, value in _ADDED.items() if name not in table})
     missing, unknown = [c for c in COLUMNS if c not in table], [c for c in table if c not in COLUMNS]
     if missing or unknown:
         raise InputError(
@@ -173,6 +177,24 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
+
+
+def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
+    """Keep the loss curves of one training beside its unit."""
+    curves = {name: [float(value) for value in values] for name, values in history.items()}
+    write_atomically(_history_path(folder, unit_hash), json.dumps(curves, allow_nan=True))
+
+
+def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
+    """The loss curves kept with a unit; none where there are none, or they were cut off."""
+    try:
+        return json.loads(_history_path(folder, unit_hash).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _history_path(folder: str | Path, unit_hash: str) -> Path:
+    return unit_path(folder, unit_hash).with_suffix(".history")
 
 
 def gather(paths: Iterable[str | Path]) -> pd.DataFrame:
