@@ -9,15 +9,15 @@ import numpy as np
 from noise_scaling.information import Information, estimate
 
 from . import latentmi
-from .run import Estimator
+from .run import Estimator, Found
 
 OURS = ("default", "lmi", "ksg", "mixed_ksg", "infonce", "classifier")
 LABELS_ONLY = ("mixed_ksg", "classifier")
 
 
-def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> tuple[float, float, bool, str]:
+def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
     found: Information = estimate(x, y, method=method, seed=seed, device="cpu")
-    return found.bits, found.stderr, found.lower_bound, found.note
+    return Found(found.bits, found.stderr, found.lower_bound, found.note)
 
 
 def estimators() -> dict[str, Estimator]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from common import PEERS
 
+from .run import Found
+
 HOME = PEERS.with_name("latentmi")
 FILES = Path(__file__).resolve().parents[1] / "peers"
 
@@ -31,8 +33,8 @@ def python() -> str:
     return str(found)
 
 
-def estimate(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = None) -> tuple[float, float, bool, str]:
-    """Bits, standard error, False (not a bound), and how many epochs ran and how long, without starting Python."""
+def estimate(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = None) -> Found:
+    """Its estimate on one thread, and how many epochs ran; seconds by its own clock, without starting Python."""
     if y.ndim == 1:
         y = np.eye(int(y.max()) + 1)[y]
     with tempfile.TemporaryDirectory() as folder:
@@ -42,5 +44,4 @@ def estimate(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = No
         command = [python(), FILES / "latentmi_estimate.py", path, str(seed), *limit]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    note = f"{found['epochs']} epochs in {found['seconds']:.1f} s"
-    return found["bits"], found["stderr"], False, note
+    return Found(found["bits"], found["stderr"], False, f"{found['epochs']} epochs", found["seconds"])

@@ -2,8 +2,9 @@
 
 Every problem has four (proteins: five) shared latents. How hard a problem is was set from outside, before any
 estimator was run on it: bits and dimensions are those in which the paper's data come, the curved map is the plain
-random network written below, and nothing about a problem depends on how well any estimator does on it. A problem's map, centres and loadings are drawn once and kept, so that its truth is one number; its pairs are drawn
-afresh for each seed. Truths: `truth.py`.
+random network written below, and nothing about a problem depends on how well any estimator does on it. A problem's
+map, centres and loadings are drawn once and kept, so that its truth is one number; its pairs are drawn afresh for
+each seed. Truths: `truth.py`.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def mixture(n: int, scale: float, rng: np.random.Generator) -> Pairs:
 
 @lru_cache
 def protein_loadings() -> np.ndarray:
-    """How 5 latents make 14 proteins [5, 14]: unit columns, positive on average, as proteins of a cell rise together."""
+    """How 5 latents make 14 proteins [5, 14]: unit columns, positive on average (proteins of a cell rise together)."""
     loadings = 0.5 + generator(0, "suite", "proteins").standard_normal((5, PROTEINS))
     return loadings / np.linalg.norm(loadings, axis=0)
 
