@@ -1,0 +1,150 @@
+"""The scaling zoo: every measured curve of information against depth with its fit, for the interactive page."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from .. import laws, published
+from ..errors import InputError
+from ..measurements import OK, SHUFFLED
+from . import figures, interactive, page, style
+
+ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}
+OURS, PUBLISHED = "measured by this project", "published"
+_CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
+# viridis without its lightest fifth, which is too faint on white
+_RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
+
+
+def zoo(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
+    """The interactive page of all curves: those of a measurements table, and those of the table `beside` it.
+
+    Where the published table cannot be had, a line says so, and the first table stands alone.
+    """
+    data, note = zoo_data(source, beside)
+    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
+<div class="chart" data-part="chart" role="img" aria-label="Information in bits against UMIs per cell, points with the \
+fitted law; the table below holds the fits, the download the points."></div>
+{interactive.table(_COLUMNS, "Fits of the curves shown")}
+<p class="downloads"><a data-part="points">Download the points</a> <a data-part="fits">Download the fits</a>
+<span class="hint" data-part="counts"></span></p>"""
+    fallback, alt = _fallback(page.measured(source).table)
+    text = interactive.frame(
+        "zoo", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt, scripts=["zoo.js"],
+        static=static,
+    )  # fmt: skip
+    return HTML(text + (f"<p>{html.escape(note)}</p>" if note else ""))
+
+
+_COLUMNS = (
+    "model",
+    "cells",
+    "ū, UMIs per cell (95 %)",
+    "I<sub>max</sub>, bits (95 %)",
+    "R²",
+    "points",
+    "status",
+    "note",
+)
+
+
+def _controls() -> str:
+    select = interactive.select
+    views = {"models": "all models", "cells": "all numbers of cells", "one": "one curve"}
+    return "\n".join(
+        [
+            select("source", "Source"), select("signal", "Data set and signal"), select("estimator", "Estimator"),
+            select("model", "Model"), select("cells", "Training cells"),
+            interactive.radios("zoo-view", "Show together", views),
+            '<div class="check" data-part="doubtful-line"><label><input type="checkbox" data-part="doubtful"> '
+            "leave out the doubtful rows of the published table</label></div>",
+        ]
+    )  # fmt: skip
+
+
+def zoo_data(source: str | Path, beside: str | Path = page.PUBLISHED) -> tuple[dict[str, object], str]:
+    """What the page embeds (curves, titles, styles), and a line where a table could not be had."""
+    opened = [(OURS, page.measured(source).table)]
+    second = page.measured(beside)
+    if not second.note:
+        opened.append((PUBLISHED if str(beside) == page.PUBLISHED else second.name, second.table))
+    curves, looks = [], {}
+    for name, table in opened:
+        found, kinds = _curves(protocol(table), name)
+        curves += found
+        looks |= kinds
+    titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in curves}
+    data = {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": _RAMP}
+    return data, second.note and "The published curves are missing here: the table could not be had."
+
+
+def protocol(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that were measured under our protocol: no failed ones, no named deviations (column `variant`)."""
+    table = table[(table["status"] == OK) & table["mi_bits"].notna()]
+    return table[table["variant"] == ""] if "variant" in table else table
+
+
+def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
+    """Every curve of a table with its fit, and the look of every model in it."""
+    looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
+    table = table.assign(doubtful=published.doubtful(table) if source == PUBLISHED else False)
+    rank = {signal: i for i, signal in enumerate(figures._signals(table))}
+    curves = []
+    for key, rows in table.groupby(_CURVE, sort=False):
+        head = dict(zip(_CURVE, (k if isinstance(k, str) else int(k) for k in key), strict=True))
+        head |= {"source": source, "kind": f"{source}/{looks[key[3], key[4]]['name']}"}
+        curves.append(head | _points(rows) | _fits(rows, head["model"]))
+    order = {f"{source}/{look['name']}": i for i, look in enumerate(looks.values())}
+    curves.sort(key=lambda c: (rank[c["dataset"], c["signal"]], c["estimator"], order[c["kind"]], c["n_cells"]))
+    return curves, {f"{source}/{look['name']}": look for look in looks.values()}
+
+
+def _points(rows: pd.DataFrame) -> dict[str, list]:
+    rows = rows.sort_values(["fraction", "seed"])
+    columns = {"u": "umis_per_cell", "bits": "mi_bits", "stderr": "mi_stderr", "fraction": "fraction"}
+    out = {name: [interactive.digits(v) for v in rows[column]] for name, column in columns.items()}
+    if rows["mi_stderr"].isna().all():
+        del out["stderr"]
+    return out | {"seed": rows["seed"].tolist(), "doubtful": np.flatnonzero(rows["doubtful"]).tolist()}
+
+
+def _fits(rows: pd.DataFrame, model: str) -> dict[str, dict[str, object]]:
+    """The fit of all rows and, where some are doubtful, the fit without them."""
+    out = {"fit": _fit(rows, model)}
+    if rows["doubtful"].any():
+        out["kept_fit"] = _fit(rows[~rows["doubtful"]], model)
+    return out
+
+
+def _fit(rows: pd.DataFrame, model: str) -> dict[str, object]:
+    """A fit of Eq. 1 as the page shows it; the control and curves too short to fit say so in `status` and `note`."""
+    if model == SHUFFLED:
+        return {"n_points": len(rows), "status": "no fit", "note": "the control has no information to follow a law"}
+    try:
+        fit = laws.fit_noise_law(rows["umis_per_cell"], rows["mi_bits"])
+    except InputError as error:
+        return {"n_points": len(rows), "status": laws.FAILED, "note": str(error)}
+    row = {k: interactive.digits(v) if isinstance(v, float) else v for k, v in fit.row().items()}
+    covariance = fit.covariance if fit.status != laws.AT_BOUND else None  # there it is the bound's, not the data's
+    return row | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
+
+
+def _fallback(table: pd.DataFrame) -> tuple[Figure, str]:
+    """What stands on the page without its scripts: the first signal's curves at the largest number of cells."""
+    table = figures.largest(figures.usable(protocol(table)))
+    signal = figures._signals(table)[0]
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 3.6)
+        figures._curves(panels[0, 0], figures._of(table, signal), "umis_per_cell")
+        panels[0, 0].set(xlabel=style.UMIS, ylabel=style.BITS)
+        panels[0, 0].set_title(style.title(*signal), loc="left")
+        style.legend_below(figure, style.ordered(set(figures._of(table, signal)["model"])))
+    return figure, f"{style.title(*signal)}: information in bits against UMIs per cell, one line for each model."
