@@ -64,6 +64,9 @@ def test_separate_depths_stand_side_by_side():
     assert len(bits) == len(FRACTIONS)
     np.testing.assert_allclose(bits["train_full_depth"], laws.noise_law(bits["u"], 250, 3))
     figure = variants.separate_depths_figure(table)
+    fits = variants.depth_fits(table).set_index("thinned")
+    assert fits.loc["train at full depth, test thinned", "u_bar"] == pytest.approx(250, rel=1e-3)
+    assert fits.loc["train and test thinned", "bits_at_lowest_depth"] == pytest.approx(laws.noise_law(10, 300, 3))
     assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["-", "--", ":"]
 
 

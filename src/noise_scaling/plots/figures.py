@@ -19,7 +19,7 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
 
     Without a choice it is "default" where the table has it, else the only one; InputError if that is not clear.
     """
-    table = table[(table["status"] == OK) & table["mi_bits"].notna() & (table.get("variant", "") == "")]
+    table = table[(table["status"] == OK) & table["mi_bits"].notna() & (table["variant"] == "")]
     found = sorted(table["estimator"].unique())
     if estimator is None:
         estimator = "default" if "default" in found else found[0] if len(found) == 1 else None

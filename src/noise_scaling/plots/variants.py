@@ -200,6 +200,34 @@ def separate_depths_image(source: str | Path) -> Image:
     return Image(style.as_png(separate_depths_figure(page.measured(source).table)), format="png")
 
 
+def depth_fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Eq. 1 for each way of thinning, at the largest number of cells: parameters, intervals and status."""
+    bits = separate_depths(table)
+    if not len(bits):
+        return bits
+    bits = bits[bits["n_cells"] == bits.groupby("dataset")["n_cells"].transform("max")]
+    found = []
+    for key, curve in bits.groupby(_CURVE, sort=True):
+        for variant, (words, _) in DEPTHS.items():
+            points = curve.dropna(subset=[variant]) if variant in curve else curve[:0]
+            if len(points) >= 4:
+                fit = laws.fit_noise_law(points["u"], points[variant])
+                head = dict(zip(_CURVE, key, strict=True)) | {"thinned": words}
+                found.append(head | fit.row() | {"bits_at_lowest_depth": points.sort_values("u")[variant].iloc[0]})
+    return pd.DataFrame(found)
+
+
+def depths_table(source: str | Path) -> HTML:
+    """`depth_fits` to read and to download."""
+    table = depth_fits(page.measured(source).table)
+    columns = ["dataset", "model", "estimator", "n_cells", "thinned", "bits_at_lowest_depth", "u_bar", "i_max"]
+    nothing = "No row with training and test cells thinned apart is in this table."
+    if not len(table):
+        return HTML(f"<p>{nothing}</p>")
+    short = _rounded(table[[*columns, "r_squared", "status"]]).round({"bits_at_lowest_depth": 2, "r_squared": 3})
+    return page.as_table(short, download="separate_depths.csv", full=table)
+
+
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
     """Bits with the number of optimiser steps held fixed beside early stopping, by data set, model and cells."""
     fixed = sorted(v for v in table["variant"].unique() if v.startswith("fixed_steps_"))
