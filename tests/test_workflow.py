@@ -11,7 +11,7 @@ import yaml
 from noise_scaling import measurements
 
 TINY = {
-    "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0],
+    "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0], "unit_seconds": 120,
     "datasets": {"pbmc68k": {"models": ["pca"], "cell_numbers": [50], "fractions": [1, 0.1]}},
 }  # fmt: skip
 
@@ -46,10 +46,10 @@ def test_measure_gather_and_do_only_what_is_missing(root, config, tmp_path):
     assert "Nothing to be done" in again.stderr + again.stdout
     # the table and one slice lost: they alone are made again, from the units kept, to the same bytes
     table.unlink()
-    (tmp_path / "run" / "slices" / "pbmc68k_q0.1_seed0.csv").unlink()
+    (tmp_path / "run" / "slices" / "protocol" / "pbmc68k_q0.1_seed0_cpu.csv").unlink()
     third = run(root, config, str(table))
     assert third.returncode == 0, third.stderr
-    assert (third.stderr + third.stdout).count("Measure pbmc68k") == 1
+    assert (third.stderr + third.stdout).count("Measure protocol/pbmc68k") == 1
     assert table.read_bytes() == before
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_configuration_stops_before_anything_runs(root, tmp_path):
     path.write_text(yaml.safe_dump(TINY | {"folder": str(tmp_path / "run"), "seedz": [1]}))
     refused = run(root, path)
     assert refused.returncode != 0
-    assert "seedz" in refused.stderr + refused.stdout
+    assert "unknown key 'seedz' in the file: choose one of beside, datasets, device" in refused.stderr + refused.stdout
     assert not (tmp_path / "run" / "units").exists()
 
 

@@ -38,13 +38,11 @@ def environment() -> dict[str, str]:
 
 
 def command(config: str, *options: str) -> list[str]:
-    """Snakemake with what an interrupted run needs: outputs cut off are made again, prose re-runs no training."""
+    """Snakemake with the local profile; its own lock is left out, ours is held."""
     cores = [] if any(o.startswith(("-c", "--cores")) for o in options) else ["--cores", str(os.cpu_count() or 1)]
-    # options that take several values stand before those that take one: a target at the end is then no value of theirs
     return [
         sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--configfile", config,
-        "--quiet", "host", "reason", "--rerun-triggers", "mtime", "params", "input",
-        "--rerun-incomplete", "--nolock", "--keep-going", *cores, *options,
+        "--profile", "workflow/profiles/local", "--nolock", *cores, *options,
     ]  # fmt: skip
 
 

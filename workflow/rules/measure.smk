@@ -1,27 +1,80 @@
+# A job is one data set at one depth and seed on one class of device: a papermill run whose executed notebook is the
+# log. Units finished before an interruption are looked up in units/, so a second run measures only what is missing.
+# Four rules of one body, so that a cluster can give each class its own queue: the CPU's and the GPU's models, and the
+# same for the largest numbers of cells (`large_cells`).
+
+
+def measure_parameters(wildcards):
+    """The papermill parameters of one job, as JSON (which is YAML).
+
+    Of the wildcards alone: a function of the output too would not be recorded, and a changed grid would go unseen.
+    """
+    kept = {key: config[key] for key in ("keep_embeddings", "unit_seconds") if key in config}
+    return json.dumps(JOBS[wildcards.job].parameters() | kept | {"results": f"{RUN}/units"})
+
+
+def versions(wildcards):
+    """Lines that say which version of its numbers the job's code makes: when one changes, the job looks again.
+
+    Read as text: to import the models takes seconds, and editing anything else re-runs nothing.
+    """
+    names = {"shuffled": "pca", "untrained_geneformer": "geneformer"}
+    learners = {names.get(model, model) for model in JOBS[wildcards.job].models}
+    package = Path("src/noise_scaling")
+    files = [package / "measure_unit.py", *sorted(package.glob("information/*.py"))]
+    files += [path for learner in sorted(learners) for path in sorted(package.glob(f"models/{learner}*.py"))]
+    found = [re.findall(r"NUMBERS_VERSION.*?=[^=\n]*(?:\{.*?\})?", path.read_text(), flags=re.DOTALL) for path in files]
+    return [line for lines in found for line in lines]
+
+
 rule measure:
-    # One data set at one depth and seed: a papermill run whose executed notebook is the log. Units finished before
-    # an interruption are looked up in units/, so a second run measures only what is missing.
     input:
-        notebook="notebooks/measure.ipynb",
+        # its prose and its display may be edited: only what is measured counts, and that is in the parameters
+        notebook=ancient("notebooks/measure.ipynb"),
     output:
-        table=f"{RUN}/slices/{{dataset}}_q{{fraction}}_seed{{seed}}.csv",
+        table=f"{RUN}/slices/{{job}}.csv",
     log:
-        notebook=f"{RUN}/logs/{{dataset}}_q{{fraction}}_seed{{seed}}.ipynb",
+        notebook=f"{RUN}/logs/{{job}}.ipynb",
+    wildcard_constraints:
+        job=".+_cpu",
     params:
         parameters=measure_parameters,
+        versions=versions,
     threads: 1
+    retries: 2
+    priority: lambda wildcards: JOBS[wildcards.job].priority
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: attempt * measure_cost.memory_mb(JOBS[wildcards.job]),
+        runtime=lambda wildcards, attempt: attempt * measure_cost.runtime_minutes(JOBS[wildcards.job]),
     message:
-        "Measure {wildcards.dataset} at fraction {wildcards.fraction}, seed {wildcards.seed}"
+        "Measure {wildcards.job}"
     shell:
         "papermill --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
         " -y {params.parameters:q} -p output {output.table} {QUIET}"
 
 
+use rule measure as measure_large with:
+    wildcard_constraints:
+        job=".+_cpu_large",
+
+
+use rule measure as measure_gpu with:
+    wildcard_constraints:
+        job=".+_gpu",
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * measure_cost.memory_mb(JOBS[wildcards.job]),
+        runtime=lambda wildcards, attempt: attempt * measure_cost.runtime_minutes(JOBS[wildcards.job]),
+        gpu=1,
+
+
+use rule measure_gpu as measure_gpu_large with:
+    wildcard_constraints:
+        job=".+_gpu_large",
+
+
 rule gather:
     input:
-        JOBS,
+        expand(f"{RUN}/slices/{{job}}.csv", job=JOBS),
     output:
         TABLE,
         TABLE.replace(".csv", ".json"),
