@@ -1,0 +1,108 @@
+"""Cells as ranked tokens, from counts in memory or from a store on disk, and masked batches of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from ..errors import InputError
+from ..tokens import rank_tokens
+from .geneformer_net import MASK, Packed, pack
+
+MASKED = 0.15  # of the tokens are to be guessed; of these 80 % show the mask, 10 % a random gene, 10 % themselves
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Cells that have at least one token; `ids` may be memory-mapped."""
+
+    ids: np.ndarray  # uint16 or uint32 [tokens of all cells]
+    offsets: np.ndarray  # int64 [cells of the store + 1]
+    rows: np.ndarray  # int64 [cells], which of the store's
+    n_genes: int
+
+    @property
+    def n_cells(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [cells], at least 1."""
+        return self.offsets[self.rows + 1] - self.offsets[self.rows]
+
+    def digest(self) -> str:
+        """Names these cells in a checkpoint: all lengths and up to a million tokens from either end."""
+        digest = hashlib.blake2b(digest_size=12)
+        for array in (self.rows, self.offsets, self.ids[:1_000_000], self.ids[-1_000_000:]):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+class Masked(NamedTuple):
+    """A batch with places to guess."""
+
+    batch: Packed
+    places: torch.Tensor  # int64 [masked], into the batch's tokens
+    targets: torch.Tensor  # int64 [masked], the genes that stood there
+
+
+def tokens_of(counts: csr_matrix, medians: np.ndarray, context: int) -> Tokens:
+    """Rank the genes of cells in memory; takes 2 bytes a token (4 beyond 65,534 genes), at most `context` a cell."""
+    ids, offsets = rank_tokens(counts, medians, max_length=context)
+    return Tokens(ids, offsets, np.flatnonzero(np.diff(offsets)), counts.shape[1])
+
+
+def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
+    """`tokens`, or an InputError if fewer than `at_least` cells have any."""
+    if tokens.n_cells < at_least:
+        raise InputError(
+            f"{tokens.n_cells} of {len(tokens.offsets) - 1} {what} cells have a token and at least {at_least} are "
+            "needed: use more cells or a larger fraction"
+        )
+    return tokens
+
+
+def gather(
+    tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of some cells, the shortest first: ids int64 [n], ranks int64 [n], lengths int64 [cells].
+
+    Of a cell with more than `at_most` tokens the highest are taken; given `rng`, a random choice that keeps its ranks.
+    """
+    rows = tokens.rows[cells]
+    starts, lengths = tokens.offsets[rows], tokens.offsets[rows + 1] - tokens.offsets[rows]
+    order = np.argsort(lengths, kind="stable")
+    starts, lengths = starts[order], lengths[order]
+    kept = np.minimum(lengths, at_most)
+    positions = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    if rng is not None and lengths[-1] > at_most:
+        cut = lengths > at_most
+        positions[-cut.sum() * at_most :] = _random_ranks(lengths[cut], at_most, rng)
+    return tokens.ids[np.repeat(starts, kept) + positions].astype(np.int64), positions, kept
+
+
+def _random_ranks(lengths: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` different ranks below each length, rising, all after one another."""
+    keys = rng.random((len(lengths), int(lengths.max())), dtype=np.float32)
+    keys[np.arange(keys.shape[1]) >= lengths[:, None]] = np.inf
+    return np.sort(np.argpartition(keys, n, axis=1)[:, :n], axis=1).ravel()
+
+
+def masked_batch(
+    tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator, device: str = "cpu"
+) -> Masked:
+    """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1)."""
+    ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
+    places = np.flatnonzero(rng.random(len(ids)) < MASKED)
+    if not len(places):
+        places = rng.integers(0, len(ids), 1)
+    targets, kind = ids[places], rng.random(len(places))
+    shown = np.where(kind < 0.8, tokens.n_genes + 2 + MASK, rng.integers(0, tokens.n_genes, len(places)))
+    ids[places] = np.where(kind < 0.9, shown, targets)
+    placed = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
+    return Masked(pack(ids, positions, lengths, device), *placed)

@@ -1,0 +1,220 @@
+"""The network of Geneformer: BERT's encoder and masked-token head over packed cells, in plain PyTorch.
+
+The layers, their order and their number of parameters are those of the reference (transformers' BertForMaskedLM with
+tied embeddings; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding, the
+head on masked positions alone, its gradient taken piece by piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PAD, MASK = -2, -1
+"""Where the two special tokens stand in the vocabulary: after the genes, pad then mask."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network."""
+
+    vocabulary: int  # genes + 2
+    context: int = 512
+    width: int = 256
+    feed_forward: int = 512
+    heads: int = 4
+    layers: int = 3
+    dropout: float = 0.02
+
+
+class Group(NamedTuple):
+    """Cells of like length that attend in one call: tokens start..stop of the batch."""
+
+    n_tokens: int
+    n_cells: int
+    length: int  # of the longest
+    places: Tensor | None  # [tokens] where each token goes in [cells x length]; None where all are equally long
+    mask: Tensor | None  # bool [cells, 1, 1, length], True for tokens; None where all are equally long
+
+
+class Packed(NamedTuple):
+    """The tokens of a batch of cells one after another, cells in order of their length."""
+
+    ids: Tensor  # int64 [tokens]
+    positions: Tensor  # int64 [tokens], the rank of each token in its cell
+    lengths: np.ndarray  # int64 [cells]
+    groups: list[Group]
+
+
+def pack(ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, device: str = "cpu") -> Packed:
+    """A batch from tokens [tokens], their ranks, and the cells' lengths [cells], none empty, in rising order."""
+    to = {"device": device, "non_blocking": True}
+    groups = [_group(lengths[a:b], device) for a, b in _like_lengths(lengths)]
+    return Packed(torch.from_numpy(ids).to(**to), torch.from_numpy(positions).to(**to), lengths, groups)
+
+
+def _like_lengths(lengths: np.ndarray, waste: float = 0.15) -> list[tuple[int, int]]:
+    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free)."""
+    runs, start, total = [], 0, 0
+    for i, length in enumerate(lengths.tolist()):
+        if total and length * (i + 1 - start) > (1 + waste) * (total + length) and length > lengths[start] + 8:
+            runs.append((start, i))
+            start, total = i, 0
+        total += length
+    return [*runs, (start, len(lengths))]
+
+
+def _group(lengths: np.ndarray, device: str) -> Group:
+    n, longest, total = len(lengths), int(lengths[-1]), int(lengths.sum())
+    if lengths[0] == longest:
+        return Group(total, n, longest, None, None)
+    held = np.arange(longest) < lengths[:, None]
+    places = torch.from_numpy(np.flatnonzero(held)).to(device)
+    return Group(total, n, longest, places, torch.from_numpy(held[:, None, None]).to(device))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention within each cell."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, self.dropout = shape.heads, shape.dropout
+        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
+        self.output = nn.Linear(shape.width, shape.width)
+
+    def forward(self, x: Tensor, groups: list[Group]) -> Tensor:  # [tokens, width] -> [tokens, width]
+        parts = self.query_key_value(x).split([g.n_tokens for g in groups])
+        return self.output(torch.cat([self._attend(part, g) for part, g in zip(parts, groups, strict=True)]))
+
+    def _attend(self, x: Tensor, group: Group) -> Tensor:  # [tokens, 3 width] -> [tokens, width]
+        if group.places is not None:
+            x = x.new_zeros(group.n_cells * group.length, x.shape[1]).index_copy(0, group.places, x)
+        x = x.view(group.n_cells, group.length, 3, self.heads, -1)
+        x = x.permute(2, 0, 3, 1, 4)  # [3, cells, heads, length, width / heads]
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(*x.unbind(0), attn_mask=group.mask, dropout_p=dropout)
+        y = y.transpose(1, 2).flatten(2).flatten(0, 1)  # [cells x length, width]
+        return y if group.places is None else y.index_select(0, group.places)
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward net with ReLU, each added to its input and normalised after (as in BERT)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.attention, self.attention_norm = Attention(shape), _norm(shape)
+        self.up, self.down = nn.Linear(shape.width, shape.feed_forward), nn.Linear(shape.feed_forward, shape.width)
+        self.output_norm = _norm(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, groups: list[Group]) -> Tensor:  # [tokens, width] -> [tokens, width]
+        x = self.attention_norm(x + self.dropout(self.attention(x, groups)))
+        return self.output_norm(x + self.dropout(self.down(F.relu(self.up(x)))))
+
+
+class Net(nn.Module):
+    """Masked-token model of ranked genes; 257 V + 1,779,712 parameters at the published sizes.
+
+    The output matrix is the token embedding (tied); the token-type embedding, whose second row nothing uses, and the
+    pad token are there because the reference has them.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.positions = nn.Embedding(shape.context, shape.width)
+        self.types = nn.Embedding(2, shape.width)
+        self.norm, self.dropout = _norm(shape), nn.Dropout(shape.dropout)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.head, self.head_norm = nn.Linear(shape.width, shape.width), _norm(shape)
+        self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
+
+    def start(self, generator: torch.Generator) -> Net:
+        """Draw the starting weights, N(0, 0.02) with zero biases, from a CPU generator: the same on any device."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+        return self
+
+    def hidden(self, batch: Packed, layers: int | None = None) -> Tensor:
+        """[tokens, width] after the first `layers` layers (all of them by default)."""
+        x = self.tokens(batch.ids) + self.positions(batch.positions) + self.types.weight[0]
+        x = self.dropout(self.norm(x))
+        for layer in self.layers[:layers]:
+            x = layer(x, batch.groups)
+        return x
+
+    def forward(self, batch: Packed, masked: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy, nats, of the genes [masked] at the masked places [masked] of the batch."""
+        x = self.hidden(batch).index_select(0, masked)
+        x = self.head_norm(F.relu(self.head(x)))
+        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        return TiedLoss.apply(x, self.tokens.weight, self.bias, targets, kind)
+
+    def logits(self, batch: Packed) -> Tensor:
+        """[tokens, vocabulary] at every place; for tests and for looking, training never makes them all."""
+        x = self.head_norm(F.relu(self.head(self.hidden(batch))))
+        return F.linear(x, self.tokens.weight, self.bias)
+
+
+def _norm(shape: Shape) -> nn.LayerNorm:
+    return nn.LayerNorm(shape.width, eps=1e-12)
+
+
+class TiedLoss(torch.autograd.Function):
+    """Mean cross-entropy of x W' + b, with its gradients taken in the forward pass, some rows at a time.
+
+    Softmax and gradient are worked out while a block of logits is in the cache, and one array of them is kept where
+    autograd keeps three: at a vocabulary of 20,000 the head is two thirds of the work, and fresh memory is slow.
+    """
+
+    ROWS = 128
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
+        x, w = x.detach().to(kind), weight.detach().to(kind)
+        wanted, n = ctx.needs_input_grad[0], len(targets)
+        slopes = x.new_empty((n, len(w))) if wanted else None
+        total = torch.zeros((), device=x.device)
+        for start in range(0, n, TiedLoss.ROWS):
+            rows = slice(start, start + TiedLoss.ROWS)
+            logits, target = (
+                torch.addmm(bias.detach(), x[rows], w.t())
+                if kind == bias.dtype
+                else ((x[rows] @ w.t()).float() + bias.detach()),
+                targets[rows, None],
+            )
+            chance = F.log_softmax(logits, 1)
+            total -= chance.gather(1, target).sum()
+            if wanted:
+                chance.exp_().scatter_add_(1, target, chance.new_full((), -1).expand(target.shape))
+                slopes[rows] = chance.div_(n)
+        if wanted:
+            ctx.save_for_backward(slopes, x, w)
+        return total / n
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+        slopes, x, w = ctx.saved_tensors
+        d_bias = slopes.sum(0, dtype=torch.float32)
+        return (slopes @ w).float() * slope, (slopes.t() @ x).float() * slope, d_bias * slope, None, None
+
+
+def parameter_count(shape: Shape) -> dict[str, int]:
+    """Parameters of each part, by arithmetic; a test holds their sum against the network's own."""
+    w, f, v = shape.width, shape.feed_forward, shape.vocabulary
+    layer = 4 * (w * w + w) + (w * f + f) + (f * w + w) + 4 * w
+    return {
+        "token embedding (also the output)": v * w,
+        "position and type embeddings, norm": (shape.context + 2) * w + 2 * w,
+        "attention and feed-forward layers": shape.layers * layer,
+        "head": w * w + 3 * w + v,
+    }
