@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("--output", required=True, help="the PNG to write")
     about = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
     about.add_argument("name", nargs="?", help="a data set")
+    _plan_parser(commands)
     fetch = _add(commands, "fetch", _fetch, "download a data set's files, checked by sha256")
     fetch.add_argument("name")
     return parser
@@ -81,7 +82,9 @@ def _measure_parser(commands) -> None:
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
-    add("--unit-seconds", type=float, metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
+    add(
+        "--unit-seconds", type=float, metavar="S", help="stop a model at one N after S seconds; it becomes a failed row"
+    )
     add("--output", default="results/measurements.csv", help="the table (default: %(default)s)")
 
 
@@ -138,6 +141,18 @@ def _datasets(options: argparse.Namespace) -> None:
         return
     for key, value in vars(datasets.card(options.name)).items():
         print(f"{key}: {value}")
+
+
+def _plan_parser(commands) -> None:
+    from . import plan_command
+
+    plan_command.add_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from . import plan_command
+
+    print(plan_command.answer(options))
 
 
 def _fetch(options: argparse.Namespace) -> None:

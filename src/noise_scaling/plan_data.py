@@ -1,0 +1,153 @@
+"""What a plan rests on: the noise budget of every model on a data set's measurements, or of a pilot's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from . import datasets, laws, measurements, paths
+from .errors import InputError, choose
+from .measurements import OK, SHUFFLED
+from .plan import Range
+
+PILOT_COLUMNS = {
+    "n": ("n_cells", "N", "n", "cells"),
+    "u": ("umis_per_cell", "u", "umis"),
+    "bits": ("mi_bits", "bits", "information"),
+}
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model's law on one data set, with its bootstrap draws, and the range it was fitted in; or why there is none."""
+
+    model: str
+    preset: str
+    fit: laws.BudgetFit | None
+    measured: Range | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the plan rests on: a line that names it, and the candidates."""
+
+    name: str
+    candidates: list[Candidate]
+
+    @property
+    def deepest(self) -> float:
+        """The deepest measured UMIs per cell."""
+        return max(c.measured.u[1] for c in self.candidates if c.measured)
+
+
+def open_table(dataset: str, source: str | Path | None = None) -> tuple[pd.DataFrame, str]:
+    """The measurements to plan from and their name: `source` (a CSV, a folder, "published"), else where `dataset` is.
+
+    Without a source our own measurements are looked in first, the published ones after them.
+    """
+    if source is not None and str(source) != "published":
+        return measurements.read(source), str(source)
+    if source is None and paths.MEASUREMENTS.is_dir():
+        ours = measurements.read(paths.MEASUREMENTS)
+        if dataset in set(ours["dataset"]):
+            return ours, "measured by this project"
+    return measurements.read_published(datasets.fetch("published")), "published"
+
+
+def evidence(
+    dataset: str,
+    *,
+    source: str | Path | None = None,
+    signal: str | None = None,
+    estimator: str | None = None,
+    models: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Evidence:
+    """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
+    table, name = open_table(dataset, source)
+    rows = table[(table["status"] == OK) & table["mi_bits"].notna() & (table["model"] != SHUFFLED)]
+    rows = rows[rows["variant"] == ""]
+    rows = rows[rows["dataset"] == choose(f"data set in the table ({name})", dataset, set(rows["dataset"]))]
+    rows = rows[rows["signal"] == _only("signal", signal, rows["signal"])]
+    estimator = estimator or ("default" if "default" in set(rows["estimator"]) else None)
+    rows = rows[rows["estimator"] == _only("estimator", estimator, rows["estimator"])]
+    for model in models or ():
+        choose(f"model measured on {dataset}", model, set(rows["model"]))
+    found = candidates(rows[rows["model"].isin(models)] if models else rows, seed=seed)
+    label = f"{dataset}, {rows['signal'].iloc[0]} ({name}, estimator {rows['estimator'].iloc[0]})"
+    return _checked(Evidence(label, found))
+
+
+def _only(what: str, value: str | None, column: pd.Series) -> str:
+    """`value`, checked; without one, the only value there is."""
+    found = sorted(set(column))
+    if value is None and len(found) > 1:
+        raise InputError(f"several {what}s were measured: choose one of {', '.join(found)} with --{what}")
+    return choose(what, value, found) if value is not None else found[0]
+
+
+def _checked(found: Evidence) -> Evidence:
+    if not any(c.fit for c in found.candidates):
+        reasons = "; ".join(sorted({c.problem for c in found.candidates}))
+        raise InputError(f"no law could be fitted to {found.name}: {reasons}")
+    return found
+
+
+def candidates(rows: pd.DataFrame, *, seed: int = 0) -> list[Candidate]:
+    """One law for each model and preset of rows that share data set, signal and estimator; seeds are averaged."""
+    out = []
+    for (model, preset), here in rows.groupby(["model", "preset"], sort=True):
+        points = here.groupby(["n_cells", "fraction"], as_index=False)[["umis_per_cell", "mi_bits"]].mean()
+        columns = (points[c] for c in ("n_cells", "umis_per_cell", "mi_bits", "fraction"))
+        out.append(_candidate(model, preset, *columns, seed=seed))
+    return out
+
+
+def _candidate(
+    model: str, preset: str, n: pd.Series, u: pd.Series, bits: pd.Series, groups: pd.Series, *, seed: int
+) -> Candidate:
+    try:
+        fit = laws.fit_noise_budget(n, u, bits, groups=groups).bootstrap(DRAWS, seed=seed)
+    except InputError as error:
+        return Candidate(model, preset, None, None, str(error))
+    return Candidate(model, preset, fit, Range((float(n.min()), float(n.max())), (float(u.min()), float(u.max()))))
+
+
+def pilot(path: str | Path, *, seed: int = 0) -> Evidence:
+    """The law of a pilot's own measurements: a CSV with cells, UMIs per cell and bits, one row a measurement.
+
+    Columns are n_cells (or N), umis_per_cell (or u) and mi_bits (or bits), and model where there are several. Raises
+    InputError for another file, for values that are no positive numbers, or for too few of them.
+    """
+    table = _pilot_table(path)
+    names = table.get("model", pd.Series("pilot", index=table.index)).astype(str)
+    found = [
+        _candidate(name, "pilot", rows["n"], rows["u"], rows["bits"], rows["u"], seed=seed)
+        for name, rows in table.groupby(names)
+    ]
+    return _checked(Evidence(f"pilot {Path(path).name}", found))
+
+
+def _pilot_table(path: str | Path) -> pd.DataFrame:
+    file = paths.find(path)
+    try:
+        raw = pd.read_csv(file)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"{file.name} cannot be read as CSV: {error}") from None
+    out = {}
+    for name, allowed in PILOT_COLUMNS.items():
+        here = [column for column in allowed if column in raw]
+        if not here:
+            raise InputError(f"{file.name} has no column {' or '.join(allowed[:2])}: found {', '.join(raw.columns)}")
+        out[name] = pd.to_numeric(raw[here[0]], errors="coerce")
+        if out[name].isna().any():
+            row = int(out[name].isna().idxmax())
+            raise InputError(
+                f"{file.name}, column {here[0]}, line {row + 2}: found {raw[here[0]][row]!r}, not a number"
+            )
+    return pd.DataFrame(out).assign(**({"model": raw["model"]} if "model" in raw else {}))
