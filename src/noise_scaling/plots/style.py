@@ -19,14 +19,18 @@ WIDTH = 8.6
 COLOURS = {
     "scvi": "#de8f05",
     "geneformer": "#029e73",
+    "untrained_geneformer": "#cc78bc",
     "pca": "#0173b2",
     "random_projection": "#949494",
     "shuffled": "#ca9161",
 }
-MARKERS = {"scvi": "o", "geneformer": "s", "pca": "^", "random_projection": "D", "shuffled": "x"}
+MARKERS = {
+    "scvi": "o", "geneformer": "s", "untrained_geneformer": "P", "pca": "^", "random_projection": "D", "shuffled": "x",
+}  # fmt: skip
 MODELS = {
     "scvi": "scVI",
     "geneformer": "Geneformer",
+    "untrained_geneformer": "untrained Geneformer (control)",
     "pca": "PCA",
     "random_projection": "random projection",
     "shuffled": "shuffled (control)",
