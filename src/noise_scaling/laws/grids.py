@@ -1,0 +1,103 @@
+"""Measurements of one model on one signal as a grid over depth and training cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ..measurements import OK, SHUFFLED
+from .curves import CURVE
+
+UNIMPROVABLE = ("random_projection",)
+"""Models that cells do not train: the joint law has nothing to say of them."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Bits by depth (rows, rising) and training cells (columns, rising); NaN where nothing was measured.
+
+    `bits` are means over seeds, `seeds` how many there were, `seed_sd` one seed's standard deviation (NaN where a
+    cell has one seed). All [depths, cell numbers], in bits.
+    """
+
+    key: tuple[str, ...]
+    n: np.ndarray
+    u: np.ndarray
+    bits: np.ndarray
+    seeds: np.ndarray
+    seed_sd: np.ndarray
+
+    @property
+    def dataset(self) -> str:
+        return self.key[0]
+
+    @property
+    def model(self) -> str:
+        return self.key[2]
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Where there are bits, [depths, cell numbers]."""
+        return np.isfinite(self.bits)
+
+    @property
+    def mesh(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cell numbers and depths of every cell, each [depths, cell numbers]."""
+        return np.meshgrid(self.n, self.u)
+
+    def noise(self) -> np.ndarray:
+        """Standard error of each mean, from the spread of seeds pooled over a depth (half) and the grid (half).
+
+        NaN throughout where no cell has two seeds. [depths, cell numbers], in bits.
+        """
+        freedom = np.where(np.isfinite(self.seed_sd), self.seeds - 1, 0)
+        squares = np.where(freedom > 0, freedom * np.nan_to_num(self.seed_sd) ** 2, 0.0)
+        if not freedom.sum():
+            return np.full_like(self.bits, np.nan)
+        grid = squares.sum() / freedom.sum()
+        row = (squares.sum(1) + grid) / (freedom.sum(1) + 1)
+        return np.sqrt((0.5 * row + 0.5 * grid)[:, None] / np.maximum(self.seeds, 1))
+
+    def weights(self, misfit: float = 0.05) -> np.ndarray:
+        """Inverse variances of the means, seed noise and a law's own misfit added, [depths, cell numbers]; 0 if unmeasured.
+
+        0.05 bits is the residual of Eq. 1 beyond seed noise in the median curve: without it, cells that happen to
+        agree between seeds would hold the law to less than it can do.
+        """
+        return np.where(self.measured, 1 / (misfit**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
+
+    def without(self, hidden: np.ndarray) -> Grid:
+        """The grid with the cells of a mask taken out."""
+        return replace(self, bits=np.where(hidden, np.nan, self.bits))
+
+
+def one_protocol(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows measured by the protocol itself, without its named variants (column `variant`, where there is one)."""
+    return table[table["variant"] == ""] if "variant" in table else table
+
+
+def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: bool = False) -> Iterator[Grid]:
+    """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.
+
+    Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
+    the random projection is left out: it does not learn from cells. The negative control always is.
+    """
+    table = one_protocol(table)
+    table = table[(table["status"] == OK) & (table["model"] != SHUFFLED)].dropna(subset=["mi_bits", "umis_per_cell"])
+    if not all_models:
+        table = table[~table["model"].isin(UNIMPROVABLE)]
+    for key, rows in table.groupby(CURVE, sort=True):
+        grid = _grid(key, rows)
+        if len(grid.u) >= least[0] and len(grid.n) >= least[1]:
+            yield grid
+
+
+def _grid(key: tuple[str, ...], rows: pd.DataFrame) -> Grid:
+    cells = rows.groupby(["fraction", "n_cells"])["mi_bits"].agg(["mean", "count", "std"]).unstack("n_cells")
+    u = rows.groupby("fraction")["umis_per_cell"].mean()
+    bits, seeds, sd = (cells[c].to_numpy(float) for c in ("mean", "count", "std"))
+    n = cells["mean"].columns.to_numpy(float)
+    return Grid(tuple(key), n, u.loc[cells.index].to_numpy(float), bits, np.nan_to_num(seeds), sd)

@@ -1,0 +1,163 @@
+"""How well a law foretells cells of a grid that it has not seen: whole depths, whole cell numbers, and beyond both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from .budget import STRETCHED_BUDGET
+from .grids import Grid
+from .rivals import EQ_1, fit_rivals, predict
+from .surface import SETTINGS, fit_grid, smooth_residuals
+
+DEPTHS, CELLS, MOST_CELLS, DEEPEST = "each depth", "each cell number", "most cells", "deepest"
+DESIGNS = (DEPTHS, CELLS, MOST_CELLS, DEEPEST)
+"""What is hidden: one depth at a time, one cell number at a time, the three largest cell numbers, the three deepest."""
+
+LAW, STRETCHED, CHOSEN = "noise budget", "noise budget, depth to a power", "noise budget and residuals"
+CARRY, LINE, LOW_RANK, SEPARATE = "carry forward", "log-linear", "low rank", "Eq. 1 at each cell number"
+YARDSTICKS = (CARRY, LINE, LOW_RANK)
+RIVAL_OF = {DEPTHS: None, CELLS: None, MOST_CELLS: CARRY, DEEPEST: LINE}
+"""The yardstick that the chosen forecast is mixed with where it reaches beyond the grid."""
+_SHARES = (0.25, 0.5, 0.75, 1.0)
+_DEEP = (0.0, 1.0, 2.0)
+_LEAST_LEFT = (4, 4)  # depths and cell numbers that a forecast needs to see
+
+
+def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
+    """Masks of what a design hides, [depths, cell numbers]; none where too little would be left to fit."""
+    rows, columns = grid.bits.shape
+    axis, count = (0, rows) if design in (DEPTHS, DEEPEST) else (1, columns)
+    block = round(0.3 * count) if design in (MOST_CELLS, DEEPEST) else 1
+    left = [rows, columns]
+    left[axis] -= block
+    if block < 1 or left[0] < _LEAST_LEFT[0] or left[1] < _LEAST_LEFT[1]:
+        return
+    for first in range(count) if block == 1 and design in (DEPTHS, CELLS) else [count - block]:
+        mask = np.zeros(grid.bits.shape, bool)
+        mask[(slice(None),) * axis + (slice(first, first + block),)] = True
+        yield mask
+
+
+def carry_forward(grid: Grid, axis: int) -> np.ndarray:
+    """The last value seen before (after, at the start) along the axis: [depths, cell numbers]."""
+    return pd.DataFrame(grid.bits).ffill(axis=axis).bfill(axis=axis).to_numpy()
+
+
+def log_linear(grid: Grid, axis: int) -> np.ndarray:
+    """Along the axis, by row or column, a straight line in the logarithm through all that was seen."""
+    lines = grid.bits if axis == 1 else grid.bits.T
+    x = np.log(grid.n if axis == 1 else grid.u)
+    out = np.full_like(lines, np.nan)
+    for i, line in enumerate(lines):
+        seen = np.isfinite(line)
+        if seen.sum() > 1:
+            out[i] = np.polyval(np.polyfit(x[seen], line[seen], 1), x)
+    return out if axis == 1 else out.T
+
+
+def low_rank(grid: Grid, axis: int) -> np.ndarray:
+    """A product of a depth's and a cell number's factor; a hidden one's lies on a line between (or beyond) its neighbours."""
+    seen = grid.measured.any(axis=1), grid.measured.any(axis=0)
+    block = grid.bits[np.ix_(*seen)]
+    block = np.where(np.isfinite(block), block, np.nanmean(block, axis=0))
+    left, size, right = np.linalg.svd(block, full_matrices=False)
+    factors = left[:, 0] * size[0], right[0]
+    depths, cells = (
+        _along(np.log(x), s, f) for x, s, f in zip((grid.u, grid.n), seen, factors, strict=True)
+    )  # fmt: skip
+    return depths[:, None] * cells
+
+
+def _along(x: np.ndarray, seen: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Linear interpolation, and extrapolation by the two nearest."""
+    out = np.interp(x, x[seen], values)
+    for side, ends in ((x < x[seen][0], slice(0, 2)), (x > x[seen][-1], slice(-2, None))):
+        out[side] = np.polyval(np.polyfit(x[seen][ends], values[ends], 1), x[side])
+    return out
+
+
+def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
+    """Eq. 1 fitted to each column that has 3 depths and more; NaN elsewhere."""
+    enough = grid.measured.sum(axis=0) > 2
+    out = np.full_like(grid.bits, np.nan)
+    fit = fit_rivals(EQ_1, grid.u, grid.bits.T[enough])
+    out[:, enough] = predict(EQ_1, fit.theta, grid.u).T
+    return out
+
+
+def forecasts(grid: Grid, design: str) -> dict[str, np.ndarray]:
+    """Bits at every cell by every forecast that sees only what is measured in `grid`: yardsticks, laws, candidates.
+
+    Candidates are keyed by what they are made of; `choose` picks one of them.
+    """
+    axis = 0 if design in (DEPTHS, DEEPEST) else 1
+    out = {CARRY: carry_forward(grid, axis), LINE: log_linear(grid, axis), LOW_RANK: low_rank(grid, axis)}
+    if axis == 0:
+        out[SEPARATE] = eq1_at_each_cell_number(grid)
+    law = fit_grid(grid).predict(*grid.mesh)
+    out |= {LAW: law, STRETCHED: fit_grid(grid, family=STRETCHED_BUDGET).predict(*grid.mesh)}
+    if design == DEEPEST:
+        laws = {f"deep {d:g}": fit_grid(grid, deep=d).predict(*grid.mesh) for d in _DEEP}
+    else:
+        laws = {f"residuals {i}": law + smooth_residuals(grid, law, s) for i, s in enumerate(SETTINGS)}
+    rival = RIVAL_OF[design]
+    for name, bits in laws.items():
+        shares = _SHARES if rival else (1.0,)
+        out |= {f"{name}, {share:.0%}": share * bits + (1 - share) * out[rival or CARRY] for share in shares}
+    return out
+
+
+def score(grids: Iterable[Grid]) -> pd.DataFrame:
+    """Root mean square and median absolute error in bits of every forecast: one row a grid, design and forecast.
+
+    Columns: the grid's key as `grid`, `dataset`, `model`, `design`, `forecast`, `rms`, `median`, `n_cells` (scored).
+    The forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
+    """
+    rows = []
+    for grid in grids:
+        for design in DESIGNS:
+            rows += _scores(grid, design)
+    table = pd.DataFrame(rows, columns=["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"])
+    return pd.concat([table, choose(table)], ignore_index=True)
+
+
+def _scores(grid: Grid, design: str) -> list[tuple]:
+    errors: dict[str, list[np.ndarray]] = {}
+    for mask in hidden(grid, design):
+        scored = mask & grid.measured
+        for name, bits in forecasts(grid.without(mask), design).items():
+            errors.setdefault(name, []).append((bits - grid.bits)[scored])
+    head = (grid.key, grid.dataset, grid.model, design)
+    joined = {name: np.concatenate(parts) for name, parts in errors.items()}
+    return [(*head, n, np.sqrt((e**2).mean()), np.median(np.abs(e)), len(e)) for n, e in joined.items()]
+
+
+def is_candidate(forecast: pd.Series) -> pd.Series:
+    return forecast.str.endswith("%")
+
+
+def choose(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of CHOSEN: by design and data set, the candidate of least mean log RMS over the grids of the other data sets.
+
+    With one data set alone there is nothing to choose from, and the first candidate stands.
+    """
+    out = []
+    candidates = table[is_candidate(table["forecast"])]
+    for (_, dataset), own in candidates.groupby(["design", "dataset"], sort=False):
+        others = candidates[(candidates["design"] == own["design"].iloc[0]) & (candidates["dataset"] != dataset)]
+        means = np.log(others["rms"]).groupby(others["forecast"], sort=False).mean()
+        best = means.idxmin() if len(means) else own["forecast"].iloc[0]
+        out.append(own[own["forecast"] == best].assign(chosen=best, forecast=CHOSEN))
+    return pd.concat(out, ignore_index=True) if out else candidates.assign(chosen="")
+
+
+def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
+    """On how many grids a forecast's RMS is below another's, and how many there are."""
+    wide = table[table["design"] == design].pivot(index="grid", columns="forecast", values="rms")
+    return (int((wide[forecast] < wide[over]).sum()), len(wide)) if forecast in wide else (0, 0)
+
+
+Forecast = Callable[[Grid, int], np.ndarray]

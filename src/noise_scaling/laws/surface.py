@@ -1,0 +1,66 @@
+"""Bits over a whole grid: the noise budget, and what it misses, spread smoothly from cell to cell (kriging)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .budget import NOISE_BUDGET, BudgetFit, Family, fit_noise_budget
+from .grids import Grid
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """How residuals of a law hang together, by Matern's covariance (3/2) in the logarithms of cells and depth.
+
+    `share` is their variance over that of the noise in one cell of the grid; the lengths are in units of natural
+    logarithms (2.3 is a factor of ten). `row` is the variance, over the same noise, of what all cells of one depth share.
+    """
+
+    share: float
+    cells: float
+    depth: float
+    row: float = 0.0
+
+
+SMOOTH = Smoothness(10, 4, 2)
+SETTINGS = (Smoothness(3, 4, 1), SMOOTH, Smoothness(10, 8, 2, 2), Smoothness(30, 8, 3))
+"""What cross-validation may choose from: stiff to supple, without and with a part common to a depth."""
+
+
+def _matern(distance: np.ndarray, length: float) -> np.ndarray:
+    scaled = np.sqrt(3) * np.abs(distance) / length
+    return (1 + scaled) * np.exp(-scaled)
+
+
+def _covariance(n: np.ndarray, u: np.ndarray, smooth: Smoothness) -> np.ndarray:
+    along_n, along_u = (np.log(x)[:, None] - np.log(x) for x in (n, u))
+    common = smooth.share * _matern(along_n, smooth.cells) * _matern(along_u, smooth.depth)
+    return common + smooth.row * (along_u == 0) * _matern(along_n, 3 * smooth.cells)
+
+
+def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -> np.ndarray:
+    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers]."""
+    cells, depths = (x.ravel() for x in grid.mesh)
+    covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
+    left = (grid.bits - law).ravel()[here]
+    weights = np.linalg.solve(covariance[np.ix_(here, here)] + np.eye(here.sum()), left)
+    return (covariance[:, here] @ weights).reshape(grid.bits.shape)
+
+
+def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> BudgetFit:
+    """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
+
+    `deep` weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
+    """
+    here = grid.measured
+    n, u = (x[here] for x in grid.mesh)
+    weights = grid.weights()[here] * (u / u.max()) ** deep
+    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, family=family)
+
+
+def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, family: Family = NOISE_BUDGET) -> np.ndarray:
+    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
+    law = fit_grid(grid, family=family).predict(*grid.mesh)
+    return law + smooth_residuals(grid, law, smooth)
