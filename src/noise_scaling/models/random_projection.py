@@ -5,25 +5,41 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
+from .base import Stored
 
-class RandomProjection:
+
+class RandomProjection(Stored):
     """Raw counts times a Gaussian matrix of variance 1 / dims (the published setting: 16 dims)."""
 
+    name: ClassVar[str] = "random_projection"
+    NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
     n_parameters = 0
 
     def __init__(self, *, dims: int, seed: int, device: str = "cpu") -> None:
-        self.dims = dims
-        self._projection = GaussianRandomProjection(dims, random_state=seed % 2**32)
+        self.settings, self.seed = {"dims": dims}, seed
+        self.history: dict[str, list[float]] = {}
 
-    def fit(self, train: csr_matrix, validation: csr_matrix) -> RandomProjection:
-        """Draw the matrix; it depends on the seed and the number of genes alone, not on the cells."""
-        self._projection.fit(train)
+    def fit(
+        self, train: csr_matrix, validation: csr_matrix, *, genes_from: csr_matrix | None = None
+    ) -> RandomProjection:
+        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
+        drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
+        # components of all genes together: the draw of one gene depends on how many there are
+        self.directions = drawn.fit(csr_matrix((1, train.shape[1]))).components_.T
         return self
 
     def embed(self, counts: csr_matrix) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
-        return np.asarray(counts @ self._projection.components_.T, dtype=np.float32)
+        return np.asarray(counts @ self.directions, dtype=np.float32)
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The directions, float64 [genes, dims]."""
+        return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
+
+    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        self.directions = tensors["directions"].numpy()

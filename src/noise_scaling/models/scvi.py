@@ -2,110 +2,189 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from anndata import AnnData
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix
 
-from .base import resolve_device, usable_cells
+from ..errors import choose
+from .base import Stored, resolve_device, usable_cells
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+_PUBLISHED = {
+    "dims": 16, "n_hidden": 512, "learning_rate": 1e-3, "eps": 0.01, "reduce_lr": True, "batch_size": 512,
+    "max_cells_seen": 1e7, "max_steps": None, "patience_unit": "epochs", "steps_per_check": 20, "patience": 5,
+    "min_delta": 0.01, "fixed_steps": None, "fast_loss": True, "precision": "32",
+}  # fmt: skip
+_SMALL = {
+    "n_hidden": 128, "learning_rate": 2e-3, "eps": 1e-4, "reduce_lr": False, "batch_size": None,
+    "max_cells_seen": None, "max_steps": 4000, "patience_unit": "steps", "patience": 6, "min_delta": 0.0,
+}  # fmt: skip
 
 
-class SCVI:
-    """scVI (Lopez et al. 2018) as scvi-tools implements it; zero-inflated negative binomial, one dispersion per gene.
+class SCVI(Stored):
+    """scVI (Lopez et al. 2018) as scvi-tools implements it: zero-inflated negative binomial, one dispersion per gene.
 
-    `small` counts *steps* where `published` counts epochs: at N = 100 the published patience of a few epochs stops
-    after a dozen steps. It validates every 20 steps or epoch, whichever is longer. Both keep the best weights.
+    The settings beside those of the paper:
+
+    patience_unit, steps_per_check
+        "epochs": the validation loss is looked at after each epoch, as published. "steps": after `steps_per_check`
+        steps or an epoch, whichever is longer; at N = 100 the published patience stops after a dozen steps.
+    fixed_steps
+        Train exactly so many steps and keep the last weights, not the best.
+    fast_loss
+        The reconstruction loss computed with its gradient in one pass, equal to the library's to rounding.
+    precision
+        "32", or "bf16": matrix products in bfloat16.
+
+    On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as its
+    sums are taken in no fixed order.
     """
 
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {
-            "n_hidden": 512, "learning_rate": 1e-3, "eps": 0.01, "reduce_lr": True, "batch_size": 512,
-            "max_cells_seen": 1e7, "max_steps": None, "steps_per_check": 1, "patience": 5, "min_delta": 0.01,
-        },
-        "small": {
-            "n_hidden": 128, "learning_rate": 2e-3, "eps": 1e-4, "reduce_lr": False, "batch_size": None,
-            "max_cells_seen": None, "max_steps": 4000, "steps_per_check": 20, "patience": 6, "min_delta": 0.0,
-        },
-    }  # fmt: skip
+    name: ClassVar[str] = "scvi"
+    NUMBERS_VERSION: ClassVar[int] = 2
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": _PUBLISHED, "small": _PUBLISHED | _SMALL}
 
-    def __init__(self, *, seed: int, device: str = "auto", dims: int = 16, **settings: Any) -> None:
-        self.seed, self.device, self.dims = seed, resolve_device(device), dims
-        self.settings = settings
+    def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
+        choose("precision", settings["precision"], _PRECISIONS)
+        choose("patience unit", settings["patience_unit"], ("steps", "epochs"))
+        self.seed, self.device, self.settings = seed, resolve_device(device), settings
         self.history: dict[str, list[float]] = {}
 
     @property
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self._model.module.parameters())
 
-    def fit(self, train: csr_matrix, validation: csr_matrix) -> SCVI:
-        """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights."""
-        import scvi
+    def fit(
+        self,
+        train: csr_matrix,
+        validation: csr_matrix,
+        *,
+        genes_from: csr_matrix | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> SCVI:
+        """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
 
-        from .scvi_training import BestWeights, Plan, quiet, seeded
+        Parameters
+        ----------
+        genes_from
+            Changes nothing: scVI takes all genes.
+        checkpoint
+            File to write the training's state to once a minute, and to go on from if it is there.
+
+        Raises
+        ------
+        InputError
+            Fewer than 10 cells of either kind hold a molecule; the checkpoint is of another training.
+        FloatingPointError
+            The training diverged: the loss is NaN or infinite.
+        """
+        from .scvi_data import Counts, InMemory, whole_batches
+        from .scvi_training import quiet, seeded
 
         train = usable_cells(train, at_least=10)
         validation = usable_cells(validation, at_least=10, what="validation")
+        batch = whole_batches(train.shape[0], self.settings["batch_size"] or _batch_size(train.shape[0]))
+        source = InMemory(train, batch, seed=self.seed, device=self.device)
         with quiet(), seeded(self.seed):
-            data = _anndata(vstack([train, validation], format="csr"))
-            scvi.model.SCVI.setup_anndata(data)
-            self._model = scvi.model.SCVI(
-                data, n_hidden=self.settings["n_hidden"], n_latent=self.dims, n_layers=1, dropout_rate=0.1,
-                gene_likelihood="zinb", dispersion="gene",
-            )  # fmt: skip
-            self._model._training_plan_cls = Plan
-            best = BestWeights()
-            self._train(train.shape[0], validation.shape[0], best)
-        best.restore(self._model.module)
-        self.history = best.history
-        self._model.to_device(self.device)
+            self._model = self._untrained(train.shape[1])
+            self._train(source, Counts(validation, self.device), train.shape[0], checkpoint)
         return self
 
-    def _train(self, n_train: int, n_validation: int, best: object) -> None:
-        s = self.settings
-        batch = _batch_size(n_train, s["batch_size"])
-        steps = math.ceil(n_train / batch)  # an epoch
-        most = s["max_cells_seen"] / n_train if s["max_steps"] is None else s["max_steps"] / steps
-        epochs, every = max(1, int(most)), math.ceil(s["steps_per_check"] / steps)
-        cells = np.arange(n_train + n_validation)
+    def _untrained(self, n_genes: int) -> Any:
+        import scvi
+
+        from .scvi_loss import FusedVAE
+
+        class Model(scvi.model.SCVI):
+            _module_cls = FusedVAE if self.settings["fast_loss"] else scvi.model.SCVI._module_cls
+
+        data = AnnData(np.ones((2, n_genes), np.float32))  # tells the library the number of genes
+        Model.setup_anndata(data)
+        return Model(
+            data, n_hidden=self.settings["n_hidden"], n_latent=self.settings["dims"], n_layers=1, dropout_rate=0.1,
+            gene_likelihood="zinb", dispersion="gene",
+        )  # fmt: skip
+
+    def _train(self, source: Any, validation: Any, n_cells: int, checkpoint: str | Path | None) -> None:
+        from .scvi_data import Intervals
+        from .scvi_training import Checkpoint, Keeper, Plan
+
+        s, epoch = self.settings, source.steps_per_epoch
+        total, interval = _schedule(s, epoch, n_cells)
+        callbacks = [Keeper(epoch, best=s["fixed_steps"] is None)]
+        if checkpoint is not None:
+            about = {"settings": s, "seed": self.seed, "cells": n_cells, "genes": self._model.module.n_input}
+            callbacks.append(Checkpoint(Path(checkpoint), json.dumps(about)))
+        self._model._training_plan_cls = Plan
         self._model.train(
-            max_epochs=epochs,
+            max_epochs=math.ceil(total / interval),
             accelerator={"cuda": "gpu"}.get(self.device, self.device),
             devices=1,
-            batch_size=batch,
-            check_val_every_n_epoch=min(every, epochs),
-            early_stopping=True,
+            precision=_PRECISIONS[s["precision"]],
+            check_val_every_n_epoch=1,
+            early_stopping=s["fixed_steps"] is None,
             early_stopping_monitor="elbo_validation",
             early_stopping_patience=s["patience"],
             early_stopping_min_delta=s["min_delta"],
-            datasplitter_kwargs={"external_indexing": [cells[:n_train], cells[n_train:], cells[:0]]},
+            datamodule=Intervals(source, validation, interval, total),
             plan_kwargs={
-                "lr": s["learning_rate"], "weight_decay": 1e-6, "eps": s["eps"], "n_epochs_kl_warmup": 1,
+                "lr": s["learning_rate"], "weight_decay": 1e-6, "eps": s["eps"], "warmup_steps": epoch,
                 "reduce_lr_on_plateau": s["reduce_lr"], "lr_patience": 3, "lr_min": 1e-6,
             },
             enable_progress_bar=False,
-            callbacks=[best],
+            callbacks=list(callbacks),
+            ckpt_path=checkpoint if checkpoint is not None and Path(checkpoint).exists() else None,
         )  # fmt: skip
+        callbacks[0].restore(self._model.module)
+        self.history = callbacks[0].history
+        self._model.module.to(self.device)
 
-    def embed(self, counts: csr_matrix) -> np.ndarray:
-        """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too."""
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The library's weights and buffers by their names."""
+        return self._model.module.state_dict(), {"n_genes": self._model.module.n_input}
+
+    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         from .scvi_training import quiet, seeded
 
         with quiet(), seeded(self.seed):
-            latent = self._model.get_latent_representation(_anndata(counts), batch_size=4096)
+            self._model = self._untrained(facts["n_genes"])
+        self._model.module.load_state_dict(tensors)
+        self._model.module.to(self.device).eval()
+
+    def embed(self, counts: csr_matrix) -> np.ndarray:
+        """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too."""
+        from .scvi_data import Counts
+
+        module = self._model.module
+        with torch.inference_mode():
+            parts = [
+                module.inference(**module._get_inference_input(batch))["qz"].loc.float().cpu().numpy()
+                for batch in Counts(counts, self.device).in_order()
+            ]
+        latent = np.concatenate(parts)
         if not np.isfinite(latent).all():
             raise FloatingPointError("scVI's embedding holds NaN: the training diverged")
-        return latent.astype(np.float32)
+        return latent
 
 
-def _batch_size(n_cells: int, fixed: int | None) -> int:
-    """The preset's batch; small sets get small batches (a pilot: 0.1-0.2 bits more at 100-300 cells)."""
-    batch = fixed or (32 if n_cells < 700 else 64 if n_cells < 2000 else 128)
-    while n_cells % batch == 1:  # batch norm cannot take a last batch of one cell
-        batch += 1
-    return batch
+def _schedule(settings: dict[str, Any], epoch: int, n_cells: int) -> tuple[int, int]:
+    """Optimiser steps at most, and between two checks, of an `epoch` in steps.
+
+    Patience counted in steps checks every `steps_per_check` steps, in whole epochs: at N = 100 the published patience
+    of a few epochs stops after a dozen steps.
+    """
+    most = settings["max_cells_seen"] / n_cells if settings["max_steps"] is None else settings["max_steps"] / epoch
+    total = settings["fixed_steps"] or max(1, int(most)) * epoch
+    epochs = math.ceil(settings["steps_per_check"] / epoch) if settings["patience_unit"] == "steps" else 1
+    return total, min(epochs * epoch, total)
 
 
-def _anndata(counts: csr_matrix) -> AnnData:
-    return AnnData(counts.astype(np.float32))
+def _batch_size(n_cells: int) -> int:
+    """Small sets get small batches (a pilot: 0.1-0.2 bits more at 100-300 cells)."""
+    return 32 if n_cells < 700 else 64 if n_cells < 2000 else 128

@@ -1,0 +1,146 @@
+"""Batches of counts for scVI, made from arrays in memory on the device that trains: no loader that it waits for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import numba as nb
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from scvi import REGISTRY_KEYS
+
+from ..seeds import generator
+from .scvi_loss import CELLS, Cells
+
+_EVALUATED = 512  # cells in a batch that is not trained on
+
+
+class Source(Protocol):
+    """Training cells in shuffled batches, by the number of the step: a training can go on from any."""
+
+    steps_per_epoch: int
+
+    def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """The batches of steps `start` to `stop` of the training."""
+
+
+class Counts:
+    """CSR counts on a device, from which batches of any cells are made there."""
+
+    def __init__(self, counts: csr_matrix, device: str) -> None:
+        self.shape = counts.shape
+        self.indptr = counts.indptr.astype(np.int64)
+        self.arrays = [_int32(counts.indices, device), _int32(counts.data, device)]
+        self.library = torch.from_numpy(np.asarray(counts.sum(1), np.float32).ravel()).to(device)
+        self._dense = torch.zeros(0)
+
+    def batch(self, cells: np.ndarray) -> dict[str, Any]:
+        """What scvi-tools' modules take, for these cells; it is overwritten by the next batch."""
+        lengths = self.indptr[cells + 1] - self.indptr[cells]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        rows, device = torch.from_numpy(cells), self.library.device
+        if device.type == "cpu":
+            genes, counts = (torch.empty(indptr[-1], dtype=torch.int32) for _ in range(2))
+            dense = self._buffer(len(cells))
+            _gather(self.indptr, *(a.numpy() for a in self.arrays), cells, dense.numpy(), genes.numpy(), counts.numpy())
+        else:
+            starts = np.repeat(self.indptr[cells] - indptr[:-1], lengths)
+            places = torch.from_numpy(starts + np.arange(indptr[-1])).to(device, non_blocking=True)
+            genes, counts = (a[places] for a in self.arrays)
+            dense = torch.zeros(len(cells), self.shape[1], device=device)
+            row = torch.from_numpy(np.repeat(np.arange(len(cells)), lengths)).to(device, non_blocking=True)
+            dense[row, genes.long()] = counts.float()
+        csr = Cells(_int32(indptr, device), genes, counts, self.library[rows.to(device)])
+        none = torch.zeros(len(cells), 1, dtype=torch.long, device=device)
+        return {REGISTRY_KEYS.X_KEY: dense, REGISTRY_KEYS.BATCH_KEY: none, REGISTRY_KEYS.LABELS_KEY: none, CELLS: csr}
+
+    def _buffer(self, n_cells: int) -> torch.Tensor:
+        """Reused: fresh memory costs more to touch first (0.8 GB/s) than the counts to write."""
+        if len(self._dense) < n_cells:
+            self._dense = torch.empty(n_cells, self.shape[1])
+        return self._dense[:n_cells]
+
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """All cells, in batches."""
+        for start in range(0, self.shape[0], _EVALUATED):
+            yield self.batch(np.arange(start, min(start + _EVALUATED, self.shape[0])))
+
+
+def _int32(values: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.int32)).to(device)
+
+
+@nb.njit(cache=True)
+def _gather(indptr, indices, data, cells, dense, genes, counts):
+    """Copy the rows `cells` of a CSR matrix, densely and as CSR."""
+    dense[:] = 0
+    end = 0
+    for i in range(cells.size):
+        for k in range(indptr[cells[i]], indptr[cells[i] + 1]):
+            dense[i, indices[k]] = data[k]
+            genes[end], counts[end] = indices[k], data[k]
+            end += 1
+
+
+class InMemory:
+    """Training cells in memory; each epoch is its own permutation, drawn from the seed and the epoch's number."""
+
+    def __init__(self, counts: csr_matrix, batch_size: int, *, seed: int, device: str) -> None:
+        self.counts, self.batch_size, self.seed = Counts(counts, device), batch_size, seed
+        self.steps_per_epoch = math.ceil(counts.shape[0] / batch_size)
+
+    def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """See `Source`."""
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in range(start, stop):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = generator(self.seed, "batches", epoch).permutation(self.counts.shape[0])
+            first = step % self.steps_per_epoch * self.batch_size
+            yield self.counts.batch(order[first : first + self.batch_size])
+
+
+def whole_batches(n_cells: int, batch_size: int) -> int:
+    """The batch size at or above `batch_size` that leaves no last batch of one cell: batch norm cannot take it."""
+    while n_cells % batch_size == 1:
+        batch_size += 1
+    return batch_size
+
+
+class Intervals(pl.LightningDataModule):
+    """What Lightning takes for an epoch here is all that happens between two checks of the validation loss.
+
+    Its own work around a batch and around an epoch costs as much as the training of a small batch: it is done once an
+    interval. An item is an iterator over the interval's batches.
+    """
+
+    def __init__(self, source: Source, validation: Counts, interval: int, total: int) -> None:
+        super().__init__()
+        self.source, self.validation, self.interval, self.total = source, validation, interval, total
+
+    def train_dataloader(self) -> _One:
+        return _One(lambda: self._next())
+
+    def _next(self) -> Iterator[dict[str, Any]]:
+        done = self.trainer.lightning_module.steps_done
+        return self.source.batches(done, min(done + self.interval, self.total))
+
+    def val_dataloader(self) -> _One:
+        return _One(self.validation.in_order)
+
+
+class _One:
+    """An iterable of one item, made anew each time."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.make()
