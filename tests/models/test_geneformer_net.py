@@ -1,0 +1,129 @@
+"""The network against the public reference: transformers' BertForMaskedLM."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import BertConfig, BertForMaskedLM
+
+from noise_scaling.models.geneformer_bert import bert_settings, bert_weights
+from noise_scaling.models.geneformer_net import Net, Shape, pack, parameter_count
+
+SHAPE = Shape(vocabulary=152, context=40, width=32, feed_forward=48, heads=4, layers=3, dropout=0.0)
+LENGTHS = np.array([1, 3, 17, 17, 18, 20, 39, 40])
+
+
+@pytest.fixture(scope="module")
+def both():
+    net = Net(SHAPE).start(torch.Generator().manual_seed(0))
+    with torch.no_grad():  # biases and norms away from their start, so that a wrong one shows
+        for p in net.parameters():
+            p += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
+    bert = BertForMaskedLM(BertConfig(**bert_settings(SHAPE)))
+    bert.load_state_dict(bert_weights(net))
+    return net.eval(), bert.eval()
+
+
+def tokens() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 150, LENGTHS.sum()), np.concatenate([np.arange(n) for n in LENGTHS])
+
+
+def padded(values: torch.Tensor, fill: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(values.split(LENGTHS.tolist()), batch_first=True, padding_value=fill)
+
+
+def test_same_weights_same_logits(both):
+    net, bert = both
+    ids, positions = tokens()
+    grid = padded(torch.from_numpy(ids), SHAPE.vocabulary - 2)
+    held = padded(torch.ones(len(ids), dtype=torch.long), 0)
+    with torch.no_grad():
+        expected = bert(input_ids=grid, attention_mask=held).logits[held.bool()]
+        found = net.logits(pack(ids, positions, LENGTHS))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_same_weights_same_loss_and_slopes(both):
+    """The loss on masked places and its slope in every weight, query, key and value and the tied matrix included."""
+    net, bert = both
+    ids, positions = tokens()
+    places = np.random.default_rng(1).permutation(len(ids))[:30]
+    labels = torch.full((len(ids),), -100)
+    labels[places] = torch.from_numpy(ids)[places]
+    shown = ids.copy()
+    shown[places] = SHAPE.vocabulary - 1
+    held = padded(torch.ones(len(ids), dtype=torch.long), 0)
+    grid = padded(torch.from_numpy(shown), SHAPE.vocabulary - 2)
+    expected = bert(input_ids=grid, attention_mask=held, labels=padded(labels, -100)).loss
+    found = net(pack(shown, positions, LENGTHS), torch.from_numpy(places), torch.from_numpy(ids[places]))
+    assert found.item() == pytest.approx(expected.item(), abs=1e-4)
+    bert.zero_grad(), net.zero_grad()
+    expected.backward(), found.backward()
+    ours = Net(SHAPE)
+    with torch.no_grad():
+        for mine, slope in zip(ours.parameters(), net.parameters(), strict=True):
+            mine.copy_(slope.grad)
+    renamed, checked = bert_weights(ours), 0
+    for name, parameter in bert.named_parameters():
+        torch.testing.assert_close(renamed[name], parameter.grad, rtol=1e-3, atol=1e-5)
+        checked += 1
+    assert checked == len(list(bert.parameters()))
+
+
+@pytest.mark.parametrize("vocabulary", [20_000, 43_660])
+def test_parameters_are_those_of_the_reference(vocabulary):
+    with torch.device("meta"):
+        net = Net(Shape(vocabulary))
+        bert = BertForMaskedLM(BertConfig(**bert_settings(Shape(vocabulary))))
+    expected = 257 * vocabulary + 1_779_712
+    assert sum(p.numel() for p in net.parameters()) == expected
+    assert sum(p.numel() for p in bert.parameters()) == expected
+    assert sum(parameter_count(Shape(vocabulary)).values()) == expected
+    assert vocabulary != 43_660 or round(expected / 1e6, 1) == 13.0
+
+
+def test_bfloat16_stays_near_float32(both):
+    net, _ = both
+    ids, positions = tokens()
+    batch, places = pack(ids, positions, LENGTHS), torch.arange(0, len(ids), 5)
+    targets = torch.from_numpy(ids)[places]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(batch, places, targets)
+    # 8 bits of mantissa: a relative 0.4 % a product, far less on the mean of 31 losses
+    assert half.item() == pytest.approx(net(batch, places, targets).item(), rel=0.01)
+
+
+def test_a_cell_does_not_see_its_neighbours(both):
+    """Alone, or among cells of other lengths, padded or not: one hidden state."""
+    net, _ = both
+    ids, positions = tokens()
+    starts = np.cumsum(LENGTHS) - LENGTHS
+    with torch.no_grad():
+        together = net.hidden(pack(ids, positions, LENGTHS))
+        for start, length in zip(starts, LENGTHS, strict=True):
+            mine = slice(start, start + length)
+            alone = net.hidden(pack(ids[mine], positions[mine], LENGTHS[:1] * 0 + length))
+            torch.testing.assert_close(together[mine], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_in_training_alone():
+    net = Net(replace(SHAPE, dropout=0.5)).start(torch.Generator().manual_seed(0))
+    ids, positions = tokens()
+    batch = pack(ids, positions, LENGTHS)
+    with torch.no_grad():
+        assert torch.equal(net.eval().hidden(batch), net.hidden(batch))
+        assert not torch.equal(net.train().hidden(batch), net.hidden(batch))
+
+
+def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary():
+    net = Net(SHAPE)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.zero_()
+    ids, positions = tokens()
+    loss = net(pack(ids, positions, LENGTHS), torch.arange(9), torch.arange(9))
+    assert loss.item() == pytest.approx(F.cross_entropy(torch.zeros(1, 152), torch.zeros(1, dtype=torch.long)).item())
+    assert loss.item() == pytest.approx(np.log(152), rel=1e-6)
