@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from noise_scaling import measure_slice, measurements, models
 from noise_scaling.errors import InputError
@@ -271,3 +272,28 @@ def test_no_memory_is_a_row(monkeypatch):
     monkeypatch.setattr(Slice, "_embed", no_memory)
     table = measure("pbmc68k", **(CHEAP | {"models": ["pca"]}))
     assert set(table["error"]) == {"MemoryError: Unable to allocate 8 TiB"}
+
+
+def test_units_that_share_a_machine_give_the_same_table(cheap):
+    table = measure("pbmc68k", **CHEAP, workers=3)
+    pd.testing.assert_frame_equal(numbers(table), numbers(cheap), check_exact=True)
+
+
+def test_a_full_card_halves_the_workers_and_no_number_changes(tmp_path, monkeypatch, capsys, cheap):
+    """A fake card: whoever trains while another does finds no memory. With one worker left all is done."""
+    embed = Slice._embed
+
+    def on_a_small_card(self, point, unit):
+        try:
+            (tmp_path / "taken").mkdir()
+        except FileExistsError:
+            raise torch.OutOfMemoryError("CUDA out of memory.") from None
+        time.sleep(0.1)
+        found = embed(self, point, unit)
+        (tmp_path / "taken").rmdir()
+        return found
+
+    monkeypatch.setattr(Slice, "_embed", on_a_small_card)
+    table = measure("pbmc68k", **CHEAP, workers=2)
+    pd.testing.assert_frame_equal(numbers(table), numbers(cheap), check_exact=True)
+    assert "going on with 1 workers on the card" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from . import datasets, information, measurements, models, variants
 from .errors import InputError, choose
+from .measure_packing import Packing, check_workers, take_memory_share
 from .measure_slice import OUT_OF_MEMORY, Grid, Slice, sentence
 from .measure_workers import Crew, fork_safe_cuda
 from .measurements import SHUFFLED
@@ -39,6 +40,7 @@ def measure(
     results: str | Path | None = None,
     keep_embeddings: bool = False,
     unit_seconds: float | None = None,
+    workers: int | str = 1,
     output: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -72,7 +74,10 @@ def measure(
         Keep the test cells' embeddings in `results` too, so that another estimator needs no training.
     unit_seconds
         Wall-clock limit for one model at one N, with all its estimators: what takes longer is stopped, wherever its
-        code is, and becomes a failed row; likewise what dies. None sets no limit, and all runs in this process.
+        code is, and becomes a failed row; likewise what dies. None sets no limit.
+    workers
+        Units at a time, each in a process of its own on one thread, all on one card where there is one. "auto" finds
+        by trying how many do most work a second. With 1 and no limit all runs in this process.
     output
         CSV file to write the table to; None writes none.
 
@@ -85,9 +90,10 @@ def measure(
     InputError
         If anything asked for does not exist or does not fit the data; nothing has been measured then.
     """
-    _check(models, preset, estimators, fractions, cell_numbers, seeds, unit_seconds)
+    _check(models, preset, estimators, fractions, cell_numbers, seeds)
+    _check_running(unit_seconds, workers)
     departure = variants.named(variant)
-    if unit_seconds is not None:
+    if unit_seconds is not None or workers != 1:
         fork_safe_cuda()
     data = datasets.load(dataset, signal=signal, layer=layer)
     variants.check(departure, models, estimators, data.signal)
@@ -108,7 +114,7 @@ def measure(
     splits = {seed: grid.split(seed) for seed in seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
     with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not progress, unit="unit") as bar:
-        table = measurements.sort(row for rows in _run(slices, unit_seconds, bar) for row in rows)
+        table = measurements.sort(row for rows in _run(slices, unit_seconds, workers, bar) for row in rows)
     if output is not None:
         measurements.write(table, output)
     return table
@@ -121,7 +127,6 @@ def _check(
     fractions: Sequence[float] | None,
     cell_numbers: Sequence[int] | None,
     seeds: Sequence[int],
-    unit_seconds: float | None,
 ) -> None:
     for what, values in (("models", names), ("estimators", estimators), ("seeds", seeds)):
         if isinstance(values, str | int) or not len(values):
@@ -138,6 +143,10 @@ def _check(
         for value in values or ():
             if int(value) != value or value < (what == "cell number"):
                 raise InputError(f"a {what} must be a whole number and not negative: found {value!r}")
+
+
+def _check_running(unit_seconds: float | None, workers: int | str) -> None:
+    check_workers(workers)
     if unit_seconds is not None and not unit_seconds > 0:
         raise InputError(
             f"unit_seconds must be a number of seconds above 0, or None for no limit: found {unit_seconds!r}"
@@ -153,34 +162,49 @@ class _Missing:
 
     def rows(self, number: int) -> list[dict]:
         """Measure one point here."""
+        try:
+            return self._rows_or_no_memory(number)
+        except OUT_OF_MEMORY as error:
+            one, point = self.points[number]
+            return one.failed(point, sentence(error))
+
+    def _rows_or_no_memory(self, number: int) -> list[dict]:
         one, point = self.points[number]
         if self._at_work not in (None, one):
             self._at_work.release()
         self._at_work = one
-        try:
-            return one.rows(point)
-        except OUT_OF_MEMORY as error:
-            return one.failed(point, sentence(error))
+        return one.rows(point)
 
-    def outcomes(self, unit_seconds: float | None) -> Iterator[tuple[int, list[dict]]]:
-        """All of them, here or, with a limit, in a worker that can be stopped."""
-        if unit_seconds is None or not self.points:
-            yield from ((number, self.rows(number)) for number in range(len(self.points)))
+    def outcomes(self, unit_seconds: float | None, workers: int | str) -> Iterator[tuple[int, list[dict]]]:
+        """All of them, here or, with a limit or for several at a time, in workers."""
+        numbers = range(len(self.points))
+        if (unit_seconds is None and workers == 1) or not self.points:
+            yield from ((number, self.rows(number)) for number in numbers)
             return
         if len({id(one) for one, _ in self.points}) == 1:
-            _ = self.points[0][0].counts  # thinned before the fork: a worker that replaces another has them too
-        with Crew(self.rows, seconds=unit_seconds) as crew:
-            for outcome in crew.run(range(len(self.points))):
-                one, point = self.points[outcome.task]
-                yield outcome.task, one.failed(point, outcome.error) if outcome.error else outcome.result
+            _ = self.points[0][0].counts  # thinned before the fork: all workers share them
+        packing = Packing(lambda size: self._crew(size, unit_seconds), cost=self._cost, size=workers, say=tqdm.write)
+        for outcome in packing.run(numbers):
+            one, point = self.points[outcome.task]
+            yield outcome.task, one.failed(point, outcome.error) if outcome.error else outcome.result
+
+    def _crew(self, size: int, unit_seconds: float | None) -> Crew:
+        return Crew(
+            self._rows_or_no_memory, size=size, seconds=unit_seconds, out_of_memory=OUT_OF_MEMORY,
+            prepare=lambda: take_memory_share(size),
+        )  # fmt: skip
+
+    def _cost(self, number: int) -> float:
+        """Training takes a fixed time and one that grows with cells: a thousand cells count twice no cells."""
+        return 1.0 + self.points[number][1].n_cells / 1000
 
 
-def _run(slices: Sequence[Slice], unit_seconds: float | None, bar: tqdm) -> Iterator[list[dict]]:
+def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int | str, bar: tqdm) -> Iterator[list[dict]]:
     """The rows of every point of every slice: first those missing are measured, then those kept are read."""
     missing = _Missing(slices)
     bar.update(bar.total - len(missing.points))
     measured = set()
-    for number, rows in missing.outcomes(unit_seconds):
+    for number, rows in missing.outcomes(unit_seconds, workers):
         one, point = missing.points[number]
         measured.add((id(one), point))
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")

@@ -9,8 +9,10 @@ def measure_parameters(wildcards):
 
     Of the wildcards alone: a function of the output too would not be recorded, and a changed grid would go unseen.
     """
-    kept = {key: config[key] for key in ("keep_embeddings", "unit_seconds") if key in config}
-    return json.dumps(JOBS[wildcards.job].parameters() | kept | {"results": f"{RUN}/units"})
+    job = JOBS[wildcards.job]
+    how = ("keep_embeddings", "unit_seconds", "workers") if job.device != "cpu" else ("keep_embeddings", "unit_seconds")
+    kept = {key: config[key] for key in how if key in config}
+    return json.dumps(job.parameters() | kept | {"results": f"{RUN}/units"})
 
 
 def versions(wildcards):
