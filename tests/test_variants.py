@@ -4,6 +4,7 @@ from scipy.sparse import csr_matrix, random
 
 from noise_scaling import variants
 from noise_scaling.errors import InputError
+from noise_scaling.measure import measure
 from noise_scaling.signals import Aligned, Signal
 
 LABELS = Signal("type", "label", np.array(["a", "b"] * 10))
@@ -75,3 +76,14 @@ def test_a_variant_that_means_nothing_is_refused(variant, models, estimators, wo
 def test_what_only_changes_the_score_shares_its_embedding():
     shared = [name for name in variants.VARIANTS if not variants.named(name).of_the_embedding]
     assert shared == ["", "both_pair_orders", "stop_on_scored"]
+
+
+@pytest.mark.parametrize("stream", ["split", "thin", "model", "estimator"])
+def test_one_stream_varies_and_the_others_stay(stream):
+    """At full depth thinning draws nothing; a split moves the depth of the test cells; the rest moves bits alone."""
+    settings = {"models": ["random_projection"], "cell_numbers": [50], "fractions": [1], "progress": False}
+    base = measure("pbmc68k", seeds=[0], **settings).iloc[0]
+    found = measure("pbmc68k", seeds=[0, 1, 2], variant=f"vary_{stream}", **settings)
+    assert found.loc[0, "mi_bits"] == base["mi_bits"]
+    assert found["mi_bits"].nunique() == (1 if stream == "thin" else 3)
+    assert found["umis_per_cell"].nunique() == (3 if stream == "split" else 1)

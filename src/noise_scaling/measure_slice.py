@@ -66,7 +66,7 @@ class Grid:
         """Test, validation and training cells of one replicate, large enough for the largest N."""
         cells = split(
             self.data.cell_ids,
-            seed=derive(seed, "split", self.data.name),
+            seed=derive(self.variant.seed_of("split", seed), "split", self.data.name),
             n_test=self.n_test,
             n_validation=self.n_validation,
             eligible=signals.test_eligible(self.data.signal),
@@ -111,7 +111,7 @@ class Slice:
         data, variant = self.grid.data, self.grid.variant
         if pool in variant.full_depth:
             return data.counts[at]
-        seed = derive(self.seed, "thin", data.name)
+        seed = derive(variant.seed_of("thin", self.seed), "thin", data.name)
         return variant.thin(
             data.counts[at], self.fraction, seed=seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
         )
@@ -193,10 +193,10 @@ class Slice:
         a curve against depth compares like with like.
         """
         start, grid = time.perf_counter(), self.grid
+        seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
-            learner(point.model), preset=grid.preset, seed=derive(self.seed, "model", *point), device=grid.device,
-            **grid.variant.options,
-        )  # fmt: skip
+            learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
+        )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
         model.fit(self.train(point.n_cells), self.counts["validation"], **genes)
         embedding = np.asarray(model.embed(self.counts["test"]), dtype=np.float32)
@@ -210,7 +210,8 @@ class Slice:
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=derive(self.seed, "pairs"))
+        seed = derive(self.grid.variant.seed_of("split", self.seed), "pairs")
+        pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
         if point.model == SHUFFLED:
             order = generator(self.seed, "control", point.n_cells).permutation(len(pair.x))
             pair = pair._replace(x=pair.x[order])
@@ -230,7 +231,8 @@ class Slice:
         )  # fmt: skip
 
     def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
-        settings = {"seed": derive(self.seed, "estimator"), "device": unit.device, "groups": pair.groups}
+        seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
+        settings = {"seed": seed, "device": unit.device, "groups": pair.groups}
         if self.grid.variant.estimator_options:  # of lmi alone: `variants.check` has seen to it
             return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)

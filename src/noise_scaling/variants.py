@@ -94,6 +94,8 @@ class Variant:
         Settings of the estimator.
     estimators
         Estimators that the variant means something for; None: all.
+    varies
+        The one random stream that follows the row's seed, the others staying at those of seed 0; "": all follow it.
     """
 
     name: str = ""
@@ -107,6 +109,11 @@ class Variant:
     pairing: Callable[[Aligned], Aligned] = _as_it_is
     estimator_options: Mapping[str, object] = field(default_factory=dict)
     estimators: tuple[str, ...] | None = None
+    varies: str = ""
+
+    def seed_of(self, stream: str, seed: int) -> int:
+        """The seed of "split", "thin", "model" or "estimator": the row's, or 0 where another stream alone varies."""
+        return seed if self.varies in ("", stream) else 0
 
     @property
     def of_the_embedding(self) -> str:
@@ -129,6 +136,10 @@ _VARIANTS = (
         "stop_on_scored", "the epoch chosen on the scored cells (published)",
         estimator_options={"stop_on_scored": True}, estimators=("lmi",),
     ),
+    Variant("vary_split", "the split of the cells alone drawn anew", varies="split"),
+    Variant("vary_thin", "the thinning alone drawn anew", varies="thin"),
+    Variant("vary_model", "training, or the projection's draw, alone anew", varies="model"),
+    Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
 )  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 """Every variant by name, but for fixed_steps_N, of which there is one for every N."""
