@@ -86,7 +86,7 @@ def lmi_many(
     """`lmi` of each `(x, y)`, in order: each answer is what `lmi` gives alone, whatever else is in the list.
 
     On a GPU, problems of one shape train as one: every product is a batched product over problems. On a CPU they run
-    one by one, as many at a time as torch has threads: there, one problem keeps a core busy, and stacking gains nothing.
+    one by one, as many at a time as torch has threads: one problem keeps a core busy, and stacking gains nothing.
 
     Parameters
     ----------

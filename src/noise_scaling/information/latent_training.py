@@ -248,7 +248,7 @@ class Best:
 
     @torch.no_grad()
     def look(self, live: Weights) -> bool:
-        """Compare the weights of now, whose copy for the products is `live`; whether every problem is out of patience."""
+        """Compare the weights of now (`live`: their copy for the products); whether all are out of patience."""
         loss = losses(live.nets, self.x, self.y)
         running = self.waited < self.patience
         better = (loss < self.lowest) & running
