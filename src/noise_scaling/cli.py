@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.choices["gather"].add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
     commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
+    _status_parser(commands)
     fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
     fits.add_argument("measurements", help='a measurements CSV, or "published"')
     fits.add_argument("--law", default="noise_law", help="noise_law or cell_number_law")
@@ -96,6 +97,19 @@ def _measure(options: argparse.Namespace) -> None:
     table = measure.measure(settings.pop("dataset"), **settings)
     failed = int((table["status"] == "error").sum())
     print(f"{len(table)} rows in {options.output}" + (f", {failed} of them failed: see their error" if failed else ""))
+
+
+def _status_parser(commands) -> None:
+    parser = _add(commands, "status", _status, "say what of a sweep is done, failed or missing, and the time it takes")
+    parser.add_argument("configs", nargs="*", default=["workflow/config/small.yml"], help="the sweep's configurations")
+    parser.add_argument("--measurements", help="a table or a folder of tables (default: the units of the sweep so far)")
+    parser.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by (default: %(default)s)")
+
+
+def _status(options: argparse.Namespace) -> None:
+    from . import status
+
+    print(status.report(status.completeness(options.configs, options.measurements), options.by))
 
 
 def _gather(options: argparse.Namespace) -> None:
