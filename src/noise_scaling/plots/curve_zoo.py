@@ -21,7 +21,7 @@ ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}
 OURS, PUBLISHED = "measured by this project", "published"
 _CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
 # viridis without its lightest fifth, which is too faint on white
-_RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
+RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
 
 
 def zoo(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
@@ -82,7 +82,7 @@ def zoo_data(source: str | Path, beside: str | Path = page.PUBLISHED) -> tuple[d
         curves += found
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in curves}
-    data = {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": _RAMP}
+    data = {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
     return data, second.note and "The published curves are missing here: the table could not be had."
 
 

@@ -90,14 +90,11 @@ def select(part: str, label: str, hint: str = "") -> str:
     )
 
 
-def number(
-    part: str, label: str, value: float, *, least: float, most: str = "", step: str = "any", hint: str = ""
-) -> str:
-    """A labelled native number field."""
-    limit = f' max="{most}"' if most else ""
+def number(part: str, label: str, value: float | str, *, hint: str = "") -> str:
+    """A labelled native number field, for numbers from 0."""
     return (
         f'<div><label for="{part}">{label}</label><input type="number" inputmode="decimal" id="{part}" '
-        f'data-part="{part}" value="{value:g}" min="{least:g}"{limit} step="{step}">{_hint(hint)}</div>'
+        f'data-part="{part}" value="{value}" min="0" step="any">{_hint(hint)}</div>'
     )
 
 

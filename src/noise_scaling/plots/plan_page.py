@@ -1,0 +1,130 @@
+"""The planner as an interactive page: laws with their bootstrap draws for every data set, evaluated in the browser."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from .. import plan_data, published
+from ..measurements import SHUFFLED
+from ..plan_command import ASSUMED_SATURATION
+from . import figures, interactive, page, style
+from .curve_zoo import ESTIMATORS, RAMP, protocol
+
+_COLUMNS = ("design", "model", "cells", "UMIs per cell", "reads per cell", "saturation", "bits (95 %)", "cost")
+_PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
+_DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
+
+
+def planner(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
+    """The interactive planner on the laws of a measurements table and of the table `beside` it.
+
+    The published table comes in two versions: all its rows, and without the doubtful ones.
+    """
+    groups, notes = planner_groups(source, beside)
+    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
+<p class="said warned" data-part="warning" role="status" aria-live="polite" hidden></p>
+<div class="pair">
+<div class="chart" data-part="map" role="img" aria-label="Training cells against UMIs per cell: lines of equal \
+information, the designs that the budget buys, the best one and the runner-up; the table below holds them."></div>
+<div class="chart" data-part="along" role="img" aria-label="Information in bits against training cells, the budget \
+spent: one line for each model."></div>
+</div>
+{interactive.table(_COLUMNS, "Designs for this budget")}
+<p class="downloads"><a data-part="designs">Download the designs</a></p>"""
+    fallback, alt = _fallback(groups[0])
+    data = {"groups": groups, "ramp": RAMP}
+    text = interactive.frame(
+        "planner", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt,
+        scripts=["planning.js", "plan.js"], static=static,
+    )  # fmt: skip
+    return HTML(text + "".join(f"<p>{html.escape(note)}</p>" for note in notes))
+
+
+def _controls() -> str:
+    number = interactive.number
+    slider = (
+        '<div><label for="budget-slider">Budget, by slider</label><input type="range" id="budget-slider" '
+        'data-part="budget-slider" min="1.5" max="7" step="0.02" value="2.18"></div>'
+    )
+    return "\n".join(
+        [
+            interactive.select("group", "Cells most like yours"), interactive.select("planned", "Model"),
+            number("budget", "Budget", 150, hint="in any currency"), slider,
+            number("per-cell", "Cost per cell", 0.05, hint="an example: put yours"),
+            number("per-million", "Cost per million reads", 4, hint="an example: put yours"),
+            number("saturation", "Sequencing saturation, %", f"{100 * ASSUMED_SATURATION:g}", hint="of your library"),
+            number("at-reads", "at usable reads per cell", "", hint="empty: at the deepest measurement"),
+            number("usable", "Usable reads, %", 100, hint="mapped, with a valid barcode"),
+        ]
+    )  # fmt: skip
+
+
+def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[str, object]], list[str]]:
+    """Laws by data set, signal, estimator and source, and a line for what is missing."""
+    groups = _groups(page.measured(source).table, "")
+    second = page.measured(beside)
+    if second.note:
+        return groups, ["The published laws are missing here: the table could not be had."]
+    groups += _groups(second.table, "published" if str(beside) == page.PUBLISHED else second.name)
+    if str(beside) == page.PUBLISHED:
+        kept = second.table[~published.doubtful(second.table)]
+        groups += _groups(kept, "published, without doubtful rows")
+    return groups, []
+
+
+def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
+    table = protocol(table)
+    table = table[table["model"] != SHUFFLED]
+    rank = {signal: i for i, signal in enumerate(figures._signals(table))}
+    out = []
+    for (dataset, signal, estimator), rows in table.groupby(["dataset", "signal", "estimator"]):
+        models = _models(rows)
+        if models:
+            where = ", ".join(filter(None, [source, ESTIMATORS.get(estimator, estimator)]))
+            name = f"{style.title(dataset, signal)} ({where})"
+            deepest = max(model["u"][1] for model in models)
+            out.append((rank[dataset, signal], {"name": name, "deepest": deepest, "models": models}))
+    return [group for _, group in sorted(out, key=lambda pair: pair[0])]
+
+
+def _models(rows: pd.DataFrame) -> list[dict[str, object]]:
+    """The laws that could be fitted to the rows of one data set, signal and estimator."""
+    looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
+    found = {(c.model, c.preset): c for c in plan_data.candidates(rows) if c.fit}
+    out = []
+    for key, look in looks.items():
+        if key in found:
+            fit, measured = found[key].fit, found[key].measured
+            law = {
+                "parameters": [fit.parameters[p] for p in _PARAMETERS],
+                "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in fit.draws.tolist()],
+                "n": list(measured.n), "u": list(measured.u), "status": fit.status, "note": fit.note,
+            }  # fmt: skip
+            out.append(look | law)
+    return out
+
+
+def _fallback(group: dict[str, object]) -> tuple[Figure, str]:
+    """What stands on the page without its scripts: lines of equal information of the first law."""
+    model = next((m for m in group["models"] if m["name"] == "scvi"), group["models"][0])
+    n, u = (np.geomspace(*model[axis], 60) for axis in ("n", "u"))
+    few, shallow = n[None, :] ** -model["parameters"][4], u[:, None] ** -model["parameters"][5]
+    v0, v1, v2, v3 = model["parameters"][:4]
+    bits = 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 3.6)
+        axes = panels[0, 0]
+        axes.clabel(axes.contour(n, u, bits, levels=8, cmap="viridis"), fmt="%g bits")
+        style.log_axis(axes)
+        axes.set(yscale="log", xlabel=style.CELLS, ylabel=style.UMIS)
+        axes.set_title(f"{group['name']}: {model['label']}", loc="left")
+    return (
+        figure,
+        f"{group['name']}, {model['label']}: lines of equal information over training cells and UMIs per cell.",
+    )
