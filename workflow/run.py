@@ -28,7 +28,11 @@ def main(config: str, *options: str) -> int:
         except OSError:
             print(f"another run is at work in {folder}: wait for it, or stop it", file=sys.stderr)
             return 2
-        return subprocess.run(command(config, *options), cwd=ROOT, env=environment(), check=False).returncode
+        # Snakemake holds the lock too: if this process alone is killed, no second run starts beside the first
+        run = subprocess.run(
+            command(config, *options), cwd=ROOT, env=environment(), check=False, pass_fds=[lock.fileno()]
+        )
+        return run.returncode
 
 
 def environment() -> dict[str, str]:
