@@ -17,7 +17,7 @@ LENGTHS = np.array([1, 3, 17, 17, 18, 20, 39, 40])
 
 @pytest.fixture(scope="module")
 def both():
-    net = Net(SHAPE).start(torch.Generator().manual_seed(0))
+    net = Net.start(SHAPE, seed=0)
     with torch.no_grad():  # biases and norms away from their start, so that a wrong one shows
         for p in net.parameters():
             p += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
@@ -110,7 +110,7 @@ def test_a_cell_does_not_see_its_neighbours(both):
 
 
 def test_dropout_acts_in_training_alone():
-    net = Net(replace(SHAPE, dropout=0.5)).start(torch.Generator().manual_seed(0))
+    net = Net.start(replace(SHAPE, dropout=0.5), seed=0)
     ids, positions = tokens()
     batch = pack(ids, positions, LENGTHS)
     with torch.no_grad():

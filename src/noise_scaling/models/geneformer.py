@@ -76,8 +76,7 @@ class Geneformer(Stored):
     def _start(self, n_genes: int) -> Net:
         s = self.settings
         sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout")}
-        draw = torch.Generator().manual_seed(derive(self.seed, "weights"))
-        return Net(Shape(n_genes + 2, **sizes)).start(draw).to(self.device)
+        return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights")).to(self.device)
 
     @torch.no_grad()
     def embed(self, counts: csr_matrix) -> np.ndarray:

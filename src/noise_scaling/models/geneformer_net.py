@@ -135,14 +135,19 @@ class Net(nn.Module):
         self.head, self.head_norm = nn.Linear(shape.width, shape.width), _norm(shape)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
 
-    def start(self, generator: torch.Generator) -> Net:
-        """Draw the starting weights, N(0, 0.02) with zero biases, from a CPU generator: the same on any device."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02, generator=generator)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-        return self
+    @classmethod
+    def start(cls, shape: Shape, *, seed: int) -> Net:
+        """A net of N(0, 0.02) weights, zero biases and unit norms, drawn on the CPU: the same for any device."""
+        with torch.device("meta"):  # the layers' own starting values would come from torch's global generator
+            net = cls(shape)
+        net.to_empty(device="cpu")
+        draw = torch.Generator().manual_seed(seed)
+        for name, parameter in net.named_parameters():
+            if parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.02, generator=draw)
+            else:
+                nn.init.constant_(parameter, float("norm" in name and name.endswith("weight")))
+        return net
 
     def hidden(self, batch: Packed, layers: int | None = None) -> Tensor:
         """[tokens, width] after the first `layers` layers (all of them by default)."""
@@ -180,18 +185,14 @@ class TiedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
-        x, w = x.detach().to(kind), weight.detach().to(kind)
+        x, w, b = x.detach().to(kind), weight.detach().to(kind), bias.detach()
         wanted, n = ctx.needs_input_grad[0], len(targets)
         slopes = x.new_empty((n, len(w))) if wanted else None
         total = torch.zeros((), device=x.device)
         for start in range(0, n, TiedLoss.ROWS):
             rows = slice(start, start + TiedLoss.ROWS)
-            logits, target = (
-                torch.addmm(bias.detach(), x[rows], w.t())
-                if kind == bias.dtype
-                else ((x[rows] @ w.t()).float() + bias.detach()),
-                targets[rows, None],
-            )
+            target = targets[rows, None]
+            logits = torch.addmm(b, x[rows], w.t()) if kind == b.dtype else (x[rows] @ w.t()).float() + b
             chance = F.log_softmax(logits, 1)
             total -= chance.gather(1, target).sum()
             if wanted:

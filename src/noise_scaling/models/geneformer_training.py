@@ -19,6 +19,8 @@ from .base import read_tensors, write_tensors
 from .geneformer_data import Masked, Tokens, masked_batch
 from .geneformer_net import Net
 
+CHECKPOINT_SECONDS = 60.0
+"""Between checkpoints; each is written at a validation check."""
 CHECK_TOKENS = 1 << 14
 """Tokens of a validation batch: bounds its memory, changes no number but by rounding."""
 
@@ -57,7 +59,7 @@ class Training:
         self._exam = list(self._masked_validation(validation))
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
-    def run(self, checkpoint: Path | None = None, seconds: float = 60.0) -> None:
+    def run(self, checkpoint: Path | None = None) -> None:
         """Train to the end, going on from `checkpoint` if it is there; the net is left with the weights to keep."""
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
@@ -69,7 +71,7 @@ class Training:
                 if self.progress.step % self.every == 0 or self.progress.step == self.last:
                     self._check(torch.stack(losses))
                     losses.clear()
-                    if checkpoint is not None and time.monotonic() - noted >= seconds:
+                    if checkpoint is not None and time.monotonic() - noted >= CHECKPOINT_SECONDS:
                         self._save(checkpoint)
                         noted = time.monotonic()
         if self.best:
