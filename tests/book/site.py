@@ -29,6 +29,14 @@ _JS_LOAD = re.compile(
     r"""|\.(?:src|href)\s*=\s*["'`]((?:https?:)?//[^"'`]+)"""
     r"""|\b(?:from|import)\s+["'`]((?:https?:)?//[^"'`]+)"""
 )
+# Plotly's script names these for maps, its logo and browsers without WebGL; no page here has any of them, and
+# test_interactive.py sees that nothing is asked of the network.
+_UNUSED = {
+    "plotly.min.js": {
+        "https://plotly.com/", "https://get.webgl.org", "https://maplibre.org/",
+        "https://cdn.jsdelivr.net/npm/@mapbox/maki@8.2.0/icons/${p}.svg",
+    }
+}  # fmt: skip
 PROVENANCE = "Provenance:"
 
 
@@ -157,7 +165,7 @@ def network_loads(site: Site, page: Page) -> list[str]:
 def _asset_loads(file: Path, seen: frozenset[Path] = frozenset()) -> list[str]:
     text = file.read_text(encoding="utf-8", errors="replace")
     if file.suffix == ".js":
-        return js_loads(text)
+        return [url for url in js_loads(text) if url not in _UNUSED.get(file.name, ())]
     found = css_loads(text)
     for url in (a or b for a, b in _CSS_URL.findall(text)):
         inner = _local(file, url)

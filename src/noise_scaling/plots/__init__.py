@@ -1,5 +1,6 @@
 """The book's figures, one function each, from a measurements table; and what stands around them on a page."""
 
+from .curve_zoo import zoo
 from .datasets import cells_figure, dataset_figure, truth_figure
 from .figures import collapse_figure, fits_figure, information_figure
 from .page import (
@@ -16,6 +17,7 @@ from .page import (
     truth,
     truth_gaps,
 )
+from .plan_page import planner
 
 __all__ = [
     "FIGURES",
@@ -30,10 +32,12 @@ __all__ = [
     "fits_figure",
     "information_figure",
     "measured",
+    "planner",
     "provenance",
     "rows",
     "show",
     "truth",
     "truth_figure",
     "truth_gaps",
+    "zoo",
 ]

@@ -12,7 +12,7 @@ from IPython.display import HTML
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from .. import laws, published
+from .. import laws
 from ..errors import InputError
 from ..measurements import OK, SHUFFLED
 from . import figures, interactive, page, style
@@ -94,6 +94,8 @@ def protocol(table: pd.DataFrame) -> pd.DataFrame:
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
+    from .. import published
+
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
     table = table.assign(doubtful=published.doubtful(table) if source == PUBLISHED else False)
     rank = {signal: i for i, signal in enumerate(figures._signals(table))}

@@ -10,13 +10,14 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import plan_data, published
+from .. import plan_data
 from ..measurements import SHUFFLED
 from ..plan_command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
-from .curve_zoo import ESTIMATORS, RAMP, protocol
+from .curve_zoo import RAMP, protocol
 
 _COLUMNS = ("design", "model", "cells", "UMIs per cell", "reads per cell", "saturation", "bits (95 %)", "cost")
+_ESTIMATORS = {"default": "default estimator", "lmi": "LMI"}
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
 
@@ -67,12 +68,14 @@ def _controls() -> str:
 
 def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[str, object]], list[str]]:
     """Laws by data set, signal, estimator and source, and a line for what is missing."""
-    groups = _groups(page.measured(source).table, "")
+    groups = _groups(page.measured(source).table, "ours")
     second = page.measured(beside)
     if second.note:
         return groups, ["The published laws are missing here: the table could not be had."]
     groups += _groups(second.table, "published" if str(beside) == page.PUBLISHED else second.name)
     if str(beside) == page.PUBLISHED:
+        from .. import published
+
         kept = second.table[~published.doubtful(second.table)]
         groups += _groups(kept, "published, without doubtful rows")
     return groups, []
@@ -86,8 +89,7 @@ def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
     for (dataset, signal, estimator), rows in table.groupby(["dataset", "signal", "estimator"]):
         models = _models(rows)
         if models:
-            where = ", ".join(filter(None, [source, ESTIMATORS.get(estimator, estimator)]))
-            name = f"{style.title(dataset, signal)} ({where})"
+            name = f"{style.title(dataset, signal)} ({source}, {_ESTIMATORS.get(estimator, estimator)})"
             deepest = max(model["u"][1] for model in models)
             out.append((rank[dataset, signal], {"name": name, "deepest": deepest, "models": models}))
     return [group for _, group in sorted(out, key=lambda pair: pair[0])]
