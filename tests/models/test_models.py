@@ -103,10 +103,10 @@ def test_pca_says_what_it_is_short_of(cells):
     few = models.create("pca").fit(counts[:10], None)
     assert few.note == "9 axes found, 16 wanted"
     assert few.embed(counts).shape == (200, 9)
-    one_gene_constant = counts[:100].toarray()
-    one_gene_constant[:, 1:] = 0
-    with pytest.raises(InputError, match="0 genes vary among 100 cells"):
-        models.create("pca").fit(csr_matrix(one_gene_constant + (np.arange(60) == 0)), None)
+    one_gene = counts[:100].toarray()
+    one_gene[:, 1:] = 0
+    with pytest.raises(InputError, match="1 genes vary among 100 cells"):
+        models.create("pca").fit(csr_matrix(one_gene + (np.arange(60) == 0)), None)
 
 
 def test_pca_chooses_genes_elsewhere_where_asked(cells):

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
 from .base import Stored
+from .streaming import CountStore, chunks_of
 
 
 class RandomProjection(Stored):
@@ -25,7 +26,11 @@ class RandomProjection(Stored):
         self.history: dict[str, list[float]] = {}
 
     def fit(
-        self, train: csr_matrix, validation: csr_matrix, *, genes_from: csr_matrix | None = None
+        self,
+        train: csr_matrix | CountStore,
+        validation: csr_matrix | CountStore,
+        *,
+        genes_from: csr_matrix | CountStore | None = None,
     ) -> RandomProjection:
         """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
@@ -33,9 +38,9 @@ class RandomProjection(Stored):
         self.directions = drawn.fit(csr_matrix((1, train.shape[1]))).components_.T
         return self
 
-    def embed(self, counts: csr_matrix) -> np.ndarray:
+    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
-        return np.asarray(counts @ self.directions, dtype=np.float32)
+        return np.concatenate([np.asarray(c @ self.directions, dtype=np.float32) for c in chunks_of(counts)])
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The directions, float64 [genes, dims]."""

@@ -13,7 +13,8 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from ..errors import choose
-from .base import Stored, resolve_device, usable_cells
+from .base import Stored, resolve_device
+from .streaming import CountStore, chunks_of, usable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 _PUBLISHED = {
@@ -62,10 +63,10 @@ class SCVI(Stored):
 
     def fit(
         self,
-        train: csr_matrix,
-        validation: csr_matrix,
+        train: csr_matrix | CountStore,
+        validation: csr_matrix | CountStore,
         *,
-        genes_from: csr_matrix | None = None,
+        genes_from: csr_matrix | CountStore | None = None,
         checkpoint: str | Path | None = None,
     ) -> SCVI:
         """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
@@ -84,13 +85,15 @@ class SCVI(Stored):
         FloatingPointError
             The training diverged: the loss is NaN or infinite.
         """
-        from .scvi_data import Counts, InMemory, whole_batches
+        from .scvi_data import Counts, InMemory, Streamed, whole_batches
         from .scvi_training import quiet, seeded
 
-        train = usable_cells(train, at_least=10)
-        validation = usable_cells(validation, at_least=10, what="validation")
+        train = usable(train, at_least=10)
+        validation = usable(validation, at_least=10, what="validation")
+        validation = validation.tocsr()  # kept in memory
         batch = whole_batches(train.shape[0], self.settings["batch_size"] or _batch_size(train.shape[0]))
-        source = InMemory(train, batch, seed=self.seed, device=self.device)
+        read = Streamed if isinstance(train, CountStore) else InMemory
+        source = read(train, batch, seed=self.seed, device=self.device)
         with quiet(), seeded(self.seed):
             self._model = self._untrained(train.shape[1])
             self._train(source, Counts(validation, self.device), train.shape[0], checkpoint)
@@ -157,7 +160,7 @@ class SCVI(Stored):
         self._model.module.load_state_dict(tensors)
         self._model.module.to(self.device).eval()
 
-    def embed(self, counts: csr_matrix) -> np.ndarray:
+    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
         """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too."""
         from .scvi_data import Counts
 
@@ -165,7 +168,8 @@ class SCVI(Stored):
         with torch.inference_mode():
             parts = [
                 module.inference(**module._get_inference_input(batch))["qz"].loc.float().cpu().numpy()
-                for batch in Counts(counts, self.device).in_order()
+                for chunk in chunks_of(counts)
+                for batch in Counts(chunk, self.device).in_order()
             ]
         latent = np.concatenate(parts)
         if not np.isfinite(latent).all():

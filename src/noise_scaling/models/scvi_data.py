@@ -10,13 +10,15 @@ import lightning.pytorch as pl
 import numba as nb
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 from scvi import REGISTRY_KEYS
 
 from ..seeds import generator
 from .scvi_loss import CELLS, Cells
+from .streaming import BLOCK, CountStore, read_ahead
 
 _EVALUATED = 512  # cells in a batch that is not trained on
+_BLOCKS = 16  # of a store, whose cells are shuffled together: 130 MB
 
 
 class Source(Protocol):
@@ -102,6 +104,55 @@ class InMemory:
                 order = generator(self.seed, "batches", epoch).permutation(self.counts.shape[0])
             first = step % self.steps_per_epoch * self.batch_size
             yield self.counts.batch(order[first : first + self.batch_size])
+
+
+class Streamed:
+    """Training cells on disk: blocks in shuffled order, some at a time in memory, where their cells are shuffled.
+
+    A batch mixes the cells of `_BLOCKS` blocks that lie anywhere in the store, 1.7e7 non-zero counts. A thread reads
+    and shuffles the next ones meanwhile. The order depends on the seed and the epoch's number alone.
+    """
+
+    def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str, block: int = BLOCK) -> None:
+        self.store, self.batch_size, self.seed, self.device = store, batch_size, seed, device
+        self.blocks = store.blocks(block)
+        self.steps_per_epoch = math.ceil(store.shape[0] / batch_size)
+
+    def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """See `Source`."""
+        while start < stop:
+            epoch, first = divmod(start, self.steps_per_epoch)
+            last = min(stop - epoch * self.steps_per_epoch, self.steps_per_epoch)
+            yield from self._epoch(epoch, first, last)
+            start = epoch * self.steps_per_epoch + last
+
+    def _epoch(self, epoch: int, first: int, last: int) -> Iterator[dict[str, Any]]:
+        """Batches `first` to `last` of an epoch; the cells that fill no batch go with those of the next window."""
+        batch, end = self.batch_size, min(last * self.batch_size, self.store.shape[0])
+        windows, at = self._windows(epoch, first * batch)
+        cells, skip = None, first * batch - at
+        at += skip
+        for window in read_ahead(lambda window: self._shuffled(epoch, *window), windows):
+            cells, skip = window[skip:] if cells is None else vstack([cells, window], format="csr"), 0
+            whole = cells.shape[0] if at + cells.shape[0] >= end else cells.shape[0] // batch * batch
+            counts = Counts(cells[: min(whole, end - at)], self.device)
+            for start in range(0, counts.shape[0], batch):
+                yield counts.batch(np.arange(start, min(start + batch, counts.shape[0])))
+            cells, at = cells[whole:], at + whole
+            if at >= end:
+                return
+
+    def _windows(self, epoch: int, cell: int) -> tuple[list[tuple[int, list[tuple[int, int]]]], int]:
+        """The numbers and blocks of an epoch's windows from that with the position `cell`, and where it starts."""
+        order = generator(self.seed, "blocks", epoch).permutation(len(self.blocks))
+        windows = [[self.blocks[i] for i in order[k : k + _BLOCKS]] for k in range(0, len(order), _BLOCKS)]
+        stops = np.cumsum([sum(stop - start for start, stop in window) for window in windows])
+        skipped = int(np.searchsorted(stops, cell, side="right"))
+        return list(enumerate(windows))[skipped:], int(stops[skipped - 1]) if skipped else 0
+
+    def _shuffled(self, epoch: int, number: int, blocks: list[tuple[int, int]]) -> csr_matrix:
+        cells = vstack(list(self.store.read(blocks)), format="csr")
+        return cells[generator(self.seed, "cells", epoch, number).permutation(cells.shape[0])]
 
 
 def whole_batches(n_cells: int, batch_size: int) -> int:
