@@ -120,11 +120,12 @@ class Page:
         self.call("Input.insertText", text=text)
 
     def screenshot(self, file: Path) -> None:
-        """The whole page as PNG."""
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        file.write_bytes(base64.b64decode(shot["data"]))
+        """The whole page as PNG: the window grows to its height first."""
+        size = self.call("Page.getLayoutMetrics")["cssLayoutViewport"]
+        height = self.evaluate("document.documentElement.scrollHeight")
+        self.resize(self.evaluate("innerWidth"), height)
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+        self.resize(size["clientWidth"], size["clientHeight"])
 
 
 @contextmanager

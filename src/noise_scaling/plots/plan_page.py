@@ -11,7 +11,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import plan_data
-from ..measurements import SHUFFLED
+from ..measurements import CONTROLS
 from ..plan_command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
 from .curve_zoo import RAMP, protocol
@@ -60,7 +60,7 @@ def _controls() -> str:
             number("per-cell", "Cost per cell", 0.05, hint="an example: put yours"),
             number("per-million", "Cost per million reads", 4, hint="an example: put yours"),
             number("saturation", "Sequencing saturation, %", f"{100 * ASSUMED_SATURATION:g}", hint="of your library"),
-            number("at-reads", "at usable reads per cell", "", hint="empty: at the deepest measurement"),
+            number("at-reads", "Usable reads per cell there", "", hint="empty: at the deepest measurement"),
             number("usable", "Usable reads, %", 100, hint="mapped, with a valid barcode"),
         ]
     )  # fmt: skip
@@ -83,7 +83,7 @@ def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[st
 
 def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
     table = protocol(table)
-    table = table[table["model"] != SHUFFLED]
+    table = table[~table["model"].isin(CONTROLS)]
     rank = {signal: i for i, signal in enumerate(figures._signals(table))}
     out = []
     for (dataset, signal, estimator), rows in table.groupby(["dataset", "signal", "estimator"]):

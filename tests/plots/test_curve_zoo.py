@@ -1,0 +1,94 @@
+"""What the interactive pages embed: every row, fits that are laws' own, no deviations, JSON that is safe in HTML."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import laws, measurements, published
+from noise_scaling.plots import curve_zoo, interactive, page, plan_page
+
+DEPTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)
+BLANK = {str: "", int: 0, float: 0.0}
+
+
+def rows(model: str, *, n: int = 100, depths=DEPTHS, **values) -> list[dict]:
+    key = {"dataset": "pbmc10k", "signal": "protein", "model": model, "preset": "small", "estimator": "default"}
+    blank = {name: BLANK[kind] for name, kind in measurements.COLUMNS.items()}
+    return [
+        blank | key | {"n_cells": n, "fraction": u / 1000, "umis_per_cell": u, "status": "ok"}
+        | {"mi_bits": float(laws.noise_law(u, 300, 2.5)) + 0.001 * (i % 2)} | values
+        for i, u in enumerate(depths)
+    ]  # fmt: skip
+
+
+def written(folder, *parts: list[dict]) -> str:
+    return str(measurements.write(pd.DataFrame([row for part in parts for row in part]), folder / "table.csv"))
+
+
+def embedded(path: str) -> list[dict]:
+    """The curves of the first of the two tables that a page shows."""
+    return [c for c in curve_zoo.zoo_data(path, path)[0]["curves"] if c["source"] == curve_zoo.OURS]
+
+
+def test_a_curve_carries_its_rows_and_its_fit(tmp_path):
+    (curve,) = embedded(written(tmp_path, rows("pca")))
+    table = measurements.read(tmp_path / "table.csv")
+    fit = laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"])
+    assert curve["bits"] == pytest.approx(table.sort_values("fraction")["mi_bits"].tolist(), abs=1e-5)
+    assert (curve["fit"]["u_bar"], curve["fit"]["i_max"]) == pytest.approx((fit.u_bar, fit.i_max), rel=1e-5)
+    assert np.array(curve["fit"]["covariance"]) == pytest.approx(fit.covariance, rel=1e-5)
+
+
+def test_deviations_failed_rows_and_controls(tmp_path):
+    parts = [rows("pca"), rows("pca", variant="thin_per_gene"), rows("scvi", status="error"), rows("shuffled")]
+    curves = embedded(written(tmp_path, *parts))
+    assert [(c["model"], len(c["u"]), c["fit"]["status"]) for c in curves] == [
+        ("pca", 5, "converged"), ("shuffled", 5, "no fit"),
+    ]  # fmt: skip
+
+
+def test_a_curve_too_short_to_fit_says_so(tmp_path):
+    (curve,) = embedded(written(tmp_path, rows("pca", depths=DEPTHS[:2])))
+    assert curve["fit"]["status"] == laws.FAILED
+    assert "2 different values of depth" in curve["fit"]["note"]
+
+
+def test_presets_of_one_model_are_told_apart():
+    looks = interactive.kinds([("scvi", "small"), ("scvi", "published"), ("pca", "small")])
+    assert [look["label"] for look in looks.values()] == ["scVI (published)", "scVI (small)", "PCA"]
+    assert [look["symbol"] for look in looks.values()] == ["circle", "circle-open", "triangle-up"]
+
+
+def test_json_in_a_page():
+    text = interactive.as_json({"a": [math.nan, 1.5, math.inf], "b": "</script>"})
+    assert "</" not in text
+    assert json.loads(text) == {"a": [None, 1.5, None], "b": "</script>"}
+
+
+def test_without_the_published_table_a_page_says_so(tmp_path, monkeypatch):
+    own = written(tmp_path, *[rows("pca", n=n) for n in (100, 300, 1000)])
+    ours = page.measured(own)
+    missing = page.Source(ours.table, ours.name, ours.digest, "it could not be had")
+    opened = page.measured
+    monkeypatch.setattr(page, "measured", lambda source: missing if source == "published" else opened(source))
+    assert "The published curves are missing here" in curve_zoo.zoo(own).data
+    assert "The published laws are missing here" in plan_page.planner(own).data
+
+
+def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_path):
+    data, note = curve_zoo.zoo_data(written(tmp_path, rows("pca")))
+    curves = [c for c in data["curves"] if c["source"] == curve_zoo.PUBLISHED]
+    assert (len(curves), note) == (200, "")  # 5 signals, 4 models, 10 numbers of cells
+    assert sum(len(c["u"]) for c in curves) == 4844
+    doubtful = int(published.doubtful(published_table).sum())
+    assert sum(len(c["doubtful"]) for c in curves) == doubtful
+    assert all(("kept_fit" in c) == bool(c["doubtful"]) for c in curves)
+    assert len(interactive.as_json(data)) < 1_000_000
+
+
+@pytest.fixture
+def published_table(published) -> pd.DataFrame:
+    return measurements.read_published(published)
