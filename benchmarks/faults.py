@@ -1,0 +1,359 @@
+"""Kill a tiny sweep at random moments, fill its disk, cut its files off: what must come out is the undisturbed table.
+
+python benchmarks/faults.py               100 kills, in pieces: start it again and it goes on from its log
+python benchmarks/faults.py --quick       3 kills, as the tests run it
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import yaml
+from common import RESULTS, machine, report, table
+
+from noise_scaling import measurements
+
+ROOT = Path(__file__).resolve().parents[1]
+MARK = "NOISE_SCALING_FAULTS"  # in the environment of every process of a sweep: orphans are found by it
+KINDS = ("worker", "kernel", "snakemake", "papermill", "launcher")
+KILLS_A_SWEEP = 4
+SWEEP = {
+    "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0], "unit_seconds": 300,
+    "models": ["random_projection", "pca"],
+    "datasets": {"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1, 0.1]}},
+}  # fmt: skip
+N_ROWS = 8
+
+
+class Sweep:
+    """A tiny sweep in a folder of its own: started, watched, killed, started again."""
+
+    def __init__(self, folder: Path, **changes: object) -> None:
+        self.folder, self.run_folder = folder, Path(changes.pop("folder", folder / "run"))
+        self.config = folder / "sweep.yml"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write(**changes)
+        self.mark = uuid.uuid4().hex
+        self.log = folder / "log.txt"
+
+    def write(self, **changes: object) -> None:
+        self.config.write_text(yaml.safe_dump(SWEEP | {"folder": str(self.run_folder)} | changes))
+
+    @property
+    def csv(self) -> Path:
+        return self.run_folder / "measurements.csv"
+
+    def start(self, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "workflow/run.py", str(self.config), str(self.csv), "--cores", "1"]
+        own = os.environ | {MARK: self.mark} | environment
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, cwd=ROOT, env=own, stdout=log, stderr=log, start_new_session=True)
+
+    def finish(self, tries: int = 20, **environment: str) -> int:
+        """Start it until it succeeds; how many starts that took. What a killed launcher left at work is waited for."""
+        for n in range(1, tries + 1):
+            if self.start(**environment).wait() == 0:
+                return n
+            time.sleep(1)
+        raise RuntimeError(f"not done after {tries} starts:\n{self.log.read_text()[-3000:]}")
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Living processes of this sweep by kind, orphans among them."""
+        found: dict[str, list[psutil.Process]] = {kind: [] for kind in KINDS}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(MARK) == self.mark and (kind := _kind(process)):
+                    found[kind].append(process)
+        return found
+
+    def stop(self) -> None:
+        """End whatever of this sweep is still there."""
+        for processes in self.processes().values():
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+    def numbers(self) -> bytes:
+        """The final table without its clock readings, as bytes."""
+        return measurements.read(self.csv).drop(columns=measurements.TIMES).to_csv(index=False).encode()
+
+
+def _kind(process: psutil.Process) -> str | None:
+    line = process.cmdline()
+    if "ipykernel_launcher" in line:
+        parent = process.parent()
+        return "worker" if parent and "ipykernel_launcher" in parent.cmdline() else "kernel"
+    if len(line) > 1 and line[1].endswith("papermill"):
+        return "papermill"
+    if line[1:3] == ["-m", "snakemake"]:
+        return "snakemake"
+    return "launcher" if len(line) > 1 and line[1].endswith("workflow/run.py") else None
+
+
+def disturbed(folder: Path, seconds: float, seed: int, at_most: int, first: int) -> tuple[Sweep, list[dict]]:
+    """One sweep killed up to `at_most` times, each time started again, then left to finish.
+
+    A kill is due at a moment drawn from the length of an undisturbed sweep. The kinds take turns, from number `first`
+    on; one is struck as soon as there is one. A run that ends before is started no more.
+    """
+    draw, sweep, kills = random.Random(seed), Sweep(folder), []
+    run, started = sweep.start(), time.monotonic()
+    while len(kills) < at_most:
+        kind = KINDS[(first + len(kills)) % len(KINDS)]
+        due = time.monotonic() + draw.uniform(0, seconds)
+        victim = _await(sweep, run, kind, due)
+        if victim is None:
+            break
+        victim.kill()
+        kills.append({"kind": kind, "second": round(time.monotonic() - started, 2)})
+        if kind in ("snakemake", "launcher"):
+            run.wait()
+            run = sweep.start()
+    if run.wait() != 0:
+        sweep.finish()
+    return sweep, kills
+
+
+def _await(sweep: Sweep, run: subprocess.Popen, kind: str, due: float) -> psutil.Process | None:
+    """A process of this kind at or after `due`; None once the run is over."""
+    while run.poll() is None:
+        if time.monotonic() >= due and (found := sweep.processes()[kind]):
+            return found[0]
+        time.sleep(0.02)
+    return None
+
+
+def kill_at_random(wanted: int, until: float, log: Path, undisturbed: Sweep, seconds: float) -> list[dict]:
+    """Disturb sweeps until `wanted` kills are in the log or the time is up; the log's records."""
+    expected = undisturbed.numbers()
+    while _n_kills(log) < wanted and time.monotonic() < until:
+        seed, done = len(_records(log)), _n_kills(log)
+        with tempfile.TemporaryDirectory() as folder:
+            sweep, kills = disturbed(Path(folder), seconds, seed, min(KILLS_A_SWEEP, wanted - done), done)
+            try:
+                record = {
+                    "seed": seed, "kills": kills, "identical": sweep.numbers() == expected,
+                    "rows": len(measurements.read(sweep.csv)), "left_over": _left_over(sweep.run_folder),
+                }  # fmt: skip
+            finally:
+                sweep.stop()
+        with log.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    return _records(log)
+
+
+def _left_over(folder: Path) -> int:
+    """Temporary files that a killed process left in the folder: hidden, and no part of any answer."""
+    return sum(path.name != ".lock" for path in folder.rglob(".*"))
+
+
+def _records(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def _n_kills(log: Path) -> int:
+    return sum(len(record["kills"]) for record in _records(log))
+
+
+# ---- faults of one kind: each gets a folder and the undisturbed sweep's numbers, and says what was seen
+
+
+def truncated_files(folder: Path, expected: bytes) -> str:
+    """Every unit and slice cut in half by hand, the table and one slice gone."""
+    sweep = Sweep(folder)
+    sweep.finish()
+    for path in [*sweep.run_folder.rglob("units/*/*.json"), *sweep.run_folder.rglob("slices/*/*.csv")]:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sweep.csv.unlink()
+    sweep.start().wait()
+    refused = "cannot be read as CSV" in sweep.log.read_text() or not sweep.csv.exists()
+    for path in sweep.run_folder.rglob("slices/*/*.csv"):
+        path.unlink()
+    sweep.finish()
+    return _same(sweep, expected) + (", after a cut slice was refused" if refused else ", although a slice was cut")
+
+
+def a_unit_that_raises(folder: Path, expected: bytes) -> str:
+    """PCA on two cells raises; the others are measured."""
+    sweep = Sweep(folder, datasets={"pbmc68k": {"cell_numbers": [2, 50, 100], "fractions": [1, 0.1]}})
+    sweep.finish()
+    rows = measurements.read(sweep.csv)
+    failed = rows[rows["status"] == measurements.ERROR]
+    kept = rows[rows["n_cells"] > 2].drop(columns=measurements.TIMES).to_csv(index=False).encode()
+    same = "identical" if kept == expected else "DIFFERENT"
+    return f"{len(failed)} failed rows ({failed['error'].iloc[0][:46]}...), the others {same}"
+
+
+def a_unit_that_hangs(folder: Path, expected: bytes) -> str:
+    """A limit that no unit can keep: all are stopped and become failed rows; with a sound limit all are measured."""
+    sweep = Sweep(folder, unit_seconds=0.001)
+    sweep.finish()
+    rows = measurements.read(sweep.csv)
+    stopped = int(rows["error"].str.startswith("TimeLimit").sum())
+    sweep.write()
+    sweep.finish()
+    return f"{stopped} of {len(rows)} rows stopped; then, with a sound limit, {_same(sweep, expected)}"
+
+
+def another_clock_and_locale(folder: Path, expected: bytes) -> str:
+    """Half the sweep; its files then seem to be of 1970 and of 2100; the rest in another zone and locale."""
+    sweep = Sweep(folder, datasets={"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1]}})
+    sweep.finish(TZ="Asia/Kolkata", LC_ALL="C")
+    for i, path in enumerate(sorted(path for path in sweep.run_folder.rglob("*") if path.is_file())):
+        stamp = 0 if i % 2 else 4102444800
+        os.utime(path, (stamp, stamp))
+    sweep.write()
+    sweep.finish(TZ="America/St_Johns", LC_ALL="POSIX", LANG="de_DE.UTF-8")
+    return _same(sweep, expected)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
+    """A small file system in memory; what is yielded mounts it anew with other options."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
+    try:
+        yield lambda other: subprocess.run(["mount", "-o", f"remount,{other}", folder], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def a_full_disk(folder: Path, expected: bytes) -> str:
+    """24 KB for all the sweep's files; then enough."""
+    with mounted(folder / "disk", "size=24k") as remount:
+        sweep = Sweep(folder, folder=folder / "disk" / "run")
+        code = sweep.start().wait()
+        said = "No space left on device" in sweep.log.read_text()
+        remount("size=20m")
+        sweep.finish()
+        return f"exit {code}, {'said so' if said else 'DID NOT SAY SO'}; with room again {_same(sweep, expected)}"
+
+
+def a_read_only_folder(folder: Path, expected: bytes) -> str:
+    """The sweep's folder mounted read-only (its permissions would not stop root); then writable."""
+    with mounted(folder / "disk", "size=20m") as remount:
+        sweep = Sweep(folder, folder=folder / "disk" / "run")
+        sweep.run_folder.mkdir()
+        remount("ro")
+        code = sweep.start().wait()
+        said = "Read-only file system" in sweep.log.read_text()
+        remount("rw")
+        sweep.finish()
+        return f"exit {code}, {'said so' if said else 'DID NOT SAY SO'}; writable again {_same(sweep, expected)}"
+
+
+def two_jobs_on_one_folder(folder: Path, expected: bytes) -> str:
+    """Two `noise-scaling measure` at once with one folder and one table; and two sweeps, of which one must wait."""
+    command = [
+        sys.executable, "-m", "noise_scaling.cli", "measure", "--dataset", "pbmc68k", "--models", "random_projection",
+        "pca", "--cell-numbers", "50", "100", "--fractions", "1", "0.1", "--results", folder / "units",
+        "--output", folder / "table.csv",
+    ]  # fmt: skip
+    code = "import sys; from noise_scaling.cli import main; sys.exit(main(sys.argv[1:]))"
+    command[1:3] = ["-c", code]
+    pair = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    codes = [process.wait() for process in pair]
+    rows = measurements.read(folder / "table.csv").drop(columns=measurements.TIMES).to_csv(index=False).encode()
+    sweep = Sweep(folder / "sweep")
+    one = sweep.start()
+    time.sleep(1)
+    refused = sweep.start().wait()
+    one.wait()
+    same = "identical" if rows == expected else "DIFFERENT"
+    return (
+        f"exits {codes}, table {same}; a second sweep is refused (exit {refused}), the first {_same(sweep, expected)}"
+    )
+
+
+def _same(sweep: Sweep, expected: bytes) -> str:
+    return "identical" if sweep.numbers() == expected else "DIFFERENT"
+
+
+FAULTS = {
+    "files cut off by hand": truncated_files, "a unit that raises": a_unit_that_raises,
+    "a unit that hangs": a_unit_that_hangs, "clock and locale changed": another_clock_and_locale,
+    "disk full": a_full_disk, "folder read-only": a_read_only_folder, "two jobs on one folder": two_jobs_on_one_folder,
+}  # fmt: skip
+
+
+def others(log: Path, expected: bytes, until: float) -> dict[str, str]:
+    """What each other fault came to; those in the log are not done again."""
+    seen = json.loads(log.read_text()) if log.exists() else {}
+    for name, fault in FAULTS.items():
+        if name in seen or time.monotonic() > until:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                seen[name] = fault(Path(folder), expected)
+            except (subprocess.CalledProcessError, FileNotFoundError) as error:
+                seen[name] = f"not run: this user may not mount a file system ({type(error).__name__})"
+        log.write_text(json.dumps(seen, indent=1))
+    return seen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 kills and no other fault")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop in between after so long, to be started again")
+    parser.add_argument("--log", type=Path, default=ROOT / "build" / "faults", help="folder of what was done so far")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    until, where = time.monotonic() + 60 * options.minutes, machine("noise-scaling", "snakemake", "papermill")
+    options.log.mkdir(parents=True, exist_ok=True)
+    undisturbed = Sweep(options.log / "undisturbed")
+    seconds = _length(undisturbed, options.log / "seconds.json")
+    expected = undisturbed.numbers()
+    wanted = 3 if options.quick else options.kills
+    records = kill_at_random(wanted, until, options.log / "kills.jsonl", undisturbed, seconds)
+    seen = {} if options.quick else others(options.log / "others.json", expected, until)
+    write(options.results, where, records, seen, seconds)
+    sound = all(record["identical"] and record["rows"] == N_ROWS for record in records)
+    return 0 if sound and not any("DIFFERENT" in text or "DID NOT" in text for text in seen.values()) else 1
+
+
+def _length(undisturbed: Sweep, kept: Path) -> float:
+    """Seconds of the undisturbed sweep, run once."""
+    if kept.exists() and undisturbed.csv.exists():
+        return json.loads(kept.read_text())
+    start = time.monotonic()
+    undisturbed.finish(tries=1)
+    kept.write_text(json.dumps(time.monotonic() - start))
+    return json.loads(kept.read_text())
+
+
+def write(results: Path, where: dict, records: list[dict], seen: dict[str, str], seconds: float) -> None:
+    kills = [kill["kind"] for record in records for kill in record["kills"]]
+    by_kind = [[kind, kills.count(kind)] for kind in KINDS]
+    identical = sum(record["identical"] for record in records)
+    rows = sum(record["rows"] == N_ROWS for record in records)
+    text = (
+        f"A sweep of {N_ROWS} units (pbmc68k, random projection and PCA, 2 numbers of cells, 2 depths; 2 jobs one "
+        f"after the other, {seconds:.0f} s undisturbed) is killed with signal 9 at random moments, up to "
+        f"{KILLS_A_SWEEP} times, and started again each time. {len(kills)} kills in {len(records)} sweeps: {identical} "
+        f"of {len(records)} final tables are byte-identical to the undisturbed one, {rows} have each of the {N_ROWS} "
+        "rows once. The two columns of clock readings (train_seconds, mi_seconds) are left out of the comparison: a "
+        "unit that was measured anew has read the clock anew. All else is compared as text, to the last digit."
+    )
+    parts = [text, table(["killed", "times"], by_kind)]
+    if seen:
+        parts += ["Other faults:", table(["fault", "what came of it"], [[name, said] for name, said in seen.items()])]
+    report(results, "faults", "Faults", where, parts, {"kills": records, "others": seen, "seconds": seconds})
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())
