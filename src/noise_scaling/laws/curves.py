@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import InputError, choose
-from ..measurements import SHUFFLED
+from ..measurements import CONTROLS
 from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED, cell_number_law, noise_law
 
 # An interval of a positive parameter (u_bar, n_sat) wider than this factor from end to end says nothing about it.
@@ -253,7 +253,7 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     fit = fit_noise_law if law is NOISE_LAW else fit_cell_number_law
     rows = []
-    measured = table[table["model"] != SHUFFLED].dropna(subset=["mi_bits", x])
+    measured = table[~table["model"].isin(CONTROLS)].dropna(subset=["mi_bits", x])
     for key, curve in measured.groupby([*CURVE, fixed], sort=True):
         head = dict(zip([*CURVE, fixed], key, strict=True))
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..measurements import OK, SHUFFLED
+from ..measurements import CONTROLS, OK
 from .curves import CURVE
 
 UNIMPROVABLE = ("random_projection",)
@@ -62,7 +62,7 @@ class Grid:
         return np.sqrt((0.5 * row + 0.5 * grid)[:, None] / np.maximum(self.seeds, 1))
 
     def weights(self, misfit: float = 0.05) -> np.ndarray:
-        """Inverse variances of the means, seed noise and a law's own misfit added, [depths, cell numbers]; 0 if unmeasured.
+        """Inverse variances of the means, of seed noise and misfit together, [depths, cell numbers]; 0 if unmeasured.
 
         0.05 bits is the residual of Eq. 1 beyond seed noise in the median curve: without it, cells that happen to
         agree between seeds would hold the law to less than it can do.
@@ -86,7 +86,7 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     the random projection is left out: it does not learn from cells. The negative control always is.
     """
     table = one_protocol(table)
-    table = table[(table["status"] == OK) & (table["model"] != SHUFFLED)].dropna(subset=["mi_bits", "umis_per_cell"])
+    table = table[(table["status"] == OK) & ~table["model"].isin(CONTROLS)].dropna(subset=["mi_bits", "umis_per_cell"])
     if not all_models:
         table = table[~table["model"].isin(UNIMPROVABLE)]
     for key, rows in table.groupby(CURVE, sort=True):

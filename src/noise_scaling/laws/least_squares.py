@@ -15,6 +15,8 @@ Model = Callable[[np.ndarray, tuple[np.ndarray, ...]], tuple[np.ndarray, np.ndar
 
 _BLOCK = 4096
 """Problems solved together: at 30 points an array still fits a core's cache (4096 x 30 x 8 B = 1 MB)."""
+_LEAST_DAMPING = 1e-9
+"""Of the unit diagonal: a system of two parameters that say the same thing can then still be solved."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _solve(problem: _Problem, theta: np.ndarray, prior: Prior | None, max_steps:
         won = active[better]
         theta[won], total[won], cost[won] = tried[better], new_total[better], new_cost[better]
         gradient[won], curvature[won] = new_gradient[better], new_curvature[better]
-        damping[active] = np.where(better, damping[active] * 0.2, damping[active] * 5)
+        damping[active] = np.where(better, np.maximum(damping[active] * 0.2, _LEAST_DAMPING), damping[active] * 5)
         small = np.abs(tried - theta[active]).max(1) < 1e-12  # held on every side: nothing left to move
         finished = (
             (better & (gained <= tolerance * old + 1e-30)) | (~better & (damping[active] > 1e10)) | (small & ~better)
@@ -144,7 +146,6 @@ def _solve(problem: _Problem, theta: np.ndarray, prior: Prior | None, max_steps:
 
 def _step(theta, gradient, curvature, damping, problem: _Problem, prior: Prior | None) -> np.ndarray:
     """The damped Gauss-Newton step, with the parameters held that are on a bound and pushed outwards."""
-    count = theta.shape[1]
     if prior is not None:
         gradient = gradient + _pull(theta, prior)[1]
         curvature = curvature + np.diag(prior.precision)
@@ -153,11 +154,10 @@ def _step(theta, gradient, curvature, damping, problem: _Problem, prior: Prior |
     gradient = np.where(held, 0.0, gradient)
     free = ~held[:, :, None] & ~held[:, None, :]
     diagonal = np.einsum("bii->bi", curvature)
-    floor = 1e-12 * diagonal.max(1, keepdims=True) + 1e-30
-    added = np.where(held, 1.0, damping[:, None] * np.maximum(diagonal, floor))
-    system = np.where(free, curvature, 0.0)
-    system[:, np.arange(count), np.arange(count)] += added
-    return -np.linalg.solve(system, gradient[..., None])[..., 0]
+    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(1, keepdims=True) + 1e-30))
+    system = np.where(free, curvature * scale[:, :, None] * scale[:, None, :], 0.0)  # of unit diagonal
+    system += np.where(held, 1.0, damping[:, None])[:, :, None] * np.eye(theta.shape[1])
+    return -scale * np.linalg.solve(system, (scale * gradient)[..., None])[..., 0]
 
 
 def covariance(model: Model, theta: np.ndarray, at: tuple[np.ndarray, ...], weights: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from .formulas import cell_number_law, noise_law, two_sided_law
 from .least_squares import Solutions, minimise
 
 _HALF_BIT = 0.5 / np.log(2)
-_STARTS_PER_DECADE = 1.0
 _EXPONENTS = (0.5, 1.0, 2.0)
 
 # bits [B, M] and d bits / d parameter [B, M, P] of parameters [B, P] at the logarithm of depth [B, M]
@@ -114,7 +113,8 @@ RIVALS: dict[str, Rival] = {
     law.name: law
     for law in (
         EQ_1,
-        Rival("stretched", "Eq. 1 in a power of depth", _stretched, ("u_bar", "a", "i_max"), ("scale", "exponent", "level")),
+        Rival("stretched", "Eq. 1 in a power of depth", _stretched, ("u_bar", "a", "i_max"),
+              ("scale", "exponent", "level")),
         TWO_SIDED,
         Rival("logistic", "logistic in log depth", _logistic, ("half", "a", "i_max"), ("scale", "exponent", "level")),
         Rival("hill", "Hill", _hill, ("half", "i_max"), ("scale", "level")),
@@ -122,7 +122,8 @@ RIVALS: dict[str, Rival] = {
         Rival("saturating_power", "power law below a ceiling", _saturating_power, ("u_sat", "s", "i_max"),
               ("scale", "exponent", "level")),
         Rival("power", "power law", _power, ("exponent", "bits_at_100"), ("exponent", "level")),
-        Rival("log_linear", "straight line in log depth", _log_linear, ("slope", "bits_at_100"), ("line", "level"), 1e3),
+        Rival("log_linear", "straight line in log depth", _log_linear, ("slope", "bits_at_100"),
+              ("line", "level"), 1e3),
     )
 }  # fmt: skip
 """Every law by its name; two- and three-parameter ones."""
@@ -141,7 +142,7 @@ def bounds(law: Rival, log_u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _starts(law: Rival, log_u: np.ndarray, bits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[B, starts, P]: scales over the depths and beyond, three exponents; the level by one linear step from the top seen."""
+    """[B, starts, P]: scales over the depths and beyond, three exponents, a level a little above the highest seen."""
     low, high = np.nanmin(log_u, axis=1), np.nanmax(log_u, axis=1)
     places = np.linspace(-0.2, 1.5, 5) if "scale" in law.shape else np.zeros(1)
     powers = _EXPONENTS if "exponent" in law.shape else (0.2,)
@@ -190,7 +191,8 @@ def fit_rivals(
 def natural(law: Rival, theta: np.ndarray) -> dict[str, np.ndarray]:
     """Parameters by name, [B] each, depths in UMIs per cell."""
     columns = {n: theta[:, i] for i, n in enumerate(law.parameters)}
-    return {n: np.exp(columns[n]) if kind == "scale" else columns[n] for n, kind in zip(law.parameters, law.shape, strict=True)}
+    kinds = zip(law.parameters, law.shape, strict=True)
+    return {name: np.exp(columns[name]) if kind == "scale" else columns[name] for name, kind in kinds}
 
 
 def predict(law: Rival, theta: np.ndarray, u: np.ndarray) -> np.ndarray:

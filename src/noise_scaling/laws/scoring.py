@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -58,16 +58,14 @@ def log_linear(grid: Grid, axis: int) -> np.ndarray:
     return out if axis == 1 else out.T
 
 
-def low_rank(grid: Grid, axis: int) -> np.ndarray:
-    """A product of a depth's and a cell number's factor; a hidden one's lies on a line between (or beyond) its neighbours."""
+def low_rank(grid: Grid) -> np.ndarray:
+    """A depth's factor times a cell number's; a hidden one lies on a line between (or beyond) its neighbours."""
     seen = grid.measured.any(axis=1), grid.measured.any(axis=0)
     block = grid.bits[np.ix_(*seen)]
     block = np.where(np.isfinite(block), block, np.nanmean(block, axis=0))
     left, size, right = np.linalg.svd(block, full_matrices=False)
     factors = left[:, 0] * size[0], right[0]
-    depths, cells = (
-        _along(np.log(x), s, f) for x, s, f in zip((grid.u, grid.n), seen, factors, strict=True)
-    )  # fmt: skip
+    depths, cells = (_along(np.log(x), s, f) for x, s, f in zip((grid.u, grid.n), seen, factors, strict=True))
     return depths[:, None] * cells
 
 
@@ -94,7 +92,7 @@ def forecasts(grid: Grid, design: str) -> dict[str, np.ndarray]:
     Candidates are keyed by what they are made of; `choose` picks one of them.
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
-    out = {CARRY: carry_forward(grid, axis), LINE: log_linear(grid, axis), LOW_RANK: low_rank(grid, axis)}
+    out = {CARRY: carry_forward(grid, axis), LINE: log_linear(grid, axis), LOW_RANK: low_rank(grid)}
     if axis == 0:
         out[SEPARATE] = eq1_at_each_cell_number(grid)
     law = fit_grid(grid).predict(*grid.mesh)
@@ -113,7 +111,7 @@ def forecasts(grid: Grid, design: str) -> dict[str, np.ndarray]:
 def score(grids: Iterable[Grid]) -> pd.DataFrame:
     """Root mean square and median absolute error in bits of every forecast: one row a grid, design and forecast.
 
-    Columns: the grid's key as `grid`, `dataset`, `model`, `design`, `forecast`, `rms`, `median`, `n_cells` (scored).
+    Columns: grid (its key), dataset, model, design, forecast, rms, median, n_cells (how many were scored).
     The forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
     """
     rows = []
@@ -140,7 +138,7 @@ def is_candidate(forecast: pd.Series) -> pd.Series:
 
 
 def choose(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of CHOSEN: by design and data set, the candidate of least mean log RMS over the grids of the other data sets.
+    """Rows of CHOSEN: by design and data set, the candidate of least mean log RMS on the grids of other data sets.
 
     With one data set alone there is nothing to choose from, and the first candidate stands.
     """
@@ -158,6 +156,3 @@ def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[in
     """On how many grids a forecast's RMS is below another's, and how many there are."""
     wide = table[table["design"] == design].pivot(index="grid", columns="forecast", values="rms")
     return (int((wide[forecast] < wide[over]).sum()), len(wide)) if forecast in wide else (0, 0)
-
-
-Forecast = Callable[[Grid, int], np.ndarray]

@@ -14,8 +14,8 @@ from .grids import Grid
 class Smoothness:
     """How residuals of a law hang together, by Matern's covariance (3/2) in the logarithms of cells and depth.
 
-    `share` is their variance over that of the noise in one cell of the grid; the lengths are in units of natural
-    logarithms (2.3 is a factor of ten). `row` is the variance, over the same noise, of what all cells of one depth share.
+    `share` is their variance over that of the noise in one cell of the grid; the lengths are natural logarithms (2.3
+    is a factor of ten); `row` is the variance, over the same noise, of what all cells of one depth share.
     """
 
     share: float
@@ -47,6 +47,24 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
     left = (grid.bits - law).ravel()[here]
     weights = np.linalg.solve(covariance[np.ix_(here, here)] + np.eye(here.sum()), left)
     return (covariance[:, here] @ weights).reshape(grid.bits.shape)
+
+
+def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothness = SMOOTH, seed: int) -> np.ndarray:
+    """Residual surfaces as likely as the measured ones allow, [draws, depths, cell numbers], around `smooth_residuals`.
+
+    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely.
+    """
+    cells, depths = (x.ravel() for x in grid.mesh)
+    covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
+    left = (grid.bits - law).ravel()[here]
+    inverse = np.linalg.inv(covariance[np.ix_(here, here)] + np.eye(here.sum()))
+    noise = left @ inverse @ left / here.sum()
+    spread = noise * (covariance - covariance[:, here] @ inverse @ covariance[here])
+    size, axes = np.linalg.eigh(spread)
+    random = np.random.default_rng(seed).standard_normal((draws, len(size)))
+    return (smooth_residuals(grid, law, smooth).ravel() + (random * np.sqrt(np.maximum(size, 0))) @ axes.T).reshape(
+        draws, *grid.bits.shape
+    )
 
 
 def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> BudgetFit:

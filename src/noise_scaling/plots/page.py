@@ -12,6 +12,7 @@ import pandas as pd
 from IPython.display import HTML, Image
 
 from .. import __version__, datasets, laws, measurements, paths
+from .. import published as careful
 from ..errors import InputError, choose
 from . import datasets as dataset_pages
 from . import figures, style
@@ -22,6 +23,8 @@ FIGURES = {
     "collapse": figures.collapse_figure,
 }
 PUBLISHED = "published"
+SOUND = "published-sound"
+"""The published table without the rows that published.py doubts."""
 OURS = paths.MEASUREMENTS
 
 
@@ -36,11 +39,12 @@ class Source:
 
 
 def measured(source: str | Path) -> Source:
-    """Open a measurements table: a CSV, a folder of them, or "published" for the paper's.
+    """Open a measurements table: a CSV, a folder of them, "published" for the paper's, or
+    "published-sound" for that without its doubtful rows.
 
     Where the published table is neither in the mirror nor to be downloaded, our own table comes with a note.
     """
-    if str(source) != PUBLISHED:
+    if str(source) not in (PUBLISHED, SOUND):
         file = paths.find(source)
         return Source(measurements.read(file), _label(file), _digest(file))
     try:
@@ -51,7 +55,11 @@ def measured(source: str | Path) -> Source:
             ours.table, ours.name, ours.digest,
             "The published table could not be had here (no mirror, no network): this shows our own measurements.",
         )  # fmt: skip
-    return Source(measurements.read_published(file), "the published table", _digest(file))
+    table = measurements.read_published(file)
+    if str(source) == PUBLISHED:
+        return Source(table, "the published table", _digest(file))
+    kept = careful.sound(table)
+    return Source(kept, f"the published table without {len(table) - len(kept):,} doubtful rows", _digest(file))
 
 
 def _label(file: Path) -> str:

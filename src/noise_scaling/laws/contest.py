@@ -1,0 +1,144 @@
+"""Laws of depth against each other on every curve of a table: fits, unseen depths, depths beyond, residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .grids import Grid
+from .rivals import RIVALS, Rival, fit_rivals, predict
+
+LEAST_DEPTHS = 5
+"""A law of three parameters then keeps a point to spare when one depth is left out."""
+AHEAD = 0.4
+"""The share of depths, the deepest, that is to be foretold from the others."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth."""
+
+    names: pd.DataFrame
+    u: np.ndarray
+    bits: np.ndarray
+    noise: np.ndarray
+
+
+def curves(grids: Iterable[Grid]) -> Curves:
+    """Every column with LEAST_DEPTHS depths or more of some grids."""
+    names, u, bits, noise = [], [], [], []
+    for grid in grids:
+        spread = grid.noise()
+        for j, n in enumerate(grid.n):
+            here = grid.measured[:, j]
+            if here.sum() < LEAST_DEPTHS:
+                continue
+            names.append((grid.key, *grid.key[:3], n))
+            for column, values in ((u, grid.u), (bits, grid.bits[:, j]), (noise, spread[:, j])):
+                column.append(values[here])
+    return Curves(
+        pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
+        *(_padded(x) for x in (u, bits, noise)),
+    )
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    out = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for row, values in zip(out, rows, strict=True):
+        row[: len(values)] = values
+    return out
+
+
+def contest(found: Curves) -> pd.DataFrame:
+    """One row a curve and law: what the fit leaves, and what it gets wrong where it did not look.
+
+    Columns besides the curve's names: law, words, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
+    NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
+    ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
+    residuals).
+    """
+    return pd.concat([_one(found, law) for law in RIVALS.values()], ignore_index=True)
+
+
+def residuals(found: Curves, law: Rival) -> np.ndarray:
+    """Measured less fitted bits, [curves, depths]."""
+    return found.bits - predict(law, fit_rivals(law, found.u, found.bits).theta, found.u)
+
+
+def _one(found: Curves, law: Rival) -> pd.DataFrame:
+    left = residuals(found, law)
+    points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
+    spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
+    freedom, fitted = points - law.n_parameters, law.n_parameters + 1  # the noise's variance is fitted too
+    out = np.abs(left_out(found, law))
+    chi_square = np.where(np.isfinite(found.noise).any(1), np.nansum((left / found.noise) ** 2, axis=1), np.nan)
+    ahead = beyond(found, law)
+    return found.names.assign(
+        law=law.name,
+        words=law.words,
+        n_parameters=law.n_parameters,
+        r_squared=1 - squares / spread,
+        aicc=_aicc(points, squares, fitted),
+        chi_square=chi_square / freedom,
+        left_out=np.sqrt(np.nanmean(out**2, axis=1)),
+        left_out_median=np.nanmedian(out, axis=1),
+        ahead=np.sqrt(np.nanmean(ahead**2, axis=1)),
+        repeat=_repeat(left),
+    )
+
+
+def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
+    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
+    with np.errstate(divide="ignore"):
+        spare = points - fitted - 1
+        correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)
+        return points * np.log(squares / points) + 2 * fitted + correction
+
+
+def _repeat(left: np.ndarray) -> np.ndarray:
+    return np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1)
+
+
+def left_out(found: Curves, law: Rival) -> np.ndarray:
+    """Foretold less measured bits of each depth from all the others, [curves, depths]."""
+    depths = found.bits.shape[1]
+    weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
+    start = np.tile(fit_rivals(law, found.u, found.bits).theta, (depths, 1))
+    fit = fit_rivals(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
+    away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
+    away = away.reshape(depths, len(found.bits), depths)
+    return away[np.arange(depths), :, np.arange(depths)].T
+
+
+def beyond(found: Curves, law: Rival) -> np.ndarray:
+    """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
+    points = np.isfinite(found.bits).sum(1)
+    seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]
+    fit = fit_rivals(law, found.u, found.bits, seen.astype(float))
+    return np.where(seen, np.nan, predict(law, fit.theta, found.u) - found.bits)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """By law, over all curves: medians of `contest`'s columns, and on which share of curves it has the least AICc."""
+    best = table.loc[table.groupby(["grid", "n_cells"])["aicc"].idxmin(), "law"].value_counts(normalize=True)
+    columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
+    out = table.groupby(["law", "words"], sort=False)[columns].median().reset_index()
+    return out.assign(best_aicc=out["law"].map(best).fillna(0.0))
+
+
+def gap(
+    table: pd.DataFrame, law: str, other: str, column: str, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Median over curves of one law's error less another's, with a 95 % interval from resampling whole grids, in bits.
+
+    Curves of one grid share cells, models and test cells, so that grids, not curves, are what was drawn.
+    """
+    wide = table.pivot(index=["grid", "n_cells"], columns="law", values=column)
+    differences = [d.to_numpy() for _, d in (wide[law] - wide[other]).groupby("grid")]
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(differences), size=(draws, len(differences)))
+    medians = [np.median(np.concatenate([differences[i] for i in pick])) for pick in picks]
+    return float(np.median(np.concatenate(differences))), *map(float, np.quantile(medians, [0.025, 0.975]))

@@ -1,0 +1,148 @@
+"""What depth is worth in cells: exchange rates by the law and read off the grid, and curves of equal information."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import isotonic_regression
+
+from .budget import BudgetFit
+from .grids import Grid
+from .surface import SMOOTH, Smoothness, fit_grid, residual_draws, smooth_residuals
+
+FACTOR = 2.0
+"""Two exchange rates agree where they are within this factor."""
+
+
+def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np.ndarray) -> np.ndarray:
+    """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does.
+
+    Parameters
+    ----------
+    bits, u
+        Bits above 0, and UMIs per cell, of shapes that broadcast.
+    parameters
+        (v0, v1, v2, v3, s, a), each of a shape that broadcasts with them: [6, ...].
+    """
+    v0, v1, v2, v3, s, a = parameters
+    shallow = np.asarray(u, float) ** -a
+    left = 1 / (2.0 ** (2 * np.asarray(bits, float)) - 1) - v0 - v1 * shallow
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(left > 0, ((v2 + v3 * shallow) / np.where(left > 0, left, 1)) ** (1 / s), np.inf)
+
+
+def exchange_rate(
+    fit: BudgetFit, n: np.ndarray | float, u: np.ndarray | float, *, deeper: float = 2.0, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
+
+    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
+    The interval is from the fit's bootstrap draws, and NaN without them.
+    """
+    n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
+    value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
+    if fit.draws is None:
+        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
+    draws = fit.draws.T.reshape(6, -1, *[1] * n.ndim)
+    v0, v1, v2, v3, s, a = draws
+    few, shallow = n**-s, (deeper * u) ** -a
+    bits = 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
+    rates = np.sort(cells_needed(bits, u, draws) / n, axis=0)
+    tail = (1 - level) / 2
+    low, high = (rates[round(q * (len(rates) - 1))] for q in (tail, 1 - tail))  # not averaged: some are infinite
+    return value, low, high
+
+
+def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Bits made to rise with cells at every depth by isotonic regression, weighted by seeds: [depths, cell numbers]."""
+    weights = np.maximum(seeds, 1.0)
+    return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
+
+
+def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cells at which a rising curve reaches the targets, between measured ones on the logarithm; NaN outside.
+
+    On a level stretch it is the stretch's middle.
+    """
+    levels, which = np.unique(curve, return_inverse=True)
+    middles = np.bincount(which, np.log(n)) / np.bincount(which)
+    return np.exp(np.interp(targets, levels, middles, left=np.nan, right=np.nan))
+
+
+def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
+    """Exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
+
+    The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
+    the answer lies outside the measured cells, or a cell of either depth was not measured.
+    """
+    bits = grid.bits if bits is None else bits
+    out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
+    whole = np.isfinite(bits).all(axis=1)
+    curves = np.full_like(bits, np.nan)
+    curves[whole] = rising(bits[whole], grid.seeds[whole])
+    for j in np.flatnonzero(whole[:-1] & whole[1:]):
+        out[j] = _cells_at(grid.n, curves[j], curves[j + 1]) / grid.n
+    return out
+
+
+def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers]."""
+    steps = [exchange_rate(fit, grid.n, u, deeper=v / u) for u, v in zip(grid.u[:-1], grid.u[1:], strict=True)]
+    return tuple(np.array(x) for x in zip(*steps, strict=True))
+
+
+def surface_rates(
+    grid: Grid, *, smooth: Smoothness = SMOOTH, draws: int = 100, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exchange rates of the same steps by the law with its smooth residuals: value, low, high (95 %).
+
+    Where more than half of the draws leave the measured cells there is no interval.
+    """
+    law = fit_grid(grid).predict(*grid.mesh)
+    middle = law + smooth_residuals(grid, law, smooth)
+    value = grid_rates(grid, middle)
+    many = np.array([grid_rates(grid, law + r) for r in residual_draws(grid, law, draws, smooth=smooth, seed=seed)])
+    enough = np.isfinite(many).mean(axis=0) > 0.5
+    low, high = (np.full_like(value, np.nan) for _ in range(2))
+    if enough.any():
+        low[enough], high[enough] = np.nanquantile(many[:, enough], [0.025, 0.975], axis=0)
+    return value, low, high
+
+
+def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether two rates are within FACTOR of each other; an infinite or missing one is not."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.log(one / other)) < np.log(FACTOR)
+
+
+def compare_rates(grid: Grid, *, draws: int = 100) -> pd.DataFrame:
+    """Every start from which the grid itself gives a rate, with the law's and the surface's rates and intervals.
+
+    Columns: grid, model, n, u, deeper, free, law, law_low, law_high, surface, surface_low, surface_high.
+    """
+    free = grid_rates(grid)
+    columns = {"free": free}
+    for name, rates in (
+        ("law", law_rates(grid, fit_grid(grid).bootstrap(max(draws, 100)))),
+        ("surface", surface_rates(grid, draws=draws)),
+    ):
+        columns |= dict(zip((name, f"{name}_low", f"{name}_high"), rates, strict=True))
+    n, u = np.meshgrid(grid.n, grid.u[:-1])
+    columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n} | columns
+    table = pd.DataFrame({k: v[np.isfinite(free)] for k, v in columns.items()})
+    table.insert(0, "grid", [grid.key] * len(table))
+    table.insert(1, "model", grid.model)
+    return table
+
+
+def across_seeds(one: Grid, other: Grid) -> dict[str, np.ndarray]:
+    """Rates from one seed's grid beside those read off another seed's: how far noise alone lets any agree.
+
+    Keys: free (other seed's rates), law and surface (from `one`), grid (read off `one`), where `other` gives a rate.
+    """
+    theirs = grid_rates(other)
+    here = np.isfinite(theirs)
+    law = law_rates(one, fit_grid(one))[0]
+    flat = fit_grid(one).predict(*one.mesh)
+    smooth = grid_rates(one, flat + smooth_residuals(one, flat))
+    return {"free": theirs[here], "grid": grid_rates(one)[here], "law": law[here], "surface": smooth[here]}
