@@ -10,7 +10,9 @@ import pandas as pd
 
 from . import datasets, laws, measurements, paths
 from .errors import InputError, choose
-from .measurements import OK, SHUFFLED
+from .laws import grids as laws_grids
+from .laws.surface import fit_grid
+from .measurements import CONTROLS, OK
 from .plan import Range
 
 PILOT_COLUMNS = {
@@ -70,7 +72,7 @@ def evidence(
 ) -> Evidence:
     """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
     table, name = open_table(dataset, source)
-    rows = table[(table["status"] == OK) & table["mi_bits"].notna() & (table["model"] != SHUFFLED)]
+    rows = table[(table["status"] == OK) & table["mi_bits"].notna() & ~table["model"].isin(CONTROLS)]
     rows = rows[rows["variant"] == ""]
     rows = rows[rows["dataset"] == choose(f"data set in the table ({name})", dataset, set(rows["dataset"]))]
     rows = rows[rows["signal"] == _only("signal", signal, rows["signal"])]
@@ -99,23 +101,27 @@ def _checked(found: Evidence) -> Evidence:
 
 
 def candidates(rows: pd.DataFrame, *, seed: int = 0) -> list[Candidate]:
-    """One law for each model and preset of rows that share data set, signal and estimator; seeds are averaged."""
-    out = []
-    for (model, preset), here in rows.groupby(["model", "preset"], sort=True):
-        points = here.groupby(["n_cells", "fraction"], as_index=False)[["umis_per_cell", "mi_bits"]].mean()
-        columns = (points[c] for c in ("n_cells", "umis_per_cell", "mi_bits", "fraction"))
-        out.append(_candidate(model, preset, *columns, seed=seed))
-    return out
+    """One law for each model and preset of rows that share data set, signal and estimator, as `laws.surface.fit_grid`.
+
+    Seeds are averaged, and weighted by how much they differ; models with too small a grid come with their `problem`.
+    """
+    keys = sorted(set(zip(rows["model"], rows["preset"], strict=True)))
+    grids = {(grid.key[2], grid.key[3]): grid for grid in laws_grids.grids(rows, all_models=True)}
+    return [_of_grid(*key, grids.get(key), seed=seed) for key in keys]
 
 
-def _candidate(
-    model: str, preset: str, n: pd.Series, u: pd.Series, bits: pd.Series, groups: pd.Series, *, seed: int
-) -> Candidate:
+def _of_grid(model: str, preset: str, grid: laws_grids.Grid | None, *, seed: int) -> Candidate:
+    if grid is None:
+        return Candidate(model, preset, None, None, "it was measured at fewer than 3 depths or 3 numbers of cells")
     try:
-        fit = laws.fit_noise_budget(n, u, bits, groups=groups).bootstrap(DRAWS, seed=seed)
+        fit = fit_grid(grid).bootstrap(DRAWS, seed=seed)
     except InputError as error:
         return Candidate(model, preset, None, None, str(error))
-    return Candidate(model, preset, fit, Range((float(n.min()), float(n.max())), (float(u.min()), float(u.max()))))
+    return Candidate(model, preset, fit, _range(grid.n, grid.u))
+
+
+def _range(n: Sequence[float], u: Sequence[float]) -> Range:
+    return Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
 
 
 def pilot(path: str | Path, *, seed: int = 0) -> Evidence:
@@ -126,11 +132,17 @@ def pilot(path: str | Path, *, seed: int = 0) -> Evidence:
     """
     table = _pilot_table(path)
     names = table.get("model", pd.Series("pilot", index=table.index)).astype(str)
-    found = [
-        _candidate(name, "pilot", rows["n"], rows["u"], rows["bits"], rows["u"], seed=seed)
-        for name, rows in table.groupby(names)
-    ]
+    found = [_of_pilot(name, rows, seed=seed) for name, rows in table.groupby(names)]
     return _checked(Evidence(f"pilot {Path(path).name}", found))
+
+
+def _of_pilot(name: str, rows: pd.DataFrame, *, seed: int) -> Candidate:
+    n, u = rows["n"], rows["u"]
+    try:
+        fit = laws.fit_noise_budget(n, u, rows["bits"]).bootstrap(DRAWS, seed=seed)
+    except InputError as error:
+        return Candidate(name, "pilot", None, None, str(error))
+    return Candidate(name, "pilot", fit, _range(n, u))
 
 
 def _pilot_table(path: str | Path) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from IPython.display import HTML
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from .. import laws
+from .. import laws, published
 from ..errors import InputError
-from ..measurements import OK, SHUFFLED
+from ..measurements import CONTROLS, OK
 from . import figures, interactive, page, style
 
 ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}
@@ -94,8 +94,6 @@ def protocol(table: pd.DataFrame) -> pd.DataFrame:
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
-    from .. import published
-
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
     table = table.assign(doubtful=published.doubtful(table) if source == PUBLISHED else False)
     rank = {signal: i for i, signal in enumerate(figures._signals(table))}
@@ -127,9 +125,9 @@ def _fits(rows: pd.DataFrame, model: str) -> dict[str, dict[str, object]]:
 
 
 def _fit(rows: pd.DataFrame, model: str) -> dict[str, object]:
-    """A fit of Eq. 1 as the page shows it; the control and curves too short to fit say so in `status` and `note`."""
-    if model == SHUFFLED:
-        return {"n_points": len(rows), "status": "no fit", "note": "the control has no information to follow a law"}
+    """A fit of Eq. 1 as the page shows it; controls and curves too short to fit say so in `status` and `note`."""
+    if model in CONTROLS:
+        return {"n_points": len(rows), "status": "no fit", "note": "a control: it follows no law"}
     try:
         fit = laws.fit_noise_law(rows["umis_per_cell"], rows["mi_bits"])
     except InputError as error:

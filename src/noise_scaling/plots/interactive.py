@@ -23,7 +23,7 @@ STATIC = "../_static"
 # hidden while the scripts load, shown again where they left the controls hidden
 _STAND_IN = 'document.querySelector("#ID .fallback").hidden'
 # matplotlib's markers by the names of Plotly's symbols
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x": "x"}
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x": "x", "P": "cross", "*": "star"}
 
 
 def frame(

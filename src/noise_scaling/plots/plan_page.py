@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import plan_data
+from .. import plan_data, published
 from ..measurements import CONTROLS
 from ..plan_command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
@@ -74,8 +74,6 @@ def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[st
         return groups, ["The published laws are missing here: the table could not be had."]
     groups += _groups(second.table, "published" if str(beside) == page.PUBLISHED else second.name)
     if str(beside) == page.PUBLISHED:
-        from .. import published
-
         kept = second.table[~published.doubtful(second.table)]
         groups += _groups(kept, "published, without doubtful rows")
     return groups, []
