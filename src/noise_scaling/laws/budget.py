@@ -68,10 +68,7 @@ class _Data:
     weights: np.ndarray
     groups: np.ndarray
     family: Family
-
-    @property
-    def reference(self) -> tuple[float, float]:
-        return float(np.exp(np.log(self.n).mean())), float(np.exp(np.log(self.u).mean()))
+    reference: tuple[float, float]
 
     @property
     def at(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +77,7 @@ class _Data:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds [6]: terms >= 0, one that the family lacks held at 0, a held at 1 unless stretched."""
-        least = 1e-3 * nsr_of(self.bits).min()  # 5 bits above the highest value seen
+        least = 1e-3 * nsr_of(self.bits[self.weights > 0]).min()  # 5 bits above the highest value seen
         low = np.array([least, 0.0, 0.0, 0.0, _S_BOUNDS[0], _A_BOUNDS[0] if self.family.stretched else 1.0])
         high = np.array([np.inf] * 4 + [_S_BOUNDS[1], _A_BOUNDS[1] if self.family.stretched else 1.0])
         missing = [i for i, there in enumerate(self.family.terms) if not there]
@@ -105,7 +102,7 @@ def _starts(data: _Data) -> np.ndarray:
     for s in _S_STARTS:
         columns = [np.ones_like(nsr), np.exp(-log_u), np.exp(-s * log_n), np.exp(-s * log_n - log_u)]
         terms = optimize.nnls(np.stack(columns, 1) * np.array(data.family.terms) * scale[:, None], nsr * scale)[0]
-        rows.append([*np.maximum(terms, 0.01 * nsr.min()), s, 1.0])
+        rows.append([*np.maximum(terms, 0.01 * nsr[data.weights > 0].min()), s, 1.0])
     return np.clip(np.array(rows), low, high)
 
 
@@ -245,7 +242,29 @@ def _checked(n, u, bits, weights, groups, family: Family) -> _Data:
     if len(bits) <= family.n_parameters:
         raise InputError(f"{len(bits)} measurements cannot fit {family.n_parameters} parameters: give more")
     groups = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
-    return _Data(n, u, bits, weights, groups, family)
+    return _Data(n, u, bits, weights, groups, family, _reference(n, u))
+
+
+def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
+    return float(np.exp(np.log(n).mean())), float(np.exp(np.log(u).mean()))
+
+
+def fit_budgets(
+    n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, family: Family = NOISE_BUDGET
+) -> np.ndarray:
+    """Noise budgets of the same points under K different weights, 0 leaving a point out: parameters [K, 6].
+
+    n, u and bits are vectors of M points, weights is [K, M]. For hold-outs: the same minimum as `fit_noise_budget`
+    of the points left in, many at once.
+    """
+    reference, groups = _reference(n, u), np.zeros(len(n), int)
+    each = [_Data(n, u, bits, w, groups, family, reference) for w in weights]
+    starts = np.array([_starts(data) for data in each])
+    low, high = (np.array(x) for x in zip(*(data.bounds() for data in each), strict=True))
+    count = starts.shape[1]
+    many = [np.repeat(x, count, axis=0) for x in (weights, low, high)]
+    found = minimise(budget_model, starts.reshape(-1, 6), each[0].at, bits[None], *many, tolerance=1e-7)
+    return np.array([_absolute(theta, reference) for theta in found.best_of(count).theta])
 
 
 def _fitted(data: _Data, found: Solutions) -> BudgetFit:

@@ -10,7 +10,7 @@ import pandas as pd
 from .budget import STRETCHED_BUDGET
 from .grids import Grid
 from .rivals import EQ_1, fit_rivals, predict
-from .surface import SETTINGS, fit_grid, smooth_residuals
+from .surface import SETTINGS, law_surfaces, smooth_residuals
 
 DEPTHS, CELLS, MOST_CELLS, DEEPEST = "each depth", "each cell number", "most cells", "deepest"
 DESIGNS = (DEPTHS, CELLS, MOST_CELLS, DEEPEST)
@@ -86,26 +86,37 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
     return out
 
 
-def forecasts(grid: Grid, design: str) -> dict[str, np.ndarray]:
-    """Bits at every cell by every forecast that sees only what is measured in `grid`: yardsticks, laws, candidates.
+def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """For each mask, bits at every cell by every forecast that sees only the others: yardsticks, laws, candidates.
 
     Candidates are keyed by what they are made of; `choose` picks one of them.
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
-    out = {CARRY: carry_forward(grid, axis), LINE: log_linear(grid, axis), LOW_RANK: low_rank(grid)}
-    if axis == 0:
-        out[SEPARATE] = eq1_at_each_cell_number(grid)
-    law = fit_grid(grid).predict(*grid.mesh)
-    out |= {LAW: law, STRETCHED: fit_grid(grid, family=STRETCHED_BUDGET).predict(*grid.mesh)}
-    if design == DEEPEST:
-        laws = {f"deep {d:g}": fit_grid(grid, deep=d).predict(*grid.mesh) for d in _DEEP}
-    else:
-        laws = {f"residuals {i}": law + smooth_residuals(grid, law, s) for i, s in enumerate(SETTINGS)}
-    rival = RIVAL_OF[design]
-    for name, bits in laws.items():
-        shares = _SHARES if rival else (1.0,)
-        out |= {f"{name}, {share:.0%}": share * bits + (1 - share) * out[rival or CARRY] for share in shares}
+    plain = law_surfaces(grid, masks)
+    laws = {LAW: plain, STRETCHED: law_surfaces(grid, masks, family=STRETCHED_BUDGET)}
+    deep = {f"deep {d:g}": law_surfaces(grid, masks, deep=d) for d in _DEEP} if design == DEEPEST else {}
+    out = []
+    for i, mask in enumerate(masks):
+        seen = grid.without(mask)
+        here = {CARRY: carry_forward(seen, axis), LINE: log_linear(seen, axis), LOW_RANK: low_rank(seen)}
+        if axis == 0:
+            here[SEPARATE] = eq1_at_each_cell_number(seen)
+        candidates = {name: bits[i] for name, bits in deep.items()} or {
+            f"residuals {k}": plain[i] + smooth_residuals(seen, plain[i], s) for k, s in enumerate(SETTINGS)
+        }
+        out.append(here | {name: bits[i] for name, bits in laws.items()} | _mixed(candidates, here, RIVAL_OF[design]))
     return out
+
+
+def _mixed(candidates: dict[str, np.ndarray], here: dict[str, np.ndarray], rival: str | None) -> dict[str, np.ndarray]:
+    """Each candidate alone, or in shares with the yardstick that it is to beat."""
+    if rival is None:
+        return {f"{name}, 100%": bits for name, bits in candidates.items()}
+    return {
+        f"{name}, {share:.0%}": share * bits + (1 - share) * here[rival]
+        for name, bits in candidates.items()
+        for share in _SHARES
+    }
 
 
 def score(grids: Iterable[Grid]) -> pd.DataFrame:
@@ -124,9 +135,10 @@ def score(grids: Iterable[Grid]) -> pd.DataFrame:
 
 def _scores(grid: Grid, design: str) -> list[tuple]:
     errors: dict[str, list[np.ndarray]] = {}
-    for mask in hidden(grid, design):
+    masks = np.array(list(hidden(grid, design)))
+    for mask, foretold in zip(masks, forecasts(grid, design, masks) if len(masks) else [], strict=True):
         scored = mask & grid.measured
-        for name, bits in forecasts(grid.without(mask), design).items():
+        for name, bits in foretold.items():
             errors.setdefault(name, []).append((bits - grid.bits)[scored])
     head = (grid.key, grid.dataset, grid.model, design)
     joined = {name: np.concatenate(parts) for name, parts in errors.items()}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .budget import NOISE_BUDGET, BudgetFit, Family, fit_noise_budget
+from .budget import NOISE_BUDGET, BudgetFit, Family, fit_budgets, fit_noise_budget
+from .formulas import noise_budget
 from .grids import Grid
 
 
@@ -76,6 +77,18 @@ def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) ->
     n, u = (x[here] for x in grid.mesh)
     weights = grid.weights()[here] * (u / u.max()) ** deep
     return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, family=family)
+
+
+def law_surfaces(grid: Grid, hidden: np.ndarray, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> np.ndarray:
+    """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
+
+    As `fit_grid` of the grid without them, many at once.
+    """
+    here = grid.measured
+    n, u = (x[here] for x in grid.mesh)
+    weights = np.stack([grid.without(mask).weights()[here] * (u / u[~mask[here]].max()) ** deep for mask in hidden])
+    found = fit_budgets(n, u, grid.bits[here], weights, family=family)
+    return noise_budget(*grid.mesh, *found.T[:, :, None, None])
 
 
 def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, family: Family = NOISE_BUDGET) -> np.ndarray:
