@@ -120,7 +120,8 @@ def _run(kernel, n: int, a: np.ndarray, b: np.ndarray, k: int) -> tuple[np.ndarr
     """The two counts that `kernel` writes for each of `n` rows, on all threads; same values on any number of them."""
     first, second = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     starts = range(0, n, _ROWS)
-    with ThreadPoolExecutor(min(len(starts), numba.get_num_threads())) as pool:
+    # Not numba.get_num_threads(): it starts numba's own threads, and that sets torch's number of threads anew.
+    with ThreadPoolExecutor(min(len(starts), numba.config.NUMBA_NUM_THREADS)) as pool:
         tasks = [pool.submit(kernel, a, b, k, s, min(s + _ROWS, n), first, second) for s in starts]
         for task in tasks:
             task.result()
