@@ -17,13 +17,14 @@ from .base import Stored, resolve_device
 from .streaming import CountStore, chunks_of, usable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+_FEWEST_GENES = 3000  # for bfloat16: of 2,500 genes it gains nothing, of 4,000 15-25 %
 _PUBLISHED = {
     "dims": 16, "n_hidden": 512, "learning_rate": 1e-3, "eps": 0.01, "reduce_lr": True, "batch_size": 512,
     "max_cells_seen": 1e7, "max_steps": None, "patience_unit": "epochs", "steps_per_check": 20, "patience": 5,
-    "min_delta": 0.01, "fixed_steps": None, "fast_loss": True, "precision": "32",
+    "min_delta": 0.01, "fixed_steps": None, "fast_loss": True, "precision": "auto",
 }  # fmt: skip
 _SMALL = {
-    "n_hidden": 128, "learning_rate": 2e-3, "eps": 1e-4, "reduce_lr": False, "batch_size": None,
+    "n_hidden": 128, "learning_rate": None, "eps": 1e-4, "reduce_lr": False, "batch_size": None,
     "max_cells_seen": None, "max_steps": 4000, "patience_unit": "steps", "patience": 6, "min_delta": 0.0,
 }  # fmt: skip
 
@@ -40,19 +41,21 @@ class SCVI(Stored):
         Train exactly so many steps and keep the last weights, not the best.
     fast_loss
         The reconstruction loss computed with its gradient in one pass, equal to the library's to rounding.
+    batch_size, learning_rate
+        None: chosen by the number of cells.
     precision
-        "32", or "bf16": matrix products in bfloat16.
+        "32"; "bf16": matrix products in bfloat16; "auto": that where the hardware multiplies it and the genes are many.
 
     On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as its
     sums are taken in no fixed order.
     """
 
     name: ClassVar[str] = "scvi"
-    NUMBERS_VERSION: ClassVar[int] = 2
+    NUMBERS_VERSION: ClassVar[int] = 3
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": _PUBLISHED, "small": _PUBLISHED | _SMALL}
 
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
-        choose("precision", settings["precision"], _PRECISIONS)
+        choose("precision", settings["precision"], ("auto", *_PRECISIONS))
         choose("patience unit", settings["patience_unit"], ("steps", "epochs"))
         self.seed, self.device, self.settings = seed, resolve_device(device), settings
         self.history: dict[str, list[float]] = {}
@@ -129,7 +132,7 @@ class SCVI(Stored):
             max_epochs=math.ceil(total / interval),
             accelerator={"cuda": "gpu"}.get(self.device, self.device),
             devices=1,
-            precision=_PRECISIONS[s["precision"]],
+            precision=_PRECISIONS[_precision(s["precision"], self._model.module.n_input, self.device)],
             check_val_every_n_epoch=1,
             early_stopping=s["fixed_steps"] is None,
             early_stopping_monitor="elbo_validation",
@@ -137,7 +140,8 @@ class SCVI(Stored):
             early_stopping_min_delta=s["min_delta"],
             datamodule=Intervals(source, validation, interval, total),
             plan_kwargs={
-                "lr": s["learning_rate"], "weight_decay": 1e-6, "eps": s["eps"], "warmup_steps": epoch,
+                "lr": s["learning_rate"] or _learning_rate(source.batch_size), "weight_decay": 1e-6,
+                "eps": s["eps"], "warmup_steps": epoch,
                 "reduce_lr_on_plateau": s["reduce_lr"], "lr_patience": 3, "lr_min": 1e-6,
             },
             enable_progress_bar=False,
@@ -192,3 +196,19 @@ def _schedule(settings: dict[str, Any], epoch: int, n_cells: int) -> tuple[int, 
 def _batch_size(n_cells: int) -> int:
     """Small sets get small batches (a pilot: 0.1-0.2 bits more at 100-300 cells)."""
     return 32 if n_cells < 700 else 64 if n_cells < 2000 else 128
+
+
+def _learning_rate(batch_size: int) -> float:
+    """2e-3 at a batch of 32, growing with its square root: at 3,000 cells a quarter fewer steps than with 2e-3.
+
+    At 100-300 cells 4e-3 cost 0.03-0.06 bits at low depth; at 3,000 cells it cost none and gave a lower loss.
+    """
+    return 2e-3 * math.sqrt(batch_size / 32)
+
+
+def _precision(asked: str, n_genes: int, device: str) -> str:
+    """ "32" or "bf16": what "auto" stands for here."""
+    if asked != "auto":
+        return asked
+    native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native and n_genes >= _FEWEST_GENES else "32"
