@@ -24,6 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
     add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
+    add("--without-doubtful", action="store_true", help="leave the doubtful rows of the published table out")
     add("--budget", type=float, required=True, help="what all may cost, in any currency")
     add("--cost-per-cell", type=float, required=True, help="price of preparing one cell")
     add("--cost-per-million-reads", type=float, required=True, help="price of a million reads")
@@ -77,7 +78,8 @@ def _evidence(options: argparse.Namespace) -> Evidence:
         raise InputError("a plan rests on one thing: give either --dataset or --pilot")
     if options.pilot is None:
         choice = {"source": options.measurements, "signal": options.signal, "estimator": options.estimator}
-        return plan_data.evidence(options.dataset, models=options.model, **choice)
+        choice |= {"models": options.model, "without_doubtful": options.without_doubtful}
+        return plan_data.evidence(options.dataset, **choice)
     for name in ("signal", "model", "estimator", "measurements"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} chooses among the measured data sets, not in a pilot: leave it out")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import datasets, laws, measurements, paths
+from . import datasets, laws, measurements, paths, published
 from .errors import InputError, choose
 from .laws import grids as laws_grids
 from .laws.surface import fit_grid
@@ -47,10 +47,13 @@ class Evidence:
         return max(c.measured.u[1] for c in self.candidates if c.measured)
 
 
-def open_table(dataset: str, source: str | Path | None = None) -> tuple[pd.DataFrame, str]:
+def open_table(
+    dataset: str, source: str | Path | None = None, *, without_doubtful: bool = False
+) -> tuple[pd.DataFrame, str]:
     """The measurements to plan from and their name: `source` (a CSV, a folder, "published"), else where `dataset` is.
 
-    Without a source our own measurements are looked in first, the published ones after them.
+    Without a source our own measurements are looked in first, the published ones after them, in the version with all
+    rows or without the doubtful ones (`published.doubtful`).
     """
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
@@ -58,7 +61,10 @@ def open_table(dataset: str, source: str | Path | None = None) -> tuple[pd.DataF
         ours = measurements.read(paths.MEASUREMENTS)
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
-    return measurements.read_published(datasets.fetch("published")), "published"
+    table = measurements.read_published(datasets.fetch("published"))
+    if without_doubtful:
+        return published.sound(table), "published, not doubtful"
+    return table, "published, all rows"
 
 
 def evidence(
@@ -68,10 +74,11 @@ def evidence(
     signal: str | None = None,
     estimator: str | None = None,
     models: Sequence[str] | None = None,
+    without_doubtful: bool = False,
     seed: int = 0,
 ) -> Evidence:
     """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
-    table, name = open_table(dataset, source)
+    table, name = open_table(dataset, source, without_doubtful=without_doubtful)
     rows = table[(table["status"] == OK) & table["mi_bits"].notna() & ~table["model"].isin(CONTROLS)]
     rows = rows[rows["variant"] == ""]
     rows = rows[rows["dataset"] == choose(f"data set in the table ({name})", dataset, set(rows["dataset"]))]

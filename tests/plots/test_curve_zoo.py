@@ -89,6 +89,21 @@ def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_p
     assert len(interactive.as_json(data)) < 1_000_000
 
 
+def test_the_planner_has_the_published_laws_in_two_versions(published_table, tmp_path):
+    own = written(tmp_path, *[rows("pca", n=n) for n in (100, 300, 1000)])
+    groups, notes = plan_page.planner_groups(own, "published")
+    names = [group["name"].rsplit("(", 1)[1] for group in groups]
+    assert names == [
+        "ours, default estimator)",
+        *["published, all rows, LMI)"] * 5,
+        *["published, not doubtful, LMI)"] * 5,
+    ]
+    assert notes == []
+    scvi = [next(m for m in g["models"] if m["name"] == "scvi") for g in groups if "proteins (pub" in g["name"]]
+    assert scvi[0]["parameters"] != scvi[1]["parameters"]  # PBMC's seed 2303 is among the doubtful
+    assert len(interactive.as_json(groups)) < 1_500_000
+
+
 @pytest.fixture
 def published_table(published) -> pd.DataFrame:
     return measurements.read_published(published)

@@ -72,11 +72,10 @@ def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[st
     second = page.measured(beside)
     if second.note:
         return groups, ["The published laws are missing here: the table could not be had."]
-    groups += _groups(second.table, "published" if str(beside) == page.PUBLISHED else second.name)
-    if str(beside) == page.PUBLISHED:
-        kept = second.table[~published.doubtful(second.table)]
-        groups += _groups(kept, "published, without doubtful rows")
-    return groups, []
+    if str(beside) != page.PUBLISHED:
+        return groups + _groups(second.table, second.name), []
+    groups += _groups(second.table, "published, all rows")
+    return groups + _groups(published.sound(second.table), "published, not doubtful"), []
 
 
 def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
