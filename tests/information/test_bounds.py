@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import gammaln, psi
 from scipy.stats import norm
 
 from noise_scaling.information import classifier_bound, infonce, lmi
+from noise_scaling.information.towers import Towers, pointwise
 
 
 def gaussian(n, bits, seed=0, signal=4, noise=12):
@@ -17,11 +20,12 @@ def gaussian(n, bits, seed=0, signal=4, noise=12):
     return x @ turn, y @ turn.T
 
 
-# What a lower bound may miss at 2,000 cells: 16 x 16 coefficients cost about 256 / (2 x 1,100 ln 2) = 0.17 bits.
+# What a lower bound may miss at 2,000 cells: 16 x 16 coefficients cost about 256 / (2 x 1,100 ln 2) = 0.17 bits, and
+# at 4 bits even the true critic misses 0.12 when 400 cells are scored against each other.
 @pytest.mark.parametrize("bits", [0.5, 1.0, 2.0, 4.0])
 def test_infonce_finds_gaussian_information_among_noise(bits):
     found = infonce(*gaussian(2000, bits))
-    assert bits - 0.25 < found.bits < bits + 3 * found.stderr
+    assert bits - 0.3 < found.bits < bits + 3 * found.stderr
     assert found.lower_bound
     assert found.bits == pytest.approx(found.pointwise.mean())
 
@@ -40,13 +44,63 @@ def test_infonce_sees_dependence_without_correlation():
     assert infonce(x, y).bits > 1.5
 
 
-def test_infonce_of_few_cells_uses_ranks_only():
-    x, y = gaussian(600, 2.0)
-    assert infonce(np.exp(x), y**3).bits == infonce(x, y).bits
+def test_infonce_finds_what_only_products_show():
+    """y is x but for a fair common sign, among 6 dimensions of noise: no correlation at all."""
+    rng = np.random.default_rng(3)
+    n, rho = 1500, np.sqrt(0.9)
+    x, y = rng.standard_normal((2, n, 10))
+    y[:, :4] = rng.choice([-1, 1], n)[:, None] * (rho * x[:, :4] + np.sqrt(1 - rho**2) * y[:, :4])
+    turn = np.linalg.qr(rng.standard_normal((10, 10)))[0]
+    # The truth is 4 x -1/2 log2(1 - 0.9) = 6.64 bits less at most the 1 bit of the sign.
+    assert 3.3 < infonce(x @ turn, y @ turn.T).bits < 6.64
+
+
+def test_infonce_finds_a_common_scale():
+    """Independent directions, one common chi: the t of 3 degrees of freedom in 4 + 4 dimensions, 0.35 bits."""
+    nu = 3.0
+
+    def entropy(d):
+        half = (nu + d) / 2
+        return gammaln(nu / 2) - gammaln(half) + d / 2 * np.log(nu * np.pi) + half * (psi(half) - psi(nu / 2))
+
+    truth = (2 * entropy(4) - entropy(8)) / np.log(2)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 3000, 4)) / np.sqrt(rng.chisquare(nu, 3000) / nu)[:, None]
+    found = infonce(x, y)
+    assert 0.6 * truth < found.bits < truth + 3 * found.stderr
+
+
+def test_networks_follow_the_gradient_that_automatic_differentiation_finds():
+    torch.manual_seed(0)
+    towers = Towers(2, (3, 4), 8, seed=0)
+    towers.flat += 0.3 * torch.randn_like(towers.flat)
+    x, y = torch.randn(2, 20, 3), torch.randn(2, 20, 4)
+    towers.step(x, y)
+    flat = towers.flat.clone().requires_grad_()
+    w = towers.views(flat)
+
+    def run(w, x):
+        for layer in (0, 2):
+            x = torch.nn.functional.silu(x @ w[layer] + w[layer + 1])
+        return x @ w[4] + w[5]
+
+    scores = run(w[:6], x) @ run(w[6:], y).transpose(1, 2)
+    own = torch.diagonal(scores, dim1=1, dim2=2)
+    (0.5 * (scores.logsumexp(1) + scores.logsumexp(2)) - own).mean(1).sum().backward()
+    torch.testing.assert_close(towers.gradient, flat.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_share_an_exponential_and_do_without_it_where_a_column_would_underflow():
+    g = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
+    for scale in (1.0, 200.0):
+        scores = scale * g @ g.transpose(1, 2)
+        own = torch.diagonal(scores, dim1=1, dim2=2)
+        by_hand = own - 0.5 * (scores.logsumexp(1) + scores.logsumexp(2)) + np.log(30)
+        torch.testing.assert_close(pointwise(scale * g, g), by_hand, rtol=1e-4, atol=2e-3)
 
 
 def test_infonce_stderr_is_the_spread_over_samples():
-    found = [infonce(*gaussian(400, 1.0, seed, signal=2, noise=2), seed=seed) for seed in range(20)]
+    found = [infonce(*gaussian(280, 1.0, seed, signal=2, noise=2), seed=seed) for seed in range(16)]
     spread = np.std([f.bits for f in found], ddof=1)
     assert 0.6 < np.mean([f.stderr for f in found]) / spread < 1.6
 

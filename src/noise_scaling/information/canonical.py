@@ -1,4 +1,4 @@
-"""The closed-form critic: canonical correlations, regularised and cut on the stop cells."""
+"""The closed-form critic: the Gaussian log density ratio of regularised canonical variates."""
 
 from __future__ import annotations
 
@@ -6,85 +6,86 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import ndtri
-from scipy.stats import rankdata
-
-from .crossfit import Fold
 
 COMPONENTS = 16
-RIDGES = (0.01, 0.1, 0.3, 1.0)  # in units of a column's variance
-SHRINKAGES = (1.0, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3)
-MAX_SQUARED_DIMS = 24  # beyond it the 300 and more products cost more cells than they bring
+RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)  # in units of a column's variance; 3 keeps the leading components of 256 columns
+KEPT = 96  # principal components: beyond them only time is spent
+HIGHEST = 0.9995  # correlation
 
 
 @dataclass(frozen=True)
 class Variates:
-    """Canonical variates `u`, `v` [cells, COMPONENTS] of every cell and their correlations `rho`; 0: not used."""
+    """Canonical variates `u`, `v` [ridges, cells, COMPONENTS] of the cells of two parts, of unit variance."""
 
     u: torch.Tensor
     v: torch.Tensor
-    rho: torch.Tensor
 
 
-def normal_scores(x: np.ndarray) -> torch.Tensor:
-    """Each column by its ranks, mapped to a standard normal: information is unchanged, heavy tails are gone.
+def components(z: torch.Tensor) -> torch.Tensor:
+    """The leading principal components [cells, at most KEPT] of standardised columns, at their own variance."""
+    z = z - z.mean(0)
+    _, axes = torch.linalg.eigh(z.T @ z)
+    return z @ axes.flip(1)[:, :KEPT]
 
-    Ranks are taken over all cells: marginals only, no pairing is used.
+
+def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
+    """For each part the sums over its cells of the products of all columns of x and y [d, d]: they add up."""
+    z = torch.cat([x, y], 1).double()
+    return [z[part].T @ z[part] for part in parts]
+
+
+def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, cells: np.ndarray) -> Variates:
+    """Variates of `cells` along the canonical directions of the cells whose `cross_products` are `fit`.
+
+    x and y are `components`. Variates are scaled by the variance over all cells: no pairing is used.
     """
-    scores = ndtri((rankdata(x, axis=0) - 0.5) / len(x))
-    return torch.from_numpy(scores / scores.std(axis=0))
-
-
-def canonical(x: torch.Tensor, y: torch.Tensor, part: Fold) -> Variates:
-    """The variates that foretell most on the stop cells, among ridges, shrinkages and numbers of components.
-
-    For Gaussian variates of correlation c, a model with correlation r scores
-    -1/2 log(1 - r^2) + (r c - r^2) / (1 - r^2) nats: c on the stop cells is all that the search needs.
-    """
-    # What the best of some 400 candidates gains on the stop cells by chance is about 2 / cells nats: with that asked
-    # for, shuffled pairs at 280 cells give -0.004 bits in place of -0.039, and nothing is lost at 0.5 bits.
-    best, highest = None, 2.0 / len(part.stop)
+    d, us, vs = x.shape[1], [], []
+    fit = fit / n_fit
+    spread_x, spread_y = x.var(0, correction=0), y.var(0, correction=0)
     for ridge in RIDGES:
-        u, v = _directions(x, y, part.fit, ridge)
-        inside = (u[part.fit] * v[part.fit]).mean(0) / (u[part.fit].std(0) * v[part.fit].std(0))
-        u, v = ((z - z[part.stop].mean(0)) / z[part.stop].std(0) for z in (u, v))
-        outside = (u[part.stop] * v[part.stop]).mean(0)
-        r = inside.clamp(0, 0.9995) * torch.tensor(SHRINKAGES, dtype=x.dtype)[:, None]
-        nats = (-0.5 * torch.log1p(-(r**2)) + (r * outside - r**2) / (1 - r**2)).cumsum(1)
-        if nats.max() > highest:
-            highest = nats.max().item()
-            row, last = divmod(nats.argmax().item(), nats.shape[1])
-            rho = torch.where(torch.arange(nats.shape[1]) <= last, r[row], 0.0)
-            best = u, v, rho
-    if best is None:
-        best = u, v, torch.zeros(u.shape[1], dtype=x.dtype)
-    pad = COMPONENTS - best[2].numel()
-    return Variates(*(torch.nn.functional.pad(tensor, (0, pad)).float() for tensor in best))
+        lx = torch.linalg.cholesky(fit[:d, :d] + ridge * torch.eye(d, dtype=fit.dtype))
+        ly = torch.linalg.cholesky(fit[d:, d:] + ridge * torch.eye(y.shape[1], dtype=fit.dtype))
+        coherence = torch.linalg.solve_triangular(lx, fit[:d, d:], upper=False)
+        coherence = torch.linalg.solve_triangular(ly, coherence.T, upper=False).T
+        left, _, right = torch.linalg.svd(coherence, full_matrices=False)
+        a = torch.linalg.solve_triangular(lx.T, left[:, :COMPONENTS], upper=True).float()
+        b = torch.linalg.solve_triangular(ly.T, right[:COMPONENTS].T, upper=True).float()
+        us.append(_unit(x[cells], a, spread_x))
+        vs.append(_unit(y[cells], b, spread_y))
+    return Variates(torch.stack(us), torch.stack(vs))
 
 
-def _directions(x: torch.Tensor, y: torch.Tensor, fit: np.ndarray, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """All cells projected on the leading canonical directions of the `fit` cells."""
-    xf, yf = x[fit] - x[fit].mean(0), y[fit] - y[fit].mean(0)
-    lx = torch.linalg.cholesky(xf.T @ xf / len(fit) + ridge * torch.eye(x.shape[1], dtype=x.dtype))
-    ly = torch.linalg.cholesky(yf.T @ yf / len(fit) + ridge * torch.eye(y.shape[1], dtype=x.dtype))
-    coherence = torch.linalg.solve_triangular(lx, xf.T @ yf / len(fit), upper=False)
-    coherence = torch.linalg.solve_triangular(ly, coherence.T, upper=False).T
-    left, _, right = torch.linalg.svd(coherence, full_matrices=False)
-    a = torch.linalg.solve_triangular(lx.T, left[:, :COMPONENTS], upper=True)
-    b = torch.linalg.solve_triangular(ly.T, right[:COMPONENTS].T, upper=True)
-    return x @ a, y @ b
+def _unit(x: torch.Tensor, a: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+    """x a, [cells, COMPONENTS], of unit variance over all cells; zeros beyond the columns of `a`.
+
+    Columns of `components` are uncorrelated: their variances over all cells, `spread`, are all it takes.
+    """
+    a = a / (spread @ a**2).sqrt()
+    return torch.nn.functional.pad(x @ a, (0, COMPONENTS - a.shape[1]))
 
 
-def with_squares(x: torch.Tensor) -> torch.Tensor:
-    """`x` and the products of its columns, standardised: what dependence without a sign needs."""
-    i, j = torch.triu_indices(x.shape[1], x.shape[1])
-    products = x[:, i] * x[:, j]
-    return torch.cat([x, (products - products.mean(0)) / products.std(0)], 1)
+def correlations(z: Variates, at: slice) -> torch.Tensor:
+    """Correlations [ridges, COMPONENTS] of the variates of the cells `at`."""
+    u, v = z.u[:, at], z.v[:, at]
+    return (u * v).mean(1)
 
 
-def critic(z: Variates) -> tuple[torch.Tensor, torch.Tensor]:
+def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:
+    """The ridge whose variates foretell most, and its correlations, from `c` [ridges, COMPONENTS] on `n` cells.
+
+    For Gaussian variates of correlation c a model with correlation r scores
+    -1/2 log(1 - r^2) + (r c - r^2) / (1 - r^2) nats, at its highest at r = c. What c has by chance, 1 / n in the
+    square, is taken off first (the positive part of James and Stein 1961): noise components vanish.
+    """
+    r = c.clamp(0, HIGHEST)
+    r = r * (1 - 1 / (n * r**2).clamp(min=1e-12)).clamp(min=0)
+    ridge = int((-0.5 * torch.log1p(-(r**2))).sum(1).argmax())
+    return ridge, r[ridge]
+
+
+def critic(u: torch.Tensor, v: torch.Tensor, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The Gaussian log density ratio as features g, h [cells, COMPONENTS + 2]: g . h, up to a constant."""
-    a, b = z.rho / (1 - z.rho**2), z.rho**2 / (1 - z.rho**2)
-    one = torch.ones(len(z.u), 1)
-    g = torch.cat([z.u * a, -0.5 * (z.u**2 @ b)[:, None], one], 1)
-    return g, torch.cat([z.v, one, -0.5 * (z.v**2 @ b)[:, None]], 1)
+    a, b = r / (1 - r**2), r**2 / (1 - r**2)
+    one = torch.ones(len(u), 1)
+    g = torch.cat([u * a, -0.5 * (u**2 @ b)[:, None], one], 1)
+    return g, torch.cat([v, one, -0.5 * (v**2 @ b)[:, None]], 1)

@@ -51,6 +51,16 @@ def folds(
     return result
 
 
+def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
+    """`n` cells dealt to `n_parts` parts of even size, in random order; a group is never in two."""
+    units = np.arange(n) if groups is None else groups
+    if len(np.unique(units)) < 2 * n_parts:
+        raise InputError(f"{len(np.unique(units))} groups are too few for {n_parts} folds: give more, or none")
+    rng = generator(seed, "folds")
+    part = _deal(units, n_parts, rng, None)
+    return [rng.permutation(np.flatnonzero(part == k)) for k in range(n_parts)]
+
+
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
     """Half of `n` cells to fit, a tenth to stop, four tenths to score; a group is never on two sides."""
     units = np.arange(n) if groups is None else groups
