@@ -13,7 +13,15 @@ from noise_scaling.models import geneformer_training
 from noise_scaling.models.geneformer_data import MASKED, gather, masked_batch, tokens_of
 from noise_scaling.tokens import gene_medians, rank_tokens
 
-TINY = {"width": 16, "feed_forward": 16, "context": 48, "max_steps": 60, "check_every": 20, "warmup": 5}
+TINY = {
+    "width": 16,
+    "feed_forward": 16,
+    "context": 48,
+    "max_steps": 60,
+    "check_every": 20,
+    "warmup": 5,
+    "batch_tokens": None,
+}
 
 
 @pytest.fixture(scope="module")

@@ -28,15 +28,19 @@ class Geneformer(Stored):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {
             "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02,
-            "train_tokens": 512, "batch_size": 64, "learning_rate": 1e-3, "warmup": 5000, "weight_decay": 1e-3,
-            "max_cells_seen": 1e8, "max_steps": None, "check_every": 50, "patience": 5, "patience_unit": "epochs",
+            "train_tokens": 512, "batch_size": 64, "batch_tokens": None, "learning_rate": 1e-3, "warmup": 5000,
+            "weight_decay": 1e-3, "max_cells_seen": 1e8, "max_steps": None, "check_every": 50,
+            "patience": 5, "patience_unit": "epochs",
             "validation_cells": None, "fixed_steps": None, "precision": "auto", "layer": "second_to_last",
+            "frequency_start": False,
         },
         "small": {
             "context": 512, "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0,
-            "train_tokens": 128, "batch_size": 32, "learning_rate": 3e-3, "warmup": 100, "weight_decay": 1e-3,
-            "max_cells_seen": None, "max_steps": 600, "check_every": 50, "patience": 5, "patience_unit": "steps",
+            "train_tokens": 64, "batch_size": 32, "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50,
+            "weight_decay": 1e-3, "max_cells_seen": None, "max_steps": 400, "check_every": 50,
+            "patience": 5, "patience_unit": "steps",
             "validation_cells": 256, "fixed_steps": None, "precision": "float32", "layer": "second_to_last",
+            "frequency_start": True,
         },
     }  # fmt: skip
     trained: ClassVar[bool] = True
@@ -68,6 +72,8 @@ class Geneformer(Stored):
         s = self.settings
         cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
         held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
+        if s["frequency_start"]:
+            self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
         training = Training(self._net, cells, held, s, seed=self.seed, device=self.device)
         training.run(None if checkpoint is None else Path(checkpoint))
         self.history = training.history
@@ -110,6 +116,12 @@ class Geneformer(Stored):
         self._medians = tensors.pop("gene_medians").numpy()
         self._net = self._start(len(self._medians))
         self._net.load_state_dict(tensors)
+
+
+def _log_frequencies(cells: Tokens, vocabulary: int) -> torch.Tensor:
+    """[vocabulary] logarithm of each gene's share of the tokens, a million of them at most, none of them 0."""
+    seen = np.bincount(cells.ids[:1_000_000], minlength=vocabulary) + 1.0
+    return torch.from_numpy(np.log(seen / seen.sum())).float()
 
 
 class UntrainedGeneformer(Geneformer):

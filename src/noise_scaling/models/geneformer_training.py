@@ -47,7 +47,7 @@ class Training:
         self, net: Net, train: Tokens, validation: Tokens, settings: dict[str, Any], *, seed: int, device: str
     ) -> None:
         self.net, self.train, self.settings, self.seed, self.device = net.to(device), train, settings, seed, device
-        self.batch = settings["batch_size"]
+        self.batch = _batch_size(train, settings)
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
         self.last = _last_step(settings, train.n_cells, self.epoch)
         self.every = self.epoch if settings["patience_unit"] == "epochs" else settings["check_every"]
@@ -172,6 +172,14 @@ def _last_step(settings: dict[str, Any], n_cells: int, epoch: int) -> int:
     if settings["max_steps"] is not None:
         return settings["max_steps"]
     return epoch * max(1, int(settings["max_cells_seen"] / n_cells))
+
+
+def _batch_size(train: Tokens, settings: dict[str, Any]) -> int:
+    """Cells in a batch: `batch_size`, or more where they are needed to hold `batch_tokens` tokens."""
+    if settings["batch_tokens"] is None:
+        return settings["batch_size"]
+    mean = np.minimum(train.lengths, settings["train_tokens"]).mean()
+    return max(settings["batch_size"], round(settings["batch_tokens"] / mean))
 
 
 def _schedule(step: int, warmup: int, last: int) -> float:
