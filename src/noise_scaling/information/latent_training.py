@@ -22,7 +22,7 @@ SLOPE = 0.2  # of the leaky rectifiers, as published
 NETS = ("x", "y", "xx", "yy", "xy", "yx")
 """Encoders of x and y; decoders, named by the latent they start from and the variable they rebuild."""
 
-STEPS, EPOCHS, CHECK_EVERY = 120, 3, 10
+STEPS, EPOCHS, CHECK_EVERY = 120, 8, 10
 
 
 @dataclass(frozen=True)
