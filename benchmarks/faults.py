@@ -29,7 +29,9 @@ from noise_scaling import measurements
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "NOISE_SCALING_FAULTS"  # in the environment of every process of a sweep: orphans are found by it
 KINDS = ("worker", "kernel", "snakemake", "papermill", "launcher")
-KILLS_A_SWEEP = 4
+LIFE = {"worker": 0.3, "kernel": 2.0, "snakemake": 2.0, "papermill": 2.0, "launcher": 2.0}
+"""Seconds within which one that was found is struck: about as long as each lives at least."""
+KILLS_A_SWEEP = 8
 SWEEP = {
     "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0], "unit_seconds": 300,
     "models": ["random_projection", "pca"],
@@ -57,18 +59,18 @@ class Sweep:
         return self.run_folder / "measurements.csv"
 
     def start(self, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "workflow/run.py", str(self.config), str(self.csv), "--cores", "1"]
+        command = [sys.executable, "workflow/run.py", str(self.config), str(self.csv), "--cores", "2"]
         own = os.environ | {MARK: self.mark} | environment
         with self.log.open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, env=own, stdout=log, stderr=log, start_new_session=True)
 
-    def finish(self, tries: int = 20, **environment: str) -> int:
-        """Start it until it succeeds; how many starts that took. What a killed launcher left at work is waited for."""
-        for n in range(1, tries + 1):
-            if self.start(**environment).wait() == 0:
-                return n
-            time.sleep(1)
-        raise RuntimeError(f"not done after {tries} starts:\n{self.log.read_text()[-3000:]}")
+    def finish(self, seconds: float = 900, **environment: str) -> None:
+        """Start it until it succeeds. What a killed launcher left at work holds the lock, and is waited for."""
+        until = time.monotonic() + seconds
+        while self.start(**environment).wait() != 0:
+            if time.monotonic() > until:
+                raise RuntimeError(f"not done after {seconds:g} s:\n{self.log.read_text()[-3000:]}")
+            time.sleep(2)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Living processes of this sweep by kind, orphans among them."""
@@ -106,25 +108,38 @@ def _kind(process: psutil.Process) -> str | None:
 def disturbed(folder: Path, seconds: float, seed: int, at_most: int, first: int) -> tuple[Sweep, list[dict]]:
     """One sweep killed up to `at_most` times, each time started again, then left to finish.
 
-    A kill is due at a moment drawn from the length of an undisturbed sweep. The kinds take turns, from number `first`
-    on; one is struck as soon as there is one. A run that ends before is started no more.
+    The kinds take turns, from number `first` on. A process of the kind is looked for from a random moment on, up to a
+    third of an undisturbed sweep after the last kill, and struck a random moment after it is found. A sweep that is
+    done before is done.
     """
     draw, sweep, kills = random.Random(seed), Sweep(folder), []
     run, started = sweep.start(), time.monotonic()
     while len(kills) < at_most:
         kind = KINDS[(first + len(kills)) % len(KINDS)]
-        due = time.monotonic() + draw.uniform(0, seconds)
-        victim = _await(sweep, run, kind, due)
+        victim = _await(sweep, run, kind, time.monotonic() + draw.uniform(0, seconds / 3))
         if victim is None:
             break
-        victim.kill()
+        time.sleep(draw.uniform(0, LIFE[kind]))
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            continue
         kills.append({"kind": kind, "second": round(time.monotonic() - started, 2)})
-        if kind in ("snakemake", "launcher"):
-            run.wait()
-            run = sweep.start()
+        run = _again(sweep, run) if kind in ("snakemake", "launcher") else run
     if run.wait() != 0:
         sweep.finish()
     return sweep, kills
+
+
+def _again(sweep: Sweep, run: subprocess.Popen) -> subprocess.Popen:
+    """Start a sweep again whose launcher or Snakemake was killed; while another one holds the lock, try on."""
+    while True:
+        run.wait()
+        run = sweep.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if run.wait(timeout=1.5) == 2:
+                continue
+        return run
 
 
 def _await(sweep: Sweep, run: subprocess.Popen, kind: str, due: float) -> psutil.Process | None:
@@ -330,7 +345,7 @@ def _length(undisturbed: Sweep, kept: Path) -> float:
     if kept.exists() and undisturbed.csv.exists():
         return json.loads(kept.read_text())
     start = time.monotonic()
-    undisturbed.finish(tries=1)
+    undisturbed.finish()
     kept.write_text(json.dumps(time.monotonic() - start))
     return json.loads(kept.read_text())
 
@@ -341,8 +356,8 @@ def write(results: Path, where: dict, records: list[dict], seen: dict[str, str],
     identical = sum(record["identical"] for record in records)
     rows = sum(record["rows"] == N_ROWS for record in records)
     text = (
-        f"A sweep of {N_ROWS} units (pbmc68k, random projection and PCA, 2 numbers of cells, 2 depths; 2 jobs one "
-        f"after the other, {seconds:.0f} s undisturbed) is killed with signal 9 at random moments, up to "
+        f"A sweep of {N_ROWS} units (pbmc68k, random projection and PCA, 2 numbers of cells, 2 depths; 2 jobs, "
+        f"{seconds:.0f} s undisturbed) is killed with signal 9 at random moments, up to "
         f"{KILLS_A_SWEEP} times, and started again each time. {len(kills)} kills in {len(records)} sweeps: {identical} "
         f"of {len(records)} final tables are byte-identical to the undisturbed one, {rows} have each of the {N_ROWS} "
         "rows once. The two columns of clock readings (train_seconds, mi_seconds) are left out of the comparison: a "

@@ -49,8 +49,22 @@ def test_a_hang_that_never_comes_back_to_python_is_stopped_too():
 def test_a_task_that_kills_its_process_is_an_outcome():
     with Crew(lambda task: os.kill(os.getpid(), signal.SIGKILL) if task == 0 else task) as crew:
         found = {outcome.task: outcome for outcome in crew.run(range(2))}
-    assert found[0].error == "WorkerDied: its process ended with exit code -9"
+    assert found[0].error == "WorkerDied: its process ended with exit code -9, 3 times"
     assert found[1].result == 1
+
+
+def test_a_worker_killed_by_others_costs_nothing(tmp_path):
+    """Its task goes to another worker: the first of all kills itself here, as the system would for want of memory."""
+
+    def work(task):
+        if not (tmp_path / "killed").exists():
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return square(task)
+
+    with Crew(work) as crew:
+        found = [(outcome.task, outcome.result, outcome.error) for outcome in crew.run(range(3))]
+    assert found == [(0, 0, ""), (1, 1, ""), (2, 4, "")]
 
 
 def test_workers_end_with_the_crew():

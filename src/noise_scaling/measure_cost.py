@@ -21,21 +21,20 @@ BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in training": 12.0}
 OVERHEAD_SECONDS = 120.0
 """Queue, start, load, thin, score: per job."""
 
-# Seconds on one CPU thread: fixed, and per cell that training sees at 1,000 genes expressed (PCA: per training cell).
+# Seconds on one CPU thread: fixed, and for each cell that training sees, per unit of the model's width (below).
 _CPU = {
     "random_projection": (2.0, 0.0),
     "pca": (2.0, 2e-4),
     "shuffled": (2.0, 2e-4),
-    "scvi": (10.0, 1.0e-3),
-    "geneformer": (20.0, 5e-2),
-    "untrained_geneformer": (20.0, 0.0),
+    "scvi": (20.0, 4e-4),
+    "geneformer": (20.0, 0.09),
+    "untrained_geneformer": (60.0, 0.0),
 }
 GPU_SPEEDUP = {"scvi": 10.0, "geneformer": 50.0, "untrained_geneformer": 50.0}
 """Assumed, not measured: how much faster than one CPU thread a card trains. Only requests for time rest on it."""
 CELLS_SEEN = {"small": {"scvi": 5e5, "geneformer": 3e4}, "published": {"scvi": 1e7, "geneformer": 1e8}}
 """Cells that a training sees at most, all epochs together: the presets' limits (published: limit / N epochs)."""
-
-
+TOKENS = 512
 LONGEST_MINUTES = 2880
 """No job asks for more than two days: what is not done by then is sent again and goes on from its finished units."""
 
@@ -61,11 +60,18 @@ def cells_seen(model: str, preset: str, n_cells: int) -> float:
     return max(n_cells, CELLS_SEEN[preset].get(model, n_cells))
 
 
+def width(model: str, card: Card, fraction: float) -> float:
+    """What a cell costs in training: tokens / 512, thousands of genes (scVI's layers are dense), or of entries."""
+    entries = nonzeros_per_cell(card, fraction)
+    if "geneformer" in model:
+        return min(TOKENS, entries) / TOKENS
+    return card.n_genes / 1000 if model == "scvi" else entries / 1000
+
+
 def unit_seconds(job: Job, model: str, n_cells: int) -> float:
     """Seconds for one model at one N, at most."""
     fixed, per_cell = _CPU.get(model, _CPU["scvi"])
-    width = max(0.05, nonzeros_per_cell(_card(job), job.fraction) / 1000)
-    seconds = fixed + per_cell * width * cells_seen(model, job.preset, n_cells)
+    seconds = fixed + per_cell * width(model, _card(job), job.fraction) * cells_seen(model, job.preset, n_cells)
     return seconds / (GPU_SPEEDUP.get(model, 1.0) if job.device != "cpu" else 1.0)
 
 

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -24,6 +24,9 @@ from typing import NamedTuple
 from .errors import InputError
 
 _PR_SET_PDEATHSIG = 1
+TRIES = 3
+"""A task whose worker died is given to another: a process may be killed for what others did (no memory left, a careless
+signal), and only a task that ends three workers is itself the cause."""
 
 
 class Outcome(NamedTuple):
@@ -103,13 +106,14 @@ class Crew:
         self._work, self.size, self.seconds = work, size, seconds
         self._out_of_memory, self._prepare = out_of_memory, prepare
         self._workers: list[_Worker] = []
+        self._deaths: Counter[int] = Counter()
 
     def run(self, tasks: Sequence[int]) -> Iterator[Outcome]:
         """The outcome of every task, as they come."""
         queue = deque(tasks)
         while queue or any(worker.task is not None for worker in self._workers):
             self._hand_out(queue)
-            yield from self._collect()
+            yield from self._collect(queue)
 
     def resize(self, size: int) -> None:
         """Fewer or more workers from now on; those at work finish their task."""
@@ -135,7 +139,7 @@ class Crew:
             worker = idle.pop() if idle else self._start()
             worker.give(queue.popleft(), self.seconds)
 
-    def _collect(self) -> Iterator[Outcome]:
+    def _collect(self, queue: deque[int]) -> Iterator[Outcome]:
         busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
         until = min(worker.deadline for worker in busy.values()) - time.monotonic()
         ready = wait(list(busy), timeout=None if until == float("inf") else max(0.0, until))
@@ -144,7 +148,12 @@ class Crew:
             try:
                 yield worker.answer()
             except Died as error:
-                yield self._lost(worker, f"WorkerDied: {error}")
+                lost = self._lost(worker, f"WorkerDied: {error}, {TRIES} times")
+                self._deaths[lost.task] += 1
+                if self._deaths[lost.task] < TRIES:
+                    queue.appendleft(lost.task)
+                else:
+                    yield lost
         for worker in [w for w in busy.values() if w.deadline <= time.monotonic()]:
             yield self._lost(worker, f"TimeLimit: stopped after {self.seconds:g} s")
 

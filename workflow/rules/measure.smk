@@ -20,7 +20,7 @@ def versions(wildcards):
 
     Read as text: to import the models takes seconds, and editing anything else re-runs nothing.
     """
-    names = {"shuffled": "pca", "untrained_geneformer": "geneformer"}
+    names = {"shuffled": "pca", "known_2_bits": "random_projection", "untrained_geneformer": "geneformer"}
     learners = {names.get(model, model) for model in JOBS[wildcards.job].models}
     package = Path("src/noise_scaling")
     files = [package / "measure_unit.py", *sorted(package.glob("information/*.py"))]
