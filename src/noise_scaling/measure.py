@@ -16,7 +16,7 @@ from .errors import InputError, choose
 from .measure_packing import Packing, check_workers, take_memory_share
 from .measure_slice import OUT_OF_MEMORY, Grid, Slice, sentence
 from .measure_workers import Crew, fork_safe_cuda
-from .measurements import SHUFFLED
+from .measurements import CONTROLS, SHUFFLED
 from .models.base import resolve_device
 
 DEFAULT_MODELS = ("random_projection", "pca", "scvi", SHUFFLED)
@@ -132,7 +132,7 @@ def _check(
         if isinstance(values, str | int) or not len(values):
             raise InputError(f"{what} must be a list with at least one entry: found {values!r}")
     for name in names:
-        if name != SHUFFLED:
+        if name not in CONTROLS:
             models.check_model(name, preset)
     for name in estimators:
         choose("estimator", name, information.METHODS)

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from . import __version__, datasets, information, measurements, models, signals
+from . import __version__, controls, datasets, information, measurements, models, signals
 from .counts import umis_per_cell
 from .measure_unit import Unit, digest, learner
-from .measurements import SHUFFLED
-from .seeds import derive, generator
+from .seeds import derive
 from .splits import Split, split
 from .variants import Variant
 
@@ -192,14 +191,15 @@ class Slice:
         The model's seed holds its name and N but not the depth: one draw is followed along the depth axis, so that
         a curve against depth compares like with like.
         """
-        start, grid = time.perf_counter(), self.grid
+        grid, counts, train = self.grid, self.counts, self.train(point.n_cells)
+        start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
             learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        model.fit(self.train(point.n_cells), self.counts["validation"], **genes)
-        embedding = np.asarray(model.embed(self.counts["test"]), dtype=np.float32)
+        model.fit(train, counts["validation"], **genes)
+        embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = time.perf_counter() - start
@@ -212,9 +212,7 @@ class Slice:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""
         seed = derive(self.grid.variant.seed_of("split", self.seed), "pairs")
         pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
-        if point.model == SHUFFLED:
-            order = generator(self.seed, "control", point.n_cells).permutation(len(pair.x))
-            pair = pair._replace(x=pair.x[order])
+        pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
         return self.grid.variant.pairing(pair)
 
     def _score(self, unit: Unit, pair: signals.Aligned, facts: dict) -> dict:

@@ -8,7 +8,7 @@ import json
 from functools import cached_property
 
 from . import information, models
-from .measurements import SHUFFLED
+from .controls import LEARNERS
 from .splits import Split
 from .variants import named
 
@@ -19,7 +19,7 @@ things) can change a number. Models and estimators have versions of their own: a
 
 def learner(model: str) -> str:
     """The model that is trained: the negative control is PCA's embedding beside other cells' signals."""
-    return "pca" if model == SHUFFLED else model
+    return LEARNERS.get(model, model)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,8 +38,12 @@ _ADDED = {"variant": ""}
 """Columns that tables written before them do not have, with what they stand for there."""
 
 OK, ERROR = "ok", "error"
+KNOWN = "known_2_bits"
+"""The positive control's name in the column `model`: pairs drawn to share 2 bits in place of the slice's own."""
 SHUFFLED = "shuffled"
 """The negative control's name in the column `model`: PCA's embedding beside the signal of other cells, 0 bits."""
+CONTROLS = (SHUFFLED, KNOWN)
+"""No law is fitted to them: they do not depend on depth or cells."""
 
 _PUBLISHED_DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
 _PUBLISHED_SIGNALS = {

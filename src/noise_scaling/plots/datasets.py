@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from .. import laws
 from ..datasets import Dataset, true_information
 from ..errors import InputError
-from ..measurements import SHUFFLED
+from ..measurements import CONTROLS
 from ..models import create
 from ..signals import Signal
 from . import figures, style
@@ -146,7 +146,7 @@ def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
 def _at_most_cells(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a data set's signal at its largest cell number, without the control."""
     here = figures.largest(figures.usable(table[table["dataset"] == data.name]))
-    return here[(here["signal"] == data.signal.name) & (here["model"] != SHUFFLED)]
+    return here[(here["signal"] == data.signal.name) & ~here["model"].isin(CONTROLS)]
 
 
 def truth_table(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from .. import laws
 from ..errors import InputError
-from ..measurements import OK, SHUFFLED
+from ..measurements import CONTROLS, KNOWN, OK
 from . import style
 
 
@@ -46,6 +46,7 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
 def information_figure(table: pd.DataFrame) -> Figure:
     """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max."""
     table = usable(table)
+    table = table[table["model"] != KNOWN]
     signals = _signals(table)
     with style.book_style():
         figure, panels = style.new_figure(len(signals), 2, 0.7 + 1.75 * len(signals), sharey="row", sharex="col")
@@ -79,7 +80,7 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 def fits_figure(table: pd.DataFrame) -> Figure:
     """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     table = largest(usable(table))
-    table = table[table["model"] != SHUFFLED]
+    table = table[~table["model"].isin(CONTROLS)]
     signals, models = _signals(table), style.ordered(set(table["model"]))
     with style.book_style():
         figure, panels = style.new_figure(
@@ -138,7 +139,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     Only curves whose fit converged; `n_left_out` in the frame's attrs counts the others.
     """
     table = usable(table)
-    table = table[table["model"] != SHUFFLED]
+    table = table[~table["model"].isin(CONTROLS)]
     fits = laws.fit_curves(table)
     good = fits[fits["status"] == laws.CONVERGED][[*laws.CURVE, "n_cells", "u_bar", "i_max"]]
     out = table.merge(good, on=[*laws.CURVE, "n_cells"])

@@ -23,9 +23,11 @@ COLOURS = {
     "pca": "#0173b2",
     "random_projection": "#949494",
     "shuffled": "#ca9161",
+    "known_2_bits": "#56b4e9",
 }
 MARKERS = {
     "scvi": "o", "geneformer": "s", "untrained_geneformer": "P", "pca": "^", "random_projection": "D", "shuffled": "x",
+    "known_2_bits": "*",
 }  # fmt: skip
 MODELS = {
     "scvi": "scVI",
@@ -34,6 +36,7 @@ MODELS = {
     "pca": "PCA",
     "random_projection": "random projection",
     "shuffled": "shuffled (control)",
+    "known_2_bits": "known 2 bits (control)",
 }
 SIGNALS = {
     ("pbmc", "protein"): "PBMC, surface proteins",
@@ -83,6 +86,21 @@ def log_axis(axes: Axes, *, every: int = 1) -> None:
     axes.xaxis.set_minor_locator(NullLocator() if every > 1 else LogLocator(subs=range(2, 10), numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
+
+
+def error_axis(axes: Axes) -> None:
+    """A logarithmic x axis of errors in bits, with plain numbers at 1, 2 and 5."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
+
+
+def log_y_axis(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers at powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(plain))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
 
 
 def ordered(models: set[str] | list[str]) -> list[str]:
