@@ -17,7 +17,7 @@ from .page import (
     truth,
     truth_gaps,
 )
-from .plan_page import planner
+from .plan_page import plan_regret, planner
 
 __all__ = [
     "FIGURES",
@@ -32,6 +32,7 @@ __all__ = [
     "fits_figure",
     "information_figure",
     "measured",
+    "plan_regret",
     "planner",
     "provenance",
     "rows",

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import plan_data, published
+from .. import plan_data, plan_score, published
 from ..measurements import CONTROLS
 from ..plan_command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
@@ -127,3 +127,42 @@ def _fallback(group: dict[str, object]) -> tuple[Figure, str]:
         figure,
         f"{group['name']}, {model['label']}: lines of equal information over training cells and UMIs per cell.",
     )
+
+
+def plan_regret(source: str | Path) -> HTML:
+    """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
+
+    The published table in two versions; where it cannot be had, our own.
+    """
+    opened = page.measured(source)
+    versions = {opened.name: opened.table}
+    if str(source) == page.PUBLISHED and not opened.note:
+        versions = {"all rows": opened.table, "not doubtful": published.sound(opened.table)}
+    made = {name: plan_score.choices(figures.usable(table)) for name, table in versions.items()}
+    scores = {name: plan_score.summary(rows) for name, rows in made.items() if len(rows)}
+    if not scores:
+        return HTML("<p>No grid of this table is large enough to hold a pilot and something dearer to choose from.</p>")
+    sentences = " ".join(_score_sentence(name, score.loc["all"]) for name, score in scores.items())
+    table = pd.concat([_score_rows(name, score) for name, score in scores.items()])
+    return page.as_table(table, download="plan_regret.csv", title=sentences)
+
+
+def _score_sentence(name: str, score: pd.Series) -> str:
+    lost = [f"{score[column]:.3f}" for column in ("regret_law", "regret_deepest", "regret_most_cells")]
+    return (
+        f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
+        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}; the promise is off "
+        f"by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds in "
+        f"{score['held']:.0%} of the choices."
+    )
+
+
+def _score_rows(name: str, score: pd.DataFrame) -> pd.DataFrame:
+    shown = {
+        "choices": ("choices", "{:.0f}"), "lost by the law": ("regret_law", "{:.3f}"),
+        "by the deepest": ("regret_deepest", "{:.3f}"), "by most cells": ("regret_most_cells", "{:.2f}"),
+        "promise off by": ("off_mean", "{:+.2f}"), "its sd": ("off_sd", "{:.2f}"), "interval holds": ("held", "{:.0%}"),
+    }  # fmt: skip
+    prices = [price if price == "all" else f"{price:g}" for price in score.index]
+    values = {title: score[column].map(form.format).tolist() for title, (column, form) in shown.items()}
+    return pd.DataFrame({"rows": name, "price of a cell": prices} | values)
