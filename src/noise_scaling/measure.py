@@ -16,10 +16,10 @@ from .errors import InputError, choose
 from .measure_packing import Packing, check_workers, take_memory_share
 from .measure_slice import OUT_OF_MEMORY, Grid, Slice, sentence
 from .measure_workers import Crew, fork_safe_cuda
-from .measurements import CONTROLS, SHUFFLED
+from .measurements import CONTROLS
 from .models.base import resolve_device
 
-DEFAULT_MODELS = ("random_projection", "pca", "scvi", SHUFFLED)
+DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
 
 
 def measure(
@@ -51,7 +51,7 @@ def measure(
     dataset, signal, layer
         As for `datasets.load`.
     models
-        Names of models; "shuffled" is the negative control.
+        Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits.
     cell_numbers
         Training cells N, nested; the card's by default.
     fractions
