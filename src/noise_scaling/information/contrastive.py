@@ -13,11 +13,12 @@ from ..seeds import derive, generator
 from . import canonical
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
 from .crossfit import deal, one_thread
-from .moments import axes, moments, standardised, whitened
+from .moments import axes, moments, normal_scores, standardised, whitened
 from .towers import Training, pointwise, train
 
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
 CHOOSING = 512  # cells of a part that choose between critics
+MOST_RANKED = 1_500_000  # values: beyond it ranking takes longer than the rest
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2)
 FEW_CELLS = 800  # below it every pair of parts is left out once: twice the fits of a ring of neighbouring parts
 MANY_CELLS = 2000  # from here on the critics need no tempering
@@ -39,8 +40,9 @@ def infonce(
     """Mutual information of two vectors, bounded from below by InfoNCE (van den Oord et al. 2018) on held-out cells.
 
     The cells are dealt to parts. Two parts are left out of every fit; each of the two is scored with what was chosen
-    on the other. A fit has two critics: the Gaussian log density ratio of canonical variates, and a network on either
-    side, whose inputs are whitened, turned and scaled by what cross-moments up to the fourth say of them (`moments`).
+    on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
+    their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
+    cross-moments up to the fourth say of them (`moments`).
     For each part the ridge and its correlations, the step of the networks, and which of the two critics (or their
     mean) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
     beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
@@ -82,7 +84,7 @@ def infonce(
         pairs = [pair for pair in pairs if (pair[1] - pair[0]) % n_folds in (1, n_folds - 1)]
     values = np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        critics = _fit(standardised(x), standardised(y), parts, pairs, training or Training(), hidden, seed)
+        critics = _fit(x, y, parts, pairs, training or Training(), hidden, seed)
         for at, part in enumerate(parts):
             views = [view for critic in critics for view in critic.views(at)]
             values[part] = _score(*_combine(views, fine=len(x) < MANY_CELLS)) / NATS_PER_BIT
@@ -125,8 +127,8 @@ class Fit:
 
 
 def _fit(
-    x: torch.Tensor,
-    y: torch.Tensor,
+    x: np.ndarray,
+    y: np.ndarray,
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
     training: Training,
@@ -134,8 +136,12 @@ def _fit(
     seed: int,
 ) -> list[Fit]:
     """For every pair of parts, the critics fitted on all the others."""
-    px, py, zx, zy = canonical.components(x), canonical.components(y), whitened(x), whitened(y)
-    sums = canonical.cross_products(px, py, parts)
+    forms = [(standardised(x), standardised(y))]
+    zx, zy = map(whitened, forms[0])
+    if x.size + y.size <= MOST_RANKED:
+        forms.append((normal_scores(x), normal_scores(y)))
+    columns = [tuple(map(canonical.components, form)) for form in forms]
+    sums = [canonical.cross_products(*form, parts) for form in columns]
     found = moments(zx, zy, parts, generator(seed, "shuffled"))
     fits, ends, turned, closed = [], [], [], []
     for pair in pairs:
@@ -144,8 +150,12 @@ def _fit(
         ends.append(tuple(parts[k] for k in pair))
         ax, ay = axes(sum((found[k] for k in rest[1:]), found[rest[0]]), zx.shape[1], zy.shape[1])
         turned.append((zx @ ax, zy @ ay))
-        total = sum(sums[k] for k in rest)
-        closed.append(canonical.variates(px, py, total, len(fits[-1]), np.concatenate(ends[-1])))
+        cells = np.concatenate(ends[-1])
+        totals = [sum(each[k] for k in rest) for each in sums]
+        found_in = [
+            canonical.variates(*form, total, len(fits[-1]), cells) for form, total in zip(columns, totals, strict=True)
+        ]
+        closed.append(canonical.Variates(torch.cat([z.u for z in found_in]), torch.cat([z.v for z in found_in])))
     tx, ty = (torch.stack(side) for side in zip(*turned, strict=True))
     free = train(tx, ty, fits, ends, training, hidden=hidden, seed=derive(seed, "towers"))
     sizes = [tuple(map(len, end)) for end in ends]

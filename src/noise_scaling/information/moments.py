@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
 KEPT = 24  # whitened dimensions: products of more cost more cells than they bring
@@ -31,6 +33,12 @@ def standardised(x: np.ndarray) -> torch.Tensor:
     z = torch.from_numpy((x - x.mean(axis=0)) / x.std(axis=0)).float()
     beyond = (z.abs() - LINEAR_TO).clamp(min=0)
     return torch.where(beyond > 0, z.sign() * (LINEAR_TO + torch.log1p(beyond)), z)
+
+
+def normal_scores(x: np.ndarray) -> torch.Tensor:
+    """Columns [cells, d] by their ranks, mapped to a standard normal: a monotone distortion is undone."""
+    scores = ndtri((rankdata(x, axis=0) - 0.5) / len(x))
+    return torch.from_numpy(scores / scores.std(axis=0)).float()
 
 
 def whitened(z: torch.Tensor) -> torch.Tensor:
