@@ -173,8 +173,8 @@ def test_what_automatic_settings_stand_for(monkeypatch):
     assert scvi._learning_rate(128) == 4e-3
     for native, n_genes, expected in ((True, 4000, "bf16"), (True, 2000, "32"), (False, 4000, "32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
-        assert scvi._precision("auto", n_genes, "cpu") == expected
-    assert scvi._precision("32", 4000, "cpu") == "32"
+        assert scvi._precision(models.settings("scvi"), n_genes, "cpu") == expected
+    assert scvi._precision(models.settings("scvi", precision="32"), 4000, "cpu") == "32"
 
 
 @pytest.mark.parametrize(("option", "value"), [("precision", "8"), ("patience_unit", "cells"), ("fast_loss", 1)])

@@ -17,7 +17,7 @@ from .base import Stored, resolve_device
 from .streaming import CountStore, chunks_of, usable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
-_FEWEST_GENES = 3000  # for bfloat16: of 2,500 genes it gains nothing, of 4,000 15-25 %
+_FEWEST_WEIGHTS = 400_000  # genes x width, for bfloat16: 2,500 x 128 gains nothing, 4,000 x 128 15-25 %
 _PUBLISHED = {
     "dims": 16, "n_hidden": 512, "learning_rate": 1e-3, "eps": 0.01, "reduce_lr": True, "batch_size": 512,
     "max_cells_seen": 1e7, "max_steps": None, "patience_unit": "epochs", "steps_per_check": 20, "patience": 5,
@@ -44,7 +44,7 @@ class SCVI(Stored):
     batch_size, learning_rate
         None: chosen by the number of cells.
     precision
-        "32"; "bf16": matrix products in bfloat16; "auto": that where the hardware multiplies it and the genes are many.
+        "32"; "bf16": matrix products in bfloat16; "auto": that where the hardware multiplies it and layers are large.
 
     On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as its
     sums are taken in no fixed order.
@@ -132,7 +132,7 @@ class SCVI(Stored):
             max_epochs=math.ceil(total / interval),
             accelerator={"cuda": "gpu"}.get(self.device, self.device),
             devices=1,
-            precision=_PRECISIONS[_precision(s["precision"], self._model.module.n_input, self.device)],
+            precision=_PRECISIONS[_precision(s, self._model.module.n_input, self.device)],
             check_val_every_n_epoch=1,
             early_stopping=s["fixed_steps"] is None,
             early_stopping_monitor="elbo_validation",
@@ -206,9 +206,9 @@ def _learning_rate(batch_size: int) -> float:
     return 2e-3 * math.sqrt(batch_size / 32)
 
 
-def _precision(asked: str, n_genes: int, device: str) -> str:
+def _precision(settings: dict[str, Any], n_genes: int, device: str) -> str:
     """ "32" or "bf16": what "auto" stands for here."""
-    if asked != "auto":
-        return asked
+    if settings["precision"] != "auto":
+        return settings["precision"]
     native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if native and n_genes >= _FEWEST_GENES else "32"
+    return "bf16" if native and n_genes * settings["n_hidden"] >= _FEWEST_WEIGHTS else "32"
