@@ -26,6 +26,7 @@ _CPU = {
     "random_projection": (2.0, 0.0),
     "pca": (2.0, 2e-4),
     "shuffled": (2.0, 2e-4),
+    "known_2_bits": (2.0, 0.0),
     "scvi": (20.0, 4e-4),
     "geneformer": (20.0, 0.09),
     "untrained_geneformer": (60.0, 0.0),

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from .. import measure_cost, measure_grid, measure_projection
 from ..datasets import card
-from ..measurements import SHUFFLED
+from ..measurements import CONTROLS
 from . import page, style
 
 ATLAS_GENES = card("mouse_embryo").n_genes
@@ -26,7 +26,7 @@ def training_figure(table: pd.DataFrame) -> Figure:
     Lines are of the embryo atlas's number of genes, dashed beyond the largest N that was measured.
     """
     times = measure_projection.training_times(table)
-    times = times[times["model"] != SHUFFLED]
+    times = times[~times["model"].isin(CONTROLS)]
     fits = measure_projection.fit_training(table).set_index("model")
     models = style.ordered(set(times["model"]))
     with style.book_style():
