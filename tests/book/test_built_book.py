@@ -13,6 +13,7 @@ from . import site as book_site
 from .browser import Visit, find_chromium, visit
 
 DEFAULT = ROOT / "build" / "demo" / "book" / "_build" / "html"  # where `make book` puts it
+INTERACTIVE_PAGES = {"notebooks/zoo.html": "Most information at full depth: ", "notebooks/plan.html": "Best: "}
 FIGURE_PAGES = [f"notebooks/figures/figure_{k}.html" for k in (1, 2, 3)]
 
 
@@ -71,6 +72,14 @@ def test_opens_from_the_file_system_with_a_clean_console(page: str, root: Path, 
     seen: Visit = visit(chromium, (root / page).as_uri())
     assert seen.console == []
     assert seen.requests == []
+
+
+@pytest.mark.parametrize(("page", "words"), INTERACTIVE_PAGES.items())
+def test_interactive_pages_answer_from_the_file_system(page: str, words: str, root: Path, chromium: str) -> None:
+    seen = visit(chromium, (root / page).as_uri())
+    said = seen.dom.split('data-part="said"', 1)[1].split("</p>", 1)[0]
+    assert words in said
+    assert (seen.console, seen.requests) == ([], [])
 
 
 def test_formulas_are_typeset_without_a_network(root: Path, chromium: str) -> None:

@@ -151,9 +151,9 @@ def _score_sentence(name: str, score: pd.Series) -> str:
     lost = [f"{score[column]:.3f}" for column in ("regret_law", "regret_deepest", "regret_most_cells")]
     return (
         f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
-        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}; the promise is off "
-        f"by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds in "
-        f"{score['held']:.0%} of the choices."
+        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}; the promise is "
+        f"off by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds "
+        f"in {score['held']:.0%} of the choices."
     )
 
 
