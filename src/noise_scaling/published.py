@@ -11,7 +11,7 @@ REASONS = (COPY, LOW_SEED, PARTIAL_SEED)
 """Why a row is doubted. Where two apply, the first."""
 
 FAR = 0.5
-"""Bits. Ten times the standard deviation between seeds in the median cell of the table."""
+"""Bits; 13 times the standard deviation between seeds at the median point of the table."""
 
 
 def reasons(table: pd.DataFrame) -> pd.Series:
@@ -74,63 +74,69 @@ def notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> p
     -------
     One row a note: what was found, its number, and what this book does about it.
     """
-    rows = [*_projection_notes(table), *_seed_notes(table), *_fit_notes(table, fits, cell_fits)]
-    return pd.DataFrame(rows, columns=["found", "number", "here"])
+    return pd.DataFrame([*_projection_notes(table), *_seed_notes(table), *_fit_notes(table, fits, cell_fits)])
 
 
-def _projection_notes(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    values = projection_values(table)
-    fixed = values.groupby("dataset")["values_per_depth"].max()
-    larry = table[(table["dataset"] == "larry") & (table["model"] == "random_projection")]
-    same = larry.groupby(["fraction", "n_cells"])["mi_bits"].nunique().eq(1).sum()
-    merfish = table[(table["dataset"] == "merfish") & (table["model"] == "random_projection")]
-    pairs = merfish.pivot(index=["fraction", "n_cells"], columns="seed", values="mi_bits")
-    twins = int((pairs[1404] == pairs[2303]).sum())
-    dropped = "counted once: its copies are left out of the second versions"
+def _note(found: str, number: str, here: str) -> dict[str, str]:
+    return {"found": found, "number": number, "here": here}
+
+
+def _projection_notes(table: pd.DataFrame) -> list[dict[str, str]]:
+    projected = table[table["model"] == "random_projection"]
+    fixed = projection_values(table).groupby("dataset")["values_per_depth"].max().eq(1)
+    larry = projected[projected["dataset"] == "larry"].groupby(["fraction", "n_cells"])["mi_bits"].nunique().eq(1)
+    merfish = projected[projected["dataset"] == "merfish"].pivot(
+        index=["fraction", "n_cells"], columns="seed", values="mi_bits"
+    )
+    twins = merfish[1404] == merfish[2303]
+    dropped = "counted once; its copies are left out of the second version"
     return [
-        ("Random projections: one value at a depth, whatever the number of cells, in data sets",
-         f"{int((fixed == 1).sum())} of {len(fixed)}", dropped),
-        ("LARRY: cells in which all three seeds of the random projection are identical", f"{same} of {larry.groupby(['fraction', 'n_cells']).ngroups}", dropped),
-        ("MERFISH: cells in which seeds 1404 and 2303 of the random projection are identical",
-         f"{twins} of {len(pairs)}", dropped),
-        ("Rows of the random projection that copy another row", f"{int(copies(table).sum())} of "
-         f"{int((table['model'] == 'random_projection').sum())}", dropped),
+        _note(f"Random projection: data sets ({', '.join(fixed.index[fixed])}) with one value per depth, whatever "
+              "the number of cells", f"{fixed.sum()} of {len(fixed)}", dropped),
+        _note("Random projection, LARRY: points of the grid at which all three seeds are identical",
+              f"{larry.sum()} of {len(larry)}", dropped),
+        _note("Random projection, MERFISH: points at which seeds 1404 and 2303 are identical",
+              f"{twins.sum()} of {len(twins)}", dropped),
+        _note("Random projection: rows that repeat another's bits", f"{copies(table).sum()} of {len(projected)}",
+              dropped),
     ]  # fmt: skip
 
 
-def _seed_notes(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _seed_notes(table: pd.DataFrame) -> list[dict[str, str]]:
+    pbmc = table[table["dataset"] == "pbmc"]
+    rows = pbmc["seed"].value_counts()
+    embryo = table[(table["dataset"] == "mouse_embryo") & (table["model"] == "scvi")]
+    left_out = "left out of the second version"
     out = []
     for signal, words in (("celltype.l3", "cell type"), ("protein", "proteins")):
         gap = _between_seeds(table, "geneformer", signal, 42, 2701)
-        out.append((
-            f"PBMC Geneformer, {words}: cells in which seed 42 lies more than {FAR} bits below (above) seed 2701",
-            f"{int((gap < -FAR).sum())} ({int((gap > FAR).sum())}) of {len(gap)}", "left out of the second versions",
-        ))  # fmt: skip
-    partial = table[(table["dataset"] == "pbmc") & (table["seed"] == 2303)]
-    whole = table[(table["dataset"] == "pbmc") & (table["seed"] == 2701)]
-    out.append(("PBMC: rows of seed 2303, against those of seed 2701", f"{len(partial)} against {len(whole)}",
-                "left out of the second versions"))  # fmt: skip
-    for model, signal, words in (("pca", "protein", "PCA, proteins"), ("pca", "celltype.l3", "PCA, cell type"),
-                                 ("scvi", "protein", "scVI, proteins")):  # fmt: skip
+        found = f"Geneformer, PBMC {words}: points at which seed 42 is more than {FAR} bits below (above) seed 2701"
+        out.append(_note(found, f"{(gap < -FAR).sum()} ({(gap > FAR).sum()}) of {len(gap)}", left_out))
+    out.append(_note("PBMC: rows of seed 2303, beside seed 2701's", f"{rows[2303]} beside {rows[2701]}", left_out))
+    for model, signal, words in (
+        ("pca", "protein", "PCA, PBMC proteins"),
+        ("pca", "celltype.l3", "PCA, PBMC cell type"),
+        ("scvi", "protein", "scVI, PBMC proteins"),
+    ):
         gap = _between_seeds(table, model, signal, 2303, 2701)
-        out.append((f"PBMC {words}: seed 2303 less seed 2701, mean over the cells they share",
-                    f"{gap.mean():+.2f} bits, {len(gap)} cells", "left out of the second versions"))  # fmt: skip
-    embryo = table[(table["dataset"] == "mouse_embryo") & (table["model"] == "scvi")]
-    out.append(("Mouse embryo, scVI: seeds", f"{embryo['seed'].nunique()}", "kept: no spread can be given"))
-    return out
+        out.append(_note(f"{words}: seed 2303 less seed 2701 where both are, on average",
+                         f"{gap.mean():+.2f} bits ({len(gap)} points)", left_out))  # fmt: skip
+    return [*out, _note("scVI, mouse embryo: seeds", f"{embryo['seed'].nunique()}", "kept; no spread can be given")]
 
 
-def _fit_notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _fit_notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> list[dict[str, str]]:
     negative = table[table["mi_bits"] < 0]
-    named = ", ".join(f"{n} {m}" for m, n in negative["model"].value_counts().items())
-    unsure = fits[fits["status"] != "converged"]
+    where = ", ".join(sorted(negative["dataset"].unique()))
+    unsure, bound = fits["status"] != "converged", cell_fits["status"] == "at bound"
     top = fits.loc[fits["u_bar"].idxmax()]
+    deepest = table["umis_per_cell"].max()
     return [
-        (f"Values below 0 (all of {', '.join(sorted(negative['dataset'].unique()))}: {named})", f"{len(negative)}",
-         "kept: an estimate of nothing scatters around 0, cut off it would be biased"),
-        ("Greatest u_bar of Eq. 1 fitted to any curve, UMIs per cell (deepest count: "
-         f"{table['umis_per_cell'].max():,.0f})", f"{top['u_bar']:.1e}, {top['status']}", "marked, never read as a depth"),
-        ("Curves whose u_bar or I_max the data do not settle", f"{len(unsure)} of {len(fits)}", "marked in the table of fits"),
-        ("Fits of the cell-number law with a parameter at its bound",
-         f"{int((cell_fits['status'] == 'at bound').sum())} of {len(cell_fits)}", "marked; no exponent is read from them"),
+        _note(f"Values below 0 bits, all in {where}", f"{len(negative)} of {len(table):,}",
+              "kept; an estimate of nothing scatters around 0 and would be biased if cut there"),
+        _note(f"Greatest u_bar of Eq. 1 in any curve, in UMIs per cell, where the deepest counts have {deepest:,.0f}",
+              f"{top['u_bar']:.1e} ({top['status']})", "marked; never read as a depth"),
+        _note("Curves whose fit of Eq. 1 is not settled (at a bound, not identified, no error bar)",
+              f"{unsure.sum()} of {len(fits)}", "marked in the table of fits"),
+        _note("Curves whose cell-number law has a parameter at its bound", f"{bound.sum()} of {len(cell_fits)}",
+              "marked; no exponent is read from them"),
     ]  # fmt: skip
