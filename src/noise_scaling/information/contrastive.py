@@ -63,10 +63,12 @@ def infonce(
     Returns
     -------
     Information
-        A lower bound in expectation, with pointwise values. In 16 + 16 dimensions of which 4 are correlated it finds
-        2.0 of 2 and 3.9 of 4 bits at 5,000 cells, 1.5 of 2 at 280, and, where only a common sign is shared, 2.8 of
-        3.0 bits at 5,000 cells and nothing at 280. With both sides curved at 4 bits it finds 3.2.
-        The standard error is that of the scored cells; the spread over 12 draws of 280 cells was 1.05 times as large.
+        A lower bound in expectation, with pointwise values. Found at 5,000 cells, one draw each, of problems of 1 to 4
+        bits in 16 dimensions and more: 3.9 of 4 for Gaussian signal among noise, 83 to 93 % where the signal is mapped
+        curvedly (82 to 85 % where both sides are), shared up to a sign, heavy-tailed, or 14 skewed proteins. At 280
+        cells: 1.5 of 2 bits for the Gaussian, and nothing where only a common sign is shared.
+        The standard error is that of the scored cells: the spread over draws was 1.1-1.2 times as large at 280 cells
+        (28 draws), and 0.7-1.1 times at 1,000 (6 and 8 draws).
         0 bits where one side is constant.
 
     Raises
