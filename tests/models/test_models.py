@@ -1,8 +1,11 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, vstack
 
-from noise_scaling import models
+from noise_scaling import datasets, information, models, signals
+from noise_scaling.datasets.simulator import simulate
 from noise_scaling.errors import InputError
 from noise_scaling.models.base import log_normalise
 from noise_scaling.models.pca import variable_genes
@@ -159,3 +162,29 @@ def test_bad_requests(name, settings, word):
 def test_too_few_cells_with_molecules(cells):
     with pytest.raises(InputError, match="0 of 50 training cells hold any molecule"):
         models.create("pca").fit(csr_matrix((50, 60)), cells[0])
+
+
+@pytest.fixture(scope="module")
+def simulated() -> datasets.Dataset:
+    """1,300 cells of 600 genes, 400 molecules a cell, whose signal shares 3 bits with their state."""
+    return simulate(1300, 600, mean_umis=400.0, bits=3.0, loading=0.5, informative=0.2, seed=4)
+
+
+@pytest.fixture(scope="module")
+def bits(simulated):
+    """Information of a model's embedding of 600 unseen cells, trained on 500, and its standard error."""
+    counts, signal = simulated.counts, simulated.signal
+
+    def measured(name: str, **options) -> information.Information:
+        model = models.create(name, seed=0, device="cpu", **options).fit(counts[:500], counts[500:700])
+        pair = signals.align(signal, np.arange(700, 1300), model.embed(counts[700:]), seed=0)
+        return information.estimate(pair.x, pair.y, seed=0, device="cpu")
+
+    return cache(measured)
+
+
+@pytest.mark.parametrize(("name", "options"), [("pca", {}), ("scvi", {"max_steps": 600})])
+def test_learns_more_than_a_random_projection(name, options, bits):
+    learnt, floor = bits(name, **options), bits("random_projection")
+    assert learnt.bits - floor.bits > 3 * np.hypot(learnt.stderr, floor.stderr)
+    assert learnt.bits < 3 + 3 * learnt.stderr  # no embedding can hold more than the state does
