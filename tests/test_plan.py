@@ -207,6 +207,12 @@ def test_the_command_names_best_and_runner_up(toy, capsys):
     assert f"{plan_command.ASSUMED_SATURATION:.0%} at 1,000 UMIs per cell is assumed" in capsys.readouterr().out
 
 
+def test_an_unknown_data_set_is_told_the_known_ones_without_a_download(capsys, monkeypatch, toy):
+    monkeypatch.setattr(plan_data.datasets, "fetch", lambda name: pytest.fail("nothing to download"))
+    assert cli.main(["plan", "--dataset", "nope", *PRICES]) == 2
+    assert "unknown measured data set 'nope': choose one of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -20,6 +20,7 @@ PILOT_COLUMNS = {
     "u": ("umis_per_cell", "u", "umis"),
     "bits": ("mi_bits", "bits", "information"),
 }
+PUBLISHED_DATASETS = ("pbmc", "larry", "merfish", "mouse_embryo")
 DRAWS = 200
 
 
@@ -57,8 +58,9 @@ def open_table(
     """
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
-    if source is None and paths.MEASUREMENTS.is_dir():
-        ours = measurements.read(paths.MEASUREMENTS)
+    if source is None:
+        ours = measurements.read(paths.MEASUREMENTS) if paths.MEASUREMENTS.is_dir() else pd.DataFrame({"dataset": []})
+        choose("measured data set", dataset, {*ours["dataset"], *PUBLISHED_DATASETS})
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
     table = measurements.read_published(datasets.fetch("published"))
