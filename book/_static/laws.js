@@ -1,5 +1,5 @@
 /* The laws as the interactive pages evaluate them. Each function has its twin in src/noise_scaling (laws, plan), and
-   tests/book/test_interactive.py holds the two to one another. */
+   tests/book holds the two to one another. */
 "use strict";
 
 const laws = {
