@@ -66,6 +66,48 @@ def test_ties_are_moved_apart_and_said():
     assert ksg(x, y).note == ""
 
 
+def test_repeated_pairs_are_counted():
+    # Resampled with replacement, independent data look dependent: why nothing here is ever bootstrapped.
+    x, y = gaussian(500, 2, 0.0)
+    again = np.random.default_rng(0).integers(0, 500, 500)
+    found = ksg(x[again], y[again])
+    counts = np.bincount(again)
+    assert f"{counts[counts > 1].sum()} cells have the x and y of another" in found.note
+    assert found.bits > 0.8
+    assert "another" not in ksg(np.round(x, 1), y).note
+
+
+def test_ksg_by_hand():
+    """Five points on a line, k = 1, worked on paper: n_x = n_y = 0 everywhere, psi(1) + psi(5) - 2 psi(1) nats.
+
+    Cells 0, 1, 3, 7, 15 in x and the same in y: a cell's nearest in both is its nearest in each, none is nearer.
+    The other 30 cells lie far away and far apart, so that n = 35 and each is likewise alone.
+    """
+    points = np.r_[0.0, 1.0, 3.0, 7.0, 15.0, 1e3 * 1.5 ** np.arange(1, 31)]
+    found = ksg(points, points, k=1)
+    harmonic = sum(1 / i for i in range(1, 35))  # psi(35) - psi(1)
+    np.testing.assert_allclose(found.pointwise, harmonic / np.log(2), rtol=1e-12)
+
+
+def test_ksg_does_not_depend_on_the_number_of_threads(monkeypatch):
+    x, y = gaussian(1000, 3, 1.0)
+    one = ksg(x, y).pointwise
+    monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 3)
+    np.testing.assert_array_equal(ksg(x, y).pointwise, one)
+
+
+def test_ksg_leaves_the_threads_of_torch_alone():
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        ksg(*gaussian(300, 1, 1.0))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_mixed_ksg_is_scikit_learn_in_one_dimension():
     from sklearn.feature_selection import mutual_info_classif
 
