@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .geneformer_dropout import attention as dropped_attention
+
 PAD, MASK = -2, -1
 """Where the two special tokens stand in the vocabulary: after the genes, pad then mask."""
 
@@ -97,7 +99,10 @@ class Attention(nn.Module):
         x = x.view(group.n_cells, group.length, 3, self.heads, -1)
         x = x.permute(2, 0, 3, 1, 4)  # [3, cells, heads, length, width / heads]
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(*x.unbind(0), attn_mask=group.mask, dropout_p=dropout)
+        if dropout and x.device.type == "cpu":
+            y = dropped_attention(x, group.mask, dropout)
+        else:
+            y = F.scaled_dot_product_attention(*x.unbind(0), attn_mask=group.mask, dropout_p=dropout)
         y = y.transpose(1, 2).flatten(2).flatten(0, 1)  # [cells x length, width]
         return y if group.places is None else y.index_select(0, group.places)
 

@@ -1,0 +1,70 @@
+"""Attention with dropout on a CPU, where torch has no fused kernel for it.
+
+torch's own way there writes the attention matrices of all cells to fresh memory, for the backward pass, and draws a
+random number for each of their entries. Here they are made again in the backward pass, a few cells at a time, and only
+the dropped entries are drawn: Poisson many, with replacement, so that each is hit or not independently of the others.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ENTRIES = 1 << 20
+"""Attention weights in work at a time, 4 MB: they stay in the cache."""
+
+
+def attention(x: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """softmax(q k' / sqrt(d)) v with dropped weights: x [3, cells, heads, length, d] -> [cells, heads, length, d].
+
+    `mask` is bool [cells, 1, 1, length], True for tokens.
+    """
+    cells, heads, length = x.shape[1:4]
+    at_once = max(1, ENTRIES // (heads * length * length))
+    parts = zip(x.split(at_once, 1), [None] * cells if mask is None else mask.split(at_once), strict=False)
+    dropped = [Dropped.apply(part, part_mask, dropout) for part, part_mask in parts]
+    return torch.cat(dropped) if len(dropped) > 1 else dropped[0]
+
+
+class Dropped(torch.autograd.Function):
+    """A few cells' attention; the backward pass makes the weights again (Dao et al. 2022, without the tiles)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+        q, k, v = x.unbind(0)
+        weights = _weights(q, k, mask)
+        gone = _drawn(weights.numel(), dropout)
+        kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights)
+        y = (kept.to(v.dtype) @ v) / (1 - dropout)
+        ctx.save_for_backward(x, mask, gone, y)
+        ctx.dropout = dropout
+        return y
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
+        x, mask, gone, y = ctx.saved_tensors
+        q, k, v = x.unbind(0)
+        scale = 1 / (1 - ctx.dropout)
+        weights = _weights(q, k, mask)
+        d_weights = (slope @ v.transpose(-1, -2)).float()
+        d_weights.view(-1).index_fill_(0, gone, 0)
+        mean = (slope * y).sum(-1, keepdim=True).float()  # of the slope over the softmax, times scale
+        d_scores = d_weights.mul_(scale).sub_(mean).mul_(weights).to(q.dtype)
+        kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights).to(v.dtype)
+        root = math.sqrt(q.shape[-1])
+        d_v = (kept.transpose(-1, -2) @ slope) * scale
+        return torch.stack([d_scores @ k / root, d_scores.transpose(-1, -2) @ q / root, d_v]), None, None
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k' / sqrt(d)), float32 [cells, heads, length, length]."""
+    scores = (q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)).float()
+    return torch.softmax(scores if mask is None else scores.masked_fill_(~mask, -math.inf), -1)
+
+
+def _drawn(n: int, share: float) -> Tensor:
+    """int64 places out of n, each there with probability `share`, some twice; from torch's generator."""
+    hits = int(torch.poisson(torch.tensor(-n * math.log1p(-share), dtype=torch.float64)))
+    return torch.randint(0, n, (hits,))
