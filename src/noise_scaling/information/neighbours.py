@@ -190,7 +190,7 @@ def _count(distances: np.ndarray, radius: float) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _collect(dx: np.ndarray, dy: np.ndarray, start: int, stop: int, nearest: np.ndarray) -> None:
-    """Bring the ascending `nearest` up to date with cells start .. stop - 1; strips without a nearer one are skipped."""
+    """Bring `nearest`, ascending, up to date with cells start .. stop - 1; strips without a nearer one are left out."""
     for first in range(start, stop, _STRIP):
         last = min(first + _STRIP, stop)
         x, y, radius, nearer = dx[first:last], dy[first:last], nearest[-1], 0
