@@ -89,3 +89,15 @@ def test_committed_tables_can_be_asked(config, tmp_path):
 def test_counting_by_what_is_no_column(half_done):
     with pytest.raises(InputError, match="cannot count by"):
         status.summary(half_done, ["colour"])
+
+
+def test_a_sweep_goes_on_from_its_table(tmp_path):
+    """Units lost, the table kept: restored, every row is looked up and comes back as it was, clock readings too."""
+    slice_ = {"models": ["pca"], "cell_numbers": [50], "fractions": [1], "estimators": ["ksg"], "progress": False}
+    slice_ |= {"dataset": "simulated"}
+    first = measure(**slice_, results=tmp_path / "units", output=tmp_path / "table.csv")
+    assert measurements.restore(measurements.read(tmp_path / "table.csv"), tmp_path / "units") == 0
+    assert measurements.restore(measurements.read(tmp_path / "table.csv"), tmp_path / "elsewhere") == 1
+    pd.testing.assert_frame_equal(measure(**slice_, results=tmp_path / "elsewhere"), first)
+    pd.testing.assert_frame_equal(status.gather([tmp_path / "elsewhere"]), first)
+    pd.testing.assert_frame_equal(status.gather([tmp_path / "elsewhere", tmp_path / "table.csv"]), first)

@@ -38,10 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _measure_parser(commands)
     _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked").add_argument(
-        "tables", nargs="+", help="CSV files"
+        "tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units"
     )
     commands.choices["gather"].add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
     commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
+    restore = _add(commands, "restore", _restore, "keep a table's rows as finished units, so that a sweep goes on")
+    restore.add_argument("table", help="a measurements CSV or a folder of them")
+    restore.add_argument("--results", required=True, help="the folder of units, such as build/small/units")
     _status_parser(commands)
     fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
     fits.add_argument("measurements", help='a measurements CSV, or "published"')
@@ -112,10 +115,17 @@ def _status(options: argparse.Namespace) -> None:
     print(status.report(status.completeness(options.configs, options.measurements), options.by))
 
 
-def _gather(options: argparse.Namespace) -> None:
+def _restore(options: argparse.Namespace) -> None:
     from . import measurements
 
-    table = measurements.gather(options.tables)
+    added = measurements.restore(measurements.read(options.table), options.results)
+    print(f"{added} units added to {options.results}")
+
+
+def _gather(options: argparse.Namespace) -> None:
+    from . import measurements, status
+
+    table = status.gather(options.tables)
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
     measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")

@@ -183,6 +183,18 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
     return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
 
 
+def restore(table: pd.DataFrame, folder: str | Path) -> int:
+    """Keep the measured rows of a table as finished units, and say how many were not there yet.
+
+    So a sweep goes on from its committed table, on another machine too. Rows whose configuration hash is no longer
+    what the code would give them are never looked up.
+    """
+    rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
+    for row in rows:
+        write_unit(folder, row["config_hash"], [row])
+    return len(rows)
+
+
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
     """Keep the loss curves of one training beside its unit."""
     curves = {name: [float(value) for value in values] for name, values in history.items()}

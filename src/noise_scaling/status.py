@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
             key = tuple(row[name] for name in KEY)
             newest[key] = max(newest.get(key, (0.0, {})), (path.stat().st_mtime, row), key=lambda entry: entry[0])
     return measurements.sort([row for _, row in newest.values()])
+
+
+def gather(sources: Iterable[str | Path]) -> pd.DataFrame:
+    """`measurements.gather` of tables, where a folder without a table stands for the units kept in it.
+
+    So a sweep that is not finished has a table too.
+    """
+    tables = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for at, source in enumerate(map(Path, sources)):
+            if source.is_dir() and not list(source.glob("*.csv")):
+                source = measurements.write(kept_units([source]), Path(scratch) / f"{at}.csv")
+            tables.append(source)
+        return measurements.gather(tables)
 
 
 def _rows_of(path: Path) -> list[dict]:
