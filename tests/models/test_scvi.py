@@ -141,12 +141,13 @@ def test_resumes_to_the_same_loss(counts, tmp_path, monkeypatch):
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         create(**settings).fit(counts[:100], counts[100:150], checkpoint=tmp_path / "state.ckpt")
     monkeypatch.setattr(scvi_training.Checkpoint, "on_train_epoch_end", write)
+    with pytest.raises(InputError, match="other settings or cells"):
+        create(**settings, seed=5).fit(counts[:100], counts[100:150], checkpoint=tmp_path / "state.ckpt")
     resumed = create(**settings).fit(counts[:100], counts[100:150], checkpoint=tmp_path / "state.ckpt")
     assert written == [20, 40, 60]
     assert resumed.history == through.history
     np.testing.assert_array_equal(resumed.embed(counts), through.embed(counts))
-    with pytest.raises(InputError, match="other settings or cells"):
-        create(**settings, seed=5).fit(counts[:100], counts[100:150], checkpoint=tmp_path / "state.ckpt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_saved_and_loaded_it_embeds_the_same(counts, tmp_path):

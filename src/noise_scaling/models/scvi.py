@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from ..errors import choose
 from .base import Stored, resolve_device
+from .geneformer_training import has_bfloat16
 from .streaming import CountStore, chunks_of, usable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -79,7 +80,7 @@ class SCVI(Stored):
         genes_from
             Changes nothing: scVI takes all genes.
         checkpoint
-            File to write the training's state to once a minute, and to go on from if it is there.
+            File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class SCVI(Stored):
         source = read(train, batch, seed=self.seed, device=self.device)
         with quiet(), seeded(self.seed):
             self._model = self._untrained(train.shape[1])
-            self._train(source, Counts(validation, self.device), train.shape[0], checkpoint)
+            self._train(source, Counts(validation, self.device), checkpoint)
         return self
 
     def _untrained(self, n_genes: int) -> Any:
@@ -117,15 +118,15 @@ class SCVI(Stored):
             gene_likelihood="zinb", dispersion="gene",
         )  # fmt: skip
 
-    def _train(self, source: Any, validation: Any, n_cells: int, checkpoint: str | Path | None) -> None:
+    def _train(self, source: Any, validation: Any, checkpoint: str | Path | None) -> None:
         from .scvi_data import Intervals
         from .scvi_training import Checkpoint, Keeper, Plan
 
         s, epoch = self.settings, source.steps_per_epoch
-        total, interval = _schedule(s, epoch, n_cells)
+        total, interval = _schedule(s, epoch, source.n_cells)
         callbacks = [Keeper(epoch, best=s["fixed_steps"] is None)]
         if checkpoint is not None:
-            about = {"settings": s, "seed": self.seed, "cells": n_cells, "genes": self._model.module.n_input}
+            about = {"settings": s, "seed": self.seed, "cells": [source.n_cells, source.nonzeros, validation.shape]}
             callbacks.append(Checkpoint(Path(checkpoint), json.dumps(about)))
         self._model._training_plan_cls = Plan
         self._model.train(
@@ -150,6 +151,8 @@ class SCVI(Stored):
         )  # fmt: skip
         callbacks[0].restore(self._model.module)
         self.history = callbacks[0].history
+        if checkpoint is not None:
+            Path(checkpoint).unlink(missing_ok=True)
         self._model.module.to(self.device)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -210,5 +213,4 @@ def _precision(settings: dict[str, Any], n_genes: int, device: str) -> str:
     """ "32" or "bf16": what "auto" stands for here."""
     if settings["precision"] != "auto":
         return settings["precision"]
-    native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if native and n_genes * settings["n_hidden"] >= _FEWEST_WEIGHTS else "32"
+    return "bf16" if has_bfloat16(device) and n_genes * settings["n_hidden"] >= _FEWEST_WEIGHTS else "32"

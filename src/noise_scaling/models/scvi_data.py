@@ -24,6 +24,9 @@ _BLOCKS = 16  # of a store, whose cells are shuffled together: 130 MB
 class Source(Protocol):
     """Training cells in shuffled batches, by the number of the step: a training can go on from any."""
 
+    n_cells: int
+    nonzeros: int
+    batch_size: int
     steps_per_epoch: int
 
     def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -93,7 +96,8 @@ class InMemory:
 
     def __init__(self, counts: csr_matrix, batch_size: int, *, seed: int, device: str) -> None:
         self.counts, self.batch_size, self.seed = Counts(counts, device), batch_size, seed
-        self.steps_per_epoch = math.ceil(counts.shape[0] / batch_size)
+        self.n_cells, self.nonzeros = counts.shape[0], counts.nnz
+        self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
         """See `Source`."""
@@ -101,7 +105,7 @@ class InMemory:
         for step in range(start, stop):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = generator(self.seed, "batches", epoch).permutation(self.counts.shape[0])
+                order = generator(self.seed, "batches", epoch).permutation(self.n_cells)
             first = step % self.steps_per_epoch * self.batch_size
             yield self.counts.batch(order[first : first + self.batch_size])
 
@@ -116,7 +120,8 @@ class Streamed:
     def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str, block: int = BLOCK) -> None:
         self.store, self.batch_size, self.seed, self.device = store, batch_size, seed, device
         self.blocks = store.blocks(block)
-        self.steps_per_epoch = math.ceil(store.shape[0] / batch_size)
+        self.n_cells, self.nonzeros = store.shape[0], int(store.lengths.sum())
+        self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
         """See `Source`."""
@@ -128,7 +133,7 @@ class Streamed:
 
     def _epoch(self, epoch: int, first: int, last: int) -> Iterator[dict[str, Any]]:
         """Batches `first` to `last` of an epoch; the cells that fill no batch go with those of the next window."""
-        batch, end = self.batch_size, min(last * self.batch_size, self.store.shape[0])
+        batch, end = self.batch_size, min(last * self.batch_size, self.n_cells)
         windows, at = self._windows(epoch, first * batch)
         cells, skip = None, first * batch - at
         at += skip
