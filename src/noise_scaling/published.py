@@ -133,10 +133,11 @@ def _fit_notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame)
     return [
         _note(f"Values below 0 bits, all in {where}", f"{len(negative)} of {len(table):,}",
               "kept; an estimate of nothing scatters around 0 and would be biased if cut there"),
-        _note(f"Greatest u_bar of Eq. 1 in any curve, in UMIs per cell, where the deepest counts have {deepest:,.0f}",
+        _note(f"Greatest u_bar of Eq. 1 fitted here, in UMIs per cell, where the deepest counts have {deepest:,.0f}",
               f"{top['u_bar']:.1e} ({top['status']})", "marked; never read as a depth"),
         _note("Curves whose fit of Eq. 1 is not settled (at a bound, not identified, no error bar)",
               f"{unsure.sum()} of {len(fits)}", "marked in the table of fits"),
-        _note("Curves whose cell-number law has a parameter at its bound", f"{bound.sum()} of {len(cell_fits)}",
+        _note("Curves whose cell-number law has a parameter at its bound (is not settled in any way)",
+              f"{bound.sum()} ({(cell_fits['status'] != 'converged').sum()}) of {len(cell_fits)}",
               "marked; no exponent is read from them"),
     ]  # fmt: skip

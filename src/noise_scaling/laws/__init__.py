@@ -1,6 +1,6 @@
 """The scaling laws and their fits: Eq. 1, the cell-number law, rivals, and the noise budget that joins the two axes."""
 
-from .budget import NOISE_BUDGET, STRETCHED_BUDGET, BudgetFit, fit_noise_budget
+from .budget import NOISE_BUDGET, STRETCHED_BUDGET, BudgetFit, fit_budgets, fit_noise_budget
 from .curves import (
     CELL_NUMBER_LAW,
     CURVE,
@@ -13,6 +13,7 @@ from .curves import (
     fit_noise_law,
     named,
 )
+from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates, surface_rates
 from .formulas import (
     AT_BOUND,
     CONVERGED,
@@ -28,6 +29,10 @@ from .formulas import (
     noise_law_asymptote,
     two_sided_law,
 )
+from .grids import Grid
+from .profile import profile_interval
+from .rivals import RIVALS, Rival, bootstrap_rivals, fit_rivals
+from .surface import Smoothness, fit_grid
 
 __all__ = [
     "AT_BOUND",
@@ -40,21 +45,35 @@ __all__ = [
     "NOISE_LAW",
     "NOT_IDENTIFIED",
     "NO_ERROR_BAR",
+    "RIVALS",
     "STATUSES",
     "STRETCHED_BUDGET",
     "BudgetFit",
+    "Grid",
     "Law",
     "LawFit",
+    "Rival",
+    "Smoothness",
+    "bootstrap_rivals",
     "cell_number_law",
+    "cells_needed",
     "collapse",
     "collapse_z",
+    "compare_rates",
+    "exchange_rate",
+    "fit_budgets",
     "fit_cell_number_law",
     "fit_curves",
+    "fit_grid",
     "fit_noise_budget",
     "fit_noise_law",
+    "fit_rivals",
+    "grid_rates",
     "named",
     "noise_budget",
     "noise_law",
     "noise_law_asymptote",
+    "profile_interval",
+    "surface_rates",
     "two_sided_law",
 ]

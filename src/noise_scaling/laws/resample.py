@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -9,7 +11,13 @@ _WEBB = np.sqrt([0.5, 1.0, 1.5])
 
 
 def shake(
-    residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, groups: np.ndarray, draws: int, *, seed: int
+    residuals: np.ndarray,
+    slope: np.ndarray,
+    weights: np.ndarray,
+    groups: np.ndarray,
+    draws: int,
+    *,
+    seed: int | Sequence[int],
 ) -> np.ndarray:
     """Resampled residuals [draws, points] of a least-squares fit whose errors are shared within groups.
 
@@ -48,7 +56,7 @@ def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, grou
     return out
 
 
-def wild_factors(groups: np.ndarray, draws: int, *, seed: int) -> np.ndarray:
+def wild_factors(groups: np.ndarray, draws: int, *, seed: int | Sequence[int]) -> np.ndarray:
     """A factor for each residual, one for all points of a group: [draws, points], of mean 0 and variance 1.
 
     Webb's six points (+-sqrt(1/2), +-1, +-sqrt(3/2)), made for few groups: Rademacher signs of 5 depths have only 32

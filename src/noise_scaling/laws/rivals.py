@@ -9,6 +9,7 @@ import numpy as np
 
 from .formulas import cell_number_law, noise_law, two_sided_law
 from .least_squares import Solutions, minimise
+from .resample import shake
 
 _HALF_BIT = 0.5 / np.log(2)
 _EXPONENTS = (0.5, 1.0, 2.0)
@@ -203,3 +204,28 @@ def predict(law: Rival, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 FORMULAS = {"noise_law": noise_law, "two_sided": two_sided_law, "saturating_power": cell_number_law}
 """The definitions that the slopes above are held to, where the package has them."""
+
+
+def bootstrap_rivals(
+    law: Rival, u: np.ndarray, bits: np.ndarray, draws: int, *, seed: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Parameters of B curves refitted to resampled residuals, [draws, B, P], as fitted.
+
+    Residuals of each curve are resampled as in `BudgetFit.bootstrap`, each of its depths on its own; all seeds of one
+    depth, which share test cells, must have the same `u`, and then share a factor. Refits start from the fit.
+    """
+    u, bits = np.broadcast_arrays(np.asarray(u, float), np.asarray(bits, float))
+    fit = fit_rivals(law, u, bits, weights)
+    fitted = predict(law, fit.theta, np.where(np.isfinite(u), u, 1.0))
+    here = np.isfinite(u) & np.isfinite(bits)
+    full = here.astype(float) if weights is None else np.where(here, weights, 0.0)
+    out = np.empty((draws, *fit.theta.shape))
+    for i, curve in enumerate(here):
+        left = np.zeros((draws, bits.shape[1]))
+        groups = np.unique(u[i, curve], return_inverse=True)[1]
+        log_u = np.log(u[i : i + 1, curve])
+        slope = law.slopes(fit.theta[i : i + 1], (log_u,))[1][0]
+        left[:, curve] = shake((bits - fitted)[i, curve], slope, full[i, curve], groups, draws, seed=[seed, i])
+        start = np.tile(fit.theta[i], (draws, 1))
+        out[:, i] = fit_rivals(law, np.tile(u[i], (draws, 1)), fitted[i] + left, full[i][None], start=start).theta
+    return out

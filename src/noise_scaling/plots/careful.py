@@ -21,7 +21,7 @@ def notes() -> HTML:
         return HTML(f"<p>{opened.note}</p>")
     table = figures.usable(opened.table)
     fits, cell_fits = laws.fit_curves(table), laws.fit_curves(table, law=laws.CELL_NUMBER_LAW)
-    return page.as_table(careful.notes(table, fits, cell_fits), download="notes.csv")
+    return page.as_table(careful.notes(table, fits, cell_fits), download="notes.csv", wrap=True)
 
 
 def doubted() -> HTML:
@@ -34,7 +34,7 @@ def doubted() -> HTML:
     counts["all"] = counts.sum(axis=1)
     full = opened.table.assign(doubt=why)
     title = f"{(why != '').sum():,} of {len(why):,} rows; the download holds every row with its reason."
-    return page.as_table(counts.reset_index(), download="published_with_doubts.csv", full=full, title=title)
+    return page.as_table(counts.reset_index(), download="published_with_doubts.csv", full=full, title=title, wrap=True)
 
 
 def seeds() -> Image:

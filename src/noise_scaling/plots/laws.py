@@ -47,7 +47,7 @@ def scores(source: str) -> HTML:
         }
     )
     title = f"Medians over {len(found.names)} curves of {found.names['grid'].nunique()} grids."
-    return page.as_table(shown, download="laws.csv", full=table.drop(columns="grid"), title=title)
+    return page.as_table(shown, download="laws.csv", full=table.drop(columns="grid"), title=title, wrap=True)
 
 
 def _too_few() -> HTML:
@@ -139,7 +139,7 @@ def sides(source: str) -> HTML:
     for column, words in (("left_out", "a depth left out"), ("ahead", "the deepest 40 %")):
         for law, name in (("noise_law", "Eq. 1"), ("two_sided", "both sides")):
             rows[f"{words}, {name}"] = wide[column, law].map("{:.3f}".format).to_numpy()
-    return page.as_table(rows, download="two_sided.csv", title="Median RMS error in bits over cell numbers.")
+    return page.as_table(rows, download="two_sided.csv", title="Median RMS error in bits over cell numbers.", wrap=True)
 
 
 def verdict(source: str) -> HTML:

@@ -146,13 +146,20 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
-def as_table(table: pd.DataFrame, *, download: str, full: pd.DataFrame | None = None, title: str = "") -> HTML:
-    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system."""
+def as_table(
+    table: pd.DataFrame, *, download: str, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
+) -> HTML:
+    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
+
+    `wrap` breaks lines in cells and headings instead of scrolling sideways.
+    """
     title = f"<p>{html.escape(title)}</p>" if title else ""
     csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
     data = base64.b64encode(csv.encode()).decode()
     link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
-    body = table.to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")
+    body = table.to_html(
+        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
+    )
     return HTML(f'{title}<div class="scroll">{body}</div><p>{link}</p>')
 
 

@@ -62,7 +62,11 @@ def scores(source: str) -> HTML:
         rows.append(row)
     title = "RMS error in bits, in brackets the median absolute error; medians over grids."
     return page.as_table(
-        pd.DataFrame(rows), download="forecasts.csv", full=table.assign(grid=table["grid"].map(_named)), title=title
+        pd.DataFrame(rows),
+        download="forecasts.csv",
+        full=table.assign(grid=table["grid"].map(_named)),
+        title=title,
+        wrap=True,
     )
 
 
@@ -75,7 +79,7 @@ def goals(source: str) -> HTML:
     table = _scored(str(source))
     if table.empty:
         return _too_few()
-    return page.as_table(pd.DataFrame(goal_rows(table, _rates(str(source)))), download="goals.csv")
+    return page.as_table(pd.DataFrame(goal_rows(table, _rates(str(source)))), download="goals.csv", wrap=True)
 
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
@@ -191,7 +195,7 @@ def rates(source: str) -> HTML:
         f"intervals. {silent} grids have no start from which measured cells make up for one step in depth."
     )
     full = table.assign(grid=table["grid"].map(_named))
-    return page.as_table(pd.DataFrame(rows), download="exchange_rates.csv", full=full, title=title)
+    return page.as_table(pd.DataFrame(rows), download="exchange_rates.csv", full=full, title=title, wrap=True)
 
 
 def rate_row(key: tuple[str, ...], here: pd.DataFrame) -> dict[str, object]:
