@@ -116,6 +116,18 @@ def test_one_more_measurement_is_less_sure_than_the_curve():
     assert higher - lower > 2 * 1.9 * fit.residual_sd
 
 
+def test_profiles_hold_the_truth_and_say_what_is_open():
+    rng = np.random.default_rng(5)
+    fits = [laws.fit_noise_budget(N, U, shaken(rng, depth_sd=0)) for _ in range(60)]
+    held = [low < TRUE[k] < high for f in fits for k in ("v0", "s") for low, high in [f.profile(k)]]
+    assert 0.88 <= np.mean(held) <= 1.0
+    shallow = U < 300
+    least = laws.noise_budget(N, U, 1e-4, 20.0, 1.5, 900.0, 0.5) + rng.normal(0, 0.05, N.size)
+    assert laws.fit_noise_budget(N[shallow], U[shallow], least[shallow]).profile("v0")[0] == -np.inf
+    with pytest.raises(InputError, match="v0"):
+        fits[0].profile("v1")
+
+
 def test_no_ceiling_is_said():
     fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, 1e-9, 20.0, 0.0, 900.0, 0.5))
     assert fit.status == laws.NOT_IDENTIFIED

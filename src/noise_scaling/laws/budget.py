@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import optimize, stats
 
-from ..errors import InputError
+from ..errors import InputError, choose
 from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, noise_budget
 from .least_squares import Prior, Solutions, minimise
+from .profile import profile_interval
 from .resample import shake
 
 PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
@@ -167,6 +168,18 @@ class BudgetFit:
     def _spread(self, n: np.ndarray, u: np.ndarray) -> np.ndarray:
         parameters = self.draws.T.reshape(6, -1, *[1] * n.ndim)
         return noise_budget(n, u, *parameters)
+
+    def profile(self, name: str, *, level: float = 0.95) -> tuple[float, float]:
+        """Profile interval of v0, s or a (`profile_interval`); an infinite end is one that the data leave open.
+
+        Of v0 a lower end of -inf says that there may be no ceiling. Points count as independent: where depths share
+        errors the bootstrap's intervals are the wider and truer ones. Raises InputError for another parameter.
+        """
+        index = PARAMETERS.index(choose("parameter with a profile", name, ("v0", "s", "a")))
+        data, (low, high) = self.data, self.data.bounds()
+        high[0] = nsr_of(data.bits).max()  # no more noise than the least informative point has
+        problem = (budget_model, self.theta, data.at, data.bits[None], data.weights[None], low, high)
+        return profile_interval(*problem, index, level=level)
 
     def to_dict(self) -> dict[str, object]:
         """For JSON: the law's name, its parameters, the draws (lists in the order of `parameters`), quality, status."""

@@ -61,7 +61,7 @@ def _side(problem: tuple, middle: float, bound: float, allowed: float) -> float 
             return None
         last = steps[over[0]]
         first = steps[over[0] - 1] if over[0] else 0.0
-        steps = np.linspace(first, last, _STEPS)
+        steps = np.linspace(first, last, _STEPS + 1)[1:]
     return float(middle + direction * last)
 
 

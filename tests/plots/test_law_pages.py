@@ -1,0 +1,152 @@
+"""The pages of the laws: figures with their parts, tables with their numbers, sentences that follow the data."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.laws import contest, scoring
+from noise_scaling.laws.grids import grids
+from noise_scaling.plots import careful, page, style, trade
+from noise_scaling.plots import laws as law_pages
+
+N, U = (100, 300, 1000, 3000, 10_000, 30_000), np.geomspace(10, 2000, 6)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Two data sets that follow a noise budget with noise of 0.02 bits, two models, two seeds."""
+    rng = np.random.default_rng(0)
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    blank |= {"preset": "small", "estimator": "default", "status": "ok"}
+    rows = []
+    for dataset, signal, v0 in (("larry_subset", "clone", 0.1), ("pbmc10k", "protein", 0.03)):
+        for model, v2 in (("pca", 0.5), ("scvi", 2.0)):
+            for n in N:
+                for u in U:
+                    bits = laws.noise_budget(n, u, v0, 20.0, v2, 500.0, 0.5)
+                    cell = {"dataset": dataset, "signal": signal, "model": model, "n_cells": n, "fraction": u / 2000}
+                    rows += [
+                        blank | cell | {"seed": s, "umis_per_cell": u, "mi_bits": bits + rng.normal(0, 0.02)}
+                        for s in (0, 1)
+                    ]
+    return measurements.sort(rows)
+
+
+@pytest.fixture(scope="module")
+def source(table, tmp_path_factory) -> str:
+    return str(measurements.write(table, tmp_path_factory.mktemp("laws") / "mine.csv"))
+
+
+def outside(figure):
+    style.as_png(figure)
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    return not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+
+
+def test_scores_name_every_law(source):
+    shown = law_pages.scores(source).data
+    assert "24 curves of 4 grids" in shown
+    assert all(law.words in shown for law in laws.RIVALS.values())
+
+
+def test_errors_figure_has_a_row_a_law(table):
+    held = contest.contest(contest.curves(grids(table)))
+    figure = law_pages.errors_figure(held)
+    assert len(figure.axes[0].get_yticklabels()) == len(laws.RIVALS)
+    assert outside(figure)
+
+
+def test_residuals_of_the_true_law_lie_on_zero(table):
+    figure = law_pages.residuals_figure(contest.curves(grids(table)))
+    eq1 = figure.axes[0].lines[0].get_ydata()
+    straight = figure.axes[3].lines[0].get_ydata()
+    assert np.abs(eq1).max() < 0.02 < np.abs(straight).max()
+
+
+def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
+    told = law_pages.verdict(source).data
+    assert re.search(r"straight line in log depth, left-out depth: .*?: Eq. 1 is ahead", told)
+    assert "about seed noise" in told
+
+
+def test_sides_take_embedded_signals_only(source):
+    told = law_pages.sides(source).data
+    assert "LARRY subset, clone" in told
+    assert "protein" not in re.sub(r'href="[^"]*"', "", told)
+
+
+def test_a_short_table_says_so(table, tmp_path):
+    short = str(measurements.write(table[table["fraction"] > 0.1], tmp_path / "short.csv"))
+    assert "No curve here has 5 depths" in law_pages.verdict(short).data
+    assert "No grid here is large enough" in trade.goals(short).data
+
+
+def test_goals_follow_the_scores():
+    names = ["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"]
+    rows = []
+    for i in range(5):
+        for design in scoring.DESIGNS:
+            for forecast, rms in (
+                (scoring.LAW, 0.08),
+                (scoring.CHOSEN, 0.05),
+                (scoring.CARRY, 0.07),
+                (scoring.LINE, 0.2),
+            ):
+                rows.append(((i,), "d", "m", design, forecast, rms, rms, 10))
+    rates = pd.DataFrame({"free": [2.0, 2.0], "law": [3.0, 9.0], "surface": [2.1, 3.9]})
+    found = trade.goal_rows(pd.DataFrame(rows, columns=names), rates)
+    assert found[0][scoring.LAW] == "0.080 RMS: not met"
+    assert found[0][scoring.CHOSEN] == "0.050 RMS: met"
+    assert found[2][scoring.LAW] == "0 of 5: not met"
+    assert found[2][scoring.CHOSEN] == "5 of 5: met"
+    assert found[4] == {
+        "goal": "exchange rates within a factor 2 of the grid's own at 70 % of starts",
+        scoring.LAW: "50% of 2: not met",
+        scoring.CHOSEN: "100% of 2: met",
+    }
+
+
+def test_forecasts_of_an_exact_law_are_its_noise(source):
+    table = trade._scored(source)
+    assert (table.loc[table["forecast"] == scoring.LAW, "rms"] < 0.06).all()
+    assert outside(trade.forecasts_figure(trade._plain(table)))
+
+
+def test_contours_label_bits_and_lie_in_the_grid(source):
+    figure = trade.contours_figure(trade._grids(source))
+    assert len(figure.axes) == 4
+    style.as_png(figure)
+    assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
+    assert figure.legends[0].get_texts()[0].get_text() == "noise budget, bits"
+
+
+def test_rates_and_seeds_are_told(source):
+    assert "read off the grid" in trade.rates(source).data
+    told = trade.between_seeds(source).data
+    shares, count = trade.seed_shares(measurements.read(source))
+    assert f"{count:,} starts" in told
+    assert 0 <= shares["law"] <= 1
+
+
+def test_infinite_rates_are_words():
+    assert trade._factor(np.inf) == "no number"
+    assert trade._factor(3.14159) == "3.1 x"
+    assert trade._factor(np.nan) == "–"
+
+
+def test_the_sound_table_is_the_published_without_its_doubts(published):
+    whole, sound = page.measured("published"), page.measured("published-sound")
+    assert len(whole.table) - len(sound.table) == 1440
+    assert "without 1,440 doubtful rows" in sound.name
+    assert "1,440 of 4,844 rows" in careful.doubted().data
+
+
+def test_seeds_figure_shows_who_lies_below(published):
+    figure = careful.seeds_figure(page.measured("published").table)
+    below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
+    assert below == [14, 27]
+    assert len(figure.axes[1].lines[0].get_xdata()) == 100
