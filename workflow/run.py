@@ -7,15 +7,19 @@ Snakemake's own lock outlives a killed run and would ask for --unlock; this one 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+DRY = {"-n", "--dry-run", "--dryrun"}
 
 
 def main(config: str, *options: str) -> int:
@@ -28,11 +32,35 @@ def main(config: str, *options: str) -> int:
         except OSError:
             print(f"another run is at work in {folder}: wait for it, or stop it", file=sys.stderr)
             return 2
-        # Snakemake holds the lock too: if this process alone is killed, no second run starts beside the first
-        run = subprocess.run(
-            command(config, *options), cwd=ROOT, env=environment(), check=False, pass_fds=[lock.fileno()]
-        )
-        return run.returncode
+        with warm_kernels(wanted=not DRY & set(options)) as variables:
+            # Snakemake holds the lock too: if this process alone is killed, no second run starts beside the first
+            return subprocess.run(
+                command(config, *options), cwd=ROOT, env=environment() | variables, check=False,
+                pass_fds=[lock.fileno()],
+            ).returncode  # fmt: skip
+
+
+@contextlib.contextmanager
+def warm_kernels(*, wanted: bool) -> Iterator[dict[str, str]]:
+    """Start the server of kernels that have the package imported; yields the variable by which jobs find it.
+
+    It ends when its standard input closes, however this process ends.
+    """
+    if not wanted:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="noise-scaling-") as folder:
+        path = str(Path(folder) / "kernels")
+        server = subprocess.Popen(
+            [sys.executable, "workflow/scripts/warm_kernel.py", "serve", path],
+            cwd=ROOT, env=environment(), stdin=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield {"NOISE_SCALING_WARM_KERNELS": path}
+        finally:
+            server.stdin.close()
+            server.kill()
+            server.wait()
 
 
 def environment() -> dict[str, str]:

@@ -51,7 +51,8 @@ rule measure:
     message:
         "Measure {wildcards.job}"
     shell:
-        "papermill --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
+        "python workflow/scripts/warm_kernel.py papermill"
+        " --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
         " -y {params.parameters:q} -p output {output.table} {QUIET}"
 
 
