@@ -1,0 +1,249 @@
+"""The paper's claims as statistics of a measurements table: each one number with an interval, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .. import laws
+from ..seeds import generator
+from .figures import collapsed, largest, usable
+
+HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
+DRAWS = 2000
+DEVELOPMENT = ("mouse_embryo", "worm_embryo")
+SIMULATED = "simulated"
+_GRID = ["dataset", "signal", "n_cells", "fraction"]
+_MIN_BLOCKS = 5
+"""Fewer depths or curves than this give no interval worth a verdict."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, the statistic that stands for it, and the two values between which it holds partly.
+
+    `rows` takes a table of one estimator and gives columns signal, block, num and den; the statistic is the sum of
+    `num` over the sum of `den`. Rows of one block (a depth: its test cells are shared; or a curve) are drawn together.
+    """
+
+    text: str
+    statistic: str
+    unit: str  # "share", "bits" or "R²"
+    holds_from: float
+    fails_at: float
+    rows: Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statistic's value with its 95 % interval, how many blocks it rests on, and the verdict."""
+
+    value: float
+    low: float
+    high: float
+    blocks: int
+    verdict: str
+
+
+def grid(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean bits over seeds: one row for each point of the grid, one column for each model."""
+    return table.pivot_table(index=_GRID, columns="model", values="mi_bits", aggfunc="mean")
+
+
+def _rows(values: pd.Series) -> pd.DataFrame:
+    """`values` by (dataset, signal, ..., fraction) as rows of weight 1, blocked by depth, or by cells at one depth."""
+    at = values.dropna().rename("num").reset_index()
+    if not len(at):
+        return _empty()
+    one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
+    by = "n_cells" if one_depth and "n_cells" in at else "fraction"
+    signal = at["dataset"] + ", " + at["signal"]
+    rows = pd.DataFrame({"signal": signal, "block": at[by].astype(str), "num": at["num"].astype(float)})
+    return rows.assign(den=1.0)
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame({"signal": [], "block": [], "num": [], "den": []})
+
+
+def best(model: str, *, at_largest: bool = False) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Whether `model` is above every other trained model, at each point where it and two others were measured."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        table = table[table["model"].isin(["random_projection", "pca", "scvi", "geneformer"])]
+        bits = grid(largest(table) if at_largest else table)
+        if model not in bits:
+            return _empty()
+        bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
+        return _rows((bits.idxmax(axis=1) == model).astype(float)) if len(bits) else _empty()
+
+    return rows
+
+
+def above(
+    one: str, other: str, *, development: bool, depths: Callable[[pd.Series], pd.Series] | None = None
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen depths."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        table = table[table["dataset"].isin(DEVELOPMENT) == development]
+        if depths is not None:
+            table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
+        bits = grid(table)
+        if not {one, other} <= set(bits):
+            return _empty()
+        return _rows((bits[one] > bits[other]).astype(float).where(bits[[one, other]].notna().all(axis=1)))
+
+    return rows
+
+
+def deepest(fractions: pd.Series) -> pd.Series:
+    """Full depth."""
+    return fractions == fractions.max()
+
+
+def shallowest(fractions: pd.Series) -> pd.Series:
+    """The shallowest third of the depths."""
+    depths = np.sort(fractions.unique())
+    return fractions <= depths[max(len(depths) // 3, 1) - 1]
+
+
+def gains(table: pd.DataFrame, *, start: int | None = None) -> pd.DataFrame:
+    """Bits at the largest cell number less those at the smallest (or the one nearest to `start`), by depth and model.
+
+    A model without a measurement at either end has none; neither has a data set whose largest N is below 2 `start`.
+    """
+    bits = grid(table)
+    out = []
+    for _, here in bits.groupby(level=["dataset", "signal"]):
+        sizes = np.unique(here.index.get_level_values("n_cells"))
+        first = sizes[0] if start is None else sizes[np.abs(np.log(sizes / start)).argmin()]
+        if sizes[-1] < 2 * first or (start is not None and sizes[-1] < 2 * start):
+            continue
+        out.append(here.xs(sizes[-1], level="n_cells") - here.xs(first, level="n_cells"))
+    return pd.concat(out) if out else pd.DataFrame()
+
+
+def gain(model: str, *, start: int | None = None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """The gain of one model, in bits."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        found = gains(table, start=start)
+        return _rows(found[model]) if model in found else _empty()
+
+    return rows
+
+
+def gains_more(one: str, other: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Whether model `one` gains more from cells than `other`, at each depth."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        found = gains(table)
+        if not {one, other} <= set(found):
+            return _empty()
+        return _rows((found[one] > found[other]).astype(float).where(found[[one, other]].notna().all(axis=1)))
+
+    return rows
+
+
+FITS_WELL = 0.9
+
+
+def law_fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve."""
+    fits = laws.fit_curves(largest(table[table["model"].isin(["pca", "scvi", "geneformer", "random_projection"])]))
+    if not len(fits) or "r_squared" not in fits:
+        return _empty()
+    fits = fits.dropna(subset=["r_squared"])
+    signal = fits["dataset"] + ", " + fits["signal"]
+    good = (fits["r_squared"] >= FITS_WELL).astype(float)
+    return pd.DataFrame({"signal": "all", "block": signal + fits["model"], "num": good, "den": 1.0})
+
+
+def collapses(model: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Squares that the universal curve explains, and all, of the missing bits where u / u_bar >= 10 A; by curve."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        table = table[table["model"] == model]
+        points = collapsed(table) if len(table) else table
+        if not len(points):
+            return _empty()
+        points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
+        left = points["missing"] - laws.collapse(points["x"])
+        spread = (points["missing"] - points["missing"].mean()) ** 2
+        block = points["dataset"] + points["signal"] + points["n_cells"].astype(str)
+        return pd.DataFrame({"signal": "all", "block": block, "num": spread - left**2, "den": spread})
+
+    return rows
+
+
+CLAIMS = (
+    Claim("scVI is the best model in almost all settings", "grid points where scVI is best", "share", 0.9, 0.5,
+          best("scvi")),
+    Claim("… at the largest number of cells", "grid points at the largest N where scVI is best", "share", 0.9, 0.5,
+          best("scvi", at_largest=True)),
+    Claim("Geneformer beats PCA on developmental time", "grid points where Geneformer is above PCA", "share", 0.9, 0.5,
+          above("geneformer", "pca", development=True)),
+    Claim("PCA mostly beats Geneformer on the smaller sets", "grid points where PCA is above Geneformer", "share",
+          0.75, 0.5, above("pca", "geneformer", development=False)),
+    Claim("… at full depth", "the same, at full depth", "share", 0.75, 0.5,
+          above("pca", "geneformer", development=False, depths=deepest)),
+    Claim("… at low depth", "the same, in the shallowest third of the depths", "share", 0.75, 0.5,
+          above("pca", "geneformer", development=False, depths=shallowest)),
+    Claim("Random projections do not improve with cells", "mean gain from the fewest to the most cells", "bits",
+          0.05, 0.2, gain("random_projection")),
+    Claim("PCA gains little beyond 1,000 cells", "mean gain from about 1,000 cells to the most", "bits", 0.1, 0.3,
+          gain("pca", start=1000)),
+    Claim("scVI gains more from cells than PCA", "depths at which scVI's gain is the larger", "share", 0.9, 0.5,
+          gains_more("scvi", "pca")),
+    Claim("Geneformer gains more from cells than PCA", "depths at which Geneformer's gain is the larger", "share",
+          0.9, 0.5, gains_more("geneformer", "pca")),
+    Claim("Eq. 1 fits at the largest size of every signal", "curves with R² of 0.9 or more", "share", 0.95, 0.7,
+          law_fits),
+    Claim("All observations collapse on one curve: scVI", "R² about the universal curve", "R²", 0.9, 0.6,
+          collapses("scvi")),
+    Claim("… PCA", "R² about the universal curve", "R²", 0.9, 0.6, collapses("pca")),
+    Claim("… Geneformer", "R² about the universal curve", "R²", 0.9, 0.6, collapses("geneformer")),
+)  # fmt: skip
+"""Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
+
+
+def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> Finding:
+    """The claim's statistic on a measurements table, under one estimator; real cells only."""
+    table = table[table["dataset"] != SIMULATED]
+    if not len(table) or (estimator is not None and estimator not in set(table["estimator"])):
+        return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
+    rows = claim.rows(usable(table, estimator))
+    if not len(rows):
+        return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
+    value, low, high, blocks = interval(rows)
+    return Finding(value, low, high, blocks, _verdict(claim, value, low, high, blocks))
+
+
+def interval(rows: pd.DataFrame, *, level: float = 0.95) -> tuple[float, float, float, int]:
+    """The ratio of sums with its bootstrap interval over blocks, drawn within each signal, and the number of blocks."""
+    sums = rows.groupby(["signal", "block"], sort=True)[["num", "den"]].sum()
+    rng = generator(0, "claims")
+    total = np.zeros((DRAWS, 2))
+    for _, here in sums.groupby(level="signal"):
+        weights = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=DRAWS)
+        total += weights @ here.to_numpy()
+    low, high = np.quantile(total[:, 0] / total[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(sums["num"].sum() / sums["den"].sum()), float(low), float(high), len(sums)
+
+
+def _verdict(claim: Claim, value: float, low: float, high: float, blocks: int) -> str:
+    """Holds or fails by where the value lies; untold where the interval reaches from one verdict to its opposite."""
+    if blocks < _MIN_BLOCKS:
+        return UNTOLD
+    if claim.unit == "bits":  # a gain of nothing: the smaller the better
+        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        if nearest <= claim.holds_from and max(abs(low), abs(high)) >= claim.fails_at:
+            return UNTOLD
+        return HOLDS if abs(value) <= claim.holds_from else FAILS if abs(value) >= claim.fails_at else PARTLY
+    if low <= claim.fails_at and high >= claim.holds_from:
+        return UNTOLD
+    return HOLDS if value >= claim.holds_from else FAILS if value <= claim.fails_at else PARTLY

@@ -1,0 +1,61 @@
+"""The claims ledger: every claim of the paper beside the published table and our own measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+
+from ..published import doubtful
+from . import claims, page
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table to test the claims on: its heading, its rows and the estimator whose rows count."""
+
+    heading: str
+    table: pd.DataFrame
+    estimator: str | None
+
+
+def columns(measurements: str | Path, beside: str | Path) -> list[Column]:
+    """The published table with all rows and without the doubtful ones (if it can be had); ours by estimator."""
+    ours, published = page.measured(measurements).table, page.measured(beside)
+    out = []
+    if not published.note:
+        kept = published.table[~doubtful(published.table)]
+        out += [Column("published, all rows", published.table, None), Column("published, not doubtful", kept, None)]
+    return [*out, Column("ours, default", ours, "default"), Column("ours, LMI", ours, "lmi")]
+
+
+def ledger(measurements: str | Path, beside: str | Path) -> pd.DataFrame:
+    """One row a claim: its text and statistic, then value, interval, blocks and verdict on each table."""
+    found = []
+    tables = columns(measurements, beside)
+    for claim in claims.CLAIMS:
+        row = {"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit}
+        for column in tables:
+            finding = claims.find(claim, column.table, estimator=column.estimator)
+            row |= {f"{column.heading}: {name}": value for name, value in finding.__dict__.items()}
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def show(measurements: str | Path, beside: str | Path) -> HTML:
+    """The ledger to read, and all of its numbers to download."""
+    full = ledger(measurements, beside)
+    short = full[["claim", "statistic"]].copy()
+    for heading in [name.removesuffix(": value") for name in full if name.endswith(": value")]:
+        short[heading] = [_cell(row, heading) for _, row in full.iterrows()]
+    return page.as_table(short, download="claims.csv", full=full)
+
+
+def _cell(row: pd.Series, heading: str) -> str:
+    """The verdict and the number behind it: 'holds: 0.92 (0.84 to 0.98)'."""
+    value, low, high, verdict = (row[f"{heading}: {name}"] for name in ("value", "low", "high", "verdict"))
+    if pd.isna(value):
+        return "not measured"
+    return f"{verdict}: {value:.2f} ({low:.2f} to {high:.2f})"

@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.plots import claims, ledger
+
+DEPTHS = np.geomspace(1, 0.01, 9)
+CELLS = (100, 1000, 10_000)
+
+
+def rows(dataset: str, model: str, bits) -> list[dict]:
+    """One row a cell number and depth; `bits(n, u)`."""
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    head = blank | {"dataset": dataset, "signal": "s", "model": model, "preset": "small", "estimator": "default"}
+    return [
+        head | {"n_cells": n, "fraction": q, "umis_per_cell": 1000 * q, "mi_bits": bits(n, 1000 * q), "status": "ok"}
+        for n in CELLS
+        for q in DEPTHS
+    ]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """scVI grows by 0.3 bits a decade of cells, PCA by 0.01; Geneformer lies below PCA but at 3 depths."""
+    return measurements.sort(
+        rows("one", "scvi", lambda n, u: laws.noise_law(u, 200, 2.5 + 0.3 * np.log10(n / 100)))
+        + rows("one", "pca", lambda n, u: laws.noise_law(u, 200, 2.4 + 0.01 * np.log10(n / 100)))
+        + rows("one", "geneformer", lambda n, u: laws.noise_law(u, 200, 2.4) + (0.05 if u < 40 else -0.2))
+        + rows("one", "random_projection", lambda n, u: laws.noise_law(u, 400, 1.0))
+    )
+
+
+def share(table: pd.DataFrame, text: str) -> claims.Finding:
+    return claims.find(next(c for c in claims.CLAIMS if c.text == text), table)
+
+
+def test_a_model_above_all_others_is_best_everywhere(table):
+    best = share(table, "scVI is the best model in almost all settings")
+    assert (best.value, best.low, best.high, best.blocks, best.verdict) == (1, 1, 1, 9, "holds")
+
+
+def test_reversal_at_low_depth_is_seen(table):
+    mostly = share(table, "PCA mostly beats Geneformer on the smaller sets")
+    assert mostly.value == pytest.approx(6 / 9)
+    assert mostly.low < 6 / 9 < mostly.high
+    assert share(table, "… at low depth").value == 0
+    full = share(table, "… at full depth")
+    assert (full.value, full.blocks) == (1, 3)  # one depth: the blocks are the cell numbers
+    assert full.verdict == "can't be told here"
+
+
+def test_gains_are_differences_of_the_ends(table):
+    flat = share(table, "Random projections do not improve with cells")
+    assert flat.value == pytest.approx(0, abs=1e-12)
+    assert flat.verdict == "holds"
+    by_hand = np.mean([laws.noise_law(1000 * q, 200, 2.42) - laws.noise_law(1000 * q, 200, 2.41) for q in DEPTHS])
+    assert share(table, "PCA gains little beyond 1,000 cells").value == pytest.approx(by_hand)
+    assert share(table, "scVI gains more from cells than PCA").value == 1
+
+
+def test_curves_of_eq_1_fit_and_collapse(table):
+    assert share(table, "Eq. 1 fits at the largest size of every signal").value == 1
+    # far above A the exact law lies on the asymptote but for what A adds to z: that is all that is left unexplained
+    i_max = 2.5 + 0.3 * np.log10(np.array(CELLS) / 100)[:, None]
+    x, a = 5 * DEPTHS[None] + 0 * i_max, 2.0 ** (-2 * i_max)
+    missing, far = laws.collapse((x + a) / (1 - a)), x >= 10 * a
+    left = (missing - laws.collapse(x))[far]
+    by_hand = 1 - (left**2).sum() / ((missing[far] - missing[far].mean()) ** 2).sum()
+    assert share(table, "All observations collapse on one curve: scVI").value == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_developmental_time_is_its_own_claim(table):
+    nothing = share(table, "Geneformer beats PCA on developmental time")
+    assert (nothing.blocks, nothing.verdict) == (0, "can't be told here")
+    worm = table.assign(dataset="worm_embryo")
+    assert share(worm, "Geneformer beats PCA on developmental time").value == pytest.approx(3 / 9)
+
+
+def test_simulated_cells_do_not_count(table):
+    assert share(table.assign(dataset="simulated"), "scVI is the best model in almost all settings").blocks == 0
+
+
+def test_an_interval_across_both_thresholds_tells_nothing():
+    rng = np.random.default_rng(0)
+    coin = pd.DataFrame(
+        {"signal": "s", "block": [str(i) for i in range(6)], "num": rng.permutation([0, 0, 1, 1, 1, 1])}
+    )
+    claim = claims.Claim("c", "s", "share", 0.9, 0.5, lambda table: coin.assign(den=1.0))
+    blank = measurements.sort(rows("one", "pca", lambda n, u: 1.0))
+    assert claims.find(claim, blank).verdict == "can't be told here"
+
+
+def test_the_interval_is_that_of_a_mean():
+    values = np.random.default_rng(1).normal(3, 1, 400)
+    rows_ = pd.DataFrame({"signal": "s", "block": np.arange(400).astype(str), "num": values, "den": 1.0})
+    value, low, high, blocks = claims.interval(rows_)
+    assert (value, blocks) == (pytest.approx(values.mean()), 400)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+
+
+def test_ledger_has_every_claim_on_every_table(table, tmp_path):
+    path = measurements.write(table, tmp_path / "ours.csv")
+    full = ledger.ledger(path, path)
+    assert len(full) == len(claims.CLAIMS)
+    assert (full["ours, LMI: verdict"] == "can't be told here").all()
+    assert full["ours, default: value"].iloc[0] == 1
+    html = ledger.show(path, path).data
+    assert "holds: 1.00 (1.00 to 1.00)" in html
+    assert "not measured" in html
