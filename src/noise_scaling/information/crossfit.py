@@ -62,12 +62,12 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
-    """Half of `n` cells to fit, a tenth to stop, four tenths to score; a group is never on two sides."""
+    """Four tenths of `n` cells to fit, a tenth to stop, half to score; a group is never on two sides."""
     units = np.arange(n) if groups is None else groups
     if len(np.unique(units)) < 10:
         raise InputError(f"{len(np.unique(units))} groups are too few to split three ways: give 10 or more, or none")
     part = _deal(units, 10, generator(seed, "three-way"), None)
-    return Fold(np.flatnonzero(part < 5), np.flatnonzero(part == 5), np.flatnonzero(part > 5))
+    return Fold(np.flatnonzero(part < 4), np.flatnonzero(part == 4), np.flatnonzero(part > 4))
 
 
 def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.ndarray | None) -> np.ndarray:

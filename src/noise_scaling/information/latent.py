@@ -37,8 +37,8 @@ def lmi(
     so that each latent rebuilds its own variable and, through a decoder with dropout, the other one: the sum of the
     four mean squared errors, by Adam. The KSG estimate (k = 3) of the held-out latents is the answer.
 
-    Right where the published code is not: half the cells train, a tenth chooses the weights (without dropout), and
-    the other four tenths are scored; the best weights are copied, not referred to. Columns that hold one value are
+    Right where the published code is not: of the half of the cells that train, a fifth is kept apart and chooses the
+    weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best weights are copied, not referred to. Columns that hold one value are
     dropped. The published schedule is ``lmi(x, y, **latent.PUBLISHED)``; the default finds as much in fewer steps, at
     a higher rate, in smaller batches, and in bfloat16 where the hardware multiplies it.
 
@@ -162,8 +162,7 @@ def _prepare(x: object, y: object, groups: object, seed: int, stop_on_scored: bo
         return zero(len(x), "lmi", "one side is constant")
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:
-        held_out = np.sort(np.concatenate([part.stop, part.score]))
-        part = Fold(part.fit, held_out, held_out)
+        part = Fold(np.sort(np.concatenate([part.fit, part.stop])), part.score, part.score)
     return _Problem(_standardise(x), _standardise(y), groups, part)
 
 

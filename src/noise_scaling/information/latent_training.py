@@ -22,7 +22,7 @@ SLOPE = 0.2  # of the leaky rectifiers, as published
 NETS = ("x", "y", "xx", "yy", "xy", "yx")
 """Encoders of x and y; decoders, named by the latent they start from and the variable they rebuild."""
 
-STEPS, EPOCHS, CHECK_EVERY = 120, 8, 10
+STEPS, EPOCHS, MOST_STEPS, CHECK_EVERY = 120, 16, 600, 10
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Settings:
     learning_rate, batch_size
         Of Adam. Ten times the published rate on batches a quarter as large.
     epochs
-        Passes over the training cells, the stop loss looked at after each. None: `STEPS` steps, or `EPOCHS` passes
-        where those are more, the stop loss looked at every `CHECK_EVERY` steps.
+        Passes over the training cells, the stop loss looked at after each. None: `EPOCHS` passes, but
+        no fewer than `STEPS` and no more than `MOST_STEPS` steps, the stop loss looked at every `CHECK_EVERY`.
     patience
         Looks without a lower stop loss after which training ends.
     precision
@@ -74,7 +74,7 @@ class Settings:
         a_pass = math.ceil(cells / self.batch(cells))
         if self.epochs is not None:
             return self.epochs * a_pass, a_pass
-        return max(STEPS, EPOCHS * a_pass), CHECK_EVERY
+        return min(max(STEPS, EPOCHS * a_pass), MOST_STEPS), CHECK_EVERY
 
     def memory(self, shapes: dict[str, tuple[int, ...]], stop: int) -> int:
         """Bytes one problem needs while it trains, `stop` cells looked at at once; bounded from above."""
