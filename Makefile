@@ -12,7 +12,7 @@ endif
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env book test lint bench clean
+.PHONY: help env book test lint reproduce bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -40,6 +40,12 @@ lint: .venv/.made ## ruff, formatting, notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py
+
+reproduce: .venv/.made ## measure the small data sets and the departures (hours; stop and start it at will)
+	@$(BIN)/noise-scaling restore data/measurements --results build/small/units
+	@$(BIN)/noise-scaling restore data/measurements --results build/departures/units
+	@$(BIN)/python workflow/run.py workflow/config/small.yml build/small/measurements.csv
+	@$(BIN)/python workflow/run.py workflow/config/departures.yml build/departures/measurements.csv
 
 bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 	@$(BIN)/python benchmarks/run.py
