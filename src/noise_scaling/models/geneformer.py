@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
 from ..errors import choose
 from ..seeds import derive
-from ..tokens import gene_medians
 from .base import Stored, resolve_device
-from .geneformer_data import Tokens, gather, tokens_of, usable_tokens
+from .geneformer_data import Cells, Tokens, gather, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
 from .geneformer_training import Training
 
@@ -21,7 +19,36 @@ _TOKENS = 1 << 13  # of an embedding's batch
 
 
 class Geneformer(Stored):
-    """Masked-token model of ranked genes."""
+    """Masked-token model of ranked genes: a BERT with tied embeddings, trained from scratch on the cells given.
+
+    `published` has the paper's sizes and schedule; its patience, which the paper does not state, is 5 epochs. `small`
+    keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
+
+    width, feed_forward, heads, layers
+        64, 128, 2, 2 for 256, 512, 4, 3.
+    train_tokens, batch_tokens
+        A step sees 64 random tokens of a cell, with their ranks, not all 512, and as many cells (at least 32) as make
+        2,048 tokens. Embeddings are of all 512.
+    frequency_start
+        The output biases start at the genes' log frequencies, which training would find first.
+    learning_rate, warmup, max_steps
+        6e-3 after 50 steps, down in a line to 0 at step 400.
+    check_every, patience, patience_unit, validation_cells
+        Stops after 5 checks, one each 50 steps, without a lower loss on 256 validation cells.
+    dropout
+        0: with at most 400 steps and the best weights kept there is nothing for it to do.
+
+    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "float32",
+    "bfloat16" (matrix products) or "auto": bfloat16 where the hardware multiplies it. `fixed_steps` trains exactly so
+    many steps and keeps the last weights.
+
+    Memory: 16 bytes a parameter (weights, slopes, two moments) and 4 more for the best weights; 2 bytes a token and 16
+    a cell; a step's activations, about 40 x width x layers bytes a token of the batch, and 4 x vocabulary for each
+    token in 7 (the masked ones). At V = 20,000 and the published sizes that is 0.14 GB, and 2.2 GB a step at most.
+
+    On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as the
+    slopes of the embeddings are summed there in no fixed order.
+    """
 
     name: ClassVar[str] = "geneformer"
     NUMBERS_VERSION: ClassVar[int] = 1
@@ -58,19 +85,36 @@ class Geneformer(Stored):
 
     def fit(
         self,
-        train: csr_matrix,
-        validation: csr_matrix,
+        train: Cells,
+        validation: Cells,
         *,
-        genes_from: csr_matrix | None = None,
+        genes_from: Cells | np.ndarray | None = None,
         checkpoint: str | Path | None = None,
     ) -> Geneformer:
-        """Rank the genes of each cell, then train on masked ranks."""
-        self._medians = gene_medians(train if genes_from is None else genes_from)
-        self._net = self._start(train.shape[1])
+        """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
+
+        Parameters
+        ----------
+        train, validation
+            UMI counts [cells, genes], in memory or a `streaming.CountStore`, or folders of token stores.
+        genes_from
+            The counts whose gene medians scale the ranks, or the medians [genes]; None: the training cells.
+        checkpoint
+            File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
+
+        Raises
+        ------
+        InputError
+            Fewer than 10 cells of either kind have a token; the checkpoint is of another training.
+        FloatingPointError
+            The training diverged: the loss is NaN or infinite.
+        """
+        s = self.settings
+        self._medians = medians_of(train if genes_from is None else genes_from)
+        cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
+        self._net = self._start(cells.n_genes)
         if not self.trained:
             return self
-        s = self.settings
-        cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
         held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
         if s["frequency_start"]:
             self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
@@ -85,13 +129,13 @@ class Geneformer(Stored):
         return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights")).to(self.device)
 
     @torch.no_grad()
-    def embed(self, counts: csr_matrix) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, width]: mean over the cell's tokens of the second-to-last layer (or the last, by option).
 
         A cell without tokens, empty or with genes alone that were never seen in training, is mapped to 0.
         """
         tokens = tokens_of(counts, self._medians, self.settings["context"])
-        return self._embed(tokens, counts.shape[0])
+        return self._embed(tokens, len(tokens.offsets) - 1)
 
     def _embed(self, tokens: Tokens, n_cells: int) -> np.ndarray:
         self._net.eval()
@@ -108,13 +152,15 @@ class Geneformer(Stored):
         return out
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Weights and gene medians."""
-        return self._net.state_dict() | {"gene_medians": torch.from_numpy(self._medians)}, {}
+        """Weights, and gene medians where they are known."""
+        medians = {} if self._medians is None else {"gene_medians": torch.from_numpy(self._medians)}
+        return self._net.state_dict() | medians, {"n_genes": self._net.shape.vocabulary - 2}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back weights and gene medians."""
-        self._medians = tensors.pop("gene_medians").numpy()
-        self._net = self._start(len(self._medians))
+        medians = tensors.pop("gene_medians", None)
+        self._medians = None if medians is None else medians.numpy()
+        self._net = self._start(facts["n_genes"])
         self._net.load_state_dict(tensors)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +13,14 @@ import torch
 from scipy.sparse import csr_matrix
 
 from ..errors import InputError
-from ..tokens import rank_tokens
+from ..spool import read_json
+from ..stores import open_tokens
+from ..tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from .geneformer_net import MASK, Packed, pack
+from .streaming import CountStore
+
+Cells = csr_matrix | CountStore | str | Path
+"""Counts in memory, counts on disk, or the folder of a token store (`stores.token_store`)."""
 
 MASKED = 0.15  # of the tokens are to be guessed; of these 80 % show the mask, 10 % a random gene, 10 % themselves
 
@@ -25,6 +33,7 @@ class Tokens:
     offsets: np.ndarray  # int64 [cells of the store + 1]
     rows: np.ndarray  # int64 [cells], which of the store's
     n_genes: int
+    context: int  # tokens of a cell beyond it are not looked at
 
     @property
     def n_cells(self) -> int:
@@ -32,8 +41,13 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [cells], at least 1."""
-        return self.offsets[self.rows + 1] - self.offsets[self.rows]
+        """int64 [cells], from 1 to the context."""
+        return self.lengths_of(slice(None))
+
+    def lengths_of(self, cells: np.ndarray | slice) -> np.ndarray:
+        """The lengths of some cells."""
+        rows = self.rows[cells]
+        return np.minimum(self.offsets[rows + 1] - self.offsets[rows], self.context)
 
     def digest(self) -> str:
         """Names these cells in a checkpoint: all lengths and up to a million tokens from either end."""
@@ -51,10 +65,52 @@ class Masked(NamedTuple):
     targets: torch.Tensor  # int64 [masked], the genes that stood there
 
 
-def tokens_of(counts: csr_matrix, medians: np.ndarray, context: int) -> Tokens:
-    """Rank the genes of cells in memory; takes 2 bytes a token (4 beyond 65,534 genes), at most `context` a cell."""
-    ids, offsets = rank_tokens(counts, medians, max_length=context)
-    return Tokens(ids, offsets, np.flatnonzero(np.diff(offsets)), counts.shape[1])
+def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
+    """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk; None for cells that are tokens already.
+
+    An array is taken to be the medians themselves.
+    """
+    if isinstance(cells, np.ndarray):
+        return check_medians(cells, len(cells))
+    if isinstance(cells, str | Path):
+        return None
+    if not isinstance(cells, CountStore):
+        return gene_medians(cells)
+    sketch = MedianSketch(cells.shape[1])
+    for chunk in cells.chunks():
+        sketch.add(chunk)
+    return sketch.medians()
+
+
+def tokens_of(cells: Cells, medians: np.ndarray | None, context: int) -> Tokens:
+    """Rank the genes of cells; a token store is opened as it is.
+
+    A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory, in
+    a file without a name in the system's folder for temporary files for counts on disk. A cell takes 16 bytes more.
+    """
+    if isinstance(cells, str | Path):
+        ids, offsets = open_tokens(cells)
+        n_genes = read_json(Path(cells) / "tokens.json")["genes"]
+    elif medians is None:
+        raise InputError("the model was fitted on tokens and knows no gene medians: fit with genes_from=their array")
+    else:
+        n_genes = cells.shape[1]
+        rank = _rank_to_disk if isinstance(cells, CountStore) else rank_tokens
+        ids, offsets = rank(cells, medians, max_length=context)
+    return Tokens(ids, offsets, np.flatnonzero(np.diff(offsets)), n_genes, context)
+
+
+def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `rank_tokens`, block by block; the ids are memory-mapped."""
+    offsets, dtype = [np.zeros(1, np.int64)], token_dtype(cells.shape[1])
+    with tempfile.TemporaryFile() as file:
+        for chunk in cells.chunks():
+            ids, ends = rank_tokens(chunk, medians, max_length=max_length)
+            file.write(ids)
+            offsets.append(offsets[-1][-1] + ends[1:])
+        file.flush()
+        n = int(offsets[-1][-1])
+        return np.memmap(file, dtype, mode="r") if n else np.empty(0, dtype), np.concatenate(offsets)
 
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
@@ -74,8 +130,7 @@ def gather(
 
     Of a cell with more than `at_most` tokens the highest are taken; given `rng`, a random choice that keeps its ranks.
     """
-    rows = tokens.rows[cells]
-    starts, lengths = tokens.offsets[rows], tokens.offsets[rows + 1] - tokens.offsets[rows]
+    starts, lengths = tokens.offsets[tokens.rows[cells]], tokens.lengths_of(cells)
     order = np.argsort(lengths, kind="stable")
     starts, lengths = starts[order], lengths[order]
     kept = np.minimum(lengths, at_most)
