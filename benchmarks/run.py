@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("thinning.py", "tokens.py", "streaming.py", "fits.py")
+SCRIPTS = ("thinning.py", "tokens.py", "streaming.py", "fits.py", "overhead.py", "faults.py")
 
 
 def main() -> int:
