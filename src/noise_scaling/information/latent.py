@@ -38,9 +38,10 @@ def lmi(
     four mean squared errors, by Adam. The KSG estimate (k = 3) of the held-out latents is the answer.
 
     Right where the published code is not: of the half of the cells that train, a fifth is kept apart and chooses the
-    weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best weights are copied, not referred to. Columns that hold one value are
-    dropped. The published schedule is ``lmi(x, y, **latent.PUBLISHED)``; the default finds as much in fewer steps, at
-    a higher rate, in smaller batches, and in bfloat16 where the hardware multiplies it.
+    weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best
+    weights are copied, not referred to. Columns that hold one value are dropped. The published schedule is
+    ``lmi(x, y, **latent.PUBLISHED)``; the default finds as much in fewer steps, at a higher rate, in smaller batches,
+    and in bfloat16 where the hardware multiplies it.
 
     Known to be biased low where dimensions of noise fill the latents, and blind to dependence without correlation.
 
