@@ -91,6 +91,16 @@ def test_batches_are_the_counts_and_an_epoch_visits_each_cell_once(counts):
     np.testing.assert_array_equal(np.concatenate(seen)[order], dense[np.lexsort(dense.T)])
 
 
+def test_batches_made_on_a_device_are_those_copied(counts):
+    """The path of a GPU, which runs on any device."""
+    held = scvi_data.Counts(counts, "cpu")
+    cells = np.random.default_rng(0).permutation(200)[:50]
+    (dense, copied), (also_dense, indexed) = held._copied(cells), held._indexed(cells)
+    for one, other in zip((dense, *copied), (also_dense, *indexed), strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_batches_start_at_any_step(counts):
     source = scvi_data.InMemory(counts[:100], 32, seed=1, device="cpu")
     through = [batch["X"].numpy().copy() for batch in source.batches(0, 10)]

@@ -44,24 +44,34 @@ class Counts:
         self._dense = torch.zeros(0)
 
     def batch(self, cells: np.ndarray) -> dict[str, Any]:
-        """What scvi-tools' modules take, for these cells; it is overwritten by the next batch."""
-        lengths = self.indptr[cells + 1] - self.indptr[cells]
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        rows, device = torch.from_numpy(cells), self.library.device
-        if device.type == "cpu":
-            genes, counts = (torch.empty(indptr[-1], dtype=torch.int32) for _ in range(2))
-            dense = self._buffer(len(cells))
-            _gather(self.indptr, *(a.numpy() for a in self.arrays), cells, dense.numpy(), genes.numpy(), counts.numpy())
-        else:
-            starts = np.repeat(self.indptr[cells] - indptr[:-1], lengths)
-            places = torch.from_numpy(starts + np.arange(indptr[-1])).to(device, non_blocking=True)
-            genes, counts = (a[places] for a in self.arrays)
-            dense = torch.zeros(len(cells), self.shape[1], device=device)
-            row = torch.from_numpy(np.repeat(np.arange(len(cells)), lengths)).to(device, non_blocking=True)
-            dense[row, genes.long()] = counts.float()
-        csr = Cells(_int32(indptr, device), genes, counts, self.library[rows.to(device)])
+        """What scvi-tools' modules take, for these cells; on a CPU it is overwritten by the next batch."""
+        device = self.library.device
+        take = self._copied if device.type == "cpu" else self._indexed
+        dense, csr = take(cells)
         none = torch.zeros(len(cells), 1, dtype=torch.long, device=device)
         return {REGISTRY_KEYS.X_KEY: dense, REGISTRY_KEYS.BATCH_KEY: none, REGISTRY_KEYS.LABELS_KEY: none, CELLS: csr}
+
+    def _bounds(self, cells: np.ndarray) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.indptr[cells + 1] - self.indptr[cells])])
+
+    def _copied(self, cells: np.ndarray) -> tuple[torch.Tensor, Cells]:
+        """On a CPU: rows copied one after another."""
+        indptr, dense = self._bounds(cells), self._buffer(len(cells))
+        genes, counts = (torch.empty(indptr[-1], dtype=torch.int32) for _ in range(2))
+        _gather(self.indptr, *(a.numpy() for a in self.arrays), cells, dense.numpy(), genes.numpy(), counts.numpy())
+        return dense, Cells(_int32(indptr, "cpu"), genes, counts, self.library[torch.from_numpy(cells)])
+
+    def _indexed(self, cells: np.ndarray) -> tuple[torch.Tensor, Cells]:
+        """On any device: only the bounds of the rows go there, the counts are there already."""
+        indptr, device = self._bounds(cells), self.library.device
+        chosen, bounds, starts = (torch.from_numpy(a).to(device) for a in (cells, indptr, self.indptr[cells]))
+        n_counts = int(indptr[-1])  # known here: the device is not waited for
+        row = torch.arange(len(cells), device=device).repeat_interleave(bounds.diff(), output_size=n_counts)
+        places = torch.arange(n_counts, device=device) + (starts - bounds[:-1])[row]
+        genes, counts = (a[places] for a in self.arrays)
+        dense = torch.zeros(len(cells), self.shape[1], device=device)
+        dense[row, genes.long()] = counts.float()
+        return dense, Cells(bounds.int(), genes, counts, self.library[chosen])
 
     def _buffer(self, n_cells: int) -> torch.Tensor:
         """Reused: fresh memory costs more to touch first (0.8 GB/s) than the counts to write."""
