@@ -26,7 +26,7 @@ COLUMNS: dict[str, type] = {
     "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str, "error": str,
     "config_hash": str, "data_sha256": str, "version": str,
 }  # fmt: skip
-"""Every column with its type; data/README.md says what each holds."""
+"""Every column with its type; book/data_dictionary.md says what each holds."""
 
 MAY_BE_MISSING = [
     name for name, kind in COLUMNS.items() if kind is float and name != "fraction"
@@ -79,7 +79,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     if missing or unknown:
         raise InputError(
             f"not a measurements table: missing columns {missing}, unknown columns {unknown}; "
-            "data/README.md lists the columns"
+            "book/data_dictionary.md lists the columns"
         )
     out = {}
     for name, kind in COLUMNS.items():

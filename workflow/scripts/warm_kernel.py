@@ -32,7 +32,8 @@ def serve(path: str) -> None:
 
         import ipykernel.kernelapp  # noqa: F401 - what every kernel needs
 
-        import noise_scaling.measure  # noqa: F401
+        import noise_scaling.measure
+        import noise_scaling.plots.training  # noqa: F401
 
         while True:
             ready = select.select([listener, sys.stdin], [], [])[0]
