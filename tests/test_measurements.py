@@ -124,3 +124,12 @@ def test_a_full_disk_is_one_sentence_and_the_old_table_stays(tiny_disk):
     with pytest.raises(InputError, match="No space left"):
         measurements.write_unit(tiny_disk / "units", "ab" * 12, [row(error="y" * 70_000)])
     assert not list((tiny_disk / "units").rglob("*.json*"))
+
+
+def test_the_first_table_wins_where_that_is_asked(tmp_path):
+    """Two machines' rows of one key differ in the last digit: an error, or the first's."""
+    here = measurements.write([row(seed=1, mi_bits=0.5)], tmp_path / "here.csv")
+    there = measurements.write([row(seed=s, mi_bits=np.nextafter(0.5, 1)) for s in (1, 2)], tmp_path / "there.csv")
+    with pytest.raises(InputError, match="differ"):
+        measurements.gather([here, there])
+    assert measurements.gather([here, there], first_wins=True)["mi_bits"].tolist() == [0.5, np.nextafter(0.5, 1)]

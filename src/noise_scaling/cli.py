@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         "tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units"
     )
     commands.choices["gather"].add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
+    commands.choices["gather"].add_argument(
+        "--first-wins", action="store_true", help="keep the first table's row where two differ, in place of an error"
+    )
     commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
     restore = _add(commands, "restore", _restore, "keep a table's rows as finished units, so that a sweep goes on")
     restore.add_argument("table", help="a measurements CSV or a folder of them")
@@ -125,7 +128,7 @@ def _restore(options: argparse.Namespace) -> None:
 def _gather(options: argparse.Namespace) -> None:
     from . import measurements, status
 
-    table = status.gather(options.tables)
+    table = status.gather(options.tables, first_wins=options.first_wins)
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
     measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")

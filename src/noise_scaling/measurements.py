@@ -213,16 +213,17 @@ def _history_path(folder: str | Path, unit_hash: str) -> Path:
     return unit_path(folder, unit_hash).with_suffix(".history")
 
 
-def gather(paths: Iterable[str | Path]) -> pd.DataFrame:
+def gather(paths: Iterable[str | Path], *, first_wins: bool = False) -> pd.DataFrame:
     """Join measurement CSVs: the same row twice counts once; two different rows with one key are an error naming both.
 
-    Clock readings do not make rows differ: the first file's are kept.
+    Clock readings do not make rows differ: the first file's are kept. With `first_wins` the first file's row is kept
+    whatever differs: for tables of two machines, whose bits agree but for rounding.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
         raise InputError("no measurement files to gather: run `noise-scaling measure` first")
     together = pd.concat(tables, ignore_index=True)
-    together = together.drop_duplicates([c for c in COLUMNS if c not in TIMES])
+    together = together.drop_duplicates(KEY if first_wins else [c for c in COLUMNS if c not in TIMES])
     clash = together[together.duplicated(KEY, keep=False)].sort_values(KEY)
     if len(clash):
         one, other = clash.iloc[0], clash.iloc[1]
