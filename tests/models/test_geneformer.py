@@ -24,6 +24,15 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Nets this small are slower on two, many times so where the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def cells() -> csr_matrix:
     """240 cells of 80 genes, two kinds that differ threefold in half of the genes."""
