@@ -8,11 +8,12 @@ import numpy as np
 
 from noise_scaling.information import Information, estimate
 
-from . import latentmi
-from .run import Estimator, Found
+from . import peers
+from .run import LABELS_ONLY, Estimator, Found
+
+__all__ = ["LABELS_ONLY", "estimators"]
 
 OURS = ("default", "lmi", "ksg", "mixed_ksg", "infonce", "classifier")
-LABELS_ONLY = ("mixed_ksg", "classifier")
 
 
 def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
@@ -23,4 +24,5 @@ def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
 def estimators() -> dict[str, Estimator]:
     """Every estimator of the suite."""
     ours = {method: partial(_ours, method=method) for method in OURS}
-    return ours | {"latentmi": latentmi.estimate}
+    neural = {method: partial(peers.neural, method=method) for method in peers.NEURAL}
+    return ours | {"latentmi": peers.latentmi, "cca_ksg": peers.cca_ksg} | neural

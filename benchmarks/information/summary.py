@@ -1,24 +1,91 @@
-"""What the rows of the suite say: error, spread and cost, by problem, cells and estimator."""
+"""What the rows of the suite say: bits beside the truth, error, spread and cost, by problem, cells and estimator."""
 
 from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
 
+import pandas as pd
+from common import table
+
+from .run import read
 from .truth import stored
 
+ORDER = ("default", "lmi", "latentmi", "cca_ksg", "ksg", "mixed_ksg", "mine", "smile", "nwj", "infonce_bmi")
 
-def with_truth(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the true bits beside them, and the error."""
-    truths = {name: value[0] for name, value in stored().items()}
-    rows = rows.assign(true=rows.problem.map(truths))
+
+def gather(results: Path) -> pd.DataFrame:
+    """All rows under `results`/information, with the true bits and the error beside them."""
+    rows = pd.concat([read(path) for path in sorted((results / "information").glob("*.csv"))], ignore_index=True)
+    rows = rows.assign(true=rows.problem.map({name: value[0] for name, value in stored().items()}))
     return rows.assign(error=rows.bits - rows.true)
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Over seeds: mean bits and error, spread beside the standard error as stated, median seconds, number of seeds."""
-    by = with_truth(rows).groupby(["problem", "cells", "method"], sort=True)
-    table = by.agg(
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """By problem, cells and method: mean bits and error, spread beside the standard error stated, median seconds."""
+    table = rows.groupby(["problem", "cells", "method"], sort=True).agg(
         true=("true", "first"), bits=("bits", "mean"), error=("error", "mean"), sd=("bits", "std"),
         stderr=("stderr", "mean"), seconds=("seconds", "median"), seeds=("bits", "count"),
     )  # fmt: skip
     return table.reset_index()
+
+
+def write(results: Path) -> str:
+    """Gather the rows into `results`/information_suite.md, and return its text."""
+    rows = gather(results)
+    means = over_seeds(rows)
+    parts = [
+        "# Known information, and what is found of it",
+        "Bits, mean over seeds; each seed is a new draw of the pairs, the same for every estimator. `(n)`: estimates "
+        "that were made, where they are not 5. Empty: not run. Problems: `benchmarks/information/problems.py`; truths: "
+        "`truth.py`. `mine`, `smile`, `nwj`, `infonce_bmi`: as the public benchmark bmi trains them; `cca_ksg`: told "
+        "that there are four latents; `latentmi`: the published code as it stands, `lmi` ours of the same protocol. "
+        "Seconds were taken as the rows were made, beside other work: ratios are in `information_speed.md`.",
+    ]
+    for cells, part in means.groupby("cells"):
+        parts += [f"## {cells:,} cells", _wide(part)]
+    parts += ["## Error over all problems, and cost", _cost(means)]
+    parts += ["## Standard errors of `default`", _coverage(rows)]
+    text = "\n\n".join(parts) + "\n"
+    (results / "information_suite.md").write_text(text)
+    return text
+
+
+def _methods(means: pd.DataFrame) -> list[str]:
+    there = set(means.method)
+    return [method for method in ORDER if method in there] + sorted(there - set(ORDER))
+
+
+def _wide(means: pd.DataFrame) -> str:
+    """One line a problem, one column an estimator."""
+    methods, lines = _methods(means), []
+    for name, part in means.groupby("problem", sort=False):
+        found = part.set_index("method")
+        lines.append([name, f"{found.true.iloc[0]:.2f}", *(_cell(found, method) for method in methods)])
+    return table(["problem", "true", *methods], lines)
+
+
+def _cell(found: pd.DataFrame, method: str) -> str:
+    if method not in found.index:
+        return ""
+    bits, seeds = found.bits[method], found.seeds[method]
+    return f"{bits:.2f}" + ("" if seeds == 5 else f" ({seeds})") if seeds else "failed"
+
+
+def _cost(means: pd.DataFrame) -> str:
+    """Mean size of the error over the problems that an estimator was run on, and its median seconds."""
+    lines = []
+    for (cells, method), part in means.groupby(["cells", "method"]):
+        size = part.error.abs()
+        lines.append(
+            [cells, method, len(part), f"{size.mean():.3f}", f"{size.max():.3f}", f"{part.seconds.median():.2f}"]
+        )
+    return table(["cells", "estimator", "problems", "mean size of error, bits", "largest", "median seconds"], lines)
+
+
+def _coverage(rows: pd.DataFrame) -> str:
+    """How far apart seeds are, in standard errors as stated: 1 where they are honest about the draw of the cells."""
+    lines = []
+    for cells, part in rows[rows.method == "default"].groupby("cells"):
+        spread = part.groupby("problem").agg(sd=("bits", "std"), stderr=("stderr", "mean"))
+        lines.append([cells, len(spread), f"{spread.sd.pow(2).mean() ** 0.5:.3f}", f"{spread.stderr.mean():.3f}"])
+    return table(["cells", "problems", "spread over seeds, bits", "standard error stated"], lines)

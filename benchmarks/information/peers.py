@@ -1,0 +1,82 @@
+"""The published estimators of the suite: latentmi and bmi in environments of their own, CCA with KSG here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import venv
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from common import PEERS
+
+from noise_scaling.information import ksg
+
+from .run import Found
+
+FILES = Path(__file__).resolve().parents[1] / "peers"
+NEURAL = ("mine", "smile", "nwj", "infonce_bmi")
+CANONICAL = 4
+"""Canonical pairs that CCA + KSG keeps: it is told how many latents there are."""
+
+
+@lru_cache
+def python(name: str) -> str:
+    """Python of build/NAME with what peers/NAME.txt names, made on first use. Raises RuntimeError if it cannot be."""
+    home = PEERS.with_name(name)
+    found = home / "bin" / "python"
+    if found.exists():
+        return str(found)
+    venv.create(home, with_pip=True)
+    install = [found, "-m", "pip", "install", "--quiet", "-r", FILES / f"{name}.txt"]
+    done = subprocess.run(install, check=False, capture_output=True, text=True)
+    if done.returncode:
+        found.unlink()
+        raise RuntimeError(f"no environment for {name}: {done.stderr.strip().splitlines()[-1:]}")
+    return str(found)
+
+
+def _ask(name: str, x: np.ndarray, y: np.ndarray, *arguments: object) -> dict:
+    """What peers/NAME_estimate.py answers for these pairs; labels become one-hot vectors."""
+    if y.ndim == 1:
+        y = np.eye(int(y.max()) + 1)[y]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.npz"
+        np.savez(path, x=x, y=y)
+        command = [python(name), FILES / f"{name}_estimate.py", path, *map(str, arguments)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def latentmi(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = None) -> Found:
+    """latentmi 0.1.3 as published, on one thread; seconds by its own clock, without starting Python."""
+    found = _ask("latentmi", x, y, seed, *([] if epochs is None else [epochs]))
+    return Found(found["bits"], found["stderr"], False, f"{found['epochs']} epochs", found["seconds"])
+
+
+def neural(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
+    """MINE, SMILE, NWJ or InfoNCE in bmi's trainer with bmi's settings, on one thread."""
+    found = _ask("bmi", x, y, method, seed)
+    return Found(found["bits"], seconds=found["seconds"])
+
+
+def cca_ksg(x: np.ndarray, y: np.ndarray, seed: int) -> Found:
+    """KSG of the first four canonical pairs, fitted on one half of the pairs and scored on the other."""
+    if y.ndim == 1:
+        y = np.eye(int(y.max()) + 1)[y]
+    half = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
+    (x, white_x), (y, white_y) = (_whiten(side, half) for side in (x, y))
+    u, _, vt = np.linalg.svd((x[half] @ white_x).T @ (y[half] @ white_y))
+    found = ksg((x @ white_x @ u[:, :CANONICAL])[~half], (y @ white_y @ vt.T[:, :CANONICAL])[~half])
+    return Found(found.bits, found.stderr)
+
+
+def _whiten(side: np.ndarray, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`side` less the mean of the cells to fit, and the matrix that makes those white (ridge: 1e-3 of the mean)."""
+    side = side - side[fit].mean(0)
+    values, axes = np.linalg.eigh(np.cov(side[fit].T))
+    return side, axes / np.sqrt(np.maximum(values, 0) + 1e-3 * values.mean()) @ axes.T
