@@ -1,7 +1,8 @@
 """Several small trainings share one card: as many workers as the measured throughput rewards, fewer where memory ends.
 
 A training at a few thousand cells leaves a large card idle most of the time: its kernels are short and the processor
-that launches them is the bound. Workers are processes with a share of the card's memory each.
+that launches them is the bound. Workers are processes with a share of the card's memory each. Tested with crews that
+pretend to share a card; never run on a real one.
 """
 
 from __future__ import annotations
