@@ -114,15 +114,15 @@ def _kind(process: psutil.Process) -> str | None:
 def disturbed(folder: Path, seconds: float, seed: int, at_most: int, first: int) -> tuple[Sweep, list[dict]]:
     """One sweep killed up to `at_most` times, each time started again, then left to finish.
 
-    The kinds take turns, from number `first` on. A process of the kind is looked for from a random moment on, up to a
-    third of an undisturbed sweep after the last kill, and struck a random moment after it is found. A sweep that is
+    The kinds take turns, from number `first` on. A process of the kind is looked for from a random moment on, up to an
+    eighth of an undisturbed sweep after the last kill, and struck a random moment after it is found. A sweep that is
     done before is done.
     """
     draw, sweep, kills = random.Random(seed), Sweep(folder), []
     run, started = sweep.start(), time.monotonic()
     while len(kills) < at_most:
         kind = KINDS[(first + len(kills)) % len(KINDS)]
-        victim = _await(sweep, run, kind, time.monotonic() + draw.uniform(0, seconds / 3))
+        victim = _await(sweep, run, kind, time.monotonic() + draw.uniform(0, seconds / 8))
         if victim is None:
             break
         time.sleep(draw.uniform(0, LIFE[kind]))

@@ -2,8 +2,10 @@
 
 import fcntl
 import importlib.util
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -71,10 +73,32 @@ def test_a_wrong_configuration_stops_before_anything_runs(root, tmp_path):
     assert not (tmp_path / "run" / "units").exists()
 
 
+def script(root, name):
+    spec = importlib.util.spec_from_file_location(name, root / f"workflow/scripts/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_a_server_of_kernels_papermill_starts_its_own(root, tmp_path, monkeypatch):
+    """No server, a socket that nobody answers on, and a server that dies while it is asked."""
+    warm = script(root, "warm_kernel")
+    asked = {"command": ["python", "-m", "ipykernel_launcher", "-f", "x"], "env": {}, "cwd": None}
+    assert warm.forked(**asked) is None
+    monkeypatch.setenv(warm.VARIABLE, str(tmp_path / "nobody"))
+    assert warm.forked(**asked) is None
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "dies"))
+        server.listen()
+        monkeypatch.setenv(warm.VARIABLE, str(tmp_path / "dies"))
+        killed = threading.Thread(target=lambda: server.accept()[0].close())
+        killed.start()
+        assert warm.forked(**asked) is None
+        killed.join()
+
+
 def test_the_staged_book_is_not_executed_again(root, tmp_path):
-    spec = importlib.util.spec_from_file_location("stage", root / "workflow/scripts/stage.py")
-    stage = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(stage)
+    stage = script(root, "stage")
     pages = tmp_path / "pages"
     pages.mkdir()
     cell = '{"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "", "outputs": []}'
