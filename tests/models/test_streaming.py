@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
 from noise_scaling.errors import InputError
-from noise_scaling.models import scvi_data, streaming
+from noise_scaling.models import pca, scvi_data, streaming
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,16 @@ def test_pca_is_the_same_from_disk(path, counts, n_genes):
     np.testing.assert_allclose(signs * on_disk.axes, in_memory.axes, atol=1e-8)
     embedding = in_memory.embed(counts)
     np.testing.assert_allclose(signs.T * on_disk.embed(store), embedding, atol=1e-5 * np.abs(embedding).max())
+
+
+def test_many_cells_in_memory_are_taken_in_parts(counts, monkeypatch):
+    few = models.create("pca").fit(counts, counts)
+    monkeypatch.setattr(streaming, "_PART", 1000)
+    monkeypatch.setattr(pca, "_MANY", 100)
+    assert [part.shape[0] for part in streaming.chunks_of(counts)] != [300]
+    np.testing.assert_array_equal(vstack(list(streaming.chunks_of(counts))).toarray(), counts.toarray())
+    many = models.create("pca").fit(counts, counts)
+    np.testing.assert_allclose(np.abs(many.embed(counts)), np.abs(few.embed(counts)), atol=1e-4)
 
 
 def test_streamed_batches_visit_each_cell_once_an_epoch(path, counts):
