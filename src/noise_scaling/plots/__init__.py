@@ -1,7 +1,9 @@
 """The book's figures, one function each, from a measurements table; and what stands around them on a page."""
 
+from .calibration import calibration_provenance, cost_image, errors_image, recovered_image, scores_table
 from .curve_zoo import zoo
 from .datasets import cells_figure, dataset_figure, truth_figure
+from .estimators import estimator_fits_table, estimators_image, level_table, order_table
 from .figures import collapse_figure, fits_figure, information_figure
 from .ledger import show as claims_ledger
 from .page import (
@@ -23,25 +25,34 @@ from .variants import depths_table, effects_table, noise_table, separate_depths_
 
 __all__ = [
     "FIGURES",
+    "calibration_provenance",
     "card",
     "cells",
     "cells_figure",
     "cells_provenance",
     "claims_ledger",
     "collapse_figure",
+    "cost_image",
     "dataset",
     "dataset_figure",
     "depths_table",
     "effects_table",
+    "errors_image",
+    "estimator_fits_table",
+    "estimators_image",
     "fits",
     "fits_figure",
     "information_figure",
+    "level_table",
     "measured",
     "noise_table",
+    "order_table",
     "plan_regret",
     "planner",
     "provenance",
+    "recovered_image",
     "rows",
+    "scores_table",
     "separate_depths_image",
     "show",
     "steps_table",

@@ -1,0 +1,190 @@
+"""The Calibration page: estimators on problems of known information, and our measurements under two estimators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Image
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .. import paths
+from . import page, style
+
+ESTIMATORS = {
+    "default": ("default (ours)", "#0173b2", "o"),
+    "lmi": ("LMI (ours)", "#de8f05", "s"),
+    "latentmi": ("LMI as published", "#d55e00", "D"),
+    "cca_ksg": ("CCA + KSG", "#029e73", "^"),
+    "ksg": ("KSG", "#949494", "v"),
+    "mixed_ksg": ("KSG for labels", "#ca9161", "P"),
+    "mine": ("MINE", "#cc78bc", "X"),
+    "smile": ("SMILE", "#8c5a9e", "*"),
+    "nwj": ("NWJ", "#56b4e9", "<"),
+    "infonce_bmi": ("InfoNCE", "#6b6b00", ">"),
+}
+"""Name, colour and marker of each estimator; the markers tell them apart without any colour."""
+
+SIZES = {280: ("#fdae61", "v"), 1000: ("#56b4e9", "s"), 5000: ("#08519c", "o"), 30_000: ("#222222", "D")}
+"""Colour and marker of each number of cells."""
+
+SHOWN_CELLS = 5000
+"""Where errors are shown problem by problem: the size of the paper's smaller test sets."""
+
+
+def _read(source: str | Path) -> pd.DataFrame:
+    return pd.read_csv(paths.find(source))
+
+
+def _present(rows: pd.DataFrame) -> list[str]:
+    """The estimators in `rows`, in the order of every legend."""
+    return [method for method in ESTIMATORS if method in set(rows["method"])]
+
+
+def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean bits, spread over seeds, error, median seconds and number of seeds, by problem, cells and estimator."""
+    table = rows.groupby(["problem", "cells", "method"], sort=False).agg(
+        true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), seconds=("seconds", "median"),
+        seeds=("bits", "count"),
+    )  # fmt: skip
+    return table.assign(error=table["bits"] - table["true"]).reset_index()
+
+
+def recovered_figure(rows: pd.DataFrame) -> Figure:
+    """Found against true bits, a panel an estimator, a marker a problem and number of cells; bars: sd over seeds."""
+    means, methods = by_problem(rows), _present(rows)
+    columns = min(5, len(methods))
+    with style.book_style():
+        figure, panels = style.new_figure(
+            -(-len(methods) // columns), columns, 0.6 + 2.0 * -(-len(methods) // columns), sharex=True, sharey=True
+        )
+        for axes, method in zip(panels.flat, methods, strict=False):
+            _recovered(axes, means[means["method"] == method])
+            axes.set_title(ESTIMATORS[method][0], loc="left")
+        for axes in panels.flat[len(methods) :]:
+            axes.set_axis_off()
+        figure.supxlabel("true information (bits)", fontsize=9.5)
+        figure.supylabel("information found (bits)", fontsize=9.5)
+        cells = [n for n in SIZES if n in set(means["cells"])]
+        handles = [
+            Line2D([], [], color=SIZES[n][0], marker=SIZES[n][1], linestyle="", label=f"{n:,} cells") for n in cells
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    return figure
+
+
+def _recovered(axes: Axes, means: pd.DataFrame) -> None:
+    axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+    for cells, (colour, marker) in SIZES.items():
+        here = means[means["cells"] == cells]
+        axes.errorbar(
+            here["true"], here["bits"], here["sd"].fillna(0), fmt=marker, color=colour, markersize=3.5, linewidth=0.8,
+            markeredgewidth=0,
+        )  # fmt: skip
+    axes.set(xlim=(-0.3, 5.6), ylim=(-0.5, 5.6), xticks=range(6), yticks=range(6))
+
+
+def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
+    """Found less true bits at `cells`, problems down, estimators across: each number written, and a colour."""
+    means = by_problem(rows[rows["cells"] == cells])
+    methods = _present(means)
+    errors = means.pivot(index="problem", columns="method", values="error")[methods]
+    order = means.drop_duplicates("problem").set_index("problem")["true"]
+    errors = errors.loc[sorted(errors.index, key=lambda name: (name.rsplit("_", 1)[0], order[name]))]
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 1.0 + 0.22 * len(errors))
+        axes = panels[0, 0]
+        axes.imshow(errors.to_numpy(), cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
+        for (i, j), value in np.ndenumerate(errors.to_numpy()):
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 1.2 else "black"
+                axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
+        names = [ESTIMATORS[method][0].replace(" (ours)", "\n(ours)").replace(" as ", "\nas ") for method in methods]
+        names = [name.replace("KSG for", "KSG for\n").replace("CCA + ", "CCA +\n") for name in names]
+        axes.set_xticks(range(len(methods)), names)
+        axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {order[name]:.2f}" for name in errors.index])
+        axes.tick_params(length=0, labeltop=True, labelbottom=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+    return figure
+
+
+def _problem(name: str) -> str:
+    """A problem's name in words, without its nominal bits."""
+    words = {"mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d", "sign_flip": "sign flip",
+             "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings"}  # fmt: skip
+    kind = name.rsplit("_", 1)[0]
+    return words.get(kind, kind)
+
+
+def cost_figure(rows: pd.DataFrame) -> Figure:
+    """Median seconds of one estimate against cells, one thread, a line an estimator."""
+    means = by_problem(rows)
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 3.3)
+        axes = panels[0, 0]
+        for method in _present(means):
+            name, colour, marker = ESTIMATORS[method]
+            here = means[means["method"] == method].groupby("cells")["seconds"].median()
+            axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=name)
+        style.log_axis(axes)
+        style.log_y_axis(axes)
+        axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
+        figure.legend(loc="outside right center", frameon=False)
+    return figure
+
+
+def recovered_image(source: str | Path) -> Image:
+    """`recovered_figure` of a table of the suite."""
+    return Image(style.as_png(recovered_figure(_read(source))), format="png")
+
+
+def errors_image(source: str | Path) -> Image:
+    """`errors_figure` of a table of the suite."""
+    return Image(style.as_png(errors_figure(_read(source))), format="png")
+
+
+def cost_image(source: str | Path) -> Image:
+    """`cost_figure` of a table of the suite."""
+    return Image(style.as_png(cost_figure(_read(source))), format="png")
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """By estimator and cells: on how many problems, the mean size of the error, and what the goals ask.
+
+    *within 15 %*: problems of 1 to 4 true bits whose mean over seeds is that near; *at 0 bits*: the largest mean found
+    where the truth is 0.
+    """
+    means, lines = by_problem(rows), []
+    for (method, cells), part in means.groupby(["method", "cells"], sort=False):
+        middle, none = part[part["true"].between(0.9, 4.0)], part[part["true"] == 0]
+        near = (middle["error"].abs() <= 0.15 * middle["true"]).sum()
+        line = {
+            "estimator": method,
+            "cells": cells,
+            "problems": len(part),
+            "mean size of error (bits)": part.error.abs().mean(),
+        }
+        line |= {"within 15 %": f"{near} of {len(middle)}", "found at 0 bits": none["bits"].abs().max()}
+        lines.append(line | {"seconds (median)": part["seconds"].median(), "estimates": part["seeds"].sum()})
+    table = pd.DataFrame(lines)
+    rank = {method: i for i, method in enumerate(ESTIMATORS)}
+    return table.sort_values(["cells", "estimator"], key=lambda c: c.map(rank) if c.name == "estimator" else c)
+
+
+def scores_table(source: str | Path) -> HTML:
+    """`scores` to read and to download, and every estimate of the suite to download."""
+    rows = _read(source)
+    table = scores(rows)
+    short = table.assign(estimator=table["estimator"].map(lambda method: ESTIMATORS[method][0])).round(3)
+    return page.as_table(short, download="calibration.csv", full=rows)
+
+
+def calibration_provenance(source: str | Path, *, notebook: str) -> HTML:
+    """One line: notebook, the suite's table with rows and sha256, version."""
+    file = paths.find(source)
+    rows = f"{len(_read(source)):,} estimates in {page._label(file)} (sha256 {page._digest(file)})"
+    return page._line(notebook, rows)
