@@ -85,8 +85,12 @@ class Training:
         data = masked_batch(self.train, self._cells(step), at_most=at_most, rng=rng, device=self.device)
         if self.net.shape.dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
+        return self.update(data, self.settings["learning_rate"] * _schedule(step, self.settings["warmup"], self.last))
+
+    def update(self, data: Masked, learning_rate: float) -> Tensor:
+        """One optimiser step on a batch; its loss, from before the step."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings["learning_rate"] * _schedule(step, self.settings["warmup"], self.last)
+            group["lr"] = learning_rate
         self.net.train()
         loss = self._loss(data)
         loss.backward()
