@@ -11,7 +11,8 @@ rule page:
     message:
         "Execute notebooks/{wildcards.page}.ipynb"
     shell:
-        "papermill --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} {params.parameters}"
+        "python workflow/scripts/warm_kernel.py papermill"
+        " --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} {params.parameters}"
         " {QUIET}"
 
 
