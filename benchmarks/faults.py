@@ -339,8 +339,8 @@ def main() -> int:
     seconds = _length(undisturbed, options.log / "seconds.json")
     expected = undisturbed.numbers()
     wanted = 3 if options.quick else options.kills
-    records = kill_at_random(wanted, until, options.log / "kills.jsonl", undisturbed, seconds)
     seen = {} if options.quick else others(options.log / "others.json", expected, until)
+    records = kill_at_random(wanted, until, options.log / "kills.jsonl", undisturbed, seconds)
     write(options.results, where, records, seen, seconds)
     sound = all(record["identical"] and record["rows"] == N_ROWS for record in records)
     return 0 if sound and not any("DIFFERENT" in text or "DID NOT" in text for text in seen.values()) else 1
