@@ -1,0 +1,109 @@
+"""The tables behind the Calibration page, worked by hand, and figures that hold what they are given."""
+
+import pandas as pd
+import pytest
+
+from noise_scaling import laws
+from noise_scaling.plots import calibration, estimators
+
+
+@pytest.fixture
+def suite():
+    rows = [
+        ("gaussian_2", 5000, "default", 0, 2.0, 1.9, 2.0),
+        ("gaussian_2", 5000, "default", 1, 2.0, 1.7, 1.0),
+        ("gaussian_2", 5000, "lmi", 0, 2.0, 0.8, 9.0),
+        ("gaussian_0", 5000, "default", 0, 0.0, -0.04, 2.0),
+        ("gaussian_4", 5000, "default", 0, 4.0, 3.0, 2.0),
+        ("gaussian_4", 280, "default", 0, 4.0, 2.0, 0.5),
+    ]
+    return pd.DataFrame(rows, columns=["problem", "cells", "method", "seed", "true", "bits", "seconds"])
+
+
+def test_scores_by_hand(suite):
+    table = calibration.scores(suite).set_index(["estimator", "cells"])
+    line = table.loc[("default", 5000)]
+    assert line["problems"] == 3
+    assert line["mean size of error (bits)"] == pytest.approx((0.2 + 0.04 + 1.0) / 3)
+    assert line["within 15 %"] == "1 of 2"
+    assert line["found at 0 bits"] == pytest.approx(0.04)
+    assert line["estimates"] == 4
+    assert table.loc[("lmi", 5000), "within 15 %"] == "0 of 1"
+
+
+def test_figures_hold_every_estimator_and_number(suite):
+    figure = calibration.recovered_figure(suite)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["default (ours)", "LMI (ours)"]
+    texts = [text.get_text() for text in calibration.errors_figure(suite).axes[0].texts]
+    assert sorted(texts) == ["+0.00", "-0.04", "-0.20", "-1.00", "-1.20"] or sorted(texts) == [
+        "-0.04",
+        "-0.20",
+        "-1.00",
+        "-1.20",
+    ]
+    lines = calibration.cost_figure(suite).axes[0].lines
+    assert [line.get_label() for line in lines] == ["default (ours)", "LMI (ours)"]
+
+
+def measured(*estimators_, seeds=2):
+    """PCA above scVI by 0.2 bits under the default, below by 0.2 under LMI; LMI's curves are flatter."""
+    laws_of = {
+        ("pca", "default"): (200.0, 3.0), ("scvi", "default"): (200.0, 2.8),
+        ("pca", "lmi"): (100.0, 1.5), ("scvi", "lmi"): (100.0, 1.7),
+    }  # fmt: skip
+    rows = []
+    for (model, estimator), (u_bar, i_max) in laws_of.items():
+        for u in (10.0, 40.0, 160.0, 640.0, 2560.0) if estimator in estimators_ else ():
+            for seed in range(seeds):
+                rows.append(
+                    ("d", "s", model, "small", 100, u / 2560, seed, estimator, u, laws.noise_law(u, u_bar, i_max))
+                )
+    columns = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "estimator", "umis_per_cell"]
+    return pd.DataFrame(rows, columns=[*columns, "mi_bits"]).assign(status="ok", variant="")
+
+
+def test_fits_under_both_estimators_are_those_the_curves_were_made_with():
+    table = estimators.fits_by_estimator(measured("default", "lmi")).set_index("model")
+    assert table.loc["pca", "u_bar, default"] == pytest.approx(200, rel=1e-3)
+    assert table.loc["scvi", "u_bar, lmi"] == pytest.approx(100, rel=1e-3)
+    assert table.loc["pca", "u_bar, lmi / default"] == pytest.approx(0.5, rel=1e-3)
+    assert table.loc["scvi", "i_max, lmi - default"] == pytest.approx(-1.1, abs=1e-3)
+
+
+def test_order_of_models_counts_where_the_estimators_part():
+    (line,) = estimators.order_of_models(measured("default", "lmi")).to_dict("records")
+    counted = line["same order"], line["other order"], line["nearer than 0.1 bits"]
+    assert sum(counted) == 5  # one pair of models at five depths
+    assert counted[0] == 0
+    assert counted[1] > 0  # deep: 0.2 bits apart, the other way round under LMI
+
+
+def test_levels_are_means_over_the_rows_measured_by_both():
+    table = measured("default", "lmi")
+    alone = table[(table["estimator"] == "default") | (table["fraction"] < 0.5)]
+    line = estimators.level_by_estimator(alone).set_index("model").loc["pca"]
+    deep = [laws.noise_law(u, 200.0, 3.0) for u in (10.0, 40.0, 160.0, 640.0)]
+    flat = [laws.noise_law(u, 100.0, 1.5) for u in (10.0, 40.0, 160.0, 640.0)]
+    assert line["rows"] == 8
+    assert line["difference"] == pytest.approx((sum(flat) - sum(deep)) / 4)
+
+
+def test_variants_and_failures_are_left_out():
+    table = measured("default", "lmi")
+    other = table.assign(variant="stop_on_scored", mi_bits=9.0)
+    failed = table.assign(status="error", mi_bits=9.0)
+    assert len(estimators.both_estimators(pd.concat([table, other, failed]))) == len(table) / 2
+
+
+@pytest.mark.parametrize("estimator", ["default", "lmi"])
+def test_without_a_second_estimator_the_page_says_so(estimator):
+    table = measured(estimator)
+    assert len(estimators.both_estimators(table)) == 0
+    assert len(estimators.fits_by_estimator(table)) == len(estimators.order_of_models(table)) == 0
+    assert estimators.NOTHING in estimators._shown(estimators.level_by_estimator(table), "x.csv").data
+    assert estimators.estimators_figure(table).axes[0].texts[0].get_text() == estimators.NOTHING
+
+
+def test_the_figure_draws_both_estimators_of_each_model():
+    axes = estimators.estimators_figure(measured("default", "lmi")).axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
