@@ -150,3 +150,11 @@ def test_seeds_figure_shows_who_lies_below(published):
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100
+
+
+def test_verdict_counts_grids_and_doublings(source):
+    found = trade._grids(source)
+    rates = pd.DataFrame({"grid": [found[0].key] * 5, "deeper": 4.0, "free": [16.0, 16, 16, 25, 9]})
+    told = trade.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
+    assert any("(1 of 2 grids), twice the depth is worth 4.0 x the cells" in line for line in told)
+    assert any("in 2 of 2 grids fewer than 5 starts" in line for line in told)

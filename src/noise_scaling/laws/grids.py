@@ -11,7 +11,7 @@ import pandas as pd
 from ..measurements import CONTROLS, OK
 from .curves import CURVE
 
-UNIMPROVABLE = ("random_projection",)
+UNIMPROVABLE = ("random_projection", "untrained_geneformer")
 """Models that cells do not train: the joint law has nothing to say of them."""
 
 
@@ -83,7 +83,8 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.
 
     Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
-    the random projection is left out: it does not learn from cells. The negative control always is.
+    the random projection and the untrained Geneformer are left out: they do not learn from cells. The negative control
+    always is.
     """
     table = one_protocol(table)
     table = table[(table["status"] == OK) & ~table["model"].isin(CONTROLS)].dropna(subset=["mi_bits", "umis_per_cell"])

@@ -18,6 +18,8 @@ from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from . import figures, page, style
 
+_ENOUGH_STARTS = 5
+"""Fewer starts of a grid than this are no ground for a median."""
 _MARKS = {scoring.CHOSEN: ("o", "#de8f05"), scoring.LAW: ("^", "#0173b2"), "yardstick": ("D", "#949494")}
 
 
@@ -60,7 +62,13 @@ def scores(source: str) -> HTML:
             pair = middle.loc[(forecast, design)] if found else None
             row[f"{design} ({counts[design]} grids)"] = f"{pair['rms']:.3f} ({pair['median']:.3f})" if found else "–"
         rows.append(row)
-    title = "RMS error in bits, in brackets the median absolute error; medians over grids."
+    noise = np.nanmedian(
+        [np.nanmedian(grid.noise()) for grid in _grids(str(source)) if np.isfinite(grid.noise()).any()]
+    )
+    title = (
+        "RMS error in bits, in brackets the median absolute error; medians over grids. The spread between seeds gives "
+        f"the measured means themselves a standard error of {noise:.3f} bits in the median grid."
+    )
     return page.as_table(
         pd.DataFrame(rows),
         download="forecasts.csv",
@@ -181,6 +189,34 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     axes.plot(cells, depths, linestyle="", marker=".", color="0.6", markersize=1.8)
     style.log_axis(axes, every=2 if grid.n[-1] / grid.n[0] > 1e4 else 1)
     style.log_y_axis(axes)
+
+
+def verdict(source: str) -> HTML:
+    """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
+    lines = verdict_lines(_grids(str(source)), _rates(str(source)))
+    return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
+
+
+def verdict_lines(found: tuple[Grid, ...], table: pd.DataFrame) -> list[str]:
+    """The sentences of `verdict`, from grids and their exchange rates as read off them."""
+    lines = []
+    for model in style.ordered({grid.model for grid in found}):
+        keys = [grid.key for grid in found if grid.model == model]
+        here = [table[table["grid"] == key] for key in keys] if len(table) else []
+        doubled = [(t["free"] ** (np.log(2) / np.log(t["deeper"]))).median() for t in here if len(t) >= _ENOUGH_STARTS]
+        line = f"{style.MODELS.get(model, model)}: "
+        if doubled:
+            ends = f"{_factor(min(doubled))} to {_factor(max(doubled))}" if len(doubled) > 1 else _factor(doubled[0])
+            line += f"where cells make up for depth ({len(doubled)} of {len(keys)} grids), "
+            line += f"twice the depth is worth {ends} the cells"
+        if len(doubled) < len(keys):
+            line += "; " if doubled else ""
+            line += (
+                f"in {len(keys) - len(doubled)} of {len(keys)} grids fewer than {_ENOUGH_STARTS} starts have a "
+                "measured number of cells that does what one step in depth does"
+            )
+        lines.append(line + ".")
+    return lines
 
 
 def rates(source: str) -> HTML:
