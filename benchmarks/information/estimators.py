@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from noise_scaling.information import Information, estimate
+from noise_scaling.information import Information, estimate, lmi
+from noise_scaling.information.latent import PUBLISHED
 
 from . import peers
 from .run import LABELS_ONLY, Estimator, Found
@@ -21,8 +22,18 @@ def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
     return Found(found.bits, found.stderr, found.lower_bound, found.note)
 
 
+LMI = {"lmi_float32": {"precision": "float32"}, "lmi_published": PUBLISHED}
+"""Our LMI with other settings: without bfloat16; with the published schedule."""
+
+
+def _lmi(x: np.ndarray, y: np.ndarray, seed: int, *, settings: dict[str, object]) -> Found:
+    found = lmi(x, y, seed=seed, device="cpu", **settings)
+    return Found(found.bits, found.stderr)
+
+
 def estimators() -> dict[str, Estimator]:
     """Every estimator of the suite."""
     ours = {method: partial(_ours, method=method) for method in OURS}
+    ours |= {method: partial(_lmi, settings=settings) for method, settings in LMI.items()}
     neural = {method: partial(peers.neural, method=method) for method in peers.NEURAL}
     return ours | {"latentmi": peers.latentmi, "cca_ksg": peers.cca_ksg} | neural

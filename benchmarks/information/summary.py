@@ -32,7 +32,7 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 def write(results: Path) -> str:
     """Gather the rows into `results`/information_suite.md, and return its text."""
     rows = gather(results)
-    means = over_seeds(rows)
+    means = over_seeds(rows[rows.method.isin(ORDER)])
     parts = [
         "# Known information, and what is found of it",
         "Bits, mean over seeds; each seed is a new draw of the pairs, the same for every estimator. `(n)`: estimates "
@@ -44,6 +44,8 @@ def write(results: Path) -> str:
     for cells, part in means.groupby("cells"):
         parts += [f"## {cells:,} cells", _wide(part)]
     parts += ["## Error over all problems, and cost", _cost(means)]
+    parts += ["## LMI beside the published code", _paired(rows, "lmi", "latentmi")]
+    parts += ["## bfloat16 beside float32 in LMI", _paired(rows, "lmi", "lmi_float32")]
     parts += ["## Standard errors of `default`", _coverage(rows)]
     text = "\n\n".join(parts) + "\n"
     (results / "information_suite.md").write_text(text)
@@ -80,6 +82,24 @@ def _cost(means: pd.DataFrame) -> str:
             [cells, method, len(part), f"{size.mean():.3f}", f"{size.max():.3f}", f"{part.seconds.median():.2f}"]
         )
     return table(["cells", "estimator", "problems", "mean size of error, bits", "largest", "median seconds"], lines)
+
+
+def _paired(rows: pd.DataFrame, one: str, other: str) -> str:
+    """`one` less `other` on the same pairs: mean over seeds, its standard error, and seconds of both."""
+    by = rows.set_index(["problem", "cells", "seed"])
+    both = by[by.method == one].join(by[by.method == other], rsuffix="_other", how="inner").reset_index()
+    lines = []
+    for (cells, name), part in both.groupby(["cells", "problem"]):
+        apart = part.bits - part.bits_other
+        error = f"{apart.std() / len(apart) ** 0.5:.3f}" if len(apart) > 1 else ""
+        means = [f"{part.bits.mean():.3f}", f"{part.bits_other.mean():.3f}", f"{apart.mean():+.3f}", error]
+        lines.append([name, cells, *means, len(apart), part.seconds.median(), part.seconds_other.median()])
+    if lines:
+        mean = (both.bits - both.bits_other).mean()
+        lines.append(
+            ["all", "", "", "", f"{mean:+.3f}", "", len(both), both.seconds.median(), both.seconds_other.median()]
+        )
+    return table(["problem", "cells", one, other, "difference", "se", "seeds", f"{one}, s", f"{other}, s"], lines)
 
 
 def _coverage(rows: pd.DataFrame) -> str:

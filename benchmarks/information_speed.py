@@ -1,0 +1,94 @@
+"""Seconds of our KSG and LMI beside the published ones, in turn, on one thread each.
+
+latentmi takes minutes for one estimate. It is timed for one and for four epochs: the seconds of an epoch and
+of all else; the epochs that it runs are taken from the suite's rows (benchmarks/results/information/latentmi.csv), and
+where there is none from its patience: 31 at the least.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import numpy as np
+from common import RESULTS, arguments, interleave, machine, report, table
+from information.peers import latentmi, python
+from information.problems import pairs, problems
+from information.run import read
+
+from noise_scaling.information import ksg, lmi
+
+FEWEST_EPOCHS = 31
+
+
+def published_ksg() -> ModuleType:
+    """latentmi's module of nearest neighbours: it needs nothing that our environment lacks."""
+    (path,) = Path(python("latentmi")).parents[1].glob("lib/python*/site-packages/latentmi/ksg.py")
+    spec = importlib.util.spec_from_file_location("published_ksg", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def time_ksg(cells: int, repeats: int) -> tuple[dict[str, float], float]:
+    """Median seconds of each, and the largest difference of a pointwise value in bits; 8 + 8 dimensions, 2 bits."""
+    rng, rho = np.random.default_rng(0), np.sqrt(1 - 2**-0.5)
+    x = rng.standard_normal((cells, 8))
+    y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal((cells, 8))
+    theirs = published_ksg()
+    apart = np.abs(ksg(x, y).pointwise - theirs.mi(x, y)).max()
+    return interleave({"ours": lambda: ksg(x, y), "published": lambda: theirs.mi(x, y)}, repeats), float(apart)
+
+
+def time_lmi(cells: int, repeats: int) -> dict[str, float]:
+    """Median seconds of our LMI, of latentmi's epoch, and of what latentmi does once; Gaussian of 2 bits."""
+    x, y = pairs(problems()["gaussian_2"], cells, 0)
+    ours, one, four = [], [], []
+    for seed in range(repeats):
+        start = time.perf_counter()
+        lmi(x, y, seed=seed, device="cpu")
+        ours.append(time.perf_counter() - start)
+        one.append(latentmi(x, y, seed, epochs=1).seconds)
+        four.append(latentmi(x, y, seed, epochs=4).seconds)
+    epoch = (np.median(four) - np.median(one)) / 3
+    return {"ours": float(np.median(ours)), "epoch": float(epoch), "once": float(np.median(one) - epoch)}
+
+
+def epochs_run(cells: int) -> tuple[int, str]:
+    """Median epochs of latentmi in the suite's rows at `cells`, and where the number is from."""
+    path = RESULTS / "information" / "latentmi.csv"
+    notes = read(path).query("cells == @cells").note if path.exists() else []
+    found = [int(note.split()[0]) for note in notes if note.endswith("epochs")]
+    if not found:
+        return FEWEST_EPOCHS, "at least"
+    return int(np.median(found)), f"median of {len(found)} runs"
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    numba.config.NUMBA_NUM_THREADS = 1
+    where = machine("torch", "scikit-learn")
+    lmi(*pairs(problems()["gaussian_2"], 100, 0), epochs=1)
+    cells = 1000 if options.quick else 9000
+    seconds, apart = time_ksg(cells, 1 if options.quick else 5)
+    rows = [[f"KSG, {cells:,} pairs, 8 + 8 dimensions", seconds["ours"], seconds["published"], "",
+             seconds["published"] / seconds["ours"]]]  # fmt: skip
+    numbers = {"ksg": seconds | {"cells": cells, "largest_difference_bits": apart}}
+    for cells in [280] if options.quick else [1000, 5000, 30_000]:
+        timed = time_lmi(cells, 1 if cells > 5000 or options.quick else 2)
+        epochs, source = epochs_run(cells)
+        theirs = timed["once"] + epochs * timed["epoch"]
+        rows.append([f"LMI, {cells:,} pairs, 16 + 16 dimensions", timed["ours"], theirs,
+                     f"{epochs} epochs ({source}) of {timed['epoch']:.2f} s", theirs / timed["ours"]])  # fmt: skip
+        numbers[f"lmi_{cells}"] = timed | {"epochs": epochs, "epochs_from": source, "published": theirs}
+    header = ["", "ours, s", "published, s", "of which", "ratio"]
+    notes = f"One thread each, in turn. KSG's pointwise values differ by at most {apart:.1g} bits."
+    report(options.results, "information_speed", "LMI and KSG beside latentmi 0.1.3", where,
+           [notes, table(header, rows)], numbers)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
