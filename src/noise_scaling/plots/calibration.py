@@ -10,6 +10,7 @@ from IPython.display import HTML, Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from .. import paths
 from . import page, style
@@ -72,7 +73,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
         handles = [
             Line2D([], [], color=SIZES[n][0], marker=SIZES[n][1], linestyle="", label=f"{n:,} cells") for n in cells
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -130,7 +131,10 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
             name, colour, marker = ESTIMATORS[method]
             here = means[means["method"] == method].groupby("cells")["seconds"].median()
             axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=name)
-        style.log_axis(axes)
+        axes.set_xscale("log")
+        cells = sorted(set(means["cells"]))
+        axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
+        axes.xaxis.set_minor_locator(NullLocator())
         style.log_y_axis(axes)
         axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
         figure.legend(loc="outside right center", frameon=False)
