@@ -12,11 +12,11 @@ endif
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env book test lint reproduce bench clean
+.PHONY: help env book test lint reproduce bench gpu-check clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 env: .venv/.made ## make the environment in .venv from pyproject.toml and constraints.txt
 
@@ -49,6 +49,9 @@ reproduce: .venv/.made ## measure the small data sets and the departures (hours;
 
 bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 	@$(BIN)/python benchmarks/run.py
+
+gpu-check: .venv/.made ## check and time everything on the GPU, or the CPU half where there is none
+	@$(BIN)/python benchmarks/gpu_check.py
 
 clean: ## remove what was built, keep the environment
 	rm -rf build results .snakemake .pytest_cache .ruff_cache

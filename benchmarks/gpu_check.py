@@ -1,0 +1,234 @@
+"""Everything that wants a GPU, in one run of under nine minutes: agreement with the CPU, and speed beside the peers.
+
+Trains each model on simulated cells on the CPU and, where torch finds CUDA, on the GPU; embeds with the same weights on
+both; times Geneformer against transformers and scVI against scvi-tools there. Without CUDA it runs the CPU half and
+says so. Writes gpu_check.json and gpu_check.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import arguments, interleave, machine, report, simulate_counts, table
+from geneformer import cells_of_lengths
+from peers.bert import Reference
+from scipy.sparse import csr_matrix
+
+from noise_scaling import datasets, information, models
+from noise_scaling.models.geneformer_data import masked_batch
+from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_training import Training, has_bfloat16
+
+STEPS = {"cpu": 1, "cuda": 10}  # timed at a time
+LIMIT = 540.0  # seconds for everything
+SHORT = {"geneformer": {"fixed_steps": 150}, "scvi": {"fixed_steps": 400}}
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12, "V100": 125e12}
+"""Dense bfloat16 (T4, V100: float16) operations a second by the makers' data sheets, of the SXM form where there are
+two."""
+
+
+def devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def agreement(quick: bool) -> list[dict]:
+    """Each model, trained on each device: bits, seconds, and how far one device's weights embed apart on the other."""
+    data = datasets.simulate(600 if quick else 2000, 400, n_latent=2, bits=3.0, mean_umis=1000, seed=100)
+    half = data.counts.shape[0] // 2
+    train, validation, test = data.counts[: half - 100], data.counts[half - 100 : half], data.counts[half:]
+    latents = data.adata.obsm["latent"][half:]
+    rows = []
+    for name in models.MODELS:
+        for device in devices():
+            start = time.perf_counter()
+            model = models.create(name, seed=1, device=device, **SHORT.get(name, {})).fit(train, validation)
+            seconds = time.perf_counter() - start
+            embedding = model.embed(test)
+            found = information.estimate(embedding, latents, device="cpu")
+            rows.append({
+                "model": name, "trained on": device, "seconds": seconds, "bits": found.bits, "stderr": found.stderr,
+                "apart": {other: apart(model, other, test, embedding) for other in devices()},
+            })  # fmt: skip
+    return rows
+
+
+def apart(model: models.Model, device: str, cells: csr_matrix, embedding: np.ndarray) -> float:
+    """Largest difference of the embedding by the same weights on `device`, in standard deviations of a dimension."""
+    with tempfile.TemporaryDirectory() as folder:
+        other = models.load(model.save(Path(folder) / "model.safetensors"), device=device)
+    return float(np.abs(other.embed(cells) - embedding).max() / embedding.std(0).mean())
+
+
+def operations(shape: Shape, lengths: np.ndarray, masked: int) -> float:
+    """Floating-point operations of a training step: products alone, 2 each, three times the forward pass."""
+    w, tokens = shape.width, lengths.sum()
+    layers = shape.layers * (
+        tokens * (4 * w * w + 2 * w * shape.feed_forward) + 2 * w * (lengths.astype(float) ** 2).sum()
+    )
+    return 3 * 2 * (layers + masked * (w * w + w * shape.vocabulary))
+
+
+def geneformer_speed(device: str, quick: bool) -> list[dict]:
+    """Real tokens a second of the published network at V = 20,000, batches of 64 cells, beside transformers."""
+    rng, shape, rows = np.random.default_rng(0), Shape(20_000), []
+    n = 4 if quick else 64 if device == "cuda" else 8
+    low = np.sort(np.clip(rng.lognormal(np.log(98), 0.5, n), 5, 512).astype(int))
+    for depth, lengths in (("full, 512 tokens", np.full(n, 64 if quick else 512)), ("low, mean 111 tokens", low)):
+        tokens = cells_of_lengths(lengths, shape.vocabulary - 2, rng)
+        data = masked_batch(tokens, np.arange(n), at_most=512, rng=rng, device=device)
+        work = operations(shape, np.asarray(lengths), len(data.targets))
+        seconds = interleave(_sides(shape, tokens, data, device), 1 if quick else 3)
+        for side in seconds:
+            taken = seconds[side] / STEPS[device]
+            rows.append({
+                "device": device, "depth": depth, "side": side, "tokens_per_second": lengths.sum() / taken,
+                "operations_per_second": work / taken,
+                "to_transformers": seconds["transformers, float32"] / seconds[side],
+            })  # fmt: skip
+    return rows
+
+
+def _sides(shape: Shape, tokens, data, device: str) -> dict:
+    runs = {}
+    for half in (False, True) if has_bfloat16(device) else (False,):
+        kind = "bfloat16" if half else "float32"
+        settings = models.settings("geneformer", preset="published", precision=kind, validation_cells=1)
+        training = Training(Net.start(shape, seed=0), tokens, tokens, settings, seed=0, device=device)
+        peer = Reference(
+            Net.start(shape, seed=0), learning_rate=1e-4, weight_decay=1e-3, half=half, device=device
+        )  # fmt: skip
+        grid = {name: values.to(device) for name, values in peer.padded(data).items()}
+        runs[f"ours, {kind}"] = _finished(device, lambda t=training: t.update(data, 1e-4))
+        runs[f"transformers, {kind}"] = _finished(device, lambda p=peer, g=grid: p.step(g))
+    return runs
+
+
+def _finished(device: str, step):
+    """STEPS steps, until the device has done them."""
+
+    def run() -> None:
+        for _ in range(STEPS[device]):
+            step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def scvi_speed(device: str, quick: bool) -> list[dict]:
+    """Seconds an epoch of the published scVI, ours and scvi-tools' own training with its default loader."""
+    n_cells, n_genes = (2_000, 500) if quick or device == "cpu" else (50_000, 2_000)
+    counts = simulate_counts(n_cells + 1000, n_genes, umis=1000)
+    train, validation = counts[:n_cells], counts[n_cells:]
+    epoch = -(-n_cells // 512)
+    many = 1 if device == "cpu" else 5
+    rows = []
+    for side, run in (("ours", _scvi_ours), ("scvi-tools", _scvi_library)):
+        first = _timed(run, train, validation, device, epoch, 1)
+        rows.append({
+            "device": device, "side": side,
+            "seconds_an_epoch": (_timed(run, train, validation, device, epoch, 1 + many) - first) / many,
+        })  # fmt: skip
+    return rows
+
+
+def _timed(run, train: csr_matrix, validation: csr_matrix, device: str, epoch: int, epochs: int) -> float:
+    start = time.perf_counter()
+    run(train, validation, device, epoch, epochs)
+    return time.perf_counter() - start
+
+
+def _scvi_ours(train: csr_matrix, validation: csr_matrix, device: str, epoch: int, epochs: int) -> None:
+    model = models.create("scvi", preset="published", device=device, fixed_steps=epoch * epochs)
+    model.fit(train, validation)
+
+
+def _scvi_library(train: csr_matrix, validation: csr_matrix, device: str, epoch: int, epochs: int) -> None:
+    import scvi
+    from anndata import AnnData
+
+    from noise_scaling.models.scvi_training import quiet
+
+    with quiet():
+        data = AnnData(train.astype(np.float32))
+        scvi.model.SCVI.setup_anndata(data)
+        model = scvi.model.SCVI(data, n_hidden=512, n_latent=16, gene_likelihood="zinb", dispersion="gene")
+        model.train(
+            max_epochs=epochs, accelerator="gpu" if device == "cuda" else "cpu", devices=1, batch_size=512,
+            train_size=1.0, enable_progress_bar=False, plan_kwargs={"lr": 1e-3, "eps": 0.01},
+        )  # fmt: skip
+
+
+def main() -> None:
+    options = arguments(__doc__.splitlines()[0])
+    started, numbers, parts = time.monotonic(), {"devices": {"cpu": True, "cuda": _gpu()}}, []
+    torch.set_num_threads(1)  # many small products: two threads wait for each other
+    parts.append(
+        f"GPU: {_gpu()['name']}, {_gpu()['memory_gb']:.0f} GB, torch's CUDA {torch.version.cuda}."
+        if _gpu() else "No CUDA device: the CPU half alone was run; whatever says cuda was never run here."
+    )  # fmt: skip
+    sections = [("agreement", lambda: agreement(options.quick), _agreement_table)]
+    for device in devices():
+        sections += [
+            (f"geneformer_{device}", lambda d=device: geneformer_speed(d, options.quick), _speed_table),
+            (f"scvi_{device}", lambda d=device: scvi_speed(d, options.quick), _scvi_table),
+        ]
+    for name, run, show in sections:
+        if time.monotonic() - started > LIMIT * 0.75:
+            parts.append(f"{name}: left out, the time was up.")
+            continue
+        try:
+            numbers[name] = run()
+        except (RuntimeError, ArithmeticError, ValueError) as error:
+            numbers[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
+            parts.append(f"{name} FAILED: {numbers[name]['failed']}")
+            continue
+        parts += show(numbers[name])
+    numbers["seconds"] = round(time.monotonic() - started)
+    where = machine("torch", "transformers", "scvi-tools")
+    report(options.results, "gpu_check", "GPU check", where, parts, numbers)
+
+
+def _gpu() -> dict | None:
+    if not torch.cuda.is_available():
+        return None
+    facts = torch.cuda.get_device_properties(0)
+    return {"name": facts.name, "memory_gb": facts.total_memory / 1e9}
+
+
+def _agreement_table(rows: list[dict]) -> list[str]:
+    lines = [[
+        r["model"], r["trained on"], round(r["seconds"], 1), f"{r['bits']:.2f} ± {r['stderr']:.2f}",
+        ", ".join(f"{device} {value:.1e}" for device, value in r["apart"].items()),
+    ] for r in rows]  # fmt: skip
+    header = ["model", "trained on", "seconds", "bits", "saved, loaded and embedded on: largest difference in sd"]
+    return ["Simulated cells with 3 bits:", table(header, lines)]
+
+
+def _speed_table(rows: list[dict]) -> list[str]:
+    name = (_gpu() or {"name": ""})["name"]
+    peak = next((value for key, value in PEAKS.items() if key in name), None)
+    lines = [[
+        r["device"], r["depth"], r["side"], f"{r['tokens_per_second']:,.0f}",
+        f"{r['to_transformers']:.2f} x", f"{r['operations_per_second'] / 1e12:.3g}",
+        f"{r['operations_per_second'] / peak:.1%}" if peak and r["device"] == "cuda" else "-",
+    ] for r in rows]  # fmt: skip
+    header = ["device", "depth", "side", "tokens / s", "to transformers, float32", "10^12 operations / s", "of peak"]
+    return ["Geneformer, published network, V = 20,000:", table(header, lines)]
+
+
+def _scvi_table(rows: list[dict]) -> list[str]:
+    lines = [[r["device"], r["side"], f"{r['seconds_an_epoch']:.3f}"] for r in rows]
+    ratio = rows[1]["seconds_an_epoch"] / rows[0]["seconds_an_epoch"]
+    return [
+        f"scVI, published network; ours is {ratio:.2f} times as fast:",
+        table(["device", "side", "s / epoch"], lines),
+    ]
+
+
+if __name__ == "__main__":
+    main()
