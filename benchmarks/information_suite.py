@@ -5,7 +5,7 @@
     python benchmarks/information_suite.py --methods lmi latentmi mine --problems gaussian_2 --cells 5000 --seeds 2
 
 adds rows to benchmarks/results/information/METHOD.csv, one an estimate; `--gather` (and every run, at its end) gathers
-all of them in benchmarks/results/information_suite.md.
+all of them in benchmarks/results/information_suite.md, and in data/calibration/information.csv for the book.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from common import RESULTS
 from information.estimators import LABELS_ONLY, estimators
 from information.problems import problems
 from information.run import run
-from information.summary import write
+from information.summary import publish, write
 
 SHORT = {"names": ["gaussian_0", "gaussian_2", "mapped16_1", "mixture_3.5"], "cells": [280], "seeds": 1}
 
@@ -45,6 +45,8 @@ def main() -> None:
         path = options.results / "information" / f"{method}.csv"
         run(path, method, known[method], names, wanted["cells"], wanted["seeds"])
     print(write(options.results))
+    if options.results == RESULTS:
+        publish(options.results, RESULTS.parents[1] / "data" / "calibration")
 
 
 if __name__ == "__main__":

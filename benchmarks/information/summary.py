@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
-from common import table
+from common import machine, table
+
+from noise_scaling.information import NUMBERS_VERSION
 
 from .run import read
-from .truth import stored
+from .truth import STORED, stored
 
 ORDER = ("default", "lmi", "latentmi", "cca_ksg", "ksg", "mixed_ksg", "mine", "smile", "nwj", "infonce_bmi")
 
@@ -50,6 +54,23 @@ def write(results: Path) -> str:
     text = "\n\n".join(parts) + "\n"
     (results / "information_suite.md").write_text(text)
     return text
+
+
+def publish(results: Path, folder: Path) -> None:
+    """Put every estimate, with its truth, in `folder`/information.csv for the book, and how it was made beside it."""
+    rows = gather(results).sort_values(["method", "cells", "problem", "seed"], kind="stable")
+    rows = rows[rows.method.isin(ORDER)].drop(columns="error").assign(true=rows.true.round(5))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(folder / "information.csv", index=False, lineterminator="\n")
+    made = {
+        "command": "python benchmarks/information_suite.py",
+        "rows": len(rows),
+        "estimates": rows.groupby("method").size().to_dict(),
+        "truths_sha256": hashlib.sha256(STORED.read_bytes()).hexdigest(),
+        "numbers_version": {name: NUMBERS_VERSION[name] for name in sorted(set(rows.method) & set(NUMBERS_VERSION))},
+        "peers": {"latentmi": "0.1.3", "benchmark-mi": "0.1.3"},
+    } | {key: value for key, value in machine("torch", "scipy").items() if key not in ("command", "load_at_start")}
+    (folder / "information.json").write_text(json.dumps(made, indent=1) + "\n")
 
 
 def _methods(means: pd.DataFrame) -> list[str]:

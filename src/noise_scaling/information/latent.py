@@ -86,6 +86,8 @@ def lmi_many(
 ) -> list[Information]:
     """`lmi` of each `(x, y)`, in order: each answer is what `lmi` gives alone, whatever else is in the list.
 
+    (On a GPU up to float rounding: the library may choose another product for another number of problems.)
+
     On a GPU, problems of one shape train as one: every product is a batched product over problems. On a CPU they run
     one by one, as many at a time as torch has threads: one problem keeps a core busy, and stacking gains nothing.
 

@@ -34,7 +34,8 @@ class Settings:
     k
         Neighbours of the KSG estimate.
     latent, hidden
-        Widths of the latents and of the hidden layers (the decoders' are in reverse).
+        Widths of the latents and of the hidden layers (the decoders' are in reverse). The published code makes the
+        first layer wider for variables of more than 2,048 dimensions; here it is as given.
     dropout
         Share of the inputs of each layer of the cross decoders that is dropped, the latent included.
     learning_rate, batch_size
