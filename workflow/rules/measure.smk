@@ -25,7 +25,8 @@ def versions(wildcards):
     package = Path("src/noise_scaling")
     files = [package / "measure_unit.py", *sorted(package.glob("information/*.py"))]
     files += [path for learner in sorted(learners) for path in sorted(package.glob(f"models/{learner}*.py"))]
-    found = [re.findall(r"NUMBERS_VERSION.*?=[^=\n]*(?:\{.*?\})?", path.read_text(), flags=re.DOTALL) for path in files]
+    assignment = re.compile(r"^\s*NUMBERS_VERSION\b[^\n=]*=\s*(\{[^}]*\}|.+)$", flags=re.MULTILINE)
+    found = [assignment.findall(path.read_text()) for path in files]
     return [line for lines in found for line in lines]
 
 
