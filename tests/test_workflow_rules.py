@@ -89,3 +89,14 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     ]  # fmt: skip
     assert (rows["status"] == measurements.OK).all(), rows["error"].tolist()
     assert "4 rows" in (folder / "build/tiny/book/_build/html/notebooks/tiny.html").read_text()
+    # prose is edited, on a page and in the notebook that measures: pages are made again, nothing is measured
+    for name in ("tiny", "measure"):
+        notebook = folder / f"notebooks/{name}.ipynb"
+        cells = json.loads(notebook.read_text())
+        cells["cells"][0]["source"] = "# Other words"
+        notebook.write_text(json.dumps(cells))
+    again = subprocess.run(
+        [sys.executable, "workflow/run.py", "tiny.yml", "--cores", "1", "--dry-run"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert set(jobs(again.stdout + again.stderr)) == {"page", "stage", "html", "book", "total"}
