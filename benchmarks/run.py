@@ -6,7 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("thinning.py", "tokens.py", "streaming.py", "fits.py", "overhead.py", "faults.py")
+SCRIPTS = (
+    "thinning.py",
+    "tokens.py",
+    "streaming.py",
+    "fits.py",
+    "overhead.py",
+    "faults.py",
+    "information_speed.py",
+    "information_suite.py",
+)
 
 
 def main() -> int:
