@@ -160,6 +160,17 @@ def test_resumes_to_the_same_loss(counts, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("total", [40, 50])
+def test_long_intervals_in_parts_train_the_same(counts, monkeypatch, total):
+    settings = {"fixed_steps": total, "reduce_lr": True}
+    whole = create(**settings).fit(counts[:100], counts[100:150])
+    monkeypatch.setattr(scvi, "_CALL", 7)
+    parts = create(**settings).fit(counts[:100], counts[100:150])
+    assert parts.history["step"] == whole.history["step"]
+    assert parts.history["elbo_validation"] == whole.history["elbo_validation"]
+    np.testing.assert_array_equal(parts.embed(counts), whole.embed(counts))
+
+
 def test_saved_and_loaded_it_embeds_the_same(counts, tmp_path):
     model = create().fit(counts[:100], counts[100:150])
     back = models.load(model.save(tmp_path / "model.safetensors"), device="cpu")

@@ -19,6 +19,7 @@ from .streaming import CountStore, chunks_of, usable
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 _FEWEST_WEIGHTS = 400_000  # genes x width, for bfloat16: 2,500 x 128 gains nothing, 4,000 x 128 15-25 %
+_CALL = 1000  # steps at most between two chances to write a checkpoint
 _PUBLISHED = {
     "dims": 16, "n_hidden": 512, "learning_rate": 1e-3, "eps": 0.01, "reduce_lr": True, "batch_size": 512,
     "max_cells_seen": 1e7, "max_steps": None, "patience_unit": "epochs", "steps_per_check": 20, "patience": 5,
@@ -124,22 +125,23 @@ class SCVI(Stored):
 
         s, epoch = self.settings, source.steps_per_epoch
         total, interval = _schedule(s, epoch, source.n_cells)
+        parts = math.ceil(interval / _CALL)
         callbacks = [Keeper(epoch, best=s["fixed_steps"] is None)]
         if checkpoint is not None:
             about = {"settings": s, "seed": self.seed, "cells": [source.n_cells, source.nonzeros, validation.shape]}
             callbacks.append(Checkpoint(Path(checkpoint), json.dumps(about)))
         self._model._training_plan_cls = Plan
         self._model.train(
-            max_epochs=math.ceil(total / interval),
+            max_epochs=math.ceil(total / interval) * parts,
             accelerator={"cuda": "gpu"}.get(self.device, self.device),
             devices=1,
             precision=_PRECISIONS[_precision(s, self._model.module.n_input, self.device)],
-            check_val_every_n_epoch=1,
+            check_val_every_n_epoch=parts,
             early_stopping=s["fixed_steps"] is None,
             early_stopping_monitor="elbo_validation",
             early_stopping_patience=s["patience"],
             early_stopping_min_delta=s["min_delta"],
-            datamodule=Intervals(source, validation, interval, total),
+            datamodule=Intervals(source, validation, interval, total, parts),
             plan_kwargs={
                 "lr": s["learning_rate"] or _learning_rate(source.batch_size), "weight_decay": 1e-6,
                 "eps": s["eps"], "warmup_steps": epoch,

@@ -181,19 +181,22 @@ class Intervals(pl.LightningDataModule):
     """What Lightning takes for an epoch here is all that happens between two checks of the validation loss.
 
     Its own work around a batch and around an epoch costs as much as the training of a small batch: it is done once an
-    interval. An item is an iterator over the interval's batches.
+    interval, or once for each of the `parts` of a long one. An item is an iterator over batches.
     """
 
-    def __init__(self, source: Source, validation: Counts, interval: int, total: int) -> None:
+    def __init__(self, source: Source, validation: Counts, interval: int, total: int, parts: int) -> None:
         super().__init__()
-        self.source, self.validation, self.interval, self.total = source, validation, interval, total
+        self.source, self.validation, self.total = source, validation, total
+        self.interval, self.part = interval, math.ceil(interval / parts)
 
     def train_dataloader(self) -> _One:
-        return _One(lambda: self._next())
+        return _One(self._next)
 
     def _next(self) -> Iterator[dict[str, Any]]:
         done = self.trainer.lightning_module.steps_done
-        return self.source.batches(done, min(done + self.interval, self.total))
+        checked = done // self.interval * self.interval
+        part_end = checked + ((done - checked) // self.part + 1) * self.part
+        return self.source.batches(done, min(part_end, checked + self.interval, self.total))
 
     def val_dataloader(self) -> _One:
         return _One(self.validation.in_order)

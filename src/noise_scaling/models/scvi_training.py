@@ -59,7 +59,8 @@ class Plan(TrainingPlan):
             optimizer.step()
             losses.append(loss.detach())
             self.steps_done += 1
-        self.loss_train = float(torch.stack(losses).mean())
+        if losses:  # none in the last parts of an interval that is cut short
+            self.loss_train = float(torch.stack(losses).mean())
 
     def validation_step(self, batches: Iterator[dict[str, Any]], batch_idx: int) -> None:
         """The negative ELBO a cell, over all validation cells."""
