@@ -100,7 +100,7 @@ def test_without_a_second_estimator_the_page_says_so(estimator):
     table = measured(estimator)
     assert len(estimators.both_estimators(table)) == 0
     assert len(estimators.fits_by_estimator(table)) == len(estimators.order_of_models(table)) == 0
-    assert estimators.NOTHING in estimators._shown(estimators.level_by_estimator(table), "x.csv").data
+    assert estimators._shown(estimators.level_by_estimator(table), "x.csv").data == ""
     assert estimators.estimators_figure(table).axes[0].texts[0].get_text() == estimators.NOTHING
 
 

@@ -38,13 +38,13 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
     """Bits against depth at the largest cell number, a panel a data set: solid the default, dashed LMI."""
     bits = _largest(both_estimators(table))
     signals = list(dict.fromkeys(zip(bits["dataset"], bits["signal"], strict=True)))
+    if not signals:
+        return _nothing()
     with style.book_style():
-        rows = max(1, -(-len(signals) // 2))
+        rows = -(-len(signals) // 2)
         figure, panels = style.new_figure(rows, 2, 0.9 + 2.2 * rows)
         for axes in panels.flat[len(signals) :]:
             axes.set_axis_off()
-        if not signals:
-            panels[0, 0].text(0, 0.5, NOTHING, wrap=True)
         for axes, signal in zip(panels.flat, signals, strict=False):
             here = bits[(bits["dataset"] == signal[0]) & (bits["signal"] == signal[1])]
             _draw(axes, here)
@@ -53,6 +53,15 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
             figure, style.ordered(set(bits["model"])),
             [Line2D([], [], color="black", linestyle=line, label=name) for name, line in LINES.values()],
         )  # fmt: skip
+    return figure
+
+
+def _nothing() -> Figure:
+    """A figure that says that there is nothing to draw."""
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 0.5)
+        panels[0, 0].set_axis_off()
+        panels[0, 0].text(0.5, 0.5, NOTHING, ha="center", va="center")
     return figure
 
 
@@ -123,7 +132,7 @@ def level_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
 
 def _shown(table: pd.DataFrame, download: str) -> HTML:
     if not len(table):
-        return HTML(f"<p>{NOTHING}</p>")
+        return HTML("")  # the figure above has said that there is nothing
     short = table.round({name: 1 if name.startswith("u_bar") else 3 for name in table.select_dtypes("number")})
     return page.as_table(
         short.rename(columns={"u_bar, lmi / default": "u_bar ratio"}), download=download, full=table, wrap=True
