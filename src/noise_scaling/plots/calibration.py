@@ -115,8 +115,10 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
 
 def _problem(name: str) -> str:
     """A problem's name in words, without its nominal bits."""
-    words = {"gaussian": "Gaussian", "proteins": "14 proteins", "mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d", "sign_flip": "sign flip",
-             "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings"}  # fmt: skip
+    words = {
+        "gaussian": "Gaussian", "proteins": "14 proteins", "mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d",
+        "sign_flip": "sign flip", "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings",
+    }  # fmt: skip
     kind = name.rsplit("_", 1)[0]
     return words.get(kind, kind)
 
