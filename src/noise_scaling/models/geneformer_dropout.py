@@ -37,7 +37,7 @@ class Dropped(torch.autograd.Function):
         weights = _weights(q, k, mask)
         gone = _drawn(weights.numel(), dropout)
         kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights)
-        y = (kept.to(v.dtype) @ v) / (1 - dropout)
+        y = (kept @ v) / (1 - dropout)
         ctx.save_for_backward(x, mask, gone, y)
         ctx.dropout = dropout
         return y
@@ -48,20 +48,36 @@ class Dropped(torch.autograd.Function):
         q, k, v = x.unbind(0)
         scale = 1 / (1 - ctx.dropout)
         weights = _weights(q, k, mask)
-        d_weights = (slope @ v.transpose(-1, -2)).float()
+        d_weights = slope @ v.transpose(-1, -2)
         d_weights.view(-1).index_fill_(0, gone, 0)
-        mean = (slope * y).sum(-1, keepdim=True).float()  # of the slope over the softmax, times scale
-        d_scores = d_weights.mul_(scale).sub_(mean).mul_(weights).to(q.dtype)
-        kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights).to(v.dtype)
+        mean = (slope * y).sum(-1, keepdim=True)  # of the slope over the softmax, times scale
+        d_scores = d_weights.mul_(scale).sub_(mean).mul_(weights)
+        kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights)
         root = math.sqrt(q.shape[-1])
         d_v = (kept.transpose(-1, -2) @ slope) * scale
         return torch.stack([d_scores @ k / root, d_scores.transpose(-1, -2) @ q / root, d_v]), None, None
 
 
 def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k' / sqrt(d)), float32 [cells, heads, length, length]."""
-    scores = (q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)).float()
+    """softmax(q k' / sqrt(d)) [cells, heads, length, length], of q's type; torch sums it in float32 for any."""
+    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
     return torch.softmax(scores if mask is None else scores.masked_fill_(~mask, -math.inf), -1)
+
+
+class Dropout(torch.nn.Module):
+    """Dropout that draws the dropped entries alone on a CPU: `torch.nn.Dropout` draws a number for each."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.share):
+            return x
+        if x.device.type != "cpu":
+            return torch.nn.functional.dropout(x, self.share)
+        y = x * (1 / (1 - self.share))
+        return y.view(-1).index_fill_(0, _drawn(y.numel(), self.share), 0).view_as(y)
 
 
 def _drawn(n: int, share: float) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .geneformer_dropout import Dropout
 from .geneformer_dropout import attention as dropped_attention
 
 PAD, MASK = -2, -1
@@ -115,7 +116,7 @@ class Layer(nn.Module):
         self.attention, self.attention_norm = Attention(shape), _norm(shape)
         self.up, self.down = nn.Linear(shape.width, shape.feed_forward), nn.Linear(shape.feed_forward, shape.width)
         self.output_norm = _norm(shape)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:  # [tokens, width] -> [tokens, width]
         x = self.attention_norm(x + self.dropout(self.attention(x, groups)))
@@ -135,7 +136,7 @@ class Net(nn.Module):
         self.tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.positions = nn.Embedding(shape.context, shape.width)
         self.types = nn.Embedding(2, shape.width)
-        self.norm, self.dropout = _norm(shape), nn.Dropout(shape.dropout)
+        self.norm, self.dropout = _norm(shape), Dropout(shape.dropout)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head, self.head_norm = nn.Linear(shape.width, shape.width), _norm(shape)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
