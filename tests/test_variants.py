@@ -53,6 +53,14 @@ def test_fixed_steps_carry_their_number():
     assert variants.named("fixed_steps_1000").options == {"fixed_steps": 1000}
 
 
+def test_widths_keep_the_proportions():
+    """Both presets: 64 wide, 128 between, 2 heads; 256 wide, 512 between. (The published one has 4 heads of 64.)"""
+    assert variants.named("width_64").options == {"width": 64, "feed_forward": 128, "heads": 2}
+    assert variants.named("width_16").options["heads"] == 1
+    with pytest.raises(InputError, match="multiple of 16"):
+        variants.named("width_40")
+
+
 @pytest.mark.parametrize("name", ["fixed_steps_0", "fixed_steps_N", "fixed_steps_", "published", None])
 def test_unknown_names(name):
     with pytest.raises(InputError, match=r"unknown variant .*fixed_steps_N"):

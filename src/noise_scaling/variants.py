@@ -142,21 +142,37 @@ _VARIANTS = (
     Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
 )  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
-"""Every variant by name, but for fixed_steps_N, of which there is one for every N."""
+"""Every variant by name, but for fixed_steps_N and width_N, of which there is one for every N."""
 
 FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
+WIDTH = re.compile(r"width_([1-9]\d*)")
+GENEFORMERS = ("geneformer", "untrained_geneformer")
 
 
 def named(name: str) -> Variant:
     """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps. InputError if there is none."""
+    width = WIDTH.fullmatch(name) if isinstance(name, str) else None
+    if width:
+        return _of_width(name, int(width[1]))
     steps = FIXED_STEPS.fullmatch(name) if isinstance(name, str) else None
     if steps:
         n_steps = int(steps[1])
         return Variant(name, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, models=TRAINED)
     if name not in VARIANTS:
         known = ", ".join(sorted(filter(None, VARIANTS)))
-        raise InputError(f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), or '' for none")
+        raise InputError(
+            f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), "
+            "or '' for none"
+        )
     return VARIANTS[name]
+
+
+def _of_width(name: str, width: int) -> Variant:
+    """Geneformer with another width, in the proportions of the small preset: twice as much between, 32 a head."""
+    if width % 16 or width > 1024:
+        raise InputError(f"variant {name!r}: a width must be a multiple of 16, up to 1,024: found {width}")
+    options = {"width": width, "feed_forward": 2 * width, "heads": max(1, width // 32)}
+    return Variant(name, f"Geneformer {width} wide", options=options, models=GENEFORMERS)
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], signal: Signal) -> None:
