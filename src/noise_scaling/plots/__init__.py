@@ -6,6 +6,7 @@ from .datasets import cells_figure, dataset_figure, truth_figure
 from .estimators import estimator_fits_table, estimators_image, level_table, order_table
 from .figures import collapse_figure, fits_figure, information_figure
 from .ledger import show as claims_ledger
+from .model_size import sizes_image, sizes_table
 from .page import (
     FIGURES,
     card,
@@ -55,6 +56,8 @@ __all__ = [
     "scores_table",
     "separate_depths_image",
     "show",
+    "sizes_image",
+    "sizes_table",
     "steps_table",
     "truth",
     "truth_figure",

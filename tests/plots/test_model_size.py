@@ -1,0 +1,43 @@
+import numpy as np
+
+from noise_scaling import laws, measurements
+from noise_scaling.plots import model_size
+
+FRACTIONS = (1.0, 0.3, 0.1, 0.03, 0.01)
+
+
+def curve(variant: str, parameters: int, u_bar: float, i_max: float, **values) -> list[dict]:
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    head = {"dataset": "pbmc10k", "signal": "protein", "model": "geneformer", "preset": "small", "estimator": "default"}
+    return [
+        blank | head | {"status": "ok", "n_cells": 1000, "fraction": q, "umis_per_cell": 1000 * q, "variant": variant}
+        | {"n_parameters": parameters, "mi_bits": float(laws.noise_law(1000 * q, u_bar, i_max))} | values
+        for q in FRACTIONS
+    ]  # fmt: skip
+
+
+def test_sizes_are_fitted_where_several_were_measured_on_the_same_points():
+    rows = (
+        curve("", 300_000, 400, 2.0) + curve("width_256", 2_000_000, 250, 2.4) + curve("", 300_000, 9, 1.0, n_cells=50)
+    )
+    rows += curve("", 300_000, 400, 2.0, seed=1)  # a seed that only one size has
+    found = model_size.sizes(measurements.sort(rows))
+    assert found["n_parameters"].tolist() == [300_000, 2_000_000]
+    assert found["seeds"].tolist() == [1, 1]
+    np.testing.assert_allclose(found["u_bar"], [400, 250], rtol=1e-3)
+    np.testing.assert_allclose(found["i_max"], [2.0, 2.4], rtol=1e-3)
+    np.testing.assert_allclose(found["full_depth_bits"], laws.noise_law(1000, np.array([400, 250]), np.array([2, 2.4])))
+
+
+def test_the_figure_has_a_point_for_each_size(tmp_path):
+    table = measurements.sort(curve("", 300_000, 400, 2.0) + curve("width_16", 80_000, 420, 1.8))
+    figure = model_size.sizes_figure(table)
+    assert figure.axes[0].containers[0][0].get_xdata().tolist() == [80_000, 300_000]
+    path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
+    assert model_size.sizes_table(path).data.startswith("<p>No model")
+    assert "several sizes" in model_size.sizes_figure(measurements.read(path)).axes[0].texts[0].get_text()
+
+
+def test_other_models_and_departures_are_no_sizes():
+    rows = curve("", 1, 400, 2.0) + curve("fixed_steps_10", 1, 300, 2.0) + curve("width_16", 2, 9, 1.0, model="pca")
+    assert len(model_size.sizes(measurements.sort(rows))) == 0
