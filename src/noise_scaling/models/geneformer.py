@@ -165,8 +165,9 @@ class Geneformer(Stored):
 
 
 def _log_frequencies(cells: Tokens, vocabulary: int) -> torch.Tensor:
-    """[vocabulary] logarithm of each gene's share of the tokens, a million of them at most, none of them 0."""
-    seen = np.bincount(cells.ids[:1_000_000], minlength=vocabulary) + 1.0
+    """[vocabulary] logarithm of each gene's share of the tokens of the first cells, a million at most; none is 0."""
+    few = np.arange(max(1, np.searchsorted(np.cumsum(cells.lengths), 1_000_000, side="right")))
+    seen = np.bincount(gather(cells, few, at_most=cells.context)[0], minlength=vocabulary) + 1.0
     return torch.from_numpy(np.log(seen / seen.sum())).float()
 
 

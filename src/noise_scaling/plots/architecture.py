@@ -58,8 +58,10 @@ def _geneformer(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]
 
 
 def _scvi(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]]:
+    from ..models.scvi_training import quiet, seeded
+
     model = models.create("scvi", preset=preset, device="cpu")
-    with torch.random.fork_rng():
+    with quiet(), seeded(0):
         module = model._untrained(genes).module
     return [(name, tuple(p.shape)) for name, p in module.named_parameters()]
 
