@@ -56,7 +56,7 @@ def ours(shape: Shape, tokens: Tokens, half: bool) -> Training:
 def speed(tokens: Tokens, batches: list[np.ndarray], repeats: int) -> tuple[dict[str, float], int]:
     """Seconds of the batches on each side, and their tokens."""
     shape, rng = Shape(tokens.n_genes + 2), np.random.default_rng(0)
-    data = [masked_batch(tokens, cells, at_most=512, rng=rng) for cells in batches]
+    data = [masked_batch(tokens, cells, at_most=512, rng=rng, queries=True) for cells in batches]
     runs = {}
     for name, half in SIDES.items():
         if name.startswith("ours"):
@@ -75,7 +75,8 @@ def curves(steps: int) -> dict[str, list[float]]:
     tokens = tokens_of(counts, gene_medians(counts), CURVE_TOKENS)
     rng, shape = np.random.default_rng(0), Shape(1002)
     data = [
-        masked_batch(tokens, rng.permutation(400)[:CURVE_CELLS], at_most=CURVE_TOKENS, rng=rng) for _ in range(steps)
+        masked_batch(tokens, rng.permutation(400)[:CURVE_CELLS], at_most=CURVE_TOKENS, rng=rng, queries=True)
+        for _ in range(steps)
     ]
     rates = [1e-3 * min(1.0, (i + 1) / 10) for i in range(steps)]
     found = {"ours": _curve_ours(shape, tokens, data, rates)}

@@ -79,7 +79,7 @@ def geneformer_speed(device: str, quick: bool) -> list[dict]:
     low = np.sort(np.clip(rng.lognormal(np.log(98), 0.5, n), 5, 512).astype(int))
     for depth, lengths in (("full, 512 tokens", np.full(n, 64 if quick else 512)), ("low, mean 111 tokens", low)):
         tokens = cells_of_lengths(lengths, shape.vocabulary - 2, rng)
-        data = masked_batch(tokens, np.arange(n), at_most=512, rng=rng, device=device)
+        data = masked_batch(tokens, np.arange(n), at_most=512, rng=rng, device=device, queries=True)
         work = operations(shape, np.asarray(lengths), len(data.targets))
         seconds = interleave(_sides(shape, tokens, data, device), 1 if quick else 3)
         for side in seconds:

@@ -14,7 +14,7 @@ def test_without_dropout_it_is_torchs_attention(monkeypatch):
     x = torch.randn(3, 4, 2, 7, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
     mask = torch.ones(4, 1, 1, 7, dtype=torch.bool)
     mask[0, ..., 4:] = False
-    found = geneformer_dropout.attention(x, mask, 1e-15)
+    found = geneformer_dropout.attention(*x.unbind(0), mask, 1e-15)
     expected = F.scaled_dot_product_attention(*x.unbind(0), attn_mask=mask)
     torch.testing.assert_close(found, expected)
     slope = torch.ones_like(found)
@@ -29,7 +29,7 @@ def test_with_dropout_it_is_the_definition(monkeypatch):
     q, k, v = x.unbind(0)
     weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(5), -1)
     kept = torch.ones(weights.numel()).index_fill(0, gone, 0).view_as(weights)
-    expected, found = (weights * kept / 0.7) @ v, geneformer_dropout.attention(x, None, 0.3)
+    expected, found = (weights * kept / 0.7) @ v, geneformer_dropout.attention(q, k, v, None, 0.3)
     torch.testing.assert_close(found, expected)
     slope = torch.linspace(-1, 1, found.numel()).view_as(found)
     torch.testing.assert_close(torch.autograd.grad(found, x, slope), torch.autograd.grad(expected, x, slope))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import BertConfig, BertForMaskedLM
 
 from noise_scaling.models.geneformer_bert import bert_settings, bert_weights
-from noise_scaling.models.geneformer_net import Net, Shape, pack, parameter_count
+from noise_scaling.models.geneformer_net import Net, Shape, pack, parameter_count, queries_of
 
 SHAPE = Shape(vocabulary=152, context=40, width=32, feed_forward=48, heads=4, layers=3, dropout=0.0)
 LENGTHS = np.array([1, 3, 17, 17, 18, 20, 39, 40])
@@ -107,6 +107,20 @@ def test_a_cell_does_not_see_its_neighbours(both):
             mine = slice(start, start + length)
             alone = net.hidden(pack(ids[mine], positions[mine], LENGTHS[:1] * 0 + length))
             torch.testing.assert_close(together[mine], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_layer_at_masked_places_alone_changes_nothing(both):
+    """Loss and slopes as of the whole layer, with cells that have many, one or no place to guess."""
+    net, _ = both
+    ids, positions = tokens()
+    batch = pack(ids, positions, LENGTHS)
+    places = np.sort(np.random.default_rng(3).permutation(len(ids) - 40)[:25])
+    masked, targets = torch.from_numpy(places), torch.from_numpy(ids[places])
+    losses = net(batch, masked, targets), net(batch, masked, targets, queries_of(places, batch))
+    whole, alone = (torch.autograd.grad(loss, list(net.parameters()), allow_unused=True) for loss in losses)
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    for one, other in zip(whole, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_dropout_acts_in_training_alone():

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..spool import read_json
 from ..stores import open_tokens
 from ..tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
-from .geneformer_net import MASK, Packed, pack
+from .geneformer_net import MASK, Packed, Queries, pack, queries_of
 from .streaming import CountStore
 
 Cells = csr_matrix | CountStore | str | Path
@@ -63,6 +63,7 @@ class Masked(NamedTuple):
     batch: Packed
     places: torch.Tensor  # int64 [masked], into the batch's tokens
     targets: torch.Tensor  # int64 [masked], the genes that stood there
+    queries: list[Queries] | None = None  # the places by groups of cells, for the last layer at them alone
 
 
 def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
@@ -149,7 +150,13 @@ def _random_ranks(lengths: np.ndarray, n: int, rng: np.random.Generator) -> np.n
 
 
 def masked_batch(
-    tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator, device: str = "cpu"
+    tokens: Tokens,
+    cells: np.ndarray,
+    *,
+    at_most: int,
+    rng: np.random.Generator,
+    device: str = "cpu",
+    queries: bool = False,
 ) -> Masked:
     """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1)."""
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
@@ -160,4 +167,5 @@ def masked_batch(
     shown = np.where(kind < 0.8, tokens.n_genes + 2 + MASK, rng.integers(0, tokens.n_genes, len(places)))
     ids[places] = np.where(kind < 0.9, shown, targets)
     placed = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
-    return Masked(pack(ids, positions, lengths, device), *placed)
+    batch = pack(ids, positions, lengths, device)
+    return Masked(batch, *placed, queries_of(places, batch, device) if queries else None)

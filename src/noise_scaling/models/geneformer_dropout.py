@@ -16,15 +16,16 @@ ENTRIES = 1 << 20
 """Attention weights in work at a time, 4 MB: they stay in the cache."""
 
 
-def attention(x: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """softmax(q k' / sqrt(d)) v with dropped weights: x [3, cells, heads, length, d] -> [cells, heads, length, d].
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """softmax(q k' / sqrt(d)) v with dropped weights: q [cells, heads, queries, d], k and v [cells, heads, length, d].
 
-    `mask` is bool [cells, 1, 1, length], True for tokens.
+    `mask` is bool [cells, 1, 1, length], True for tokens. Returns [cells, heads, queries, d].
     """
-    cells, heads, length = x.shape[1:4]
-    at_once = max(1, ENTRIES // (heads * length * length))
-    parts = zip(x.split(at_once, 1), [None] * cells if mask is None else mask.split(at_once), strict=False)
-    dropped = [Dropped.apply(part, part_mask, dropout) for part, part_mask in parts]
+    cells, heads, queries = q.shape[:3]
+    at_once = max(1, ENTRIES // (heads * queries * k.shape[2]))
+    masks = [None] * cells if mask is None else mask.split(at_once)
+    parts = zip(q.split(at_once), k.split(at_once), v.split(at_once), masks, strict=False)
+    dropped = [Dropped.apply(*part, dropout) for part in parts]
     return torch.cat(dropped) if len(dropped) > 1 else dropped[0]
 
 
@@ -32,20 +33,18 @@ class Dropped(torch.autograd.Function):
     """A few cells' attention; the backward pass makes the weights again (Dao et al. 2022, without the tiles)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-        q, k, v = x.unbind(0)
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
         weights = _weights(q, k, mask)
         gone = _drawn(weights.numel(), dropout)
         kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights)
         y = (kept @ v) / (1 - dropout)
-        ctx.save_for_backward(x, mask, gone, y)
+        ctx.save_for_backward(q, k, v, mask, gone, y)
         ctx.dropout = dropout
         return y
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
-        x, mask, gone, y = ctx.saved_tensors
-        q, k, v = x.unbind(0)
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, mask, gone, y = ctx.saved_tensors
         scale = 1 / (1 - ctx.dropout)
         weights = _weights(q, k, mask)
         d_weights = slope @ v.transpose(-1, -2)
@@ -55,11 +54,11 @@ class Dropped(torch.autograd.Function):
         kept = weights.view(-1).index_fill_(0, gone, 0).view_as(weights)
         root = math.sqrt(q.shape[-1])
         d_v = (kept.transpose(-1, -2) @ slope) * scale
-        return torch.stack([d_scores @ k / root, d_scores.transpose(-1, -2) @ q / root, d_v]), None, None
+        return d_scores @ k / root, d_scores.transpose(-1, -2) @ q / root, d_v, None, None
 
 
 def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k' / sqrt(d)) [cells, heads, length, length], of q's type; torch sums it in float32 for any."""
+    """softmax(q k' / sqrt(d)) [cells, heads, queries, length], of q's type; torch sums it in float32 for any."""
     scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
     return torch.softmax(scores if mask is None else scores.masked_fill_(~mask, -math.inf), -1)
 

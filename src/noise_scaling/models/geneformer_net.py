@@ -81,6 +81,29 @@ def _group(lengths: np.ndarray, device: str) -> Group:
     return Group(total, n, longest, places, torch.from_numpy(held[:, None, None]).to(device))
 
 
+class Queries(NamedTuple):
+    """The places to guess in a group of cells: n of them, where each goes in [cells x most]."""
+
+    n: int
+    most: int  # of a cell
+    places: Tensor
+
+
+def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Queries]:
+    """The places to guess, in rising order, group by group."""
+    cells = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[places]
+    each = np.bincount(cells, minlength=len(batch.lengths))
+    slots = np.arange(len(places)) - np.repeat(np.cumsum(each) - each, each)
+    found, first, done = [], 0, 0
+    for group in batch.groups:
+        mine = each[first : first + group.n_cells]
+        n, most = int(mine.sum()), max(1, int(mine.max()))
+        grid = (cells[done : done + n] - first) * most + slots[done : done + n]
+        found.append(Queries(n, most, torch.from_numpy(grid).to(device, non_blocking=True)))
+        first, done = first + group.n_cells, done + n
+    return found
+
+
 class Attention(nn.Module):
     """Multi-head self-attention within each cell."""
 
@@ -94,18 +117,37 @@ class Attention(nn.Module):
         parts = self.query_key_value(x).split([g.n_tokens for g in groups])
         return self.output(torch.cat([self._attend(part, g) for part, g in zip(parts, groups, strict=True)]))
 
+    def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
+        """The same at the `wanted` places alone: [tokens, width] -> [wanted, width]."""
+        weight, bias, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[1]
+        asked = F.linear(x.index_select(0, wanted), weight[:width], bias[:width]).split([q.n for q in queries])
+        known = F.linear(x, weight[width:], bias[width:]).split([g.n_tokens for g in groups])
+        parts = zip(asked, known, groups, queries, strict=True)
+        return self.output(torch.cat([self._attend_at(*part) for part in parts]))
+
     def _attend(self, x: Tensor, group: Group) -> Tensor:  # [tokens, 3 width] -> [tokens, width]
+        y = self._weigh(*self._heads(x, group, 3), group.mask).flatten(0, 1)  # [cells x length, width]
+        return y if group.places is None else y.index_select(0, group.places)
+
+    def _attend_at(self, asked: Tensor, known: Tensor, group: Group, queries: Queries) -> Tensor:
+        grid = asked.new_zeros(group.n_cells * queries.most, asked.shape[1]).index_copy(0, queries.places, asked)
+        q = grid.view(group.n_cells, queries.most, self.heads, -1).transpose(1, 2)
+        y = self._weigh(q, *self._heads(known, group, 2), group.mask).flatten(0, 1)
+        return y.index_select(0, queries.places)
+
+    def _heads(self, x: Tensor, group: Group, n: int) -> tuple[Tensor, ...]:
+        """[tokens, n width] -> n times [cells, heads, length, width / heads]."""
         if group.places is not None:
             x = x.new_zeros(group.n_cells * group.length, x.shape[1]).index_copy(0, group.places, x)
-        x = x.view(group.n_cells, group.length, 3, self.heads, -1)
-        x = x.permute(2, 0, 3, 1, 4)  # [3, cells, heads, length, width / heads]
+        return x.view(group.n_cells, group.length, n, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _weigh(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:  # -> [cells, queries, width]
         dropout = self.dropout if self.training else 0.0
-        if dropout and x.device.type == "cpu":
-            y = dropped_attention(x, group.mask, dropout)
+        if dropout and q.device.type == "cpu":
+            y = dropped_attention(q, k, v, mask, dropout)
         else:
-            y = F.scaled_dot_product_attention(*x.unbind(0), attn_mask=group.mask, dropout_p=dropout)
-        y = y.transpose(1, 2).flatten(2).flatten(0, 1)  # [cells x length, width]
-        return y if group.places is None else y.index_select(0, group.places)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return y.transpose(1, 2).flatten(2)
 
 
 class Layer(nn.Module):
@@ -119,7 +161,14 @@ class Layer(nn.Module):
         self.dropout = Dropout(shape.dropout)
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:  # [tokens, width] -> [tokens, width]
-        x = self.attention_norm(x + self.dropout(self.attention(x, groups)))
+        return self._after(x, self.attention(x, groups))
+
+    def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
+        """The same at the `wanted` places alone: [tokens, width] -> [wanted, width]."""
+        return self._after(x.index_select(0, wanted), self.attention.at(x, groups, wanted, queries))
+
+    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self.attention_norm(x + self.dropout(attended))
         return self.output_norm(x + self.dropout(self.down(F.relu(self.up(x)))))
 
 
@@ -163,9 +212,15 @@ class Net(nn.Module):
             x = layer(x, batch.groups)
         return x
 
-    def forward(self, batch: Packed, masked: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy, nats, of the genes [masked] at the masked places [masked] of the batch."""
-        x = self.hidden(batch).index_select(0, masked)
+    def forward(self, batch: Packed, masked: Tensor, targets: Tensor, queries: list[Queries] | None = None) -> Tensor:
+        """Mean cross-entropy, nats, of the genes [masked] at the masked places [masked] of the batch.
+
+        Given `queries_of` the places, the last layer is worked out at them alone: nothing reads the rest of it.
+        """
+        if queries is None:
+            x = self.hidden(batch).index_select(0, masked)
+        else:
+            x = self.layers[-1].at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)
         x = self.head_norm(F.relu(self.head(x)))
         kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         return TiedLoss.apply(x, self.tokens.weight, self.bias, targets, kind)

@@ -49,6 +49,9 @@ class Training:
         self.net, self.train, self.settings, self.seed, self.device = net.to(device), train, settings, seed, device
         self.batch = _batch_size(train, settings)
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
+        # the last layer at masked places alone: 15-18 % fewer operations at 3 layers. Two layers keep the plain way,
+        # whose sums the measured embeddings of the small preset rest on to the last bit.
+        self.queries = net.shape.layers > 2
         self.last = _last_step(settings, train.n_cells, self.epoch)
         self.every = self.epoch if settings["patience_unit"] == "epochs" else settings["check_every"]
         self.optimizer = _adamw(net, settings)
@@ -82,7 +85,9 @@ class Training:
     def _step(self, step: int) -> Tensor:
         rng = generator(self.seed, "mask", step)
         at_most = self.settings["train_tokens"]
-        data = masked_batch(self.train, self._cells(step), at_most=at_most, rng=rng, device=self.device)
+        data = masked_batch(
+            self.train, self._cells(step), at_most=at_most, rng=rng, device=self.device, queries=self.queries
+        )
         if self.net.shape.dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
         return self.update(data, self.settings["learning_rate"] * _schedule(step, self.settings["warmup"], self.last))
