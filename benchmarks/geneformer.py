@@ -128,7 +128,7 @@ def _parts(rows: list[list[object]], losses: dict[str, list[float]], threads: in
     return [
         f"Training steps of the published network at V = 20,000, {threads} thread(s); real tokens per second, padding "
         "not counted; medians of interleaved runs; the same batches of cells of like length for both. Ratios are to "
-        "transformers in float32, on the wall and in processor seconds, which what else runs on the machine changes less.",
+        "transformers in float32, on the wall and in processor seconds, which other work on the machine changes less.",
         table(["batch", "side", "tokens / s", "to float32", "tokens / processor s", "to float32"], rows),
         "The loss, nats a masked token, from the same weights on the same batches and masks (1,000 genes, "
         f"{CURVE_CELLS} cells of {CURVE_TOKENS} tokens, dropout 0.02 drawn independently):",
