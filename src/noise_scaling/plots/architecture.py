@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def _geneformer(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]
 
 
 def _scvi(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]]:
-    from ..models.scvi_training import quiet, seeded
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook: advice on progress bars, on the page's stderr
+        from ..models.scvi_training import quiet, seeded
 
     model = models.create("scvi", preset=preset, device="cpu")
     with quiet(), seeded(0):
