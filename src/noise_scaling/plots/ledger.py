@@ -50,7 +50,7 @@ def show(measurements: str | Path, beside: str | Path) -> HTML:
     short = full[["claim", "statistic"]].copy()
     for heading in [name.removesuffix(": value") for name in full if name.endswith(": value")]:
         short[heading] = [_cell(row, heading) for _, row in full.iterrows()]
-    return page.as_table(short, download="claims.csv", full=full)
+    return page.as_table(short, download="claims.csv", full=full, wrap=True)
 
 
 def _cell(row: pd.Series, heading: str) -> str:
