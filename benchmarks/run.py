@@ -12,6 +12,7 @@ SCRIPTS = (
     "streaming.py",
     "scvi_training.py",
     "geneformer.py",
+    "geneformer_small.py",
     "memory.py",
     "fits.py",
     "overhead.py",
