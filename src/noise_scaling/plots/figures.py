@@ -80,8 +80,8 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 def fits_figure(table: pd.DataFrame) -> Figure:
     """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     table = largest(usable(table))
-    table = table[~table["model"].isin(CONTROLS)]
-    signals, models = _signals(table), style.ordered(set(table["model"]))
+    table = table[~table["model"].isin([*CONTROLS, "untrained_geneformer"])]
+    signals, models, rare = _signals(table), *_columns(table)
     with style.book_style():
         figure, panels = style.new_figure(
             len(signals), len(models), 0.9 + 1.75 * len(signals), sharey="row", sharex=True
@@ -102,8 +102,19 @@ def fits_figure(table: pd.DataFrame) -> Figure:
             Line2D([], [], color="0.3", label="Eq. 1"),
             Line2D([], [], color="0.3", alpha=0.25, linewidth=7, label="2 standard errors"),
         ]
-        figure.legend(handles=notes, loc="outside lower center", ncols=3, frameon=False)
+        if rare:
+            words = f"not shown, measured on few signals: {', '.join(style.MODELS.get(m, m) for m in rare)}"
+            notes.append(Line2D([], [], linestyle="", label=words))
+        figure.legend(handles=notes, loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _columns(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Models measured on half of the signals or more, and the others: a column of empty panels tells nothing."""
+    models = style.ordered(set(table["model"]))
+    signals = table.groupby("model")[["dataset", "signal"]].apply(lambda rows: len(rows.drop_duplicates()))
+    common = [m for m in models if 2 * signals[m] >= len(_signals(table))]
+    return common, [m for m in models if m not in common]
 
 
 def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
