@@ -28,8 +28,8 @@ from noise_scaling import measurements
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "NOISE_SCALING_FAULTS"  # in the environment of every process of a sweep: orphans are found by it
-KINDS = ("worker", "kernel", "snakemake", "papermill", "server", "launcher")
-LIFE = {"worker": 0.3, "kernel": 1.0, "snakemake": 2.0, "papermill": 2.0, "server": 2.0, "launcher": 2.0}
+KINDS = ("worker", "kernel", "snakemake", "papermill", "client", "server", "launcher")
+LIFE = {"worker": 0.3, "kernel": 1.0, "papermill": 1.0, "client": 1.0, "snakemake": 2.0, "server": 2.0, "launcher": 2.0}
 """Seconds within which one that was found is struck: about as long as each lives at least."""
 KILLS_A_SWEEP = 8
 SWEEP = {
@@ -94,18 +94,19 @@ class Sweep:
 
 
 def _kind(process: psutil.Process) -> str | None:
-    """What a process is to its sweep: kernels and workers are forks, known by their parents."""
+    """What a process is to its sweep: jobs, kernels and workers are forks, known by their parents and names."""
     line = process.cmdline()
-    if "serve" in line or "ipykernel_launcher" in line:
+    if "serve" in line:
         parent = process.parent()
-        forked = parent is not None and parent.cmdline() == line
-        if "serve" in line and not forked:
+        if parent is None or parent.cmdline() != line:
             return "server"
-        if "serve" in line:
-            return "worker" if _kind(parent) != "server" else "kernel"
-        return "worker" if forked else "kernel"
+        if _kind(parent) == "server":
+            return process.name() if process.name() in ("kernel", "papermill") else None
+        return "worker"
+    if "ipykernel_launcher" in line:
+        return "worker" if (parent := process.parent()) is not None and parent.cmdline() == line else "kernel"
     if "workflow/scripts/warm_kernel.py" in line[1:2]:
-        return "papermill"
+        return "client"
     if line[1:3] == ["-m", "snakemake"]:
         return "snakemake"
     return "launcher" if "workflow/run.py" in line[1:2] else None

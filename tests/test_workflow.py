@@ -1,12 +1,16 @@
 """A tiny configuration through the rules that measure; the graph of the real one is checked in test_project.py."""
 
+import contextlib
 import fcntl
 import importlib.util
+import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 
+import psutil
 import pytest
 import yaml
 
@@ -95,6 +99,67 @@ def test_without_a_server_of_kernels_papermill_starts_its_own(root, tmp_path, mo
         killed.start()
         assert warm.forked(**asked) is None
         killed.join()
+
+
+@pytest.fixture
+def server(root, tmp_path, monkeypatch):
+    """The server of jobs and kernels, and what starts a job from it on a notebook of one cell."""
+    path = tmp_path / "kernels"
+    script_path = root / "workflow/scripts/warm_kernel.py"
+    monkeypatch.setenv(script(root, "warm_kernel").VARIABLE, str(path))
+    process = subprocess.Popen([sys.executable, script_path, "serve", path, "pbmc68k"], stdin=subprocess.PIPE)
+
+    def job(source):
+        cell = {"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+        (tmp_path / "in.ipynb").write_text(json.dumps(notebook))
+        command = [sys.executable, script_path, "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb"]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    yield job
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_job_from_the_server_has_the_data_and_ends_as_papermill_would(server, tmp_path):
+    loaded = (
+        "import os, pathlib\n"
+        "from noise_scaling import datasets\n"
+        "assert ('pbmc68k', 'bulk_labels') in datasets._PRELOADED\n"
+        "assert datasets.load('pbmc68k') is datasets.load('pbmc68k')\n"
+        "pathlib.Path('seen').write_text(os.getcwd())"
+    )
+    job = server(loaded)
+    said = job.communicate()[0]
+    assert job.returncode == 0, said
+    assert (tmp_path / "seen").read_text() == str(tmp_path)
+    job = server("1 / 0")
+    said = job.communicate()[0]
+    assert job.returncode == 1
+    assert "ZeroDivisionError" in said
+    assert "ZeroDivisionError" in (tmp_path / "out.ipynb").read_text()
+
+
+def test_when_a_client_is_killed_its_job_and_its_kernel_end(server, tmp_path):
+    job = server("import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(600)")
+    pid = _soon(lambda: (tmp_path / "pid").read_text())
+    kernel = psutil.Process(int(pid))
+    assert kernel.name() == "kernel"
+    job.kill()
+    job.communicate()
+    assert _soon(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+
+
+def _soon(look, seconds=30):
+    """What `look` finds, as soon as it is there."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError):
+            if found := look():
+                return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 def test_the_staged_book_is_not_executed_again(root, tmp_path):

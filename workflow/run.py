@@ -24,7 +24,8 @@ DRY = {"-n", "--dry-run", "--dryrun"}
 
 def main(config: str, *options: str) -> int:
     """Hold the folder's lock and run Snakemake on it; its exit status."""
-    folder = ROOT / yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))["folder"]
+    settings = yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))
+    folder = ROOT / settings["folder"]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
@@ -32,7 +33,7 @@ def main(config: str, *options: str) -> int:
         except OSError:
             print(f"another run is at work in {folder}: wait for it, or stop it", file=sys.stderr)
             return 2
-        with warm_kernels(wanted=not DRY & set(options)) as variables:
+        with warm_kernels(_datasets(settings), wanted=not DRY & set(options)) as variables:
             # Snakemake holds the lock too: if this process alone is killed, no second run starts beside the first
             return subprocess.run(
                 command(config, *options), cwd=ROOT, env=environment() | variables, check=False,
@@ -40,9 +41,17 @@ def main(config: str, *options: str) -> int:
             ).returncode  # fmt: skip
 
 
+def _datasets(settings: dict) -> list[str]:
+    """Names of the data sets; what is wrong with the configuration is said by the workflow, which checks it."""
+    entries = settings.get("datasets")
+    pairs = entries.items() if isinstance(entries, dict) else []
+    named = [(entry if isinstance(entry, dict) else {}).get("dataset", key) for key, entry in pairs]
+    return sorted({str(name) for name in named})
+
+
 @contextlib.contextmanager
-def warm_kernels(*, wanted: bool) -> Iterator[dict[str, str]]:
-    """Start the server of kernels that have the package imported; yields the variable by which jobs find it.
+def warm_kernels(datasets: list[str], *, wanted: bool) -> Iterator[dict[str, str]]:
+    """Start the server of kernels that have package and data in memory; yields the variable by which jobs find it.
 
     It ends when its standard input closes, however this process ends.
     """
@@ -52,7 +61,7 @@ def warm_kernels(*, wanted: bool) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="noise-scaling-") as folder:
         path = str(Path(folder) / "kernels")
         server = subprocess.Popen(
-            [sys.executable, "workflow/scripts/warm_kernel.py", "serve", path],
+            [sys.executable, "workflow/scripts/warm_kernel.py", "serve", path, *datasets],
             cwd=ROOT, env=environment(), stdin=subprocess.PIPE,
         )  # fmt: skip
         try:

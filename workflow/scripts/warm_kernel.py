@@ -1,15 +1,18 @@
-"""Kernels forked from one process that has the package imported already: a job starts in a tenth of the time.
+"""Jobs and kernels forked from one process that has all they need imported: a job starts in a tenth of the time.
 
-python workflow/scripts/warm_kernel.py serve SOCKET           started by workflow/run.py, ends with it
-python workflow/scripts/warm_kernel.py papermill ARGUMENTS    papermill, its kernel from the server if there is one
+python workflow/scripts/warm_kernel.py serve SOCKET DATASETS  started by workflow/run.py, ends with it
+python workflow/scripts/warm_kernel.py papermill ARGUMENTS    papermill and its kernel, from the server if there is one
 
-A sweep of many short jobs would spend seconds in each on importing torch, numba and anndata. Where no server answers
-(on a cluster, by hand, after it was killed) papermill starts its kernel as ever, and the numbers are the same.
+A sweep of many short jobs would spend seconds in each on importing papermill, torch, numba and anndata, and on loading
+the data. Where no server answers (on a cluster, by hand, after it was killed) papermill runs as ever, and the numbers
+are the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib
 import json
 import os
 import select
@@ -17,24 +20,21 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 VARIABLE = "NOISE_SCALING_WARM_KERNELS"
 """Environment variable that names the server's socket."""
 ANSWER_SECONDS = 60
+_PR_SET_NAME = 15
 
 
-def serve(path: str) -> None:
-    """Fork a kernel for every connection, until standard input closes: who started the server holds its other end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # kernels that ended leave no zombies
+def serve(path: str, *datasets: str) -> None:
+    """Fork a job or a kernel for every connection, until standard input closes: who started us holds its other end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what ended leaves no zombies
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
-        listener.listen()  # jobs that come while the package is imported wait for it
-
-        import ipykernel.kernelapp  # noqa: F401 - what every kernel needs
-
-        import noise_scaling.measure
-        import noise_scaling.plots.training  # noqa: F401
-
+        listener.listen()  # jobs that come while the packages are imported wait for it
+        _get_ready(datasets)
         while True:
             ready = select.select([listener, sys.stdin], [], [])[0]
             if sys.stdin in ready:
@@ -42,12 +42,29 @@ def serve(path: str) -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                _be_a_kernel(connection)
+                _become(connection)
             connection.close()
 
 
-def _be_a_kernel(connection: socket.socket) -> None:
-    """The forked process: take over what papermill asked for, and become an ordinary IPython kernel."""
+def _get_ready(datasets: tuple[str, ...]) -> None:
+    """Import what every job and kernel imports, and load the data."""
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a kernel's debugger warns of itself on import
+    for name in ("papermill.cli", "ipykernel.debugger", "ipykernel.kernelapp", "tornado.platform.asyncio"):
+        importlib.import_module(name)
+    for name in ("measure", "plots.training"):
+        importlib.import_module(f"noise_scaling.{name}")
+    from noise_scaling import counts
+    from noise_scaling import datasets as known
+    from noise_scaling.errors import InputError
+
+    for name in datasets:
+        with contextlib.suppress(InputError):  # the job that needs it says so
+            if data := known.preload(name):  # and read what thinning was compiled to, which takes as long
+                counts.thin(data.counts[:2], 0.5, seed=0, cell_ids=data.cell_ids[:2], gene_ids=data.gene_ids)
+
+
+def _become(connection: socket.socket) -> None:
+    """The forked process: take over what was asked for, be it, and say how it ended."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     text, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
@@ -58,26 +75,67 @@ def _be_a_kernel(connection: socket.socket) -> None:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    connection.sendall(str(os.getpid()).encode())
+    connection.sendall(f"{os.getpid()}\n".encode())
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     sys.argv = asked["argv"]
+    if sys.platform == "linux":  # so that a list of processes tells jobs from kernels
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, asked["kind"].encode())
+    code = _exit_code({"kernel": _kernel, "papermill": _papermill}[asked["kind"]], asked["argv"])
+    with contextlib.suppress(OSError):
+        connection.sendall(str(code).encode())
+    os._exit(0)
 
+
+def _exit_code(work: Callable[[list[str]], None], arguments: list[str]) -> int:
+    """Run `work` as a program of its own would run."""
+    try:
+        work(arguments)
+        return 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - what Python does with an error that nobody catches
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _kernel(arguments: list[str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
-    try:
-        app = IPKernelApp.instance(parent_handle=1)  # no parent to poll: the connection says when it is over
-        app.initialize(asked["argv"])
-        app.start()
-    finally:
-        os._exit(0)
+    app = IPKernelApp.instance(parent_handle=1)  # no parent to poll: the connection says when it is over
+    app.initialize(arguments)
+    app.start()
 
 
 def _end_with(connection: socket.socket) -> None:
-    """Kill this kernel, and what it started, when papermill's end of the connection closes."""
+    """Kill this process, and what it started, when the other end of the connection closes."""
     with contextlib.suppress(OSError):
         while connection.recv(1):
             pass
     os.killpg(0, signal.SIGKILL)
+
+
+def _ask(kind: str, argv: list[str], env: dict[str, str], cwd: str) -> tuple[socket.socket, int] | None:
+    """The connection to a process that the server forked, and its number; None where no server answers."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(ANSWER_SECONDS)
+    try:
+        connection.connect(path)
+        asked = json.dumps({"kind": kind, "argv": argv, "env": env, "cwd": cwd})
+        socket.send_fds(connection, [asked.encode()], [1, 2])
+        with connection.makefile("rb", buffering=0) as answer:
+            pid = int(answer.readline())
+    except (OSError, ValueError):  # no server, or one that died
+        connection.close()
+        return None
+    connection.settimeout(None)
+    return connection, pid
 
 
 class Forked:
@@ -108,26 +166,15 @@ class Forked:
 
 
 def forked(command: list[str], *, env: dict[str, str], cwd: str | None) -> Forked | None:
-    """A kernel from the server, or None where none answers."""
-    path = os.environ.get(VARIABLE)
-    if not path:
+    """A kernel from the server, or None where none answers or the kernel is of another language."""
+    if "ipykernel_launcher" not in command:
         return None
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(ANSWER_SECONDS)
-    try:
-        connection.connect(path)
-        arguments = command[command.index("ipykernel_launcher") + 1 :]
-        asked = {"argv": arguments, "env": dict(env), "cwd": cwd or os.getcwd()}
-        socket.send_fds(connection, [json.dumps(asked).encode()], [1, 2])
-        pid = int(connection.recv(32))
-    except (OSError, ValueError):  # no server, one that died, or a kernel of another language
-        connection.close()
-        return None
-    connection.settimeout(None)
-    return Forked(connection, pid)
+    arguments = command[command.index("ipykernel_launcher") + 1 :]
+    found = _ask("kernel", arguments, dict(env), cwd or os.getcwd())
+    return Forked(*found) if found else None
 
 
-def papermill(arguments: list[str]) -> None:
+def _papermill(arguments: list[str]) -> None:
     """papermill's command line, with kernels from the server where there is one."""
     from jupyter_client.provisioning import local_provisioner
     from papermill.cli import papermill as command_line
@@ -142,8 +189,20 @@ def papermill(arguments: list[str]) -> None:
     command_line(arguments)
 
 
+def papermill(arguments: list[str]) -> int:
+    """papermill in a process from the server, which ends with this one; where none answers, here."""
+    found = _ask("papermill", arguments, dict(os.environ), os.getcwd())
+    if found is None:
+        return _exit_code(_papermill, arguments)
+    answer = b""
+    with found[0] as connection, contextlib.suppress(OSError):
+        while chunk := connection.recv(32):
+            answer += chunk
+    return int(answer or b"1")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2])
+        serve(*sys.argv[2:])
     else:
-        papermill(sys.argv[2:])
+        sys.exit(papermill(sys.argv[2:]))

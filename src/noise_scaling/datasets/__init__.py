@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError, choose
 from . import paper, small
 from .dataset import Dataset
-from .download import fetch, fetch_all
+from .download import at_hand, fetch, fetch_all
 from .own import load_h5ad
 from .registry import Card, File, card, names, read_registry
 from .simulator import simulate, simulated, true_information
@@ -21,6 +21,7 @@ __all__ = [
     "fetch",
     "load",
     "names",
+    "preload",
     "read_registry",
     "simulate",
     "true_information",
@@ -38,6 +39,9 @@ _LOADERS: dict[str, Callable[..., Dataset]] = {
     "merfish": paper.merfish,
     "mouse_embryo": paper.mouse_embryo,
 }
+_PRELOADED: dict[tuple[str, str], Dataset] = {}
+MOST_PRELOADED = 20_000
+"""Cells of the largest data set that `preload` keeps: some 200 MB."""
 
 
 def load(name_or_path: str, *, signal: str | None = None, layer: str | None = None) -> Dataset:
@@ -66,7 +70,18 @@ def load(name_or_path: str, *, signal: str | None = None, layer: str | None = No
     if layer is not None:
         raise InputError(f"a layer can be chosen for an .h5ad file only, not for {chosen.name!r}: leave it out")
     signal = choose(f"signal of {chosen.name!r}", signal or chosen.signal, chosen.signals)
-    return _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)
+    kept = _PRELOADED.get((chosen.name, signal))
+    return kept or _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)
+
+
+def preload(name: str) -> Dataset | None:
+    """Keep a data set for `load`, in this process and those forked from it: many jobs on it read it once.
+
+    What is not registered, too large to keep or not at hand is left to whoever loads it: None.
+    """
+    if name not in names() or (chosen := card(name)).n_cells > MOST_PRELOADED or not at_hand(chosen):
+        return None
+    return _PRELOADED.setdefault((chosen.name, chosen.signal), load(name))
 
 
 def _is_path(name_or_path: str) -> bool:

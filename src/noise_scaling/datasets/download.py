@@ -51,12 +51,21 @@ def fetch_all(of: Card) -> dict[str, Path]:
 
 def fetch_file(file: File) -> Path:
     """One file: from the mirror, from the cache, or downloaded into the cache."""
-    for place in (paths.mirror(), paths.cache()):
-        if place is not None and (place / file.name).is_file():
-            return _checked(place / file.name, file)
+    if (found := _found(file)) is not None:
+        return _checked(found, file)
     if file.url is None:
         raise InputError(f"{file.name} has no address to download from: {file.how} {_where(file)}".replace("  ", " "))
     return _download(file)
+
+
+def at_hand(of: Card) -> bool:
+    """Whether all files of a card can be had without a download."""
+    return all(_found(file) is not None for file in of.files)
+
+
+def _found(file: File) -> Path | None:
+    places = (place / file.name for place in (paths.mirror(), paths.cache()) if place is not None)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _checked(path: Path, file: File) -> Path:

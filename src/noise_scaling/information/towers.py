@@ -22,7 +22,7 @@ class Training:
 
     learning_rate: float = 2e-2
     weight_decay: float = 1e-2
-    batch_size: int = 256
+    batch_size: int = 128
     steps: int = 200
     check_every: int = 25
 
