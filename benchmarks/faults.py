@@ -201,7 +201,7 @@ def truncated_files(folder: Path, expected: bytes) -> str:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     sweep.csv.unlink()
     sweep.start().wait()
-    refused = "cannot be read as CSV" in sweep.log.read_text() or not sweep.csv.exists()
+    refused = not sweep.csv.exists()
     for path in sweep.run_folder.rglob("slices/*/*.csv"):
         path.unlink()
     sweep.finish()

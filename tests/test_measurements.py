@@ -56,6 +56,18 @@ def test_gather_is_idempotent_and_names_conflicts(tmp_path):
         measurements.gather([one, two, three])
 
 
+def test_a_table_cut_off_by_hand_is_refused(tmp_path):
+    path = measurements.write([row(seed=1), row(seed=2)], tmp_path / "table.csv")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 20])
+    with pytest.raises(InputError, match="is cut off: its last line has no end"):
+        measurements.gather([path])
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    assert len(measurements.gather([path], rows=1)) == 1
+    with pytest.raises(InputError, match="1 rows in 1 files where 2 were asked for"):
+        measurements.gather([path], rows=2)
+
+
 def test_a_unit_is_whole_or_not_there(tmp_path):
     key = "ab" * 12
     assert measurements.read_unit(tmp_path, key) is None

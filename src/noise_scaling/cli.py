@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["gather"].add_argument(
         "--first-wins", action="store_true", help="keep the first table's row where two differ, in place of an error"
     )
+    commands.choices["gather"].add_argument("--rows", type=int, help="how many there must be")
     commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
     restore = _add(commands, "restore", _restore, "keep a table's rows as finished units, so that a sweep goes on")
     restore.add_argument("table", help="a measurements CSV or a folder of them")
@@ -128,7 +129,7 @@ def _restore(options: argparse.Namespace) -> None:
 def _gather(options: argparse.Namespace) -> None:
     from . import measurements, status
 
-    table = status.gather(options.tables, first_wins=options.first_wins)
+    table = status.gather(options.tables, first_wins=options.first_wins, rows=options.rows)
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
     measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")

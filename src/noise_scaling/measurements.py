@@ -123,6 +123,7 @@ def read(path: str | Path) -> pd.DataFrame:
     file = find(path)
     if file.is_dir():
         return gather(sorted(file.glob("*.csv")))
+    _check_end(file)
     try:
         # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
         options = {"keep_default_na": False, "float_precision": "round_trip"}
@@ -130,6 +131,13 @@ def read(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as CSV: {error}") from None
     return sort(table)
+
+
+def _check_end(file: Path) -> None:
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - 1))
+        if stream.read(1) not in (b"\n", b""):
+            raise InputError(f"{file} is cut off: its last line has no end: make it again, or end it with a new line")
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
@@ -213,11 +221,12 @@ def _history_path(folder: str | Path, unit_hash: str) -> Path:
     return unit_path(folder, unit_hash).with_suffix(".history")
 
 
-def gather(paths: Iterable[str | Path], *, first_wins: bool = False) -> pd.DataFrame:
+def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
     """Join measurement CSVs: the same row twice counts once; two different rows with one key are an error naming both.
 
     Clock readings do not make rows differ: the first file's are kept. With `first_wins` the first file's row is kept
-    whatever differs: for tables of two machines, whose bits agree but for rounding.
+    whatever differs: for tables of two machines, whose bits agree but for rounding. Another number of rows than `rows`
+    is an error.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
@@ -230,6 +239,11 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False) -> pd.DataF
         raise InputError(
             f"two rows for {one[KEY].to_dict()} differ: {one['mi_bits']:g} bits in {one['_file']} and "
             f"{other['mi_bits']:g} bits in {other['_file']}: remove the file that is out of date"
+        )
+    if rows is not None and len(together) != rows:
+        raise InputError(
+            f"{len(together)} rows in {len(tables)} files where {rows} were asked for: a file was cut off or is out of "
+            f"date: delete {Path(tables[0]['_file'].iloc[0]).parent if len(tables[0]) else 'them'} and run again"
         )
     return sort(together.drop(columns="_file"))
 

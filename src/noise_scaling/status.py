@@ -64,7 +64,7 @@ def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
     return measurements.sort([row for _, row in newest.values()])
 
 
-def gather(sources: Iterable[str | Path], *, first_wins: bool = False) -> pd.DataFrame:
+def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
     """`measurements.gather` of tables, where a folder without a table stands for the units kept in it.
 
     So a sweep that is not finished has a table too.
@@ -75,7 +75,7 @@ def gather(sources: Iterable[str | Path], *, first_wins: bool = False) -> pd.Dat
             if source.is_dir() and not list(source.glob("*.csv")):
                 source = measurements.write(kept_units([source]), Path(scratch) / f"{at}.csv")
             tables.append(source)
-        return measurements.gather(tables, first_wins=first_wins)
+        return measurements.gather(tables, first_wins=first_wins, rows=rows)
 
 
 def _rows_of(path: Path) -> list[dict]:

@@ -84,10 +84,11 @@ rule gather:
         TABLE.replace(".csv", ".json"),
     params:
         command=f"python workflow/run.py {config_file()}",
+        rows=len({tuple(key.values()) for job in JOBS.values() for key in job.keys()}),
     message:
         "Gather {TABLE}"
     shell:
-        "noise-scaling gather {input} --output {output[0]} --command {params.command:q}"
+        "noise-scaling gather {input} --rows {params.rows} --output {output[0]} --command {params.command:q}"
 
 
 rule show:
