@@ -4,11 +4,13 @@ import contextlib
 import fcntl
 import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -77,8 +79,19 @@ def test_a_wrong_configuration_stops_before_anything_runs(root, tmp_path):
     assert not (tmp_path / "run" / "units").exists()
 
 
+def test_what_a_wrong_clock_dated_ahead_is_dated_as_of_now(root, tmp_path):
+    ahead, past = tmp_path / "slices" / "protocol" / "a.csv", tmp_path / "measurements.csv"
+    ahead.parent.mkdir(parents=True)
+    for path, stamp in ((ahead, 4102444800), (past, 1000)):
+        path.touch()
+        os.utime(path, (stamp, stamp))
+    script(root, "../run").forget_the_future(tmp_path)
+    assert abs(ahead.stat().st_mtime - time.time()) < 5
+    assert past.stat().st_mtime == 1000
+
+
 def script(root, name):
-    spec = importlib.util.spec_from_file_location(name, root / f"workflow/scripts/{name}.py")
+    spec = importlib.util.spec_from_file_location(Path(name).name, root / f"workflow/scripts/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
