@@ -12,7 +12,7 @@ endif
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env book test lint reproduce bench gpu-check clean
+.PHONY: help env book test lint reproduce bench gpu-check gpu-sweep clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -52,6 +52,9 @@ bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 
 gpu-check: .venv/.made ## check and time everything on the GPU, or the CPU half where there is none
 	@$(BIN)/python benchmarks/gpu_check.py
+
+gpu-sweep: .venv/.made ## measure the published presets on the GPU for MINUTES (25), in an order of which any beginning is useful
+	@$(BIN)/python benchmarks/gpu_sweep.py --minutes $(or $(MINUTES),25)
 
 clean: ## remove what was built, keep the environment
 	rm -rf build results .snakemake .pytest_cache .ruff_cache

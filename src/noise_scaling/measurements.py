@@ -264,5 +264,13 @@ def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
         "mi_seconds": round(float(table["mi_seconds"].sum()), 1),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in _REPORTED},
+        "versions": {name: _version(name) for name in _REPORTED},
     }
+
+
+def _version(package: str) -> str:
+    """Version of an installed package; a machine that only trains need not have all."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,50 @@
+"""benchmarks/gpu_sweep.py on the CPU: the order of its points, its limit, and that it goes on."""
+
+import importlib.util
+
+import pytest
+
+from noise_scaling import measurements
+
+
+@pytest.fixture
+def script(root):
+    spec = importlib.util.spec_from_file_location("gpu_sweep", root / "benchmarks/gpu_sweep.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_beginning_of_the_order_is_useful(script):
+    grid = {
+        "a": {"cell_numbers": [10, 30], "fractions": [1, 0.5, 0.1, 0.2]},
+        "b": {"cell_numbers": [20], "fractions": [1, 0.1]},
+    }
+    order = list(script.points(grid, ["a", "b"], ["m", "n"]))
+    assert [p.fraction for p in order[:4]] == [1, 0.1, 0.5, 0.2]
+    assert {(p.dataset, p.model, p.n_cells) for p in order[:4]} == {("a", "m", 30)}
+    assert [(p.dataset, p.n_cells) for p in order[8:12]] == [("b", 20)] * 4
+    assert {p.n_cells for p in order[12:]} == {10}
+    assert len(order) == len(set(order)) == 2 * (2 * 4 + 2)
+
+
+def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, capsys, root):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(script, "RESERVE", 0.0)
+    options = ["--device", "cpu", "--preset", "small", "--models", "random_projection", "--datasets", "pbmc68k"]
+    options += ["--estimators", "default", "--folder", str(tmp_path), "--output", str(tmp_path / "gpu.csv")]
+    assert script.main([*options, "--minutes", "0"]) == 1
+    assert not (tmp_path / "gpu.csv").exists()
+    assert script.main([*options, "--minutes", "0.05"]) == 0
+    assert "stopped before" in capsys.readouterr().out
+    first = measurements.read(tmp_path / "gpu.csv")
+    assert 1 <= len(first) < 40
+    assert set(first["n_cells"]) == {350} if len(first) <= 8 else {220, 350}
+    assert script.main([*options, "--minutes", "0.05"]) == 0
+    assert len(measurements.read(tmp_path / "gpu.csv")) > len(first)
+
+
+def test_without_a_gpu_it_says_so(script, monkeypatch, capsys):
+    monkeypatch.setattr(script.torch.cuda, "is_available", lambda: False)
+    assert script.main([]) == 2
+    assert "no GPU is visible" in capsys.readouterr().out
