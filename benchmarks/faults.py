@@ -43,7 +43,7 @@ N_ROWS = 8
 class Sweep:
     """A tiny sweep in a folder of its own: started, watched, killed, started again."""
 
-    def __init__(self, folder: Path, **changes: object) -> None:
+    def __init__(self, folder: Path, /, **changes: object) -> None:
         self.folder, self.run_folder = folder, Path(changes.pop("folder", folder / "run"))
         self.config = folder / "sweep.yml"
         folder.mkdir(parents=True, exist_ok=True)

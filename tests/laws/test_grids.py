@@ -106,6 +106,7 @@ def test_cells_needed_undo_the_budget():
     bits = laws.noise_budget(5000.0, 200.0, *TRUE)
     assert exchange.cells_needed(bits, 200.0, np.array([*TRUE, 1.0])) == pytest.approx(5000.0, rel=1e-9)
     assert exchange.cells_needed(5.0, 200.0, np.array([*TRUE, 1.0])) == np.inf  # floor at u = 200: 1.6 bits
+    assert exchange.cells_needed(0.0, 200.0, np.array([*TRUE, 1.0])) == 0
 
 
 def test_exchange_rate_hand_worked():

@@ -15,19 +15,19 @@ FACTOR = 2.0
 
 
 def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np.ndarray) -> np.ndarray:
-    """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does.
+    """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
 
     Parameters
     ----------
     bits, u
-        Bits above 0, and UMIs per cell, of shapes that broadcast.
+        Bits from 0 on, and UMIs per cell, of shapes that broadcast.
     parameters
         (v0, v1, v2, v3, s, a), each of a shape that broadcasts with them: [6, ...].
     """
     v0, v1, v2, v3, s, a = parameters
     shallow = np.asarray(u, float) ** -a
-    left = 1 / (2.0 ** (2 * np.asarray(bits, float)) - 1) - v0 - v1 * shallow
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        left = 1 / (2.0 ** (2 * np.asarray(bits, float)) - 1) - v0 - v1 * shallow
         return np.where(left > 0, ((v2 + v3 * shallow) / np.where(left > 0, left, 1)) ** (1 / s), np.inf)
 
 
