@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import claims, ledger
+from noise_scaling.plots import claims, claims_open, ledger
 
 DEPTHS = np.geomspace(1, 0.01, 9)
 CELLS = (100, 1000, 10_000)
@@ -108,3 +108,49 @@ def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     html = ledger.show(path, path).data
     assert "holds: 1.00 (1.00 to 1.00)" in html
     assert "not measured" in html
+
+
+def of_open(table, text):
+    return claims.find(next(c for c in claims_open.OPEN if c.text == text), table)
+
+
+def test_a_budget_is_known_where_it_is_the_truth_and_missed_where_it_is_not(table):
+    def budget(n, u):
+        ratio = 0.02 + 4 / u + 1 / n**0.5 + 300 / (n**0.5 * u)
+        return 0.5 * np.log2(1 + 1 / ratio)
+
+    more = pd.concat([table, measurements.sort(rows("one", "scvi", budget)).assign(dataset="two")])
+    sizes = more[more["dataset"] == "two"]
+    both = pd.concat([sizes, sizes.assign(n_cells=10 * sizes["n_cells"].to_numpy() ** 2)])  # six cell numbers
+    both["mi_bits"] = budget(both["n_cells"], both["umis_per_cell"])
+    assert list(claims_open.budget_fits(both.drop_duplicates(measurements.KEY))["num"]) == [1.0]
+    wild = both.assign(mi_bits=1 + np.sin(50 * both["n_cells"].rank() + 9 * both["umis_per_cell"].rank()))
+    assert list(claims_open.budget_fits(wild.drop_duplicates(measurements.KEY))["num"]) == [0.0]
+
+
+def test_what_one_side_loses_when_it_is_thinned_alone(table):
+    base = table[(table["model"] == "pca") & (table["n_cells"] == 100)]
+    test_full = base.assign(variant="test_full_depth", mi_bits=base["mi_bits"].max() - 0.01)
+    train_full = base.assign(variant="train_full_depth")
+    together = pd.concat([base, test_full, train_full])
+    little = of_open(together, "Shallow training cells lose nothing, if test cells are deep")
+    assert (little.value, little.blocks, little.verdict) == (pytest.approx(0.01), 3, "can't be told here")
+    much = of_open(together, "Shallow test cells lose nothing, if training cells are deep")
+    shallow = base.sort_values("fraction")["mi_bits"].iloc[:3]
+    assert much.value == pytest.approx(base["mi_bits"].max() - shallow.mean())
+
+
+def test_the_gain_at_fixed_steps_is_set_beside_the_gain_with_early_stopping(table):
+    base = table[table["model"] == "scvi"]
+    half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
+    found = of_open(pd.concat([base, half]), "The gain from cells is no gain from steps")
+    assert (found.value, found.blocks, found.verdict) == (pytest.approx(0.5), 9, "fails")
+    assert of_open(base, "The gain from cells is no gain from steps").blocks == 0
+
+
+def test_the_widest_is_set_beside_the_narrowest(table):
+    base = table[(table["model"] == "geneformer") & (table["n_cells"] == 100)].assign(n_parameters=1000)
+    wide = base.assign(variant="width_256", n_parameters=9000, mi_bits=base["mi_bits"] + 0.1)
+    narrow = base.assign(variant="width_16", n_parameters=100, mi_bits=base["mi_bits"] - 0.1)
+    found = of_open(pd.concat([base, wide, narrow]), "A larger Geneformer finds more")
+    assert (found.value, found.blocks, found.verdict) == (1, 9, "holds")

@@ -6,6 +6,7 @@ from .datasets import cells_figure, dataset_figure, truth_figure
 from .estimators import estimator_fits_table, estimators_image, level_table, order_table
 from .figures import collapse_figure, fits_figure, information_figure
 from .ledger import show as claims_ledger
+from .ledger import show_open as open_ledger
 from .model_size import sizes_image, sizes_table
 from .page import (
     FIGURES,
@@ -47,6 +48,7 @@ __all__ = [
     "level_table",
     "measured",
     "noise_table",
+    "open_ledger",
     "order_table",
     "plan_regret",
     "planner",

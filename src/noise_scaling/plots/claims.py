@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import laws
+from ..measurements import OK
 from ..seeds import generator
 from .figures import collapsed, largest, usable
 
@@ -27,14 +28,16 @@ class Claim:
 
     `rows` takes a table of one estimator and gives columns signal, block, num and den; the statistic is the sum of
     `num` over the sum of `den`. Rows of one block (a depth: its test cells are shared; or a curve) are drawn together.
+    With `departures` the table holds the rows with a departure from the protocol too, and the simulated set.
     """
 
     text: str
     statistic: str
-    unit: str  # "share", "bits" or "R²"
+    unit: str  # "share", "ratio", "R²", or "bits" (of which nothing is expected: the fewer the better)
     holds_from: float
     fails_at: float
     rows: Callable[[pd.DataFrame], pd.DataFrame]
+    departures: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def _rows(values: pd.Series) -> pd.DataFrame:
     """`values` by (dataset, signal, ..., fraction) as rows of weight 1, blocked by depth, or by cells at one depth."""
     at = values.dropna().rename("num").reset_index()
     if not len(at):
-        return _empty()
+        return empty()
     one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
     by = "n_cells" if one_depth and "n_cells" in at else "fraction"
     signal = at["dataset"] + ", " + at["signal"]
@@ -65,7 +68,8 @@ def _rows(values: pd.Series) -> pd.DataFrame:
     return rows.assign(den=1.0)
 
 
-def _empty() -> pd.DataFrame:
+def empty() -> pd.DataFrame:
+    """No rows: nothing here was measured."""
     return pd.DataFrame({"signal": [], "block": [], "num": [], "den": []})
 
 
@@ -76,9 +80,9 @@ def best(model: str, *, at_largest: bool = False) -> Callable[[pd.DataFrame], pd
         table = table[table["model"].isin(["random_projection", "pca", "scvi", "geneformer"])]
         bits = grid(largest(table) if at_largest else table)
         if model not in bits:
-            return _empty()
+            return empty()
         bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
-        return _rows((bits.idxmax(axis=1) == model).astype(float)) if len(bits) else _empty()
+        return _rows((bits.idxmax(axis=1) == model).astype(float)) if len(bits) else empty()
 
     return rows
 
@@ -94,7 +98,7 @@ def above(
             table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
         bits = grid(table)
         if not {one, other} <= set(bits):
-            return _empty()
+            return empty()
         return _rows((bits[one] > bits[other]).astype(float).where(bits[[one, other]].notna().all(axis=1)))
 
     return rows
@@ -132,7 +136,7 @@ def gain(model: str, *, start: int | None = None) -> Callable[[pd.DataFrame], pd
 
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         found = gains(table, start=start)
-        return _rows(found[model]) if model in found else _empty()
+        return _rows(found[model]) if model in found else empty()
 
     return rows
 
@@ -143,7 +147,7 @@ def gains_more(one: str, other: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         found = gains(table)
         if not {one, other} <= set(found):
-            return _empty()
+            return empty()
         return _rows((found[one] > found[other]).astype(float).where(found[[one, other]].notna().all(axis=1)))
 
     return rows
@@ -156,7 +160,7 @@ def law_fits(table: pd.DataFrame) -> pd.DataFrame:
     """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve."""
     fits = laws.fit_curves(largest(table[table["model"].isin(["pca", "scvi", "geneformer", "random_projection"])]))
     if not len(fits) or "r_squared" not in fits:
-        return _empty()
+        return empty()
     fits = fits.dropna(subset=["r_squared"])
     signal = fits["dataset"] + ", " + fits["signal"]
     good = (fits["r_squared"] >= FITS_WELL).astype(float)
@@ -170,7 +174,7 @@ def collapses(model: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
         table = table[table["model"] == model]
         points = collapsed(table) if len(table) else table
         if not len(points):
-            return _empty()
+            return empty()
         points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
         left = points["missing"] - laws.collapse(points["x"])
         spread = (points["missing"] - points["missing"].mean()) ** 2
@@ -212,13 +216,19 @@ CLAIMS = (
 
 
 def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> Finding:
-    """The claim's statistic on a measurements table, under one estimator; real cells only."""
-    table = table[table["dataset"] != SIMULATED]
+    """The claim's statistic on a measurements table, under one estimator; of real cells, but for departures."""
+    nothing = Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
+    if not claim.departures:
+        table = table[table["dataset"] != SIMULATED]
     if not len(table) or (estimator is not None and estimator not in set(table["estimator"])):
-        return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
-    rows = claim.rows(usable(table, estimator))
+        return nothing
+    if claim.departures:
+        table = table if estimator is None else table[table["estimator"] == estimator]
+        rows = claim.rows(table[(table["status"] == OK) & table["mi_bits"].notna()])
+    else:
+        rows = claim.rows(usable(table, estimator))
     if not len(rows):
-        return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
+        return nothing
     value, low, high, blocks = interval(rows)
     return Finding(value, low, high, blocks, _verdict(claim, value, low, high, blocks))
 

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..published import doubtful
-from . import claims, page
+from . import claims, claims_open, page
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ def columns(measurements: str | Path, beside: str | Path) -> list[Column]:
     return [*out, Column("ours, default", ours, "default"), Column("ours, LMI", ours, "lmi")]
 
 
-def ledger(measurements: str | Path, beside: str | Path) -> pd.DataFrame:
+def ledger(
+    measurements: str | Path, beside: str | Path, which: tuple[claims.Claim, ...] = claims.CLAIMS
+) -> pd.DataFrame:
     """One row a claim: its text and statistic, then value, interval, blocks and verdict on each table."""
     found = []
     tables = columns(measurements, beside)
-    for claim in claims.CLAIMS:
+    for claim in which:
         row = {"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit}
         for column in tables:
             finding = claims.find(claim, column.table, estimator=column.estimator)
@@ -44,13 +46,23 @@ def ledger(measurements: str | Path, beside: str | Path) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def show(measurements: str | Path, beside: str | Path) -> HTML:
+def show_open(measurements: str | Path, beside: str | Path) -> HTML:
+    """The same of what the paper leaves open."""
+    return show(measurements, beside, claims_open.OPEN, "open_questions.csv")
+
+
+def show(
+    measurements: str | Path,
+    beside: str | Path,
+    which: tuple[claims.Claim, ...] = claims.CLAIMS,
+    download: str = "claims.csv",
+) -> HTML:
     """The ledger to read, and all of its numbers to download."""
-    full = ledger(measurements, beside)
+    full = ledger(measurements, beside, which)
     short = full[["claim", "statistic"]].copy()
     for heading in [name.removesuffix(": value") for name in full if name.endswith(": value")]:
         short[heading] = [_cell(row, heading) for _, row in full.iterrows()]
-    return page.as_table(short, download="claims.csv", full=full, wrap=True)
+    return page.as_table(short, download=download, full=full, wrap=True)
 
 
 def _cell(row: pd.Series, heading: str) -> str:
