@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from scipy import sparse
 
+from noise_scaling.measurements import processor
+
 RESULTS = Path(__file__).resolve().parent / "results"
 PEERS = RESULTS.parents[1] / "build" / "peers"
 N_GENES = 20_000
@@ -104,7 +106,7 @@ def both_clocks() -> np.ndarray:
 
 def machine(*packages: str) -> dict[str, object]:
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load_at_start": round(os.getloadavg()[0], 2),
         "system": platform.platform(terse=True),
@@ -125,12 +127,6 @@ def peers_python() -> str | None:
         print(f"no environment for the peers: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return None
     return str(python)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from noise_scaling import measurements
+from noise_scaling import datasets, measurements
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def test_every_beginning_of_the_order_is_useful(script):
 def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, capsys, root):
     monkeypatch.chdir(root)
     monkeypatch.setattr(script, "RESERVE", 0.0)
+    monkeypatch.setattr(datasets, "_PRELOADED", {})
     options = ["--device", "cpu", "--preset", "small", "--models", "random_projection", "--datasets", "pbmc68k"]
     options += ["--estimators", "default", "--folder", str(tmp_path), "--output", str(tmp_path / "gpu.csv")]
     assert script.main([*options, "--minutes", "0"]) == 1

@@ -263,9 +263,19 @@ def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
         "train_seconds": round(float(table["train_seconds"].sum()), 1),
         "mi_seconds": round(float(table["mi_seconds"].sum()), 1),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "processor": processor(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _REPORTED},
     }
+
+
+def processor() -> str:
+    """The processor's name and its widest vector instructions: sums differ in their last digits between those."""
+    import torch  # here: reading a table should not take its seconds
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _version(package: str) -> str:
