@@ -45,8 +45,7 @@ def classifier_bound(
     -------
     Information
         A lower bound in expectation, with pointwise values. The standard error is that of the scored
-        cells: over 30 draws the spread was 0.9-1.2 times as large at 1,000 cells, and 1.2-1.7 times at 280,
-        where the fit itself varies.
+        cells, widened by what the fit varies (`core.LEARNING_CELLS`).
         0 bits where x is constant or there is one class.
 
     Raises
@@ -69,7 +68,7 @@ def classifier_bound(
         for logits, part in zip(base, parts, strict=True):
             own = logits[part.score].double().log_softmax(1).numpy()[np.arange(len(part.score)), codes[part.score]]
             pointwise[part.score] = (own - np.log(share[codes[part.score]])) / NATS_PER_BIT
-    return from_pointwise(pointwise, "classifier", lower_bound=True, groups=groups)
+    return from_pointwise(pointwise, "classifier", lower_bound=True, groups=groups, learned=True)
 
 
 def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold) -> torch.Tensor:
