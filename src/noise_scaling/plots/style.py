@@ -111,9 +111,9 @@ def ordered(models: set[str] | list[str]) -> list[str]:
 def legend_below(figure: Figure, models: list[str], extra: list[Line2D] | None = None) -> None:
     """One legend under the panels, outside the data."""
     handles = [Line2D([], [], color=COLOURS[m], marker=MARKERS[m], label=MODELS[m]) for m in models] + (extra or [])
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False, handlelength=2.2
-    )
+    long = max(len(handle.get_label()) for handle in handles) > 20  # in five columns it would be cut
+    columns = min(3 if long else 5, len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.2)
 
 
 def new_figure(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, object]:
