@@ -37,6 +37,14 @@ def test_effects_are_paired_differences_and_parameters_of_eq_1():
     assert found.loc["each gene thinned to a fixed total", "effect"] == 0
 
 
+def test_the_nominal_depth_moves_the_law_and_no_bits():
+    rows = [r | {"umis_per_cell_nominal": 0.9 * r["umis_per_cell"]} for r in curve("", 300, 3)]
+    found = variants.nominal_depth(measurements.sort(rows)).iloc[0]
+    assert (found["effect"], found["pairs"]) == (0, 6)
+    assert found["u_bar_with"] / found["u_bar_without"] == pytest.approx(0.9, rel=1e-3)
+    assert found["i_max_with"] == pytest.approx(found["i_max_without"], abs=1e-3)
+
+
 def test_a_row_without_its_partner_has_no_effect():
     table = measurements.sort(curve("", 300, 3, seed=1) + curve("epoch_patience", 300, 2, seed=0))
     assert len(variants.effects(table)) == 0
