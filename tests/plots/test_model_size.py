@@ -32,10 +32,25 @@ def test_sizes_are_fitted_where_several_were_measured_on_the_same_points():
 def test_the_figure_has_a_point_for_each_size(tmp_path):
     table = measurements.sort(curve("", 300_000, 400, 2.0) + curve("width_16", 80_000, 420, 1.8))
     figure = model_size.sizes_figure(table)
-    assert figure.axes[0].containers[0][0].get_xdata().tolist() == [80_000, 300_000]
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [80_000, 300_000]
+    for axes in figure.axes[1:]:
+        assert axes.containers[0][0].get_xdata().tolist() == [80_000, 300_000]
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
     assert model_size.sizes_table(path).data.startswith("<p>No model")
     assert "several sizes" in model_size.sizes_figure(measurements.read(path)).axes[0].texts[0].get_text()
+
+
+def test_a_fit_that_is_not_identified_is_left_out_of_the_figure_and_no_value_off_its_axes():
+    flat = [row | {"mi_bits": 0.001 * row["umis_per_cell"]} for row in curve("width_256", 9_000_000, 400, 2.0)]
+    table = measurements.sort(curve("", 300_000, 400, 2.0) + curve("width_16", 80_000, 420, 1.8) + flat)
+    found = model_size.sizes(table).set_index("n_parameters")
+    assert found.loc[9_000_000, "status"] != laws.CONVERGED
+    figure = model_size.sizes_figure(table)
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [80_000, 300_000, 9_000_000]
+    for axes, name in zip(figure.axes[1:], ("i_max", "u_bar"), strict=True):
+        assert axes.containers[0][0].get_xdata().tolist() == [80_000, 300_000]
+        low, high = axes.get_ylim()
+        assert low < found.loc[80_000, name] < high
 
 
 def test_other_models_and_departures_are_no_sizes():

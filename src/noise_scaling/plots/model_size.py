@@ -18,6 +18,7 @@ from . import page, style
 
 _LADDER = ["dataset", "signal", "estimator", "n_cells"]
 _LINES = ("-", "--", ":", "-.")
+_LOOK = {"color": style.COLOURS["geneformer"], "marker": "s", "markersize": 5}
 
 
 def ladder(table: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +61,10 @@ def sizes_table(source: str | Path) -> HTML:
 
 
 def sizes_figure(table: pd.DataFrame) -> Figure:
-    """I_max and u_bar against the number of parameters, a line a data set; bars are 95 % intervals of the fit."""
+    """Measured bits, I_max and u_bar against the number of parameters, a line a data set; bars are 95 % intervals.
+
+    A fit that did not converge or is not identified is left out; it is in the table.
+    """
     found = sizes(table)
     if not len(found):
         figure, panels = style.new_figure(1, 1, 1.2)
@@ -68,19 +72,35 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
         panels[0, 0].text(0.5, 0.5, "no model was measured at several sizes", ha="center", va="center", color="0.35")
         return figure
     with style.book_style():
-        figure, panels = style.new_figure(1, 2, 3.4, sharex=True)
+        figure, panels = style.new_figure(1, 3, 3.2, sharex=True)
         for (_, curve), line in zip(found.groupby(_LADDER, sort=True), _LINES, strict=False):
-            for axes, name in zip(panels[0], ("i_max", "u_bar"), strict=True):
-                _points(axes, curve, name, line)
-        panels[0, 0].set_ylabel("$I_{max}$ (bits)")
-        panels[0, 1].set_ylabel("$\\bar{u}$ (UMIs per cell)")
-        panels[0, 1].set_yscale("log")
+            panels[0, 0].plot(curve["n_parameters"], curve["full_depth_bits"], line, **_LOOK)
+            for axes, name in zip(panels[0, 1:], ("i_max", "u_bar"), strict=True):
+                _points(axes, curve[curve["status"] == laws.CONVERGED], name, line)
+        panels[0, 0].set_ylabel("bits measured at full depth")
+        panels[0, 1].set_ylabel("$I_{max}$ (bits)")
+        panels[0, 2].set_ylabel("$\\bar{u}$ (UMIs per cell)")
+        _limits(panels[0], found[found["status"] == laws.CONVERGED])
         handles = [
-            Line2D([], [], color=style.COLOURS["geneformer"], linestyle=line, marker="s", label=_name(key))
+            Line2D([], [], linestyle=line, label=_name(key), **_LOOK)
             for (key, _), line in zip(found.groupby(_LADDER, sort=True), _LINES, strict=False)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=2.8)
     return figure
+
+
+def _limits(panels: np.ndarray, sound: pd.DataFrame) -> None:
+    """Axes that show every value; an interval may reach beyond them."""
+    for axes in panels:
+        style.log_axis(axes)
+        axes.set_xlabel("parameters")
+    top = sound["i_max"].max() if len(sound) else 1.0
+    for axes in panels[:2]:
+        axes.set_ylim(bottom=0)
+    panels[1].set_ylim(0, 1.5 * top)
+    if len(sound):
+        panels[2].set_ylim(sound["u_bar"].min() / 4, sound["u_bar"].max() * 4)
+    style.log_y_axis(panels[2])
 
 
 def _name(key: tuple[str, str, str, int]) -> str:
@@ -89,13 +109,10 @@ def _name(key: tuple[str, str, str, int]) -> str:
 
 def _points(axes: Axes, curve: pd.DataFrame, name: str, line: str) -> None:
     value, low, high = (curve[f"{name}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
-    spread = np.clip(np.nan_to_num(np.stack([value - low, high - value])), 0, None)
-    axes.errorbar(
-        curve["n_parameters"], value, yerr=spread, color=style.COLOURS["geneformer"], linestyle=line, marker="s",
-        capsize=3, markersize=5,
-    )  # fmt: skip
-    style.log_axis(axes)
-    axes.set_xlabel("parameters of the model")
+    spread = np.clip(np.nan_to_num(np.stack([value - low, high - value]), posinf=1e12), 0, 1e12)
+    if name == "u_bar":
+        spread[0] = np.minimum(spread[0], 0.99 * value)  # an interval that reaches 0 has no place on a logarithm
+    axes.errorbar(curve["n_parameters"], value, yerr=spread, linestyle=line, capsize=3, **_LOOK)
 
 
 def sizes_image(source: str | Path) -> Image:
