@@ -154,3 +154,14 @@ def test_the_widest_is_set_beside_the_narrowest(table):
     narrow = base.assign(variant="width_16", n_parameters=100, mi_bits=base["mi_bits"] - 0.1)
     found = of_open(pd.concat([base, wide, narrow]), "A larger Geneformer finds more")
     assert (found.value, found.blocks, found.verdict) == (1, 9, "holds")
+
+
+def test_verdicts_in_words(table, tmp_path):
+    base = table[table["model"] == "scvi"]
+    half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
+    path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
+    words = ledger.verdicts(path, "steps", "larger").data
+    assert "The gain from cells is no gain from steps: fails: " in words
+    assert "0.50 (0.50 to 0.50)" in words
+    assert "A larger Geneformer finds more: not measured in this table." in words
+    assert "Shallow" not in words

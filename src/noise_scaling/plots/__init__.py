@@ -7,6 +7,7 @@ from .estimators import estimator_fits_table, estimators_image, level_table, ord
 from .figures import collapse_figure, fits_figure, information_figure
 from .ledger import show as claims_ledger
 from .ledger import show_open as open_ledger
+from .ledger import verdicts as open_verdicts
 from .model_size import sizes_image, sizes_table
 from .page import (
     FIGURES,
@@ -49,6 +50,7 @@ __all__ = [
     "measured",
     "noise_table",
     "open_ledger",
+    "open_verdicts",
     "order_table",
     "plan_regret",
     "planner",

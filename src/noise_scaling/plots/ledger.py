@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,22 @@ def ledger(
             row |= {f"{column.heading}: {name}": value for name, value in finding.__dict__.items()}
         found.append(row)
     return pd.DataFrame(found)
+
+
+def verdicts(measurements: str | Path, *about: str) -> HTML:
+    """What our own table says of the open questions whose text holds one of the words `about`, a line each."""
+    table = page.measured(measurements).table
+    lines = []
+    for claim in claims_open.OPEN:
+        if not any(word in claim.text for word in about):
+            continue
+        found = claims.find(claim, table, estimator="default")
+        told = "not measured in this table"
+        if not pd.isna(found.value):
+            told = f"{found.verdict}: {claim.statistic}, {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+            told += f" {claim.unit}" if claim.unit == "bits" else ""
+        lines.append(f"<li>{html.escape(claim.text)}: {html.escape(told)}.</li>")
+    return HTML(f"<ul>{''.join(lines)}</ul>")
 
 
 def show_open(measurements: str | Path, beside: str | Path) -> HTML:
