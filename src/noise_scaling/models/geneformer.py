@@ -12,6 +12,7 @@ from ..errors import choose
 from ..seeds import derive
 from .base import Stored, resolve_device
 from .geneformer_data import Cells, Tokens, gather, medians_of, tokens_of, usable_tokens
+from .geneformer_devices import ALONE, Team, check_devices, train_together
 from .geneformer_net import Net, Shape, pack
 from .geneformer_training import Training
 
@@ -91,6 +92,7 @@ class Geneformer(Stored):
         *,
         genes_from: Cells | np.ndarray | None = None,
         checkpoint: str | Path | None = None,
+        devices: int = 1,
     ) -> Geneformer:
         """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
 
@@ -102,32 +104,47 @@ class Geneformer(Stored):
             The counts whose gene medians scale the ranks, or the medians [genes]; None: the training cells.
         checkpoint
             File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
+        devices
+            GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding, and where
+            there is dropout by its draws. A checkpoint may go on with another number.
 
         Raises
         ------
         InputError
-            Fewer than 10 cells of either kind have a token; the checkpoint is of another training.
+            Fewer than 10 cells of either kind have a token; the checkpoint is of another training; fewer GPUs.
         FloatingPointError
             The training diverged: the loss is NaN or infinite.
         """
+        check_devices(devices, self.device)
         s = self.settings
         self._medians = medians_of(train if genes_from is None else genes_from)
         cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
         self._net = self._start(cells.n_genes)
         if not self.trained:
+            self._net.to(self.device)
             return self
         held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
         if s["frequency_start"]:
             self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
-        training = Training(self._net, cells, held, s, seed=self.seed, device=self.device)
-        training.run(None if checkpoint is None else Path(checkpoint))
-        self.history = training.history
+        checkpoint = None if checkpoint is None else Path(checkpoint)
+
+        def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
+            training = Training(self._net, cells, held, s, seed=self.seed, device=device, team=team)
+            training.run(checkpoint)
+            return {name: tensor.cpu().numpy() for name, tensor in self._net.state_dict().items()}, training.history
+
+        if devices == 1:
+            self.history = train_in(ALONE, self.device)[1]
+        else:
+            weights, self.history = train_together(train_in, devices, self.device)
+            self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        self._net.to(self.device)
         return self
 
     def _start(self, n_genes: int) -> Net:
         s = self.settings
         sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout")}
-        return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights")).to(self.device)
+        return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights"))
 
     @torch.no_grad()
     def embed(self, counts: Cells) -> np.ndarray:
@@ -163,6 +180,7 @@ class Geneformer(Stored):
         self._medians = None if medians is None else medians.numpy()
         self._net = self._start(facts["n_genes"])
         self._net.load_state_dict(tensors)
+        self._net.to(self.device)
 
 
 def _log_frequencies(cells: Tokens, vocabulary: int) -> torch.Tensor:

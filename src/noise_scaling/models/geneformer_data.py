@@ -64,6 +64,7 @@ class Masked(NamedTuple):
     places: torch.Tensor  # int64 [masked], into the batch's tokens
     targets: torch.Tensor  # int64 [masked], the genes that stood there
     queries: list[Queries] | None = None  # the places by groups of cells, for the last layer at them alone
+    weight: float = 1.0  # of the batch's mean loss where the batch is a share of a larger one
 
 
 def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
@@ -157,8 +158,13 @@ def masked_batch(
     rng: np.random.Generator,
     device: str = "cpu",
     queries: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Masked:
-    """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1)."""
+    """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
+
+    `share`: (i, n), the i-th of n parts of that batch, as like in length as can be; the mean over the parts of their
+    weighted losses is the loss of the batch.
+    """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
     places = np.flatnonzero(rng.random(len(ids)) < MASKED)
     if not len(places):
@@ -166,6 +172,19 @@ def masked_batch(
     targets, kind = ids[places], rng.random(len(places))
     shown = np.where(kind < 0.8, tokens.n_genes + 2 + MASK, rng.integers(0, tokens.n_genes, len(places)))
     ids[places] = np.where(kind < 0.9, shown, targets)
+    masked = len(places)
+    if share[1] > 1:
+        ids, positions, lengths, places, targets = _share(*share, ids, positions, lengths, places, targets)
+    weight = len(places) * share[1] / masked
     placed = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
     batch = pack(ids, positions, lengths, device)
-    return Masked(batch, *placed, queries_of(places, batch, device) if queries else None)
+    return Masked(batch, *placed, queries_of(places, batch, device) if queries else None, weight)
+
+
+def _share(i: int, n: int, ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, places: np.ndarray,
+           targets: np.ndarray) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """Every n-th of a batch's cells, from the i-th on."""
+    mine = np.repeat(np.arange(len(lengths)) % n == i, lengths)
+    places_mine = mine[places]
+    moved = np.cumsum(mine) - 1
+    return ids[mine], positions[mine], lengths[i::n], moved[places[places_mine]], targets[places_mine]

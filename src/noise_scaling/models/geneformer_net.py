@@ -247,10 +247,10 @@ class TiedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
         x, w, b = x.detach().to(kind), weight.detach().to(kind), bias.detach()
-        wanted, n = ctx.needs_input_grad[0], len(targets)
-        slopes = x.new_empty((n, len(w))) if wanted else None
+        wanted, n = ctx.needs_input_grad[0], max(1, len(targets))
+        slopes = x.new_empty((len(targets), len(w))) if wanted else None
         total = torch.zeros((), device=x.device)
-        for start in range(0, n, TiedLoss.ROWS):
+        for start in range(0, len(targets), TiedLoss.ROWS):
             rows = slice(start, start + TiedLoss.ROWS)
             target = targets[rows, None]
             logits = torch.addmm(b, x[rows], w.t()) if kind == b.dtype else (x[rows] @ w.t()).float() + b

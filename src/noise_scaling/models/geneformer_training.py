@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..errors import InputError
 from ..seeds import derive, generator
 from .base import read_tensors, write_tensors
 from .geneformer_data import Masked, Tokens, masked_batch
+from .geneformer_devices import ALONE, Team
 from .geneformer_net import Net
 
 CHECKPOINT_SECONDS = 60.0
@@ -41,12 +43,24 @@ class Progress:
 
 
 class Training:
-    """One training of `net`; random choices depend on the seed and the step alone, so that it can go on anywhere."""
+    """One training of `net`; random choices depend on the seed and the step alone, so that it can go on anywhere.
+
+    In a `team` each member takes its share of every batch and of the validation cells; all hold the same weights.
+    """
 
     def __init__(
-        self, net: Net, train: Tokens, validation: Tokens, settings: dict[str, Any], *, seed: int, device: str
+        self,
+        net: Net,
+        train: Tokens,
+        validation: Tokens,
+        settings: dict[str, Any],
+        *,
+        seed: int,
+        device: str,
+        team: Team = ALONE,
     ) -> None:
         self.net, self.train, self.settings, self.seed, self.device = net.to(device), train, settings, seed, device
+        self.team, self.model = team, team.join(self.net)
         self.batch = _batch_size(train, settings)
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
         # the last layer at masked places alone: 15-18 % fewer operations at 3 layers. Two layers keep the plain way,
@@ -59,7 +73,7 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self.history: dict[str, list[float]] = {"step": [], "loss_train": [], "loss_validation": []}
         self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bfloat16"
-        self._exam = list(self._masked_validation(validation))
+        self._exam = list(islice(self._masked_validation(validation), team.rank, None, team.size))
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def run(self, checkpoint: Path | None = None) -> None:
@@ -74,7 +88,8 @@ class Training:
                 if self.progress.step % self.every == 0 or self.progress.step == self.last:
                     self._check(torch.stack(losses))
                     losses.clear()
-                    if checkpoint is not None and time.monotonic() - noted >= CHECKPOINT_SECONDS:
+                    due = checkpoint is not None and time.monotonic() - noted >= CHECKPOINT_SECONDS
+                    if due and self.team.rank == 0:
                         self._save(checkpoint)
                         noted = time.monotonic()
         if self.best:
@@ -86,10 +101,11 @@ class Training:
         rng = generator(self.seed, "mask", step)
         at_most = self.settings["train_tokens"]
         data = masked_batch(
-            self.train, self._cells(step), at_most=at_most, rng=rng, device=self.device, queries=self.queries
-        )
+            self.train, self._cells(step), at_most=at_most, rng=rng, device=self.device, queries=self.queries,
+            share=(self.team.rank, self.team.size),
+        )  # fmt: skip
         if self.net.shape.dropout:
-            torch.manual_seed(derive(self.seed, "dropout", step))
+            torch.manual_seed(derive(self.seed, "dropout", step, *self.team.name))
         return self.update(data, self.settings["learning_rate"] * _schedule(step, self.settings["warmup"], self.last))
 
     def update(self, data: Masked, learning_rate: float) -> Tensor:
@@ -98,15 +114,15 @@ class Training:
             group["lr"] = learning_rate
         self.net.train()
         loss = self._loss(data)
-        loss.backward()
+        self.team.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)  # HF Trainer's max_grad_norm
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.detach()
 
     def _loss(self, data: Masked) -> Tensor:
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-            return self.net(*data)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
+            return self.model(data.batch, data.places, data.targets, data.queries) * data.weight
 
     def _cells(self, step: int) -> np.ndarray:
         """The cells of a step: every epoch is a permutation of its own."""
@@ -130,11 +146,11 @@ class Training:
         """Mean cross-entropy, nats a masked token, over the validation cells."""
         self.net.eval()
         total = sum(self._loss(data) * len(data.targets) for data in self._exam)
-        return float(total) / sum(len(data.targets) for data in self._exam)
+        return self.team.sum(float(total)) / self.team.sum(sum(len(data.targets) for data in self._exam))
 
     def _check(self, losses: Tensor) -> None:
         """Validate, note the curves, keep the weights if they are the best (or the last, with `fixed_steps`)."""
-        validation, train = self.validation_loss(), float(losses.mean())
+        validation, train = self.validation_loss(), self.team.sum(float(losses.mean())) / self.team.size
         step = self.progress.step
         if not math.isfinite(validation + train):
             raise FloatingPointError(f"Geneformer's loss was not finite by step {step}: lower its learning_rate")
@@ -211,6 +227,6 @@ def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
 
 def has_bfloat16(device: str) -> bool:
     """Whether matrix products in bfloat16 are a hardware instruction there."""
-    if device == "cuda":
+    if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported())  # no public name for it yet

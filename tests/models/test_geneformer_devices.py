@@ -1,0 +1,131 @@
+"""One training in several processes: the weights of one, whole, resumed and failing as one."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from noise_scaling import models
+from noise_scaling.errors import InputError
+from noise_scaling.models import geneformer_devices, geneformer_training
+from noise_scaling.models.geneformer_data import masked_batch, tokens_of
+from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.tokens import gene_medians
+
+TINY = {
+    "width": 16,
+    "feed_forward": 16,
+    "context": 48,
+    "max_steps": 30,
+    "check_every": 10,
+    "warmup": 5,
+    "batch_tokens": None,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cells() -> csr_matrix:
+    """200 cells of 80 genes, two kinds that differ threefold in half of the genes."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 200)
+    means = np.where((np.arange(80) < 40) == kind[:, None], 1.5, 0.5)
+    return csr_matrix(rng.poisson(means).astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def alone(cells):
+    return create().fit(cells[:120], cells[120:160])
+
+
+def create(**options: object) -> models.Model:
+    return models.create("geneformer", seed=0, device="cpu", **(TINY | options))
+
+
+def same(model: models.Model, other: models.Model, cells: csr_matrix) -> None:
+    """Curves and embeddings equal to the rounding of sums in another order, carried on through 30 steps."""
+    assert model.history["step"] == other.history["step"]
+    for name in ("loss_train", "loss_validation"):
+        np.testing.assert_allclose(model.history[name], other.history[name], rtol=1e-5)
+    np.testing.assert_allclose(model.embed(cells), other.embed(cells), atol=2e-4)
+
+
+def test_two_processes_train_what_one_trains(cells, alone):
+    together = create().fit(cells[:120], cells[120:160], devices=2)
+    same(together, alone, cells[160:])
+    assert not torch.distributed.is_initialized()
+
+
+def test_each_sees_its_share_alone(cells, alone):
+    """Without the other's half the weights are others: what the equality above rests on."""
+    half = create(batch_size=16).fit(cells[:120], cells[120:160])
+    assert np.abs(half.embed(cells[160:]) - alone.embed(cells[160:])).max() > 1e-2
+
+
+def test_a_checkpoint_of_one_goes_on_in_two(cells, alone, tmp_path, monkeypatch):
+    path, step = tmp_path / "checkpoint.safetensors", geneformer_training.Training._step
+    monkeypatch.setattr(geneformer_training, "CHECKPOINT_SECONDS", 0.0)
+
+    def stopped(self, number):
+        if number == 17:
+            raise KeyboardInterrupt
+        return step(self, number)
+
+    monkeypatch.setattr(geneformer_training.Training, "_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        create().fit(cells[:120], cells[120:160], checkpoint=path)
+
+    def later(self, number):
+        assert number >= 10
+        return step(self, number)
+
+    monkeypatch.setattr(geneformer_training.Training, "_step", later)
+    same(create().fit(cells[:120], cells[120:160], checkpoint=path, devices=2), alone, cells[160:])
+    assert not path.exists()
+
+
+def test_divergence_in_a_process_is_an_error_here(cells):
+    with pytest.raises(FloatingPointError, match="lower its learning_rate"):
+        create(learning_rate=1e30).fit(cells[:120], cells[120:160], devices=2)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_shares_make_up_the_batch(cells, n):
+    """The mean of the shares' weighted losses is the batch's loss, and so are its gradients; even of an empty share."""
+    tokens = tokens_of(cells[:40], gene_medians(cells), 48)
+    net = Net.start(Shape(82, context=48, width=16, feed_forward=16, heads=2, layers=2, dropout=0.0), seed=0)
+
+    def loss(share: tuple[int, int], chosen: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        rng = np.random.default_rng(5)
+        data = masked_batch(tokens, chosen, at_most=32, rng=rng, share=share, queries=True)
+        value = net(data.batch, data.places, data.targets, data.queries) * data.weight
+        return value.detach(), torch.autograd.grad(value, list(net.parameters()))
+
+    for chosen in (np.arange(13), np.arange(n)):
+        whole, slopes = loss((0, 1), chosen)
+        parts = [loss((i, n), chosen) for i in range(n)]
+        torch.testing.assert_close(torch.stack([value for value, _ in parts]).mean(), whole)
+        for i, slope in enumerate(slopes):
+            torch.testing.assert_close(torch.stack([part[i] for _, part in parts]).mean(0), slope, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("devices", "word"), [(0, "1 or more"), (1.5, "1 or more")])
+def test_wrong_numbers_of_devices(cells, devices, word):
+    with pytest.raises(InputError, match=word):
+        create().fit(cells[:120], cells[120:160], devices=devices)
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="devices is 3 and 2 GPUs are visible"):
+        geneformer_devices.check_devices(3, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(InputError, match="used none before"):
+        geneformer_devices.train_together(lambda team, device: None, 2, "cuda")
