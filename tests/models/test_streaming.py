@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
 from noise_scaling.errors import InputError
-from noise_scaling.models import pca, scvi_data, streaming
+from noise_scaling.models import pca, scvi, scvi_data, scvi_training, streaming
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,32 @@ def test_scvi_learns_from_disk_what_it_learns_in_memory(path, counts):
     first, last = in_memory.history["elbo_validation"][0], in_memory.history["elbo_validation"][-1]
     assert abs(on_disk.history["elbo_validation"][-1] - last) < 0.1 * (first - last)
     np.testing.assert_allclose(on_disk.embed(validation), on_disk.embed(counts[~mask]), rtol=1e-5, atol=1e-5)
+
+
+def test_scvi_from_disk_resumes_in_the_middle_of_an_epoch(path, monkeypatch, tmp_path):
+    """A training of one long pass, as at 10^7 cells: stopped in it, it goes on with the batches that were not seen."""
+    monkeypatch.setattr(scvi_training.Checkpoint.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(scvi, "_CALL", 3)
+    mask = np.arange(300) < 250
+    store, validation = (streaming.CountStore(path, cells=m) for m in (mask, ~mask))
+    settings = {"seed": 1, "device": "cpu", "batch_size": 25, "patience_unit": "epochs", "fixed_steps": 20}
+    through = models.create("scvi", **settings).fit(store, validation)
+    write, written = scvi_training.Checkpoint.on_train_epoch_end, []
+
+    def write_and_stop(self, *arguments):
+        write(self, *arguments)
+        written.append(self.steps)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(scvi_training.Checkpoint, "on_train_epoch_end", write_and_stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        models.create("scvi", **settings).fit(store, validation, checkpoint=tmp_path / "state.ckpt")
+    assert 0 < written[-1] < 10  # an epoch is 10 steps
+    monkeypatch.setattr(scvi_training.Checkpoint, "on_train_epoch_end", write)
+    resumed = models.create("scvi", **settings).fit(store, validation, checkpoint=tmp_path / "state.ckpt")
+    assert resumed.history == through.history
+    np.testing.assert_array_equal(resumed.embed(validation), through.embed(validation))
 
 
 def test_bad_stores(path, counts, tmp_path):

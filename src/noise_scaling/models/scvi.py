@@ -48,6 +48,8 @@ class SCVI(Stored):
     precision
         "32"; "bf16": matrix products in bfloat16; "auto": that where the hardware multiplies it and layers are large.
 
+    One device trains: the published setting sees 10^7 cells at most, in batches of 512.
+
     On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as its
     sums are taken in no fixed order.
     """
