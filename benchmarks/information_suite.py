@@ -3,6 +3,7 @@
     python benchmarks/information_suite.py                              # our default and the cheap peers, goes on
     python benchmarks/information_suite.py --short
     python benchmarks/information_suite.py --methods lmi latentmi mine --problems gaussian_2 --cells 5000 --seeds 2
+    python benchmarks/information_suite.py --fresh                      # ten new draws, to check standard errors on
 
 adds rows to benchmarks/results/information/METHOD.csv, one an estimate; `--gather` (and every run, at its end) gathers
 all of them in benchmarks/results/information_suite.md, and in data/calibration/information.csv for the book.
@@ -20,13 +21,16 @@ from information.problems import problems
 from information.run import run
 from information.summary import publish, write
 
-SHORT = {"names": ["gaussian_0", "gaussian_2", "mapped16_1", "mixture_3.5"], "cells": [280], "seeds": 1}
+SHORT = {"names": ["gaussian_0", "gaussian_2", "mapped16_1", "mixture_3.5"], "cells": [280], "seeds": [0]}
+FRESH = range(100, 110)
+"""Draws that nothing was fitted to."""
 
 
 def main() -> None:
     known, suite = estimators(), problems()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="four problems, 280 cells, one seed: seconds")
+    parser.add_argument("--fresh", action="store_true", help="our default alone, on draws that nothing was fitted to")
     parser.add_argument("--gather", action="store_true", help="run nothing, gather the rows that are there")
     parser.add_argument("--problems", nargs="+", default=list(suite), choices=list(suite), metavar="NAME")
     parser.add_argument("--cells", nargs="+", type=int, default=[280, 1000, 5000])
@@ -37,10 +41,13 @@ def main() -> None:
     parser.add_argument("--quick", dest="short", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     numba.config.NUMBA_NUM_THREADS = 1  # every estimate on one thread, as the peers are
-    wanted = {"names": options.problems, "cells": options.cells, "seeds": options.seeds}
+    wanted = {"names": options.problems, "cells": options.cells, "seeds": range(options.seeds)}
     if options.short:
         wanted = SHORT
-    for method in [] if options.gather else options.methods:
+    if options.fresh:
+        path = options.results / "information" / "fresh" / "default.csv"
+        run(path, "default", known["default"], wanted["names"], wanted["cells"], FRESH)
+    for method in [] if options.gather or options.fresh else options.methods:
         names = [name for name in wanted["names"] if method not in LABELS_ONLY or suite[name].kind == "mixture"]
         path = options.results / "information" / f"{method}.csv"
         run(path, method, known[method], names, wanted["cells"], wanted["seeds"])

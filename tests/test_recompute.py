@@ -1,5 +1,7 @@
 """Rows of the committed table measured again from scratch: thinning, training and estimate of a random handful."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,6 @@ from noise_scaling.measure import measure
 
 MODELS = ("random_projection", "pca", "scvi", "untrained_geneformer", "shuffled", "known_2_bits")
 HANDFUL = 8
-ROUNDING = 0.01
-"""Bits. Machines that name one processor can round matrix products differently, and training carries that on: one row
-of scVI came out 1.6e-6 bits apart on two such machines, seven of other models equal or not reached; on the machine of
-the table all eight come out to the bit."""
 DEPTHS = ["umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
 
 
@@ -39,16 +37,16 @@ def once_more(row):
 @pytest.mark.parametrize("name", ["small"])
 def test_a_random_handful_of_committed_rows_comes_out_again(root, name, monkeypatch):
     monkeypatch.setattr(datasets, "_PRELOADED", {})
-    rows = handful(measurements.read(root / "data" / "measurements" / f"{name}.csv"))
+    path = root / "data" / "measurements" / f"{name}.csv"
+    made_here = json.loads(path.with_suffix(".json").read_text())["processor"] == measurements.processor()
+    rows = handful(measurements.read(path))
     assert len(rows) == HANDFUL
-    apart = []
     for _, row in rows.iterrows():
         what = row[measurements.KEY].to_dict()
         again = once_more(row)
         assert again["config_hash"] == row["config_hash"], what
         assert again["data_sha256"] == row["data_sha256"], what
         assert (again[DEPTHS] == row[DEPTHS]).all(), what  # thinning gives the same molecules on every machine
-        apart.append(abs(again["mi_bits"] - row["mi_bits"]))
-        assert apart[-1] <= row["mi_stderr"], what
-    assert np.median(apart) <= ROUNDING
-    assert once_more(row)["mi_bits"] == again["mi_bits"], what  # on one machine, to the bit
+        if made_here:  # to the bit on a processor with the same instructions, else within the row's own error
+            assert again["mi_bits"] == row["mi_bits"], what
+        assert abs(again["mi_bits"] - row["mi_bits"]) <= row["mi_stderr"], what

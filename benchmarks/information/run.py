@@ -39,13 +39,13 @@ LABELS_ONLY = ("mixed_ksg", "classifier")
 
 
 def run(
-    path: Path, method: str, estimator: Estimator, names: Iterable[str], cells: Iterable[int], seeds: int
+    path: Path, method: str, estimator: Estimator, names: Iterable[str], cells: Iterable[int], seeds: Iterable[int]
 ) -> pd.DataFrame:
     """Add to the table at `path` what it lacks of problems x cells x seeds, and return it whole."""
     mend(path)
     done = set(read(path)[list(KEY)].itertuples(index=False, name=None)) if path.exists() else set()
     warm = False
-    for n, seed, name in product(cells, range(seeds), names):
+    for n, seed, name in product(cells, seeds, names):
         if (name, n, method, seed) in done:
             continue
         if not warm:  # what is compiled or loaded on the first call is no part of an estimate

@@ -17,6 +17,9 @@ from .truth import STORED, stored
 ORDER = ("default", "lmi", "latentmi", "cca_ksg", "ksg", "mixed_ksg", "mine", "smile", "nwj", "infonce_bmi")
 
 
+FOUND = 0.05  # bits
+
+
 def gather(results: Path) -> pd.DataFrame:
     """All rows under `results`/information, with the true bits and the error beside them."""
     rows = pd.concat([read(path) for path in sorted((results / "information").glob("*.csv"))], ignore_index=True)
@@ -50,7 +53,7 @@ def write(results: Path) -> str:
     parts += ["## Error over all problems, and cost", _cost(means)]
     parts += ["## LMI beside the published code", _paired(rows, "lmi", "latentmi")]
     parts += ["## bfloat16 beside float32 in LMI", _paired(rows, "lmi", "lmi_float32")]
-    parts += ["## Standard errors of `default`", _coverage(rows)]
+    parts += ["## Standard errors of `default`", _spread(rows), *_coverage(results)]
     text = "\n\n".join(parts) + "\n"
     (results / "information_suite.md").write_text(text)
     return text
@@ -123,10 +126,34 @@ def _paired(rows: pd.DataFrame, one: str, other: str) -> str:
     return table(["problem", "cells", one, other, "difference", "se", "seeds", f"{one}, s", f"{other}, s"], lines)
 
 
-def _coverage(rows: pd.DataFrame) -> str:
+def _spread(rows: pd.DataFrame) -> str:
     """How far apart seeds are, in standard errors as stated: 1 where they are honest about the draw of the cells."""
     lines = []
     for cells, part in rows[rows.method == "default"].groupby("cells"):
         spread = part.groupby("problem").agg(sd=("bits", "std"), stderr=("stderr", "mean"))
         lines.append([cells, len(spread), f"{spread.sd.pow(2).mean() ** 0.5:.3f}", f"{spread.stderr.mean():.3f}"])
     return table(["cells", "problems", "spread over seeds, bits", "standard error stated"], lines)
+
+
+def _coverage(results: Path) -> list[str]:
+    """How often draws that nothing was fitted to lie within 1.96 standard errors of their problem's mean."""
+    path = results / "information" / "fresh" / "default.csv"
+    if not path.exists():
+        return []
+    rows = read(path)
+    rows = rows[~rows.problem.str.startswith("mixture")]  # labels have another estimator, and no widening
+    lines = []
+    for cells, part in rows.groupby("cells"):
+        each = part.groupby("problem")
+        part = part[each.bits.transform("mean") > FOUND]
+        each = part.groupby("problem")
+        draws = each.bits.transform("count")
+        off = (part.bits - each.bits.transform("mean")) / (part.stderr * (1 - 1 / draws) ** 0.5)
+        ratio = (off**2).mean() ** 0.5
+        lines.append([cells, part.problem.nunique(), len(part), f"{(off.abs() <= 1.96).mean():.0%}", f"{ratio:.2f}"])
+    header = ["cells", "problems", "estimates", "within 1.96 standard errors", "spread in standard errors"]
+    text = (
+        f"Of draws that the widening (`core.LEARNING_CELLS`) was not fitted to, around their problem's mean, where "
+        f"more than {FOUND} bits are found between vectors:"
+    )
+    return [text, table(header, lines)]

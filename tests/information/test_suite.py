@@ -135,11 +135,11 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
             raise ValueError("no\nluck")
         return Found(1.5, 0.1, True, "a note")
 
-    suite_run.run(path, "m", estimator, ["gaussian_1"], [50], 2)
+    suite_run.run(path, "m", estimator, ["gaussian_1"], [50], range(2))
     assert calls == [0, 0, 1]  # the first call only warms up
     with path.open("a") as file:
         file.write("gaussian_1,50,m,2,0.3")  # stopped within a line
-    table = suite_run.run(path, "m", estimator, ["gaussian_1"], [50], 3)
+    table = suite_run.run(path, "m", estimator, ["gaussian_1"], [50], range(3))
     assert table.seed.tolist() == [0, 1, 2]
     assert table.note.tolist() == ["a note", "failed: no luck", "a note"]
     assert table.bits.isna().tolist() == [False, True, False]

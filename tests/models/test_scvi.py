@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -158,6 +162,34 @@ def test_resumes_to_the_same_loss(counts, tmp_path, monkeypatch):
     assert resumed.history == through.history
     np.testing.assert_array_equal(resumed.embed(counts), through.embed(counts))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_process_on_a_machine_trains_as_all_later_ones(tmp_path):
+    """The one that compiles the kernel, and one that reads it from the cache."""
+    code = """
+import numpy as np
+from noise_scaling.models.scvi_kernel import zinb
+rng = np.random.default_rng(0)
+counts = rng.poisson(0.5, (20, 700)).astype(np.int32)
+cells, genes = np.nonzero(counts)
+indptr = np.concatenate([[0], np.cumsum((counts > 0).sum(1))]).astype(np.int32)
+scale, logit = (rng.normal(size=counts.shape).astype(np.float32) for _ in range(2))
+theta, values, d_theta = np.exp(scale[0]), np.zeros(20), np.zeros(700, np.float32)
+factorials = np.log([1, 1, 2, 6, 24, 120, 720, 5040, 40320, 362880.0])
+args = counts.sum(1, dtype=np.float32), indptr, genes.astype(np.int32), counts[cells, genes], factorials
+zinb(scale, logit, theta, *args, values, d_theta)
+print(*(array.tobytes().hex() for array in (scale, logit, values, d_theta)))
+print("compiled" if zinb.stats.cache_misses else "read")
+"""
+    ran = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True,
+            text=True, check=True,
+        ).stdout.splitlines()
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [lines[1] for lines in ran] == ["compiled", "read"]
+    assert ran[0][0] == ran[1][0]
 
 
 @pytest.mark.parametrize("total", [40, 50])

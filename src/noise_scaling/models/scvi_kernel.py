@@ -18,6 +18,8 @@ from numba.extending import intrinsic
 f4, i4 = np.float32, np.int32
 _EPS = f4(1e-8)  # the library's guard in its logarithms
 _TERMS = 16  # of a gamma function's product; above it, Stirling's series is exact to float64 rounding / 1e3
+# All is inlined in `zinb`: a function compiled by itself would add up in another order than its copy in the object that
+# the cache keeps, so that the first process on a machine would train other weights than all later ones.
 # Sums may be taken in any order, which lets them vectorise; no flag assumes that NaN does not occur.
 _FLAGS = {"reassoc", "nsz", "contract"}
 
@@ -35,7 +37,7 @@ def _as_float(typingctx, x):
 
 # Exponential and logarithm as polynomials (coefficients: Moshier, Cephes, expf and logf), each within 1.3e-7: LLVM
 # vectorises these, and it does not vectorise calls of the C library.
-@nb.njit
+@nb.njit(forceinline=True)
 def _exp(x):
     """exp(x) for x <= 0; 1.6e-38 below -87."""
     x = max(x, f4(-87.0))
@@ -50,7 +52,7 @@ def _exp(x):
     return _as_float(_as_int(p * f * f + f + f4(1)) + (i4(n) << i4(23)))
 
 
-@nb.njit
+@nb.njit(forceinline=True)
 def _log_near_one(f, n):
     """log(1 + f) + n log(2) for 1 + f in [sqrt(1/2), sqrt(2)]."""
     z = f * f
@@ -66,7 +68,7 @@ def _log_near_one(f, n):
     return f + (f * z * p + n * f4(-2.12194440e-4) - f4(0.5) * z) + n * f4(0.693359375)
 
 
-@nb.njit
+@nb.njit(forceinline=True)
 def _log(x):
     """log(x) for normal x > 0."""
     bits = _as_int(x)
@@ -74,14 +76,14 @@ def _log(x):
     return _log_near_one(_as_float(bits - (exponent << i4(23))) - f4(1), f4(exponent))
 
 
-@nb.njit
+@nb.njit(forceinline=True)
 def _log1p(x):
     """log(1 + x) for x in [0, 1], without rounding 1 + x."""
     large = x > f4(0.41421356)
     return _log_near_one(f4(0.5) * (x - f4(1)) if large else x, f4(1) if large else f4(0))
 
 
-@nb.njit(fastmath=_FLAGS, error_model="numpy")
+@nb.njit(fastmath=_FLAGS, error_model="numpy", forceinline=True)
 def _exponentials(row):
     """Overwrite logits [genes] by exp(logit - largest); their sum."""
     largest, total = row[0], f4(0)
@@ -95,7 +97,7 @@ def _exponentials(row):
 
 
 # The two loops over genes touch four arrays each: with five, LLVM finds the aliasing checks too many to vectorise.
-@nb.njit(fastmath=_FLAGS, error_model="numpy")
+@nb.njit(fastmath=_FLAGS, error_model="numpy", forceinline=True)
 def _as_zeros(e, logit, share, rate, theta):
     """A row's log-likelihood were all its counts 0, and the sum of mean x d/d mean.
 
@@ -116,7 +118,7 @@ def _as_zeros(e, logit, share, rate, theta):
     return total, slope
 
 
-@nb.njit(fastmath=_FLAGS, error_model="numpy")
+@nb.njit(fastmath=_FLAGS, error_model="numpy", forceinline=True)
 def _gradients(e, share, rate, theta, slope, library, d_theta):
     """Overwrite `e` by the gradient of its logit, through the softmax, and add up the gradient of theta."""
     one = f4(1)
@@ -127,7 +129,7 @@ def _gradients(e, share, rate, theta, slope, library, d_theta):
         e[j] = -share[j] * w * mean - mean / library * slope
 
 
-@nb.njit(error_model="numpy")
+@nb.njit(error_model="numpy", forceinline=True)
 def _rising(theta, x):
     """log Gamma(theta + x) - log Gamma(theta) and its derivative, for whole x > 0, in float64."""
     product, slope = 1.0, 0.0  # of the product, whose derivative needs one division in all
@@ -143,7 +145,7 @@ def _rising(theta, x):
     return value, inverse
 
 
-@nb.njit(error_model="numpy")
+@nb.njit(error_model="numpy", forceinline=True)
 def _correct(genes, counts, factorials, e, logit_before, logit, share, rate, theta, d_theta, added):
     """Replace the zero terms of a row's non-zero counts; what to add to log-likelihood and slope."""
     gain, slope = 0.0, 0.0
