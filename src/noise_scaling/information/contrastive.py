@@ -67,9 +67,10 @@ def infonce(
         finds, at 5,000 cells (means of 5 draws), 97 % of Gaussian signal among noise, 88 to 95 % where the signal is
         mapped curvedly on one side and 82 to 83 % where both are, 80 to 88 % where it is shared up to a sign, 86 to
         88 % of 14 skewed proteins. At 280 cells: 1.57 of 2 bits for the Gaussian, and nothing of a common sign.
-        The standard error is that of the scored cells, widened by what the fit varies (`core.LEARNING_CELLS`): of the
-        390 estimates that the widening was fitted to, 98, 94 and 94 % lie within 1.96 of it of their problem's mean at
-        280, 1,000 and 5,000 cells.
+        The standard error is that of the scored cells, widened by what the fit varies (`core.LEARNING_CELLS`): of ten
+        draws a problem that this was not fitted to, 90, 88 and 98 % lie within 1.96 of it of their mean at 280, 1,000
+        and 5,000 cells. It is too small by half for the strongest dependence at 280 cells, and several times too small
+        for a common sign at 1,000, which some draws show and some do not (94 % without these).
         0 bits where one side is constant.
 
     Raises
