@@ -13,6 +13,8 @@ from noise_scaling.models import geneformer_training
 from noise_scaling.models.geneformer_data import MASKED, gather, masked_batch, tokens_of
 from noise_scaling.tokens import gene_medians, rank_tokens
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     "width": 16,
     "feed_forward": 16,
@@ -24,22 +26,9 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Nets this small are slower on two, many times so where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def cells() -> csr_matrix:
-    """240 cells of 80 genes, two kinds that differ threefold in half of the genes."""
-    rng = np.random.default_rng(0)
-    kind = rng.integers(0, 2, 240)
-    means = np.where((np.arange(80) < 40) == kind[:, None], 1.5, 0.5)
-    return csr_matrix(rng.poisson(means).astype(np.int32))
+def cells(two_kinds) -> csr_matrix:
+    return two_kinds
 
 
 def create(seed: int = 0, **options: object) -> models.Model:

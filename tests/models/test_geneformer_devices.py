@@ -12,6 +12,8 @@ from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
 from noise_scaling.tokens import gene_medians
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     "width": 16,
     "feed_forward": 16,
@@ -23,21 +25,9 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def cells() -> csr_matrix:
-    """200 cells of 80 genes, two kinds that differ threefold in half of the genes."""
-    rng = np.random.default_rng(0)
-    kind = rng.integers(0, 2, 200)
-    means = np.where((np.arange(80) < 40) == kind[:, None], 1.5, 0.5)
-    return csr_matrix(rng.poisson(means).astype(np.int32))
+def cells(two_kinds) -> csr_matrix:
+    return two_kinds
 
 
 @pytest.fixture(scope="module")

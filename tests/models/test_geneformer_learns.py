@@ -3,17 +3,10 @@
 import math
 
 import pytest
-import torch
 
 from noise_scaling import datasets, information, models
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_small_preset_learns_on_the_simulator():

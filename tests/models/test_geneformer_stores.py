@@ -4,7 +4,6 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy.sparse import csr_matrix
 
 from noise_scaling import models, stores
@@ -12,15 +11,9 @@ from noise_scaling.errors import InputError
 from noise_scaling.models.streaming import CountStore
 from noise_scaling.tokens import gene_medians
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {"width": 16, "feed_forward": 16, "context": 24, "max_steps": 30, "check_every": 10, "batch_tokens": None}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
