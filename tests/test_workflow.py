@@ -114,6 +114,25 @@ def test_without_a_server_of_kernels_papermill_starts_its_own(root, tmp_path, mo
         killed.join()
 
 
+def test_a_kernel_that_fails_before_it_listens_is_not_taken_for_process_1(root, tmp_path, monkeypatch):
+    """It says its exit code, 1, where the number of a process was expected."""
+    warm = script(root, "warm_kernel")
+    path = str(tmp_path / "fails")
+    monkeypatch.setenv(warm.VARIABLE, path)
+
+    def fail(server: socket.socket) -> None:
+        with server.accept()[0] as connection:
+            connection.sendall(b"1")
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        failed = threading.Thread(target=fail, args=(server,))
+        failed.start()
+        assert warm.forked(["python", "-m", "ipykernel_launcher", "-f", "x"], env={}, cwd=None) is None
+        failed.join()
+
+
 @pytest.fixture
 def server(root, tmp_path, monkeypatch):
     """The server of jobs and kernels, and what starts a job from it on a notebook of one cell."""

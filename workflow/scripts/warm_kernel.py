@@ -147,7 +147,10 @@ def _ask(kind: str, argv: list[str], env: dict[str, str], cwd: str) -> tuple[soc
         asked = json.dumps({"kind": kind, "argv": argv, "env": env, "cwd": cwd})
         socket.send_fds(connection, [asked.encode()], [1, 2])
         with connection.makefile("rb", buffering=0) as answer:
-            pid = int(answer.readline())
+            line = answer.readline()
+        if not line.endswith(b"\n"):  # it ended before it was ready: what came is how, not its number
+            raise ValueError(line)
+        pid = int(line)
     except (OSError, ValueError):  # no server, or one that died
         connection.close()
         return None

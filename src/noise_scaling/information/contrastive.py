@@ -69,7 +69,7 @@ def infonce(
         88 % of 14 skewed proteins. At 280 cells: 1.57 of 2 bits for the Gaussian, and nothing of a common sign.
         The standard error is that of the scored cells, widened by what the fit varies (`core.LEARNING_CELLS`): of ten
         draws a problem that this was not fitted to, 90, 88 and 98 % lie within 1.96 of it of their mean at 280, 1,000
-        and 5,000 cells. It is too small by half for the strongest dependence at 280 cells, and several times too small
+        and 5,000 cells. It is half the spread for the strongest dependence at 280 cells, and several times too small
         for a common sign at 1,000, which some draws show and some do not (94 % without these).
         0 bits where one side is constant.
 
