@@ -122,6 +122,7 @@ def test_a_kernel_that_fails_before_it_listens_is_not_taken_for_process_1(root, 
 
     def fail(server: socket.socket) -> None:
         with server.accept()[0] as connection:
+            connection.recv(1 << 16)
             connection.sendall(b"1")
 
     with socket.socket(socket.AF_UNIX) as server:
