@@ -32,7 +32,7 @@ def test_infonce_finds_gaussian_information_among_noise(bits):
 
 def test_infonce_is_not_capped_by_the_batch():
     # 9 bits in 3 dimensions: log2 of a batch of 128 is 7.
-    found = infonce(*gaussian(6000, 9.0, signal=3, noise=1))
+    found = infonce(*gaussian(8000, 9.0, signal=3, noise=1))
     assert found.bits > 8.0
 
 

@@ -13,7 +13,8 @@ from ..seeds import derive, generator
 from . import canonical
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
 from .crossfit import deal, one_thread
-from .moments import axes, moments, normal_scores, standardised, whitened
+from .moments import SURER, Gains, axes, moments, normal_scores, standardised, whitened
+from .sheet import sheets, side
 from .towers import Training, pointwise, train
 
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
@@ -22,6 +23,8 @@ MOST_RANKED = 1_500_000  # values: beyond it ranking takes longer than the rest
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2)
 FEW_CELLS = 800  # below it every pair of parts is left out once: twice the fits of a ring of neighbouring parts
 MANY_CELLS = 2000  # from here on the critics need no tempering
+AMPLE_CELLS = 3000  # from here on sides are looked at by themselves (`sheet`), and axes are told well
+BESIDE = 0.1  # scale of a side's turned columns beside its sheet's coordinates
 VERY_MANY_CELLS = 20_000  # from here on a third of the cells is enough to fit
 
 Features = tuple[torch.Tensor, torch.Tensor]
@@ -42,7 +45,8 @@ def infonce(
     The cells are dealt to parts. Two parts are left out of every fit; each of the two is scored with what was chosen
     on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
     their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
-    cross-moments up to the fourth say of them (`moments`).
+    cross-moments up to the fourth say of them (`moments`); from 3,000 cells a side that lies on a curved sheet gives
+    its coordinates there too (`sheet`).
     For each part the ridge and its correlations, the step of the networks, and which of the two critics (or their
     mean) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
     beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
@@ -58,7 +62,8 @@ def infonce(
     groups
         [cells] cells of one group (a clone, a spatial block) stay in one part.
     n_folds, hidden, training
-        Number of parts (None: 5, and 3 from 20,000 cells), width of the networks, and how they are trained.
+        Number of parts (None: 5; from 3,000 cells 8 if neither side has a sheet; 3 from 20,000), width of the
+        networks, and how they are trained (None: 200 steps, 400 from 20,000 cells).
 
     Returns
     -------
@@ -81,14 +86,18 @@ def infonce(
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "infonce", "one side is constant")
-    n_folds = n_folds or (5 if len(x) < VERY_MANY_CELLS else 3)
+    forms, found = _forms(x, y), None
+    if len(x) >= AMPLE_CELLS:
+        with one_thread(), torch.no_grad():
+            found = sheets([side(canonical.components(z)) for z in forms[0]], seed=seed)
+    n_folds = n_folds or _folds(len(x), len(x) if groups is None else len(np.unique(groups)), found)
     parts = deal(len(x), n_folds, seed=seed, groups=groups)
     pairs = list(itertools.combinations(range(n_folds), 2))
     if len(x) >= FEW_CELLS:
         pairs = [pair for pair in pairs if (pair[1] - pair[0]) % n_folds in (1, n_folds - 1)]
     values = np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        critics = _fit(x, y, parts, pairs, training or Training(), hidden, seed)
+        critics = _fit(forms, found, parts, pairs, training or _training(len(x)), hidden, seed)
         for at, part in enumerate(parts):
             views = [view for critic in critics for view in critic.views(at)]
             values[part] = _score(*_combine(views, fine=len(x) < MANY_CELLS)) / NATS_PER_BIT
@@ -97,21 +106,24 @@ def infonce(
 
 @dataclass(frozen=True)
 class View:
-    """What one fit offers to score a part: variates and net features of `n_other` other cells, then of the part's."""
+    """What one fit offers to score a part: variates and networks' features of `n_other` other cells, then its own."""
 
     variates: canonical.Variates
-    free: Features
+    free: list[Features]
     n_other: int
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Critics fitted without two parts, `pair`; `free[k]` was chosen on part `pair[k]`; cells of pair[0] come first."""
+    """Critics fitted without two parts, `pair`, whose cells come in this order.
+
+    `free` holds for each network its features with the weights chosen on part `pair[0]`, and on `pair[1]`.
+    """
 
     pair: tuple[int, int]
     sizes: tuple[int, int]
     variates: canonical.Variates
-    free: list[Features]
+    free: list[list[Features]]
 
     def views(self, part: int) -> Iterator[View]:
         """What this fit offers to `part`: nothing if it was fitted on it."""
@@ -120,19 +132,42 @@ class Fit:
         other = 1 - self.pair.index(part)
         n = self.sizes[other]
         if other == 0:
-            yield View(self.variates, self.free[0], n)
+            yield View(self.variates, [chosen[0] for chosen in self.free], n)
             return
 
         def swap(t: torch.Tensor) -> torch.Tensor:
             return torch.cat([t[..., self.sizes[0] :, :], t[..., : self.sizes[0], :]], -2)
 
         z = canonical.Variates(swap(self.variates.u), swap(self.variates.v))
-        yield View(z, tuple(swap(t) for t in self.free[1]), n)
+        yield View(z, [(swap(g), swap(h)) for _, (g, h) in self.free], n)
+
+
+Form = tuple[torch.Tensor, torch.Tensor]
+Sheets = list[torch.Tensor | None]
+
+
+def _forms(x: np.ndarray, y: np.ndarray) -> list[Form]:
+    """The columns of both sides standardised, and by their ranks where that is not too slow."""
+    forms = [(standardised(x), standardised(y))]
+    if x.size + y.size <= MOST_RANKED:
+        forms.append((normal_scores(x), normal_scores(y)))
+    return forms
+
+
+def _folds(n: int, n_groups: int, found: Sheets | None) -> int:
+    """Parts to deal `n` cells to: more to learn from where that brings more than a sheet does, and groups allow it."""
+    if n >= VERY_MANY_CELLS:
+        return 3
+    return 8 if found is not None and _flat(found) and n_groups >= 4 * 8 else 5
+
+
+def _training(n: int) -> Training:
+    return Training(steps=400) if n >= VERY_MANY_CELLS else Training()
 
 
 def _fit(
-    x: np.ndarray,
-    y: np.ndarray,
+    forms: list[Form],
+    found: Sheets | None,
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
     training: Training,
@@ -140,30 +175,47 @@ def _fit(
     seed: int,
 ) -> list[Fit]:
     """For every pair of parts, the critics fitted on all the others."""
-    forms = [(standardised(x), standardised(y))]
     zx, zy = map(whitened, forms[0])
-    if x.size + y.size <= MOST_RANKED:
-        forms.append((normal_scores(x), normal_scores(y)))
     columns = [tuple(map(canonical.components, form)) for form in forms]
     sums = [canonical.cross_products(*form, parts) for form in columns]
-    found = moments(zx, zy, parts, generator(seed, "shuffled"))
+    crossed = moments(zx, zy, parts, generator(seed, "shuffled"))
     fits, ends, turned, closed = [], [], [], []
     for pair in pairs:
         rest = [k for k in range(len(parts)) if k not in pair]
         fits.append(np.concatenate([parts[k] for k in rest]))
         ends.append(tuple(parts[k] for k in pair))
-        ax, ay = axes(sum((found[k] for k in rest[1:]), found[rest[0]]), zx.shape[1], zy.shape[1])
-        turned.append((zx @ ax, zy @ ay))
+        total = sum((crossed[k] for k in rest[1:]), crossed[rest[0]])
+        turns = axes(total, zx.shape[1], zy.shape[1], Gains() if found is None else SURER)
+        turned.append((zx @ turns[0], zy @ turns[1]))
         cells = np.concatenate(ends[-1])
         totals = [sum(each[k] for k in rest) for each in sums]
         found_in = [
             canonical.variates(*form, total, len(fits[-1]), cells) for form, total in zip(columns, totals, strict=True)
         ]
         closed.append(canonical.Variates(torch.cat([z.u for z in found_in]), torch.cat([z.v for z in found_in])))
-    tx, ty = (torch.stack(side) for side in zip(*turned, strict=True))
-    free = train(tx, ty, fits, ends, training, hidden=hidden, seed=derive(seed, "towers"))
+    free = []
+    for seen in _networks(found):
+        x, y = map(_inputs, zip(*turned, strict=True), seen)
+        free.append(train(x, y, fits, ends, training, hidden=hidden, seed=derive(seed, "towers")))
     sizes = [tuple(map(len, end)) for end in ends]
-    return [Fit(*each) for each in zip(pairs, sizes, closed, free, strict=True)]
+    return [Fit(*each) for each in zip(pairs, sizes, closed, map(list, zip(*free, strict=True)), strict=True)]
+
+
+def _networks(found: Sheets | None) -> list[Sheets]:
+    """What of the sheets each network sees: the first one nothing, so that a sheet found in error costs time only."""
+    plain: Sheets = [None, None]
+    return [plain] if found is None or _flat(found) else [plain, found]
+
+
+def _flat(found: Sheets) -> bool:
+    return all(sheet is None for sheet in found)
+
+
+def _inputs(turned: tuple[torch.Tensor, ...], sheet: torch.Tensor | None) -> torch.Tensor:
+    """A network's inputs [fits, cells, dims] of a side: its turned columns, small beside its `sheet` if given."""
+    if sheet is None:
+        return torch.stack(turned)
+    return torch.stack([torch.cat([sheet, BESIDE * z], 1) for z in turned])
 
 
 def _combine(views: list[View], *, fine: bool) -> Features:
@@ -174,9 +226,10 @@ def _combine(views: list[View], *, fine: bool) -> Features:
     offers = []
     for v in views:
         closed = canonical.critic(v.variates.u[ridge], v.variates.v[ridge], r)
-        offers.append([closed, v.free, _mean([closed, v.free])])
+        critics = [closed, *v.free]
+        offers.append([_mean(some) for k in range(len(critics)) for some in itertools.combinations(critics, k + 1)])
     best, highest = None, 2.0 / n
-    for kind in range(3):
+    for kind in range(len(offers[0])):
         for temperature in TEMPERATURES if fine else (1.0,):
             nats = 0.0
             for v, offer in zip(views, offers, strict=True):

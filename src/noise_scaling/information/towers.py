@@ -36,36 +36,41 @@ class Towers:
     def __init__(self, count: int, dims: tuple[int, int], hidden: int, *, seed: int) -> None:
         self.shapes = [s for d in dims for pair in itertools.pairwise((d, hidden, hidden, EMBEDDED))
                        for s in (pair, (1, pair[1]))]  # fmt: skip
-        sizes = [a * b for a, b in self.shapes]
-        self.flat, self.gradient = torch.zeros(count, sum(sizes)), torch.zeros(count, sum(sizes))
-        self.sizes = sizes
+        size = sum(a * b for a, b in self.shapes)
+        self.flat, self.gradient = torch.zeros(count, size), torch.zeros(count, size)
+        self.w, self.into = self.views(self.flat), self.views(self.gradient)
         rng = torch.Generator().manual_seed(seed)
         # The last layer of y starts at 0: training starts at 0 bits, and independence stays there.
-        for layer, weight in enumerate(self.views(self.flat)[:-2:2]):
+        for layer, weight in enumerate(self.w[:-2:2]):
             scale = (1.0 if layer == 2 else 1.4) * weight.shape[1] ** -0.5
             weight.copy_(scale * torch.randn(weight.shape, generator=rng))
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Weights and biases [count, in, out] of x's three layers, then y's."""
-        pieces = flat.split(self.sizes, dim=1)
-        return [piece.view(len(flat), *shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+        return split(flat, self.shapes)
 
     def features(self, flat: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """g [count, cells, EMBEDDED] of x [count, cells, dims], and h of y."""
         w = self.views(flat)
-        return _forward(w[:6], x)[-1], _forward(w[6:], y)[-1]
+        return forward(w[:6], x)[-1], forward(w[6:], y)[-1]
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Set the gradient of InfoNCE, both directions, on batches [count, cells, dims]."""
-        w, into = self.views(self.flat), self.views(self.gradient)
-        forward_x, forward_y = _forward(w[:6], x), _forward(w[6:], y)
+        w, into = self.w, self.into
+        forward_x, forward_y = forward(w[:6], x), forward(w[6:], y)
         g, h = forward_x[-1], forward_y[-1]
         slope = _slope(torch.bmm(g, h.transpose(1, 2)))
-        _backward(w[:6], into[:6], forward_x, torch.bmm(slope, h))
-        _backward(w[6:], into[6:], forward_y, torch.bmm(slope.transpose(1, 2), g))
+        backward(w[:6], into[:6], forward_x, torch.bmm(slope, h))
+        backward(w[6:], into[6:], forward_y, torch.bmm(slope.transpose(1, 2), g))
 
 
-def _forward(w: list[torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
+def split(flat: torch.Tensor, shapes: list[tuple[int, int]]) -> list[torch.Tensor]:
+    """Views [count, *shape] of the flat weights [count, weights], one a shape."""
+    pieces = flat.split([a * b for a, b in shapes], dim=1)
+    return [piece.view(len(flat), *shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def forward(w: list[torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
     """Input, then gate and value of both hidden layers (SiLU), then the output."""
     kept = [x]
     for layer in (0, 2):
@@ -75,8 +80,10 @@ def _forward(w: list[torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
     return [*kept, torch.baddbmm(w[5], kept[-1], w[4])]
 
 
-def _backward(w: list[torch.Tensor], into: list[torch.Tensor], kept: list[torch.Tensor], slope: torch.Tensor) -> None:
-    """Write the gradient of the weights, given that of the output."""
+def backward(
+    w: list[torch.Tensor], into: list[torch.Tensor], kept: list[torch.Tensor], slope: torch.Tensor
+) -> torch.Tensor:
+    """Write the gradient of the weights, given that of the output; returns that of the first layer's sums."""
     x, gate0, value0, gate1, value1, _ = kept
     for layer, inner, gate in ((4, value1, gate1), (2, value0, gate0), (0, x, None)):
         into[layer].copy_(torch.bmm(inner.transpose(1, 2), slope))
@@ -84,6 +91,7 @@ def _backward(w: list[torch.Tensor], into: list[torch.Tensor], kept: list[torch.
         if gate is not None:
             slope = torch.bmm(slope, w[layer].transpose(1, 2))
             slope.mul_(torch.addcmul(gate, inner, 1 - gate))
+    return slope
 
 
 def _slope(scores: torch.Tensor) -> torch.Tensor:
@@ -150,7 +158,7 @@ def train(
         index = torch.from_numpy(np.stack([next(stream) for stream in streams]))
         towers.step(x[row, index], y[row, index])
         rate = training.learning_rate * min(1, step / 20) * (0.5 + 0.5 * math.cos(math.pi * step / training.steps))
-        _adam(towers.flat, towers.gradient, first, second, step, rate, training.weight_decay)
+        adam(towers.flat, towers.gradient, first, second, step, rate, training.weight_decay)
         mean.lerp_(towers.flat, 1 - min(0.98, step / (step + 10)))
         if step % training.check_every:
             continue
@@ -165,7 +173,7 @@ def train(
     return [[(g[k, : sizes[k]], h[k, : sizes[k]]) for g, h in found] for k in range(len(fits))]
 
 
-def _adam(
+def adam(
     weights: torch.Tensor,
     gradient: torch.Tensor,
     first: torch.Tensor,
