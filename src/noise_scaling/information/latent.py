@@ -18,7 +18,7 @@ from .neighbours import ksg
 
 CLIP = 10.0
 PUBLISHED = {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30}
-"""The published schedule, as settings of `lmi`: the same bits for many times the work."""
+"""The published schedule, as settings of `lmi`: many times the work, for the same bits but on heavy tails."""
 
 
 def lmi(
@@ -40,8 +40,10 @@ def lmi(
     Right where the published code is not: of the half of the cells that train, a fifth is kept apart and chooses the
     weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best
     weights are copied, not referred to. Columns that hold one value are dropped. The published schedule is
-    ``lmi(x, y, **latent.PUBLISHED)``; the default finds as much in fewer steps, at a higher rate, in smaller batches,
-    and in bfloat16 where the hardware multiplies it.
+    ``lmi(x, y, **latent.PUBLISHED)``; the default has fewer steps, at a higher rate, in smaller batches, and bfloat16
+    where the hardware multiplies it. At 5,000 pairs it finds what latentmi does, within 0.05 bits, on Gaussians, mapped
+    Gaussians and a common sign, and less on skewed proteins (0.98 for 1.11 bits) and heavy tails (1.05 for 1.32; 1.23
+    by the published schedule): of one draw each, benchmarks/results/information.
 
     Known to be biased low where dimensions of noise fill the latents, and blind to dependence without correlation.
 
