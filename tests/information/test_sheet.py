@@ -102,7 +102,7 @@ def test_two_maps_of_related_latents_tell_more_along_their_sheets(monkeypatch):
     assert without.bits + 0.05 < with_sheets.bits < stored()["paired_2"][0] + 2 * with_sheets.stderr
 
 
-def test_a_sheet_found_in_error_costs_no_information(monkeypatch):
+def test_a_sheet_found_in_error_costs_little(monkeypatch):
     """12 separate clusters look like a sheet; what both sides share within them lies off it."""
     rng = np.random.default_rng(0)
     centres, cluster = 3 * rng.standard_normal((12, 16)), rng.integers(0, 12, 3000)

@@ -62,8 +62,8 @@ def infonce(
     groups
         [cells] cells of one group (a clone, a spatial block) stay in one part.
     n_folds, hidden, training
-        Number of parts (None: 5; from 3,000 cells 8 if neither side has a sheet; 3 from 20,000), width of the
-        networks, and how they are trained (None: 200 steps, 400 from 20,000 cells).
+        Number of parts (None: 5; from 3,000 cells 8 if neither side has a sheet and there are 32 groups; 3 from
+        20,000), width of the networks, and how they are trained (None: 200 steps, 400 from 20,000 cells).
 
     Returns
     -------
@@ -202,7 +202,7 @@ def _fit(
 
 
 def _networks(found: Sheets | None) -> list[Sheets]:
-    """What of the sheets each network sees: the first one nothing, so that a sheet found in error costs time only."""
+    """What each network sees of the sheets: the first nothing, so that a sheet found in error costs little but time."""
     plain: Sheets = [None, None]
     return [plain] if found is None or _flat(found) else [plain, found]
 
