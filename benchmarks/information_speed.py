@@ -1,19 +1,22 @@
 """Seconds of our KSG, LMI and default estimator beside the published ones, in turn, on one thread each.
 
-latentmi takes minutes for one estimate. It is timed for one and for four epochs: the seconds of an epoch and
-of all else; the epochs that it runs are taken from the suite's rows (benchmarks/results/information/latentmi.csv), and
-where there is none from its patience: 31 at the least.
+latentmi takes minutes for one estimate. It is timed for one and for four epochs: the seconds of an epoch and of all else.
+The epochs that it runs are taken from the suite's rows of the same problem and number of pairs
+(benchmarks/results/information/latentmi.csv), else of other problems, and where there is none from its patience: 31 at
+the least.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numba
 import numpy as np
+import pandas as pd
 from common import RESULTS, arguments, interleave, machine, report, table
 from information.peers import latentmi, python
 from information.problems import pairs, problems
@@ -43,40 +46,42 @@ def time_ksg(cells: int, repeats: int) -> tuple[dict[str, float], float]:
     return interleave({"ours": lambda: ksg(x, y), "published": lambda: theirs.mi(x, y)}, repeats), float(apart)
 
 
-def time_lmi(cells: int, repeats: int) -> dict[str, float]:
-    """Median seconds of our LMI and default, of latentmi's epoch, and of what that does once; Gaussian of 2 bits.
+FLAT, CURVED = "gaussian_2", "paired_2"
+"""Latents among noise; two maps of related latents, where our default describes both sides first: its longest way."""
 
-    The default also on two maps of related latents, where it describes both sides first: its longest way.
-    """
-    x, y = pairs(problems()["gaussian_2"], cells, 0)
-    curved = pairs(problems()["paired_2"], cells, 0)
+
+def time_lmi(cells: int, repeats: int) -> dict[str, float]:
+    """Median seconds of our LMI and default, of latentmi's epoch, and of what that does once."""
+    flat, curved = (pairs(problems()[name], cells, 0) for name in (FLAT, CURVED))
     ours, default, sheets, one, four = [], [], [], [], []
     for seed in range(repeats):
-        start = time.perf_counter()
-        lmi(x, y, seed=seed, device="cpu")
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        estimate(x, y, seed=seed)
-        default.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        estimate(*curved, seed=seed)
-        sheets.append(time.perf_counter() - start)
-        one.append(latentmi(x, y, seed, epochs=1).seconds)
-        four.append(latentmi(x, y, seed, epochs=4).seconds)
+        ours.append(seconds_of(lmi, *flat, seed=seed, device="cpu"))
+        default.append(seconds_of(estimate, *flat, seed=seed))
+        sheets.append(seconds_of(estimate, *curved, seed=seed))
+        one.append(latentmi(*flat, seed, epochs=1).seconds)
+        four.append(latentmi(*flat, seed, epochs=4).seconds)
     epoch = (np.median(four) - np.median(one)) / 3
     once = float(np.median(one) - epoch)
     medians = {"ours": ours, "default": default, "sheets": sheets}
     return {name: float(np.median(values)) for name, values in medians.items()} | {"epoch": float(epoch), "once": once}
 
 
-def epochs_run(cells: int) -> tuple[int, str]:
-    """Median epochs of latentmi in the suite's rows at `cells`, and where the number is from."""
+def seconds_of(work: Callable[..., object], *values: object, **options: object) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    work(*values, **options)
+    return time.perf_counter() - start
+
+
+def epochs_run(problem: str, cells: int) -> tuple[int, str]:
+    """Median epochs of latentmi on `problem` in the suite's rows at `cells`, and where the number is from."""
     path = RESULTS / "information" / "latentmi.csv"
-    notes = read(path).query("cells == @cells").note if path.exists() else []
-    found = [int(note.split()[0]) for note in notes if note.endswith("epochs")]
-    if not found:
-        return FEWEST_EPOCHS, "at least"
-    return int(np.median(found)), f"median of {len(found)} runs" if len(found) > 1 else "one run"
+    rows = read(path).query("cells == @cells") if path.exists() else pd.DataFrame({"problem": [], "note": []})
+    for what, some in ((f"of {problem}", rows[rows.problem == problem]), ("of other problems", rows)):
+        found = [int(note.split()[0]) for note in some.note if note.endswith("epochs")]
+        if found:
+            return int(np.median(found)), f"median of {len(found)} runs {what}" if found[1:] else f"one run {what}"
+    return FEWEST_EPOCHS, "at least"
 
 
 def main() -> None:
@@ -92,13 +97,16 @@ def main() -> None:
     numbers = {"ksg": seconds | {"cells": cells, "largest_difference_bits": apart}}
     for cells in [280] if options.quick else [1000, 5000, 30_000]:
         timed = time_lmi(cells, 1 if cells > 5000 or options.quick else 2)
-        epochs, source = epochs_run(cells)
-        theirs = timed["once"] + epochs * timed["epoch"]
-        of_which = f"{epochs} epochs ({source}) of {timed['epoch']:.2f} s"
-        for side, name in (("ours", "LMI"), ("default", "default"), ("sheets", "default, both sides mapped")):
+        of = {}
+        for side, problem, name in (("ours", FLAT, "LMI"), ("default", FLAT, "default"),
+                                    ("sheets", CURVED, "default, both sides mapped")):  # fmt: skip
+            epochs, source = epochs_run(problem, cells)
+            theirs = timed["once"] + epochs * timed["epoch"]
             what = f"{name}, {cells:,} pairs, 16 + 16 dimensions"
+            of_which = f"{epochs} epochs ({source}) of {timed['epoch']:.2f} s"
             rows.append([what, timed[side], theirs, of_which, theirs / timed[side]])
-        numbers[f"lmi_{cells}"] = timed | {"epochs": epochs, "epochs_from": source, "published": theirs}
+            of[problem] = {"epochs": epochs, "epochs_from": source, "published": theirs}
+        numbers[f"lmi_{cells}"] = timed | of
     header = ["", "ours, s", "published, s", "of which", "ratio"]
     notes = f"One thread each, in turn. KSG's pointwise values differ by at most {apart:.1g} bits."
     report(options.results, "information_speed", "KSG, LMI and our default beside latentmi 0.1.3", where,

@@ -52,6 +52,10 @@ def write(results: Path) -> str:
         parts += [f"## {cells:,} cells", _wide(part)]
     parts += ["## Error over all problems, and cost", _cost(means)]
     parts += ["## LMI beside the published code", _paired(rows, "lmi", "latentmi")]
+    parts += [
+        "## LMI on the published schedule, the best weights kept, beside the published code",
+        _paired(rows, "lmi_published", "latentmi"),
+    ]
     parts += ["## bfloat16 beside float32 in LMI", _paired(rows, "lmi", "lmi_float32")]
     parts += ["## Standard errors of `default`", _spread(rows), *_coverage(results)]
     text = "\n\n".join(parts) + "\n"

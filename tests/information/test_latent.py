@@ -1,6 +1,7 @@
 """lmi against its definition (an independent forward pass), the published protocol, and itself in company."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_the_networks_are_the_published_ones():
     assert shapes["y"] == (228, 1024, 512, 256, 8)
     assert shapes["xx"] == shapes["yx"] == (8, 256, 512, 1024, 16)
     assert shapes["yy"] == shapes["xy"] == (8, 256, 512, 1024, 228)
-    assert PUBLISHED == {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30}
+    assert PUBLISHED == {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30, "average": 0.0}
 
 
 def test_the_loss_is_the_sum_of_four_mean_squared_errors():
@@ -182,19 +183,43 @@ def test_half_is_scored_and_the_published_way_trains_on_all_of_the_other_half():
 
 
 def test_steps_of_the_default_and_of_the_published_schedule():
-    published = training.Settings(**PUBLISHED)
-    assert published.steps(2500) == (1500, 5)  # 300 passes of 5 batches, a look after each
+    published = training.Settings(**PUBLISHED).schedule(2500)
+    assert (published.steps(2500), published.check_every) == (1500, 5)  # 300 passes of 5 batches, a look after each
+    assert published.average == 0  # the weights of the step, as published
     assert published.batch(100) == 100
     ours = training.Settings()
-    assert ours.steps(500) == (training.STEPS, training.CHECK_EVERY)
-    assert ours.steps(2000)[0] == 16 * training.EPOCHS  # 16 batches of 128 a pass
-    assert ours.steps(12_000)[0] == training.MOST_STEPS
+    assert ours.schedule(500) == training.FEW
+    assert training.FEW.steps(500) == training.FEW.fewest
+    assert training.FEW.steps(1199) == training.FEW.passes * 10  # 10 batches of 128 a pass
+    assert ours.schedule(1200) == training.MANY
+    assert training.MANY.steps(2000) == training.MANY.passes * 8  # 8 batches of 256 a pass
+    assert training.MANY.steps(12_000) == training.MANY.most
+    assert training.Settings(patience=2).schedule(2000) == replace(training.MANY, patience=2)
+
+
+def test_a_running_mean_of_weights_lies_between_those_of_the_steps():
+    """Of two steps: the start, pulled to the weights of step 1 and then of step 2, is a third; none is either alone."""
+    shapes = training.widths(3, 2, (6,), 2)
+    first = training.start(shapes, np.random.default_rng(0))[None]
+    x, y = (torch.from_numpy(np.random.default_rng(1).standard_normal((1, 60, d), dtype=np.float32)) for d in (3, 2))
+
+    def weights(average: float, epochs: int) -> np.ndarray:
+        settings = training.Settings(epochs=epochs, average=average, learning_rate=1e-3, patience=99)
+        cells, rngs = np.arange(60), [np.random.default_rng(2)]
+        found = training.train(x, y, first.copy(), shapes, [cells[:40]], [cells[40:]], settings, rngs, torch.float32)
+        return found.flat.detach().numpy()
+
+    one, two = weights(0.0, 1), weights(0.0, 2)
+    assert not np.array_equal(one, two)
+    kept = [min(0.5, step / (step + 10)) for step in (1, 2)]
+    after_one = kept[0] * first + (1 - kept[0]) * one
+    np.testing.assert_allclose(weights(0.5, 2), kept[1] * after_one + (1 - kept[1]) * two, atol=1e-6)
 
 
 def test_a_rough_upper_bound_of_memory_is_one():
     shapes = training.widths(16, 16, (1024, 512, 256), 8)
     parameters = training.start(shapes, np.random.default_rng(0)).size
-    assert training.Settings().memory(shapes, 100) > 28 * parameters
+    assert training.Settings().memory(shapes, 400, 100) > 28 * parameters
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from .latent_training import Settings, Weights, forward, start, train, widths
 from .neighbours import ksg
 
 CLIP = 10.0
-PUBLISHED = {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30}
+PUBLISHED = {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30, "average": 0.0}
 """The published schedule, as settings of `lmi`: many times the work, for the same bits but on heavy tails."""
 
 
@@ -194,8 +194,8 @@ def _room(shape: tuple[int, ...], where: torch.device, settings: Settings) -> in
     """Problems of `shape` that half of the free memory of a GPU holds; 1 on a CPU."""
     if where.type == "cpu":
         return 1
-    cells, dx, dy, _, stop = shape
-    each = settings.memory(widths(dx, dy, settings.hidden, settings.latent), stop) + 4 * cells * (dx + dy)
+    cells, dx, dy, fit, stop = shape
+    each = settings.memory(widths(dx, dy, settings.hidden, settings.latent), fit, stop) + 4 * cells * (dx + dy)
     return max(1, torch.cuda.mem_get_info(where)[0] // 2 // each)
 
 
