@@ -1,6 +1,6 @@
 """Seconds of our KSG, LMI and default estimator beside the published ones, in turn, on one thread each.
 
-latentmi takes minutes for one estimate. It is timed for one and for four epochs: the seconds of an epoch and of all else.
+latentmi takes minutes for one estimate. It is timed for one and for four epochs: seconds of an epoch and of all else.
 The epochs that it runs are taken from the suite's rows of the same problem and number of pairs
 (benchmarks/results/information/latentmi.csv), else of other problems, and where there is none from its patience: 31 at
 the least.

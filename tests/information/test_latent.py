@@ -216,6 +216,29 @@ def test_a_running_mean_of_weights_lies_between_those_of_the_steps():
     np.testing.assert_allclose(weights(0.5, 2), kept[1] * after_one + (1 - kept[1]) * two, atol=1e-6)
 
 
+def test_heavy_tails_on_both_sides_calm_the_training():
+    rng = np.random.default_rng(0)
+    light, heavy = rng.standard_normal((3000, 4)), rng.standard_t(3, (3000, 4))
+    heavy = np.clip(heavy / heavy.std(0), -10, 10)
+    assert training.calm(light, light) == training.calm(light, heavy) == training.calm(heavy, light) == 1
+    assert training.calm(heavy, heavy) == training.CALMEST
+    middling = np.sign(light) * np.sqrt(np.sqrt(5.0)) * rng.random((3000, 4)) ** (1 / 400)  # a fourth moment near 5
+    assert training.calm(middling, middling) == pytest.approx((4 / 5) ** 3, rel=0.05)
+
+
+def test_each_problem_of_a_stack_trains_at_its_own_rate():
+    x, y = vectors(n=3000)
+    tails = np.random.default_rng(3).standard_t(3, (3000, 1))
+    problems = [(x, y), (x * tails, y * tails)]
+    options = {"hidden": (32, 16), "precision": "float32"}
+    together = lmi_many(problems, stack=2, **options)
+    alone = [lmi(*pair, **options) for pair in problems]
+    np.testing.assert_allclose([e.bits for e in together], [e.bits for e in alone], atol=0.01)
+    full_rate = lmi(*problems[1], learning_rate=training.MANY.learning_rate, **options)
+    assert full_rate.bits != alone[1].bits
+    assert lmi(*problems[0], learning_rate=training.MANY.learning_rate, **options).bits == alone[0].bits
+
+
 def test_a_rough_upper_bound_of_memory_is_one():
     shapes = training.widths(16, 16, (1024, 512, 256), 8)
     parameters = training.start(shapes, np.random.default_rng(0)).size
