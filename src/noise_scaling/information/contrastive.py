@@ -71,8 +71,8 @@ def infonce(
     Information
         A lower bound in expectation, with pointwise values. Of the problems of 1 to 4 bits in benchmarks/information it
         finds, at 5,000 cells (means of 5 draws), 96 to 98 % of Gaussian signal among noise, 92 to 95 % where the signal
-        is mapped curvedly on one side and 89 to 90 % where both are, 85 to 90 % where it is shared up to a sign, 88 % of
-        14 skewed proteins. At 280 cells: 1.57 of 2 bits for the Gaussian, and nothing of a common sign.
+        is mapped curvedly on one side and 89 to 90 % where both are, 85 to 90 % where it is shared up to a sign, 88 %
+        of 14 skewed proteins. At 280 cells: 1.57 of 2 bits for the Gaussian, and nothing of a common sign.
         The standard error is that of the scored cells, widened by what the fit varies (`core.LEARNING_CELLS`): of ten
         draws a problem that this was not fitted to, 90, 88 and 97 % lie within 1.96 of it of their mean at 280, 1,000
         and 5,000 cells. It is half the spread for the strongest dependence at 280 cells, and several times too small
