@@ -1,6 +1,8 @@
 import numpy as np
 
 from noise_scaling import information, measure_unit, models
+from noise_scaling.information import contrastive, latent_training
+from noise_scaling.information.crossfit import three_way
 from noise_scaling.measure_unit import Unit, digest
 from noise_scaling.splits import Split
 
@@ -65,6 +67,16 @@ def test_a_new_version_of_one_estimator_leaves_embeddings_and_other_estimators_a
     assert hashes(estimator="lmi")[0] != before["lmi"][0]
     assert hashes(estimator="lmi")[1] == before["lmi"][1]
     assert hashes(estimator="default") == before["default"]
+
+
+def test_a_change_that_reaches_only_many_pairs_leaves_units_of_fewer_alone(monkeypatch):
+    few, many = {"n_test": information.MANY_PAIRS - 1}, {"n_test": information.MANY_PAIRS}
+    before = hashes(**few), hashes(**many)
+    monkeypatch.setattr(information, "MANY_PAIRS_VERSION", {"default": 99})
+    assert hashes(**few) == before[0]
+    assert hashes(**many)[0] != before[1][0]
+    assert information.MANY_PAIRS == contrastive.AMPLE_CELLS
+    assert len(three_way(information.MANY_PAIRS, seed=0).fit) == latent_training.MANY_CELLS
 
 
 def test_a_split_is_known_by_its_cells():

@@ -43,7 +43,7 @@ class Unit:
     @cached_property
     def config_hash(self) -> str:
         """24 hexadecimal digits of the unit, its model's settings and the versions of the numbers."""
-        versions = {"estimator": _estimator_version(self.estimator)} | self._versions
+        versions = {"estimator": information.numbers_version(self.estimator, self.n_test)} | self._versions
         return _digest(self._facts, self._settings, versions)
 
     def embedding_hash(self, cells: str) -> str:
@@ -72,10 +72,6 @@ def digest(cells: Split) -> str:
     """24 hexadecimal digits of who is in which pool."""
     parts = (cells.test, cells.validation, cells.train)
     return _digest(*(hashlib.blake2b(part.astype("<i8").tobytes()).hexdigest() for part in parts))
-
-
-def _estimator_version(method: str) -> int:
-    return getattr(information, "NUMBERS_VERSION", {}).get(method, 1)
 
 
 def _digest(*parts: object) -> str:
