@@ -144,6 +144,33 @@ def test_classes_of_one_and_two_cells_cost_bits_but_finitely_many():
     assert 0.8 < found.bits < 1.1  # H = 1.08 bits
 
 
+@pytest.mark.parametrize("factor", [1, 30, 3000, 3e5])
+@pytest.mark.parametrize("cell", range(4))
+def test_one_cell_unlike_all_others_does_not_take_the_information_of_the_rest(factor, cell):
+    """200 cells of three classes that x gives away (1.49 bits); one cell's x is far from all in a random direction.
+
+    It costs the 20 bits of the floor over 200 where it is scored, and as much again where it is among the fitted.
+    """
+    rng = np.random.default_rng(0)
+    codes = rng.choice(3, 200, p=[0.5, 0.3, 0.2])
+    x = (10 * np.eye(3)[codes] + rng.standard_normal((200, 3))) @ rng.standard_normal((3, 8))
+    x[cell] += factor * 10 * rng.standard_normal(8)
+    found = classifier_bound(x, codes)
+    assert found.bits > 1.49 - 2 * 20 / 200 - 0.05
+    assert found.pointwise.min() >= -20
+    assert found.stderr < 0.2
+
+
+def test_a_cell_that_counts_the_least_is_named():
+    rng = np.random.default_rng(1)
+    codes = np.tile([0, 1], 150)
+    x = (codes * 200.0)[:, None] + rng.standard_normal((300, 1))
+    x[0] = 200.0  # a label that is wrong for certain
+    found = classifier_bound(x, codes)
+    assert found.pointwise[0] == -20
+    assert "1 cells unlike all others" in found.note
+
+
 def test_lmi_finds_one_strong_dimension():
     x, y = gaussian(2000, 2.0, signal=1, noise=0)
     found = lmi(x, y, hidden=(64, 32), learning_rate=2e-3, epochs=60)

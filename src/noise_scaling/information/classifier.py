@@ -10,7 +10,16 @@ from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepar
 from .crossfit import REFINE_FROM, Fold, Training, Weights, descend, folds, one_thread
 
 CLIP = 10.0
+FAR = 30.0
+"""A value further from its column's median, in robust standard deviations, is moved to there before the column is
+standardised: one cell with one gene far above all others would leave the rest no scale. In 1,200 committed rows of
+labels (pbmc68k and worm_embryo, all models but scVI and trained Geneformer) the farthest value lies at 19.5."""
+LEAST_BITS = -20.0
+"""The least that a cell counts. A cell unlike all that were fitted can be foretold with a probability of 1e-900; no
+number of cells tells that from one in a million. What this adds to a bound is below 2^-20 / ln 2 bits. In the same
+1,200 rows the least is -16.7."""
 RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
+IQR_OF_A_NORMAL = 1.349
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
@@ -35,7 +44,7 @@ def classifier_bound(
     Parameters
     ----------
     x
-        [cells, dims] floats, standardised and clipped to +-10.
+        [cells, dims] floats; far outliers are drawn in (`FAR`), columns standardised and clipped to +-10.
     labels
         [cells] integers, strings or categories.
     seed, groups, n_folds, hidden, training
@@ -61,14 +70,26 @@ def classifier_bound(
     share = np.bincount(codes) / len(codes)
     pointwise = np.full(len(x), np.nan)
     with one_thread():
-        tx = torch.from_numpy(np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP))
+        tx = torch.from_numpy(_standardised(x))
         base = torch.stack([_discriminant(tx, torch.from_numpy(codes), part) for part in parts])
         if min(len(part.fit) for part in parts) >= REFINE_FROM:
             base = _refine(tx.float(), torch.from_numpy(codes), base, parts, hidden, training, seed)
         for logits, part in zip(base, parts, strict=True):
             own = logits[part.score].double().log_softmax(1).numpy()[np.arange(len(part.score)), codes[part.score]]
             pointwise[part.score] = (own - np.log(share[codes[part.score]])) / NATS_PER_BIT
-    return from_pointwise(pointwise, "classifier", lower_bound=True, groups=groups, learned=True)
+    unlike = int((pointwise < LEAST_BITS).sum())
+    note = f"{unlike} cells unlike all others count {LEAST_BITS:g} bits each" if unlike else ""
+    pointwise = np.maximum(pointwise, LEAST_BITS)
+    return from_pointwise(pointwise, "classifier", lower_bound=True, groups=groups, learned=True, note=note)
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and variance 1, values clipped to +-`CLIP`; far outliers are drawn in first."""
+    low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
+    reach = FAR * (high - low) / IQR_OF_A_NORMAL
+    reach[reach == 0] = np.inf  # most cells share one value: there is no scale to go by
+    x = np.clip(x, middle - reach, middle + reach)
+    return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP)
 
 
 def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold) -> torch.Tensor:
