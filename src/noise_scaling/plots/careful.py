@@ -49,7 +49,7 @@ def doubt_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Doubtful rows by reason, one column a data set."""
     why = careful.reasons(table)
     counts = table.assign(reason=why)[why != ""].groupby(["reason", "dataset"]).size().unstack(fill_value=0)
-    return counts.assign(all=counts.sum(axis=1)).reset_index()
+    return counts.assign(all=counts.sum(axis=1)).rename_axis(columns=None).reset_index()
 
 
 def seeds() -> Image:

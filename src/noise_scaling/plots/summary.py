@@ -33,7 +33,8 @@ def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _in_both(table: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     versions = {published.ALL: table, published.KEPT: published.sound(table)}
-    return pd.concat({v: make(rows) for v, rows in versions.items()}, names=["rows", None]).reset_index("rows")
+    made = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
+    return made.reset_index(level=0).reset_index(drop=True)
 
 
 def findings(table: pd.DataFrame) -> pd.DataFrame:
