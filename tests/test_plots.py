@@ -17,7 +17,7 @@ from noise_scaling.plots import (
     style,
     truth_figure,
 )
-from noise_scaling.plots.datasets import truth_table
+from noise_scaling.plots.datasets import absent_figure, truth_table
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_cells_figure_counts_every_cell():
 
 def test_cells_that_are_not_here_are_said(nothing_at_hand):
     assert page.cells("pbmc10k").data[:4] == b"\x89PNG"
-    assert "could not be had here" in texts(cells_figure(None))
+    assert "The cells of pbmc10k are not here" in texts(absent_figure("pbmc10k"))
     assert "run `noise-scaling fetch pbmc10k`" in page.cells_provenance("pbmc10k", notebook="n").data
     with pytest.raises(InputError, match="noise-scaling fetch pbmc10k"):
         page.truth("pbmc10k", "published")

@@ -200,9 +200,13 @@ def card(name: str) -> HTML:
 
 
 def cells(name: str) -> Image:
-    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place."""
-    data = datasets.load(name) if _at_hand(name) else None  # without its files the figure says so
-    return Image(style.as_png(dataset_pages.cells_figure(data)), format="png")
+    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place.
+
+    Without its files a line says so.
+    """
+    absent = not _at_hand(name)
+    figure = dataset_pages.absent_figure(name) if absent else dataset_pages.cells_figure(datasets.load(name))
+    return Image(style.as_png(figure), format="png")
 
 
 def dataset(name: str, source: str | Path) -> Image:
