@@ -53,6 +53,8 @@ def test_the_notes_made_again_are_the_committed(made):
 def test_every_file_is_made_and_the_source_is_the_registered_one(made):
     files = {path.name for path in paths.PUBLISHED.iterdir()}
     assert files == {f"{name}.csv" for name in made} | {"source.json"}
+    dictionary = (paths.ROOT / "data" / "README.md").read_text()
+    assert all(f"`{name}`" in dictionary for name in files)
     assert json.loads((paths.PUBLISHED / "source.json").read_text()) == summary.about()
     assert summary.about()["sha256"].startswith("14560d54")
 

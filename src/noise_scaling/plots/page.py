@@ -98,8 +98,8 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
 
 
 _SUMMARY = (
-    "The table itself is not here: the lowest, mean and highest bits over the seeds of each point stand for its rows. "
-    "`noise-scaling fetch published` gets it."
+    "The table itself is not here: its rows, with seeds numbered from 1, follow from the lowest, mean and highest bits "
+    "at each point. `noise-scaling fetch published` gets it."
 )
 
 
