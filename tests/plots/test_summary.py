@@ -21,11 +21,6 @@ def table(published) -> pd.DataFrame:
     return measurements.read_published(published)
 
 
-@pytest.fixture(scope="module")
-def made(table) -> dict[str, pd.DataFrame]:
-    return summary.tables(table)
-
-
 def settled(fits: pd.DataFrame) -> pd.DataFrame:
     """Status and name of every fit, numbers of those that converged."""
     numbers = fits.select_dtypes("number").columns.drop("n_cells")
@@ -38,21 +33,23 @@ def settled(fits: pd.DataFrame) -> pd.DataFrame:
     ("name", "tolerance"),
     [("points", 1e-6), ("fits", 1e-4), ("claims", 0.01), ("seed_shares", 0.01), ("seed_pairs", 1e-6), ("doubtful", 0)],
 )
-def test_made_again_it_is_what_is_committed(name, tolerance, made):
-    again, kept = (settled(t) if name == "fits" else t for t in (made[name], published.statistics(name)))
+def test_made_again_it_is_what_is_committed(name, tolerance, table):
+    again, kept = (
+        settled(t) if name == "fits" else t for t in (summary.TABLES[name](table), published.statistics(name))
+    )
     pd.testing.assert_frame_equal(again, kept, rtol=tolerance, atol=tolerance, check_dtype=False)
 
 
-def test_the_notes_made_again_are_the_committed(made):
-    again, kept = (t.set_index("found")["number"] for t in (made["notes"], published.statistics("notes")))
+def test_the_notes_made_again_are_the_committed(table):
+    again, kept = (t.set_index("found")["number"] for t in (careful.note_table(table), published.statistics("notes")))
     (line,) = (text for text in kept.index if text.startswith(GREATEST))
     assert again.drop(line).to_dict() == kept.drop(line).to_dict()
     assert "not identified" in kept[line]
 
 
-def test_every_file_is_made_and_the_source_is_the_registered_one(made):
+def test_every_file_is_made_and_the_source_is_the_registered_one():
     files = {path.name for path in paths.PUBLISHED.iterdir()}
-    assert files == {f"{name}.csv" for name in made} | {"source.json"}
+    assert files == {f"{name}.csv" for name in summary.TABLES} | {"source.json"}
     dictionary = (paths.ROOT / "data" / "README.md").read_text()
     assert all(f"`{name}`" in dictionary for name in files)
     assert json.loads((paths.PUBLISHED / "source.json").read_text()) == summary.about()

@@ -18,25 +18,6 @@ _DIGITS = "%.8g"
 """Of means: enough to give the third of three seeds back to the table's last digit."""
 
 
-def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The committed tables by their names, from the published table. data/README.md says what each holds."""
-    return {
-        "points": published.points(table),
-        "fits": _in_both(table, laws.fit_curves),
-        "claims": _in_both(table, findings),
-        "seed_shares": _in_both(table, shares),
-        "seed_pairs": careful.seed_pairs(table),
-        "notes": careful.note_table(table),
-        "doubtful": careful.doubt_counts(table),
-    }
-
-
-def _in_both(table: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    versions = {published.ALL: table, published.KEPT: published.sound(table)}
-    made = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
-    return made.reset_index(level=0).reset_index(drop=True)
-
-
 def findings(table: pd.DataFrame) -> pd.DataFrame:
     """Every claim that the table can be asked for, with its statistic's value, interval and verdict."""
     found = [
@@ -53,6 +34,27 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([by_law | {"starts": starts}])
 
 
+def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def made(table: pd.DataFrame) -> pd.DataFrame:
+        versions = {published.ALL: table, published.KEPT: published.sound(table)}
+        both = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
+        return both.reset_index(level=0).reset_index(drop=True)
+
+    return made
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "points": published.points,
+    "fits": _in_both(laws.fit_curves),
+    "claims": _in_both(findings),
+    "seed_shares": _in_both(shares),
+    "seed_pairs": careful.seed_pairs,
+    "notes": careful.note_table,
+    "doubtful": careful.doubt_counts,
+}
+"""The committed tables, each from the published one. data/README.md says what they hold."""
+
+
 def about() -> dict[str, object]:
     """Where the committed tables come from."""
     card = datasets.card("published")
@@ -67,8 +69,8 @@ def about() -> dict[str, object]:
 def main() -> None:
     """Make them all, from the table itself, downloaded if need be."""
     datasets.fetch("published")
-    for name, made in tables(published.read()).items():
-        text = made.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    for name, make in TABLES.items():
+        text = make(published.read()).to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
         measurements.write_atomically(paths.PUBLISHED / f"{name}.csv", text)
     measurements.write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
 
