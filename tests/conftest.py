@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import requests
 
 from noise_scaling import datasets
 from noise_scaling.errors import InputError
@@ -23,3 +24,15 @@ def published() -> Path:
         return datasets.fetch("published")
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def nothing_at_hand(monkeypatch, tmp_path) -> None:
+    """A machine without mirror, cache and network."""
+
+    def offline(*_, **__):
+        raise requests.ConnectionError("offline")
+
+    monkeypatch.delenv("NOISE_SCALING_MIRROR", raising=False)
+    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(requests, "get", offline)

@@ -17,7 +17,7 @@ from noise_scaling.plots import (
     style,
     truth_figure,
 )
-from noise_scaling.plots.datasets import truth_table
+from noise_scaling.plots.datasets import absent_figure, truth_table
 
 
 @pytest.fixture(scope="module")
@@ -127,19 +127,6 @@ def test_tables_carry_their_csv(table, tmp_path):
     assert base64.b64decode(data).decode().count("\n") == 7
 
 
-def test_without_the_published_table_ours_is_shown_and_said(monkeypatch, table, tmp_path):
-    def absent(name):
-        raise InputError("offline")
-
-    monkeypatch.setattr(page.datasets, "fetch", absent)
-    monkeypatch.setattr(page, "OURS", measurements.write(table, tmp_path / "ours.csv"))
-    opened = page.measured("published")
-    assert opened.name == "ours.csv"
-    assert "our own measurements" in opened.note
-    assert opened.note in page.provenance("published", notebook="n").data
-    assert page.show("information", "published").data[:4] == b"\x89PNG"
-
-
 def test_dataset_figure(table):
     figure = dataset_figure("pbmc68k", table)
     assert [a.get_title(loc="left") for a in figure.axes] == ["scVI", "PCA"]
@@ -156,13 +143,13 @@ def test_cells_figure_counts_every_cell():
     assert scatter.get_legend().get_texts()[1].get_text() == "Dendritic"  # 240 of 700; before it the grey others
 
 
-def test_cells_that_are_not_here_are_said(monkeypatch):
-    def absent(name):
-        raise InputError("offline")
-
-    monkeypatch.setattr(page.datasets, "load", absent)
+def test_cells_that_are_not_here_are_said(nothing_at_hand):
     assert page.cells("pbmc10k").data[:4] == b"\x89PNG"
-    assert "could not be had here" in texts(cells_figure(None))
+    assert "The cells of pbmc10k are not here" in texts(absent_figure("pbmc10k"))
+    assert "run `noise-scaling fetch pbmc10k`" in page.cells_provenance("pbmc10k", notebook="n").data
+    with pytest.raises(InputError, match="noise-scaling fetch pbmc10k"):
+        page.truth("pbmc10k", "published")
+    assert "700 cells" in page.cells_provenance("pbmc68k", notebook="n").data  # scanpy ships them
 
 
 def test_truth_figure_draws_the_known_curve(table):

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from noise_scaling import laws, measurements
+from noise_scaling import cli, laws, measurements, paths
 from noise_scaling import published as careful
+from noise_scaling.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,52 @@ def test_the_notes_carry_the_numbers(table):
     for expected in ("3 of 4", "100 of 100", "14 (0) of 100", "27 (0) of 100", "59 of 4,844"):
         assert expected in numbers
     assert notes["scVI, mouse embryo: seeds"] == "1"
+
+
+def test_a_summary_gives_its_rows_back(table):
+    summary = careful.points(table)
+    assert summary["seeds"].max() == 3
+    whole, kept = (careful.rows_of(summary, version) for version in (careful.ALL, careful.KEPT))
+    for rows, truth in ((whole, table), (kept, careful.sound(table))):
+        order = [c for c in measurements.KEY if c != "seed"] + ["mi_bits"]
+        both = [t.drop(columns="seed").sort_values(order, ignore_index=True) for t in (rows, truth)]
+        pd.testing.assert_frame_equal(*both, check_exact=True)
+    assert set(whole["seed"]) == {1, 2, 3}
+    assert kept.merge(whole).shape == kept.shape  # a row has one seed in both
+
+
+def test_equal_seeds_of_which_one_is_kept():
+    point = dict(zip(careful._POINT, ("larry", "clone", "random_projection", 100, 1.0, 50), strict=True))
+    every = {"mi_bits": 0.3, "lowest": 0.3, "highest": 0.3, "seeds": 3}
+    one = {"mi_bits": 0.3, "lowest": 0.3, "highest": 0.3, "seeds": 1}
+    summary = pd.DataFrame([point | every | {"rows": careful.ALL}, point | one | {"rows": careful.KEPT}])
+    assert careful.rows_of(summary, careful.ALL)["seed"].tolist() == [1, 2, 3]
+    assert careful.rows_of(summary, careful.KEPT)["seed"].tolist() == [1]
+
+
+def test_without_a_checkout_one_sentence_says_what_is_missing(nothing_at_hand, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"neither the published table nor its summary is here.*fetch published"):
+        careful.read()
+
+
+COMMANDS = {
+    "fit": ["fit", "published"],
+    "fit, sound": ["fit", "published-sound"],
+    "figure": ["figure", "information", "published", "--output", "figure.png"],
+    "plan": ["plan", "--measurements", "published", "--dataset", "pbmc", "--signal", "protein"],
+    "plan, by data set": ["plan", "--dataset", "larry"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_never_takes_anything_for_the_table(name, nothing_at_hand, monkeypatch, tmp_path, capsys):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    prices = ["--budget", "500", "--cost-per-cell", "0.05", "--cost-per-million-reads", "4"]
+    assert cli.main(COMMANDS[name] + (prices if name.startswith("plan") else [])) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "collect_mi_results.csv (0.3 MB) could not be downloaded (no connection): when you are online" in said.err
+    assert not list(here.iterdir())

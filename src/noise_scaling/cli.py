@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,9 +142,9 @@ def _gather(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     from . import laws, measurements
-    from .plots import figures, page
+    from .plots import figures
 
-    table = laws.fit_curves(figures.usable(page.measured(options.measurements).table), law=laws.named(options.law))
+    table = laws.fit_curves(figures.usable(_table(options.measurements)), law=laws.named(options.law))
     text = table.to_csv(index=False, lineterminator="\n")
     if options.output is None:
         print(text, end="")
@@ -155,8 +159,18 @@ def _figure(options: argparse.Namespace) -> None:
     from .plots import page, style
 
     draw = page.FIGURES[choose("figure", options.figure, page.FIGURES)]
-    write_atomically(options.output, style.as_png(draw(page.measured(options.measurements).table)))
+    write_atomically(options.output, style.as_png(draw(_table(options.measurements))))
     print(f"figure in {options.output}")
+
+
+def _table(source: str) -> pd.DataFrame:
+    """A measurements table; the published one is downloaded if need be, and never its summary taken for it."""
+    from . import datasets
+    from .plots import page
+
+    if source in page.VERSIONS:
+        datasets.fetch(page.PUBLISHED)
+    return page.measured(source).table
 
 
 def _datasets(options: argparse.Namespace) -> None:

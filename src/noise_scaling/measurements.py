@@ -153,18 +153,20 @@ def read_published(path: str | Path) -> pd.DataFrame:
             "dataset": raw["dataset"].map(_PUBLISHED_DATASETS),
             "signal": raw["signal"].map(_PUBLISHED_SIGNALS),
             "model": raw["algorithm"].map(_PUBLISHED_MODELS),
-            "preset": "published",
             "n_cells": raw["size"],
             "fraction": raw["quality"],
             "seed": raw["seed"],
-            "estimator": "lmi",
-            "umis_per_cell": raw["umis_per_cell"],
             "umis_per_cell_nominal": raw["umis_per_cell"],
             "mi_bits": raw["mi_value"],
-            "status": OK,
-            "version": "published",
         }
     )
+    return as_published(table)
+
+
+def as_published(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the published table with all of our columns: what is the same in each, and blanks."""
+    constant = {"preset": "published", "estimator": "lmi", "status": OK, "version": "published"}
+    table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
     for name, kind in COLUMNS.items():
         if name not in table:
             table[name] = {str: "", int: 0, float: math.nan}[kind]

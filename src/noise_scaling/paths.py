@@ -16,6 +16,8 @@ REGISTRY = _PACKAGED_REGISTRY if _PACKAGED_REGISTRY.is_dir() else ROOT / "data"
 DATASETS_YML = REGISTRY / "datasets.yml"
 DATASETS_SCHEMA = REGISTRY / "datasets.schema.json"
 MEASUREMENTS = ROOT / "data" / "measurements"
+PUBLISHED = ROOT / "data" / "published"
+"""What this project computed from the published table; the table itself is never kept here."""
 
 
 def cache() -> Path:

@@ -63,10 +63,9 @@ def open_table(
         choose("measured data set", dataset, {*ours["dataset"], *PUBLISHED_DATASETS})
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
-    table = measurements.read_published(datasets.fetch("published"))
-    if without_doubtful:
-        return published.sound(table), "published, not doubtful"
-    return table, "published, all rows"
+    datasets.fetch("published")  # a plan may download it, and never takes its summary for it
+    version = published.KEPT if without_doubtful else published.ALL
+    return published.read(version), f"published, {version}"
 
 
 def evidence(

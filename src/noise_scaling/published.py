@@ -1,8 +1,18 @@
-"""What a careful reader finds in the published table: rows to doubt, each with its reason, and the numbers behind."""
+"""The published table, or the summary that stands for it, and what a careful reader finds in it: rows to doubt."""
 
 from __future__ import annotations
 
 import pandas as pd
+
+from . import datasets, measurements, paths
+from .errors import InputError
+from .measurements import KEY
+
+ALL, KEPT = "all rows", "not doubtful"
+"""The two versions of everything that is made from the table."""
+_POINT = ["dataset", "signal", "model", "n_cells", "fraction", "umis_per_cell_nominal"]
+_DECIMALS = 5
+"""Of the table's bits."""
 
 COPY = "a copy: the random projection took one seed whatever its label, and cells do not train it"
 LOW_SEED = "PBMC Geneformer, seed 42: far below the other seed in many cells, never above"
@@ -35,6 +45,64 @@ def doubtful(table: pd.DataFrame) -> pd.Series:
 def sound(table: pd.DataFrame) -> pd.DataFrame:
     """The published table without its doubtful rows."""
     return table[~doubtful(table)].reset_index(drop=True)
+
+
+def at_hand() -> bool:
+    """Whether the table can be had without a download."""
+    return datasets.at_hand(datasets.card("published"))
+
+
+def read(version: str = ALL) -> pd.DataFrame:
+    """The table's rows; where it is not at hand, rows of the same bits in which seeds are 1 to 3, from the summary."""
+    if not at_hand():
+        return rows_of(statistics("points"), version)
+    table = measurements.read_published(datasets.fetch("published"))
+    return table if version == ALL else sound(table)
+
+
+def in_doubt(table: pd.DataFrame) -> pd.Series:
+    """Rows of `read()` that `read(KEPT)` lacks, as a mask."""
+    kept = pd.MultiIndex.from_frame(read(KEPT)[KEY])
+    return pd.Series(~pd.MultiIndex.from_frame(table[KEY]).isin(kept), index=table.index)
+
+
+def statistics(name: str) -> pd.DataFrame:
+    """One of the committed tables that `plots.summary` made of the published table; data/README.md lists them."""
+    file = paths.PUBLISHED / f"{name}.csv"
+    if not file.exists():
+        raise InputError(
+            f"neither the published table nor its summary is here (no {file}): run `noise-scaling fetch published`"
+        )
+    return pd.read_csv(file, float_precision="round_trip", keep_default_na=False, na_values=[""])
+
+
+def points(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest bits over seeds, and their number, at each point and in both versions."""
+    aggregates = {"mi_bits": "mean", "lowest": "min", "highest": "max", "seeds": "size"}
+    named = {name: ("mi_bits", how) for name, how in aggregates.items()}
+    versions = {ALL: table, KEPT: sound(table)}
+    return pd.concat({v: t.groupby(_POINT).agg(**named) for v, t in versions.items()}, names=["rows"]).reset_index()
+
+
+def rows_of(summary: pd.DataFrame, version: str) -> pd.DataFrame:
+    """Rows that `points` was made of, but for the names of seeds: the lowest, highest and mean of three give the third.
+
+    A row has the same seed in both versions.
+    """
+    every, kept = (_values(summary[summary["rows"] == v]) for v in (ALL, KEPT))
+    every["doubtful"] = ~pd.MultiIndex.from_frame(every).isin(pd.MultiIndex.from_frame(kept))
+    every = every.sort_values([*_POINT, "doubtful", "mi_bits"])
+    every["seed"] = every.groupby(_POINT).cumcount() + 1
+    return measurements.as_published(every[~every["doubtful"] | (version == ALL)].drop(columns=["doubtful", "again"]))
+
+
+def _values(summary: pd.DataFrame) -> pd.DataFrame:
+    """The bits of each seed by point, and the how many-th of its value at the point each is."""
+    middle = 3 * summary["mi_bits"] - summary["lowest"] - summary["highest"]
+    parts = [summary["lowest"], summary["highest"][summary["seeds"] > 1], middle[summary["seeds"] > 2]]
+    bits = pd.concat(parts).round(_DECIMALS).rename("mi_bits")
+    out = summary[_POINT].join(bits).reset_index(drop=True)
+    return out.assign(again=out.groupby([*_POINT, "mi_bits"]).cumcount())
 
 
 def copies(table: pd.DataFrame) -> pd.Series:

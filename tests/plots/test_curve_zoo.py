@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements, published
-from noise_scaling.plots import curve_zoo, interactive, page, plan_page
+from noise_scaling.plots import curve_zoo, interactive, plan_page
 
 DEPTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)
 BLANK = {str: "", int: 0, float: 0.0}
@@ -30,7 +30,7 @@ def written(folder, *parts: list[dict]) -> str:
 
 def embedded(path: str) -> list[dict]:
     """The curves of the first of the two tables that a page shows."""
-    return [c for c in curve_zoo.zoo_data(path, path)[0]["curves"] if c["source"] == curve_zoo.OURS]
+    return [c for c in curve_zoo.zoo_data(path, path)["curves"] if c["source"] == curve_zoo.OURS]
 
 
 def test_a_curve_carries_its_rows_and_its_fit(tmp_path):
@@ -68,20 +68,10 @@ def test_json_in_a_page():
     assert json.loads(text) == {"a": [None, 1.5, None], "b": "</script>"}
 
 
-def test_without_the_published_table_a_page_says_so(tmp_path, monkeypatch):
-    own = written(tmp_path, *[rows("pca", n=n) for n in (100, 300, 1000)])
-    ours = page.measured(own)
-    missing = page.Source(ours.table, ours.name, ours.digest, "it could not be had")
-    opened = page.measured
-    monkeypatch.setattr(page, "measured", lambda source: missing if source == "published" else opened(source))
-    assert "The published curves are missing here" in curve_zoo.zoo(own).data
-    assert "The published laws are missing here" in plan_page.planner(own).data
-
-
 def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_path):
-    data, note = curve_zoo.zoo_data(written(tmp_path, rows("pca")))
+    data = curve_zoo.zoo_data(written(tmp_path, rows("pca")))
     curves = [c for c in data["curves"] if c["source"] == curve_zoo.PUBLISHED]
-    assert (len(curves), note) == (200, "")  # 5 signals, 4 models, 10 numbers of cells
+    assert len(curves) == 200  # 5 signals, 4 models, 10 numbers of cells
     assert sum(len(c["u"]) for c in curves) == 4844
     doubtful = int(published.doubtful(published_table).sum())
     assert sum(len(c["doubtful"]) for c in curves) == doubtful
@@ -91,14 +81,13 @@ def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_p
 
 def test_the_planner_has_the_published_laws_in_two_versions(published_table, tmp_path):
     own = written(tmp_path, *[rows("pca", n=n) for n in (100, 300, 1000)])
-    groups, notes = plan_page.planner_groups(own, "published")
+    groups = plan_page.planner_groups(own, "published")
     names = [group["name"].rsplit("(", 1)[1] for group in groups]
     assert names == [
         "ours, default estimator)",
         *["published, all rows, LMI)"] * 5,
         *["published, not doubtful, LMI)"] * 5,
     ]
-    assert notes == []
     scvi = [next(m for m in g["models"] if m["name"] == "scvi") for g in groups if "proteins (pub" in g["name"]]
     assert scvi[0]["parameters"] != scvi[1]["parameters"]  # PBMC's seed 2303 is among the doubtful
     assert len(interactive.as_json(groups)) < 1_500_000

@@ -146,7 +146,7 @@ def test_the_sound_table_is_the_published_without_its_doubts(published):
 
 
 def test_seeds_figure_shows_who_lies_below(published):
-    figure = careful.seeds_figure(page.measured("published").table)
+    figure = careful.seeds_figure(careful.seed_pairs(page.measured("published").table))
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100

@@ -17,6 +17,7 @@ __all__ = [
     "Card",
     "Dataset",
     "File",
+    "at_hand",
     "card",
     "fetch",
     "load",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import matplotlib
@@ -25,11 +24,8 @@ RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace
 
 
 def zoo(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
-    """The interactive page of all curves: those of a measurements table, and those of the table `beside` it.
-
-    Where the published table cannot be had, a line says so, and the first table stands alone.
-    """
-    data, note = zoo_data(source, beside)
+    """The interactive page of all curves: those of a measurements table, and those of the table `beside` it."""
+    data = zoo_data(source, beside)
     results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
 <div class="chart" data-part="chart" role="img" aria-label="Information in bits against UMIs per cell, points with the \
 fitted law; the table below holds the fits, the download the points."></div>
@@ -37,11 +33,10 @@ fitted law; the table below holds the fits, the download the points."></div>
 <p class="downloads"><a data-part="points">Download the points</a> <a data-part="fits">Download the fits</a>
 <span class="hint" data-part="counts"></span></p>"""
     fallback, alt = _fallback(page.measured(source).table)
-    text = interactive.frame(
+    return HTML(interactive.frame(
         "zoo", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt, scripts=["zoo.js"],
         static=static,
-    )  # fmt: skip
-    return HTML(text + (f"<p>{html.escape(note)}</p>" if note else ""))
+    ))  # fmt: skip
 
 
 _COLUMNS = (
@@ -70,20 +65,21 @@ def _controls() -> str:
     )  # fmt: skip
 
 
-def zoo_data(source: str | Path, beside: str | Path = page.PUBLISHED) -> tuple[dict[str, object], str]:
-    """What the page embeds (curves, titles, styles), and a line where a table could not be had."""
-    opened = [(OURS, page.measured(source).table)]
-    second = page.measured(beside)
-    if not second.note:
-        opened.append((PUBLISHED if str(beside) == page.PUBLISHED else second.name, second.table))
+def zoo_data(source: str | Path, beside: str | Path = page.PUBLISHED) -> dict[str, object]:
+    """What the page embeds: curves, titles, styles."""
+    tables = _named(source, OURS) | _named(beside)
     curves, looks = [], {}
-    for name, table in opened:
+    for name, table in tables.items():
         found, kinds = _curves(protocol(table), name)
         curves += found
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in curves}
-    data = {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
-    return data, second.note and "The published curves are missing here: the table could not be had."
+    return {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
+
+
+def _named(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
+    opened = page.measured(source)
+    return {PUBLISHED if str(source) == page.PUBLISHED else name or opened.name: opened.table}
 
 
 def protocol(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +91,7 @@ def protocol(table: pd.DataFrame) -> pd.DataFrame:
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
-    table = table.assign(doubtful=published.doubtful(table) if source == PUBLISHED else False)
+    table = table.assign(doubtful=published.in_doubt(table) if source == PUBLISHED else False)
     rank = {signal: i for i, signal in enumerate(figures._signals(table))}
     curves = []
     for key, rows in table.groupby(_CURVE, sort=False):

@@ -23,21 +23,23 @@ _NAMED = 8
 """Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
 
 
-def cells_figure(data: Dataset | None) -> Figure:
-    """Molecules per cell at full depth, and two principal components of the cells coloured by the signal.
-
-    Without the data (no mirror, no network) the panels say so.
-    """
+def cells_figure(data: Dataset) -> Figure:
+    """Molecules per cell at full depth, and two principal components of the cells coloured by the signal."""
     with style.book_style():
         figure, panels = style.new_figure(1, 2, 3.4, width_ratios=[1, 1.35])
         left, right = panels[0]
-        if data is None:
-            for axes in (left, right):
-                axes.set_axis_off()
-                axes.text(0.5, 0.5, "these cells could not be had here", ha="center", transform=axes.transAxes)
-            return figure
         _umi_histogram(left, data)
         _scatter(figure, right, data)
+    return figure
+
+
+def absent_figure(name: str) -> Figure:
+    """A line in the place of `cells_figure` where the files are not at hand."""
+    with style.book_style():
+        figure, panels = style.new_figure(1, 1, 0.6)
+        panels[0, 0].set_axis_off()
+        line = f"The cells of {name} are not here: `noise-scaling fetch {name}` gets their files."
+        panels[0, 0].text(0.5, 0.5, line, ha="center", va="center", transform=panels[0, 0].transAxes)
     return figure
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML
 
-from ..published import doubtful
 from . import claims, claims_open, page
 
 
@@ -23,12 +22,11 @@ class Column:
 
 
 def columns(measurements: str | Path, beside: str | Path) -> list[Column]:
-    """The published table with all rows and without the doubtful ones (if it can be had); ours by estimator."""
-    ours, published = page.measured(measurements).table, page.measured(beside)
-    out = []
-    if not published.note:
-        kept = published.table[~doubtful(published.table)]
-        out += [Column("published, all rows", published.table, None), Column("published, not doubtful", kept, None)]
+    """The table beside (the published one with all rows and without the doubtful ones); ours by estimator."""
+    out = [Column(name, table, None) for name, table in page.versions(beside).items()]
+    if str(measurements) in page.VERSIONS:  # then none of ours was asked for
+        return out
+    ours = page.measured(measurements).table
     return [*out, Column("ours, default", ours, "default"), Column("ours, LMI", ours, "lmi")]
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML, Image
 
-from .. import __version__, datasets, laws, measurements, paths
-from .. import published as careful
+from .. import __version__, datasets, laws, measurements, paths, published
 from ..errors import InputError, choose
 from . import datasets as dataset_pages
 from . import figures, style
@@ -25,41 +24,45 @@ FIGURES = {
 PUBLISHED = "published"
 SOUND = "published-sound"
 """The published table without the rows that published.py doubts."""
-OURS = paths.MEASUREMENTS
+VERSIONS = {PUBLISHED: published.ALL, SOUND: published.KEPT}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A measurements table, the name of where it came from, and a line to say if that is not what was asked for."""
+    """A measurements table, the name of where it came from, and whether a summary of it stands for its rows."""
 
     table: pd.DataFrame
     name: str
     digest: str
-    note: str = ""
+    summary: bool = False
 
 
 def measured(source: str | Path) -> Source:
     """Open a measurements table: a CSV, a folder of them, "published" for the paper's, or
     "published-sound" for that without its doubtful rows.
 
-    Where the published table is neither in the mirror nor to be downloaded, our own table comes with a note.
+    Nothing is downloaded: where the published table is not at hand, its committed summary stands for it.
     """
-    if str(source) not in (PUBLISHED, SOUND):
+    if str(source) not in VERSIONS:
         file = paths.find(source)
         return Source(measurements.read(file), _label(file), _digest(file))
-    try:
-        file = datasets.fetch(PUBLISHED)
-    except InputError:
-        ours = measured(OURS)
-        return Source(
-            ours.table, ours.name, ours.digest,
-            "The published table could not be had here (no mirror, no network): this shows our own measurements.",
-        )  # fmt: skip
-    table = measurements.read_published(file)
+    every, table = published.read(), published.read(VERSIONS[str(source)])
+    name = (
+        "the published table"
+        if len(table) == len(every)
+        else (f"the published table without {len(every) - len(table):,} doubtful rows")
+    )
+    if published.at_hand():
+        return Source(table, name, _digest(datasets.fetch(PUBLISHED)))
+    return Source(table, f"{name}, from its summary data/published", _digest(paths.PUBLISHED), summary=True)
+
+
+def versions(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
+    """A table by its name, or by `name`; "published" in two versions, all rows and without the doubtful."""
     if str(source) == PUBLISHED:
-        return Source(table, "the published table", _digest(file))
-    kept = careful.sound(table)
-    return Source(kept, f"the published table without {len(table) - len(kept):,} doubtful rows", _digest(file))
+        return {f"published, {version}": published.read(version) for version in VERSIONS.values()}
+    opened = measured(source)
+    return {name or opened.name: opened.table}
 
 
 def _label(file: Path) -> str:
@@ -84,22 +87,28 @@ def show(figure: str, source: str | Path) -> Image:
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
     """One line: notebook, measurements file with rows and sha256, estimator and other parameters, version.
 
-    Where the published table was asked for and ours stands in for it, the line says so first.
+    Where a summary stands for the published table, the line says so and how to get the table.
     """
     opened = measured(source)
     estimators = sorted(set(figures.usable(opened.table)["estimator"]))
     settings = {"estimator": ", ".join(estimators)} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
-    return _line(notebook, table, *(f"{name} {value}" for name, value in settings.items()), note=opened.note)
+    note = _SUMMARY if opened.summary else ""
+    return _line(notebook, table, *(f"{name} {value}" for name, value in settings.items()), note=note)
+
+
+_SUMMARY = (
+    "The table itself is not here: its rows, with seeds numbered from 1, follow from the lowest, mean and highest bits "
+    "at each point. `noise-scaling fetch published` gets it."
+)
 
 
 def cells_provenance(name: str, *, notebook: str) -> HTML:
     """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
-    try:
-        data = datasets.load(name)
-    except InputError:
-        note = f"Its files could not be had here: run `noise-scaling fetch {name}` where there is a network."
+    if not _at_hand(name):
+        note = f"Its files are not here: run `noise-scaling fetch {name}` where there is a network."
         return _line(notebook, f"cells of {name}", note=note)
+    data = datasets.load(name)
     return _line(
         notebook, f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
     )
@@ -164,8 +173,12 @@ def as_table(
 
 
 def rows(source: str | Path) -> HTML:
-    """A measurements table as it is, to read and to download."""
-    table = measured(source).table
+    """A measurements table as it is, to read and to download; of a summary its points."""
+    opened = measured(source)
+    if opened.summary:
+        points = published.statistics("points")
+        return as_table(points[points["rows"] == VERSIONS[str(source)]], download="points.csv")
+    table = opened.table
     columns = ["dataset", "signal", "model", "n_cells", "umis_per_cell", "seed", "estimator", "mi_bits", "mi_stderr"]
     short = table[[*columns, "status"]].round({"umis_per_cell": 1, "mi_bits": 3, "mi_stderr": 3})
     return as_table(short, download="measurements.csv", full=table)
@@ -187,12 +200,13 @@ def card(name: str) -> HTML:
 
 
 def cells(name: str) -> Image:
-    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place."""
-    try:
-        data = datasets.load(name)
-    except InputError:  # its files are not here; the figure says so
-        data = None
-    return Image(style.as_png(dataset_pages.cells_figure(data)), format="png")
+    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place.
+
+    Without its files a line says so.
+    """
+    absent = not _at_hand(name)
+    figure = dataset_pages.absent_figure(name) if absent else dataset_pages.cells_figure(datasets.load(name))
+    return Image(style.as_png(figure), format="png")
 
 
 def dataset(name: str, source: str | Path) -> Image:
@@ -202,11 +216,22 @@ def dataset(name: str, source: str | Path) -> Image:
 
 def truth(name: str, source: str | Path) -> Image:
     """The figure of a simulated data set: measured bits and fitted law beside what the counts hold."""
-    figure = dataset_pages.truth_figure(datasets.load(name), measured(source).table)
+    figure = dataset_pages.truth_figure(_of_known_truth(name), measured(source).table)
     return Image(style.as_png(figure), format="png")
 
 
 def truth_gaps(name: str, source: str | Path) -> HTML:
     """A table of where measured bits and fitted law part from the truth, by model and depth, in bits."""
-    table = dataset_pages.truth_table(datasets.load(name), measured(source).table)
+    table = dataset_pages.truth_table(_of_known_truth(name), measured(source).table)
     return as_table(table, download=f"{name}_truth.csv")
+
+
+def _at_hand(name: str) -> bool:
+    """Whether a data set's files can be had without a download: a page never waits for a network."""
+    return datasets.at_hand(datasets.card(name))
+
+
+def _of_known_truth(name: str) -> datasets.Dataset:
+    if not _at_hand(name):
+        raise InputError(f"the files of {name} are not here: run `noise-scaling fetch {name}` where there is a network")
+    return datasets.load(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import plan_data, plan_score, published
+from .. import plan_data, plan_score
 from ..measurements import CONTROLS
 from ..plan_command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
@@ -27,7 +26,7 @@ def planner(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: 
 
     The published table comes in two versions: all its rows, and without the doubtful ones.
     """
-    groups, notes = planner_groups(source, beside)
+    groups = planner_groups(source, beside)
     results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
 <p class="said warned" data-part="warning" role="status" aria-live="polite" hidden></p>
 <div class="pair">
@@ -40,11 +39,10 @@ spent: one line for each model."></div>
 <p class="downloads"><a data-part="designs">Download the designs</a></p>"""
     fallback, alt = _fallback(groups[0])
     data = {"groups": groups, "ramp": RAMP}
-    text = interactive.frame(
+    return HTML(interactive.frame(
         "planner", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt,
         scripts=["planning.js", "plan.js"], static=static,
-    )  # fmt: skip
-    return HTML(text + "".join(f"<p>{html.escape(note)}</p>" for note in notes))
+    ))  # fmt: skip
 
 
 def _controls() -> str:
@@ -66,16 +64,10 @@ def _controls() -> str:
     )  # fmt: skip
 
 
-def planner_groups(source: str | Path, beside: str | Path) -> tuple[list[dict[str, object]], list[str]]:
-    """Laws by data set, signal, estimator and source, and a line for what is missing."""
-    groups = _groups(page.measured(source).table, "ours")
-    second = page.measured(beside)
-    if second.note:
-        return groups, ["The published laws are missing here: the table could not be had."]
-    if str(beside) != page.PUBLISHED:
-        return groups + _groups(second.table, second.name), []
-    groups += _groups(second.table, "published, all rows")
-    return groups + _groups(published.sound(second.table), "published, not doubtful"), []
+def planner_groups(source: str | Path, beside: str | Path) -> list[dict[str, object]]:
+    """Laws by data set, signal, estimator and source."""
+    tables = page.versions(source, "ours") | page.versions(beside)
+    return [group for name, table in tables.items() for group in _groups(table, name)]
 
 
 def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
@@ -132,13 +124,9 @@ def _fallback(group: dict[str, object]) -> tuple[Figure, str]:
 def plan_regret(source: str | Path) -> HTML:
     """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
 
-    The published table in two versions; where it cannot be had, our own.
+    The published table in two versions.
     """
-    opened = page.measured(source)
-    versions = {opened.name: opened.table}
-    if str(source) == page.PUBLISHED and not opened.note:
-        versions = {"all rows": opened.table, "not doubtful": published.sound(opened.table)}
-    made = {name: plan_score.choices(figures.usable(table)) for name, table in versions.items()}
+    made = {name: plan_score.choices(figures.usable(table)) for name, table in page.versions(source).items()}
     scores = {name: plan_score.summary(rows) for name, rows in made.items() if len(rows)}
     if not scores:
         return HTML("<p>No grid of this table is large enough to hold a pilot and something dearer to choose from.</p>")

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from .. import published
 from ..laws import exchange, scoring
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
@@ -293,7 +294,8 @@ def rates_figure(source: str) -> Image:
 
 def between_seeds(source: str) -> HTML:
     """How far exchange rates of one seed agree with those read off another seed's grid, in a sentence."""
-    shares, count = seed_shares(figures.usable(page.measured(str(source)).table))
+    opened = page.measured(source)
+    shares, count = _committed_shares(source) if opened.summary else seed_shares(figures.usable(opened.table))
     if not count:
         return HTML("<p>No grid here was measured whole with two seeds.</p>")
     line = (
@@ -304,6 +306,12 @@ def between_seeds(source: str) -> HTML:
     if shares["grid"] < 0.7:
         line += "A rate read off one seed is itself no surer than that: 70 % is more than one seed's rates can test."
     return HTML(f"<p>{html.escape(line)}</p>")
+
+
+def _committed_shares(source: str) -> tuple[dict[str, float], int]:
+    """`seed_shares` as committed: a summary does not tell which seed a value is of."""
+    found = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[source]]
+    return found.drop("starts").to_dict(), int(found["starts"])
 
 
 def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:

@@ -1,0 +1,79 @@
+"""What the book needs of the published table where the table cannot be had, into data/published/.
+
+python -m noise_scaling.plots.summary
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pandas as pd
+
+from .. import datasets, laws, measurements, paths, published
+from . import careful, claims, claims_open, trade
+
+COMMAND = "python -m noise_scaling.plots.summary"
+_DIGITS = "%.8g"
+"""Of means: enough to give the third of three seeds back to the table's last digit."""
+
+
+def findings(table: pd.DataFrame) -> pd.DataFrame:
+    """Every claim that the table can be asked for, with its statistic's value, interval and verdict."""
+    found = [
+        {"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | vars(claims.find(claim, table))
+        for claim in (*claims.CLAIMS, *claims_open.OPEN)
+        if not claim.departures
+    ]
+    return pd.DataFrame(found)
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """`trade.seed_shares` as a table of one row."""
+    by_law, starts = trade.seed_shares(table)
+    return pd.DataFrame([by_law | {"starts": starts}])
+
+
+def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def made(table: pd.DataFrame) -> pd.DataFrame:
+        versions = {published.ALL: table, published.KEPT: published.sound(table)}
+        both = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
+        return both.reset_index(level=0).reset_index(drop=True)
+
+    return made
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "points": published.points,
+    "fits": _in_both(laws.fit_curves),
+    "claims": _in_both(findings),
+    "seed_shares": _in_both(shares),
+    "seed_pairs": careful.seed_pairs,
+    "notes": careful.note_table,
+    "doubtful": careful.doubt_counts,
+}
+"""The committed tables, each from the published one. data/README.md says what they hold."""
+
+
+def about() -> dict[str, object]:
+    """Where the committed tables come from."""
+    card = datasets.card("published")
+    source = card.files[0]
+    return {
+        "what": "statistics that this project computed from the table of the source, which is not kept here",
+        "command": COMMAND, "citation": card.citation, "doi": card.doi, "source": source.url, "bytes": source.bytes,
+        "sha256": source.sha256, "licence": card.licence,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Make them all, from the table itself, downloaded if need be."""
+    datasets.fetch("published")
+    for name, make in TABLES.items():
+        text = make(published.read()).to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+        measurements.write_atomically(paths.PUBLISHED / f"{name}.csv", text)
+    measurements.write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
