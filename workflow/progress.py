@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import time
@@ -95,9 +96,21 @@ def failed_jobs(log: str) -> dict[str, list[Path]]:
 
 
 def reasons(log: str) -> list[str]:
-    """A sentence on each job that failed; where none did, Snakemake's own last words."""
-    said = [f"{name} failed: {_blamed(logs)}" for name, logs in failed_jobs(log).items()]
-    return said or ["Snakemake could not go on:", *[line for line in log.splitlines() if line.strip()][-4:]]
+    """A sentence on each job that failed; where none did, what Snakemake itself said last."""
+    if failed := failed_jobs(log):
+        return [f"{name} failed: {_blamed(logs)}" for name, logs in failed.items()]
+    last = re.split(r"^\w+(?:Error|Exception)\b.*:\n", log, flags=re.M)[-1]
+    return [line for line in last.splitlines() if line.strip() and not line.startswith("  File ")][-5:]
+
+
+def failed_rows(table: Path) -> list[str]:
+    """A line that counts the measurements that failed, if any did."""
+    if not table.exists():
+        return []
+    with table.open(encoding="utf-8", newline="") as rows:
+        status = [row["status"] for row in csv.DictReader(rows)]
+    n = len(status) - status.count("ok")
+    return [f"Warning: {n} of {len(status)} measurements failed; the column `error` of {table} says why"] if n else []
 
 
 def _blamed(logs: list[Path]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import yaml
-from progress import Line, reasons
+from progress import Line, failed_rows, reasons
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOCK_SKEW = 1.0
@@ -36,29 +36,42 @@ STOPPED = "Stopped: what is finished is kept, and the same command goes on from 
 
 
 def main(config: str, *options: str) -> int:
-    """Hold the folder's lock, have the files that pages would like, and run Snakemake; its exit status."""
+    """Run a configuration, one run on its folder at a time; the exit status."""
     os.chdir(ROOT)
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("targets", nargs="*")
-    parser.add_argument("--cores", "-c")
-    asked, others = parser.parse_known_args(options)
-    settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    folder = Path(settings["folder"])
+    try:
+        settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        folder = Path(settings["folder"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        print(f"{config} is not a configuration that can be run: {error!r}", file=sys.stderr)
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         if not _locked(lock.fileno()):
             print(f"another run is at work in {folder}: wait for it, or stop it", file=sys.stderr)
             return 2
         forget_the_future(folder)
-        words = command(config, *options)
-        if DRY & set(others):
-            return snakemake(words, {}, lock.fileno()).wait()
-        if not asked.targets:
-            fetch(settings.get("fetch", []))
-        log = folder / "run.log"
-        with log.open("w") as said, warm_kernels(_datasets(settings), said) as variables:
-            with snakemake(words, variables, lock.fileno(), None if others else said) as run:
-                return run.wait() if others else report(run, log, None if asked.targets else folder / "book")
+        return _run(config, options, settings, lock.fileno())
+
+
+def _run(config: str, options: tuple[str, ...], settings: dict, lock: int) -> int:
+    """Have the files that pages would like, and run Snakemake: silently, unless it is asked for more than targets."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("targets", nargs="*")
+    parser.add_argument("--cores", "-c")
+    asked, others = parser.parse_known_args(options)
+    words, log = command(config, *options), Path(settings["folder"], "run.log")
+    if DRY & set(others):
+        return snakemake(words, {}, lock).wait()
+    if settings.get("fetch") and not asked.targets:
+        from noise_scaling.datasets import download  # takes seconds, which a run that only measures does without
+
+        print(f"Data: {download.provide(settings['fetch'])}", flush=True)
+    with (
+        log.open("w") as said,
+        warm_kernels(_datasets(settings), said) as variables,
+        snakemake(words, variables, lock, None if others else said) as run,
+    ):
+        return run.wait() if others else report(run, log, book=not asked.targets)
 
 
 def _locked(lock: int) -> bool:
@@ -82,13 +95,6 @@ def forget_the_future(folder: Path) -> None:
             os.utime(path, (now, now))
 
 
-def fetch(names: list[str]) -> None:
-    """Try once to have the data sets that pages would like; they are drawn without what does not come."""
-    from noise_scaling.datasets import download  # seconds, which a run that measures only does without
-
-    print(f"Data: {download.provide(names)}", flush=True)
-
-
 def snakemake(
     words: list[str], variables: dict[str, str], lock: int, output: IO[str] | None = None
 ) -> subprocess.Popen:
@@ -99,22 +105,24 @@ def snakemake(
     )  # fmt: skip
 
 
-def report(run: subprocess.Popen, log: Path, book: Path | None) -> int:
+def report(run: subprocess.Popen, log: Path, *, book: bool) -> int:
     """Show how far the run is until it ends, then what came of it and where the log is; its exit status."""
-    line = Line(sys.stdout)
+    line, page = Line(sys.stdout), log.parent / "book/_build/html/index.html"
     while run.poll() is None:
         line.show(log.read_text(encoding="utf-8", errors="replace"))
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.wait(timeout=0.5)
     line.clear()
-    page = book / "_build/html/index.html" if book else None
     if run.returncode == 0:
-        print(*([f"The book: {page.resolve()}"] if page else []), f"The log: {log}", sep="\n")
+        said = [*failed_rows(log.with_name("measurements.csv")), *([f"The book: {page.resolve()}"] if book else [])]
+        print(*said, f"The log: {log}", sep="\n")
         return 0
-    print(*reasons(log.read_text(encoding="utf-8", errors="replace")), f"The log: {log}", sep="\n", file=sys.stderr)
-    if page and page.exists():
-        print(f"No new book was made. The one in {book} is that of an earlier run.", file=sys.stderr)
-    return run.returncode
+    killed = [f"Snakemake was killed by signal {-run.returncode}; the same command goes on from there"]
+    text = log.read_text(encoding="utf-8", errors="replace")
+    said = [*(killed if run.returncode < 0 else reasons(text)), f"The log: {log}"]
+    said += [f"No new book was made: {page} is that of an earlier run."] if book and page.exists() else []
+    print(*said, sep="\n", file=sys.stderr)
+    return run.returncode if run.returncode > 0 else 128 - run.returncode
 
 
 def _datasets(settings: dict) -> list[str]:
