@@ -174,6 +174,7 @@ def test_provide_uses_what_is_there_without_a_network(alone, server, registered)
     registered(one=NOWHERE, two=NOWHERE)
     put(alone / "two")
     assert download.provide(["one", "two"]) == "no network for 1 file: the pages use what is committed"
+    assert [download.at_hand(download.card(name)) for name in ("one", "two")] == [False, True]
     put(alone / "one")
     assert download.provide(["one", "two"]) == "all 2 files at hand"
 
@@ -199,6 +200,8 @@ def test_provide_refuses_what_is_altered_and_goes_on(alone, server, registered):
 def test_provide_says_which_file_at_hand_is_altered(alone, server, registered):
     registered(two=NOWHERE)
     put(alone / "one", b"x" + BODY[1:])
+    assert len(download.here(download.card("one"))) == 1
+    assert not download.at_hand(download.card("one"))
     said = download.provide(["one", "two"])
     assert said.startswith(f"no network for 1 file; {alone / 'one/a.bin'} is altered or truncated")
     assert said.endswith(": the pages use what is committed")

@@ -59,8 +59,13 @@ def fetch_file(file: File) -> Path:
 
 
 def at_hand(of: Card) -> bool:
-    """Whether all files of a card can be had without a download."""
-    return len(here(of)) == len(of.files)
+    """Whether all files of a card can be had without a download, and are what is registered."""
+    if len(here(of)) < len(of.files):
+        return False
+    with contextlib.suppress(InputError):  # altered or truncated
+        fetch_all(of)
+        return True
+    return False
 
 
 def here(of: Card) -> list[Path]:
