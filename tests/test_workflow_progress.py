@@ -69,7 +69,9 @@ def test_where_nobody_watches_a_line_is_printed_at_each_step_only(progress):
     ]
 
 
-def test_on_a_terminal_one_line_is_overwritten_and_cleared(progress):
+def test_on_a_terminal_one_line_is_overwritten_and_cleared(progress, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
     class Terminal(io.StringIO):
         def isatty(self):
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 import time
@@ -34,7 +35,7 @@ class Line:
     """One line with the step and the time left: overwritten on a terminal, printed now and then elsewhere."""
 
     def __init__(self, output: IO[str]) -> None:
-        self.output, self.watched = output, output.isatty()
+        self.output, self.watched = output, output.isatty() and os.environ.get("TERM") != "dumb"
         self.started = self.changed = self.printed = time.monotonic()
         self.done, self.step = 0, ""
 

@@ -63,15 +63,26 @@ def _run(config: str, options: tuple[str, ...], settings: dict, lock: int) -> in
     if DRY & set(others):
         return snakemake(words, {}, lock).wait()
     if settings.get("fetch") and not asked.targets:
-        from noise_scaling.datasets import download  # takes seconds, which a run that only measures does without
-
-        print(f"Data: {download.provide(settings['fetch'])}", flush=True)
+        try:
+            print(f"Data: {provide(settings)}", flush=True)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
     with (
         log.open("w") as said,
         warm_kernels(_datasets(settings), said) as variables,
         snakemake(words, variables, lock, None if others else said) as run,
     ):
         return run.wait() if others else report(run, log, book=not asked.targets)
+
+
+def provide(settings: dict) -> str:
+    """Try once to have the files that pages would like; a line of what came of it. InputError if there are no such."""
+    from noise_scaling import measure_grid  # takes seconds, which a run that only measures does without
+    from noise_scaling.datasets import download
+
+    measure_grid.check_config(settings)
+    return download.provide(settings["fetch"])
 
 
 def _locked(lock: int) -> bool:
@@ -177,4 +188,5 @@ def stop(number: int, _: object) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody reads on: end without a word, and all that was started too
     sys.exit(main(*sys.argv[1:]))
