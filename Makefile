@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-PAGE := build/demo/book/_build/html/index.html
 
 # Data files that lie beside the checkout are taken from there instead of being downloaded.
 ifneq ($(wildcard ../shared/mirror/MANIFEST.tsv),)
@@ -31,7 +30,6 @@ env: .venv/.made ## make the environment in .venv from pyproject.toml and constr
 
 book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted
 	@$(BIN)/python workflow/run.py workflow/config/demo.yml
-	@echo "The book: $(abspath $(PAGE))"
 
 test: lint ## run the tests
 	@$(BIN)/python -m pytest -n 2 tests

@@ -5,6 +5,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def config(tmp_path):
 
 
 def test_measure_gather_and_do_only_what_is_missing(root, config, tmp_path):
-    table = tmp_path / "run" / "measurements.csv"
+    table, log = tmp_path / "run" / "measurements.csv", tmp_path / "run" / "run.log"
     first = run(root, config, str(table))
     assert first.returncode == 0, first.stderr
     rows = measurements.read(table)
@@ -50,14 +51,17 @@ def test_measure_gather_and_do_only_what_is_missing(root, config, tmp_path):
     assert {1.0, 0.1} <= set(ours["fraction"])
     assert table.with_suffix(".json").exists()
     before = table.read_bytes()
+    assert first.stdout.splitlines()[-1] == f"The log: {log}"
+    assert len(first.stdout.splitlines()) < 8, first.stdout
     again = run(root, config, str(table))
-    assert "Nothing to be done" in again.stderr + again.stdout
+    assert again.returncode == 0, again.stderr
+    assert "Nothing to be done" in log.read_text()
     # the table and one slice lost: they alone are made again, from the units kept, to the same bytes
     table.unlink()
     (tmp_path / "run" / "slices" / "protocol" / "pbmc68k_q0.1_seed0_cpu.csv").unlink()
     third = run(root, config, str(table))
     assert third.returncode == 0, third.stderr
-    assert (third.stderr + third.stdout).count("Measure protocol/pbmc68k") == 1
+    assert log.read_text().count("Measure protocol/pbmc68k") == 1
     assert table.read_bytes() == before
 
 
@@ -79,7 +83,56 @@ def test_a_wrong_configuration_stops_before_anything_runs(root, tmp_path):
     assert not (tmp_path / "run" / "units").exists()
 
 
-def test_what_a_wrong_clock_dated_ahead_is_dated_as_of_now(root, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "FileNotFoundError"),
+        ("preset: small", "KeyError('folder')"),
+        ("just words", "TypeError"),
+        ("a: [", "Par"),
+    ],
+)
+def test_what_is_no_configuration_is_refused_in_a_sentence(root, tmp_path, text, said):
+    path = tmp_path / "wrong.yml"
+    if text:
+        path.write_text(text)
+    refused = run(root, path)
+    assert refused.returncode == 2
+    assert f"{path} is not a configuration that can be run: {said}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_takes_all_with_it_and_the_next_goes_on(root, config, tmp_path, number, code):
+    mark = os.environ | {"NOISE_SCALING_TEST": str(tmp_path)}
+    table = tmp_path / "run" / "measurements.csv"
+    command = [sys.executable, "workflow/run.py", str(config), str(table)]
+    process = subprocess.Popen(command, cwd=root, env=mark, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    _soon(lambda: "Measure protocol" in (tmp_path / "run" / "run.log").read_text(), 60)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert said == (
+        "" if code < 0 else "\nStopped: what is finished is kept, and the same command goes on from there.\n"
+    )
+    _soon(lambda: not _alive(tmp_path))
+    again = run(root, config, str(table))
+    assert again.returncode == 0, again.stderr
+    assert table.exists()
+
+
+def _alive(folder):
+    """Processes that were started with this folder in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("NOISE_SCALING_TEST") == str(folder):
+                found.append(process)
+    return found
+
+
+def test_what_a_wrong_clock_dated_ahead_is_dated_as_of_now(root, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(root / "workflow")
     ahead, past = tmp_path / "slices" / "protocol" / "a.csv", tmp_path / "measurements.csv"
     ahead.parent.mkdir(parents=True)
     for path, stamp in ((ahead, 4102444800), (past, 1000)):
@@ -196,12 +249,28 @@ def _soon(look, seconds=30):
 
 
 def test_the_staged_book_is_not_executed_again(root, tmp_path):
-    stage = script(root, "stage")
     pages = tmp_path / "pages"
     pages.mkdir()
     cell = '{"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "", "outputs": []}'
     (pages / "fits.ipynb").write_text(f'{{"cells": [{cell}]}}')
-    stage.main(pages, tmp_path / "site")
+    script(root, "book").stage(pages, tmp_path / "site")
     assert yaml.safe_load((tmp_path / "site/_config.yml").read_text())["execute"]["execute_notebooks"] == "off"
     assert "hide-input" in (tmp_path / "site/notebooks/fits.ipynb").read_text()
     assert (tmp_path / "site/book/index.md").exists()
+
+
+def test_a_book_takes_the_older_ones_place_whole_or_not_at_all(root, tmp_path, monkeypatch):
+    """A stand-in for Jupyter Book that writes a page and then ends well, or does not."""
+    builder = tmp_path / "jupyter-book"
+    builder.write_text('#!/bin/sh\nmkdir -p "$4/_build/html"; echo "$SAYS" >"$4/_build/html/index.html"; exit $ENDS\n')
+    builder.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "book").mkdir()
+    index = tmp_path / "book/_build/html/index.html"
+    for says, ends, stands in (("first", 0, "first"), ("broken", 1, "first"), ("second", 0, "second")):
+        monkeypatch.setenv("SAYS", says)
+        monkeypatch.setenv("ENDS", str(ends))
+        assert script(root, "book").main(tmp_path / "pages", tmp_path / "book") == ends
+        assert index.read_text() == f"{stands}\n"
+        assert not (tmp_path / "book.new").exists()

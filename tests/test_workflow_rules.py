@@ -1,6 +1,7 @@
 """Every rule of the workflow: the paper's grid as a dry run, here and on Slurm, and a tiny one from cells to book."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -71,32 +72,96 @@ def small_book(root, folder):
     return folder
 
 
+def sweep(folder, *options, **environment):
+    return subprocess.run(
+        [sys.executable, "workflow/run.py", "tiny.yml", "--cores", "1", *options],
+        cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def edit(folder, name, number, source):
+    """Other words in one cell of a notebook."""
+    notebook = folder / f"notebooks/{name}.ipynb"
+    cells = json.loads(notebook.read_text())
+    cells["cells"][number]["source"] = source
+    notebook.write_text(json.dumps(cells))
+
+
 def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     folder = small_book(root, tmp_path / "checkout")
-    run = subprocess.run(
-        [sys.executable, "workflow/run.py", "tiny.yml", "--cores", "1"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, (run.stdout + run.stderr)[-3000:]
-    rules = set(re.findall(r"^rule (\w+):|\(Rule: (\w+)\)", run.stdout + run.stderr, flags=re.MULTILINE))
-    assert {a or b for a, b in rules} == {
-        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "page", "stage", "html",
-        "book",
+    run = sweep(folder)
+    log = (folder / "build/tiny/run.log").read_text()
+    assert run.returncode == 0, run.stdout + run.stderr + log[-3000:]
+    rules = set(re.findall(r"\(Rule: (\w+)\)", log))
+    assert rules == {
+        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "page", "html", "book",
     }  # fmt: skip
     rows = measurements.read(folder / "build/tiny/measurements.csv")
     assert rows[["model", "n_cells"]].values.tolist() == [
         ["pca", 50], ["pca", 60], ["untrained_geneformer", 50], ["untrained_geneformer", 60],
     ]  # fmt: skip
     assert (rows["status"] == measurements.OK).all(), rows["error"].tolist()
-    assert "4 rows" in (folder / "build/tiny/book/_build/html/notebooks/tiny.html").read_text()
+    index = folder / "build/tiny/book/_build/html/index.html"
+    assert "4 rows" in index.with_name("notebooks").joinpath("tiny.html").read_text()
+    assert run.stdout.splitlines()[-2:] == [f"The book: {index}", "The log: build/tiny/run.log"]
+    assert "Executing the pages, about" in run.stdout
+    assert run.stderr == ""
+
     # prose is edited, on a page and in the notebook that measures: pages are made again, nothing is measured
     for name in ("tiny", "measure"):
-        notebook = folder / f"notebooks/{name}.ipynb"
-        cells = json.loads(notebook.read_text())
-        cells["cells"][0]["source"] = "# Other words"
-        notebook.write_text(json.dumps(cells))
-    again = subprocess.run(
-        [sys.executable, "workflow/run.py", "tiny.yml", "--cores", "1", "--dry-run"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert set(jobs(again.stdout + again.stderr)) == {"page", "stage", "html", "book", "total"}
+        edit(folder, name, 0, "# Other words")
+    again = sweep(folder, "--dry-run")
+    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+
+    # a page that writes to stderr fails, each time, and the older book is not taken for its result
+    good = json.loads((folder / "notebooks/tiny.ipynb").read_text())["cells"][2]["source"]
+    edit(folder, "tiny", 2, "import warnings; warnings.warn('a legend with no entries')")
+    for _ in range(2):
+        run = sweep(folder)
+        assert run.returncode == 1
+        assert "The book:" not in run.stdout
+        said = run.stderr.splitlines()
+        assert said[0].startswith("Execute notebooks/tiny.ipynb failed: ")
+        assert "UserWarning: a legend with no entries (more in build/tiny/logs/pages/tiny.txt)" in said[0]
+        assert said[1:] == [
+            "The log: build/tiny/run.log",
+            "No new book was made: build/tiny/book/_build/html/index.html is that of an earlier run.",
+        ]
+        assert "4 rows" in index.with_name("notebooks").joinpath("tiny.html").read_text()
+
+    # Sphinx's warnings are errors, each time; the older book still stands
+    edit(folder, "tiny", 2, good)
+    (folder / "book/index.md").write_text("# A book\n\n[Of](nothing.md).\n")
+    for _ in range(2):
+        run = sweep(folder)
+        assert run.returncode == 1
+        assert run.stderr.startswith("Build the book failed: book/index.md:3: WARNING:")
+        assert "Of two pages" in index.with_name("book").joinpath("index.html").read_text()
+    (folder / "book/index.md").write_text("# A book\n\nOf more pages.\n")
+    run = sweep(folder)
+    assert run.returncode == 0, run.stderr
+    assert "Of more pages" in index.with_name("book").joinpath("index.html").read_text()
+
+    # the published table comes: the page is drawn anew
+    table = tmp_path / "mirror/published/collect_mi_results.csv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    again = sweep(folder, "--dry-run", NOISE_SCALING_MIRROR=str(tmp_path / "mirror"))
+    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+
+
+def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):
+    """Its part is gone; the table that an earlier run made with it must not stand for this one's."""
+    folder = small_book(root, tmp_path / "checkout")
+    table = "build/tiny/measurements.csv"
+    assert sweep(folder, table).returncode == 0
+    edit(folder, "measure", 0, "")
+    (folder / "workflow/scripts/warm_kernel.py").write_text("raise SystemExit('Error: no kernel')")
+    (folder / "build/tiny/slices/protocol/pbmc68k_q0.1_seed0_cpu.csv").unlink()
+    config = yaml.safe_load((folder / "tiny.yml").read_text())
+    (folder / "tiny.yml").write_text(yaml.safe_dump(config | {"unit_seconds": 200}))
+    for _ in range(2):
+        run = sweep(folder, table)
+        assert run.returncode == 1
+        assert "Measure protocol/pbmc68k_q0.1_seed0_cpu failed: Error: no kernel" in run.stderr
+        assert not (folder / table).exists()

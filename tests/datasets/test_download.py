@@ -7,7 +7,7 @@ import pytest
 
 from noise_scaling.datasets import download, fetch
 from noise_scaling.datasets.download import CONNECT_SECONDS, fetch_file
-from noise_scaling.datasets.registry import File, card
+from noise_scaling.datasets.registry import Card, File, card
 from noise_scaling.errors import InputError
 
 BODY = bytes(range(256)) * 20_000  # 5 MB: more than one block
@@ -135,3 +135,73 @@ def test_which_file_is_meant_must_be_clear(alone):
 def test_the_published_table_is_in_the_mirror(small_source):
     small_source("published")
     assert len(fetch("published").read_text().splitlines()) == 4845  # a header and 4,844 measurements
+
+
+@pytest.fixture
+def registered(server, monkeypatch):
+    """Two data sets of one file each on the server of this machine, where `name` may point elsewhere."""
+
+    def register(**urls):
+        cards = {
+            name: Card(
+                name, name, files=(File(f"{name}/a.bin", urls.get(name, f"{server.url}/{name}"), len(BODY), SHA256),)
+            )
+            for name in ("one", "two")
+        }
+        monkeypatch.setattr(download, "card", cards.__getitem__)
+
+    return register
+
+
+def put(folder, body=BODY):
+    folder.mkdir(parents=True)
+    (folder / "a.bin").write_bytes(body)
+
+
+NOWHERE = "http://127.0.0.1:1/a"  # nobody listens there
+UNKNOWN = "http://host.invalid/a"  # no such host, on any network
+
+
+@pytest.mark.parametrize("one", [NOWHERE, UNKNOWN])
+def test_provide_stops_at_the_first_sign_of_no_network(alone, server, registered, one):
+    server.files["two"] = BODY
+    registered(one=one)
+    assert download.provide(["one", "two"]) == "no network for 2 files: the pages use what is committed"
+    assert server.asked == []
+
+
+def test_provide_uses_what_is_there_without_a_network(alone, server, registered):
+    registered(one=NOWHERE, two=NOWHERE)
+    put(alone / "two")
+    assert download.provide(["one", "two"]) == "no network for 1 file: the pages use what is committed"
+    assert [download.at_hand(download.card(name)) for name in ("one", "two")] == [False, True]
+    put(alone / "one")
+    assert download.provide(["one", "two"]) == "all 2 files at hand"
+
+
+def test_provide_downloads_once(alone, server, registered):
+    server.files |= {"one": BODY, "two": BODY}
+    registered()
+    assert download.provide(["one", "two"]) == "downloaded 2 files, 10.2 MB"
+    assert download.provide(["one", "two"]) == "all 2 files at hand"
+    assert len(server.asked) == 2
+
+
+def test_provide_refuses_what_is_altered_and_goes_on(alone, server, registered):
+    server.files |= {"one": BODY[:-1] + b"x", "two": BODY}
+    registered()
+    assert download.provide(["one", "two"]) == (
+        "downloaded 1 file, 5.1 MB; one/a.bin: what came is altered or truncated, and was not kept: "
+        "the pages use what is committed"
+    )
+    assert files_in(alone) == ["two", "two/a.bin"]
+
+
+def test_provide_says_which_file_at_hand_is_altered(alone, server, registered):
+    registered(two=NOWHERE)
+    put(alone / "one", b"x" + BODY[1:])
+    assert len(download.here(download.card("one"))) == 1
+    assert not download.at_hand(download.card("one"))
+    said = download.provide(["one", "two"])
+    assert said.startswith(f"no network for 1 file; {alone / 'one/a.bin'} is altered or truncated")
+    assert said.endswith(": the pages use what is committed")

@@ -1,42 +1,37 @@
 rule page:
-    # One page of the book: its notebook, executed on what was measured.
+    # One page of the book: its notebook, executed on what was measured. What it writes to stderr fails it here, so that
+    # no page is left that the next run would take for good.
     input:
         notebook="notebooks/{page}.ipynb",
         table=SHOWN,
-        package=sorted(str(path) for path in Path("src").rglob("*.py")),
+        data=files_at_hand,
+        package=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*")]),
     output:
         notebook=f"{RUN}/pages/{{page}}.ipynb",
+    log:
+        stderr=f"{RUN}/logs/pages/{{page}}.txt",
+        papermill=f"{RUN}/logs/pages/{{page}}.papermill.txt",
     params:
         parameters=page_parameters,
     message:
         "Execute notebooks/{wildcards.page}.ipynb"
     shell:
-        "python workflow/scripts/warm_kernel.py papermill"
-        " --no-progress-bar --log-level WARNING {input.notebook} {output.notebook} {params.parameters}"
-        " {QUIET}"
+        "python workflow/scripts/warm_kernel.py papermill --no-progress-bar --log-level WARNING"
+        " --stderr-file {log.stderr} {input.notebook} {output.notebook} {params.parameters} >{log.papermill} 2>&1"
+        " && test ! -s {log.stderr}"
 
 
-rule stage:
-    # A copy of the book's sources with the executed pages in place of the bare notebooks.
+rule html:
+    # The file that says the book is there goes with the book, which is replaced only by one that was built whole.
     input:
         pages=expand(f"{RUN}/pages/{{page}}.ipynb", page=PAGES),
         sources=["_config.yml", "_toc.yml", "data/README.md"]
         + sorted(str(path) for path in [*Path("book").rglob("*.*"), *Path("benchmarks/results").glob("*")]),
     output:
-        directory(f"{RUN}/site"),
-    message:
-        "Stage the book"
-    shell:
-        "python workflow/scripts/stage.py {RUN}/pages {output}"
-
-
-rule html:
-    # Warnings are errors; --keep-going shows them all.
-    input:
-        f"{RUN}/site",
-    output:
-        f"{RUN}/book/_build/html/index.html",
+        touch(f"{RUN}/book/_build/html/.built"),
+    log:
+        f"{RUN}/logs/book.txt",
     message:
         "Build the book"
     shell:
-        "jupyter-book build {input} --path-output {RUN}/book -W -n --keep-going --quiet"
+        "python workflow/scripts/book.py {RUN}/pages {RUN}/book >{log} 2>&1"

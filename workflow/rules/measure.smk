@@ -37,6 +37,7 @@ rule measure:
     output:
         table=f"{RUN}/slices/{{job}}.csv",
     log:
+        said=f"{RUN}/logs/{{job}}.txt",
         notebook=f"{RUN}/logs/{{job}}.ipynb",
     wildcard_constraints:
         job=".+_cpu",
@@ -52,9 +53,10 @@ rule measure:
     message:
         "Measure {wildcards.job}"
     shell:
-        "python workflow/scripts/warm_kernel.py papermill"
+        # an earlier run's table goes: beside it, Snakemake would not miss the part of a job that fails
+        "rm -f {TABLE}; python workflow/scripts/warm_kernel.py papermill"
         " --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
-        " -y {params.parameters:q} -p output {output.table} {QUIET}"
+        " -y {params.parameters:q} -p output {output.table} >{log.said} 2>&1"
 
 
 use rule measure as measure_large with:
@@ -82,14 +84,16 @@ rule gather:
     output:
         TABLE,
         TABLE.replace(".csv", ".json"),
+    log:
+        f"{RUN}/logs/gather.txt",
     params:
         command=f"python workflow/run.py {config_file()}",
         rows=len({tuple(key.values()) for job in JOBS.values() for key in job.keys()}),
     message:
-        "Gather {TABLE}"
+        "Gather the rows in {TABLE}"
     shell:
         "python workflow/scripts/warm_kernel.py noise-scaling gather {input} --rows {params.rows} --output {output[0]}"
-        " --command {params.command:q}"
+        " --command {params.command:q} >{log} 2>&1"
 
 
 rule show:
@@ -98,8 +102,10 @@ rule show:
         BESIDE,
     output:
         SHOWN,
+    log:
+        f"{RUN}/logs/show.txt",
     message:
         "Put {input} together for the pages"
     shell:
         # what this machine measured stands before the committed rows of another, which differ in their last digits
-        "python workflow/scripts/warm_kernel.py noise-scaling gather {input} --first-wins --output {output}"
+        "python workflow/scripts/warm_kernel.py noise-scaling gather {input} --first-wins --output {output} >{log} 2>&1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import requests
@@ -15,8 +15,8 @@ from .. import paths
 from ..errors import InputError, choose
 from .registry import Card, File, card
 
-CONNECT_SECONDS, READ_SECONDS = 10, 60
-"""A machine without network must say so soon; a slow server may pause for a minute between two blocks."""
+CONNECT_SECONDS, READ_SECONDS = 5, 30
+"""A machine without network must say so soon; a slow server may pause for half a minute between two blocks."""
 
 _BLOCK = 1 << 20
 
@@ -59,8 +59,51 @@ def fetch_file(file: File) -> Path:
 
 
 def at_hand(of: Card) -> bool:
-    """Whether all files of a card can be had without a download."""
-    return all(_found(file) is not None for file in of.files)
+    """Whether all files of a card can be had without a download, and are what is registered."""
+    if len(here(of)) < len(of.files):
+        return False
+    with contextlib.suppress(InputError):  # altered or truncated
+        fetch_all(of)
+        return True
+    return False
+
+
+def here(of: Card) -> list[Path]:
+    """Those files of a card that can be had without a download."""
+    return [path for file in of.files if (path := _found(file))]
+
+
+def provide(names: Iterable[str]) -> str:
+    """Try once to have all files of some data sets here; one line of what came of it.
+
+    It stops trying at the first sign that there is no network. An altered file is refused, and the line says so.
+    """
+    files = [file for name in names for file in card(name).files]
+    absent = [file for file in files if _found(file) is None]
+    came, refused, offline = [], [], False
+    for file in files:
+        if offline and file in absent:
+            continue
+        try:
+            fetch_file(file)
+            came.append(file)
+        except InputError as error:
+            cause = error.__cause__
+            if isinstance(cause, (requests.ConnectionError, requests.Timeout)):
+                offline = True
+            else:
+                refused.append(f"{file.name}: {_reason(cause)}" if cause else str(error))
+    if len(came) == len(files) and not absent:
+        return f"all {len(files)} files at hand"
+    new = [file for file in came if file in absent]
+    said = [f"downloaded {_files(new)}, {sum(file.bytes or 0 for file in new) / 1e6:.1f} MB"] if new else []
+    said += [f"no network for {_files([file for file in absent if file not in came])}"] if offline else []
+    said += refused
+    return "; ".join(said) + (": the pages use what is committed" if len(came) < len(files) else "")
+
+
+def _files(files: list[File]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def _found(file: File) -> Path | None:
@@ -136,8 +179,9 @@ def _write(answer: requests.Response, part: Path, have: int) -> None:
     """Append the answer to `part`, with a progress bar where somebody watches."""
     left = answer.headers.get("Content-Length")
     bar = tqdm(
-        desc=part.stem, total=have + int(left) if left else None, initial=have, unit="B", unit_scale=True, disable=None
-    )
+        desc=part.stem, total=have + int(left) if left else None, initial=have, unit="B", unit_scale=True, leave=False,
+        disable=None,
+    )  # fmt: skip
     with bar, part.open("ab") as stream:
         for block in answer.iter_content(_BLOCK):
             stream.write(block)

@@ -1,24 +1,40 @@
-"""Stage the book: its sources beside the executed pages, so that Jupyter Book has nothing left to execute.
+"""Build the book from its sources and the executed pages, from nothing each time, whole or not at all.
 
-python workflow/scripts/stage.py EXECUTED_PAGES SITE
+python workflow/scripts/book.py EXECUTED_PAGES BOOK
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
 COPIED = ("_toc.yml", "book", "data/README.md", "benchmarks/results")
+STRICT = ("-W", "-n", "--keep-going", "--quiet")
+"""Warnings are errors, and all of them are shown."""
 
 
-def main(pages: Path, site: Path) -> None:
-    """Fill `site` anew: sources, the configuration with execution off, and the executed pages."""
-    shutil.rmtree(site, ignore_errors=True)
-    site.mkdir(parents=True)
+def main(pages: Path, book: Path) -> int:
+    """Build beside `book`, and take its place only when all went well; Jupyter Book's exit status."""
+    new = book.with_name(f"{book.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    stage(pages, new / "site")
+    command = ["jupyter-book", "build", new / "site", "--path-output", new, *STRICT]
+    built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(built.stdout.replace(f"{(new / 'site').resolve()}/", ""))
+    if built.returncode == 0:
+        shutil.rmtree(book / "_build", ignore_errors=True)
+        (new / "_build").rename(book / "_build")
+    shutil.rmtree(new)
+    return built.returncode
+
+
+def stage(pages: Path, site: Path) -> None:
+    """Fill `site`: sources, the configuration with execution off, and the executed pages."""
     for name in COPIED:
         copy(Path(name), site / name)
     configuration = yaml.safe_load(Path("_config.yml").read_text(encoding="utf-8"))
@@ -49,4 +65,4 @@ def stage_page(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

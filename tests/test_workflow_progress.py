@@ -1,0 +1,129 @@
+"""The line of progress and the reasons of a failure, from what Snakemake writes."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+STATS = """Job stats:
+job        count
+-------  -------
+measure        2
+page           3
+html           1
+book           1
+total          7
+"""
+TRACEBACK = (
+    "Traceback (most recent call last):\n  File x\n\x1b[0;31mInputError\x1b[0m: no file here: check the path\n\n"
+)
+SPHINX = (
+    "notebooks/fits.ipynb:10: WARNING: unknown document: 'x'\n\n===\nBuilding your book, returns a non-zero exit code\n"
+)
+
+
+@pytest.fixture
+def progress(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "workflow")
+    import progress
+
+    return progress
+
+
+def finished(rule, *jobs):
+    return "".join(f"Finished jobid: {job} (Rule: {rule})\n" for job in jobs)
+
+
+def failed(rule, job, logs):
+    return f"Error in rule {rule}:\n    message: None\n    jobid: {job}\n    input: a, b\n    log: {logs} (check log)\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("Building DAG of jobs...\n", "Getting ready"),
+        (STATS, "Measuring 0 of 2, about 2 min left"),
+        (STATS + finished("measure", 1), "Measuring 1 of 2, about"),
+        (STATS + finished("measure", 1, 2) + finished("page", 3), "Executing the pages 1 of 3, about"),
+        (STATS + finished("measure", 1, 2) + failed("page", 3, "x.txt"), "Executing the pages 0 of 3, about"),
+        (STATS + finished("measure", 1, 2) + finished("page", 3, 4, 5), "Building the book, about"),
+    ],
+)
+def test_the_line_names_the_step_and_the_time_left(progress, log, line):
+    output = io.StringIO()
+    progress.Line(output).show(log)
+    said = output.getvalue()
+    assert said.startswith(line)
+    assert said.endswith(", 1 failed\n") == ("Error in rule" in log)
+
+
+def test_where_nobody_watches_a_line_is_printed_at_each_step_only(progress):
+    output = io.StringIO()
+    line = progress.Line(output)
+    for log in (STATS, STATS, STATS + finished("measure", 1), STATS + finished("measure", 1, 2)):
+        line.show(log)
+    line.clear()
+    assert [said.split(",")[0] for said in output.getvalue().splitlines()] == [
+        "Measuring 0 of 2",
+        "Executing the pages 0 of 3",
+    ]
+
+
+def test_on_a_terminal_one_line_is_overwritten_and_cleared(progress, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    output = Terminal()
+    line = progress.Line(output)
+    line.show(STATS)
+    line.show(STATS + finished("measure", 1))
+    line.clear()
+    assert "\n" not in output.getvalue()
+    assert output.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "about 10 s"), (34, "about 30 s"), (56, "about 1 min"), (3500, "about 58 min"), (3e4, "about 8 h 20 min")],
+)
+def test_time_in_words(progress, seconds, words):
+    assert progress.in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.txt": "x.py:1: UserWarning: no entries\n  legend()\n"}, "x.py:1: UserWarning: no entries (more in a.txt)"),
+        ({"a.txt": "", "b.txt": TRACEBACK}, "InputError: no file here: check the path (more in b.txt)"),
+        (
+            {"a.ipynb": '{"x": "Error: y"}', "b.txt": SPHINX},
+            "notebooks/fits.ipynb:10: WARNING: unknown document: 'x' (more in b.txt)",
+        ),
+        ({"a.txt": "AssertionError\n"}, "AssertionError (more in a.txt)"),
+        ({}, "it ended without a word, as when it is killed for memory"),
+    ],
+)
+def test_the_reason_comes_from_the_failed_jobs_own_log(progress, tmp_path, monkeypatch, files, said):
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        Path(name).write_text(text)
+    log = "Job 3: Execute notebooks/fits.ipynb\n" + failed("page", 3, ", ".join(files) or "gone.txt")
+    assert progress.reasons(log) == [f"Execute notebooks/fits.ipynb failed: {said}"]
+    assert progress.failed_jobs(log + finished("page", 3)) == {}
+
+
+def test_what_snakemake_refuses_is_said_in_its_own_words(progress):
+    log = 'Using profile x\nWorkflowError in file "a", line 3:\nunknown key: a\n  File "a", line 3, in <module>\n'
+    assert progress.reasons(log) == ["unknown key: a"]
+
+
+def test_failed_measurements_are_counted(progress, tmp_path):
+    table = tmp_path / "measurements.csv"
+    assert progress.failed_rows(table) == []
+    table.write_text("model,status\npca,ok\nscvi,error\n")
+    assert progress.failed_rows(table)[0].startswith("Warning: 1 of 2 measurements failed")
+    table.write_text("model,status\npca,ok\n")
+    assert progress.failed_rows(table) == []
