@@ -13,10 +13,10 @@ MODELS = ("random_projection", "pca", "scvi", "untrained_geneformer", "shuffled"
 HANDFUL = 8
 EXACT = ["config_hash", "data_sha256", "umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
 """Integers and hashes of them: the same names, splits and molecules on every machine."""
-EACH, HALF = 0.05, 0.002
-"""Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, wider or narrower
-vector instructions, another build of torch) move most rows by less than 0.0002, and by 0.013 where training then stops
-at another epoch. Of two seeds, which differ in split, molecules and training, 2 % agree to 0.002 (tested below)."""
+EACH, HALF = 0.05, 0.001
+"""Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, other vector
+instructions, another torch) move most rows by less than 0.0003, and some by 0.013, where training then stops at
+another epoch. Two seeds, which differ in split, molecules and training, agree to 0.001 in 3 % (tested below)."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_random_handful_of_committed_rows_comes_out_again(committed, monkeypat
         off.append(abs(again["mi_bits"] - row["mi_bits"]))
     said = rows[measurements.KEY].assign(off=off).to_string()
     assert max(off) <= EACH, said
-    assert np.median(off) <= HALF, said
+    assert sorted(off)[HANDFUL // 2 - 1] <= HALF, said
 
 
 def test_the_tolerance_tells_one_seed_from_another(committed):

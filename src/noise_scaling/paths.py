@@ -57,6 +57,10 @@ def give_numba_a_cache() -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether the folder can be written, or made."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+    """Whether a file can be written there, as numba tries it: permissions say too little of read-only mounts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
