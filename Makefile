@@ -19,14 +19,34 @@ help: ## show this list
 
 env: .venv/.made ## make the environment in .venv from pyproject.toml and constraints.txt
 
+# TORCH=cpu or cuda says which build of torch; without it the one in .venv stays, and a new .venv gets CUDA where there
+# is an NVIDIA driver. On Linux plain pip brings CUDA, gigabytes of it, so the CPU build is looked for at PyTorch first.
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+DRIVER := $(wildcard /dev/nvidiactl)$(shell command -v nvidia-smi)
+PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
+ifneq ($(filter-out $(shell cat .venv/.made 2>/dev/null),$(TORCH)),)
+.venv/.made: FORCE
+endif
+
 .venv/.made: pyproject.toml constraints.txt
+	@test -z "$(filter-out cpu cuda,$(TORCH))" || { echo "TORCH is $(TORCH): give cpu or cuda" >&2; exit 1; }
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -c 'import sys; v = sys.version_info; sys.exit( \
+	  None if (3, 11) <= v < (3, 15) else "Python 3.11, 3.12, 3.13 or 3.14 is needed, %d.%d was found: %s" % \
+	  (v[0], v[1], "make PYTHON=python3.12 ... (delete .venv first if there is one)"))'
 	@echo "Making the environment in .venv (a few minutes the first time) ..."
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else \
-	  f"Python 3.11 or 3.12 is needed, {v.major}.{v.minor} was found: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt torch
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[book,dev]'
-	@touch $@
+	@test -z "$(TORCH)" || test "$(TORCH)" = "$$(cat $@ 2>/dev/null)" || $(BIN)/python -m pip uninstall -qq -y torch
+	@test $(or $(TORCH),$(if $(DRIVER),cuda,cpu)) = cuda || \
+	  $(PIP) -q --no-deps --index-url $(CPU_WHEELS) --timeout 10 --retries 0 torch 2>/dev/null || \
+	  echo "$(CPU_WHEELS) has no torch for this Python or cannot be reached: plain pip is used"
+	@$(PIP) torch
+	@$(PIP) --editable '.[book,dev]'
+	@$(BIN)/python -c 'import torch; cuda = torch.version.cuda; "$(TORCH)" == "cuda" and not cuda and exit( \
+	  "TORCH=cuda was asked for, but pip found only torch " + torch.__version__ + ": name an index that has it in PIP_INDEX_URL"); \
+	  print("torch", torch.__version__, "with CUDA " + cuda if cuda else "for the CPU"); \
+	  open("$@", "w").write("$(TORCH)" or ("cuda" if cuda else "cpu"))'
+
+FORCE:
 
 book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted
 	@$(BIN)/python workflow/run.py workflow/config/demo.yml

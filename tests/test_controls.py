@@ -6,6 +6,8 @@ from noise_scaling import controls
 from noise_scaling.measure import measure
 from noise_scaling.signals import Aligned
 
+pytestmark = pytest.mark.any_machine
+
 
 def test_vectors_share_two_bits():
     """The log determinants of the sample covariances of 200,000 pairs."""

@@ -13,6 +13,8 @@ from noise_scaling.counts import thin, thin_many, umis_per_cell, validate_counts
 from noise_scaling.errors import InputError
 from noise_scaling.seeds import derive
 
+pytestmark = pytest.mark.any_machine
+
 MASK = 2**64 - 1
 
 

@@ -1,6 +1,7 @@
 """The files that must agree: pyproject.toml, constraints.txt, environment.yml, the schema of the workflow."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -48,6 +49,49 @@ def test_conda_environment_is_the_same(root, pyproject, pins):
     python, *_, pip = environment["dependencies"]
     assert Version(python.split("=")[1]) in Requirement(f"x{pyproject['project']['requires-python']}").specifier
     assert pip["pip"] == ["-c constraints.txt", f"torch=={pins['torch']}", "-e .[book,dev]"]
+
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+def test_one_range_of_pythons(root, pyproject):
+    """requires-python, the Makefile's refusal, README, .ci/pins and the Actions matrix."""
+    allowed = Requirement(f"x{pyproject['project']['requires-python']}").specifier
+    assert [f"3.{minor}" for minor in range(9, 20) if allowed.contains(f"3.{minor}.0")] == PYTHONS
+    (low, high) = re.search(r"\((3, \d+)\) <= v < \((3, \d+)\)", (root / "Makefile").read_text()).groups()
+    assert allowed == Requirement(f"x>={low},<{high}".replace(", ", ".")).specifier
+    assert f"Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}" in (root / "README.md").read_text()
+    assert f"for version in {' '.join(PYTHONS)}; do" in (root / ".ci/pins").read_text()
+    actions = yaml.safe_load((root / ".github/workflows/ci.yml").read_text())
+    assert actions["jobs"]["commands"]["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_actions_run_the_two_commands_of_the_readme(root):
+    actions = yaml.safe_load((root / ".github/workflows/ci.yml").read_text())
+    block = re.search(r"```bash\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)[1]
+    commands = [line.split("#")[0].strip() for line in block.splitlines()]
+    assert commands == ["make book", "make test"]
+    run = [step.get("run") for step in actions["jobs"]["commands"]["steps"]]
+    assert [command for command in run if command][:2] == commands
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("TORCH=gpu", "TORCH is gpu: give cpu or cuda"),
+        ("PYTHON=./old", "Python 3.11, 3.12, 3.13 or 3.14 is needed, 3.10 was found: make PYTHON="),
+    ],
+)
+def test_make_says_in_a_sentence_what_it_cannot_do(root, tmp_path, setting, sentence):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(root / name, tmp_path)
+    old = tmp_path / "old"
+    old.write_text(f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 10, 1)\nexec(sys.argv[2])\n")
+    old.chmod(0o755)
+    run = subprocess.run(["make", "env", setting], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert sentence in run.stderr.splitlines()[0]
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_one_version(root, pyproject):

@@ -1,6 +1,6 @@
 """Rows of the committed table measured again from scratch: thinning, training and estimate of a random handful."""
 
-import json
+import itertools
 
 import numpy as np
 import pytest
@@ -8,15 +8,31 @@ import pytest
 from noise_scaling import datasets, measurements
 from noise_scaling.measure import measure
 
+pytestmark = pytest.mark.any_machine
 MODELS = ("random_projection", "pca", "scvi", "untrained_geneformer", "shuffled", "known_2_bits")
 HANDFUL = 8
-DEPTHS = ["umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
+EXACT = ["config_hash", "data_sha256", "umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
+"""Integers and hashes of them: the same names, splits and molecules on every machine."""
+EACH, HALF = 0.05, 0.001
+"""Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, other vector
+instructions, another torch) move most rows by less than 0.0003, and some by 0.013, where training then stops at
+another epoch. Two seeds, which differ in split, molecules and training, agree to 0.001 in 3 % (tested below)."""
+
+
+@pytest.fixture(scope="module")
+def committed(root):
+    return measurements.read(root / "data" / "measurements" / "small.csv")
+
+
+def quick_rows(table):
+    """Rows whose training takes seconds."""
+    quick = table[(table["status"] == measurements.OK) & (table["variant"] == "") & (table["estimator"] == "default")]
+    return quick[quick["model"].isin(MODELS) & (quick["n_cells"] <= 350)]
 
 
 def handful(table):
-    """Rows whose training takes seconds, drawn anew for every table: one of each model, then any."""
-    quick = table[(table["status"] == measurements.OK) & (table["variant"] == "") & (table["estimator"] == "default")]
-    quick = quick[quick["model"].isin(MODELS) & (quick["n_cells"] <= 350)]
+    """Quick rows of data at hand, drawn anew for every table: one of each model, then any."""
+    quick = quick_rows(table)
     at_hand = {name: datasets.preload(name) is not None for name in quick["dataset"].unique()}
     quick = quick[quick["dataset"].map(at_hand)]
     rng = np.random.default_rng(len(table))
@@ -34,19 +50,30 @@ def once_more(row):
     return table.iloc[0]
 
 
-@pytest.mark.parametrize("name", ["small"])
-def test_a_random_handful_of_committed_rows_comes_out_again(root, name, monkeypatch):
+def test_a_random_handful_of_committed_rows_comes_out_again(committed, monkeypatch):
     monkeypatch.setattr(datasets, "_PRELOADED", {})
-    path = root / "data" / "measurements" / f"{name}.csv"
-    made_here = json.loads(path.with_suffix(".json").read_text())["processor"] == measurements.processor()
-    rows = handful(measurements.read(path))
+    rows = handful(committed)
     assert len(rows) == HANDFUL
+    off = []
     for _, row in rows.iterrows():
-        what = row[measurements.KEY].to_dict()
         again = once_more(row)
-        assert again["config_hash"] == row["config_hash"], what
-        assert again["data_sha256"] == row["data_sha256"], what
-        assert (again[DEPTHS] == row[DEPTHS]).all(), what  # thinning gives the same molecules on every machine
-        if made_here:  # to the bit on a processor with the same instructions, else within the row's own error
-            assert again["mi_bits"] == row["mi_bits"], what
-        assert abs(again["mi_bits"] - row["mi_bits"]) <= row["mi_stderr"], what
+        assert again[EXACT].to_dict() == row[EXACT].to_dict(), row[measurements.KEY].to_dict()
+        off.append(abs(again["mi_bits"] - row["mi_bits"]))
+    said = rows[measurements.KEY].assign(off=off).to_string()
+    assert max(off) <= EACH, said
+    assert sorted(off)[HANDFUL // 2 - 1] <= HALF, said
+
+
+def test_the_tolerance_tells_one_seed_from_another(committed):
+    curves = quick_rows(committed).groupby(["dataset", "signal", "model", "n_cells", "fraction"])["mi_bits"]
+    apart = [abs(a - b) for _, bits in curves for a, b in itertools.combinations(bits, 2)]
+    assert np.mean(np.array(apart) <= HALF) < 0.05
+
+
+def test_data_have_the_committed_sha256_on_every_machine(committed):
+    found = {}
+    for (name, signal), rows in committed.groupby(["dataset", "signal"]):
+        if datasets.at_hand(datasets.card(name)):
+            found[name, signal] = datasets.load(name, signal=signal).data_sha256 == rows["data_sha256"].unique()
+    assert len(found) >= 2
+    assert all(found.values()), found

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from noise_scaling import seeds
+
+pytestmark = pytest.mark.any_machine
 
 
 def test_streams_are_named():

@@ -4,6 +4,8 @@ import pytest
 from noise_scaling.errors import InputError
 from noise_scaling.splits import split
 
+pytestmark = pytest.mark.any_machine
+
 NAMES = np.array([f"cell{i}" for i in range(500)])
 
 

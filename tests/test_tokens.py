@@ -12,6 +12,8 @@ from noise_scaling import tokens as tokens_module
 from noise_scaling.errors import InputError
 from noise_scaling.tokens import MedianSketch, gene_medians, rank_tokens
 
+pytestmark = pytest.mark.any_machine
+
 
 def random_counts(n_cells=50, n_genes=300, seed=0, rate=2.0):
     rng = np.random.default_rng(seed)

@@ -5,3 +5,7 @@ datasets -> splits -> counts -> models -> signals -> information -> measurements
 """
 
 __version__ = "0.1.0"
+
+from .paths import give_numba_a_cache
+
+give_numba_a_cache()

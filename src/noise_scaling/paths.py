@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from .errors import InputError
@@ -38,3 +40,29 @@ def find(path: str | Path) -> Path:
         if candidate.exists():
             return candidate
     raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
+
+
+def give_numba_a_cache() -> None:
+    """Name a temporary folder for compiled code where neither package nor home can be written (containers).
+
+    numba refuses to compile there. It reads the variable when it is imported, and so do child processes.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if os.environ.get("NUMBA_CACHE_DIR") or _writable(_PACKAGE / "__pycache__") or _writable(home / "numba"):
+        return
+    folder = Path(tempfile.gettempdir()) / f"noise-scaling-numba-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():  # code of someone else's is not to be run
+        folder = Path(tempfile.mkdtemp(prefix="noise-scaling-numba-"))
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a file can be written there, as numba tries it: permissions say too little of read-only mounts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True

@@ -9,6 +9,8 @@ from noise_scaling.errors import InputError
 from noise_scaling.information import estimate, infonce, lmi, lmi_many
 from noise_scaling.information.crossfit import folds, three_way
 
+pytestmark = pytest.mark.any_machine
+
 SMALL = {"hidden": (64, 32), "epochs": 20}
 VECTOR_METHODS = ("default", "infonce", "ksg", "lmi")
 LABEL_METHODS = ("default", "classifier", "mixed_ksg")

@@ -8,6 +8,8 @@ from scipy.stats import norm
 from noise_scaling.errors import InputError
 from noise_scaling.information import ksg, mixed_ksg
 
+pytestmark = pytest.mark.any_machine
+
 
 def gaussian(n, d, bits, seed=0):
     """Two standard normal [n, d] that share `bits`, evenly over dimensions: I = -d/2 log2(1 - rho^2)."""

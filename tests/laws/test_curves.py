@@ -5,6 +5,8 @@ import pytest
 from noise_scaling import laws
 from noise_scaling.errors import InputError
 
+pytestmark = pytest.mark.any_machine
+
 
 def test_noise_law_hand_worked():
     # u = u_bar, i_max = 1: 1 - 1/2 log2(2 / (1 + 1/4)) = 1 - 1/2 log2(8/5)

@@ -7,6 +7,8 @@ from scipy import optimize, stats
 from noise_scaling.laws.least_squares import Prior, minimise
 from noise_scaling.laws.profile import profile_interval
 
+pytestmark = pytest.mark.any_machine
+
 X = np.linspace(-1, 2, 12)
 
 

@@ -11,6 +11,8 @@ from transformers import BertConfig, BertForMaskedLM
 from noise_scaling.models.geneformer_bert import bert_settings, bert_weights
 from noise_scaling.models.geneformer_net import Net, Shape, pack, parameter_count, queries_of
 
+pytestmark = pytest.mark.any_machine
+
 SHAPE = Shape(vocabulary=152, context=40, width=32, feed_forward=48, heads=4, layers=3, dropout=0.0)
 LENGTHS = np.array([1, 3, 17, 17, 18, 20, 39, 40])
 

@@ -10,6 +10,8 @@ from noise_scaling.errors import InputError
 from noise_scaling.models.base import log_normalise
 from noise_scaling.models.pca import variable_genes
 
+pytestmark = pytest.mark.any_machine
+
 NAMES = ["pca", "random_projection", "scvi"]
 
 

@@ -12,6 +12,8 @@ from noise_scaling import models
 from noise_scaling.errors import InputError
 from noise_scaling.models import scvi, scvi_data, scvi_loss, scvi_training
 
+pytestmark = pytest.mark.any_machine
+
 
 @pytest.fixture(scope="module")
 def counts() -> csr_matrix:

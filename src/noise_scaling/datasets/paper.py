@@ -52,7 +52,7 @@ def pbmc(card: Card, files: Files, signal: str) -> Dataset:
         proteins, protein_cells, _ = _matrix_market(files, "GSM5008738_ADT_3P")
         _all_there(cells, protein_cells, files["GSM5008738_ADT_3P-barcodes.tsv.gz"])
         rows = protein_cells.get_indexer(cells)
-        found = Signal(signal, "vector", np.log1p(proteins[rows].toarray().astype(np.float64)))
+        found = Signal(signal, "vector", recover.log1p(proteins[rows].toarray()))
     return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
 
 

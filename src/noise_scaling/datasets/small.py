@@ -53,7 +53,7 @@ def pbmc10k(card: Card, files: Files, signal: str) -> Dataset:
             cells = block.columns
     counts, deviation = recover.integers(sp.vstack(blocks).T, name=card.name, tolerance=0)
     proteins = pd.read_csv(files["pbmc10k_harmo_pro.csv.gz"], index_col=0).T.loc[cells]
-    values = Signal(signal, "vector", np.log1p(proteins.to_numpy(dtype=np.float64)))
+    values = Signal(signal, "vector", recover.log1p(proteins.to_numpy()))
     return assemble(card, counts, proteins, np.array(genes), values, largest_deviation=deviation)
 
 
