@@ -232,15 +232,16 @@ def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _tiles(signal: Signal, members: np.ndarray) -> np.ndarray:
     """Spatial blocks for cross-fitting: a tile number for each cell of `members`, per section."""
-    xy = signal.values[members][:, :2]
+    xy = signal.values[members]
+    xy = xy[:, np.ptp(xy, axis=0) > 0][:, :2]
     low, high = xy.min(axis=0), xy.max(axis=0)
     inner = np.quantile(xy, [0.01, 0.99], axis=0)
     far = high - low > _FAR * np.ptp(inner, axis=0)  # one cell far off would leave all others in one tile
     low, high = np.where(far, inner[0], low), np.where(far, inner[1], high)
-    span = high - low
-    column = np.clip((xy - low) / np.where(span > 0, span, 1) * _TILES_PER_SIDE, 0, _TILES_PER_SIDE - 1)
-    tile = column.astype(np.int64) @ np.array([_TILES_PER_SIDE, 1])[: xy.shape[1]]
+    side = _TILES_PER_SIDE if xy.shape[1] == 2 else _TILES_PER_SIDE**2
+    column = np.clip((xy - low) / np.where(high > low, high - low, 1) * side, 0, side - 1)
+    tile = column.astype(np.int64) @ np.array([side, 1])[: xy.shape[1]]
     if signal.sections is None:
         return tile
     _, section = np.unique(np.asarray(signal.sections)[members], return_inverse=True)
-    return section * _TILES_PER_SIDE**2 + tile
+    return section * side**2 + tile

@@ -7,9 +7,14 @@ import pandas as pd
 
 from ..errors import InputError
 
-FEW = 12
-"""So many different numbers are classes, whatever they are: with more, each has too few test cells to be learned."""
-MOST_CODES = 200
+FEW = 5
+"""So many different numbers are classes, whatever they are."""
+MOST_CODES = 12
+"""0, 1, 2, ... or 1, 2, 3, ... up to so many are codes of classes, in any order of size.
+
+A score in steps has, of 0.95 bits, 0.7 as labels and 0.7 as numbers in 3 steps, 0.7 and 0.9 in 6 to 12, and 0.1 as labels in
+100; of classes without an order, numbers lose as much. Where the two are near each other, the kind is decided by look."""
+MOST_NAMES = 200
 """Numbers kept as text or as categories are classes up to here, if five cells or more share the usual one."""
 
 LABEL, NUMBER, ORDERED = "label", "number", "ordered"
@@ -20,7 +25,7 @@ _NO_INTEGER = (-(2**31), -(2**63))
 
 _NOTHING = {
     "none", "na", "n/a", "null", "unassigned", "notassigned", "undefined", "unknown", "missing", "notavailable",
-    "noclone", "noclonotype", "nocontig", "nobarcode", "nolineage", "nosection", "notdetected", ".", "", "?", "false",
+    "noclone", "noclonotype", "nocontig", "nobarcode", "nolineage", "nosection", "notdetected", ".", "", "?",
     "#n/a", "multiclone",
 }  # fmt: skip
 """Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_". Classes may bear
@@ -82,9 +87,9 @@ def numbers(values: pd.Series) -> np.ndarray | None:
 def kind_of(values: pd.Series) -> str:
     """LABEL, ORDERED or NUMBER.
 
-    Text and flags are labels. Numbers are a measurement, unless they are classes by their look: at most `FEW` of them,
-    or codes as clustering programs give them, from 0 or 1 without a gap, the largest cluster first. Numbers in a
-    column of text or categories were meant as names: classes, unless nearly every cell has its own.
+    Text and flags are labels. Numbers are a measurement, unless they look like classes: at most `FEW` of them, or codes
+    from 0 or 1 without a gap, at most `MOST_CODES` or with the largest class first, as clustering programs number
+    them. Numbers in a column of text or categories were meant as names: classes, unless nearly every cell has its own.
     """
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
         return ORDERED
@@ -95,14 +100,16 @@ def kind_of(values: pd.Series) -> str:
     if len(seen) <= min(FEW, len(found) // 2):
         return LABEL
     if pd.api.types.is_numeric_dtype(values):
-        return LABEL if _are_cluster_codes(seen, sizes) else NUMBER
-    return LABEL if len(seen) <= MOST_CODES and np.median(sizes) >= 5 else NUMBER
+        return LABEL if _are_codes(seen, sizes) else NUMBER
+    return LABEL if len(seen) <= MOST_NAMES and np.median(sizes) >= 5 else NUMBER
 
 
-def _are_cluster_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether numbers are 0, 1, 2, ... or 1, 2, 3, ..., and their sizes fall (rank correlation of -0.9 or below)."""
-    if seen[0] not in (0, 1) or (np.diff(seen) != 1).any() or sizes.min() < 3 or np.ptp(sizes) == 0:
+def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether numbers are 0, 1, 2, ... or 1, 2, 3, ..., few, or of sizes that fall (rank correlation up to -0.9)."""
+    if seen[0] not in (0, 1) or (np.diff(seen) != 1).any() or sizes.min() < 3:
         return False
+    if len(seen) <= MOST_CODES or np.ptp(sizes) == 0:
+        return len(seen) <= MOST_CODES
     return np.corrcoef(np.arange(len(seen)), pd.Series(sizes).rank())[0, 1] <= -0.9
 
 

@@ -95,7 +95,7 @@ class Stored:
     def _frame(self, key: str) -> tuple[pd.Index, Mapping]:
         """Names and columns; the columns of AnnData before 0.8 hang together, so those are read as one."""
         attributes = self._group[key].attrs
-        if attributes.get("encoding-version") != "0.2.0":
+        if (attributes.get("encoding-type"), attributes.get("encoding-version")) != ("dataframe", "0.2.0"):
             frame = self.read(key)
             return frame.index.astype(str), frame
         names = np.asarray(self.read(f"{key}/{attributes['_index']}"))
@@ -163,7 +163,7 @@ def _open_hdf5(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        if "lock" in str(error):
+        if "unable to lock" in str(error):
             raise InputError(f"{path} is open for writing in another program: close it there, or copy it") from error
         raise InputError(_unreadable(path, error)) from error
 

@@ -50,6 +50,10 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
         kinds = ", ".join(f"{len(at)} {kind}" for kind, at in others.items())
         form = f"features:{next(iter(others))}"
         notes.append(f"{name}: {kinds} are no genes and are left out of the counts (as the signal: {form!r})")
+    if _one_total(counts, counts.data, within=0.01):
+        notes.append(
+            f"{where}: every cell has about {counts.sum() / len(counts.indptr[1:]):.0f} counts, as if normalised"
+        )
     empty = int((np.diff(counts.indptr) == 0).sum())
     if empty:
         raise InputError(
@@ -169,10 +173,11 @@ def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
     return _CORRECTED
 
 
-def _one_total(values: sp.csr_matrix, data: np.ndarray) -> bool:
+def _one_total(values: sp.csr_matrix, data: np.ndarray, *, within: float = 1e-3) -> bool:
+    """Whether all cells sum to the same, as cells that were normalised do."""
     totals = np.asarray(sp.csr_matrix((data, values.indices, values.indptr), shape=values.shape).sum(axis=1)).ravel()
     totals = totals[totals > 0]
-    return len(totals) > 1 and bool(np.ptp(totals) < 1e-3 * totals.mean())
+    return len(totals) > 1 and bool(np.ptp(totals) < within * totals.mean())
 
 
 def _elsewhere(cells: Cells) -> str:

@@ -206,6 +206,9 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
         place, notes = np.stack(found, axis=1), []
     else:
         key, section = _and_more(cells, key)
+        if key not in cells.obsm:
+            there = listed(cells.obsm)
+            raise InputError(f"unknown obsm key {key!r}: choose one of {there}, or two columns of obs, space:obs/X,Y")
         place, notes = _matrix(cells, key)
     notes = [f"places in {place.shape[1]} dimensions", *notes]
     if not section:
