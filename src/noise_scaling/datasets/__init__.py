@@ -68,6 +68,8 @@ def load(
         If name, signal or data are not as needed; one sentence with the remedy.
     """
     name_or_path = str(name_or_path)
+    if "://" in name_or_path:
+        raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
     if name_or_path not in read_registry() and _is_path(name_or_path):
         return load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
     chosen = card(name_or_path)

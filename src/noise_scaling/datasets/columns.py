@@ -12,8 +12,8 @@ FEW = 5
 MOST_CODES = 12
 """0, 1, 2, ... or 1, 2, 3, ... up to so many are codes of classes, in any order of size.
 
-A score in steps has, of 0.95 bits, 0.7 as labels and 0.7 as numbers in 3 steps, 0.7 and 0.9 in 6 to 12, and 0.1 as labels in
-100; of classes without an order, numbers lose as much. Where the two are near each other, the kind is decided by look."""
+A score of 0.95 bits in 600 cells, 200 of them test cells, gave as labels and as numbers 0.68 and 0.73 bits in 3 steps,
+0.7 and 0.9 in 6 to 12, and 0.4 and 0.95 in 40."""
 MOST_NAMES = 200
 """Numbers kept as text or as categories are classes up to here, if five cells or more share the usual one."""
 
@@ -35,7 +35,7 @@ them."""
 def series(cells: object, name: str) -> pd.Series:
     """The obs column `name` of `cells` as a plain series, one value a cell."""
     if name not in cells.obs:
-        raise InputError(f"unknown obs column {name!r}: choose one of {listed(cells.obs)}")
+        raise InputError(f"unknown obs column {name!r}: {_choice(cells)}")
     values = cells.obs[name]
     if np.ndim(values) != 1 or len(values) != len(cells.obs_names):
         raise InputError(
@@ -45,6 +45,12 @@ def series(cells: object, name: str) -> pd.Series:
     if values.dtype == object and len(values) and isinstance(values.iloc[0], bytes):
         values = values.str.decode("utf-8")
     return values.reset_index(drop=True)
+
+
+def _choice(cells: object) -> str:
+    if len(list(cells.obs)):
+        return f"choose one of {listed(cells.obs)}"
+    return "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
 
 
 def is_missing(values: pd.Series) -> np.ndarray:

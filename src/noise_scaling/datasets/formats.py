@@ -138,8 +138,6 @@ def _open_folder(path: Path) -> Cells:
 
 
 def _check_file(path: Path) -> None:
-    if "://" in str(path) or str(path).startswith(("http:/", "https:/", "s3:/", "file:/")):
-        raise InputError(f"{path} is an address: download the file first, then give its path")
     if not path.exists():
         raise InputError(f"no file {path}: check the path")
     try:
@@ -171,9 +169,10 @@ def _open_hdf5(path: Path) -> h5py.File:
 def _cells(file: h5py.File, path: Path) -> Cells:
     """The reader for what the file holds."""
     if "mod" in file:
+        held = list(file["mod"])
         raise InputError(
-            f"{path} is MuData ({', '.join(file['mod'])}): save the modality of the transcripts as its own file, "
-            "mudata.read_h5mu(FILE)['rna'].write_h5ad(...), with the others' values in its obsm"
+            f"{path} is MuData ({', '.join(held)}): save the transcripts as a file of their own, mudata."
+            f"read_h5mu(FILE)[{('rna' if 'rna' in held else held[0])!r}].write_h5ad(...), with the others in obsm"
         )
     if isinstance(file.get("matrix"), h5py.Dataset) and "col_attrs" in file:
         return _loom(path)
@@ -210,10 +209,10 @@ def _whole(path: Path, reader: str, **options: object) -> anndata.AnnData:
         cells = _quietly(getattr(scanpy, reader), path, **options)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is not a whole 10x folder (no {Path(str(error.filename)).name}): it takes matrix.mtx.gz, "
-            "barcodes.tsv.gz and features.tsv.gz, or matrix.mtx, barcodes.tsv and genes.tsv"
+            f"{path} is not a whole 10x folder: it takes matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (packed), "
+            "or matrix.mtx, barcodes.tsv and genes.tsv"
         ) from error
-    except _READ_ERRORS as error:
+    except Exception as error:  # scanpy raises a bare one where a part is missing
         reason = _first_line(error)
         raise InputError(f"{path} cannot be read as 10x ({reason}): read it with scanpy and save an .h5ad") from error
     if "gene_ids" in cells.var:

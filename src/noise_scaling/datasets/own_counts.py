@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -182,14 +183,18 @@ def _one_total(values: sp.csr_matrix, data: np.ndarray, *, within: float = 1e-3)
 
 def _elsewhere(cells: Cells) -> str:
     """Where the counts may be instead."""
-    whole = [name for name in cells.layers if _is_whole(cells.layers[name])]
+    whole = [name for name in cells.layers if _is_whole(lambda name=name: cells.layers[name])]
     if whole:
         return f"give --layer {whole[0]} (layer={whole[0]!r} in Python), which holds whole numbers"
-    if cells.raw is not None and _is_whole(cells.raw.X):
+    if _is_whole(lambda: cells.raw.X if cells.raw is not None else None):
         return "raw.X holds whole numbers: save adata.raw.to_adata() with obs and obsm as a file of its own"
     return "give the raw counts, in X or in a layer named with --layer"
 
 
-def _is_whole(values: object) -> bool:
+def _is_whole(read: Callable[[], object]) -> bool:
+    try:
+        values = read()
+    except InputError:  # what cannot be read is no way out
+        return False
     data = values.data if sp.issparse(values) else np.asarray(values)
     return data.dtype.kind in "iu" or (data.dtype.kind == "f" and bool(np.all(data == np.rint(data))))
