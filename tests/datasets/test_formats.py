@@ -80,7 +80,7 @@ def test_a_registered_name_comes_before_a_file(clean, tmp_path, monkeypatch):
     assert same(datasets.load("./simulated", signal=TYPE), clean[1])
 
 
-@pytest.mark.filterwarnings("ignore:.*zarr v:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*[zZ]arr:UserWarning")
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr(version, clean, tmp_path):
     with anndata.settings.override(zarr_write_format=version):
@@ -281,7 +281,7 @@ WAYS_OUT = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*zarr v:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*[zZ]arr:UserWarning")
 @pytest.mark.parametrize("name", WAYS_OUT)
 def test_the_way_out_is_named(name, make_adata, tmp_path):
     make, words = WAYS_OUT[name]
