@@ -14,6 +14,7 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
 from anndata.io import read_elem
 
@@ -26,6 +27,7 @@ ANEW = "write it anew with adata.write_h5ad"
 _READ_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, IndexError)
 _READ_ERRORS += (IORegistryError,)
 
+_SPARSE = {"csr_matrix": sp.csr_matrix, "csc_matrix": sp.csc_matrix}
 _PACKED = {
     b"\x1f\x8b": "gzip (gunzip FILE)",
     b"\x28\xb5\x2f\xfd": "zstd (unzstd FILE)",
@@ -80,7 +82,8 @@ class Stored:
     def read(self, element: str) -> object:
         """One element, by its place in the group."""
         try:
-            return _quietly(read_elem, self._group[element])
+            found = self._group[element]
+            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else _quietly(read_elem, found)
         except _READ_ERRORS as error:
             raise InputError(_unreadable(self._file, error, element)) from error
 
@@ -229,6 +232,18 @@ def _loom(path: Path) -> anndata.AnnData:
         ) from error
     except _READ_ERRORS as error:
         raise InputError(_unreadable(path, error)) from error
+
+
+def _sparse(group: Mapping) -> sp.spmatrix:
+    """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
+    matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
+    data, matrix.indices, matrix.indptr = (_native(group[name][...]) for name in ("data", "indices", "indptr"))
+    matrix.data = data.astype(np.float32) if data.dtype == np.float16 else data
+    return matrix
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _quietly(read, *args: object, **options: object):

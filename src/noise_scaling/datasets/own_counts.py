@@ -124,7 +124,7 @@ def _names_unique(cells: Cells, genes: np.ndarray, name: str) -> None:
 def _counts(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) -> tuple[sp.csr_matrix, list[str]]:
     notes = []
     if values.dtype.kind == "f":
-        values = values.astype(np.float64) if values.dtype.itemsize < 4 else values.copy()
+        values = values.copy()
         values.sum_duplicates()  # a count may be stored in parts
         if np.isfinite(values.data).all():
             notes = _round(values, where, cells, round_counts)
@@ -163,10 +163,10 @@ def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
     """What a matrix with fractions is, in words."""
     if values.data.min() < 0:
         return "scaled"
-    if fractional.mean() < 0.5:
-        return _ESTIMATED
     if _one_total(values, values.data):
         return f"normalised (every cell sums to {values.sum() / values.shape[0]:.4g})"
+    if fractional.mean() < 0.5:
+        return _ESTIMATED
     # log1p of 10,000 per cell stays below 9.3, of 1e6 below 13.9, log2 of 1e6 below 20; counts nearly always pass 20.
     if values.data.max() < 20:
         logged = any(_one_total(values, undo(values.data)) for undo in (np.expm1, lambda x: np.exp2(x) - 1))
