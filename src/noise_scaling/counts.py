@@ -44,7 +44,7 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         above 2^31 - 1).
     """
     matrix = _as_csr(counts, name)
-    if all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
+    if _rows_fit(matrix) and all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
         return matrix
     values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]].astype(np.float64)
     wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]
@@ -70,6 +70,13 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
     if hasattr(counts, "check_format"):  # scipy converts without looking, and writes where a wrong index points
         _check_format(counts, name)
     return counts.tocsr()
+
+
+def _rows_fit(matrix: sparse.csr_matrix) -> bool:
+    """Whether each row lies within the arrays: the kernels do not look."""
+    indptr = matrix.indptr
+    fits = 0 <= indptr[0] and indptr[-1] <= len(matrix.indices) == len(matrix.data)
+    return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
 
 
 def _check_format(matrix: sparse.spmatrix, name: str) -> None:

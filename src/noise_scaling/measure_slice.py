@@ -79,18 +79,18 @@ class Grid:
 
     def _check_scored(self, cells: Split, seed: int) -> None:
         """Refuse test cells that no estimator takes."""
-        signal = self.data.signal
-        values = np.empty((len(cells.test), 0))
-        scored = signals.align(signal, cells.test, values, seed=_pairs_seed(self.variant, seed))
-        unit = "pairs of test cells" if signal.kind == "pair" else "test cells"
+        signal, nothing = self.data.signal, np.empty((len(cells.test), 0))
+        scored = signals.align(signal, cells.test, nothing, seed=_pairs_seed(self.variant, seed))
+        what = "pairs of test cells" if signal.kind == "pair" else "test cells"
         if len(scored.x) < MIN_PAIRS:
             raise InputError(
-                f"signal {signal.name!r} has {len(scored.x)} {unit}, too few for an estimate: at least {MIN_PAIRS} are "
+                f"signal {signal.name!r} has {len(scored.x)} {what}, too few for an estimate: at least {MIN_PAIRS} are "
                 "needed, so ask for more with --n-test (n_test in Python), or choose another signal"
             )
-        if signal.kind == "label" and len(np.unique(scored.y)) == len(scored.y):
+        classes = len(np.unique(scored.y)) if signal.kind == "label" else 0
+        if classes > len(scored.x) / 2:
             raise InputError(
-                f"signal {signal.name!r} is different in each of {len(scored.y)} test cells: choose shared labels"
+                f"signal {signal.name!r} has {classes} classes in {len(scored.x)} test cells: choose shared labels"
             )
 
 

@@ -117,7 +117,7 @@ def _names_unique(cells: Cells, genes: np.ndarray, name: str) -> None:
         repeated = index[index.duplicated()].unique()
         if len(repeated):
             raise InputError(
-                f"{name} has {len(repeated)} names shared by several {what}, e.g. {repeated[0]!r}: {remedy} and save"
+                f"{name} has several {what} named {repeated[0]!r}, {len(repeated)} such names in all: {remedy} and save"
             )
 
 

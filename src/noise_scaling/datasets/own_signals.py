@@ -73,10 +73,7 @@ def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
     if signal.kind == "label":
         classes = len(np.unique(seen))
         if classes > len(seen) / 2:
-            how = (
-                "different in each" if classes == len(seen) else f"{classes} classes, hardly one shared, in {len(seen)}"
-            )
-            how = f"{how} of {len(seen)} cells" if classes == len(seen) else f"{how} cells"
+            how = f"different in {'each' if classes == len(seen) else 'nearly each'} of {len(seen)} cells"
             raise InputError(f"signal {spec!r} is {how}: choose a column of shared labels")
 
 
@@ -165,7 +162,7 @@ def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
     none = columns.means_nothing(values) | np.isin(found, ("-1", "-1.0"))
     names, sizes = np.unique(found[~none], return_counts=True)
     zero = np.isin(names, ("0", "0.0"))
-    if zero.any() and sizes[zero].sum() > 5 * sizes[~zero].max(initial=0) and not zero.all():
+    if zero.any() and sizes[zero].sum() >= 5 * sizes[~zero].max(initial=0) and not zero.all():
         none |= np.isin(found, ("0", "0.0"))
     numbers, _ = pd.factorize(np.where(none, "", found))
     numbers[none] = NO_CLONE
