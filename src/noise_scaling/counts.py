@@ -75,7 +75,7 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
 def _rows_fit(matrix: sparse.csr_matrix) -> bool:
     """Whether each row lies within the arrays: the kernels do not look."""
     indptr = matrix.indptr
-    fits = 0 <= indptr[0] and indptr[-1] <= len(matrix.indices) == len(matrix.data)
+    fits = indptr[0] >= 0 and indptr[-1] <= len(matrix.indices) == len(matrix.data)
     return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
 
 
