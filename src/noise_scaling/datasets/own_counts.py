@@ -19,6 +19,12 @@ NOISE = 1e-3
 RELATIVE_NOISE = 2e-6
 """The same as a share of the count: single precision has 7 digits."""
 
+_ESTIMATED = "made of estimated counts (EM, or corrected for ambient molecules)"
+_CORRECTED = "normalised, or corrected for ambient molecules"
+_LOGGED_OR_CORRECTED = "log-normalised, or corrected for ambient molecules"
+_MAY_BE_ROUNDED = (_ESTIMATED, _CORRECTED, _LOGGED_OR_CORRECTED)
+_ROUND = "if they are counts, round them with --round (round_counts=True in Python)"
+
 _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
 
 
@@ -101,7 +107,7 @@ def _features(cells: Cells) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     column = next((name for name in ("feature_types", "feature_type", "modality") if name in cells.var), None)
     if column is None:
         return genes, {}
-    kinds = pd.Series(np.asarray(cells.var[column])).fillna("").astype(str)
+    kinds = pd.Series(np.asarray(cells.var[column])).fillna("unnamed").astype(str)
     are_genes = kinds.str.strip().str.lower().isin(_GENES).to_numpy()
     if not are_genes.any():
         return genes, {}
@@ -136,10 +142,10 @@ def _counts(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool)
 def _round(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) -> list[str]:
     """Round in place what is nearly whole, or what may be rounded; refuse other fractions."""
     whole = np.rint(values.data)
-    off = np.abs(values.data - whole)
+    off = _off(values.data)
     if not off.any():
         return []
-    fractional = off > np.maximum(NOISE, RELATIVE_NOISE * np.abs(whole))
+    fractional = off > _noise(values.data)
     kind = _kind(values, fractional)
     if fractional.any() and not (round_counts and kind in _MAY_BE_ROUNDED):
         remedy = _elsewhere(cells) + (f", or, {_ROUND}" if kind in _MAY_BE_ROUNDED else "")
@@ -152,11 +158,12 @@ def _round(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) 
     return [f"{where} was rounded to whole numbers: {share}by at most {off.max():.2g}"]
 
 
-_ESTIMATED = "made of estimated counts (EM, or corrected for ambient molecules)"
-_CORRECTED = "normalised, or corrected for ambient molecules"
-_LOGGED_OR_CORRECTED = "log-normalised, or corrected for ambient molecules"
-_MAY_BE_ROUNDED = (_ESTIMATED, _CORRECTED, _LOGGED_OR_CORRECTED)
-_ROUND = "if they are counts, round them with --round (round_counts=True in Python)"
+def _off(data: np.ndarray) -> np.ndarray:
+    return np.abs(data - np.rint(data))
+
+
+def _noise(data: np.ndarray) -> np.ndarray:
+    return np.maximum(NOISE, RELATIVE_NOISE * np.abs(data))
 
 
 def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
@@ -169,7 +176,8 @@ def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
         return _ESTIMATED
     # log1p of 10,000 per cell stays below 9.3, of 1e6 below 13.9, log2 of 1e6 below 20; counts nearly always pass 20.
     if values.data.max() < 20:
-        logged = any(_one_total(values, undo(values.data)) for undo in (np.expm1, lambda x: np.exp2(x) - 1))
+        undone = (np.expm1(values.data), np.exp2(values.data) - 1)
+        logged = any(_one_total(values, data) or not (_off(data) > _noise(data)).any() for data in undone)
         return "log-normalised" if logged else _LOGGED_OR_CORRECTED
     return _CORRECTED
 

@@ -53,7 +53,8 @@ def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -
     signal = dataclasses.replace(signal, stream=STREAM)
     eligible = test_eligible(signal)
     if not eligible.any():
-        remedy = "give clones of two cells or more" if signal.kind == "pair" else "give a signal that was measured"
+        relatives = signal.kind == "pair" and not signal.is_spatial
+        remedy = "give clones of two cells or more" if relatives else "give a signal that was measured"
         raise InputError(f"signal {spec!r} is missing in all {len(eligible)} cells, or has no partners: {remedy}")
     if signal.kind != "pair" or signal.is_spatial:
         _refuse_constant(signal, eligible, spec)
