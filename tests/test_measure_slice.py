@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from noise_scaling import cli
 from noise_scaling.errors import InputError
 from noise_scaling.measure import measure
 
@@ -73,3 +74,24 @@ def test_notes_are_said_once_and_not_where_nobody_looks(path, capsys):
     assert capsys.readouterr().err == ""
     measure(path, signal="obs:kind", **(ASK | {"progress": True}))
     assert capsys.readouterr().err.count("signal obs:kind: 2 classes (a measurement? obs:kind:number); 200 of 200") == 1
+
+
+def test_estimated_counts_are_rounded_where_the_command_says_so(path, tmp_path, capsys, monkeypatch):
+    adata = anndata.read_h5ad(path)
+    adata.X = adata.X.multiply(1 + 0.01 * (adata.X.toarray() > 4)).tocsr()
+    adata.write_h5ad(tmp_path / "em.h5ad")
+    asked = {
+        "dataset": "em.h5ad",
+        "signal": "obs:kind",
+        "models": "random_projection",
+        "cell-numbers": 50,
+        "fractions": 0.5,
+    }
+    asked |= {"estimators": "mixed_ksg", "n-test": 60, "n-validation": 20, "results": "units", "output": "table.csv"}
+    command = ["measure", *(word for key, value in asked.items() for word in (f"--{key}", str(value)))]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command) == 2
+    assert "round them with --round" in capsys.readouterr().err
+    assert cli.main([*command, "--round"]) == 0
+    assert "was rounded to whole numbers" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "table.csv")["mi_bits"][0] == measure(path, signal="obs:kind", **ASK)["mi_bits"][0]

@@ -26,7 +26,8 @@ class Dataset:
         Registered name, or a file's stem.
     adata
         AnnData whose X is CSR of integer counts [cells, genes]; uns["largest_deviation"] is how far the source's
-        values were from integers where counts had to be recovered (0 where the source holds integers).
+        values were from integers where counts had to be recovered (0 where the source holds integers). Of a file of
+        your own it holds no annotation: only what was asked for is read.
     signal
         The signal, over the same cells in the same order.
     card

@@ -81,11 +81,9 @@ class Stored:
 
     def read(self, element: str) -> object:
         """One element, by its place in the group."""
-        try:
+        with _readable(self._file, element):
             found = self._group[element]
             return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else _quietly(read_elem, found)
-        except _READ_ERRORS as error:
-            raise InputError(_unreadable(self._file, error, element)) from error
 
     @cached_property
     def X(self) -> object:
@@ -127,14 +125,17 @@ def open_cells(path: Path) -> Iterator[Cells]:
         return
     _check_file(path)
     with _open_hdf5(path) as file:
-        yield _cells(file, path)
+        with _readable(path):
+            cells = _cells(file, path)
+        yield cells
 
 
 def _open_folder(path: Path) -> Cells:
     if any((path / name).exists() for name in ("zarr.json", ".zgroup")):
         import zarr
 
-        return _stored(zarr.open_group(path, mode="r"), path)
+        with _readable(path):
+            return _stored(zarr.open_group(path, mode="r"), path)
     if not any((path / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
         raise InputError(f"{path} is a folder: give the .h5ad file itself, a zarr store, or a 10x folder of matrix.mtx")
     return _whole(path, "read_10x_mtx", var_names="gene_ids", gex_only=False)
@@ -194,14 +195,9 @@ def _stored(group: Mapping, path: Path) -> Cells:
     if "obs" not in group or "var" not in group:
         held = ", ".join(list(group)[:8]) or "nothing"
         raise InputError(f"{path} cannot be read as AnnData (no obs and var, but {held}): {ANEW}")
-    try:
-        if isinstance(group["obs"], h5py.Dataset):  # AnnData before 0.7: categories in uns, obsm one table
-            return recover.read_h5ad(path)
-        return Stored(group, path)
-    except InputError:
-        raise
-    except _READ_ERRORS as error:
-        raise InputError(_unreadable(path, error)) from error
+    if isinstance(group["obs"], h5py.Dataset):  # AnnData before 0.7: categories in uns, obsm one table
+        return recover.read_h5ad(path)
+    return Stored(group, path)
 
 
 def _whole(path: Path, reader: str, **options: object) -> anndata.AnnData:
@@ -230,8 +226,6 @@ def _loom(path: Path) -> anndata.AnnData:
         raise InputError(
             f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
         ) from error
-    except _READ_ERRORS as error:
-        raise InputError(_unreadable(path, error)) from error
 
 
 def _sparse(group: Mapping) -> sp.spmatrix:
@@ -251,6 +245,17 @@ def _quietly(read, *args: object, **options: object):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return read(*args, **options)
+
+
+@contextmanager
+def _readable(path: Path, element: str = "") -> Iterator[None]:
+    """Whatever the readers stumble over becomes one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _READ_ERRORS as error:
+        raise InputError(_unreadable(path, error, element)) from error
 
 
 def _unreadable(path: Path, error: Exception, element: str = "") -> str:
