@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from scipy.spatial import cKDTree
 
@@ -44,7 +45,8 @@ class Signal:
     sections
         For neighbours: the tissue section of each cell [cells], "" where missing; neighbours share one.
     stream
-        Names the random draws of pairs; the signal's name if empty.
+        Names the random draws of pairs; the signal's name if empty. With one, neither the signal's name nor those of
+        its classes matter.
     """
 
     name: str
@@ -146,7 +148,10 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
             f"the embedding has {len(embedding)} rows for {len(test_index)} test cells: give one row for each"
         )
     if signal.kind != "pair":
-        return Aligned(embedding, signal.values[test_index], None)
+        values = signal.values[test_index]
+        if signal.kind == "label" and signal.stream:
+            values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
+        return Aligned(embedding, values, None)
     first, second = pairs(signal, test_index, seed=seed)
     members = test_index[first]
     folds = _tiles(signal, members) if signal.is_spatial else signal.values[members].astype(np.int64)
