@@ -159,4 +159,6 @@ def quoted(values: object, most: int = 4) -> str:
     seen = list(
         dict.fromkeys("NaN" if value is None or value is pd.NA or value != value else str(value) for value in values)
     )
-    return ", ".join(v if v == "NaN" else repr(v) for v in seen[:most]) + (" and others" if len(seen) > most else "")
+    return ", ".join(v if v == "NaN" else repr(v[:40]) for v in seen[:most]) + (
+        " and others" if len(seen) > most else ""
+    )

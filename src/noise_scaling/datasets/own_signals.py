@@ -55,7 +55,8 @@ def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -
     if not eligible.any():
         relatives = signal.kind == "pair" and not signal.is_spatial
         remedy = "give clones of two cells or more" if relatives else "give a signal that was measured"
-        raise InputError(f"signal {spec!r} is missing in all {len(eligible)} cells, or has no partners: {remedy}")
+        found = f"missing in all {len(eligible)} cells, or has no partners ({'; '.join(notes)})"
+        raise InputError(f"signal {spec!r} is {found}: {remedy}")
     if signal.kind != "pair" or signal.is_spatial:
         _refuse_constant(signal, eligible, spec)
     return signal, [f"signal {spec}: {'; '.join([*notes, _said(eligible, signal)])}"]
