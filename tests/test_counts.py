@@ -316,6 +316,38 @@ def test_validate_gives_sound_counts_back_untouched_and_names_the_rest():
         validate_counts(with_value(-2), name="layer 'raw'")
 
 
+def _set(name, at, value):
+    def spoil(matrix):
+        getattr(matrix, name)[at] = value
+
+    return spoil
+
+
+def _shorten(matrix):
+    matrix.data = matrix.data[:-2]
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _set("indices", 4, 7),
+        _set("indices", 4, 10**9),
+        _set("indices", 4, -2),
+        _set("indptr", 1, 7),
+        _set("indptr", -1, 10**6),
+        _shorten,
+    ],
+    ids=["beyond", "far beyond", "negative", "falling", "beyond the end", "too short"],
+)
+def test_broken_arrays_are_refused_before_anything_reads_by_them(kind, spoil):
+    """scipy converts columns to rows without looking, and writes where a wrong index points."""
+    matrix = kind(np.arange(1, 10).reshape(3, 3))
+    spoil(matrix)
+    with pytest.raises(InputError, match="counts is a broken sparse matrix"):
+        validate_counts(matrix)
+
+
 def test_indices_outside_the_matrix_are_never_read():
     counts = constant(1, (3, 3))
     counts.indices[4] = 7

@@ -30,6 +30,34 @@ def test_a_label_or_vector_is_that_of_the_test_cells_in_their_order():
     assert align(vectors, np.array([3, 0, 1]), embedding, seed=0).y.ravel().tolist() == [3, 0, 1]
 
 
+def test_with_a_stream_the_names_of_classes_do_not_matter():
+    one, other = np.array(["a", "b", "", "c", "a"]), np.array(["z", "10", "", "2", "z"])
+    test, embedding = np.array([4, 1, 0, 3]), np.zeros((4, 1))
+    found = [align(Signal("t", "label", v, stream="own"), test, embedding, seed=0).y.tolist() for v in (one, other)]
+    assert found[0] == found[1] == ["0", "1", "0", "2"]
+
+
+def test_places_on_a_line_and_beside_one_far_cell_are_cut_into_as_many_tiles():
+    xy = np.random.default_rng(7).uniform(0, 1, (300, 2))
+    line = xy[:, :1]
+    flat = np.c_[line, np.zeros(300)]
+    far = np.r_[xy[:-1], [[1e12, 1e12]]]
+    for place in (line, flat, far):
+        groups = align(Signal("s", "pair", place), np.arange(300), np.zeros((300, 1)), seed=0).groups
+        assert len(np.unique(groups)) > 30
+
+
+def test_cells_without_a_section_have_no_neighbour():
+    place, sections = np.arange(6.0)[:, None], np.array(["a", "", "a", "", "b", "b"])
+    signal = Signal("s", "pair", place, sections=sections)
+    assert signals.test_eligible(signal).tolist() == [True, False, True, False, True, True]
+    first, second = pairs(signal, np.arange(6), seed=0)
+    assert {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)} == {
+        frozenset((0, 2)),
+        frozenset((4, 5)),
+    }
+
+
 def test_cells_without_the_signal_are_not_test_cells():
     assert signals.test_eligible(Signal("s", "label", np.array(["a", "", "b"]))).tolist() == [True, False, True]
     vector = np.array([[1.0, 2.0], [np.nan, 1.0], [3.0, np.inf]])

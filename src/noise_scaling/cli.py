@@ -79,9 +79,20 @@ def _add(commands, name: str, run: Callable, text: str) -> argparse.ArgumentPars
 def _measure_parser(commands) -> None:
     parser = _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
     add = parser.add_argument
-    add("--dataset", default="pbmc68k", help="a registered name or an .h5ad file (default: %(default)s)")
-    add("--signal", help='the signal; own file: "obs:day", "obsm:protein", "pairs:clone", "space:obsm/spatial"')
+    add(
+        "--dataset", default="pbmc68k",
+        help="a registered name, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--signal",
+        help='the signal; own file: "obs:day" ("obs:day:number", "obs:day:label" say what it is), "obsm:protein", '
+        '"features:Antibody Capture", "pairs:clone[,time]", "space:obsm/spatial[,section]"',
+    )
     add("--layer", help="own file: the layer that holds counts (default: X)")
+    add(
+        "--round", action="store_true", dest="round_counts",
+        help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
+    )  # fmt: skip
     add("--models", nargs="+", metavar="MODEL", help="random_projection, pca, scvi, shuffled (default: all)")
     add("--preset", default="small", help="small or published (default: %(default)s)")
     add("--cell-numbers", nargs="+", type=int, metavar="N", help="training cells (default: the card's)")

@@ -44,16 +44,13 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         above 2^31 - 1).
     """
     matrix = _as_csr(counts, name)
-    if all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
+    if _rows_fit(matrix) and all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
         return matrix
     values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]].astype(np.float64)
     wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]
     if wrong.size:
         raise InputError(_say_what_is_wrong(name, wrong[0], values.max()))
-    try:
-        matrix.check_format(full_check=True)
-    except ValueError as error:
-        raise InputError(f"{name} is a broken sparse matrix: {error}; build it again") from None
+    _check_format(matrix, name)
     matrix = matrix.copy() if matrix is counts else matrix
     matrix.has_canonical_format = matrix.has_sorted_indices = False
     matrix.sum_duplicates()
@@ -68,7 +65,25 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
         raise InputError(f"{name} is empty, shape {counts.shape}: give at least one cell and one gene")
     if counts.dtype.kind not in "iuf":
         raise InputError(f"{name} has dtype {counts.dtype}: give integers, or floats that hold integers")
-    return counts if counts.format == "csr" else counts.tocsr()
+    if counts.format == "csr":
+        return counts
+    if hasattr(counts, "check_format"):  # scipy converts without looking, and writes where a wrong index points
+        _check_format(counts, name)
+    return counts.tocsr()
+
+
+def _rows_fit(matrix: sparse.csr_matrix) -> bool:
+    """Whether each row lies within the arrays: the kernels do not look."""
+    indptr = matrix.indptr
+    fits = indptr[0] >= 0 and indptr[-1] <= len(matrix.indices) == len(matrix.data)
+    return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
+
+
+def _check_format(matrix: sparse.spmatrix, name: str) -> None:
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(f"{name} is a broken sparse matrix: {error}; build it again") from None
 
 
 def _for_kernel(values: np.ndarray) -> np.ndarray:

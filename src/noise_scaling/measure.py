@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ def measure(
     seeds: Sequence[int] = (0,),
     signal: str | None = None,
     layer: str | None = None,
+    round_counts: bool = False,
     preset: str = "small",
     estimators: Sequence[str] = ("default",),
     variant: str = "",
@@ -48,7 +50,7 @@ def measure(
 
     Parameters
     ----------
-    dataset, signal, layer
+    dataset, signal, layer, round_counts
         As for `datasets.load`.
     models
         Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits.
@@ -95,7 +97,9 @@ def measure(
     departure = variants.named(variant)
     if unit_seconds is not None or workers != 1:
         fork_safe_cuda()
-    data = datasets.load(dataset, signal=signal, layer=layer)
+    data = datasets.load(dataset, signal=signal, layer=layer, round_counts=round_counts)
+    for note in data.notes if progress else ():
+        tqdm.write(note, file=sys.stderr)
     variants.check(departure, models, estimators, data.signal)
     grid = Grid(
         data,

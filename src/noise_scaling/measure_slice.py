@@ -18,6 +18,8 @@ from scipy.sparse import csr_matrix
 
 from . import __version__, controls, datasets, information, measurements, models, signals
 from .counts import umis_per_cell
+from .errors import InputError
+from .information.core import MIN_PAIRS
 from .measure_unit import Unit, digest, learner
 from .seeds import derive
 from .splits import Split, split
@@ -65,14 +67,31 @@ class Grid:
         """Test, validation and training cells of one replicate, large enough for the largest N."""
         cells = split(
             self.data.cell_ids,
-            seed=derive(self.variant.seed_of("split", seed), "split", self.data.name),
+            seed=derive(self.variant.seed_of("split", seed), "split", self.data.stream),
             n_test=self.n_test,
             n_validation=self.n_validation,
             eligible=signals.test_eligible(self.data.signal),
             groups=signals.groups(self.data.signal),
         )
         cells.training_cells(max(self.cell_numbers))  # fail before the work, not after
+        self._check_scored(cells, seed)
         return cells
+
+    def _check_scored(self, cells: Split, seed: int) -> None:
+        """Refuse test cells that no estimator takes."""
+        signal, nothing = self.data.signal, np.empty((len(cells.test), 0))
+        scored = signals.align(signal, cells.test, nothing, seed=_pairs_seed(self.variant, seed))
+        what = "pairs of test cells" if signal.kind == "pair" else "test cells"
+        if len(scored.x) < MIN_PAIRS:
+            raise InputError(
+                f"signal {signal.name!r} has {len(scored.x)} {what}, too few for an estimate: at least {MIN_PAIRS} are "
+                "needed, so ask for more with --n-test (n_test in Python), or choose another signal"
+            )
+        classes = len(np.unique(scored.y)) if signal.kind == "label" else 0
+        if classes > len(scored.x) / 2:
+            raise InputError(
+                f"signal {signal.name!r} has {classes} classes in {len(scored.x)} test cells: choose shared labels"
+            )
 
 
 class Slice:
@@ -110,7 +129,7 @@ class Slice:
         data, variant = self.grid.data, self.grid.variant
         if pool in variant.full_depth:
             return data.counts[at]
-        seed = derive(variant.seed_of("thin", self.seed), "thin", data.name)
+        seed = derive(variant.seed_of("thin", self.seed), "thin", data.stream)
         return variant.thin(
             data.counts[at], self.fraction, seed=seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
         )
@@ -210,7 +229,7 @@ class Slice:
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        seed = derive(self.grid.variant.seed_of("split", self.seed), "pairs")
+        seed = _pairs_seed(self.grid.variant, self.seed)
         pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
         pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
         return self.grid.variant.pairing(pair)
@@ -247,6 +266,10 @@ class Slice:
             "n_test": len(self.cells.test),
         }
         return row | found
+
+
+def _pairs_seed(variant: Variant, seed: int) -> int:
+    return derive(variant.seed_of("split", seed), "pairs")
 
 
 def sentence(error: BaseException) -> str:

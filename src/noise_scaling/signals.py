@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from .errors import InputError, choose
@@ -20,6 +22,7 @@ KINDS = ("label", "vector", "pair")
 NO_CLONE = -1
 """Cells without a clone carry this number: they are not one large clone together."""
 
+_FAR = 10.0
 _TILES_PER_SIDE = 8
 """Spatial cross-fitting groups: 8 x 8 tiles leave every one of 5 folds a dozen tiles to hold out."""
 
@@ -40,7 +43,10 @@ class Signal:
     times
         For clonal relatives: time of each cell [cells]; the partner is then a *later* cell.
     sections
-        For neighbours: the tissue section of each cell [cells]; neighbours share one.
+        For neighbours: the tissue section of each cell [cells], "" where missing; neighbours share one.
+    stream
+        Names the random draws of pairs; the signal's name if empty. With one, neither the signal's name nor those of
+        its classes matter.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Signal:
     values: np.ndarray
     times: np.ndarray | None = None
     sections: np.ndarray | None = None
+    stream: str = ""
 
     def __post_init__(self) -> None:
         choose("kind of signal", self.kind, KINDS)
@@ -77,7 +84,8 @@ def test_eligible(signal: Signal) -> np.ndarray:
     if signal.kind == "label":
         return values != ""
     if signal.kind == "vector" or signal.is_spatial:
-        return np.isfinite(values).all(axis=1)
+        known = np.isfinite(values).all(axis=1)
+        return known if signal.sections is None else known & (np.asarray(signal.sections) != "")
     eligible = values != NO_CLONE
     if signal.times is not None:
         eligible &= np.isfinite(signal.times)
@@ -88,6 +96,15 @@ def test_eligible(signal: Signal) -> np.ndarray:
 
 
 test_eligible.__test__ = False  # pytest would take the name for a test
+
+
+def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
+    """The clone of each cell that is in exactly one [cells]; in `marks` [cells, clones], what is not 0 says so."""
+    marks.eliminate_zeros()
+    single = np.diff(marks.indptr) == 1
+    found = np.full(marks.shape[0], NO_CLONE)
+    found[single] = marks.indices[marks.indptr[:-1][single]]
+    return found
 
 
 def groups(signal: Signal) -> np.ndarray | None:
@@ -131,7 +148,10 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
             f"the embedding has {len(embedding)} rows for {len(test_index)} test cells: give one row for each"
         )
     if signal.kind != "pair":
-        return Aligned(embedding, signal.values[test_index], None)
+        values = signal.values[test_index]
+        if signal.kind == "label" and signal.stream:
+            values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
+        return Aligned(embedding, values, None)
     first, second = pairs(signal, test_index, seed=seed)
     members = test_index[first]
     folds = _tiles(signal, members) if signal.is_spatial else signal.values[members].astype(np.int64)
@@ -147,7 +167,7 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
     test_index = np.asarray(test_index)
     order = np.argsort(test_index, kind="stable")
     cells = test_index[order]
-    rng = generator(seed, "pairs", signal.name)
+    rng = generator(seed, "pairs", signal.stream or signal.name)
     first, second = _neighbours(signal, cells, rng) if signal.is_spatial else _relatives(signal, cells, rng)
     if not len(first):
         raise InputError(
@@ -205,7 +225,7 @@ def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     distance, partner = np.full(len(cells), np.inf), np.zeros(len(cells), dtype=np.int64)
     for section in np.unique(sections):
         members = np.flatnonzero((sections == section) & np.isfinite(xy).all(axis=1))
-        if len(members) < 2:
+        if section == "" or len(members) < 2:
             continue
         d, i = cKDTree(xy[members]).query(xy[members], k=2)
         # Two cells at one place: the cell itself may come second.
@@ -217,11 +237,16 @@ def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _tiles(signal: Signal, members: np.ndarray) -> np.ndarray:
     """Spatial blocks for cross-fitting: a tile number for each cell of `members`, per section."""
-    xy = signal.values[members][:, :2]
-    low, span = xy.min(axis=0), np.ptp(xy, axis=0)
-    column = np.clip((xy - low) / np.where(span > 0, span, 1) * _TILES_PER_SIDE, 0, _TILES_PER_SIDE - 1)
-    tile = column.astype(np.int64) @ np.array([_TILES_PER_SIDE, 1])[: xy.shape[1]]
+    xy = signal.values[members]
+    xy = xy[:, np.ptp(xy, axis=0) > 0][:, :2]
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    inner = np.quantile(xy, [0.01, 0.99], axis=0)
+    far = high - low > _FAR * np.ptp(inner, axis=0)  # one cell far off would leave all others in one tile
+    low, high = np.where(far, inner[0], low), np.where(far, inner[1], high)
+    side = _TILES_PER_SIDE if xy.shape[1] == 2 else _TILES_PER_SIDE**2
+    column = np.clip((xy - low) / np.where(high > low, high - low, 1) * side, 0, side - 1)
+    tile = column.astype(np.int64) @ np.array([side, 1])[: xy.shape[1]]
     if signal.sections is None:
         return tile
     _, section = np.unique(np.asarray(signal.sections)[members], return_inverse=True)
-    return section * _TILES_PER_SIDE**2 + tile
+    return section * side**2 + tile

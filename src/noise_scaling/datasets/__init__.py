@@ -9,7 +9,7 @@ from ..errors import InputError, choose
 from . import paper, small
 from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all
-from .own import load_h5ad
+from .own import load_own
 from .registry import Card, File, card, names, read_registry
 from .simulator import simulate, simulated, true_information
 
@@ -45,31 +45,40 @@ MOST_PRELOADED = 20_000
 """Cells of the largest data set that `preload` keeps: some 200 MB."""
 
 
-def load(name_or_path: str, *, signal: str | None = None, layer: str | None = None) -> Dataset:
-    """Integer counts, a signal and the card of a registered data set or of your own .h5ad.
+def load(
+    name_or_path: str | Path, *, signal: str | None = None, layer: str | None = None, round_counts: bool = False
+) -> Dataset:
+    """Integer counts, a signal and the card of a registered data set or of your own file.
 
     Parameters
     ----------
     name_or_path
-        A name of the registry (data/datasets.yml), or the path of an .h5ad file.
+        A name of the registry (data/datasets.yml), or the path of a file: .h5ad, 10x .h5, a 10x folder of matrix.mtx, a
+        zarr store or .loom. A registered name comes first: ./NAME is the file of that name.
     signal
-        A signal on the card, the card's default if not given; of a file, where it lies: obs:COLUMN, obsm:KEY,
-        pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].
+        A signal on the card, the card's default if not given; of a file, where it lies: obs:COLUMN[:KIND], obsm:KEY,
+        features:TYPE, pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].
     layer
         Of a file: the layer with the raw counts, if X does not hold them.
+    round_counts
+        Of a file: round estimated counts, which are not whole.
 
     Raises
     ------
     InputError
         If name, signal or data are not as needed; one sentence with the remedy.
     """
-    if _is_path(name_or_path):
-        return load_h5ad(Path(name_or_path).expanduser(), signal=signal, layer=layer)
+    name_or_path = str(name_or_path)
+    if "://" in name_or_path:
+        raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
+    if name_or_path not in read_registry() and _is_path(name_or_path):
+        return load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
     chosen = card(name_or_path)
     if chosen.kind != "cells":
         raise InputError(f"{chosen.name!r} is a {chosen.kind}, not cells: choose one of {', '.join(names())}")
-    if layer is not None:
-        raise InputError(f"a layer can be chosen for an .h5ad file only, not for {chosen.name!r}: leave it out")
+    if layer is not None or round_counts:
+        what = "rounded" if layer is None else "read from a layer"
+        raise InputError(f"counts are {what} for a file only, not for {chosen.name!r}: leave that out")
     signal = choose(f"signal of {chosen.name!r}", signal or chosen.signal, chosen.signals)
     kept = _PRELOADED.get((chosen.name, signal))
     return kept or _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)
@@ -86,5 +95,5 @@ def preload(name: str) -> Dataset | None:
 
 
 def _is_path(name_or_path: str) -> bool:
-    """Whether a file is meant: the name ends like one, or has a folder in it."""
-    return Path(name_or_path).suffix in (".h5ad", ".h5", ".hdf5") or len(Path(name_or_path).parts) > 1
+    """Whether a file is meant: it is there, or the name has an ending or a folder in it, as no registered name has."""
+    return Path(name_or_path).exists() or any(mark in name_or_path for mark in "./\\*")

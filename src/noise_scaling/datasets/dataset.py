@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -25,13 +26,19 @@ class Dataset:
         Registered name, or a file's stem.
     adata
         AnnData whose X is CSR of integer counts [cells, genes]; uns["largest_deviation"] is how far the source's
-        values were from integers where counts had to be recovered (0 where the source holds integers).
+        values were from integers where counts had to be recovered (0 where the source holds integers). Of a file of
+        your own it holds no annotation: only what was asked for is read.
     signal
         The signal, over the same cells in the same order.
     card
         Source, licence, limits and default grid.
     data_sha256
         sha256 of counts, cell and gene names and signal: the same wherever they were loaded from.
+    stream
+        Names the random draws of split and thinning: the name of a registered data set, one word for all files, so
+        that a file's name does not matter.
+    notes
+        What the user of a file should know: what was taken for what, how many cells lack the signal, what was rounded.
     """
 
     name: str
@@ -39,6 +46,8 @@ class Dataset:
     signal: Signal
     card: Card
     data_sha256: str
+    stream: str
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> sp.csr_matrix:
@@ -72,6 +81,8 @@ def assemble(
     signal: Signal,
     *,
     largest_deviation: float = 0.0,
+    stream: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Put the parts together: cells without a single count are dropped, by name; names must be unique.
 
@@ -83,6 +94,8 @@ def assemble(
         Annotation of the same cells; its index holds their names.
     signal
         Over the same cells.
+    stream, notes
+        As in `Dataset`; the card's name if no stream is given.
     """
     kept = np.diff(counts.indptr) > 0
     adata = anndata.AnnData(X=counts[kept], obs=obs.loc[kept], var=pd.DataFrame(index=pd.Index(gene_ids.astype(str))))
@@ -93,12 +106,14 @@ def assemble(
     adata.uns["largest_deviation"] = largest_deviation
     adata.uns["dropped_cells"] = obs.index[~kept].to_list()
     signal = _subset(signal, kept)
-    return Dataset(card.name, adata, signal, card, content_sha256(adata, signal))
+    sha256 = content_sha256(adata, signal)
+    return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes)
 
 
 def _subset(signal: Signal, kept: np.ndarray) -> Signal:
-    parts = (None if array is None else array[kept] for array in (signal.times, signal.sections))
-    return Signal(signal.name, signal.kind, signal.values[kept], *parts)
+    parts = {part: getattr(signal, part) for part in ("values", "times", "sections")}
+    kept_parts = {part: None if array is None else array[kept] for part, array in parts.items()}
+    return dataclasses.replace(signal, **kept_parts)
 
 
 def content_sha256(adata: anndata.AnnData, signal: Signal) -> str:

@@ -23,7 +23,7 @@ from anndata.utils import make_index_unique
 
 from ..errors import InputError
 from ..seeds import generator
-from ..signals import NO_CLONE, Signal
+from ..signals import Signal, single_clone
 from . import recover
 from .dataset import Dataset, assemble
 from .registry import Card
@@ -74,17 +74,8 @@ def larry(card: Card, files: Files, signal: str) -> Dataset:
     # A barcode is unique within its library only.
     obs.index = make_index_unique(pd.Index(obs["Library"] + "_" + obs["Cell barcode"]))
     times = obs["Time point"].to_numpy(dtype=np.float64) if signal == "clone_later" else None
-    relatives = Signal(signal, "pair", _single_clone(clones), times=times)
+    relatives = Signal(signal, "pair", single_clone(clones), times=times)
     return assemble(card, counts, obs, _unique(genes), relatives, largest_deviation=deviation)
-
-
-def _single_clone(clones: sp.csr_matrix) -> np.ndarray:
-    """The clone of each cell that is in exactly one [cells]."""
-    clones.eliminate_zeros()
-    single = np.diff(clones.indptr) == 1
-    found = np.full(clones.shape[0], NO_CLONE)
-    found[single] = clones.indices[clones.indptr[:-1][single]]
-    return found
 
 
 def merfish(card: Card, files: Files, signal: str) -> Dataset:

@@ -1,0 +1,164 @@
+"""What a column of a file is: classes or a measurement, and which of its values say that there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+
+FEW = 5
+"""So many different numbers are classes, whatever they are: 8.5, 9.5, 10.5."""
+MOST_CODES = 12
+"""So many different whole numbers are classes. To take classes for a number is the worse mistake: at 600 cells, nine
+codes gave 0.02 bits of 0.75; and a score of 0.95 bits as labels 0.7 in 12 steps, 0.6 in 20 and 0.4 in 40."""
+MOST_NAMES = 200
+"""Numbers kept as text or as categories are classes up to here, if five cells or more share the usual one."""
+
+LABEL, NUMBER, ORDERED = "label", "number", "ordered"
+
+_NO_TEXT = ("", "nan", "<na>", "nat")
+_NO_INTEGER = (-(2**31), -(2**63))
+"""How R and numpy write a missing whole number."""
+
+_NOTHING = {
+    "none", "na", "n/a", "null", "unassigned", "notassigned", "undefined", "unknown", "missing", "notavailable",
+    "noclone", "noclonotype", "nocontig", "nobarcode", "nolineage", "nosection", "notdetected", ".", "", "?",
+    "#n/a", "multiclone",
+}  # fmt: skip
+"""Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_". Classes may bear
+them."""
+
+
+def series(cells: object, name: str) -> pd.Series:
+    """The obs column `name` of `cells` as a plain series, one value a cell."""
+    if name not in cells.obs:
+        raise InputError(f"unknown obs column {name!r}: {_choice(cells)}")
+    values = cells.obs[name]
+    if np.ndim(values) != 1 or len(values) != len(cells.obs_names):
+        raise InputError(
+            f"obs column {name!r} has shape {np.shape(values)} for {len(cells.obs_names)} cells: give one value a cell"
+        )
+    values = values if isinstance(values, pd.Series) else pd.Series(values)
+    if values.dtype == object and len(values) and isinstance(values.iloc[0], bytes):
+        values = values.str.decode("utf-8")
+    return values.reset_index(drop=True)
+
+
+def _choice(cells: object) -> str:
+    if len(list(cells.obs)):
+        return f"choose one of {listed(cells.obs)}"
+    return "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
+
+
+def is_missing(values: pd.Series) -> np.ndarray:
+    """Cells without a value [cells]: NaN, blanks, the text "nan", or the integer that stands for it."""
+    missing = values.isna().to_numpy(dtype=bool)
+    if pd.api.types.is_numeric_dtype(values):
+        return missing | values.isin(_NO_INTEGER).to_numpy(dtype=bool)
+    return missing | _lower(values).isin((*_NO_TEXT, *map(str, _NO_INTEGER))).to_numpy()
+
+
+def means_nothing(values: pd.Series) -> np.ndarray:
+    """Cells whose value is missing, or a name such as "unassigned" or "-" [cells]."""
+    return is_missing(values) | _lower(values).str.replace(r"[\s_-]", "", regex=True).isin(_NOTHING).to_numpy()
+
+
+def _lower(values: pd.Series) -> pd.Series:
+    return values.astype(object).where(values.notna(), "").astype(str).str.strip().str.lower()
+
+
+def text(values: pd.Series) -> np.ndarray:
+    """Values as text [cells], "" where missing; whole numbers without ".0", which a missing neighbour gave them."""
+    missing = is_missing(values)
+    if pd.api.types.is_float_dtype(values.dtype):
+        known = values[~missing].to_numpy(dtype=np.float64)
+        if np.isfinite(known).all() and (known == np.rint(known)).all():
+            values = values.mask(missing).astype("Int64")
+    return np.where(missing, "", values.astype(object).where(~missing, "").astype(str))
+
+
+def numbers(values: pd.Series) -> np.ndarray | None:
+    """Values as floats [cells], NaN where missing; None if any of the others is no number."""
+    missing = is_missing(values)
+    known = values.astype(object).where(~missing, None)
+    if known.map(lambda value: isinstance(value, bool | np.bool_)).any():
+        return None
+    found = pd.to_numeric(known, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return None if np.isnan(found[~missing]).any() else found
+
+
+def kind_of(values: pd.Series) -> str:
+    """LABEL, ORDERED or NUMBER.
+
+    Text and flags are labels. Numbers are a measurement, unless they look like classes: `FEW` of them, `MOST_CODES`
+    whole ones, or codes of more. Numbers in a column of text or categories were meant as names: classes, unless nearly
+    every cell has its own.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
+        return ORDERED
+    found = numbers(values)
+    if found is None:
+        return LABEL
+    seen, sizes = np.unique(found[np.isfinite(found)], return_counts=True)
+    most = MOST_CODES if (seen == np.rint(seen)).all() else FEW
+    if len(seen) <= min(most, len(found) // 2):
+        return LABEL
+    if pd.api.types.is_numeric_dtype(values):
+        return LABEL if _are_codes(seen, sizes) else NUMBER
+    return LABEL if len(seen) <= MOST_NAMES and np.median(sizes) >= 5 else NUMBER
+
+
+def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether numbers count from 0 or 1, without many gaps, classes whose sizes fall or jump.
+
+    Clustering programs number the largest first; factors are numbered by name, so that neighbours differ in size: by
+    more than by chance (which gives a median of 0.45 variances) and as much as any two (a ratio of 2; Neumann 1941).
+    """
+    if seen[0] not in (0, 1) or seen[-1] > 2 * len(seen) or (seen != np.rint(seen)).any() or np.median(sizes) < 3:
+        return False
+    steps = np.diff(sizes) ** 2
+    falling = np.ptp(sizes) > 0 and np.corrcoef(np.arange(len(seen)), pd.Series(sizes).rank())[0, 1] <= -0.9
+    jumping = np.median(steps / (sizes[1:] + sizes[:-1])) > 2 and steps.mean() > sizes.var()
+    return bool(falling or jumping)
+
+
+def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
+    """Times as floats [cells], NaN where missing, and what was made of them in words.
+
+    Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
+    """
+    missing = means_nothing(values)
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
+        return np.where(missing, np.nan, values.cat.codes.to_numpy(dtype=np.float64)), ""
+    if pd.api.types.is_bool_dtype(values):
+        return values.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), ""
+    found = numbers(values.mask(missing))
+    if found is not None:
+        return found, ""
+    parts = values[~missing].astype(str).str.strip().str.extract(r"^(\D*?)\s*(\d+(?:\.\d+)?)\s*(\D*)$")
+    if parts.isna().any(axis=None) or len(parts[[0, 2]].drop_duplicates()) != 1:
+        seen = ", ".join(repr(v) for v in pd.unique(values[~missing].astype(str))[:3])
+        raise InputError(
+            f"obs column {name!r} holds {seen}: give the time as a number, e.g. 2 rather than 'day 2', all of them "
+            "in the same words, or as an ordered category"
+        )
+    found = np.full(len(values), np.nan)
+    found[~missing] = parts[1].astype(float)
+    return found, f"times read as {', '.join(f'{t:g}' for t in np.unique(found[~missing])[:6])}"
+
+
+def listed(names: object) -> str:
+    """Names in order, at most twelve of them."""
+    names = sorted(map(str, names))
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "none"
+
+
+def quoted(values: object, most: int = 4) -> str:
+    """The different values, quoted: what was taken for missing."""
+    seen = list(
+        dict.fromkeys("NaN" if value is None or value is pd.NA or value != value else str(value) for value in values)
+    )
+    return ", ".join(v if v == "NaN" else repr(v[:40]) for v in seen[:most]) + (
+        " and others" if len(seen) > most else ""
+    )

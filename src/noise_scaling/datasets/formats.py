@@ -1,0 +1,273 @@
+"""Files of cells: told apart by what they hold, not by their ending, and read part by part, as each is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
+from anndata.io import read_elem
+
+from ..errors import InputError
+from . import recover
+
+ANEW = "write it anew with adata.write_h5ad"
+
+# What AnnData raises on a damaged or foreign file depends on where it stumbles.
+_READ_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, IndexError)
+_READ_ERRORS += (IORegistryError,)
+
+_SPARSE = {"csr_matrix": sp.csr_matrix, "csc_matrix": sp.csc_matrix}
+_PACKED = {
+    b"\x1f\x8b": "gzip (gunzip FILE)",
+    b"\x28\xb5\x2f\xfd": "zstd (unzstd FILE)",
+    b"BZh": "bzip2 (bunzip2 FILE)",
+    b"\xfd7zXZ": "xz (unxz FILE)",
+    b"PK\x03\x04": "zip (unzip FILE)",
+}
+_TABLE = "is a table of text: read it with anndata.io.read_csv or scanpy.read_text, cells in rows"
+_R = "is a file of R: convert it with zellkonverter::writeH5AD or anndataR"
+_ELSEWHERE = {
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    ".txt": _TABLE,
+    ".tab": _TABLE,
+    ".xlsx": "is a spreadsheet: read it with anndata.io.read_excel",
+    ".mtx": "is a matrix without names: give the folder of it, barcodes.tsv and genes.tsv, or read it",
+    ".rds": _R,
+    ".rda": _R,
+    ".rdata": _R,
+    ".qs": _R,
+    ".h5seurat": _R,
+}
+
+
+class _Parts(Mapping):
+    """Elements of one group by key, read when asked for: what nobody asks for may be of any kind, or broken."""
+
+    def __init__(self, stored: Stored, path: str, keys: list[str]) -> None:
+        self._stored, self._path, self._keys = stored, path, keys
+
+    def __getitem__(self, key: str) -> object:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._stored.read(f"{self._path}/{key}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class Stored:
+    """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use."""
+
+    def __init__(self, group: Mapping, path: Path) -> None:
+        self._group, self._file = group, path
+        self.obs_names, self.obs = self._frame("obs")
+        self.var_names, self.var = self._frame("var")
+        self.layers, self.obsm = (_Parts(self, key, list(group.get(key, {}))) for key in ("layers", "obsm"))
+
+    def read(self, element: str) -> object:
+        """One element, by its place in the group."""
+        with _readable(self._file, element):
+            found = self._group[element]
+            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else _quietly(read_elem, found)
+
+    @cached_property
+    def X(self) -> object:
+        return self.read("X") if "X" in self._group else None
+
+    @cached_property
+    def raw(self) -> SimpleNamespace | None:
+        return SimpleNamespace(X=self.read("raw/X")) if "raw/X" in self._group else None
+
+    def _frame(self, key: str) -> tuple[pd.Index, Mapping]:
+        """Names and columns; the columns of AnnData before 0.8 hang together, so those are read as one."""
+        attributes = self._group[key].attrs
+        if (attributes.get("encoding-type"), attributes.get("encoding-version")) != ("dataframe", "0.2.0"):
+            frame = self.read(key)
+            return frame.index.astype(str), frame
+        names = np.asarray(self.read(f"{key}/{attributes['_index']}"))
+        if names.dtype.kind == "S":  # text of a fixed width, as other programs write it
+            names = np.char.decode(names, "utf-8")
+        return pd.Index(names).astype(str), _Parts(self, key, list(attributes["column-order"]))
+
+
+Cells = anndata.AnnData | Stored
+"""What a reader here gives: both have X, raw, obs, var, obsm, layers and the names of cells and genes."""
+
+
+@contextmanager
+def open_cells(path: Path) -> Iterator[Cells]:
+    """The cells of a file or folder, of any kind that AnnData or scanpy read in one call.
+
+    Raises
+    ------
+    InputError
+        If it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
+    """
+    if path.name in ("matrix.mtx", "matrix.mtx.gz"):
+        path = path.parent
+    if path.is_dir():
+        yield _open_folder(path)
+        return
+    _check_file(path)
+    with _open_hdf5(path) as file:
+        with _readable(path):
+            cells = _cells(file, path)
+        yield cells
+
+
+def _open_folder(path: Path) -> Cells:
+    if any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        import zarr
+
+        with _readable(path):
+            return _stored(zarr.open_group(path, mode="r"), path)
+    if not any((path / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
+        raise InputError(f"{path} is a folder: give the .h5ad file itself, a zarr store, or a 10x folder of matrix.mtx")
+    return _whole(path, "read_10x_mtx", var_names="gene_ids", gex_only=False)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"no file {path}: check the path")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    if h5py.is_hdf5(path):
+        return
+    for magic, how in _PACKED.items():
+        if start.startswith(magic):
+            raise InputError(f"{path} is packed with {how}: unpack it first, then give the unpacked file")
+    if path.suffix.lower() in _ELSEWHERE:
+        raise InputError(f"{path} {_ELSEWHERE[path.suffix.lower()]}, add the signal, and save it with adata.write_h5ad")
+    raise InputError(f"{path} is not an .h5ad file, or is cut short: {ANEW}")
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    with suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # where it is installed, h5py reads zstd, blosc and others
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "unable to lock" in str(error):
+            raise InputError(f"{path} is open for writing in another program: close it there, or copy it") from error
+        raise InputError(_unreadable(path, error)) from error
+
+
+def _cells(file: h5py.File, path: Path) -> Cells:
+    """The reader for what the file holds."""
+    if "mod" in file:
+        held = list(file["mod"])
+        raise InputError(
+            f"{path} is MuData ({', '.join(held)}): save the transcripts as a file of their own, mudata."
+            f"read_h5mu(FILE)[{('rna' if 'rna' in held else held[0])!r}].write_h5ad(...), with the others in obsm"
+        )
+    if isinstance(file.get("matrix"), h5py.Dataset) and "col_attrs" in file:
+        return _loom(path)
+    tenx = [group for group in file.values() if isinstance(group, h5py.Group) and "barcodes" in group]
+    if tenx and "obs" not in file:
+        return _whole(path, "read_10x_h5", gex_only=False)
+    if path.suffix.lower() == ".h5seurat":
+        raise InputError(f"{path} {_R}, and save it as .h5ad")
+    return _stored(file, path)
+
+
+def _stored(group: Mapping, path: Path) -> Cells:
+    if "tables" in group and "obs" not in group:
+        names = ", ".join(f"{path / 'tables' / name}" for name in group["tables"])
+        raise InputError(f"{path} is SpatialData: give one of its tables, {names}")
+    if "obs" not in group or "var" not in group:
+        held = ", ".join(list(group)[:8]) or "nothing"
+        raise InputError(f"{path} cannot be read as AnnData (no obs and var, but {held}): {ANEW}")
+    if isinstance(group["obs"], h5py.Dataset):  # AnnData before 0.7: categories in uns, obsm one table
+        return recover.read_h5ad(path)
+    return Stored(group, path)
+
+
+def _whole(path: Path, reader: str, **options: object) -> anndata.AnnData:
+    """10x, through scanpy; genes go by their identifiers, for symbols repeat."""
+    import scanpy
+
+    try:
+        cells = _quietly(getattr(scanpy, reader), path, **options)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is not a whole 10x folder: it takes matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (packed), "
+            "or matrix.mtx, barcodes.tsv and genes.tsv"
+        ) from error
+    except Exception as error:  # scanpy raises a bare one where a part is missing
+        reason = _first_line(error)
+        raise InputError(f"{path} cannot be read as 10x ({reason}): read it with scanpy and save an .h5ad") from error
+    if "gene_ids" in cells.var:
+        cells.var_names = cells.var["gene_ids"].to_numpy(dtype=str)
+    return cells
+
+
+def _loom(path: Path) -> anndata.AnnData:
+    try:
+        return _quietly(anndata.io.read_loom, path, X_name="", sparse=True)
+    except ImportError as error:
+        raise InputError(
+            f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
+        ) from error
+
+
+def _sparse(group: Mapping) -> sp.spmatrix:
+    """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
+    matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
+    data, matrix.indices, matrix.indptr = (_native(group[name][...]) for name in ("data", "indices", "indptr"))
+    matrix.data = data.astype(np.float32) if data.dtype == np.float16 else data
+    return matrix
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _quietly(read, *args: object, **options: object):
+    """AnnData's remarks on old formats and repeated names are not the reader's concern."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read(*args, **options)
+
+
+@contextmanager
+def _readable(path: Path, element: str = "") -> Iterator[None]:
+    """Whatever the readers stumble over becomes one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _READ_ERRORS as error:
+        raise InputError(_unreadable(path, error, element)) from error
+
+
+def _unreadable(path: Path, error: Exception, element: str = "") -> str:
+    reason = _first_line(error)
+    if "plugin" in reason or "filter" in reason:
+        return (
+            f"{element or 'a part'} of {path} is compressed in a way that HDF5 cannot undo here: "
+            "pip install hdf5plugin, or write it anew with compression='gzip'"
+        )
+    what = f"{element} of {path} cannot be read" if element else f"{path} cannot be read as AnnData"
+    return f"{what} ({reason}): {ANEW}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,261 @@
+"""The signal of a file, from where it lies in it, and in words what was taken for what.
+
+obs:day[:number]                a column; a kind at the end overrules what `columns.kind_of` makes of it
+obsm:protein                    a matrix: a vector
+features:Antibody Capture       the other features of a 10x matrix, as log(1 + count): a vector
+pairs:clone[,time]              clones, or obsm/KEY, a matrix cells x clones: the signal is a relative, or a later one
+space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the nearest neighbour, of one section if given
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ..errors import InputError, choose
+from ..signals import NO_CLONE, Signal, single_clone, test_eligible
+from . import columns
+from .columns import LABEL, NUMBER, ORDERED, listed, quoted
+from .formats import Cells
+from .own_counts import Features, sound
+
+FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
+STREAM = "own"
+"""Names the random draws on every file: the same cells give the same bits, whatever file and columns are called."""
+GIANT = 0.1
+"""A clone of a larger share of the cells is named: it may be the cells of no clone under another name."""
+
+Found = tuple[Signal, list[str]]
+
+
+def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -> Found:
+    """The signal `spec` over all cells, and notes for the user.
+
+    Raises
+    ------
+    InputError
+        If it is not there, constant, missing in all cells, or of no use.
+    """
+    columns_there = f"obs has {listed(cells.obs)}; obsm has {listed(cells.obsm)}"
+    if not spec:
+        raise InputError(f"{name} needs a signal, as {FORMS}: {columns_there}")
+    form, _, rest = (part.strip() for part in spec.partition(":"))
+    makers = {"obs": _from_obs, "obsm": _from_obsm, "pairs": _from_clones, "space": _from_space}
+    if form == "features":
+        signal, notes = _from_features(features, rest, spec)
+    elif form in makers and rest:
+        signal, notes = makers[form](cells, rest, spec)
+    else:
+        raise InputError(f"signal {spec!r} has no known form, give {FORMS}: {columns_there}")
+    signal = dataclasses.replace(signal, stream=STREAM)
+    eligible = test_eligible(signal)
+    if not eligible.any():
+        relatives = signal.kind == "pair" and not signal.is_spatial
+        remedy = "give clones of two cells or more" if relatives else "give a signal that was measured"
+        found = f"missing in all {len(eligible)} cells, or has no partners ({'; '.join(notes)})"
+        raise InputError(f"signal {spec!r} is {found}: {remedy}")
+    if signal.kind != "pair" or signal.is_spatial:
+        _refuse_constant(signal, eligible, spec)
+    return signal, [f"signal {spec}: {'; '.join([*notes, _said(eligible, signal)])}"]
+
+
+def _said(eligible: np.ndarray, signal: Signal) -> str:
+    have = f"{eligible.sum()} of {len(eligible)} cells have it"
+    relatives = signal.kind == "pair" and not signal.is_spatial
+    return have + (" and a relative" + (" at another time" if signal.times is not None else "") if relatives else "")
+
+
+def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
+    seen = signal.values[eligible]
+    if (seen == seen[0]).all():
+        raise InputError(f"signal {spec!r} is the same in all {len(seen)} cells that have it: choose one that varies")
+    if signal.kind == "label":
+        classes = len(np.unique(seen))
+        if classes > len(seen) / 2:
+            how = f"different in {'each' if classes == len(seen) else 'nearly each'} of {len(seen)} cells"
+            raise InputError(f"signal {spec!r} is {how}: choose a column of shared labels")
+
+
+def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
+    """Which values were taken for missing, in words."""
+    if not missing.any():
+        return []
+    return [f"{quoted(values[missing])} taken for missing in {missing.sum()} cells"]
+
+
+def _from_obs(cells: Cells, rest: str, spec: str) -> Found:
+    name, kind = rest, None
+    if rest not in cells.obs and ":" in rest:
+        name, _, kind = rest.rpartition(":")
+        choose("kind of column", kind, (LABEL, NUMBER, ORDERED))
+    values = columns.series(cells, name)
+    asked, kind = kind, kind or columns.kind_of(values)
+    if kind == NUMBER:
+        return _as_number(values, name, spec)
+    return _as_label(values, name, spec, kind, asked)
+
+
+def _as_number(values: pd.Series, name: str, spec: str) -> Found:
+    found = columns.numbers(values)
+    if found is None:
+        known = values[~columns.is_missing(values)]
+        wrong = known[pd.to_numeric(known.astype(str), errors="coerce").isna()]
+        raise InputError(f"obs column {name!r} holds {quoted(wrong, 1)}, no number: give obs:{name}:label, or numbers")
+    different = len(np.unique(found[np.isfinite(found)]))
+    notes = [f"{different} different numbers, taken for a measurement (classes? obs:{name}:label)"]
+    return Signal(spec, "vector", found[:, None]), notes + _missing(~np.isfinite(found), values)
+
+
+def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | None) -> Found:
+    """Classes. Their order is not used by today's estimators, so ordered ones are labels too."""
+    is_number = columns.numbers(values) is not None
+    if asked == ORDERED and not is_number and columns.kind_of(values) != ORDERED:
+        raise InputError(f"obs column {name!r} has no order: make it an ordered category, or give obs:{name}:label")
+    found, missing = columns.text(values), columns.is_missing(values)
+    classes, sizes = np.unique(found[~missing], return_counts=True)
+    notes = [f"{len(classes)} {'ordered ' if kind == ORDERED else ''}classes"]
+    notes[0] += f" (a measurement? obs:{name}:number)" if is_number else ""
+    doubtful = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
+    notes += [
+        f"{c!r} is scored as a class, of {n} cells (none? make it NaN)"
+        for c, n in zip(classes[doubtful], sizes[doubtful], strict=True)
+    ]
+    return Signal(spec, "label", found), notes + _missing(missing, values)
+
+
+def _from_obsm(cells: Cells, key: str, spec: str) -> Found:
+    values, notes = _matrix(cells, key)
+    marks = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) <= 1).all() and values.shape[1] > 2
+    if marks:
+        notes.append(
+            f"each cell is marked in one of {values.shape[1]} columns, so these are classes (clones? pairs:obsm/{key})"
+        )
+    return Signal(spec, "vector", values), [f"a measurement of {values.shape[1]} numbers", *notes]
+
+
+def _from_features(features: Features, kind: str, spec: str) -> Found:
+    if kind not in features.others:
+        raise InputError(
+            f"signal {spec!r} is not there: beside genes there are features of type {listed(features.others)}"
+        )
+    values = np.log1p(features.others[kind].toarray().astype(np.float64))
+    return Signal(spec, "vector", values), [f"log(1 + count) of {values.shape[1]} features"]
+
+
+def _from_clones(cells: Cells, rest: str, spec: str) -> Found:
+    clone, time = _and_more(cells, rest)
+    numbers, notes = _marked(cells, clone.removeprefix("obsm/")) if clone.startswith("obsm/") else _named(cells, clone)
+    if not time:
+        return Signal(spec, "pair", numbers), notes
+    values = columns.series(cells, time)
+    times, how = columns.times(values, time)
+    notes += [how] if how else []
+    notes += [f"time {said}" for said in _missing(~np.isfinite(times), values)]
+    return Signal(spec, "pair", numbers, times=times), notes
+
+
+def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
+    """Clones by name. "0" is a clone like others, unless it is five times as large as any."""
+    values = columns.series(cells, column)
+    found = columns.text(values)
+    none = columns.means_nothing(values) | np.isin(found, ("-1", "-1.0"))
+    names, sizes = np.unique(found[~none], return_counts=True)
+    zero = np.isin(names, ("0", "0.0"))
+    if zero.any() and sizes[zero].sum() >= 5 * sizes[~zero].max(initial=0) and not zero.all():
+        none |= np.isin(found, ("0", "0.0"))
+    numbers, _ = pd.factorize(np.where(none, "", found))
+    numbers[none] = NO_CLONE
+    notes = [f"{len(np.unique(numbers[~none]))} clones", *_missing(none, values), *_giants(numbers, found)]
+    return numbers, notes
+
+
+def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
+    """Clones as columns of a matrix, as CoSpar keeps them."""
+    marks = sp.csr_matrix(_matrix(cells, key, dense=False)[0])
+    numbers = single_clone(marks)
+    several = int((np.diff(marks.indptr) > 1).sum())
+    none = f"{(numbers == NO_CLONE).sum()} cells are in none" + (f", {several} of them in several" if several else "")
+    notes = [f"{len(np.unique(numbers[numbers != NO_CLONE]))} clones", none, *_giants(numbers, numbers.astype(str))]
+    return numbers, notes
+
+
+def _giants(numbers: np.ndarray, names: np.ndarray) -> list[str]:
+    """Clones of a tenth of the cells or more, by name."""
+    sizes = pd.Series(names[numbers != NO_CLONE]).value_counts()
+    return [
+        f"clone {name!r} holds {size} cells, {size / len(numbers):.0%} of all (no clone? make it NaN)"
+        for name, size in sizes[sizes > GIANT * len(numbers)].items()
+    ]
+
+
+def _from_space(cells: Cells, rest: str, spec: str) -> Found:
+    where, _, key = rest.partition("/")
+    if where not in ("obsm", "obs") or not key:
+        raise InputError(
+            f"signal {spec!r} does not say where the coordinates are: give space:obsm/KEY or space:obs/X,Y"
+        )
+    if where == "obs":
+        axes, section = key.split(",")[:2], ",".join(key.split(",")[2:])
+        found = [columns.numbers(columns.series(cells, axis.strip())) for axis in axes]
+        if len(found) < 2 or any(axis is None for axis in found):
+            raise InputError(f"signal {spec!r} does not name two columns of numbers: give space:obs/X,Y[,SECTION]")
+        place, notes = np.stack(found, axis=1), []
+    else:
+        key, section = _and_more(cells, key)
+        if key not in cells.obsm:
+            there = listed(cells.obsm)
+            raise InputError(f"unknown obsm key {key!r}: choose one of {there}, or two columns of obs, space:obs/X,Y")
+        place, notes = _matrix(cells, key)
+    notes = [f"places in {place.shape[1]} dimensions", *notes]
+    if not section:
+        return Signal(spec, "pair", place), notes
+    values = columns.series(cells, section)
+    none = columns.means_nothing(values)
+    sections = np.where(none, "", columns.text(values))
+    notes += [f"section {said}" for said in _missing(none, values)]
+    return Signal(spec, "pair", place, sections=sections), notes
+
+
+def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
+    """A column or key, and what follows its comma; names may hold commas themselves."""
+    if rest in cells.obs or rest in cells.obsm:
+        return rest, ""
+    first, _, second = rest.partition(",")
+    return first.strip(), second.strip()
+
+
+def _matrix(cells: Cells, key: str, *, dense: bool = True) -> tuple[np.ndarray, list[str]]:
+    """A matrix of obsm as floats [cells, d], NaN where missing; DataFrames and, made dense or not, sparse matrices."""
+    if key not in cells.obsm:
+        raise InputError(f"unknown obsm key {key!r}: choose one of {listed(cells.obsm)}")
+    values = cells.obsm[key]
+    if isinstance(values, pd.DataFrame):
+        values = _numbers_of(values, key)
+    if sp.issparse(values):
+        values = sound(values, f"obsm[{key!r}]")
+    values = (
+        values if sp.issparse(values) and not dense else values.toarray() if sp.issparse(values) else np.asarray(values)
+    )
+    if values.dtype.kind not in "buif" or values.ndim != 2 or values.shape[1] == 0:
+        raise InputError(f"obsm[{key!r}] has shape {values.shape} of {values.dtype}: give numbers [cells, dimensions]")
+    if values.shape[0] != len(cells.obs_names):
+        rows, n_cells = values.shape[0], len(cells.obs_names)
+        raise InputError(f"obsm[{key!r}] has {rows} rows for {n_cells} cells: give one row for each")
+    values = values.astype(np.float64)
+    if sp.issparse(values):
+        return values, []
+    empty = np.isnan(values).all(axis=0)
+    if empty.all() or not empty.any():
+        return values, []
+    return values[:, ~empty], [f"{empty.sum()} of {len(empty)} columns hold nothing but NaN and are left out"]
+
+
+def _numbers_of(table: pd.DataFrame, key: str) -> np.ndarray:
+    found = {name: columns.numbers(table[name].reset_index(drop=True)) for name in table}
+    words = [name for name, values in found.items() if values is None]
+    if words:
+        raise InputError(f"obsm[{key!r}] has columns that are no numbers, {listed(words)}: leave them out")
+    return np.stack(list(found.values()), axis=1)
