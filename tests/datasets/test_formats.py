@@ -261,7 +261,15 @@ def unknown_filter(path, adata):
         file["X"].attrs.update(attributes)
 
 
+def bare_groups(path, adata):
+    adata.write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        for name in ("encoding-type", "encoding-version", "_index", "column-order"):
+            del file["obs"].attrs[name]
+
+
 WAYS_OUT = {
+    "bare.h5ad": (bare_groups, ["obs is not marked as a table", "write it anew"]),
     "cells.csv": (text("gene,c1\n"), ["is a table of text", "anndata.io.read_csv", "write_h5ad"]),
     "cells.tsv": (text("gene\tc1\n"), ["is a table of text"]),
     "cells.rds": (packed, ["is packed with gzip"]),
@@ -305,6 +313,8 @@ def test_the_way_out_is_named(name, make_adata, tmp_path):
     [
         ("https://example.org/cells.h5ad", "is an address: download the file first"),
         ("file:///data/cells.h5ad", "is an address"),
+        ("s3:/bucket/cells.h5ad", "is an address"),
+        ("D:/data/cells.h5ad", "no file"),
         (r"C:\Users\me\cells.h5ad", "no file"),
         (r"data\cells", "no file"),
         ("*.h5ad", "no file"),

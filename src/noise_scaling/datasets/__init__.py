@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def load(
         If name, signal or data are not as needed; one sentence with the remedy.
     """
     name_or_path = str(name_or_path)
-    if "://" in name_or_path:
+    if re.match(r"\w{2,}:/", name_or_path):  # one letter is a drive
         raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
     if name_or_path not in read_registry() and _is_path(name_or_path):
         return load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)

@@ -98,6 +98,8 @@ class Stored:
         attributes = self._group[key].attrs
         if (attributes.get("encoding-type"), attributes.get("encoding-version")) != ("dataframe", "0.2.0"):
             frame = self.read(key)
+            if not isinstance(frame, pd.DataFrame):
+                raise InputError(f"{self._file} cannot be read as AnnData ({key} is not marked as a table): {ANEW}")
             return frame.index.astype(str), frame
         names = np.asarray(self.read(f"{key}/{attributes['_index']}"))
         if names.dtype.kind == "S":  # text of a fixed width, as other programs write it
