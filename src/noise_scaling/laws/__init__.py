@@ -1,18 +1,7 @@
 """The scaling laws and their fits: Eq. 1, the cell-number law, rivals, and the noise budget that joins the two axes."""
 
-from .budget import NOISE_BUDGET, STRETCHED_BUDGET, BudgetFit, fit_budgets, fit_noise_budget
-from .curves import (
-    CELL_NUMBER_LAW,
-    CURVE,
-    LAWS,
-    NOISE_LAW,
-    Law,
-    LawFit,
-    fit_cell_number_law,
-    fit_curves,
-    fit_noise_law,
-    named,
-)
+from .budget import BudgetFit, fit_budgets, fit_noise_budget
+from .curves import CURVE, LawFit, fit_cell_number_law, fit_curves, fit_noise_law
 from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates, surface_rates
 from .formulas import (
     AT_BOUND,
@@ -30,8 +19,8 @@ from .formulas import (
     two_sided_law,
 )
 from .grids import Grid
-from .profile import profile_interval
-from .rivals import RIVALS, Rival, bootstrap_rivals, fit_rivals
+from .law import CELL_NUMBER_LAW, LAWS, NOISE_LAW, Law, bootstrap_rivals, fit_rivals, named
+from .rivals import RIVALS
 from .surface import Smoothness, fit_grid
 
 __all__ = [
@@ -41,18 +30,15 @@ __all__ = [
     "CURVE",
     "FAILED",
     "LAWS",
-    "NOISE_BUDGET",
     "NOISE_LAW",
     "NOT_IDENTIFIED",
     "NO_ERROR_BAR",
     "RIVALS",
     "STATUSES",
-    "STRETCHED_BUDGET",
     "BudgetFit",
     "Grid",
     "Law",
     "LawFit",
-    "Rival",
     "Smoothness",
     "bootstrap_rivals",
     "cell_number_law",
@@ -73,7 +59,6 @@ __all__ = [
     "noise_budget",
     "noise_law",
     "noise_law_asymptote",
-    "profile_interval",
     "surface_rates",
     "two_sided_law",
 ]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from .grids import Grid
-from .rivals import RIVALS, Rival, fit_rivals, predict
+from .law import Law, fit_rivals, padded, predict
+from .rivals import RIVALS
 
 LEAST_DEPTHS = 5
 """A law of three parameters then keeps a point to spare when one depth is left out."""
@@ -41,15 +42,8 @@ def curves(grids: Iterable[Grid]) -> Curves:
                 column.append(values[here])
     return Curves(
         pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
-        *(_padded(x) for x in (u, bits, noise)),
+        *(padded(x) for x in (u, bits, noise)),
     )
-
-
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
-    out = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
-    for row, values in zip(out, rows, strict=True):
-        row[: len(values)] = values
-    return out
 
 
 def contest(found: Curves) -> pd.DataFrame:
@@ -63,12 +57,12 @@ def contest(found: Curves) -> pd.DataFrame:
     return pd.concat([_one(found, law) for law in RIVALS.values()], ignore_index=True)
 
 
-def residuals(found: Curves, law: Rival) -> np.ndarray:
+def residuals(found: Curves, law: Law) -> np.ndarray:
     """Measured less fitted bits, [curves, depths]."""
     return found.bits - predict(law, fit_rivals(law, found.u, found.bits).theta, found.u)
 
 
-def _one(found: Curves, law: Rival) -> pd.DataFrame:
+def _one(found: Curves, law: Law) -> pd.DataFrame:
     left = residuals(found, law)
     points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
     spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
@@ -102,7 +96,7 @@ def _repeat(left: np.ndarray) -> np.ndarray:
     return np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1)
 
 
-def left_out(found: Curves, law: Rival) -> np.ndarray:
+def left_out(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of each depth from all the others, [curves, depths]."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
@@ -113,7 +107,7 @@ def left_out(found: Curves, law: Rival) -> np.ndarray:
     return away[np.arange(depths), :, np.arange(depths)].T
 
 
-def beyond(found: Curves, law: Rival) -> np.ndarray:
+def beyond(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
     points = np.isfinite(found.bits).sum(1)
     seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]

@@ -44,10 +44,7 @@ def exchange_rate(
     if fit.draws is None:
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
     draws = fit.draws.T.reshape(6, -1, *[1] * n.ndim)
-    v0, v1, v2, v3, s, a = draws
-    few, shallow = n**-s, (deeper * u) ** -a
-    bits = 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
-    rates = np.sort(cells_needed(bits, u, draws) / n, axis=0)
+    rates = np.sort(cells_needed(fit.predict_draws(n, deeper * u), u, draws) / n, axis=0)
     tail = (1 - level) / 2
     low, high = (rates[round(q * (len(rates) - 1))] for q in (tail, 1 - tail))  # not averaged: some are infinite
     return value, low, high

@@ -35,7 +35,7 @@ def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
     Bits, in the shape of `u`: 0 at u = 0, `i_max` as u grows.
     """
     ratio = np.asarray(u, float) / u_bar
-    return i_max - 0.5 * (np.log2(1 + ratio) - np.log2(ratio + 2.0 ** (-2 * i_max)))
+    return i_max - 0.5 * np.log2((1 + ratio) / (ratio + 2.0 ** (-2 * i_max)))
 
 
 def noise_law_asymptote(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
@@ -97,5 +97,5 @@ def noise_budget(
     s, a
         Exponents of cells and of depth.
     """
-    few, shallow = np.asarray(n, float) ** -s, np.asarray(u, float) ** -a
-    return 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
+    few, shallow = np.exp(-s * np.log(n)), np.exp(-a * np.log(u))
+    return 0.5 / np.log(2) * np.log1p(1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))

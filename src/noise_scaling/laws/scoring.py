@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from .budget import STRETCHED_BUDGET
 from .grids import Grid
-from .rivals import EQ_1, fit_rivals, predict
+from .law import NOISE_LAW, fit_rivals, predict
 from .surface import SETTINGS, law_surfaces, smooth_residuals
 
 DEPTHS, CELLS, MOST_CELLS, DEEPEST = "each depth", "each cell number", "most cells", "deepest"
@@ -81,8 +80,8 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
     """Eq. 1 fitted to each column that has 3 depths and more; NaN elsewhere."""
     enough = grid.measured.sum(axis=0) > 2
     out = np.full_like(grid.bits, np.nan)
-    fit = fit_rivals(EQ_1, grid.u, grid.bits.T[enough])
-    out[:, enough] = predict(EQ_1, fit.theta, grid.u).T
+    fit = fit_rivals(NOISE_LAW, grid.u, grid.bits.T[enough])
+    out[:, enough] = predict(NOISE_LAW, fit.theta, grid.u).T
     return out
 
 
@@ -93,7 +92,7 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
     plain = law_surfaces(grid, masks)
-    laws = {LAW: plain, STRETCHED: law_surfaces(grid, masks, family=STRETCHED_BUDGET)}
+    laws = {LAW: plain, STRETCHED: law_surfaces(grid, masks, stretched=True)}
     deep = {f"deep {d:g}": law_surfaces(grid, masks, deep=d) for d in _DEEP} if design == DEEPEST else {}
     out = []
     for i, mask in enumerate(masks):

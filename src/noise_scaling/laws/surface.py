@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .budget import NOISE_BUDGET, BudgetFit, Family, fit_budgets, fit_noise_budget
+from .budget import BudgetFit, fit_budgets, fit_noise_budget
 from .formulas import noise_budget
 from .grids import Grid
 
@@ -68,7 +68,7 @@ def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothnes
     )
 
 
-def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> BudgetFit:
+def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 
     `deep` weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
@@ -76,10 +76,10 @@ def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) ->
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
     weights = grid.weights()[here] * (u / u.max()) ** deep
-    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, family=family)
+    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, stretched=stretched)
 
 
-def law_surfaces(grid: Grid, hidden: np.ndarray, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> np.ndarray:
+def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:
     """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
 
     As `fit_grid` of the grid without them, many at once.
@@ -87,11 +87,11 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, family: Family = NOISE_BUDGE
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
     weights = np.stack([grid.without(mask).weights()[here] * (u / u[~mask[here]].max()) ** deep for mask in hidden])
-    found = fit_budgets(n, u, grid.bits[here], weights, family=family)
+    found = fit_budgets(n, u, grid.bits[here], weights, stretched=stretched)
     return noise_budget(*grid.mesh, *found.T[:, :, None, None])
 
 
-def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, family: Family = NOISE_BUDGET) -> np.ndarray:
+def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, stretched: bool = False) -> np.ndarray:
     """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
-    law = fit_grid(grid, family=family).predict(*grid.mesh)
+    law = fit_grid(grid, stretched=stretched).predict(*grid.mesh)
     return law + smooth_residuals(grid, law, smooth)
