@@ -7,7 +7,7 @@ import lmfit
 import numpy as np
 
 from noise_scaling import laws
-from noise_scaling.laws.rivals import EQ_1
+from noise_scaling.laws.law import NOISE_LAW as EQ_1
 
 N_CURVES, N_DEPTHS, SEEDS = 200, 10, 3
 U = np.tile(np.geomspace(10, 5000, N_DEPTHS), SEEDS)

@@ -1,17 +1,24 @@
-"""Rival laws: slopes against difference quotients, fits against lmfit, formulas against the package's definitions."""
+"""The laws of depth: formulas by hand, fits of exact curves, and the wild bootstrap against refits and tables."""
 
 import numpy as np
 import pytest
 
 from noise_scaling import laws
-from noise_scaling.laws import rivals
+from noise_scaling.laws import resample, rivals
+from noise_scaling.laws.law import fit_rivals, predict
 
 U = np.geomspace(10, 5000, 9)
-AT = {"scale": np.log(150.0), "exponent": 0.7, "line": 0.3, "level": 2.2}
-
-
-def typical(law):
-    return np.array([[AT[kind] for kind in law.shape]])
+EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits worked by hand
+    "noise_law": ([np.log(100), 1.0], 100, 1 - 0.5 * np.log2(1.6)),
+    "stretched": ([np.log(100), 0.5, 1.0], 400, 1 - 0.5 * np.log2(3 / 2.25)),
+    "two_sided": ([np.log(50), 1.0], 50, -0.5 * np.log2(1 - 3 / 16)),
+    "logistic": ([np.log(100), 0.5, 3.0], 400, 2.0),
+    "hill": ([np.log(100), 3.0], 200, 2.0),
+    "exponential": ([np.log(100), 2.0], 100 * np.log(2), 1.0),
+    "saturating_power": ([np.log(100), 0.5, 3.0], 400, 2.5),
+    "power": ([0.5, 1.5], 400, 3.0),
+    "log_linear": ([0.5, 1.5], 100 * np.e, 2.0),
+}
 
 
 @pytest.fixture(params=list(rivals.RIVALS.values()), ids=list(rivals.RIVALS))
@@ -19,44 +26,27 @@ def law(request):
     return request.param
 
 
-def test_slopes_are_difference_quotients(law):
-    theta, at = typical(law), (np.log(U)[None],)
-    slope = law.slopes(theta, at)[1]
-    for i in range(law.n_parameters):
-        step = np.zeros_like(theta)
-        step[0, i] = 1e-6
-        quotient = (law.slopes(theta + step, at)[0] - law.slopes(theta - step, at)[0]) / 2e-6
-        np.testing.assert_allclose(slope[..., i], quotient, rtol=1e-5, atol=1e-8)
+def test_formulas_by_hand(law):
+    theta, u, bits = EXAMPLES[law.name]
+    assert predict(law, np.array([theta]), np.array([u])) == pytest.approx(bits, abs=1e-12)
+    assert law.n_parameters == len(theta)
 
 
 def test_an_exact_curve_is_recovered(law):
-    theta = typical(law)
-    fit = laws.fit_rivals(law, U[None], law.slopes(theta, (np.log(U)[None],))[0])
+    kinds = {"scale": np.log(150.0), "one bit": np.log(150.0), "exponent": 0.7, "slope": 0.3, "level": 2.2}
+    theta = np.array([[kinds[kind] for kind in law.kinds]])
+    fit = fit_rivals(law, U[None], predict(law, theta, U))
     np.testing.assert_allclose(fit.theta, theta, rtol=1e-4)
     assert fit.converged.all()
-
-
-@pytest.mark.parametrize("name", ["noise_law", "two_sided", "saturating_power"])
-def test_formulas_are_the_packages(name):
-    law = rivals.RIVALS[name]
-    values = {k: v[0] for k, v in rivals.natural(law, typical(law)).items()}
-    arguments = {"u_sat": "n_sat", "i_max": "i_inf"} if name == "saturating_power" else {}
-    expected = rivals.FORMULAS[name](U, **{arguments.get(k, k): v for k, v in values.items()})
-    np.testing.assert_allclose(rivals.predict(law, typical(law), U)[0], expected, rtol=1e-10)
+    named = {name: float(value[0]) for name, value in law.natural(theta).items()}
+    for name, kind in zip(law.parameters, law.kinds, strict=True):
+        assert named[name] == pytest.approx(150 if kind in ("scale", "one bit") else kinds[kind])
 
 
 def noisy(count=30, seed=0):
     rng = np.random.default_rng(seed)
     u_bar, i_max = 10 ** rng.uniform(1.5, 3.2, (count, 1)), rng.uniform(1, 4, (count, 1))
     return laws.noise_law(U, u_bar, i_max) + rng.normal(0, 0.05, (count, len(U)))
-
-
-def test_many_fits_are_lmfits_one_by_one():
-    bits = noisy()
-    ours = rivals.natural(rivals.EQ_1, laws.fit_rivals(rivals.EQ_1, U, bits).theta)
-    reference = [laws.fit_noise_law(U, row) for row in bits]
-    np.testing.assert_allclose(ours["u_bar"], [f.u_bar for f in reference], rtol=2e-3)
-    np.testing.assert_allclose(ours["i_max"], [f.i_max for f in reference], rtol=5e-4)
 
 
 def test_a_missing_depth_is_left_out_and_no_more():
@@ -67,8 +57,8 @@ def test_a_missing_depth_is_left_out_and_no_more():
     weights[:, 4] = 0
     kept = np.delete(np.arange(len(U)), 4)
     fits = [
-        laws.fit_rivals(rivals.EQ_1, U, holed), laws.fit_rivals(rivals.EQ_1, U, bits, weights),
-        laws.fit_rivals(rivals.EQ_1, U[kept], bits[:, kept]),
+        laws.fit_rivals(laws.NOISE_LAW, U, holed), laws.fit_rivals(laws.NOISE_LAW, U, bits, weights),
+        laws.fit_rivals(laws.NOISE_LAW, U[kept], bits[:, kept]),
     ]  # fmt: skip
     np.testing.assert_allclose(fits[0].theta, fits[2].theta, rtol=1e-4)
     np.testing.assert_allclose(fits[1].theta, fits[2].theta, rtol=1e-4)
@@ -77,15 +67,66 @@ def test_a_missing_depth_is_left_out_and_no_more():
 def test_bootstrap_spread_is_that_of_fresh_curves():
     truth = laws.noise_law(U, 300.0, 2.5)
     rng = np.random.default_rng(1)
-    fresh = laws.fit_rivals(rivals.EQ_1, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
+    fresh = laws.fit_rivals(laws.NOISE_LAW, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
     some = truth + rng.normal(0, 0.05, (60, len(U)))
-    spread = laws.bootstrap_rivals(rivals.EQ_1, U, some, 100, seed=0).std(axis=0)
+    spread = laws.bootstrap_rivals(laws.NOISE_LAW, U, some, 100, seed=0).std(axis=0)
     # residuals are widened by Student's t for 7 degrees (2.36 / 1.96) and by their leverage: 1.2 to 1.6 times
     ratio = np.median(spread, axis=0) / fresh
     assert ((ratio > 1.0) & (ratio < 1.8)).all()
 
 
 def test_bootstrap_is_of_one_seed():
-    one, two, other = (laws.bootstrap_rivals(rivals.EQ_1, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
+    one, two, other = (laws.bootstrap_rivals(laws.NOISE_LAW, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_a_groups_residuals_are_those_of_a_fit_without_it():
+    rng = np.random.default_rng(0)
+    x, groups, weights = rng.normal(size=12), np.repeat(np.arange(6), 2), rng.uniform(0.5, 2, 12)
+    y = rng.normal(size=12)
+    slope = np.stack([np.ones(12), x], axis=1)
+    left = y - np.polynomial.polynomial.polyval(x, np.polynomial.polynomial.polyfit(x, y, 1, w=np.sqrt(weights)))
+    found = resample.left_out(left, slope, weights, groups)
+    for group in range(6):
+        out = groups == group
+        line = np.polynomial.polynomial.polyfit(x[~out], y[~out], 1, w=np.sqrt(weights[~out]))
+        np.testing.assert_allclose(found[out], y[out] - np.polynomial.polynomial.polyval(x[out], line), rtol=1e-9)
+
+
+def test_a_point_of_no_weight_has_no_residual():
+    found = resample.left_out(np.ones(4), np.ones((4, 1)), np.array([1.0, 1, 1, 0]), np.array([0, 1, 2, 2]))
+    np.testing.assert_allclose(found, [1.5, 1.5, 1.5, 0])
+
+
+def test_a_group_the_fit_leans_on_does_not_grow_without_end():
+    # alone in its column, a point has leverage 1: its residual grows by 20 at most
+    found = resample.left_out(np.ones(3), np.array([[1.0], [0], [0]]), np.ones(3), np.arange(3))
+    np.testing.assert_allclose(found, [20, 1, 1])
+
+
+@pytest.mark.parametrize(("groups", "t"), [(10, 2.306004), (3, 12.706205), (2, 12.706205)])
+def test_the_wild_bootstrap_widens_by_students_t(groups, t):
+    # a mean of one point a group: left out, a residual of 1 is 1 / (1 - 1 / groups); Webb's factors; t and z of tables
+    found = resample.shake(np.ones(groups), np.ones((groups, 1)), np.ones(groups), np.arange(groups), 600, seed=0)
+    factors = np.unique(np.round(found * (1 - 1 / groups) / (t / 1.959964), 5))
+    webb = np.sqrt([0.5, 1, 1.5])
+    np.testing.assert_allclose(factors, [*-webb[::-1], *webb], atol=2e-5)
+
+
+def test_a_group_shares_its_factor():
+    groups = np.array([0, 1, 1, 2, 0])
+    found = resample.wild_factors(groups, 4000, seed=1)
+    np.testing.assert_array_equal(found[:, 0], found[:, 4])
+    np.testing.assert_array_equal(found[:, 1], found[:, 2])
+    assert np.corrcoef(found[:, 0], found[:, 1])[0, 1] == pytest.approx(0, abs=0.06)
+    assert (found.mean(), found.var()) == pytest.approx((0, 1), abs=0.06)
+
+
+def test_seeds_of_one_depth_share_a_factor_in_the_bootstrap_of_a_curve():
+    # residuals opposite in the two seeds of each depth cancel in every draw, if and only if their factor is one
+    u, flip = np.tile(U, 2), np.repeat([1.0, -1.0], 9) * 0.05
+    bits = laws.noise_law(u, 300.0, 2.5) + flip
+    weights = np.ones_like(bits)
+    found = laws.bootstrap_rivals(laws.NOISE_LAW, u, bits[None], 20, seed=0, weights=weights[None])
+    np.testing.assert_allclose(found[:, 0], np.tile([np.log(300), 2.5], (20, 1)), rtol=1e-3)

@@ -7,6 +7,7 @@ import pytest
 from noise_scaling import laws
 from noise_scaling.laws import contest, rivals, scoring
 from noise_scaling.laws.grids import Grid
+from noise_scaling.laws.law import predict
 
 N, U = np.geomspace(100, 1e5, 10), np.geomspace(10, 3000, 10)
 
@@ -63,13 +64,13 @@ def test_the_choice_is_made_on_other_data_sets():
 
 
 def curves(law, *, sd=0.0, count=6):
-    theta = np.array([[{"scale": 5.0, "exponent": 0.7, "line": 0.3, "level": 2.0}[k] for k in law.shape]])
-    bits = rivals.predict(law, theta, U).T + np.random.default_rng(0).normal(0, sd, (10, count))
+    theta = np.array([[{"scale": 5.0, "exponent": 0.7, "slope": 0.3, "level": 2.0}[k] for k in law.kinds]])
+    bits = predict(law, theta, U).T + np.random.default_rng(0).normal(0, sd, (10, count))
     return contest.curves([grid(bits), grid(bits + 0.01, "other")])
 
 
 def test_the_law_behind_the_curves_wins():
-    found = contest.contest(curves(rivals.EQ_1, sd=0.01))
+    found = contest.contest(curves(laws.NOISE_LAW, sd=0.01))
     short = contest.summary(found).set_index("law")
     assert short["left_out"].idxmin() in ("noise_law", "stretched")
     assert short.loc["noise_law", "best_aicc"] > 0.5
@@ -93,7 +94,135 @@ def test_beyond_sees_the_shallow_part_only():
     np.testing.assert_allclose(away[:, 6:], -1.0, atol=1e-6)
 
 
-def test_aicc_by_hand():
-    # 10 points, 3 fitted: 10 ln(RSS / 10) + 6 + 24 / 6
-    assert contest._aicc(np.array([10]), np.array([2.0]), 3)[0] == pytest.approx(10 * np.log(0.2) + 6 + 4)
+@pytest.fixture(scope="module")
+def line():
+    """One grid of curves with 10 depths, and by hand the residuals of straight lines in the logarithm of depth."""
+    bits = 2 + 0.3 * np.log(U / 100)[:, None] + np.random.default_rng(3).normal(0, 0.1, (10, 6))
+    found = contest.curves([grid(bits)])
+    table = contest.contest(found)
+    left = np.array([row - np.polyval(np.polyfit(np.log(U), row, 1), np.log(U)) for row in bits.T])
+    return found, table, left, table[table["law"] == "log_linear"]
+
+
+def test_quality_of_a_line_by_hand(line):
+    found, _, left, rows = line
+    rss = (left**2).sum(axis=1)
+    np.testing.assert_allclose(rows["r_squared"], 1 - rss / (10 * found.bits.var(axis=1)), rtol=1e-9)
+    # Burnham & Anderson 2002, section 2.4: n ln(RSS / n) + 2 K + 2 K (K + 1) / (n - K - 1), K = 3 with the variance
+    np.testing.assert_allclose(rows["aicc"], 10 * np.log(rss / 10) + 6 + 24 / 6, rtol=1e-9)
+    # two seeds with a standard deviation of 0.03: a mean has 0.03 / sqrt(2); 10 points less 2 parameters
+    np.testing.assert_allclose(rows["chi_square"], rss / (0.03**2 / 2) / 8, rtol=1e-6)
+    neighbours = (left[:, 1:] * left[:, :-1]).sum(axis=1) / rss
+    np.testing.assert_allclose(rows["repeat"], neighbours, rtol=1e-5)
+
+
+def test_errors_on_unseen_depths_of_a_line_by_hand(line):
+    found, _, left, rows = line
+    x = np.log(U)
+    leverage = 1 / 10 + (x - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
+    out = left / (1 - leverage)
+    np.testing.assert_allclose(rows["left_out"], np.sqrt((out**2).mean(axis=1)), rtol=1e-5)
+    np.testing.assert_allclose(rows["left_out_median"], np.median(np.abs(out), axis=1), rtol=1e-5)
+    ahead = np.array([np.polyval(np.polyfit(x[:6], row[:6], 1), x[6:]) - row[6:] for row in found.bits])
+    np.testing.assert_allclose(rows["ahead"], np.sqrt((ahead**2).mean(axis=1)), rtol=1e-5)
+
+
+def test_chi_square_needs_a_second_seed():
+    lone = grid(np.log(U)[:, None] * np.ones(6))
+    lone.seed_sd[:] = np.nan
+    assert contest.contest(contest.curves([lone]))["chi_square"].isna().all()
+
+
+def test_aicc_of_too_few_points_is_infinite():
     assert contest._aicc(np.array([5]), np.array([2.0]), 4)[0] == np.inf
+    assert np.isfinite(contest._aicc(np.array([6]), np.array([2.0]), 4)[0])
+
+
+def test_curves_have_five_depths_and_more():
+    bits = np.ones((10, 3))
+    bits[4:, 0], bits[5:, 1] = np.nan, np.nan
+    found = contest.curves([grid(bits)])
+    np.testing.assert_array_equal(found.names["n_cells"], N[1:3])
+    assert np.isfinite(found.bits).sum(axis=1).tolist() == [5, 10]
+    np.testing.assert_allclose(found.noise[1], 0.03 / np.sqrt(2))
+
+
+def test_summary_is_medians_and_shares():
+    columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
+    rows = [
+        {"grid": "g", "n_cells": n, "law": law, "words": law, "aicc": aicc} | dict.fromkeys(columns, n * aicc)
+        for n, pair in ((1, (1.0, 2.0)), (2, (1.0, 2.0)), (5, (3.0, 2.0)))
+        for law, aicc in zip(("a", "b"), pair, strict=True)
+    ]
+    short = contest.summary(pd.DataFrame(rows)).set_index("law")
+    assert short["best_aicc"].tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert short["left_out"].tolist() == [2.0, 4.0]
+
+
+def test_a_gap_is_resampled_by_grid():
+    # 40 grids of 3 curves each; differences 1 to 40, so that the median of a resample is nearly normal around 20.5
+    rows = [
+        {"grid": g, "n_cells": n, "law": law, "left_out": g * (law == "a")}
+        for g in range(1, 41) for n in range(3) for law in ("a", "b")
+    ]  # fmt: skip
+    middle, low, high = contest.gap(pd.DataFrame(rows), "a", "b", "left_out")
+    assert middle == 20.5
+    # order statistics: binomial(40, 1/2) leaves 14 to 27 of 40 below the median in 95 %
+    assert (low, high) == pytest.approx((14, 27), abs=2)
+    assert contest.gap(pd.DataFrame(rows), "a", "b", "left_out", seed=0) == (middle, low, high)
+
+
+def test_forecasts_are_mixed_with_the_yardstick_in_shares():
+    exact = grid(laws.noise_budget(*np.meshgrid(N, U), 0.03, 20.0, 1.5, 900.0, 0.5))
+    for design, first, yardstick in (
+        (scoring.MOST_CELLS, "residuals 0", scoring.CARRY), (scoring.DEEPEST, "deep 1", scoring.LINE),
+    ):  # fmt: skip
+        masks = np.array(list(scoring.hidden(exact, design)))
+        found = scoring.forecasts(exact, design, masks)[0]
+        for share in (0.25, 0.5, 0.75):
+            expected = share * found[f"{first}, 100%"] + (1 - share) * found[yardstick]
+            np.testing.assert_allclose(found[f"{first}, {share:.0%}"], expected)
+        assert (scoring.SEPARATE in found) == (design == scoring.DEEPEST)
+    alone = scoring.forecasts(exact, scoring.CELLS, np.array(list(scoring.hidden(exact, scoring.CELLS))))
+    assert len(alone) == 10
+    assert sum(scoring.is_candidate(pd.Series(list(alone[0])))) == 4
+
+
+def test_eq1_at_each_cell_number_is_fitted_alone():
+    u_bar = np.array([50.0, 100, 200, 400])
+    exact = grid(laws.noise_law(U[:, None], u_bar, 2.0))
+    holed = exact.without(np.arange(10)[:, None] > np.array([1, 2, 9, 9]))
+    found = scoring.eq1_at_each_cell_number(holed)
+    assert np.isnan(found[:, 0]).all()
+    np.testing.assert_allclose(found[:, 2:], exact.bits[:, 2:], atol=1e-5)
+    np.testing.assert_allclose(found[:3, 1], exact.bits[:3, 1], atol=1e-5)
+
+
+def test_scores_by_hand():
+    flat = grid(np.arange(10.0)[:, None] + 0 * N)
+    table = scoring.score([flat]).set_index(["design", "forecast"])
+    carried = table.loc[(scoring.DEEPEST, scoring.CARRY)]  # depths 7, 8, 9 foretold as 6
+    assert carried["rms"] == pytest.approx(np.sqrt((1 + 4 + 9) / 3))
+    assert carried["median"] == 2
+    assert carried["n_cells"] == 30
+    assert table.loc[(scoring.CELLS, scoring.CARRY), "rms"] == 0
+    assert table.loc[(scoring.DEPTHS, scoring.CARRY), "n_cells"] == 100
+
+
+def test_wins_count_grids():
+    rows = [("a", 1.0, 2.0), ("b", 2.0, 1.0), ("c", 1.0, 1.0)]
+    table = pd.DataFrame(
+        [
+            {"grid": g, "design": "x", "forecast": f, "rms": v}
+            for g, *both in rows
+            for f, v in zip("pq", both, strict=True)
+        ]
+    )
+    assert scoring.wins(table, "x", "p", "q") == (1, 3)
+    assert scoring.wins(table, "x", "absent", "q") == (0, 0)
+
+
+def test_one_data_set_alone_takes_the_first_candidate():
+    rows = [((0,), "a", "m", "x", name, rms, rms, 1) for name, rms in (("one, 100%", 0.3), ("two, 100%", 0.1))]
+    columns = ["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"]
+    assert scoring.choose(pd.DataFrame(rows, columns=columns))["chosen"].tolist() == ["one, 100%"]

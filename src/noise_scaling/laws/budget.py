@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from ..errors import InputError
-from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, noise_budget
+from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, Values, noise_budget
+from .law import vectors
 from .least_squares import Solutions, jacobian, minimise
 from .resample import shake
 
@@ -21,7 +22,8 @@ _S_BOUNDS, _A_BOUNDS = (0.02, 2.5), (0.3, 2.0)
 
 def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
     """`noise_budget` as a model for `minimise`: theta [B, 6] in the order of PARAMETERS, `at` is (n, u)."""
-    return noise_budget(*at, *theta.T[:, :, None])
+    n, u = at
+    return noise_budget(n, u, *theta.T[:, :, None])
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class BudgetFit:
     theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: over the reference of the data
     data: _Data | None = field(default=None, repr=False)
 
-    def predict(self, n: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
+    def predict(self, n: Values, u: Values) -> np.ndarray:
         """Bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
         return noise_budget(n, u, **self.parameters)
 
-    def predict_draws(self, n: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
+    def predict_draws(self, n: Values, u: Values) -> np.ndarray:
         """Bits [draws, ...] by every bootstrap draw at `n` cells and `u` UMIs; InputError before `bootstrap`."""
         if self.draws is None:
             raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
@@ -119,7 +121,7 @@ class BudgetFit:
         return replace(self, draws=_absolute(found.theta, data.reference))
 
     def interval(
-        self, n: np.ndarray | float, u: np.ndarray | float, level: float = 0.95, *, measured: bool = False
+        self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bits of the curve, by quantiles of the bootstrap's draws.
 
@@ -153,12 +155,12 @@ def _absolute(theta: np.ndarray, reference: tuple[float, float]) -> np.ndarray:
 
 
 def fit_noise_budget(
-    n: Sequence[float],
-    u: Sequence[float],
-    bits: Sequence[float],
-    weights: Sequence[float] | None = None,
+    n: ArrayLike,
+    u: ArrayLike,
+    bits: ArrayLike,
+    weights: ArrayLike | None = None,
     *,
-    groups: Sequence[object] | None = None,
+    groups: ArrayLike | None = None,
     stretched: bool = False,
 ) -> BudgetFit:
     """Fit the noise budget to measurements over a grid (or any set) of cells and depths by least squares in bits.
@@ -190,22 +192,12 @@ def fit_noise_budget(
 
 
 def _checked(
-    n: Sequence[float],
-    u: Sequence[float],
-    bits: Sequence[float],
-    weights: Sequence[float] | None,
-    groups: Sequence[object] | None,
-    stretched: bool,
+    n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None, stretched: bool
 ) -> _Data:
-    n, u, bits = (np.asarray(x, float) for x in (n, u, bits))
-    weights = np.ones_like(bits) if weights is None else np.asarray(weights, float)
-    if not n.shape == u.shape == bits.shape == weights.shape or n.ndim != 1:
-        shapes = ", ".join(str(x.shape) for x in (n, u, bits, weights))
-        raise InputError(f"n, u, bits and weights must be vectors of one length: found shapes {shapes}")
-    if not all(np.isfinite(x).all() for x in (n, u, bits, weights)):
-        raise InputError("n, u, bits or weights hold NaN or infinite values: drop those measurements before the fit")
-    if (n <= 0).any() or (u <= 0).any() or (weights < 0).any():
-        raise InputError("n and u must be above 0 and weights not below: drop or correct those measurements")
+    given = {"n": n, "u": u, "bits": bits, "weights": np.ones_like(bits, float) if weights is None else weights}
+    n, u, bits, weights = vectors(given, positive=("n", "u"))
+    if (weights < 0).any():
+        raise InputError("weights must not be below 0: drop or correct those measurements")
     for name, values in (("depths (u)", u), ("cell numbers (n)", n)):
         if len(np.unique(values)) < 3:
             raise InputError(f"{len(np.unique(values))} different {name} cannot fit a noise budget: give at least 3")

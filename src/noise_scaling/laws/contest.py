@@ -30,7 +30,8 @@ class Curves:
 
 def curves(grids: Iterable[Grid]) -> Curves:
     """Every column with LEAST_DEPTHS depths or more of some grids."""
-    names, u, bits, noise = [], [], [], []
+    names: list[tuple] = []
+    columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for grid in grids:
         spread = grid.noise()
         for j, n in enumerate(grid.n):
@@ -38,11 +39,11 @@ def curves(grids: Iterable[Grid]) -> Curves:
             if here.sum() < LEAST_DEPTHS:
                 continue
             names.append((grid.key, *grid.key[:3], n))
-            for column, values in ((u, grid.u), (bits, grid.bits[:, j]), (noise, spread[:, j])):
+            for column, values in zip(columns, (grid.u, grid.bits[:, j], spread[:, j]), strict=True):
                 column.append(values[here])
     return Curves(
         pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
-        *(padded(x) for x in (u, bits, noise)),
+        *map(padded, columns),
     )
 
 
@@ -135,4 +136,5 @@ def gap(
     rng = np.random.default_rng(seed)
     picks = rng.integers(len(differences), size=(draws, len(differences)))
     medians = [np.median(np.concatenate([differences[i] for i in pick])) for pick in picks]
-    return float(np.median(np.concatenate(differences))), *map(float, np.quantile(medians, [0.025, 0.975]))
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(np.median(np.concatenate(differences))), float(low), float(high)

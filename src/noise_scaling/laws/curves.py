@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError
 from ..measurements import CONTROLS, OK
 from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
-from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_rivals, padded, predict
+from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_rivals, padded, predict, vectors
 from .least_squares import covariance, jacobian
 
 # An interval of a positive parameter (u_bar, n_sat) wider than this factor from end to end says nothing about it.
 _IDENTIFIED_WITHIN = 1e4
 # A parameter closer to a bound than this share of its range is at the bound.
 _AT_BOUND = 1e-3
+_UNBOUNDED = np.array(-np.inf), np.array(np.inf)
 _COORDINATE = {NOISE_LAW.name: "depth (u)", CELL_NUMBER_LAW.name: "cell number (n)"}
+
+_Points = tuple[np.ndarray, np.ndarray, np.ndarray]  # coordinate, bits, weights of one curve
 
 CURVE = ["dataset", "signal", "model", "preset", "estimator"]
 """What names a curve (with its cell number or its fraction) and a grid."""
@@ -48,11 +53,13 @@ class LawFit:
         """The parameters by name, in bits, UMIs per cell or cells."""
         return {name: float(value[0]) for name, value in self.law.natural(self.theta[None]).items()}
 
-    def __getattr__(self, name: str) -> float | tuple[float, float]:
+    def __getattr__(self, name: str) -> Any:
         if not name.startswith("_"):
-            for suffix, get in (("_stderr", self._stderr), ("_interval", self.interval), ("", self.values.get)):
-                if name.endswith(suffix) and name.removesuffix(suffix) in self.law.parameters:
-                    return get(name.removesuffix(suffix))
+            parameter, _, what = name.rpartition("_")
+            if what in ("stderr", "interval") and parameter in self.law.parameters:
+                return self.interval(parameter) if what == "interval" else self._stderr(parameter)
+            if name in self.law.parameters:
+                return self.values[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _fitted_sd(self, parameter: str) -> float:
@@ -110,10 +117,7 @@ class LawFit:
         return out | quality | {"status": self.status, "note": self.note}
 
 
-_UNBOUNDED = np.array(-np.inf), np.array(np.inf)
-
-
-def fit_noise_law(u: Sequence[float], bits: Sequence[float], *, sigma: Sequence[float] | None = None) -> LawFit:
+def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None) -> LawFit:
     """Fit Eq. 1 (Gowri et al., arXiv 2503.02726) to a curve of information against depth by least squares in bits.
 
     Parameters
@@ -135,7 +139,7 @@ def fit_noise_law(u: Sequence[float], bits: Sequence[float], *, sigma: Sequence[
     return _fit(NOISE_LAW, u, bits, sigma)
 
 
-def fit_cell_number_law(n: Sequence[float], bits: Sequence[float], *, sigma: Sequence[float] | None = None) -> LawFit:
+def fit_cell_number_law(n: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None) -> LawFit:
     """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, as `fit_noise_law`.
 
     Parameters
@@ -157,46 +161,38 @@ def fit_cell_number_law(n: Sequence[float], bits: Sequence[float], *, sigma: Seq
     return _fit(CELL_NUMBER_LAW, n, bits, sigma)
 
 
-def _fit(law: Law, x: Sequence[float], bits: Sequence[float], sigma: Sequence[float] | None) -> LawFit:
-    x, bits = _checked(law, x, bits)
-    weights = np.ones_like(bits) if sigma is None else np.asarray(sigma, float) ** -2.0
-    return _fit_all(law, [x], [bits], [weights])[0]
+def _fit(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None) -> LawFit:
+    return _fit_all(law, [_checked(law, x, bits, sigma)])[0]
 
 
-def _checked(law: Law, x: Sequence[float], bits: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    x, bits, what = np.asarray(x, float), np.asarray(bits, float), _COORDINATE[law.name]
-    if x.shape != bits.shape or x.ndim != 1:
-        raise InputError(f"{what} and bits must be vectors of one length: found {x.shape} and {bits.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(bits).all()):
-        raise InputError(f"{what} or bits hold NaN or infinite values: drop those measurements before the fit")
-    if (x <= 0).any():
-        raise InputError(f"{what} must be above 0: found {x.min():g}")
-    need = law.n_parameters + 1
-    if len(np.unique(x)) < need:
-        raise InputError(f"{len(np.unique(x))} different values of {what} cannot fit {law.name}: give at least {need}")
-    return x, bits
+def _checked(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None = None) -> _Points:
+    what = _COORDINATE[law.name]
+    given = {what: x, "bits": bits} | ({} if sigma is None else {"sigma": sigma})
+    x, bits, *sigmas = vectors(given, positive=(what, *(["sigma"] if sigma is not None else [])))
+    need, found = law.n_parameters + 1, len(np.unique(x))
+    if found < need:
+        raise InputError(f"{found} different values of {what} cannot fit {law.name}: give at least {need}")
+    return x, bits, sigmas[0] ** -2.0 if sigmas else np.ones_like(bits)
 
 
-def _fit_all(law: Law, x: list[np.ndarray], bits: list[np.ndarray], weights: list[np.ndarray]) -> list[LawFit]:
+def _fit_all(law: Law, points: Sequence[_Points]) -> list[LawFit]:
     """Fits of curves of different lengths, all at once."""
-    found = fit_rivals(law, padded(x), padded(bits), np.nan_to_num(padded(weights)), tolerance=1e-14)
-    curves = zip(x, bits, weights, found.theta, found.converged, strict=True)
-    return [_summary(law, *curve) for curve in curves]
+    x, bits, weights = (padded(column) for column in zip(*points, strict=True))
+    found = fit_rivals(law, x, bits, np.nan_to_num(weights), tolerance=1e-14)
+    return [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
 
 
-def _summary(
-    law: Law, x: np.ndarray, bits: np.ndarray, weights: np.ndarray, theta: np.ndarray, converged: bool
-) -> LawFit:
+def _summary(law: Law, points: _Points, theta: np.ndarray, converged: bool) -> LawFit:
+    x, bits, weights = points
     left = bits - predict(law, theta[None], x)[0]
     spread = float(((bits - bits.mean()) ** 2).sum())
     r_squared = 1 - float((left**2).sum()) / spread if spread > 0 else np.nan
     freedom = max(len(bits) - law.n_parameters, 1)
     inverse = covariance(jacobian(law.bits, theta[None], (x[None],), *_UNBOUNDED)[0], weights)
-    spread_of = None if inverse is None else inverse * (weights * left**2).sum() / freedom
-    residual_sd = float(np.sqrt((left**2).sum() / freedom))
-    fit = LawFit(law, theta, spread_of, r_squared, residual_sd, len(bits), CONVERGED)
+    scaled = None if inverse is None else inverse * (weights * left**2).sum() / freedom
+    fit = LawFit(law, theta, scaled, r_squared, float(np.sqrt((left**2).sum() / freedom)), len(bits), CONVERGED)
     status, note = _status(fit, x, converged)
-    return LawFit(law, theta, spread_of, r_squared, residual_sd, len(bits), status, note)
+    return replace(fit, status=status, note=note)
 
 
 def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
@@ -234,16 +230,15 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
-    rows, points = [], []
+    rows: list[dict[str, object]] = []
+    points: dict[int, _Points] = {}
     for key, curve in protocol_rows(table, x).groupby([*CURVE, fixed], sort=True):
-        head = dict(zip([*CURVE, fixed], key, strict=True))
+        rows.append(dict(zip([*CURVE, fixed], key, strict=True)))
         try:
-            points.append((len(rows), *_checked(law, curve[x], curve["mi_bits"])))
-            rows.append(head)
+            points[len(rows) - 1] = _checked(law, curve[x], curve["mi_bits"])
         except InputError as error:
-            rows.append(head | {"n_points": len(curve), "status": FAILED, "note": str(error)})
+            rows[-1] |= {"n_points": len(curve), "status": FAILED, "note": str(error)}
     if points:
-        at, xs, bits = zip(*points, strict=True)
-        for i, fit in zip(at, _fit_all(law, list(xs), list(bits), [np.ones_like(b) for b in bits]), strict=True):
+        for i, fit in zip(points, _fit_all(law, list(points.values())), strict=True):
             rows[i] |= fit.row()
     return pd.DataFrame(rows)

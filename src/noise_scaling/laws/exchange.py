@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from .budget import BudgetFit
+from .formulas import Values
 from .grids import Grid
 from .surface import SMOOTH, Smoothness, fit_grid, residual_draws, smooth_residuals
 
@@ -14,7 +15,7 @@ FACTOR = 2.0
 """Two exchange rates agree where they are within this factor."""
 
 
-def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np.ndarray) -> np.ndarray:
+def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
     """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
 
     Parameters
@@ -32,7 +33,7 @@ def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np
 
 
 def exchange_rate(
-    fit: BudgetFit, n: np.ndarray | float, u: np.ndarray | float, *, deeper: float = 2.0, level: float = 0.95
+    fit: BudgetFit, n: Values, u: Values, *, deeper: float = 2.0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
@@ -85,7 +86,8 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers]."""
     steps = [exchange_rate(fit, grid.n, u, deeper=v / u) for u, v in zip(grid.u[:-1], grid.u[1:], strict=True)]
-    return tuple(np.array(x) for x in zip(*steps, strict=True))
+    value, low, high = (np.array(x) for x in zip(*steps, strict=True))
+    return value, low, high
 
 
 def surface_rates(

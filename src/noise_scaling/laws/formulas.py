@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
-    "converged",
-    "at bound",
-    "no error bar",
-    "not identified",
-    "failed",
-)
-STATUSES = (CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED)
+Values = np.ndarray | float
+
+STATUSES = ("converged", "at bound", "no error bar", "not identified", "failed")
+CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = STATUSES
 
 
-def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
     """Information against depth, Eq. 1.
 
     Parameters
@@ -38,28 +34,28 @@ def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
     return i_max - 0.5 * np.log2((1 + ratio) / (ratio + 2.0 ** (-2 * i_max)))
 
 
-def noise_law_asymptote(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+def noise_law_asymptote(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
     """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u), in bits."""
     return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
 
 
-def collapse_z(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
+def collapse_z(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
     """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max)."""
     a = 2.0 ** (-2 * i_max)
     return (np.asarray(u, float) / u_bar + a) / (1 - a)
 
 
-def collapse(z: np.ndarray | float) -> np.ndarray:
+def collapse(z: Values) -> np.ndarray:
     """Missing information i_max - I on the universal curve: 1/2 log2(1 + 1 / z), in bits."""
     return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
 
 
-def cell_number_law(n: np.ndarray | float, n_sat: float, s: float, i_inf: float) -> np.ndarray:
+def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.ndarray:
     """Information against the number of training cells: i_inf - (n / n_sat)^(-s), in bits."""
     return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
 
 
-def two_sided_law(u: np.ndarray | float, half: float, i_max: float) -> np.ndarray:
+def two_sided_law(u: Values, half: Values, i_max: Values) -> np.ndarray:
     """Information where the signal is itself an embedding of equally deep counts, so that noise enters twice.
 
     Squared correlation (1 - 2^(-2 i_max)) (u / (u + half))^2, against the first power of that ratio in Eq. 1 (there
@@ -79,7 +75,7 @@ def two_sided_law(u: np.ndarray | float, half: float, i_max: float) -> np.ndarra
 
 
 def noise_budget(
-    n: np.ndarray | float, u: np.ndarray | float, v0: float, v1: float, v2: float, v3: float, s: float, a: float = 1.0
+    n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0
 ) -> np.ndarray:
     """Information against training cells and depth together: noise variances add up, signal variance being 1.
 

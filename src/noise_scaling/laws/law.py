@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..errors import choose
+from ..errors import InputError, choose
 from .formulas import cell_number_law, noise_law
 from .least_squares import Solutions, jacobian, minimise
 from .resample import shake
@@ -107,6 +108,22 @@ LAWS = {law.name: law for law in (NOISE_LAW, CELL_NUMBER_LAW)}
 def named(name: str) -> Law:
     """The law of that name; InputError lists the known ones."""
     return LAWS[choose("law", name, LAWS)]
+
+
+def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
+    """Named values as vectors; InputError unless they are of one length, finite, and those of `positive` above 0."""
+    arrays = {name: np.asarray(x, float) for name, x in values.items()}
+    *first, last = arrays
+    if len({x.shape for x in arrays.values()}) > 1 or arrays[last].ndim != 1:
+        shapes = ", ".join(str(x.shape) for x in arrays.values())
+        raise InputError(f"{', '.join(first)} and {last} must be vectors of one length: found shapes {shapes}")
+    if not all(np.isfinite(x).all() for x in arrays.values()):
+        names = f"{', '.join(first)} or {last}"
+        raise InputError(f"{names} hold NaN or infinite values: drop those measurements before the fit")
+    for name in positive:
+        if (arrays[name] <= 0).any():
+            raise InputError(f"{name} must be above 0: found {arrays[name].min():g}; drop or correct that measurement")
+    return list(arrays.values())
 
 
 def padded(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -22,6 +22,9 @@ _STEP, _LEAST_SIZE = 6e-6, 1e-5
 """The relative step of central differences is the cube root of the machine precision (Nocedal & Wright 2006, section
 8.1); the least size lets a parameter of 0 move, and keeps the step far below a noise-to-signal ratio of 12 bits."""
 
+_SINGULAR = 1e14
+"""Condition number, at unit diagonal, from which a normal matrix has no inverse worth the name."""
+
 
 @dataclass(frozen=True)
 class Solutions:
@@ -55,16 +58,12 @@ def jacobian(
     step = _STEP * np.maximum(np.abs(theta), _LEAST_SIZE)
     up, down = np.minimum(theta + step, upper), np.maximum(theta - step, lower)
     width = up - down
-    columns = []
-    for i in range(theta.shape[1]):
-        if not width[:, i].any():
-            columns.append(None)
-            continue
+    slope = np.zeros((len(theta), np.broadcast_shapes(*(x.shape for x in at))[-1], theta.shape[1]))
+    for i in np.flatnonzero(width.any(axis=0)):
         here = np.arange(theta.shape[1]) == i
         difference = model(np.where(here, up, theta), at) - model(np.where(here, down, theta), at)
-        columns.append(difference / np.where(width[:, i] > 0, width[:, i], 1)[:, None])
-    zeros = np.zeros((len(theta), np.broadcast_shapes(*(x.shape for x in at))[-1]))
-    return np.stack([zeros if column is None else column for column in columns], axis=-1)
+        slope[..., i] = difference / np.where(width[:, i] > 0, width[:, i], 1)[:, None]
+    return slope
 
 
 def covariance(slope: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
@@ -83,9 +82,6 @@ def covariance(slope: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
         return None
     unit = information / np.outer(size, size)
     return np.linalg.inv(unit) / np.outer(size, size) if np.linalg.cond(unit) < _SINGULAR else None
-
-
-_SINGULAR = 1e14
 
 
 def minimise(

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .formulas import noise_law, two_sided_law
+from .formulas import Values, noise_law, two_sided_law
 from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
-
-Values = np.ndarray | float
 
 
 def stretched_noise_law(u: Values, u_bar: Values, a: Values, i_max: Values) -> np.ndarray:

@@ -59,7 +59,7 @@ def log_linear(grid: Grid, axis: int) -> np.ndarray:
 
 def low_rank(grid: Grid) -> np.ndarray:
     """A depth's factor times a cell number's; a hidden one lies on a line between (or beyond) its neighbours."""
-    seen = grid.measured.any(axis=1), grid.measured.any(axis=0)
+    seen = [np.asarray(grid.measured.any(axis=axis)) for axis in (1, 0)]
     block = grid.bits[np.ix_(*seen)]
     block = np.where(np.isfinite(block), block, np.nanmean(block, axis=0))
     left, size, right = np.linalg.svd(block, full_matrices=False)
