@@ -86,7 +86,15 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
-    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
+    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few.
+
+    Parameters
+    ----------
+    points, squares
+        Number of points and residual sum of squares of each curve, [curves].
+    fitted
+        Fitted parameters, the noise's variance among them.
+    """
     with np.errstate(divide="ignore"):
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)

@@ -38,7 +38,15 @@ def exchange_rate(
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
     Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
-    The interval is from the fit's bootstrap draws, and NaN without them.
+
+    Parameters
+    ----------
+    n, u
+        Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
+    deeper
+        The factor in depth.
+    level
+        Of the interval: quantiles of the fit's bootstrap draws, and NaN without them.
     """
     n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
     value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
@@ -52,7 +60,13 @@ def exchange_rate(
 
 
 def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Bits made to rise with cells at every depth by isotonic regression, weighted by seeds: [depths, cell numbers]."""
+    """Bits made to rise with cells at every depth by isotonic regression (Barlow et al. 1972), [depths, cell numbers].
+
+    Parameters
+    ----------
+    bits, seeds
+        Bits, and the number of seeds that each is the mean of, which weights it; both [depths, cell numbers].
+    """
     weights = np.maximum(seeds, 1.0)
     return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
 
@@ -72,6 +86,11 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
     The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
     the answer lies outside the measured cells, or a cell of either depth was not measured.
+
+    Parameters
+    ----------
+    bits
+        In place of the grid's own, [depths, cell numbers].
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
@@ -95,7 +114,14 @@ def surface_rates(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exchange rates of the same steps by the law with its smooth residuals: value, low, high (95 %).
 
-    Where more than half of the draws leave the measured cells there is no interval.
+    Where half of the draws or more leave the measured cells there is no interval.
+
+    Parameters
+    ----------
+    smooth
+        How residuals hang together.
+    draws
+        Residual surfaces that the interval's quantiles are read from.
     """
     law = fit_grid(grid).predict(*grid.mesh)
     middle = law + smooth_residuals(grid, law, smooth)

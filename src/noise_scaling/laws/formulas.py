@@ -1,7 +1,8 @@
 """The laws of the paper, one definition of each, and what a fit can say of itself.
 
-Gowri et al., arXiv 2503.02726. Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training
-cells.
+Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training cells. Sources: Gowri et al.,
+Measurement noise scaling laws for cellular representation learning (arXiv 2503.02726), and Sadalski et al., Scaling up
+measurement noise scaling laws.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = STATUSES
 
 
 def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
-    """Information against depth, Eq. 1.
+    """Information against depth: i_max - 1/2 log2((1 + u / u_bar) / (u / u_bar + 2^(-2 i_max))), Eq. 1 of both papers.
 
     Parameters
     ----------
@@ -35,23 +36,47 @@ def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
 
 
 def noise_law_asymptote(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
-    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u), in bits."""
+    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u).
+
+    Parameters
+    ----------
+    u, u_bar, i_max
+        As in `noise_law`, with u > 0. Bits come in the shape of `u`.
+    """
     return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
 
 
 def collapse_z(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
-    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max)."""
+    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max).
+
+    Parameters
+    ----------
+    u, u_bar, i_max
+        As in `noise_law`. The abscissa has no unit, and the shape of `u`.
+    """
     a = 2.0 ** (-2 * i_max)
     return (np.asarray(u, float) / u_bar + a) / (1 - a)
 
 
 def collapse(z: Values) -> np.ndarray:
-    """Missing information i_max - I on the universal curve: 1/2 log2(1 + 1 / z), in bits."""
+    """Missing information i_max - I in bits, by Eq. 1 at the abscissa of `collapse_z`, any shape: 1/2 log2(1 + 1/z)."""
     return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
 
 
 def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.ndarray:
-    """Information against the number of training cells: i_inf - (n / n_sat)^(-s), in bits."""
+    """Information against the number of training cells: i_inf - (n / n_sat)^(-s) (Sadalski et al.).
+
+    Parameters
+    ----------
+    n
+        Training cells, any shape, > 0.
+    n_sat
+        Cells at which one bit is lacking.
+    s
+        Exponent, > 0.
+    i_inf
+        Information with cells without end, in bits.
+    """
     return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
 
 
@@ -78,6 +103,8 @@ def noise_budget(
     n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0
 ) -> np.ndarray:
     """Information against training cells and depth together: noise variances add up, signal variance being 1.
+
+    A law of this book: a Gaussian channel has 1/2 log2(1 + 1 / noise-to-signal) bits (Cover & Thomas 2006, section 9.1).
 
     Noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a; bits = 1/2 log2(1 + 1 / noise-to-signal). With a = 1 it is
     Eq. 1 in `u` at every `n`, as Eq. 1 says that noise-to-signal is affine in 1/u.

@@ -42,7 +42,17 @@ def _covariance(n: np.ndarray, u: np.ndarray, smooth: Smoothness) -> np.ndarray:
 
 
 def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -> np.ndarray:
-    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers]."""
+    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers].
+
+    Simple kriging, the mean of a Gaussian process (Rasmussen & Williams 2006, Eq. 2.23).
+
+    Parameters
+    ----------
+    law
+        The law's bits, [depths, cell numbers].
+    smooth
+        How residuals hang together.
+    """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
     left = (grid.bits - law).ravel()[here]
@@ -53,7 +63,13 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothness = SMOOTH, seed: int) -> np.ndarray:
     """Residual surfaces as likely as the measured ones allow, [draws, depths, cell numbers], around `smooth_residuals`.
 
-    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely.
+    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely. Covariance of
+    the draws: Rasmussen & Williams 2006, Eq. 2.24.
+
+    Parameters
+    ----------
+    law
+        The law's bits, [depths, cell numbers].
     """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
@@ -71,7 +87,12 @@ def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothnes
 def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 
-    `deep` weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
+    Parameters
+    ----------
+    stretched
+        Whether the exponent of depth is free.
+    deep
+        Weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
