@@ -104,7 +104,7 @@ def noise_budget(
 ) -> np.ndarray:
     """Information against training cells and depth together: noise variances add up, signal variance being 1.
 
-    A law of this book: a Gaussian channel has 1/2 log2(1 + 1 / noise-to-signal) bits (Cover & Thomas 2006, section 9.1).
+    A law of this book, of a Gaussian channel (Cover & Thomas 2006, section 9.1).
 
     Noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a; bits = 1/2 log2(1 + 1 / noise-to-signal). With a = 1 it is
     Eq. 1 in `u` at every `n`, as Eq. 1 says that noise-to-signal is affine in 1/u.
