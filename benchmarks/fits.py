@@ -40,7 +40,7 @@ def by_lmfit(bits: np.ndarray) -> np.ndarray:
 
 
 def batched(bits: np.ndarray) -> np.ndarray:
-    theta = laws.fit_rivals(laws.NOISE_LAW, U, bits).theta
+    theta = laws.fit_many(laws.NOISE_LAW, U, bits).theta
     return np.stack([np.exp(theta[:, 0]), theta[:, 1]], axis=1)
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     seconds = common.interleave(runs, 1 if options.quick else 3, common.both_clocks)
     boots = common.interleave(
         {
-            f"{draws:,} bootstraps of {count} curves": lambda: laws.bootstrap_rivals(
+            f"{draws:,} bootstraps of {count} curves": lambda: laws.bootstrap_many(
                 laws.NOISE_LAW, U, bits, draws, seed=0
             ),
             f"{draws:,} bootstraps of one 10 x 10 grid, noise budget": lambda: fit.bootstrap(draws),

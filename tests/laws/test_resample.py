@@ -33,7 +33,9 @@ def test_a_group_the_fit_leans_on_does_not_grow_without_end():
 @pytest.mark.parametrize(("groups", "t"), [(10, 2.306004), (3, 12.706205), (2, 12.706205)])
 def test_the_wild_bootstrap_widens_by_students_t(groups, t):
     # a mean of one point a group: left out, a residual of 1 is 1 / (1 - 1 / groups); Webb's factors; t and z of tables
-    found = resample.shake(np.ones(groups), np.ones((groups, 1)), np.ones(groups), np.arange(groups), 600, seed=0)
+    found = resample.wild_bootstrap(
+        np.ones(groups), np.ones((groups, 1)), np.ones(groups), np.arange(groups), 600, seed=0
+    )
     factors = np.unique(np.round(found * (1 - 1 / groups) / (t / 1.959964), 5))
     webb = np.sqrt([0.5, 1, 1.5])
     np.testing.assert_allclose(factors, [*-webb[::-1], *webb], atol=2e-5)

@@ -1,5 +1,6 @@
-"""The scaling laws and their fits: Eq. 1, the cell-number law, rivals, and the noise budget that joins the two axes."""
+"""The scaling laws and their fits: Eq. 1, the cell-number law, alternatives, and the noise budget of both axes."""
 
+from .alternatives import ALTERNATIVES
 from .budget import BudgetFit, fit_budgets, fit_noise_budget
 from .curves import CURVE, LawFit, fit_cell_number_law, fit_curves, fit_noise_law
 from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates, surface_rates
@@ -19,11 +20,11 @@ from .formulas import (
     two_sided_law,
 )
 from .grids import Grid
-from .law import CELL_NUMBER_LAW, LAWS, NOISE_LAW, Law, bootstrap_rivals, fit_rivals, named
-from .rivals import RIVALS
+from .law import CELL_NUMBER_LAW, LAWS, NOISE_LAW, Law, bootstrap_many, fit_many, named
 from .surface import Smoothness, fit_grid
 
 __all__ = [
+    "ALTERNATIVES",
     "AT_BOUND",
     "CELL_NUMBER_LAW",
     "CONVERGED",
@@ -33,14 +34,13 @@ __all__ = [
     "NOISE_LAW",
     "NOT_IDENTIFIED",
     "NO_ERROR_BAR",
-    "RIVALS",
     "STATUSES",
     "BudgetFit",
     "Grid",
     "Law",
     "LawFit",
     "Smoothness",
-    "bootstrap_rivals",
+    "bootstrap_many",
     "cell_number_law",
     "cells_needed",
     "collapse",
@@ -51,9 +51,9 @@ __all__ = [
     "fit_cell_number_law",
     "fit_curves",
     "fit_grid",
+    "fit_many",
     "fit_noise_budget",
     "fit_noise_law",
-    "fit_rivals",
     "grid_rates",
     "named",
     "noise_budget",

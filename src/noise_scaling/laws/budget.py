@@ -12,7 +12,7 @@ from ..errors import InputError
 from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, Values, noise_budget
 from .law import vectors
 from .least_squares import Solutions, jacobian, minimise
-from .resample import shake
+from .resample import wild_bootstrap
 
 PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 
@@ -107,7 +107,7 @@ class BudgetFit:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
 
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
-        their test cells' molecules, and get one random sign and size (`resample.shake`).
+        their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`).
         """
         if self.data is None or self.theta is None:
             raise InputError("this fit has no data to resample: make it by fit_noise_budget")
@@ -115,7 +115,7 @@ class BudgetFit:
         fitted = budget_model(self.theta[None], data.at)[0]
         free = (self.theta > low) & (self.theta < high)
         slope = jacobian(budget_model, self.theta[None], data.at, low, high)[0][:, free]
-        again = fitted + shake(data.bits - fitted, slope, data.weights, data.groups, draws, seed=seed)
+        again = fitted + wild_bootstrap(data.bits - fitted, slope, data.weights, data.groups, draws, seed=seed)
         start = np.broadcast_to(self.theta, (draws, 6))
         found = minimise(budget_model, start, data.at, again, data.weights[None], low, high, tolerance=1e-6)
         return replace(self, draws=_absolute(found.theta, data.reference))

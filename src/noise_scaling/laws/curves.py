@@ -14,7 +14,7 @@ from scipy import stats
 from ..errors import InputError
 from ..measurements import CONTROLS, OK
 from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
-from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_rivals, padded, predict, vectors
+from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_many, padded, predict, vectors
 from .least_squares import covariance, jacobian
 
 # An interval of a positive parameter (u_bar, n_sat) wider than this factor from end to end says nothing about it.
@@ -178,7 +178,7 @@ def _checked(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None = 
 def _fit_all(law: Law, points: Sequence[_Points]) -> list[LawFit]:
     """Fits of curves of different lengths, all at once."""
     x, bits, weights = (padded(column) for column in zip(*points, strict=True))
-    found = fit_rivals(law, x, bits, np.nan_to_num(weights), tolerance=1e-14)
+    found = fit_many(law, x, bits, np.nan_to_num(weights), tolerance=1e-14)
     return [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError, choose
 from .formulas import cell_number_law, noise_law
 from .least_squares import Solutions, jacobian, minimise
-from .resample import shake
+from .resample import wild_bootstrap
 
 _EXPONENTS = (0.5, 1.0, 2.0)
 _LOGARITHMIC = ("scale", "one bit")
@@ -35,7 +35,7 @@ class Law:
     """
 
     name: str
-    words: str
+    label: str
     formula: Callable[..., np.ndarray]
     parameters: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -134,7 +134,7 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return out
 
 
-def fit_rivals(
+def fit_many(
     law: Law,
     x: np.ndarray,
     bits: np.ndarray,
@@ -181,7 +181,7 @@ def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))
 
 
-def bootstrap_rivals(
+def bootstrap_many(
     law: Law, u: np.ndarray, bits: np.ndarray, draws: int, *, seed: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Parameters of B curves refitted to resampled residuals, [draws, B, P], as fitted.
@@ -192,11 +192,11 @@ def bootstrap_rivals(
     Parameters
     ----------
     u, bits, weights
-        As in `fit_rivals`.
+        As in `fit_many`.
     """
     u, bits = np.broadcast_arrays(np.asarray(u, float), np.asarray(bits, float))
     weights = np.broadcast_to(1.0 if weights is None else np.asarray(weights, float), bits.shape)
-    fit = fit_rivals(law, u, bits, weights)
+    fit = fit_many(law, u, bits, weights)
     out = np.empty((draws, *fit.theta.shape))
     for i, here in enumerate(np.isfinite(u) & np.isfinite(bits)):
         at, theta, weight = (u[i : i + 1, here],), fit.theta[i : i + 1], weights[i, here]
@@ -204,7 +204,7 @@ def bootstrap_rivals(
         lower, upper = law.bounds(at[0].min(1), at[0].max(1))
         slope = jacobian(law.bits, theta, at, lower, upper)[0]
         groups = np.unique(at[0][0], return_inverse=True)[1]
-        again = fitted + shake(bits[i, here] - fitted, slope, weight, groups, draws, seed=[seed, i])
+        again = fitted + wild_bootstrap(bits[i, here] - fitted, slope, weight, groups, draws, seed=[seed, i])
         start = np.tile(theta, (draws, 1))
         out[:, i] = minimise(law.bits, start, at, again, weight[None], lower, upper, tolerance=1e-6).theta
     return out

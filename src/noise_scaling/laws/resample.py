@@ -10,7 +10,7 @@ from scipy import stats
 _WEBB = np.sqrt([0.5, 1.0, 1.5])
 
 
-def shake(
+def wild_bootstrap(
     residuals: np.ndarray,
     slope: np.ndarray,
     weights: np.ndarray,

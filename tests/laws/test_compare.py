@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws
-from noise_scaling.laws import contest, rivals
+from noise_scaling.laws import alternatives, compare
 from noise_scaling.laws.grids import Grid
 from noise_scaling.laws.law import predict
 
@@ -21,30 +21,32 @@ def grid(bits, dataset="d", model="scvi"):
 def curves(law, *, sd=0.0, count=6):
     theta = np.array([[{"scale": 5.0, "exponent": 0.7, "slope": 0.3, "level": 2.0}[k] for k in law.kinds]])
     bits = predict(law, theta, U).T + np.random.default_rng(0).normal(0, sd, (10, count))
-    return contest.curves([grid(bits), grid(bits + 0.01, "other")])
+    return compare.curves([grid(bits), grid(bits + 0.01, "other")])
 
 
 def test_the_law_behind_the_curves_wins():
-    found = contest.contest(curves(laws.NOISE_LAW, sd=0.01))
-    short = contest.summary(found).set_index("law")
+    found = compare.compare_laws(curves(laws.NOISE_LAW, sd=0.01))
+    short = compare.summary(found).set_index("law")
     assert short["left_out"].idxmin() in ("noise_law", "stretched")
     assert short.loc["noise_law", "best_aicc"] > 0.5
     assert 0.05 < short.loc["noise_law", "chi_square"] < 0.6  # noise of 0.01 under a stated one of 0.03 / sqrt(2)
-    assert contest.gap(found, "noise_law", "exponential", "left_out")[2] < 0
+    assert compare.gap(found, "noise_law", "exponential", "left_out")[2] < 0
 
 
 def test_leaving_one_out_of_a_line_is_the_hat_matrix():
-    found = curves(rivals.RIVALS["log_linear"], sd=0.1)
+    found = curves(alternatives.ALTERNATIVES["log_linear"], sd=0.1)
     design = np.stack([np.ones(10), np.log(U)], axis=1)
     hat = design @ np.linalg.inv(design.T @ design) @ design.T
     left = (np.eye(10) - hat) @ found.bits.T / (1 - np.diag(hat))[:, None]
-    np.testing.assert_allclose(contest.left_out(found, rivals.RIVALS["log_linear"]), -left.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        compare.left_out(found, alternatives.ALTERNATIVES["log_linear"]), -left.T, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_beyond_sees_the_shallow_part_only():
-    found = curves(rivals.RIVALS["log_linear"])
-    wrong = contest.Curves(found.names, found.u, found.bits + np.where(np.arange(10) > 5, 1.0, 0.0), found.noise)
-    away = contest.beyond(wrong, rivals.RIVALS["log_linear"])
+    found = curves(alternatives.ALTERNATIVES["log_linear"])
+    wrong = compare.Curves(found.names, found.u, found.bits + np.where(np.arange(10) > 5, 1.0, 0.0), found.noise)
+    away = compare.beyond(wrong, alternatives.ALTERNATIVES["log_linear"])
     assert np.isnan(away[:, :6]).all()
     np.testing.assert_allclose(away[:, 6:], -1.0, atol=1e-6)
 
@@ -53,8 +55,8 @@ def test_beyond_sees_the_shallow_part_only():
 def line():
     """One grid of curves with 10 depths, and by hand the residuals of straight lines in the logarithm of depth."""
     bits = 2 + 0.3 * np.log(U / 100)[:, None] + np.random.default_rng(3).normal(0, 0.1, (10, 6))
-    found = contest.curves([grid(bits)])
-    table = contest.contest(found)
+    found = compare.curves([grid(bits)])
+    table = compare.compare_laws(found)
     left = np.array([row - np.polyval(np.polyfit(np.log(U), row, 1), np.log(U)) for row in bits.T])
     return found, table, left, table[table["law"] == "log_linear"]
 
@@ -85,18 +87,18 @@ def test_errors_on_unseen_depths_of_a_line_by_hand(line):
 def test_chi_square_needs_a_second_seed():
     lone = grid(np.log(U)[:, None] * np.ones(6))
     lone.seed_sd[:] = np.nan
-    assert contest.contest(contest.curves([lone]))["chi_square"].isna().all()
+    assert compare.compare_laws(compare.curves([lone]))["chi_square"].isna().all()
 
 
 def test_aicc_of_too_few_points_is_infinite():
-    assert contest._aicc(np.array([5]), np.array([2.0]), 4)[0] == np.inf
-    assert np.isfinite(contest._aicc(np.array([6]), np.array([2.0]), 4)[0])
+    assert compare._aicc(np.array([5]), np.array([2.0]), 4)[0] == np.inf
+    assert np.isfinite(compare._aicc(np.array([6]), np.array([2.0]), 4)[0])
 
 
 def test_curves_have_five_depths_and_more():
     bits = np.ones((10, 3))
     bits[4:, 0], bits[5:, 1] = np.nan, np.nan
-    found = contest.curves([grid(bits)])
+    found = compare.curves([grid(bits)])
     np.testing.assert_array_equal(found.names["n_cells"], N[1:3])
     assert np.isfinite(found.bits).sum(axis=1).tolist() == [5, 10]
     np.testing.assert_allclose(found.noise[1], 0.03 / np.sqrt(2))
@@ -105,11 +107,11 @@ def test_curves_have_five_depths_and_more():
 def test_summary_is_medians_and_shares():
     columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
     rows = [
-        {"grid": "g", "n_cells": n, "law": law, "words": law, "aicc": aicc} | dict.fromkeys(columns, n * aicc)
+        {"grid": "g", "n_cells": n, "law": law, "label": law, "aicc": aicc} | dict.fromkeys(columns, n * aicc)
         for n, pair in ((1, (1.0, 2.0)), (2, (1.0, 2.0)), (5, (3.0, 2.0)))
         for law, aicc in zip(("a", "b"), pair, strict=True)
     ]
-    short = contest.summary(pd.DataFrame(rows)).set_index("law")
+    short = compare.summary(pd.DataFrame(rows)).set_index("law")
     assert short["best_aicc"].tolist() == pytest.approx([2 / 3, 1 / 3])
     assert short["left_out"].tolist() == [2.0, 4.0]
 
@@ -120,8 +122,8 @@ def test_a_gap_is_resampled_by_grid():
         {"grid": g, "n_cells": n, "law": law, "left_out": g * (law == "a")}
         for g in range(1, 41) for n in range(3) for law in ("a", "b")
     ]  # fmt: skip
-    middle, low, high = contest.gap(pd.DataFrame(rows), "a", "b", "left_out")
+    middle, low, high = compare.gap(pd.DataFrame(rows), "a", "b", "left_out")
     assert middle == 20.5
     # order statistics: binomial(40, 1/2) leaves 14 to 27 of 40 below the median in 95 %
     assert (low, high) == pytest.approx((14, 27), abs=2)
-    assert contest.gap(pd.DataFrame(rows), "a", "b", "left_out", seed=0) == (middle, low, high)
+    assert compare.gap(pd.DataFrame(rows), "a", "b", "left_out", seed=0) == (middle, low, high)

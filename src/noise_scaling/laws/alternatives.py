@@ -45,7 +45,7 @@ _SATURATING_POWER = replace(
 )
 _WITH_EXPONENT = ("scale", "exponent", "level")
 
-RIVALS: dict[str, Law] = {
+ALTERNATIVES: dict[str, Law] = {
     law.name: law
     for law in (
         NOISE_LAW,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from noise_scaling import laws
-from noise_scaling.laws import rivals
-from noise_scaling.laws.law import fit_rivals, predict
+from noise_scaling.laws import alternatives
+from noise_scaling.laws.law import fit_many, predict
 
 U = np.geomspace(10, 5000, 9)
 EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits worked by hand
@@ -21,7 +21,7 @@ EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits w
 }
 
 
-@pytest.fixture(params=list(rivals.RIVALS.values()), ids=list(rivals.RIVALS))
+@pytest.fixture(params=list(alternatives.ALTERNATIVES.values()), ids=list(alternatives.ALTERNATIVES))
 def law(request):
     return request.param
 
@@ -35,7 +35,7 @@ def test_formulas_by_hand(law):
 def test_an_exact_curve_is_recovered(law):
     kinds = {"scale": np.log(150.0), "one bit": np.log(150.0), "exponent": 0.7, "slope": 0.3, "level": 2.2}
     theta = np.array([[kinds[kind] for kind in law.kinds]])
-    fit = fit_rivals(law, U[None], predict(law, theta, U))
+    fit = fit_many(law, U[None], predict(law, theta, U))
     np.testing.assert_allclose(fit.theta, theta, rtol=1e-4)
     assert fit.converged.all()
     named = {name: float(value[0]) for name, value in law.natural(theta).items()}
@@ -57,8 +57,8 @@ def test_a_missing_depth_is_left_out_and_no_more():
     weights[:, 4] = 0
     kept = np.delete(np.arange(len(U)), 4)
     fits = [
-        laws.fit_rivals(laws.NOISE_LAW, U, holed), laws.fit_rivals(laws.NOISE_LAW, U, bits, weights),
-        laws.fit_rivals(laws.NOISE_LAW, U[kept], bits[:, kept]),
+        laws.fit_many(laws.NOISE_LAW, U, holed), laws.fit_many(laws.NOISE_LAW, U, bits, weights),
+        laws.fit_many(laws.NOISE_LAW, U[kept], bits[:, kept]),
     ]  # fmt: skip
     np.testing.assert_allclose(fits[0].theta, fits[2].theta, rtol=1e-4)
     np.testing.assert_allclose(fits[1].theta, fits[2].theta, rtol=1e-4)
@@ -67,16 +67,16 @@ def test_a_missing_depth_is_left_out_and_no_more():
 def test_bootstrap_spread_is_that_of_fresh_curves():
     truth = laws.noise_law(U, 300.0, 2.5)
     rng = np.random.default_rng(1)
-    fresh = laws.fit_rivals(laws.NOISE_LAW, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
+    fresh = laws.fit_many(laws.NOISE_LAW, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
     some = truth + rng.normal(0, 0.05, (60, len(U)))
-    spread = laws.bootstrap_rivals(laws.NOISE_LAW, U, some, 100, seed=0).std(axis=0)
+    spread = laws.bootstrap_many(laws.NOISE_LAW, U, some, 100, seed=0).std(axis=0)
     # residuals are widened by Student's t for 7 degrees (2.36 / 1.96) and by their leverage: 1.2 to 1.6 times
     ratio = np.median(spread, axis=0) / fresh
     assert ((ratio > 1.0) & (ratio < 1.8)).all()
 
 
 def test_bootstrap_is_of_one_seed():
-    one, two, other = (laws.bootstrap_rivals(laws.NOISE_LAW, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
+    one, two, other = (laws.bootstrap_many(laws.NOISE_LAW, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -86,5 +86,5 @@ def test_seeds_of_one_depth_share_a_factor_in_the_bootstrap_of_a_curve():
     u, flip = np.tile(U, 2), np.repeat([1.0, -1.0], 9) * 0.05
     bits = laws.noise_law(u, 300.0, 2.5) + flip
     weights = np.ones_like(bits)
-    found = laws.bootstrap_rivals(laws.NOISE_LAW, u, bits[None], 20, seed=0, weights=weights[None])
+    found = laws.bootstrap_many(laws.NOISE_LAW, u, bits[None], 20, seed=0, weights=weights[None])
     np.testing.assert_allclose(found[:, 0], np.tile([np.log(300), 2.5], (20, 1)), rtol=1e-3)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .alternatives import ALTERNATIVES
 from .grids import Grid
-from .law import Law, fit_rivals, padded, predict
-from .rivals import RIVALS
+from .law import Law, fit_many, padded, predict
 
 LEAST_DEPTHS = 5
 """A law of three parameters then keeps a point to spare when one depth is left out."""
@@ -47,20 +47,20 @@ def curves(grids: Iterable[Grid]) -> Curves:
     )
 
 
-def contest(found: Curves) -> pd.DataFrame:
+def compare_laws(found: Curves) -> pd.DataFrame:
     """One row a curve and law: what the fit leaves, and what it gets wrong where it did not look.
 
-    Columns besides the curve's names: law, words, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
+    Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
     residuals).
     """
-    return pd.concat([_one(found, law) for law in RIVALS.values()], ignore_index=True)
+    return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
 
 def residuals(found: Curves, law: Law) -> np.ndarray:
     """Measured less fitted bits, [curves, depths]."""
-    return found.bits - predict(law, fit_rivals(law, found.u, found.bits).theta, found.u)
+    return found.bits - predict(law, fit_many(law, found.u, found.bits).theta, found.u)
 
 
 def _one(found: Curves, law: Law) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
     ahead = beyond(found, law)
     return found.names.assign(
         law=law.name,
-        words=law.words,
+        label=law.label,
         n_parameters=law.n_parameters,
         r_squared=1 - squares / spread,
         aicc=_aicc(points, squares, fitted),
@@ -109,8 +109,8 @@ def left_out(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of each depth from all the others, [curves, depths]."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
-    start = np.tile(fit_rivals(law, found.u, found.bits).theta, (depths, 1))
-    fit = fit_rivals(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
+    start = np.tile(fit_many(law, found.u, found.bits).theta, (depths, 1))
+    fit = fit_many(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
     away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
     away = away.reshape(depths, len(found.bits), depths)
     return away[np.arange(depths), :, np.arange(depths)].T
@@ -120,15 +120,15 @@ def beyond(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
     points = np.isfinite(found.bits).sum(1)
     seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]
-    fit = fit_rivals(law, found.u, found.bits, seen.astype(float))
+    fit = fit_many(law, found.u, found.bits, seen.astype(float))
     return np.where(seen, np.nan, predict(law, fit.theta, found.u) - found.bits)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """By law, over all curves: medians of `contest`'s columns, and on which share of curves it has the least AICc."""
+    """By law, over all curves: medians of `compare_laws`, and on which share of curves it has the least AICc."""
     best = table.loc[table.groupby(["grid", "n_cells"])["aicc"].idxmin(), "law"].value_counts(normalize=True)
     columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
-    out = table.groupby(["law", "words"], sort=False)[columns].median().reset_index()
+    out = table.groupby(["law", "label"], sort=False)[columns].median().reset_index()
     return out.assign(best_aicc=out["law"].map(best).fillna(0.0))
 
 
