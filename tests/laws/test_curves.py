@@ -115,6 +115,9 @@ def test_quality_by_hand():
     assert fit.residual_sd == pytest.approx(np.sqrt((left**2).sum() / 28), rel=1e-12)
     assert fit.r_squared == pytest.approx(1 - (left**2).sum() / (30 * np.var(bits)), rel=1e-12)
     assert fit.n_points == 30
+    small = laws.fit_noise_law(u[:10], 1.0 + 0.01 * (bits[:10] - 1))
+    left = 1.0 + 0.01 * (bits[:10] - 1) - small.predict(u[:10])
+    assert small.r_squared == pytest.approx(1 - (left**2).sum() / (10 * np.var(0.01 * bits[:10])), rel=1e-9)
 
 
 def test_many_curves_are_lmfits_one_by_one():
