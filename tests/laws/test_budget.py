@@ -145,6 +145,12 @@ def test_cells_that_change_nothing_are_said():
     assert fit.status in (laws.NOT_IDENTIFIED, laws.AT_BOUND)
 
 
+@pytest.mark.parametrize(("v2", "v3"), [(1.5, 0.0), (0.0, 900.0)])
+def test_cells_that_matter_by_one_term_are_enough(v2, v3):
+    fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, 0.03, 20.0, v2, v3, 0.5))
+    assert fit.status == laws.CONVERGED
+
+
 @pytest.mark.parametrize(("s", "stretched", "a", "note"), [(4.0, False, 1.0, "s ran"), (0.5, True, 3.0, "a ran")])
 def test_an_exponent_beyond_its_bound_is_said(s, stretched, a, note):
     n, u = N / 1000, U / 100

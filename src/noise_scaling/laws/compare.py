@@ -64,11 +64,12 @@ def residuals(found: Curves, law: Law) -> np.ndarray:
 
 
 def _one(found: Curves, law: Law) -> pd.DataFrame:
-    left = residuals(found, law)
+    theta = fit_many(law, found.u, found.bits).theta
+    left = found.bits - predict(law, theta, found.u)
     points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
     spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
     freedom, fitted = points - law.n_parameters, law.n_parameters + 1  # the noise's variance is fitted too
-    out = np.abs(left_out(found, law))
+    out = np.abs(left_out(found, law, theta))
     chi_square = np.where(np.isfinite(found.noise).any(1), np.nansum((left / found.noise) ** 2, axis=1), np.nan)
     ahead = beyond(found, law)
     return found.names.assign(
@@ -105,11 +106,11 @@ def _repeat(left: np.ndarray) -> np.ndarray:
     return np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1)
 
 
-def left_out(found: Curves, law: Law) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]."""
+def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
+    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
-    start = np.tile(fit_many(law, found.u, found.bits).theta, (depths, 1))
+    start = np.tile(theta, (depths, 1))
     fit = fit_many(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
     away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
     away = away.reshape(depths, len(found.bits), depths)
