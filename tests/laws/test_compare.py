@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from noise_scaling import laws
 from noise_scaling.laws import alternatives, compare
@@ -117,13 +118,16 @@ def test_summary_is_medians_and_shares():
 
 
 def test_a_gap_is_resampled_by_grid():
-    # 40 grids of 3 curves each; differences 1 to 40, so that the median of a resample is nearly normal around 20.5
+    # differences 1 to 401, one a grid: a resample's median is at most k as often as binomial(401, k / 401) exceeds 200
     rows = [
         {"grid": g, "n_cells": n, "law": law, "left_out": g * (law == "a")}
-        for g in range(1, 41) for n in range(3) for law in ("a", "b")
+        for g in range(1, 402) for n in (0, 1) for law in ("a", "b")
     ]  # fmt: skip
-    middle, low, high = compare.gap(pd.DataFrame(rows), "a", "b", "left_out")
-    assert middle == 20.5
-    # order statistics: binomial(40, 1/2) leaves 14 to 27 of 40 below the median in 95 %
-    assert (low, high) == pytest.approx((14, 27), abs=2)
-    assert compare.gap(pd.DataFrame(rows), "a", "b", "left_out", seed=0) == (middle, low, high)
+    both = pd.DataFrame(rows)
+    alone = both[both["n_cells"] == 0]
+    middle, low, high = compare.gap(alone, "a", "b", "left_out", draws=4000)
+    share = stats.binom.sf(200, 401, np.arange(1, 402) / 401)
+    assert middle == 201
+    assert (low, high) == pytest.approx([1 + np.searchsorted(share, q) for q in (0.025, 0.975)], abs=1)
+    # curves of one grid are drawn together: doubling all of them changes nothing
+    assert compare.gap(both, "a", "b", "left_out", draws=4000) == (middle, low, high)
