@@ -74,6 +74,11 @@ def test_noise_is_pooled_over_the_depth_and_the_grid():
     np.testing.assert_allclose(one.without(seeds == 3).weights()[1, 0], 0)
 
 
+def test_grids_come_sorted_by_key(table):
+    both = pd.concat([table.assign(model="scvi"), table.assign(model="geneformer"), table.assign(model="pca")])
+    assert [g.model for g in grids(both)] == ["geneformer", "pca", "scvi"]
+
+
 def test_small_grids_are_left_out(table):
     assert [len(list(grids(table, least=least))) for least in ((3, 3), (4, 3), (3, 4))] == [1, 0, 0]
 
