@@ -7,7 +7,6 @@ import lmfit
 import numpy as np
 
 from noise_scaling import laws
-from noise_scaling.laws.rivals import EQ_1
 
 N_CURVES, N_DEPTHS, SEEDS = 200, 10, 3
 U = np.tile(np.geomspace(10, 5000, N_DEPTHS), SEEDS)
@@ -41,7 +40,7 @@ def by_lmfit(bits: np.ndarray) -> np.ndarray:
 
 
 def batched(bits: np.ndarray) -> np.ndarray:
-    theta = laws.fit_rivals(EQ_1, U, bits).theta
+    theta = laws.fit_many(laws.NOISE_LAW, U, bits).theta
     return np.stack([np.exp(theta[:, 0]), theta[:, 1]], axis=1)
 
 
@@ -53,13 +52,15 @@ def main() -> None:
     fit = laws.fit_noise_budget(*grid)
     runs = {
         "batched, 5 starts each": lambda: batched(bits),
-        "fit_noise_law (lmfit, 3 starts)": lambda: [laws.fit_noise_law(U, row) for row in bits],
+        "fit_noise_law, one by one": lambda: [laws.fit_noise_law(U, row) for row in bits],
         "lmfit.Model, 1 start": lambda: by_lmfit(bits),
     }
     seconds = common.interleave(runs, 1 if options.quick else 3, common.both_clocks)
     boots = common.interleave(
         {
-            f"{draws:,} bootstraps of {count} curves": lambda: laws.bootstrap_rivals(EQ_1, U, bits, draws, seed=0),
+            f"{draws:,} bootstraps of {count} curves": lambda: laws.bootstrap_many(
+                laws.NOISE_LAW, U, bits, draws, seed=0
+            ),
             f"{draws:,} bootstraps of one 10 x 10 grid, noise budget": lambda: fit.bootstrap(draws),
         },
         1,

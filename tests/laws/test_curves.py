@@ -1,9 +1,16 @@
+"""Eq. 1 and the cell-number law: closed forms, and fits against scipy, lmfit and the spread of simulated curves."""
+
+from dataclasses import replace
+
+import lmfit
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize
 
 from noise_scaling import laws
 from noise_scaling.errors import InputError
+from noise_scaling.laws import curves
 
 pytestmark = pytest.mark.any_machine
 
@@ -45,35 +52,87 @@ def noisy(rng, sd=0.05, seeds=3):
     return u, laws.noise_law(u, 300.0, 2.5) + rng.normal(0, sd, len(u))
 
 
-def test_noise_law_fit_covers_the_truth_as_often_as_it_says():
-    rng, hits = np.random.default_rng(1), []
-    for _ in range(300):
-        fit = laws.fit_noise_law(*noisy(rng))
-        hits.append(
-            [
-                fit.u_bar_interval[0] < 300 < fit.u_bar_interval[1],
-                fit.i_max_interval[0] < 2.5 < fit.i_max_interval[1],
-            ]
-        )
-    # 300 draws of a 95 % interval: the share has a standard error of 0.0126
-    assert np.abs(np.mean(hits, axis=0) - 0.95).max() < 4 * 0.0126
+@pytest.fixture(scope="module")
+def fits() -> pd.DataFrame:
+    """300 fits of Eq. 1 with u_bar 300 and i_max 2.5 under noise of 0.05 bits, 30 points each."""
+    rng, parts = np.random.default_rng(1), []
+    names = {"dataset": "d", "signal": "s", "model": "m", "preset": "p", "estimator": "e"}
+    for i in range(300):
+        u, bits = noisy(rng)
+        parts.append(pd.DataFrame({"n_cells": i, "umis_per_cell": u, "mi_bits": bits}).assign(**names))
+    return laws.fit_curves(pd.concat(parts))
 
 
-def test_stderr_matches_the_spread_of_fits():
-    rng = np.random.default_rng(2)
-    fits = [laws.fit_noise_law(*noisy(rng)) for _ in range(200)]
+def test_noise_law_fit_covers_the_truth_as_often_as_it_says(fits):
+    for name, value in (("u_bar", 300), ("i_max", 2.5)):
+        held = ((fits[f"{name}_low"] < value) & (value < fits[f"{name}_high"])).mean()
+        assert abs(held - 0.95) < 4 * 0.0126  # 300 draws of a 95 % interval: the share has a standard error of 0.0126
+
+
+def test_stderr_matches_the_spread_of_fits(fits):
     for name in ("u_bar", "i_max"):
-        spread = np.std([getattr(f, name) for f in fits])
-        assert np.median([getattr(f, f"{name}_stderr") for f in fits]) == pytest.approx(spread, rel=0.2)
+        assert fits[f"{name}_stderr"].median() == pytest.approx(fits[name].std(), rel=0.2)
 
 
-def test_band_is_two_standard_errors_of_the_curve():
-    rng = np.random.default_rng(3)
+def test_one_fit_is_that_of_many(fits):
+    one = laws.fit_noise_law(*noisy(np.random.default_rng(1)))
+    assert one.status == fits["status"].iloc[0] == laws.CONVERGED
+    for name in ("u_bar", "u_bar_stderr", "i_max", "i_max_stderr", "r_squared", "residual_sd", "n_points"):
+        assert getattr(one, name) == pytest.approx(fits[name].iloc[0], rel=1e-5)
+
+
+def slopes(u, u_bar, i_max):
+    """d Eq. 1 / d ln u_bar and d i_max, by hand."""
+    ratio, least = u / u_bar, 2.0 ** (-2 * i_max)
+    near, far = ratio / (1 + ratio), ratio / (ratio + least)
+    return np.stack([0.5 / np.log(2) * (near - far), far], axis=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_errors_intervals_and_band_are_scipys(weighted):
+    u, bits = noisy(np.random.default_rng(5))
+    sigma = np.linspace(0.5, 2, 30) if weighted else None
+    fit = laws.fit_noise_law(u, bits, sigma=sigma)
+    best, pcov = optimize.curve_fit(laws.noise_law, u, bits, (300, 2.5), sigma=sigma, xtol=1e-14, ftol=1e-14)
+    assert (fit.u_bar, fit.i_max) == pytest.approx(best, rel=1e-5)
+    assert (fit.u_bar_stderr, fit.i_max_stderr) == pytest.approx(np.sqrt(np.diag(pcov)), rel=1e-4)
+    t = 2.048407  # Student's t, 28 degrees of freedom, 97.5 %
+    assert fit.i_max_interval == pytest.approx(best[1] + np.array([-t, t]) * np.sqrt(pcov[1, 1]), rel=1e-5)
+    ends = best[0] * np.exp(np.array([-t, t]) * np.sqrt(pcov[0, 0]) / best[0])
+    assert fit.u_bar_interval == pytest.approx(ends, rel=1e-4)
     at = np.array([10.0, 300.0, 5000.0])
-    fits = [laws.fit_noise_law(*noisy(rng)) for _ in range(200)]
-    spread = np.std([f.predict(at) for f in fits], axis=0)
-    half = np.median([(f.band(at)[1] - f.band(at)[0]) / 2 for f in fits], axis=0)
-    np.testing.assert_allclose(half, 2 * spread, rtol=0.25)
+    scale = np.array([1 / best[0], 1])
+    gradient = slopes(at, *best)
+    half = np.sqrt(np.einsum("ni,ij,nj->n", gradient, pcov * np.outer(scale, scale), gradient))
+    low, high = fit.band(at)
+    np.testing.assert_allclose(high - fit.predict(at), 2 * half, rtol=1e-4)
+    np.testing.assert_allclose(fit.predict(at) - low, 2 * half, rtol=1e-4)
+    np.testing.assert_allclose((fit.band(at, 3.0)[1] - fit.predict(at)) / half, 3, rtol=1e-4)
+
+
+def test_quality_by_hand():
+    u, bits = noisy(np.random.default_rng(6))
+    fit = laws.fit_noise_law(u, bits)
+    left = bits - laws.noise_law(u, fit.u_bar, fit.i_max)
+    assert fit.residual_sd == pytest.approx(np.sqrt((left**2).sum() / 28), rel=1e-12)
+    assert fit.r_squared == pytest.approx(1 - (left**2).sum() / (30 * np.var(bits)), rel=1e-12)
+    assert fit.n_points == 30
+    small = laws.fit_noise_law(u[:10], 1.0 + 0.01 * (bits[:10] - 1))
+    left = 1.0 + 0.01 * (bits[:10] - 1) - small.predict(u[:10])
+    assert small.r_squared == pytest.approx(1 - (left**2).sum() / (10 * np.var(0.01 * bits[:10])), rel=1e-9)
+
+
+def test_many_curves_are_lmfits_one_by_one():
+    rng, model = np.random.default_rng(0), lmfit.Model(laws.noise_law)
+    for _ in range(10):
+        u_bar, i_max = 10 ** rng.uniform(1.5, 3.2), rng.uniform(1, 4)
+        u = np.geomspace(10, 5000, 9)
+        bits = laws.noise_law(u, u_bar, i_max) + rng.normal(0, 0.05, 9)
+        reference = model.fit(bits, u=u, u_bar=u_bar, i_max=i_max, fit_kws={"xtol": 1e-13, "ftol": 1e-13})
+        fit = laws.fit_noise_law(u, bits)
+        for name in ("u_bar", "i_max"):
+            assert getattr(fit, name) == pytest.approx(reference.params[name].value, rel=1e-4)
+            assert getattr(fit, f"{name}_stderr") == pytest.approx(reference.params[name].stderr, rel=1e-2)
 
 
 def test_cell_number_fit_recovers():
@@ -84,6 +143,16 @@ def test_cell_number_fit_recovers():
     assert fit.i_inf == pytest.approx(3.0, abs=4 * fit.i_inf_stderr)
     assert fit.s == pytest.approx(0.4, abs=4 * fit.s_stderr)
     assert fit.r_squared > 0.99
+    best, pcov = optimize.curve_fit(laws.cell_number_law, n, bits, (50, 0.4, 3), xtol=1e-14, ftol=1e-14)
+    assert (fit.n_sat, fit.s, fit.i_inf) == pytest.approx(best, rel=1e-4)
+    errors = (fit.n_sat_stderr, fit.s_stderr, fit.i_inf_stderr)
+    assert errors == pytest.approx(np.sqrt(np.diag(pcov)), rel=1e-3)
+
+
+def test_a_curve_that_cells_do_not_change_is_at_a_bound():
+    fit = laws.fit_cell_number_law(np.geomspace(100, 1e5, 8), np.full(8, 0.3))
+    assert fit.status in (laws.AT_BOUND, laws.NOT_IDENTIFIED)
+    assert fit.predict(1e3) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_flat_curve_is_flagged():
@@ -91,6 +160,24 @@ def test_flat_curve_is_flagged():
     fit = laws.fit_noise_law(u, np.full(8, -0.05))
     assert fit.status == laws.AT_BOUND
     assert "i_max" in fit.note or "u_bar" in fit.note
+    assert np.isnan(fit.i_max_stderr)
+    assert np.isnan(fit.i_max_interval).all()
+
+
+def test_a_fit_without_a_covariance_has_no_errors():
+    fit = replace(laws.fit_noise_law(*noisy(np.random.default_rng(0))), covariance=None)
+    assert np.isnan([fit.u_bar_stderr, *fit.i_max_interval, *np.ravel(fit.band(np.array([10.0])))]).all()
+
+
+def test_a_parameter_is_identified_within_a_factor():
+    # the 95 % ends lie a factor e^(2 t sd) apart, with Student's t = 12.7062 for 1 degree of freedom
+    u, bits = np.array([10.0, 100.0, 1000.0]), laws.noise_law(np.array([10.0, 100.0, 1000.0]), 300.0, 2.5)
+    fit = laws.fit_noise_law(u, bits)
+    edge = np.log(1e4) / 2 / 12.7062
+    for sd, status in ((0.99 * edge, laws.CONVERGED), (1.01 * edge, laws.NOT_IDENTIFIED)):
+        wide = replace(fit, covariance=np.diag([sd**2, 0.01]), status=laws.CONVERGED)
+        assert curves._status(wide, u, True)[0] == status
+    assert curves._status(fit, u, False)[0] == laws.FAILED
 
 
 def test_curve_without_a_ceiling_is_not_identified():
@@ -106,6 +193,8 @@ def test_unknown_attribute():
     fit = laws.fit_noise_law(*noisy(np.random.default_rng(0)))
     with pytest.raises(AttributeError):
         _ = fit.n_sat
+    with pytest.raises(AttributeError):
+        _ = fit.u_bar_low
 
 
 @pytest.mark.parametrize(
@@ -120,6 +209,38 @@ def test_unknown_attribute():
 def test_bad_input(u, bits, word):
     with pytest.raises(InputError, match=word):
         laws.fit_noise_law(u, bits)
+
+
+def test_bad_sigma():
+    with pytest.raises(InputError, match="sigma must be above 0"):
+        laws.fit_noise_law([1, 2, 3], [0.1, 0.2, 0.3], sigma=[1, 0, 1])
+
+
+def test_an_unknown_law_is_refused_by_name():
+    assert laws.named("cell_number_law") is laws.CELL_NUMBER_LAW
+    with pytest.raises(InputError, match="noise_law"):
+        laws.named("moore")
+
+
+def test_protocol_rows():
+    rows = pd.DataFrame({
+        "model": ["pca", "shuffled", "known_2_bits", "pca", "pca", "pca", "pca"],
+        "mi_bits": [1, 1, 1, np.nan, 1, 1, 1], "umis_per_cell": [1, 1, 1, 1, np.nan, 1, 1],
+        "variant": ["", "", "", "", "", "thin_per_gene", ""], "status": ["ok"] * 6 + ["error"],
+    })  # fmt: skip
+    assert list(curves.protocol_rows(rows, "umis_per_cell").index) == [0]
+    assert list(curves.protocol_rows(rows[["model", "mi_bits"]]).index) == [0, 4, 5, 6]
+
+
+def test_fit_curves_of_the_cell_number_law_are_by_fraction():
+    names = {"dataset": "d", "signal": "s", "model": "m", "preset": "p", "estimator": "e"}
+    n, fractions = np.tile(np.geomspace(100, 1e5, 6), 2), np.repeat([0.1, 1.0], 6)
+    bits = laws.cell_number_law(n, 50.0, 0.4, 2.0 + fractions)
+    table = pd.DataFrame({"n_cells": n, "fraction": fractions, "umis_per_cell": 9.0, "mi_bits": bits}).assign(**names)
+    found = laws.fit_curves(table, law=laws.CELL_NUMBER_LAW)
+    assert list(found["fraction"]) == [0.1, 1.0]
+    np.testing.assert_allclose(found["i_inf"], [2.1, 3.0], rtol=1e-4)
+    np.testing.assert_allclose(found["n_sat"], 50, rtol=1e-2)
 
 
 def test_fit_curves_keeps_what_cannot_be_fitted():

@@ -61,6 +61,28 @@ def test_variants_controls_and_projections_are_no_grids(table):
     assert [g.model for g in grids(other, all_models=True)] == ["random_projection"]
 
 
+def test_noise_is_pooled_over_the_depth_and_the_grid():
+    # variances 0.01, 0.03 (2 seeds each) in one depth and 0.09 (3 seeds) in another; cells with one seed say nothing
+    seeds = np.array([[2.0, 2.0], [3.0, 1.0]])
+    sd = np.sqrt([[0.01, 0.03], [0.09, np.nan]])
+    one = Grid(KEY, N[:2], U[:2], np.ones((2, 2)), seeds, sd)
+    whole = (0.01 + 0.03 + 2 * 0.09) / 4
+    shallow, deep = (0.01 + 0.03 + whole) / 3, (2 * 0.09 + whole) / 3
+    variances = np.array([[0.5 * (shallow + whole)] * 2, [0.5 * (deep + whole)] * 2]) / seeds
+    np.testing.assert_allclose(one.noise(), np.sqrt(variances), rtol=1e-12)
+    np.testing.assert_allclose(one.weights(0.1), 1 / (0.01 + variances), rtol=1e-12)
+    np.testing.assert_allclose(one.without(seeds == 3).weights()[1, 0], 0)
+
+
+def test_grids_come_sorted_by_key(table):
+    both = pd.concat([table.assign(model="scvi"), table.assign(model="geneformer"), table.assign(model="pca")])
+    assert [g.model for g in grids(both)] == ["geneformer", "pca", "scvi"]
+
+
+def test_small_grids_are_left_out(table):
+    assert [len(list(grids(table, least=least))) for least in ((3, 3), (4, 3), (3, 4))] == [1, 0, 0]
+
+
 def test_a_lone_seed_has_no_noise(table):
     (one,) = grids(table[table["seed"] == 0])
     assert np.isnan(one.noise()).all()
@@ -76,6 +98,34 @@ def test_one_residual_is_spread_by_its_covariance():
     away = np.sqrt(3) * np.log(N[4] / N[3]) / 2
     assert found[3, 3] == pytest.approx(4 / 5, rel=1e-9)
     assert found[3, 4] == pytest.approx(4 / 5 * (1 + away) * np.exp(-away), rel=1e-9)
+
+
+def test_residuals_of_one_depth_hang_together_by_row():
+    # covariance with a cell of the same depth: row x Matern at three times the length, and nothing across depths
+    bits = np.full((7, 7), np.nan)
+    bits[3, 3] = 1.0
+    found = surface.smooth_residuals(grid(bits), np.zeros((7, 7)), surface.Smoothness(share=0, cells=2, depth=1, row=3))
+    away = np.sqrt(3) * np.log(N[4] / N[3]) / 6
+    assert found[3, 4] == pytest.approx(3 / 4 * (1 + away) * np.exp(-away), rel=1e-9)
+    assert found[4, 3] == 0
+
+
+def test_draws_of_one_cell_by_hand():
+    # residual 1, share 4: noise 1/5 of it, left over 1/5 (4 - 16/5) = 0.16 there, 4/5 where nothing is near
+    bits = np.full((7, 7), np.nan)
+    bits[0, 0] = 1.0
+    smooth = surface.Smoothness(share=4, cells=0.1, depth=0.1)
+    draws = surface.residual_draws(grid(bits), np.zeros((7, 7)), 4000, smooth=smooth, seed=0)
+    assert draws[:, 0, 0].std() == pytest.approx(0.4, rel=0.05)
+    assert draws[:, 6, 6].std() == pytest.approx(np.sqrt(0.8), rel=0.05)
+    assert draws[:, 0, 0].mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_deep_weights_depths():
+    # a law that no budget follows: the more the deep end counts, the closer the fit comes to it
+    bent = grid(budget().bits + 0.2 * np.sin(np.log(U))[:, None])
+    off = [np.abs(surface.fit_grid(bent, deep=d).predict(*bent.mesh) - bent.bits)[-1].mean() for d in (0.0, 2.0)]
+    assert off[1] < 0.5 * off[0]
 
 
 def test_a_surface_of_the_law_is_the_law():
@@ -109,6 +159,74 @@ def test_cells_needed_undo_the_budget():
     assert exchange.cells_needed(0.0, 200.0, np.array([*TRUE, 1.0])) == 0
 
 
+def test_isotonic_regression_is_weighted_by_seeds():
+    # 2 falls to 1: pooled at their mean, seeds 3 to 1; no seed counts as one
+    found = exchange.rising(np.array([[2.0, 1.0, 3.0], [2.0, 1.0, 3.0]]), np.array([[3.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(found, [[1.75, 1.75, 3.0], [1.5, 1.5, 3.0]])
+
+
+def power_draws(rates):
+    """Draws of noise-to-signal n^-s / u alone: twice the depth is worth a factor 2^(1/s) in cells."""
+    draws = np.zeros((len(rates), 6))
+    draws[:, 0], draws[:, 3], draws[:, 4], draws[:, 5] = 1e-15, 1.0, 1 / np.log2(rates), 1.0
+    return draws
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(0.95, 2.25, 11.75), (0.5, 4.5, 9.5)])
+def test_the_interval_of_an_exchange_rate_is_of_its_level(level, low, high):
+    draws = power_draws(np.random.default_rng(0).permutation(np.linspace(2, 12, 401)))
+    fit = laws.BudgetFit(dict(zip(("v0", "v1", "v2", "v3", "s", "a"), draws[0], strict=True)), 0.0, 1.0, 9,
+                         laws.CONVERGED, draws=draws)  # fmt: skip
+    found = exchange.exchange_rate(fit, 1000.0, 50.0, level=level)
+    assert found[1:] == pytest.approx((low, high), rel=1e-6)
+    assert float(found[0]) == pytest.approx(2 ** (1 / draws[0, 4]), rel=1e-6)
+    fourfold = exchange.exchange_rate(fit, 1000.0, 50.0, deeper=4.0, level=level)
+    assert float(fourfold[1]) == pytest.approx(low**2, rel=1e-6)
+
+
+def test_an_exchange_rate_without_draws_has_no_interval():
+    fit = surface.fit_grid(budget())
+    value, low, high = exchange.exchange_rate(fit, 1000.0, 50.0)
+    bits = laws.noise_budget(1000.0, 100.0, *TRUE)
+    assert float(value) == pytest.approx(exchange.cells_needed(bits, 50.0, np.array([*TRUE, 1.0])) / 1000, rel=1e-3)
+    assert np.isnan([low, high]).all()
+
+
+def test_a_surface_rate_is_the_middle_of_its_draws(monkeypatch):
+    # bits log2 n + 2 log2 u: double depth, fourfold cells; draws that lift the deeper row by d bits make it 4 x 2^d
+    n, u = np.geomspace(64, 2**16, 11), np.array([10.0, 20.0, 40.0])
+    one = grid(np.log2(n) + 2 * np.log2(u / 10)[:, None], n, u)
+    lifts = np.linspace(-1, 1, 401)[:, None, None] * np.array([0.0, 1.0, 1.0])[:, None] * np.ones(11)
+    monkeypatch.setattr(exchange, "residual_draws", lambda grid, law, draws, **_: one.bits - law + lifts)
+    monkeypatch.setattr(exchange, "smooth_residuals", lambda grid, law, *_: one.bits - law)
+    value, low, high = exchange.surface_rates(one, draws=401)
+    assert value[0, 4] == pytest.approx(4, rel=1e-6)
+    assert (low[0, 4], high[0, 4]) == pytest.approx((4 * 2**-0.95, 4 * 2**0.95), rel=1e-6)
+    # from column 9 the whole is out of reach; from column 8 half of the draws
+    assert np.isnan(low[0, 9])
+    assert np.isfinite(low[0, 7])
+
+
+def test_levels_of_a_flat_stretch_are_reached_in_its_middle():
+    n = np.array([1.0, 10.0, 100.0, 1000.0])
+    found = exchange._cells_at(n, np.array([0.0, 1.0, 1.0, 2.0]), np.array([1.0, 1.5, 2.5, -0.5]))
+    np.testing.assert_allclose(found, [10**1.5, 10**2.25, np.nan, np.nan])
+
+
+def test_a_depth_with_a_hole_gives_no_rate():
+    holed = budget().without(np.eye(7, dtype=bool) & (np.arange(7) == 3))
+    free = exchange.grid_rates(holed)
+    assert np.isnan(free[2:4]).all()
+    assert np.isfinite(free[0]).any()
+
+
+def test_across_seeds_of_one_grid_are_one():
+    found = exchange.across_seeds(budget(), budget())
+    np.testing.assert_array_equal(found["grid"], found["free"])
+    np.testing.assert_allclose(found["law"], found["free"], rtol=0.25)
+    np.testing.assert_allclose(found["surface"], found["free"], rtol=1e-3)
+
+
 def test_exchange_rate_hand_worked():
     # noise-to-signal 100 n^-1/2 u^-1 alone: twice the depth is worth four times the cells
     fit = laws.BudgetFit(
@@ -137,6 +255,12 @@ def test_compared_rates_of_an_exact_budget_agree():
     # isotonic and linear between columns a factor 3.2 apart: within a few per cent
     found = exchange.compare_rates(budget(), draws=20)
     assert len(found) > 5
+    assert set(found["grid"]) == {KEY}
+    np.testing.assert_allclose(found["deeper"], (3000 / 10) ** (1 / 6))
+    for row in found.itertuples():
+        bits = laws.noise_budget(row.n, row.u * row.deeper, *TRUE)
+        needed = exchange.cells_needed(bits, row.u, np.array([*TRUE, 1.0]))
+        assert row.law == pytest.approx(float(needed) / row.n, rel=1e-2)
     np.testing.assert_allclose(found["law"], found["free"], rtol=0.25)
     assert (found["law_low"] <= found["law"] * 1.001).all()
     assert (found["surface_high"] >= found["surface_low"])[found["surface_low"].notna()].all()

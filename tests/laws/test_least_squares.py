@@ -1,11 +1,10 @@
-"""Stacked Levenberg-Marquardt against scipy and closed forms; profile intervals against Student's t."""
+"""Stacked Levenberg-Marquardt and its derivatives against scipy and closed forms."""
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize
 
-from noise_scaling.laws.least_squares import Prior, minimise
-from noise_scaling.laws.profile import profile_interval
+from noise_scaling.laws.least_squares import covariance, jacobian, minimise
 
 pytestmark = pytest.mark.any_machine
 
@@ -13,12 +12,11 @@ X = np.linspace(-1, 2, 12)
 
 
 def line(theta, at):
-    return theta[:, :1] + theta[:, 1:] * at[0], np.stack([np.ones_like(at[0]), at[0]], axis=-1)
+    return theta[:, :1] + theta[:, 1:] * at[0]
 
 
 def decay(theta, at):
-    shape = np.exp(-theta[:, 1:] * at[0])
-    return theta[:, :1] * shape, np.stack([shape, -theta[:, :1] * at[0] * shape], axis=-1)
+    return theta[:, :1] * np.exp(-theta[:, 1:] * at[0])
 
 
 FREE = np.full(2, -np.inf), np.full(2, np.inf)
@@ -57,40 +55,54 @@ def test_bounds_hold_and_the_others_are_at_their_best():
     assert found.theta[0, 0] == pytest.approx(bits @ shape / (shape @ shape), rel=1e-6)
 
 
-def test_a_prior_is_one_more_observation():
-    # one level, 12 observations of 1 and a prior at 0 of weight 12: half way
-    bits = np.ones(12)
-    bounds = np.array([-np.inf, 0.0]), np.array([np.inf, 0.0])
-    found = solve(line, bits, start=(0.3, 0.0), bounds=bounds, prior=Prior(np.zeros(2), np.array([12.0, 0.0])))
-    assert found.theta[0, 0] == pytest.approx(0.5, rel=1e-6)
-
-
 def test_the_best_of_several_starts():
     found = solve(decay, np.tile(2 * np.exp(-0.8 * X), (3, 1)))
     worse = type(found)(found.theta, found.cost + np.array([2.0, 0.0, 1.0]), found.converged)
     assert worse.best_of(3).cost[0] == found.cost[1]
 
 
-def profile(bits, index, bounds=FREE, model=line):
-    theta = solve(model, bits).theta[0]
-    return theta, profile_interval(model, theta, (X[None],), bits[None], np.ones((1, 12)), *bounds, index)
+def test_derivatives_are_those_by_hand():
+    theta = np.array([[2.0, 0.8], [1e-4, 0.0]])
+    shape = np.exp(-theta[:, 1:] * X)
+    slope = jacobian(decay, theta, (X[None],), *FREE)
+    np.testing.assert_allclose(slope[..., 0], shape, rtol=1e-8)
+    np.testing.assert_allclose(slope[..., 1], -theta[:, :1] * X * shape, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_profile_of_a_line_is_students(index):
-    bits = 1 + 0.5 * X + np.random.default_rng(2).normal(0, 0.2, 12)
-    wide = np.array([-50.0, -50.0]), np.array([50.0, 50.0])
-    theta, (low, high) = profile(bits, index, wide)
-    design = np.stack([np.ones(12), X], axis=1)
-    variance = ((bits - design @ theta) ** 2).sum() / 10
-    half = stats.t.ppf(0.975, 10) * np.sqrt(variance * np.linalg.inv(design.T @ design)[index, index])
-    assert (low, high) == pytest.approx((theta[index] - half, theta[index] + half), rel=2e-2)
+def test_derivatives_stay_within_the_bounds():
+    def root(theta, at):
+        return np.sqrt(theta[:, :1]) * at[0] + theta[:, 1:]
+
+    held = np.array([1.0, 7.0]), np.array([np.inf, 7.0])
+    slope = jacobian(lambda t, at: root(t - [1, 0] + [1e-4, 0], at), np.array([[1.0, 7.0]]), (X[None],), *held)
+    np.testing.assert_allclose(slope[0, :, 0], 0.5 * X / 1e-2, rtol=0.05)  # one-sided: of first order
+    np.testing.assert_array_equal(slope[..., 1], 0)
 
 
-def test_a_side_that_the_data_leave_open_is_infinite():
-    bits = np.random.default_rng(3).normal(0, 0.2, 12)  # no decay to speak of: any rate with a level of 0
-    bounds = np.array([0.0, 0.0]), np.array([5.0, 50.0])
-    theta = solve(decay, bits, bounds=bounds).theta[0]
-    low, high = profile_interval(decay, theta, (X[None] + 1,), bits[None], np.ones((1, 12)), *bounds, 1)
-    assert low == -np.inf
-    assert high == np.inf
+def test_covariance_is_the_inverse_of_the_normal_matrix():
+    slope, weights = np.stack([np.ones(12), X], axis=1), np.linspace(0.5, 2, 12)
+    expected = np.linalg.inv(slope.T @ np.diag(weights) @ slope)
+    np.testing.assert_allclose(covariance(slope, weights), expected, rtol=1e-9)
+    # a unit of 1e-9 is no reason to call a fit singular, two columns that say the same are
+    np.testing.assert_allclose(covariance(slope * [1, 1e-9], weights), expected * [[1, 1e9], [1e9, 1e18]], rtol=1e-9)
+    assert covariance(np.stack([X, 3 * X], axis=1), weights) is None
+    assert covariance(np.stack([X, 0 * X], axis=1), weights) is None
+
+
+def test_a_step_that_gives_no_number_is_not_taken():
+    bits = 3 * np.log(2 + X)
+
+    def logarithm(theta, at):
+        return theta[:, :1] * np.log(theta[:, 1:] + at[0])
+
+    found = solve(logarithm, bits, start=(1.0, 1.01))
+    np.testing.assert_allclose(found.theta[0], [3, 2], rtol=1e-6)
+
+
+def test_few_steps_are_said():
+    assert not solve(decay, 2 * np.exp(-0.8 * X), max_steps=2).converged[0]
+
+
+def test_many_problems_are_solved_in_blocks():
+    bits = np.outer(np.linspace(1, 2, 5000), np.ones(12))
+    np.testing.assert_allclose(solve(line, bits).theta[:, 0], bits[:, 0], rtol=1e-6)

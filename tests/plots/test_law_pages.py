@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.laws import contest, scoring
+from noise_scaling.laws import compare, holdout
 from noise_scaling.laws.grids import grids
 from noise_scaling.plots import careful, page, style, trade
 from noise_scaling.plots import laws as law_pages
@@ -50,18 +50,18 @@ def outside(figure):
 def test_scores_name_every_law(source):
     shown = law_pages.scores(source).data
     assert "24 curves of 4 grids" in shown
-    assert all(law.words in shown for law in laws.RIVALS.values())
+    assert all(law.label in shown for law in laws.ALTERNATIVES.values())
 
 
 def test_errors_figure_has_a_row_a_law(table):
-    held = contest.contest(contest.curves(grids(table)))
+    held = compare.compare_laws(compare.curves(grids(table)))
     figure = law_pages.errors_figure(held)
-    assert len(figure.axes[0].get_yticklabels()) == len(laws.RIVALS)
+    assert len(figure.axes[0].get_yticklabels()) == len(laws.ALTERNATIVES)
     assert outside(figure)
 
 
 def test_residuals_of_the_true_law_lie_on_zero(table):
-    figure = law_pages.residuals_figure(contest.curves(grids(table)))
+    figure = law_pages.residuals_figure(compare.curves(grids(table)))
     eq1 = figure.axes[0].lines[0].get_ydata()
     straight = figure.axes[3].lines[0].get_ydata()
     assert np.abs(eq1).max() < 0.02 < np.abs(straight).max()
@@ -89,30 +89,30 @@ def test_goals_follow_the_scores():
     names = ["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"]
     rows = []
     for i in range(5):
-        for design in scoring.DESIGNS:
+        for design in holdout.DESIGNS:
             for forecast, rms in (
-                (scoring.LAW, 0.08),
-                (scoring.CHOSEN, 0.05),
-                (scoring.CARRY, 0.07),
-                (scoring.LINE, 0.2),
+                (holdout.LAW, 0.08),
+                (holdout.CHOSEN, 0.05),
+                (holdout.CARRY, 0.07),
+                (holdout.LINE, 0.2),
             ):
                 rows.append(((i,), "d", "m", design, forecast, rms, rms, 10))
     rates = pd.DataFrame({"free": [2.0, 2.0], "law": [3.0, 9.0], "surface": [2.1, 3.9]})
     found = trade.goal_rows(pd.DataFrame(rows, columns=names), rates)
-    assert found[0][scoring.LAW] == "0.080 RMS: not met"
-    assert found[0][scoring.CHOSEN] == "0.050 RMS: met"
-    assert found[2][scoring.LAW] == "0 of 5: not met"
-    assert found[2][scoring.CHOSEN] == "5 of 5: met"
+    assert found[0][holdout.LAW] == "0.080 RMS: not met"
+    assert found[0][holdout.CHOSEN] == "0.050 RMS: met"
+    assert found[2][holdout.LAW] == "0 of 5: not met"
+    assert found[2][holdout.CHOSEN] == "5 of 5: met"
     assert found[4] == {
         "goal": "exchange rates within a factor 2 of the grid's own at 70 % of starts",
-        scoring.LAW: "50% of 2: not met",
-        scoring.CHOSEN: "100% of 2: met",
+        holdout.LAW: "50% of 2: not met",
+        holdout.CHOSEN: "100% of 2: met",
     }
 
 
 def test_forecasts_of_an_exact_law_are_its_noise(source):
     table = trade._scored(source)
-    assert (table.loc[table["forecast"] == scoring.LAW, "rms"] < 0.06).all()
+    assert (table.loc[table["forecast"] == holdout.LAW, "rms"] < 0.06).all()
     assert outside(trade.forecasts_figure(trade._plain(table)))
 
 

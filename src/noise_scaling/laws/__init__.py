@@ -1,18 +1,8 @@
-"""The scaling laws and their fits: Eq. 1, the cell-number law, rivals, and the noise budget that joins the two axes."""
+"""The scaling laws and their fits: Eq. 1, the cell-number law, alternatives, and the noise budget of both axes."""
 
-from .budget import NOISE_BUDGET, STRETCHED_BUDGET, BudgetFit, fit_budgets, fit_noise_budget
-from .curves import (
-    CELL_NUMBER_LAW,
-    CURVE,
-    LAWS,
-    NOISE_LAW,
-    Law,
-    LawFit,
-    fit_cell_number_law,
-    fit_curves,
-    fit_noise_law,
-    named,
-)
+from .alternatives import ALTERNATIVES
+from .budget import BudgetFit, fit_budgets, fit_noise_budget
+from .curves import CURVE, LawFit, fit_cell_number_law, fit_curves, fit_noise_law
 from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates, surface_rates
 from .formulas import (
     AT_BOUND,
@@ -30,50 +20,14 @@ from .formulas import (
     two_sided_law,
 )
 from .grids import Grid
-from .profile import profile_interval
-from .rivals import RIVALS, Rival, bootstrap_rivals, fit_rivals
+from .law import CELL_NUMBER_LAW, LAWS, NOISE_LAW, Law, bootstrap_many, fit_many, named
 from .surface import Smoothness, fit_grid
 
 __all__ = [
-    "AT_BOUND",
-    "CELL_NUMBER_LAW",
-    "CONVERGED",
-    "CURVE",
-    "FAILED",
-    "LAWS",
-    "NOISE_BUDGET",
-    "NOISE_LAW",
-    "NOT_IDENTIFIED",
-    "NO_ERROR_BAR",
-    "RIVALS",
-    "STATUSES",
-    "STRETCHED_BUDGET",
-    "BudgetFit",
-    "Grid",
-    "Law",
-    "LawFit",
-    "Rival",
-    "Smoothness",
-    "bootstrap_rivals",
-    "cell_number_law",
-    "cells_needed",
-    "collapse",
-    "collapse_z",
-    "compare_rates",
-    "exchange_rate",
-    "fit_budgets",
-    "fit_cell_number_law",
-    "fit_curves",
-    "fit_grid",
-    "fit_noise_budget",
-    "fit_noise_law",
-    "fit_rivals",
-    "grid_rates",
-    "named",
-    "noise_budget",
-    "noise_law",
-    "noise_law_asymptote",
-    "profile_interval",
-    "surface_rates",
-    "two_sided_law",
-]
+    "ALTERNATIVES", "AT_BOUND", "CELL_NUMBER_LAW", "CONVERGED", "CURVE", "FAILED", "LAWS", "NOISE_LAW",
+    "NOT_IDENTIFIED", "NO_ERROR_BAR", "STATUSES", "BudgetFit", "Grid", "Law", "LawFit", "Smoothness",
+    "bootstrap_many", "cell_number_law", "cells_needed", "collapse", "collapse_z", "compare_rates",
+    "exchange_rate", "fit_budgets", "fit_cell_number_law", "fit_curves", "fit_grid", "fit_many",
+    "fit_noise_budget", "fit_noise_law", "grid_rates", "named", "noise_budget", "noise_law",
+    "noise_law_asymptote", "surface_rates", "two_sided_law",
+]  # fmt: skip

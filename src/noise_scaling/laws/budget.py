@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from ..errors import InputError, choose
-from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, noise_budget
-from .least_squares import Prior, Solutions, minimise
-from .profile import profile_interval
-from .resample import shake
+from ..errors import InputError
+from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, Values, noise_budget
+from .law import vectors
+from .least_squares import Solutions, jacobian, minimise
+from .resample import wild_bootstrap
 
 PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 
 _S_STARTS = (0.1, 0.2, 0.35, 0.6, 1.0)
 _S_BOUNDS, _A_BOUNDS = (0.02, 2.5), (0.3, 2.0)
-# 12 bits: no estimator here tells more apart, so a noise-to-signal ratio this small stands for none at all.
-_LEAST_NSR = 2.0**-24
-_HALF_BIT = 0.5 / np.log(2)
 
 
-@dataclass(frozen=True)
-class Family:
-    """A member of the noise budget family: which terms it has, and whether the exponent of depth is free."""
-
-    name: str
-    terms: tuple[bool, bool, bool, bool] = (True, True, True, True)
-    stretched: bool = False
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(self.terms) + any(self.terms[2:]) + self.stretched
-
-
-NOISE_BUDGET = Family("noise_budget")
-STRETCHED_BUDGET = Family("stretched_budget", stretched=True)
-
-
-def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Bits and their derivatives; theta is (v0, v1, v2, v3, s, a), `at` the logarithms of n and u over a reference."""
-    log_n, log_u = at
-    v, s, a = theta[:, :4, None], theta[:, 4, None], theta[:, 5, None]
-    few, shallow = np.exp(-s * log_n), np.exp(-a * log_u)
-    both = few * shallow
-    slope = np.empty((*log_n.shape, 6))
-    by_cells = v[:, 2] * few + v[:, 3] * both
-    nsr = np.maximum(v[:, 0] + v[:, 1] * shallow + by_cells, _LEAST_NSR)
-    outer = -_HALF_BIT / (nsr * (1 + nsr))
-    slope[..., 0] = outer
-    slope[..., 1] = outer * shallow
-    slope[..., 2] = outer * few
-    slope[..., 3] = outer * both
-    slope[..., 4] = -outer * log_n * by_cells
-    slope[..., 5] = -outer * log_u * (v[:, 1] * shallow + v[:, 3] * both)
-    return _HALF_BIT * np.log1p(1 / nsr), slope
+def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
+    """`noise_budget` as a model for `minimise`: theta [B, 6] in the order of PARAMETERS, `at` is (n, u)."""
+    n, u = at
+    return noise_budget(n, u, *theta.T[:, :, None])
 
 
 @dataclass(frozen=True)
@@ -68,43 +35,38 @@ class _Data:
     bits: np.ndarray
     weights: np.ndarray
     groups: np.ndarray
-    family: Family
+    stretched: bool
     reference: tuple[float, float]
 
     @property
     def at(self) -> tuple[np.ndarray, np.ndarray]:
         n0, u0 = self.reference
-        return np.log(self.n / n0)[None], np.log(self.u / u0)[None]
+        return (self.n / n0)[None], (self.u / u0)[None]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds [6]: terms >= 0, one that the family lacks held at 0, a held at 1 unless stretched."""
-        least = 1e-3 * nsr_of(self.bits[self.weights > 0]).min()  # 5 bits above the highest value seen
-        low = np.array([least, 0.0, 0.0, 0.0, _S_BOUNDS[0], _A_BOUNDS[0] if self.family.stretched else 1.0])
-        high = np.array([np.inf] * 4 + [_S_BOUNDS[1], _A_BOUNDS[1] if self.family.stretched else 1.0])
-        missing = [i for i, there in enumerate(self.family.terms) if not there]
-        low[missing], high[missing] = 0.0, 0.0
-        if not any(self.family.terms[2:]):
-            low[4] = high[4] = 1.0
-        return low, high
+        """Lower and upper bounds [6]: terms >= 0, the exponent of depth held at 1 unless stretched."""
+        least = 1e-3 * _nsr(self.bits[self.weights > 0]).min()  # 5 bits above the highest value seen
+        a_bounds = _A_BOUNDS if self.stretched else (1.0, 1.0)
+        low, high = zip((least, np.inf), *[(0.0, np.inf)] * 3, _S_BOUNDS, a_bounds, strict=True)
+        return np.array(low), np.array(high)
 
 
-def nsr_of(bits: np.ndarray) -> np.ndarray:
+def _nsr(bits: np.ndarray) -> np.ndarray:
     """Noise-to-signal ratio of a Gaussian channel of this information, 1 / (2^(2 bits) - 1); 0.02 to 12 bits."""
     return 1 / (2.0 ** (2 * np.clip(bits, 0.02, 12)) - 1)
 
 
 def _starts(data: _Data) -> np.ndarray:
     """For some exponents of cells, the terms by a linear non-negative fit of the noise-to-signal ratio: [starts, 6]."""
-    log_n, log_u = (x[0] for x in data.at)
-    nsr = nsr_of(data.bits)
+    n, u = (x[0] for x in data.at)
+    nsr = _nsr(data.bits)
     scale = np.sqrt(data.weights) / (nsr * (1 + nsr))  # what an error of the ratio is in bits
-    low, high = data.bounds()
     rows = []
     for s in _S_STARTS:
-        columns = [np.ones_like(nsr), np.exp(-log_u), np.exp(-s * log_n), np.exp(-s * log_n - log_u)]
-        terms = optimize.nnls(np.stack(columns, 1) * np.array(data.family.terms) * scale[:, None], nsr * scale)[0]
+        columns = np.stack([np.ones_like(nsr), 1 / u, n**-s, n**-s / u], axis=1)
+        terms = optimize.nnls(columns * scale[:, None], nsr * scale)[0]
         rows.append([*np.maximum(terms, 0.01 * nsr[data.weights > 0].min()), s, 1.0])
-    return np.clip(np.array(rows), low, high)
+    return np.clip(np.array(rows), *data.bounds())
 
 
 @dataclass(frozen=True)
@@ -112,7 +74,7 @@ class BudgetFit:
     """A fitted noise budget: noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a.
 
     `parameters` are those of `noise_budget`; `draws` [draws, 6] are the same parameters refitted by `bootstrap`, in
-    the order of PARAMETERS. A fit that did not go well says so in `status` and `note`.
+    the order of PARAMETERS; `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`.
     """
 
     parameters: dict[str, float]
@@ -122,12 +84,19 @@ class BudgetFit:
     status: str
     note: str = ""
     draws: np.ndarray | None = None
-    theta: np.ndarray = field(default=None, repr=False)  # as fitted: over the reference of the data
+    theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: over the reference of the data
     data: _Data | None = field(default=None, repr=False)
 
-    def predict(self, n: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
+    def predict(self, n: Values, u: Values) -> np.ndarray:
         """Bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
         return noise_budget(n, u, **self.parameters)
+
+    def predict_draws(self, n: Values, u: Values) -> np.ndarray:
+        """Bits [draws, ...] by every bootstrap draw at `n` cells and `u` UMIs; InputError before `bootstrap`."""
+        if self.draws is None:
+            raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
+        n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
+        return noise_budget(n, u, *self.draws.T.reshape(6, -1, *[1] * n.ndim))
 
     @property
     def ceiling(self) -> float:
@@ -138,71 +107,61 @@ class BudgetFit:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
 
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
-        their test cells' molecules, and get one random sign and size (`resample.shake`).
+        their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`).
         """
-        data, low, high = self.data, *self.data.bounds()
-        fitted, slope = (x[0] for x in budget_model(self.theta[None], data.at))
+        if self.data is None or self.theta is None:
+            raise InputError("this fit has no data to resample: make it by fit_noise_budget")
+        data, (low, high) = self.data, self.data.bounds()
+        fitted = budget_model(self.theta[None], data.at)[0]
         free = (self.theta > low) & (self.theta < high)
-        shaken = fitted + shake(data.bits - fitted, slope[:, free], data.weights, data.groups, draws, seed=seed)
+        slope = jacobian(budget_model, self.theta[None], data.at, low, high)[0][:, free]
+        again = fitted + wild_bootstrap(data.bits - fitted, slope, data.weights, data.groups, draws, seed=seed)
         start = np.broadcast_to(self.theta, (draws, 6))
-        found = minimise(budget_model, start, data.at, shaken, data.weights[None], low, high, tolerance=1e-6)
-        return replace(self, draws=np.array([_absolute(theta, data.reference) for theta in found.theta]))
+        found = minimise(budget_model, start, data.at, again, data.weights[None], low, high, tolerance=1e-6)
+        return replace(self, draws=_absolute(found.theta, data.reference))
 
     def interval(
-        self, n: np.ndarray | float, u: np.ndarray | float, level: float = 0.95, *, measured: bool = False
+        self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits of the curve there, from the bootstrap; `measured`: of one more measurement there.
+        """Lower and upper bits of the curve, by quantiles of the bootstrap's draws.
 
-        Raises InputError before `bootstrap`.
+        Parameters
+        ----------
+        n, u
+            Training cells and UMIs per cell, of shapes that broadcast.
+        level
+            How often such intervals hold the truth.
+        measured
+            Of one more measurement there, with the residuals' spread, instead of the curve.
+
+        Raises
+        ------
+        InputError
+            Before `bootstrap`.
         """
-        if self.draws is None:
-            raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
-        n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
         tail = (1 - level) / 2
-        low, high = np.quantile(self._spread(n, u), [tail, 1 - tail], axis=0)
+        low, high = np.quantile(self.predict_draws(n, u), [tail, 1 - tail], axis=0)
         if measured:
             middle, wide = self.predict(n, u), stats.norm.ppf(1 - tail) * self.residual_sd
             low, high = middle - np.hypot(middle - low, wide), middle + np.hypot(high - middle, wide)
         return low, high
 
-    def _spread(self, n: np.ndarray, u: np.ndarray) -> np.ndarray:
-        parameters = self.draws.T.reshape(6, -1, *[1] * n.ndim)
-        return noise_budget(n, u, *parameters)
-
-    def profile(self, name: str, *, level: float = 0.95) -> tuple[float, float]:
-        """Profile interval of v0, s or a (`profile_interval`); an infinite end is one that the data leave open.
-
-        Of v0 a lower end of -inf says that there may be no ceiling. Points count as independent: where depths share
-        errors the bootstrap's intervals are the wider and truer ones. Raises InputError for another parameter.
-        """
-        index = PARAMETERS.index(choose("parameter with a profile", name, ("v0", "s", "a")))
-        data, (low, high) = self.data, self.data.bounds()
-        high[0] = nsr_of(data.bits).max()  # no more noise than the least informative point has
-        problem = (budget_model, self.theta, data.at, data.bits[None], data.weights[None], low, high)
-        return profile_interval(*problem, index, level=level)
-
-    def to_dict(self) -> dict[str, object]:
-        """For JSON: the law's name, its parameters, the draws (lists in the order of `parameters`), quality, status."""
-        draws = [] if self.draws is None else self.draws.tolist()
-        quality = {k: getattr(self, k) for k in ("residual_sd", "r_squared", "n_points", "status", "note")}
-        return {"law": "noise_budget", "parameters": self.parameters, "draws": draws} | quality
-
 
 def _absolute(theta: np.ndarray, reference: tuple[float, float]) -> np.ndarray:
-    """Parameters for n and u in cells and UMIs, from those for n and u over a reference."""
-    (n0, u0), (s, a) = reference, theta[4:]
-    return np.array([theta[0], theta[1] * u0**a, theta[2] * n0**s, theta[3] * n0**s * u0**a, s, a])
+    """Parameters [..., 6] for n and u in cells and UMIs, from those for n and u over a reference."""
+    (n0, u0), s, a = reference, theta[..., 4], theta[..., 5]
+    scale = np.stack([np.ones_like(s), u0**a, n0**s, n0**s * u0**a], axis=-1)
+    return np.concatenate([theta[..., :4] * scale, theta[..., 4:]], axis=-1)
 
 
 def fit_noise_budget(
-    n: Sequence[float],
-    u: Sequence[float],
-    bits: Sequence[float],
-    weights: Sequence[float] | None = None,
+    n: ArrayLike,
+    u: ArrayLike,
+    bits: ArrayLike,
+    weights: ArrayLike | None = None,
     *,
-    groups: Sequence[object] | None = None,
-    family: Family = NOISE_BUDGET,
-    prior: Prior | None = None,
+    groups: ArrayLike | None = None,
+    stretched: bool = False,
 ) -> BudgetFit:
     """Fit the noise budget to measurements over a grid (or any set) of cells and depths by least squares in bits.
 
@@ -214,10 +173,8 @@ def fit_noise_budget(
         Inverse variances of the bits up to a factor; all alike without.
     groups
         What shares its test cells, for the bootstrap: the depth `u` itself without.
-    family
-        NOISE_BUDGET (5 parameters), or STRETCHED_BUDGET (the exponent of depth is free too).
-    prior
-        A pull of the parameters as fitted (over the data's reference), for grids too small to stand alone.
+    stretched
+        Whether the exponent of depth is free (6 parameters) or 1 as in Eq. 1 (5 parameters).
 
     Returns
     -------
@@ -228,34 +185,26 @@ def fit_noise_budget(
     InputError
         Where there are fewer than 3 depths or 3 cell numbers, too few points, or a value that is not finite.
     """
-    data = _checked(n, u, bits, weights, groups, family)
-    low, high = data.bounds()
+    data = _checked(n, u, bits, weights, groups, stretched)
     start = _starts(data)
-    found = minimise(budget_model, start, data.at, data.bits[None], data.weights[None], low, high, prior=prior).best_of(
-        len(start)
-    )
-    return _fitted(data, found)
+    found = minimise(budget_model, start, data.at, data.bits[None], data.weights[None], *data.bounds())
+    return _fitted(data, found.best_of(len(start)))
 
 
-def _checked(n, u, bits, weights, groups, family: Family) -> _Data:
-    n, u, bits = (np.asarray(x, float) for x in (n, u, bits))
-    weights = np.ones_like(bits) if weights is None else np.asarray(weights, float)
-    if not n.shape == u.shape == bits.shape == weights.shape or n.ndim != 1:
-        shapes = ", ".join(str(x.shape) for x in (n, u, bits, weights))
-        raise InputError(f"n, u, bits and weights must be vectors of one length: found shapes {shapes}")
-    if not all(np.isfinite(x).all() for x in (n, u, bits, weights)):
-        raise InputError("n, u, bits or weights hold NaN or infinite values: drop those measurements before the fit")
-    if (n <= 0).any() or (u <= 0).any() or (weights < 0).any():
-        raise InputError("n and u must be above 0 and weights not below: drop or correct those measurements")
-    for name, values, least in (("depths (u)", u, 3), ("cell numbers (n)", n, 3 if any(family.terms[2:]) else 1)):
-        if len(np.unique(values)) < least:
-            raise InputError(
-                f"{len(np.unique(values))} different {name} cannot fit a noise budget: give at least {least}"
-            )
-    if len(bits) <= family.n_parameters:
-        raise InputError(f"{len(bits)} measurements cannot fit {family.n_parameters} parameters: give more")
-    groups = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
-    return _Data(n, u, bits, weights, groups, family, _reference(n, u))
+def _checked(
+    n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None, stretched: bool
+) -> _Data:
+    given = {"n": n, "u": u, "bits": bits, "weights": np.ones_like(bits, float) if weights is None else weights}
+    n, u, bits, weights = vectors(given, positive=("n", "u"))
+    if (weights < 0).any():
+        raise InputError("weights must not be below 0: drop or correct those measurements")
+    for name, values in (("depths (u)", u), ("cell numbers (n)", n)):
+        if len(np.unique(values)) < 3:
+            raise InputError(f"{len(np.unique(values))} different {name} cannot fit a noise budget: give at least 3")
+    if len(bits) <= 5 + stretched:
+        raise InputError(f"{len(bits)} measurements cannot fit {5 + stretched} parameters: give more")
+    number = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
+    return _Data(n, u, bits, weights, number, stretched, _reference(n, u))
 
 
 def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
@@ -263,29 +212,37 @@ def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
 
 
 def fit_budgets(
-    n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, family: Family = NOISE_BUDGET
+    n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, stretched: bool = False
 ) -> np.ndarray:
     """Noise budgets of the same points under K different weights, 0 leaving a point out: parameters [K, 6].
 
-    n, u and bits are vectors of M points, weights is [K, M]. For hold-outs: the same minimum as `fit_noise_budget`
-    of the points left in, many at once.
+    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once.
+
+    Parameters
+    ----------
+    n, u, bits
+        Training cells, UMIs per cell and bits of M points, [M].
+    weights
+        Inverse variances up to a factor, [K, M].
+    stretched
+        As in `fit_noise_budget`.
     """
     reference, groups = _reference(n, u), np.zeros(len(n), int)
-    each = [_Data(n, u, bits, w, groups, family, reference) for w in weights]
+    each = [_Data(n, u, bits, w, groups, stretched, reference) for w in weights]
     starts = np.array([_starts(data) for data in each])
     low, high = (np.array(x) for x in zip(*(data.bounds() for data in each), strict=True))
     count = starts.shape[1]
     many = [np.repeat(x, count, axis=0) for x in (weights, low, high)]
     found = minimise(budget_model, starts.reshape(-1, 6), each[0].at, bits[None], *many, tolerance=1e-7)
-    return np.array([_absolute(theta, reference) for theta in found.best_of(count).theta])
+    return _absolute(found.best_of(count).theta, reference)
 
 
 def _fitted(data: _Data, found: Solutions) -> BudgetFit:
     theta = found.theta[0]
-    left = data.bits - budget_model(theta[None], data.at)[0][0]
+    left = data.bits - budget_model(theta[None], data.at)[0]
     mean = np.average(data.bits, weights=data.weights)
     spread = float((data.weights * (data.bits - mean) ** 2).sum())
-    freedom = max(len(left) - data.family.n_parameters, 1)
+    freedom = max(len(left) - 5 - data.stretched, 1)
     status, note = _status(data, theta, bool(found.converged[0]))
     return BudgetFit(
         dict(zip(PARAMETERS, map(float, _absolute(theta, data.reference)), strict=True)),
@@ -297,14 +254,14 @@ def _fitted(data: _Data, found: Solutions) -> BudgetFit:
 
 def _status(data: _Data, theta: np.ndarray, converged: bool) -> tuple[str, str]:
     if not converged:
-        return FAILED, "no minimum found within 200 steps"
+        return FAILED, "no minimum found within 500 steps"
     low, high = data.bounds()
     if theta[0] <= low[0] * 1.001:
         return NOT_IDENTIFIED, "no ceiling: the data let v0 be nothing, so information at the far end is a guess"
     for i in (4, 5):
         if low[i] < high[i] and min(theta[i] - low[i], high[i] - theta[i]) < 1e-3 * (high[i] - low[i]):
             return AT_BOUND, f"{PARAMETERS[i]} ran to its bound"
-    few = budget_model(np.array([[theta[0], theta[1], 0, 0, *theta[4:]]]), data.at)[0][0]
-    if np.abs(few - budget_model(theta[None], data.at)[0][0]).max() < 1e-3:
+    by_cells = np.array([theta, theta * [1, 1, 0, 0, 1, 1]])
+    if np.abs(np.diff(budget_model(by_cells, data.at), axis=0)).max() < 1e-3:
         return NOT_IDENTIFIED, "more cells change nothing here: s has no meaning"
     return CONVERGED, ""

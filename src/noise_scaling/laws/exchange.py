@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from .budget import BudgetFit
+from .formulas import Values
 from .grids import Grid
 from .surface import SMOOTH, Smoothness, fit_grid, residual_draws, smooth_residuals
 
@@ -14,7 +15,7 @@ FACTOR = 2.0
 """Two exchange rates agree where they are within this factor."""
 
 
-def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np.ndarray) -> np.ndarray:
+def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
     """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
 
     Parameters
@@ -32,29 +33,40 @@ def cells_needed(bits: np.ndarray | float, u: np.ndarray | float, parameters: np
 
 
 def exchange_rate(
-    fit: BudgetFit, n: np.ndarray | float, u: np.ndarray | float, *, deeper: float = 2.0, level: float = 0.95
+    fit: BudgetFit, n: Values, u: Values, *, deeper: float = 2.0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
     Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
-    The interval is from the fit's bootstrap draws, and NaN without them.
+
+    Parameters
+    ----------
+    n, u
+        Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
+    deeper
+        The factor in depth.
+    level
+        Of the interval: quantiles of the fit's bootstrap draws, and NaN without them.
     """
     n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
     value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
     if fit.draws is None:
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
     draws = fit.draws.T.reshape(6, -1, *[1] * n.ndim)
-    v0, v1, v2, v3, s, a = draws
-    few, shallow = n**-s, (deeper * u) ** -a
-    bits = 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
-    rates = np.sort(cells_needed(bits, u, draws) / n, axis=0)
+    rates = np.sort(cells_needed(fit.predict_draws(n, deeper * u), u, draws) / n, axis=0)
     tail = (1 - level) / 2
     low, high = (rates[round(q * (len(rates) - 1))] for q in (tail, 1 - tail))  # not averaged: some are infinite
     return value, low, high
 
 
 def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Bits made to rise with cells at every depth by isotonic regression, weighted by seeds: [depths, cell numbers]."""
+    """Bits made to rise with cells at every depth by isotonic regression (Barlow et al. 1972), [depths, cell numbers].
+
+    Parameters
+    ----------
+    bits, seeds
+        Bits, and the number of seeds that each is the mean of, which weights it; both [depths, cell numbers].
+    """
     weights = np.maximum(seeds, 1.0)
     return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
 
@@ -74,6 +86,11 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
     The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
     the answer lies outside the measured cells, or a cell of either depth was not measured.
+
+    Parameters
+    ----------
+    bits
+        In place of the grid's own, [depths, cell numbers].
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
@@ -88,7 +105,8 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers]."""
     steps = [exchange_rate(fit, grid.n, u, deeper=v / u) for u, v in zip(grid.u[:-1], grid.u[1:], strict=True)]
-    return tuple(np.array(x) for x in zip(*steps, strict=True))
+    value, low, high = (np.array(x) for x in zip(*steps, strict=True))
+    return value, low, high
 
 
 def surface_rates(
@@ -96,7 +114,14 @@ def surface_rates(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exchange rates of the same steps by the law with its smooth residuals: value, low, high (95 %).
 
-    Where more than half of the draws leave the measured cells there is no interval.
+    Where half of the draws or more leave the measured cells there is no interval.
+
+    Parameters
+    ----------
+    smooth
+        How residuals hang together.
+    draws
+        Residual surfaces that the interval's quantiles are read from.
     """
     law = fit_grid(grid).predict(*grid.mesh)
     middle = law + smooth_residuals(grid, law, smooth)

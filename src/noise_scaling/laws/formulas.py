@@ -1,25 +1,22 @@
 """The laws of the paper, one definition of each, and what a fit can say of itself.
 
-Gowri et al., arXiv 2503.02726. Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training
-cells.
+Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training cells. Sources: Gowri et al.,
+Measurement noise scaling laws for cellular representation learning (arXiv 2503.02726), and Sadalski et al., Scaling up
+measurement noise scaling laws.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = (
-    "converged",
-    "at bound",
-    "no error bar",
-    "not identified",
-    "failed",
-)
-STATUSES = (CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED)
+Values = np.ndarray | float
+
+STATUSES = ("converged", "at bound", "no error bar", "not identified", "failed")
+CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = STATUSES
 
 
-def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """Information against depth, Eq. 1.
+def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
+    """Information against depth: i_max - 1/2 log2((1 + u / u_bar) / (u / u_bar + 2^(-2 i_max))), Eq. 1 of both papers.
 
     Parameters
     ----------
@@ -35,31 +32,55 @@ def noise_law(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
     Bits, in the shape of `u`: 0 at u = 0, `i_max` as u grows.
     """
     ratio = np.asarray(u, float) / u_bar
-    return i_max - 0.5 * (np.log2(1 + ratio) - np.log2(ratio + 2.0 ** (-2 * i_max)))
+    return i_max - 0.5 * np.log2((1 + ratio) / (ratio + 2.0 ** (-2 * i_max)))
 
 
-def noise_law_asymptote(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u), in bits."""
+def noise_law_asymptote(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
+    """Eq. 1 where u / u_bar >> 2^(-2 i_max): i_max - 1/2 log2(1 + u_bar / u).
+
+    Parameters
+    ----------
+    u, u_bar, i_max
+        As in `noise_law`, with u > 0. Bits come in the shape of `u`.
+    """
     return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
 
 
-def collapse_z(u: np.ndarray | float, u_bar: float, i_max: float) -> np.ndarray:
-    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max)."""
+def collapse_z(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
+    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max).
+
+    Parameters
+    ----------
+    u, u_bar, i_max
+        As in `noise_law`. The abscissa has no unit, and the shape of `u`.
+    """
     a = 2.0 ** (-2 * i_max)
     return (np.asarray(u, float) / u_bar + a) / (1 - a)
 
 
-def collapse(z: np.ndarray | float) -> np.ndarray:
-    """Missing information i_max - I on the universal curve: 1/2 log2(1 + 1 / z), in bits."""
+def collapse(z: Values) -> np.ndarray:
+    """Missing information i_max - I in bits, by Eq. 1 at the abscissa of `collapse_z`, any shape: 1/2 log2(1 + 1/z)."""
     return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
 
 
-def cell_number_law(n: np.ndarray | float, n_sat: float, s: float, i_inf: float) -> np.ndarray:
-    """Information against the number of training cells: i_inf - (n / n_sat)^(-s), in bits."""
+def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.ndarray:
+    """Information against the number of training cells: i_inf - (n / n_sat)^(-s) (Sadalski et al.).
+
+    Parameters
+    ----------
+    n
+        Training cells, any shape, > 0.
+    n_sat
+        Cells at which one bit is lacking.
+    s
+        Exponent, > 0.
+    i_inf
+        Information with cells without end, in bits.
+    """
     return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
 
 
-def two_sided_law(u: np.ndarray | float, half: float, i_max: float) -> np.ndarray:
+def two_sided_law(u: Values, half: Values, i_max: Values) -> np.ndarray:
     """Information where the signal is itself an embedding of equally deep counts, so that noise enters twice.
 
     Squared correlation (1 - 2^(-2 i_max)) (u / (u + half))^2, against the first power of that ratio in Eq. 1 (there
@@ -79,9 +100,11 @@ def two_sided_law(u: np.ndarray | float, half: float, i_max: float) -> np.ndarra
 
 
 def noise_budget(
-    n: np.ndarray | float, u: np.ndarray | float, v0: float, v1: float, v2: float, v3: float, s: float, a: float = 1.0
+    n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0
 ) -> np.ndarray:
     """Information against training cells and depth together: noise variances add up, signal variance being 1.
+
+    A law of this book, of a Gaussian channel (Cover & Thomas 2006, section 9.1).
 
     Noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a; bits = 1/2 log2(1 + 1 / noise-to-signal). With a = 1 it is
     Eq. 1 in `u` at every `n`, as Eq. 1 says that noise-to-signal is affine in 1/u.
@@ -97,5 +120,5 @@ def noise_budget(
     s, a
         Exponents of cells and of depth.
     """
-    few, shallow = np.asarray(n, float) ** -s, np.asarray(u, float) ** -a
-    return 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
+    few, shallow = np.exp(-s * np.log(n)), np.exp(-a * np.log(u))
+    return 0.5 / np.log(2) * np.log1p(1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..measurements import CONTROLS, OK
-from .curves import CURVE
+from .curves import CURVE, protocol_rows
 
 UNIMPROVABLE = ("random_projection", "untrained_geneformer")
 """Models that cells do not train: the joint law has nothing to say of them."""
@@ -74,11 +73,6 @@ class Grid:
         return replace(self, bits=np.where(hidden, np.nan, self.bits))
 
 
-def one_protocol(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows measured by the protocol itself, without its named variants (column `variant`, where there is one)."""
-    return table[table["variant"] == ""] if "variant" in table else table
-
-
 def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: bool = False) -> Iterator[Grid]:
     """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.
 
@@ -86,8 +80,7 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     the random projection and the untrained Geneformer are left out: they do not learn from cells. The negative control
     always is.
     """
-    table = one_protocol(table)
-    table = table[(table["status"] == OK) & ~table["model"].isin(CONTROLS)].dropna(subset=["mi_bits", "umis_per_cell"])
+    table = protocol_rows(table, "umis_per_cell")
     if not all_models:
         table = table[~table["model"].isin(UNIMPROVABLE)]
     for key, rows in table.groupby(CURVE, sort=True):

@@ -1,6 +1,7 @@
-"""Many small least-squares problems at once: Levenberg-Marquardt in numpy over a stack of problems.
+"""Many small least-squares problems at once: Levenberg-Marquardt over a stack of problems, with numerical derivatives.
 
-Levenberg 1944, Marquardt 1963; bounds by projection: a parameter on its bound that is pushed outwards is held.
+Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030. A parameter on its bound that is pushed
+outwards is held there.
 """
 
 from __future__ import annotations
@@ -10,26 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Model = Callable[[np.ndarray, tuple[np.ndarray, ...]], tuple[np.ndarray, np.ndarray]]
-"""(parameters [B, P], coordinates, each [B, M]) -> (bits [B, M], d bits / d parameters [B, M, P])."""
+Model = Callable[[np.ndarray, tuple[np.ndarray, ...]], np.ndarray]
+"""(parameters [B, P], coordinates that broadcast to [B, M]) -> bits [B, M]."""
 
 _BLOCK = 4096
 """Problems solved together: at 30 points an array still fits a core's cache (4096 x 30 x 8 B = 1 MB)."""
 _LEAST_DAMPING = 1e-9
 """Of the unit diagonal: a system of two parameters that say the same thing can then still be solved."""
+_STEP, _LEAST_SIZE = 6e-6, 1e-5
+"""The relative step of central differences is the cube root of the machine precision (Nocedal & Wright 2006, section
+8.1); the least size lets a parameter of 0 move, and keeps the step far below a noise-to-signal ratio of 12 bits."""
 
-
-@dataclass(frozen=True)
-class Prior:
-    """A quadratic pull of the parameters towards `mean` [P] with `precision` [P], added to the sum of squares."""
-
-    mean: np.ndarray
-    precision: np.ndarray
+_SINGULAR = 1e14
+"""Condition number, at unit diagonal, from which a normal matrix has no inverse worth the name."""
 
 
 @dataclass(frozen=True)
 class Solutions:
-    """B solved problems: parameters [B, P], weighted sums of squares [B] (without the prior), converged [B]."""
+    """B solved problems: parameters [B, P], weighted sums of squares [B], whether they converged [B]."""
 
     theta: np.ndarray
     cost: np.ndarray
@@ -42,6 +41,49 @@ class Solutions:
         return Solutions(self.theta[pick], self.cost[pick], self.converged[pick])
 
 
+def jacobian(
+    model: Model, theta: np.ndarray, at: tuple[np.ndarray, ...], lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """d bits / d parameter [B, M, P] by central differences, one-sided at a bound; 0 where a parameter cannot move.
+
+    Parameters
+    ----------
+    theta
+        Parameters, [B, P].
+    at
+        Coordinates, each of a shape that broadcasts to [B, M].
+    lower, upper
+        Bounds, of shapes that broadcast to [B, P].
+    """
+    step = _STEP * np.maximum(np.abs(theta), _LEAST_SIZE)
+    up, down = np.minimum(theta + step, upper), np.maximum(theta - step, lower)
+    width = up - down
+    slope = np.zeros((len(theta), np.broadcast_shapes(*(x.shape for x in at))[-1], theta.shape[1]))
+    for i in np.flatnonzero(width.any(axis=0)):
+        here = np.arange(theta.shape[1]) == i
+        difference = model(np.where(here, up, theta), at) - model(np.where(here, down, theta), at)
+        slope[..., i] = difference / np.where(width[:, i] > 0, width[:, i], 1)[:, None]
+    return slope
+
+
+def covariance(slope: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
+    """(J'WJ)^-1 [P, P] of one problem: times the residual variance it is the covariance; None where it is singular.
+
+    Parameters
+    ----------
+    slope
+        J, [M, P].
+    weights
+        The diagonal of W, [M].
+    """
+    information = slope.T @ (slope * weights[:, None])
+    size = np.sqrt(np.diag(information))
+    if not np.isfinite(information).all() or (size == 0).any():
+        return None
+    unit = information / np.outer(size, size)
+    return np.linalg.inv(unit) / np.outer(size, size) if np.linalg.cond(unit) < _SINGULAR else None
+
+
 def minimise(
     model: Model,
     start: np.ndarray,
@@ -51,8 +93,7 @@ def minimise(
     lower: np.ndarray,
     upper: np.ndarray,
     *,
-    prior: Prior | None = None,
-    max_steps: int = 200,
+    max_steps: int = 500,
     tolerance: float = 1e-9,
 ) -> Solutions:
     """Minimise sum(weights (model - bits)^2) in each of B problems.
@@ -70,20 +111,20 @@ def minimise(
     tolerance
         A problem is solved where a step lowers its cost by less than this fraction of it.
     """
-    start = np.asarray(start, float)
-    shape = (len(start), np.broadcast_shapes(bits.shape, weights.shape, *(x.shape for x in at))[-1])
-    wide = [np.broadcast_to(x, shape) for x in (bits, weights, *at)]
     low, high = (np.broadcast_to(x, start.shape) for x in (lower, upper))
+    wide = [np.broadcast_to(x, (len(x) if x.ndim > 1 else 1, x.shape[-1])) for x in (bits, weights, *at)]
+    whole = _Problem(model, wide[0], wide[1], tuple(wide[2:]), low, high)
     parts = []
     for first in range(0, len(start), _BLOCK):
-        cut = slice(first, first + _BLOCK)
-        problem = _Problem(model, *(x[cut] for x in wide[:2]), tuple(x[cut] for x in wide[2:]), low[cut], high[cut])
-        parts.append(_solve(problem, np.clip(start[cut], low[cut], high[cut]), prior, max_steps, tolerance))
+        rows = np.arange(first, min(first + _BLOCK, len(start)))
+        parts.append(_solve(whole.of(rows), np.clip(start[rows], low[rows], high[rows]), max_steps, tolerance))
     return Solutions(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
 class _Problem:
+    """A stack of problems; observations, weights and coordinates of one row are shared by all."""
+
     model: Model
     bits: np.ndarray
     weights: np.ndarray
@@ -92,63 +133,56 @@ class _Problem:
     upper: np.ndarray
 
     def of(self, rows: np.ndarray) -> _Problem:
-        return _Problem(
-            self.model, self.bits[rows], self.weights[rows], tuple(x[rows] for x in self.at), self.lower[rows],
-            self.upper[rows],
-        )  # fmt: skip
+        bits, weights, *at = (x if len(x) == 1 else x[rows] for x in (self.bits, self.weights, *self.at))
+        return _Problem(self.model, bits, weights, tuple(at), self.lower[rows], self.upper[rows])
 
-    def normal(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cost [B], gradient / 2 [B, P] and J'WJ [B, P, P] at these parameters."""
-        value, slope = self.model(theta, self.at)
-        left = value - self.bits
+    def left(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fitted less observed bits [B, M], and the cost [B]."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            left = self.model(theta, self.at) - self.bits
+            return left, (self.weights * left**2).sum(1)
+
+    def normal(self, theta: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient / 2 [B, P] and J'WJ [B, P, P] at these parameters."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            slope = jacobian(self.model, theta, self.at, self.lower, self.upper)
         weighted = slope * self.weights[..., None]
-        gradient = np.matmul(left[:, None, :], weighted)[:, 0]
-        return (self.weights * left**2).sum(1), gradient, np.matmul(slope.transpose(0, 2, 1), weighted)
+        return np.matmul(left[:, None, :], weighted)[:, 0], np.matmul(slope.transpose(0, 2, 1), weighted)
 
 
-def _pull(theta: np.ndarray, prior: Prior | None) -> tuple[np.ndarray | float, np.ndarray | float]:
-    if prior is None:
-        return 0.0, 0.0
-    away = theta - prior.mean
-    return (prior.precision * away**2).sum(1), prior.precision * away
-
-
-def _solve(problem: _Problem, theta: np.ndarray, prior: Prior | None, max_steps: int, tolerance: float):
+def _solve(
+    problem: _Problem, theta: np.ndarray, max_steps: int, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     theta = theta.copy()
-    cost, gradient, curvature = problem.normal(theta)
-    total = cost + _pull(theta, prior)[0]
+    left, cost = problem.left(theta)
+    gradient, curvature = problem.normal(theta, left)
     damping, done = np.full(len(theta), 1e-3), np.zeros(len(theta), bool)
     active = np.arange(len(theta))
     for _ in range(max_steps):
         here = problem if len(active) == len(theta) else problem.of(active)
-        step = _step(theta[active], gradient[active], curvature[active], damping[active], here, prior)
+        step = _step(theta[active], gradient[active], curvature[active], damping[active], here)
         tried = np.clip(theta[active] + step, here.lower, here.upper)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            new_cost, new_gradient, new_curvature = here.normal(tried)
-        new_total = new_cost + _pull(tried, prior)[0]
-        old = total[active]
-        better = np.isfinite(new_total) & (new_total <= old)
-        gained = np.where(better, old - new_total, 0.0)
-        won = active[better]
-        theta[won], total[won], cost[won] = tried[better], new_total[better], new_cost[better]
-        gradient[won], curvature[won] = new_gradient[better], new_curvature[better]
+        left, new = here.left(tried)
+        old = cost[active]
+        better = np.isfinite(new) & (new <= old)
         damping[active] = np.where(better, np.maximum(damping[active] * 0.2, _LEAST_DAMPING), damping[active] * 5)
-        small = np.abs(tried - theta[active]).max(1) < 1e-12  # held on every side: nothing left to move
-        finished = (
-            (better & (gained <= tolerance * old + 1e-30)) | (~better & (damping[active] > 1e10)) | (small & ~better)
-        )
+        still = np.abs(tried - theta[active]).max(1) < 1e-12  # held on every side: nothing left to move
+        finished = np.where(better, old - new <= tolerance * old + 1e-20, (damping[active] > 1e10) | still)
+        theta[active[better]], cost[active[better]] = tried[better], new[better]
         done[active[finished]] = True
-        active = active[~finished]
+        moved, active = better & ~finished, active[~finished]
         if not len(active):
             break
+        rows = active[moved[~finished]]
+        if len(rows):
+            gradient[rows], curvature[rows] = problem.of(rows).normal(theta[rows], left[moved])
     return theta, cost, done
 
 
-def _step(theta, gradient, curvature, damping, problem: _Problem, prior: Prior | None) -> np.ndarray:
+def _step(
+    theta: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: np.ndarray, problem: _Problem
+) -> np.ndarray:
     """The damped Gauss-Newton step, with the parameters held that are on a bound and pushed outwards."""
-    if prior is not None:
-        gradient = gradient + _pull(theta, prior)[1]
-        curvature = curvature + np.diag(prior.precision)
     held = ((theta <= problem.lower) & (gradient > 0)) | ((theta >= problem.upper) & (gradient < 0))
     held |= problem.lower == problem.upper
     gradient = np.where(held, 0.0, gradient)
@@ -158,14 +192,3 @@ def _step(theta, gradient, curvature, damping, problem: _Problem, prior: Prior |
     system = np.where(free, curvature * scale[:, :, None] * scale[:, None, :], 0.0)  # of unit diagonal
     system += np.where(held, 1.0, damping[:, None])[:, :, None] * np.eye(theta.shape[1])
     return -scale * np.linalg.solve(system, (scale * gradient)[..., None])[..., 0]
-
-
-def covariance(model: Model, theta: np.ndarray, at: tuple[np.ndarray, ...], weights: np.ndarray) -> np.ndarray:
-    """(J'WJ)^-1 [B, P, P] at these parameters: times the residual variance it is their covariance. NaN if singular."""
-    slope = model(theta, at)[1]
-    information = np.matmul(slope.transpose(0, 2, 1), slope * np.broadcast_to(weights, slope.shape[:2])[..., None])
-    out = np.full_like(information, np.nan)
-    for i, one in enumerate(information):
-        if np.isfinite(one).all() and np.linalg.cond(one) < 1e14:
-            out[i] = np.linalg.inv(one)
-    return out

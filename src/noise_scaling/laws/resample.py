@@ -10,7 +10,7 @@ from scipy import stats
 _WEBB = np.sqrt([0.5, 1.0, 1.5])
 
 
-def shake(
+def wild_bootstrap(
     residuals: np.ndarray,
     slope: np.ndarray,
     weights: np.ndarray,
@@ -21,9 +21,9 @@ def shake(
 ) -> np.ndarray:
     """Resampled residuals [draws, points] of a least-squares fit whose errors are shared within groups.
 
-    A wild bootstrap: each group's residuals get one random factor, after they were made what they would be had the
-    group been left out of the fit, and wider by Student's t for the number of groups. On simulated grids of 5 to 10
-    depths 95 % intervals then hold the truth in 93-97 % of cases; as they come, residuals give 69-85 %.
+    A wild bootstrap (Wu 1986): each group's residuals get one random factor, after they were made what they would be
+    had the group been left out of the fit, and wider by Student's t for the number of groups. On simulated grids of 5
+    to 10 depths 95 % intervals then hold the truth in 93-97 % of cases; as they come, residuals give 69-85 %.
 
     Parameters
     ----------

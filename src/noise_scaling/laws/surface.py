@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .budget import NOISE_BUDGET, BudgetFit, Family, fit_budgets, fit_noise_budget
+from .budget import BudgetFit, fit_budgets, fit_noise_budget
 from .formulas import noise_budget
 from .grids import Grid
 
@@ -42,7 +42,17 @@ def _covariance(n: np.ndarray, u: np.ndarray, smooth: Smoothness) -> np.ndarray:
 
 
 def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -> np.ndarray:
-    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers]."""
+    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers].
+
+    Simple kriging, the mean of a Gaussian process (Rasmussen & Williams 2006, Eq. 2.23).
+
+    Parameters
+    ----------
+    law
+        The law's bits, [depths, cell numbers].
+    smooth
+        How residuals hang together.
+    """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
     left = (grid.bits - law).ravel()[here]
@@ -53,7 +63,13 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothness = SMOOTH, seed: int) -> np.ndarray:
     """Residual surfaces as likely as the measured ones allow, [draws, depths, cell numbers], around `smooth_residuals`.
 
-    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely.
+    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely. Covariance of
+    the draws: Rasmussen & Williams 2006, Eq. 2.24.
+
+    Parameters
+    ----------
+    law
+        The law's bits, [depths, cell numbers].
     """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
@@ -68,18 +84,23 @@ def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothnes
     )
 
 
-def fit_grid(grid: Grid, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> BudgetFit:
+def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 
-    `deep` weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
+    Parameters
+    ----------
+    stretched
+        Whether the exponent of depth is free.
+    deep
+        Weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
     weights = grid.weights()[here] * (u / u.max()) ** deep
-    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, family=family)
+    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, stretched=stretched)
 
 
-def law_surfaces(grid: Grid, hidden: np.ndarray, *, family: Family = NOISE_BUDGET, deep: float = 0.0) -> np.ndarray:
+def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:
     """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
 
     As `fit_grid` of the grid without them, many at once.
@@ -87,11 +108,11 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, family: Family = NOISE_BUDGE
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
     weights = np.stack([grid.without(mask).weights()[here] * (u / u[~mask[here]].max()) ** deep for mask in hidden])
-    found = fit_budgets(n, u, grid.bits[here], weights, family=family)
+    found = fit_budgets(n, u, grid.bits[here], weights, stretched=stretched)
     return noise_budget(*grid.mesh, *found.T[:, :, None, None])
 
 
-def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, family: Family = NOISE_BUDGET) -> np.ndarray:
+def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, stretched: bool = False) -> np.ndarray:
     """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
-    law = fit_grid(grid, family=family).predict(*grid.mesh)
+    law = fit_grid(grid, stretched=stretched).predict(*grid.mesh)
     return law + smooth_residuals(grid, law, smooth)

@@ -1,4 +1,4 @@
-"""The page *Which law?*: rival laws of depth on every curve of a table, in tables, figures and a plain verdict."""
+"""The page *Which law?*: laws of depth on every curve of a table, in tables, figures and a plain verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..laws import contest, grids, rivals
+from ..laws import alternatives, compare, grids
 from . import figures, page, style
 
 PAIRED = ("clone", "space")
@@ -22,10 +22,10 @@ _SHOWN = ("noise_law", "stretched", "two_sided", "log_linear")
 
 
 @cache
-def _held(source: str) -> tuple[contest.Curves, pd.DataFrame]:
-    """The curves of a table and the contest on them: five pieces of the page read it, and it takes seconds."""
-    found = contest.curves(grids.grids(figures.usable(page.measured(source).table), least=(contest.LEAST_DEPTHS, 1)))
-    return found, contest.contest(found) if len(found.names) else pd.DataFrame()
+def _held(source: str) -> tuple[compare.Curves, pd.DataFrame]:
+    """The curves of a table and their comparison: five pieces of the page read it, and it takes seconds."""
+    found = compare.curves(grids.grids(figures.usable(page.measured(source).table), least=(compare.LEAST_DEPTHS, 1)))
+    return found, compare.compare_laws(found) if len(found.names) else pd.DataFrame()
 
 
 def scores(source: str) -> HTML:
@@ -33,10 +33,10 @@ def scores(source: str) -> HTML:
     found, table = _held(str(source))
     if table.empty:
         return _too_few()
-    short = contest.summary(table).sort_values("left_out")
+    short = compare.summary(table).sort_values("left_out")
     shown = pd.DataFrame(
         {
-            "law": short["words"],
+            "law": short["label"],
             "parameters": short["n_parameters"].astype(int),
             "R²": short["r_squared"].map("{:.3f}".format),
             "chi-square by seed noise": short["chi_square"].map("{:.1f}".format),
@@ -51,7 +51,7 @@ def scores(source: str) -> HTML:
 
 
 def _too_few() -> HTML:
-    return HTML(f"<p>No curve here has {contest.LEAST_DEPTHS} depths or more.</p>")
+    return HTML(f"<p>No curve here has {compare.LEAST_DEPTHS} depths or more.</p>")
 
 
 def errors(source: str) -> Image:
@@ -60,7 +60,7 @@ def errors(source: str) -> Image:
 
 
 def errors_figure(table: pd.DataFrame) -> Figure:
-    """From a `contest`: errors on a depth left out and on the deepest, median and quartiles, the laws in rows."""
+    """From `compare_laws`: errors on a depth left out and on the deepest, median and quartiles, the laws in rows."""
     order = table.groupby("law")["left_out"].median().sort_values(ascending=False).index
     with style.book_style():
         figure, panels = style.new_figure(1, 2, 3.6, sharey=True)
@@ -71,8 +71,8 @@ def errors_figure(table: pd.DataFrame) -> Figure:
             _quartiles(axes, table, order, column)
             style.error_axis(axes)
             axes.set_xlabel(label)
-        words = table.drop_duplicates("law").set_index("law")["words"]
-        panels[0, 0].set_yticks(range(len(order)), [words[law] for law in order])
+        labels = table.drop_duplicates("law").set_index("law")["label"]
+        panels[0, 0].set_yticks(range(len(order)), [labels[law] for law in order])
         handles = [
             Line2D([], [], color="black", marker="o", label="2 parameters"),
             Line2D([], [], color="black", marker="s", markerfacecolor="white", label="3 parameters"),
@@ -99,16 +99,16 @@ def residuals(source: str) -> Image:
     return Image(style.as_png(residuals_figure(_held(str(source))[0])), format="png")
 
 
-def residuals_figure(found: contest.Curves) -> Figure:
+def residuals_figure(found: compare.Curves) -> Figure:
     """Residuals of four laws against depth over the curve's deepest, medians and quartiles in eighths of the points."""
     with style.book_style():
         figure, panels = style.new_figure(1, len(_SHOWN), 2.9, sharey=True, sharex=True)
         relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
         for axes, name in zip(panels[0], _SHOWN, strict=True):
-            law = rivals.RIVALS[name]
-            left = contest.residuals(found, law)
+            law = alternatives.ALTERNATIVES[name]
+            left = compare.residuals(found, law)
             _binned(axes, relative[np.isfinite(left)], left[np.isfinite(left)])
-            axes.set_title(law.words, loc="left")
+            axes.set_title(law.label, loc="left")
             style.log_axis(axes)
         panels[0, 0].set_ylabel("measured less fitted (bits)")
         figure.supxlabel("UMIs per cell over the deepest", fontsize=9.5)
@@ -143,7 +143,7 @@ def sides(source: str) -> HTML:
 
 
 def verdict(source: str) -> HTML:
-    """What the contest says, in sentences with its numbers."""
+    """What the comparison says, in sentences with its numbers."""
     table = _held(str(source))[1]
     if table.empty:
         return _too_few()
@@ -152,8 +152,8 @@ def verdict(source: str) -> HTML:
 
 
 def verdict_lines(table: pd.DataFrame) -> list[str]:
-    """The sentences of `verdict`, from a `contest`."""
-    short = contest.summary(table).set_index("law")
+    """The sentences of `verdict`, from `compare_laws`."""
+    short = compare.summary(table).set_index("law")
     eq1, lines = short.loc["noise_law"], []
     two, three = (short[short["n_parameters"] == k] for k in (2, 3))
     lines.append(
@@ -177,14 +177,14 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
 
 def _best(short: pd.DataFrame, column: str) -> str:
     best = short.loc[short[column].idxmin()]
-    return f"the least error is {best[column]:.3f} bits ({best['words']})"
+    return f"the least error is {best[column]:.3f} bits ({best['label']})"
 
 
 def _told_apart(table: pd.DataFrame, short: pd.DataFrame, other: str, column: str) -> str:
-    middle, low, high = contest.gap(table, "noise_law", other, column)
+    middle, low, high = compare.gap(table, "noise_law", other, column)
     told = "Eq. 1 is behind" if low > 0 else "Eq. 1 is ahead" if high < 0 else "not told apart"
     what = "left-out depth" if column == "left_out" else "deepest 40 %"
     return (
-        f"Eq. 1 against {short.loc[other, 'words']}, {what}: error {middle:+.3f} bits in the median curve "
+        f"Eq. 1 against {short.loc[other, 'label']}, {what}: error {middle:+.3f} bits in the median curve "
         f"(95 % interval {low:+.3f} to {high:+.3f}, whole grids resampled): {told}."
     )

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .. import published
-from ..laws import exchange, scoring
+from ..laws import exchange, holdout
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from . import figures, page, style
 
 _ENOUGH_STARTS = 5
 """Fewer starts of a grid than this are no ground for a median."""
-_MARKS = {scoring.CHOSEN: ("o", "#de8f05"), scoring.LAW: ("^", "#0173b2"), "yardstick": ("D", "#949494")}
+_MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "yardstick": ("D", "#949494")}
 
 
 @cache
@@ -31,7 +31,7 @@ def _grids(source: str) -> tuple[Grid, ...]:
 
 @cache
 def _scored(source: str) -> pd.DataFrame:
-    return scoring.score(_grids(source))
+    return holdout.score(_grids(source))
 
 
 @cache
@@ -45,7 +45,7 @@ def _named(key: tuple[str, ...]) -> str:
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~scoring.is_candidate(table["forecast"])]
+    return table[~holdout.is_candidate(table["forecast"])]
 
 
 def scores(source: str) -> HTML:
@@ -56,9 +56,9 @@ def scores(source: str) -> HTML:
     middle = table.groupby(["forecast", "design"], sort=False)[["rms", "median"]].median()
     counts = table.groupby("design")["grid"].nunique()
     rows = []
-    for forecast in [scoring.LAW, scoring.STRETCHED, scoring.CHOSEN, scoring.SEPARATE, *scoring.YARDSTICKS]:
+    for forecast in [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]:
         row = {"forecast": forecast}
-        for design in [d for d in scoring.DESIGNS if d in counts]:
+        for design in [d for d in holdout.DESIGNS if d in counts]:
             found = (forecast, design) in middle.index
             pair = middle.loc[(forecast, design)] if found else None
             row[f"{design} ({counts[design]} grids)"] = f"{pair['rms']:.3f} ({pair['median']:.3f})" if found else "–"
@@ -92,23 +92,23 @@ def goals(source: str) -> HTML:
 
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
-    """The rows of `goals` from `scoring.score` and exchange rates: the law alone, and the law with what it is given."""
+    """The rows of `goals` from `holdout.score` and exchange rates: the law alone, and the law with what it is given."""
     rows = []
-    for design in (scoring.DEPTHS, scoring.CELLS):
+    for design in (holdout.DEPTHS, holdout.CELLS):
         row = {"goal": f"{design} hidden in turn: median error at most 0.07 bits"}
-        for forecast in (scoring.LAW, scoring.CHOSEN):
+        for forecast in (holdout.LAW, holdout.CHOSEN):
             here = table[(table["design"] == design) & (table["forecast"] == forecast)]
             value = here["rms"].median()
             row[forecast] = f"{value:.3f} RMS: {'met' if value <= 0.07 else 'not met'}" if len(here) else "–"
         rows.append(row)
-    for design, over in ((scoring.MOST_CELLS, scoring.CARRY), (scoring.DEEPEST, scoring.LINE)):
+    for design, over in ((holdout.MOST_CELLS, holdout.CARRY), (holdout.DEEPEST, holdout.LINE)):
         row = {"goal": f"{design} hidden: ahead of {over} on 4 of 5 grids"}
-        for forecast in (scoring.LAW, scoring.CHOSEN):
-            won, of = scoring.wins(table, design, forecast, over)
+        for forecast in (holdout.LAW, holdout.CHOSEN):
+            won, of = holdout.wins(table, design, forecast, over)
             row[forecast] = f"{won} of {of}: {'met' if won >= 0.8 * of else 'not met'}" if of else "–"
         rows.append(row)
     row = {"goal": "exchange rates within a factor 2 of the grid's own at 70 % of starts"}
-    for forecast, column in ((scoring.LAW, "law"), (scoring.CHOSEN, "surface")):
+    for forecast, column in ((holdout.LAW, "law"), (holdout.CHOSEN, "surface")):
         share = exchange.agree(rates[column], rates["free"]).mean() if len(rates) else np.nan
         row[forecast] = f"{share:.0%} of {len(rates)}: {'met' if share >= 0.7 else 'not met'}" if len(rates) else "–"
     return [*rows, row]
@@ -122,11 +122,11 @@ def forecasts(source: str) -> Image:
 def forecasts_figure(table: pd.DataFrame) -> Figure:
     """RMS errors of the law, the law with residuals and the yardstick to beat; one row a grid, one panel a design."""
     keys = sorted(table["grid"].unique(), key=lambda k: (k[2], k[:2]), reverse=True)
-    designs = [d for d in scoring.DESIGNS if d in set(table["design"])]
+    designs = [d for d in holdout.DESIGNS if d in set(table["design"])]
     with style.book_style():
         figure, panels = style.new_figure(1, len(designs), 1.3 + 0.27 * len(keys), sharey=True)
         for axes, design in zip(panels[0], designs, strict=True):
-            yardstick = scoring.RIVAL_OF[design] or scoring.LOW_RANK
+            yardstick = holdout.MIXED_WITH[design] or holdout.LOW_RANK
             for name, (marker, colour) in reversed(_MARKS.items()):
                 forecast = yardstick if name == "yardstick" else name
                 here = table[(table["design"] == design) & (table["forecast"] == forecast)].set_index("grid")["rms"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .alternatives import ALTERNATIVES
 from .grids import Grid
-from .rivals import RIVALS, Rival, fit_rivals, predict
+from .law import Law, fit_many, padded, predict
 
 LEAST_DEPTHS = 5
 """A law of three parameters then keeps a point to spare when one depth is left out."""
@@ -29,7 +30,8 @@ class Curves:
 
 def curves(grids: Iterable[Grid]) -> Curves:
     """Every column with LEAST_DEPTHS depths or more of some grids."""
-    names, u, bits, noise = [], [], [], []
+    names: list[tuple] = []
+    columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for grid in grids:
         spread = grid.noise()
         for j, n in enumerate(grid.n):
@@ -37,48 +39,42 @@ def curves(grids: Iterable[Grid]) -> Curves:
             if here.sum() < LEAST_DEPTHS:
                 continue
             names.append((grid.key, *grid.key[:3], n))
-            for column, values in ((u, grid.u), (bits, grid.bits[:, j]), (noise, spread[:, j])):
+            for column, values in zip(columns, (grid.u, grid.bits[:, j], spread[:, j]), strict=True):
                 column.append(values[here])
     return Curves(
         pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
-        *(_padded(x) for x in (u, bits, noise)),
+        *map(padded, columns),
     )
 
 
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
-    out = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
-    for row, values in zip(out, rows, strict=True):
-        row[: len(values)] = values
-    return out
-
-
-def contest(found: Curves) -> pd.DataFrame:
+def compare_laws(found: Curves) -> pd.DataFrame:
     """One row a curve and law: what the fit leaves, and what it gets wrong where it did not look.
 
-    Columns besides the curve's names: law, words, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
+    Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
     residuals).
     """
-    return pd.concat([_one(found, law) for law in RIVALS.values()], ignore_index=True)
+    return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
 
-def residuals(found: Curves, law: Rival) -> np.ndarray:
+def residuals(found: Curves, law: Law) -> np.ndarray:
     """Measured less fitted bits, [curves, depths]."""
-    return found.bits - predict(law, fit_rivals(law, found.u, found.bits).theta, found.u)
+    return found.bits - predict(law, fit_many(law, found.u, found.bits).theta, found.u)
 
 
-def _one(found: Curves, law: Rival) -> pd.DataFrame:
-    left = residuals(found, law)
+def _one(found: Curves, law: Law) -> pd.DataFrame:
+    theta = fit_many(law, found.u, found.bits).theta
+    left = found.bits - predict(law, theta, found.u)
     points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
     spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
     freedom, fitted = points - law.n_parameters, law.n_parameters + 1  # the noise's variance is fitted too
-    out = np.abs(left_out(found, law))
+    out = np.abs(left_out(found, law, theta))
     chi_square = np.where(np.isfinite(found.noise).any(1), np.nansum((left / found.noise) ** 2, axis=1), np.nan)
     ahead = beyond(found, law)
     return found.names.assign(
         law=law.name,
-        words=law.words,
+        label=law.label,
         n_parameters=law.n_parameters,
         r_squared=1 - squares / spread,
         aicc=_aicc(points, squares, fitted),
@@ -91,7 +87,15 @@ def _one(found: Curves, law: Rival) -> pd.DataFrame:
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
-    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
+    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few.
+
+    Parameters
+    ----------
+    points, squares
+        Number of points and residual sum of squares of each curve, [curves].
+    fitted
+        Fitted parameters, the noise's variance among them.
+    """
     with np.errstate(divide="ignore"):
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)
@@ -102,30 +106,30 @@ def _repeat(left: np.ndarray) -> np.ndarray:
     return np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1)
 
 
-def left_out(found: Curves, law: Rival) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]."""
+def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
+    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
-    start = np.tile(fit_rivals(law, found.u, found.bits).theta, (depths, 1))
-    fit = fit_rivals(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
+    start = np.tile(theta, (depths, 1))
+    fit = fit_many(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
     away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
     away = away.reshape(depths, len(found.bits), depths)
     return away[np.arange(depths), :, np.arange(depths)].T
 
 
-def beyond(found: Curves, law: Rival) -> np.ndarray:
+def beyond(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
     points = np.isfinite(found.bits).sum(1)
     seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]
-    fit = fit_rivals(law, found.u, found.bits, seen.astype(float))
+    fit = fit_many(law, found.u, found.bits, seen.astype(float))
     return np.where(seen, np.nan, predict(law, fit.theta, found.u) - found.bits)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """By law, over all curves: medians of `contest`'s columns, and on which share of curves it has the least AICc."""
+    """By law, over all curves: medians of `compare_laws`, and on which share of curves it has the least AICc."""
     best = table.loc[table.groupby(["grid", "n_cells"])["aicc"].idxmin(), "law"].value_counts(normalize=True)
     columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
-    out = table.groupby(["law", "words"], sort=False)[columns].median().reset_index()
+    out = table.groupby(["law", "label"], sort=False)[columns].median().reset_index()
     return out.assign(best_aicc=out["law"].map(best).fillna(0.0))
 
 
@@ -141,4 +145,5 @@ def gap(
     rng = np.random.default_rng(seed)
     picks = rng.integers(len(differences), size=(draws, len(differences)))
     medians = [np.median(np.concatenate([differences[i] for i in pick])) for pick in picks]
-    return float(np.median(np.concatenate(differences))), *map(float, np.quantile(medians, [0.025, 0.975]))
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(np.median(np.concatenate(differences))), float(low), float(high)

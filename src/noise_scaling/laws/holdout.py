@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from .budget import STRETCHED_BUDGET
 from .grids import Grid
-from .rivals import EQ_1, fit_rivals, predict
+from .law import NOISE_LAW, fit_many, predict
 from .surface import SETTINGS, law_surfaces, smooth_residuals
 
 DEPTHS, CELLS, MOST_CELLS, DEEPEST = "each depth", "each cell number", "most cells", "deepest"
@@ -19,7 +18,7 @@ DESIGNS = (DEPTHS, CELLS, MOST_CELLS, DEEPEST)
 LAW, STRETCHED, CHOSEN = "noise budget", "noise budget, depth to a power", "noise budget and residuals"
 CARRY, LINE, LOW_RANK, SEPARATE = "carry forward", "log-linear", "low rank", "Eq. 1 at each cell number"
 YARDSTICKS = (CARRY, LINE, LOW_RANK)
-RIVAL_OF = {DEPTHS: None, CELLS: None, MOST_CELLS: CARRY, DEEPEST: LINE}
+MIXED_WITH = {DEPTHS: None, CELLS: None, MOST_CELLS: CARRY, DEEPEST: LINE}
 """The yardstick that the chosen forecast is mixed with where it reaches beyond the grid."""
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _DEEP = (0.0, 1.0, 2.0)
@@ -60,7 +59,7 @@ def log_linear(grid: Grid, axis: int) -> np.ndarray:
 
 def low_rank(grid: Grid) -> np.ndarray:
     """A depth's factor times a cell number's; a hidden one lies on a line between (or beyond) its neighbours."""
-    seen = grid.measured.any(axis=1), grid.measured.any(axis=0)
+    seen = [np.asarray(grid.measured.any(axis=axis)) for axis in (1, 0)]
     block = grid.bits[np.ix_(*seen)]
     block = np.where(np.isfinite(block), block, np.nanmean(block, axis=0))
     left, size, right = np.linalg.svd(block, full_matrices=False)
@@ -81,8 +80,8 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
     """Eq. 1 fitted to each column that has 3 depths and more; NaN elsewhere."""
     enough = grid.measured.sum(axis=0) > 2
     out = np.full_like(grid.bits, np.nan)
-    fit = fit_rivals(EQ_1, grid.u, grid.bits.T[enough])
-    out[:, enough] = predict(EQ_1, fit.theta, grid.u).T
+    fit = fit_many(NOISE_LAW, grid.u, grid.bits.T[enough])
+    out[:, enough] = predict(NOISE_LAW, fit.theta, grid.u).T
     return out
 
 
@@ -93,7 +92,7 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
     plain = law_surfaces(grid, masks)
-    laws = {LAW: plain, STRETCHED: law_surfaces(grid, masks, family=STRETCHED_BUDGET)}
+    laws = {LAW: plain, STRETCHED: law_surfaces(grid, masks, stretched=True)}
     deep = {f"deep {d:g}": law_surfaces(grid, masks, deep=d) for d in _DEEP} if design == DEEPEST else {}
     out = []
     for i, mask in enumerate(masks):
@@ -104,16 +103,18 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
         candidates = {name: bits[i] for name, bits in deep.items()} or {
             f"residuals {k}": plain[i] + smooth_residuals(seen, plain[i], s) for k, s in enumerate(SETTINGS)
         }
-        out.append(here | {name: bits[i] for name, bits in laws.items()} | _mixed(candidates, here, RIVAL_OF[design]))
+        out.append(here | {name: bits[i] for name, bits in laws.items()} | _mixed(candidates, here, MIXED_WITH[design]))
     return out
 
 
-def _mixed(candidates: dict[str, np.ndarray], here: dict[str, np.ndarray], rival: str | None) -> dict[str, np.ndarray]:
+def _mixed(
+    candidates: dict[str, np.ndarray], here: dict[str, np.ndarray], yardstick: str | None
+) -> dict[str, np.ndarray]:
     """Each candidate alone, or in shares with the yardstick that it is to beat."""
-    if rival is None:
+    if yardstick is None:
         return {f"{name}, 100%": bits for name, bits in candidates.items()}
     return {
-        f"{name}, {share:.0%}": share * bits + (1 - share) * here[rival]
+        f"{name}, {share:.0%}": share * bits + (1 - share) * here[yardstick]
         for name, bits in candidates.items()
         for share in _SHARES
     }

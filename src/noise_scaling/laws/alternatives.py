@@ -1,0 +1,63 @@
+"""Laws of information against depth that compete with Eq. 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .formulas import Values, noise_law, two_sided_law
+from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
+
+
+def stretched_noise_law(u: Values, u_bar: Values, a: Values, i_max: Values) -> np.ndarray:
+    """Eq. 1 in a power of depth: Eq. 1 at (u / u_bar)^a, in bits."""
+    return noise_law((u / u_bar) ** a, 1.0, i_max)
+
+
+def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
+    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth (Hill 1910)."""
+    return i_max / (1 + (half / u) ** a)
+
+
+def hill(u: Values, half: Values, i_max: Values) -> np.ndarray:
+    """i_max u / (u + half), in bits (Hill 1910 with the exponent 1)."""
+    return logistic(u, half, 1.0, i_max)
+
+
+def exponential(u: Values, scale: Values, i_max: Values) -> np.ndarray:
+    """i_max (1 - exp(-u / scale)), in bits."""
+    return -i_max * np.expm1(-u / scale)
+
+
+def power_law(u: Values, exponent: Values, bits_at_100: Values) -> np.ndarray:
+    """bits_at_100 (u / 100)^exponent, in bits."""
+    return bits_at_100 * (u / 100) ** exponent
+
+
+def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
+    """bits_at_100 + slope ln(u / 100), in bits."""
+    return bits_at_100 + slope * np.log(u / 100)
+
+
+_SATURATING_POWER = replace(
+    CELL_NUMBER_LAW, name="saturating_power", parameters=("u_sat", "s", "i_max"), reach=(1e-4, 1e6), levels=(0.0, 20.0)
+)
+_WITH_EXPONENT = ("scale", "exponent", "level")
+
+ALTERNATIVES: dict[str, Law] = {
+    law.name: law
+    for law in (
+        NOISE_LAW,
+        Law("stretched", "Eq. 1 in a power of depth", stretched_noise_law, ("u_bar", "a", "i_max"), _WITH_EXPONENT),
+        Law("two_sided", "noise on both sides", two_sided_law, ("half", "i_max"), ("scale", "level")),
+        Law("logistic", "logistic in log depth", logistic, ("half", "a", "i_max"), _WITH_EXPONENT),
+        Law("hill", "Hill", hill, ("half", "i_max"), ("scale", "level")),
+        Law("exponential", "exponential", exponential, ("scale", "i_max"), ("scale", "level")),
+        _SATURATING_POWER,
+        Law("power", "power law", power_law, ("exponent", "bits_at_100"), ("exponent", "level")),
+        Law("log_linear", "straight line in log depth", log_linear, ("slope", "bits_at_100"), ("slope", "level"),
+            levels=(-1e3, 1e3)),
+    )
+}  # fmt: skip
+"""Every law of depth by its name; two- and three-parameter ones."""

@@ -1,0 +1,210 @@
+"""A law of one coordinate (depth, or cells) with its parameters, and its fit to many curves at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError, choose
+from .formulas import cell_number_law, noise_law
+from .least_squares import Solutions, jacobian, minimise
+from .resample import wild_bootstrap
+
+_EXPONENTS = (0.5, 1.0, 2.0)
+_LOGARITHMIC = ("scale", "one bit")
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law: its formula, its parameters, and of what kind each of them is.
+
+    Parameters
+    ----------
+    formula
+        Bits of the coordinate and the parameters, of shapes that broadcast.
+    kinds
+        By parameter: "scale" (a depth or number of cells, fitted as its logarithm), "exponent", "slope" (bits for each
+        e-fold), or "level" (bits). Kinds say where a fit starts and how far it may go.
+    reach
+        A scale may lie between the least coordinate times the first and the largest times the second number.
+    levels
+        Bounds of a level, in bits. 20 bits are a million distinguishable states: no embedding here comes near.
+    """
+
+    name: str
+    label: str
+    formula: Callable[..., np.ndarray]
+    parameters: tuple[str, ...]
+    kinds: tuple[str, ...]
+    reach: tuple[float, float] = (1e-4, 1e6)
+    levels: tuple[float, float] = (0.0, 20.0)
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.parameters)
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """Names of the parameters that are fitted as logarithms."""
+        return tuple(name for name, kind in zip(self.parameters, self.kinds, strict=True) if kind in _LOGARITHMIC)
+
+    def natural(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters as fitted [B, P] by name, [B] each, scales turned back from logarithms."""
+        columns = zip(self.parameters, self.kinds, theta.T, strict=True)
+        return {name: np.exp(column) if kind in _LOGARITHMIC else column for name, kind, column in columns}
+
+    def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Bits [B, M] of parameters as fitted [B, P] at the coordinate, `at[0]` [B, M]."""
+        return self.formula(at[0], *(column[:, None] for column in self.natural(theta).values()))
+
+    def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds of the parameters as fitted, [B, P], for curves from `low` to `high` [B]."""
+        one = np.ones_like(low)
+        ends = {
+            "scale": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
+            "one bit": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
+            "exponent": (0.01 * one, 5.0 * one),
+            "slope": (-1e3 * one, 1e3 * one),
+            "level": (self.levels[0] * one, self.levels[1] * one),
+        }
+        lower, upper = (np.stack([ends[kind][side] for kind in self.kinds], axis=1) for side in (0, 1))
+        return lower, upper
+
+    def starts(self, low: np.ndarray, high: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+        """[B, starts, P]: scales over the curve and beyond, three exponents, a level a little above the highest bits.
+
+        Parameters
+        ----------
+        low, high
+            Least and largest coordinate of each curve, [B].
+        least, most
+            Its least and largest bits, [B].
+        """
+        places = np.linspace(-0.2, 1.5, 5) if "scale" in self.kinds else np.zeros(1)
+        powers = _EXPONENTS if "exponent" in self.kinds else (0.2,)
+        span = most - least + 0.01
+        rows = []
+        for place in places:
+            for power in powers:
+                values = {"scale": np.log(low) + place * np.log(high / low), "exponent": np.full_like(low, power)}
+                values |= {"one bit": np.log(low) + np.log(span) / power}
+                values |= {"slope": values["exponent"], "level": 1.1 * np.maximum(most, 0.1)}
+                rows.append(np.stack([values[kind] for kind in self.kinds], axis=1))
+        return np.stack(rows, axis=1)
+
+
+NOISE_LAW = Law("noise_law", "Eq. 1", noise_law, ("u_bar", "i_max"), ("scale", "level"))
+CELL_NUMBER_LAW = Law(
+    "cell_number_law", "power law below a ceiling", cell_number_law, ("n_sat", "s", "i_inf"),
+    ("one bit", "exponent", "level"), reach=(1e-12, 1e6), levels=(-20.0, 20.0),
+)  # fmt: skip
+LAWS = {law.name: law for law in (NOISE_LAW, CELL_NUMBER_LAW)}
+"""The laws of the paper, by name."""
+
+
+def named(name: str) -> Law:
+    """The law of that name; InputError lists the known ones."""
+    return LAWS[choose("law", name, LAWS)]
+
+
+def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
+    """Named values as vectors; InputError unless they are of one length, finite, and those of `positive` above 0."""
+    arrays = {name: np.asarray(x, float) for name, x in values.items()}
+    *first, last = arrays
+    if len({x.shape for x in arrays.values()}) > 1 or arrays[last].ndim != 1:
+        shapes = ", ".join(str(x.shape) for x in arrays.values())
+        raise InputError(f"{', '.join(first)} and {last} must be vectors of one length: found shapes {shapes}")
+    if not all(np.isfinite(x).all() for x in arrays.values()):
+        names = f"{', '.join(first)} or {last}"
+        raise InputError(f"{names} hold NaN or infinite values: drop those measurements before the fit")
+    for name in positive:
+        if (arrays[name] <= 0).any():
+            raise InputError(f"{name} must be above 0: found {arrays[name].min():g}; drop or correct that measurement")
+    return list(arrays.values())
+
+
+def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Vectors of different lengths as one array [rows, longest], NaN behind the shorter ones."""
+    out = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for row, values in zip(out, rows, strict=True):
+        row[: len(values)] = values
+    return out
+
+
+def fit_many(
+    law: Law,
+    x: np.ndarray,
+    bits: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    start: np.ndarray | None = None,
+    tolerance: float = 1e-9,
+) -> Solutions:
+    """Fit one law to B curves at once by least squares, from several starts each (or from `start` [B, P] alone).
+
+    Parameters
+    ----------
+    x, bits
+        Coordinates (UMIs per cell, or cells) and bits, of shapes that broadcast to [B, M]; NaN where a curve has no
+        such point.
+    weights
+        Inverse variances up to a factor, [B, M]; 0 leaves a point out.
+    tolerance
+        A fit is done where a step lowers its sum of squares by less than this fraction.
+
+    Returns
+    -------
+    Solutions: parameters as fitted [B, P] (`Law.natural` names them), sums of squares [B], converged [B].
+    """
+    x, bits = np.broadcast_arrays(np.asarray(x, float), np.asarray(bits, float))
+    here = np.isfinite(x) & np.isfinite(bits)
+    weights = np.where(here, 1.0 if weights is None else weights, 0.0)
+    low, high = np.where(here, x, np.inf).min(axis=1), np.where(here, x, -np.inf).max(axis=1)
+    lower, upper = law.bounds(low, high)
+    at, bits = np.where(here, x, low[:, None]), np.where(here, bits, 0.0)
+    if start is not None:
+        return minimise(law.bits, start, (at,), bits, weights, lower, upper, tolerance=tolerance)
+    least, most = (f(np.where(weights > 0, bits, np.nan), axis=1) for f in (np.nanmin, np.nanmax))
+    starts = law.starts(low, high, least, most)
+    count = starts.shape[1]
+    many = [np.repeat(values, count, axis=0) for values in (bits, weights, lower, upper)]
+    at = np.repeat(at, count, axis=0)
+    found = minimise(law.bits, starts.reshape(-1, law.n_parameters), (at,), *many, tolerance=tolerance)
+    return found.best_of(count)
+
+
+def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M]."""
+    return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))
+
+
+def bootstrap_many(
+    law: Law, u: np.ndarray, bits: np.ndarray, draws: int, *, seed: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Parameters of B curves refitted to resampled residuals, [draws, B, P], as fitted.
+
+    Residuals of each curve are resampled as in `BudgetFit.bootstrap`, each of its depths on its own; all seeds of one
+    depth, which share test cells, must have the same `u`, and then share a factor. Refits start from the fit.
+
+    Parameters
+    ----------
+    u, bits, weights
+        As in `fit_many`.
+    """
+    u, bits = np.broadcast_arrays(np.asarray(u, float), np.asarray(bits, float))
+    weights = np.broadcast_to(1.0 if weights is None else np.asarray(weights, float), bits.shape)
+    fit = fit_many(law, u, bits, weights)
+    out = np.empty((draws, *fit.theta.shape))
+    for i, here in enumerate(np.isfinite(u) & np.isfinite(bits)):
+        at, theta, weight = (u[i : i + 1, here],), fit.theta[i : i + 1], weights[i, here]
+        fitted = law.bits(theta, at)[0]
+        lower, upper = law.bounds(at[0].min(1), at[0].max(1))
+        slope = jacobian(law.bits, theta, at, lower, upper)[0]
+        groups = np.unique(at[0][0], return_inverse=True)[1]
+        again = fitted + wild_bootstrap(bits[i, here] - fitted, slope, weight, groups, draws, seed=[seed, i])
+        start = np.tile(theta, (draws, 1))
+        out[:, i] = minimise(law.bits, start, at, again, weight[None], lower, upper, tolerance=1e-6).theta
+    return out

@@ -1,0 +1,90 @@
+"""The laws of depth: formulas by hand, fits of exact curves, and the bootstrap of many curves."""
+
+import numpy as np
+import pytest
+
+from noise_scaling import laws
+from noise_scaling.laws import alternatives
+from noise_scaling.laws.law import fit_many, predict
+
+U = np.geomspace(10, 5000, 9)
+EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits worked by hand
+    "noise_law": ([np.log(100), 1.0], 100, 1 - 0.5 * np.log2(1.6)),
+    "stretched": ([np.log(100), 0.5, 1.0], 400, 1 - 0.5 * np.log2(3 / 2.25)),
+    "two_sided": ([np.log(50), 1.0], 50, -0.5 * np.log2(1 - 3 / 16)),
+    "logistic": ([np.log(100), 0.5, 3.0], 400, 2.0),
+    "hill": ([np.log(100), 3.0], 200, 2.0),
+    "exponential": ([np.log(100), 2.0], 100 * np.log(2), 1.0),
+    "saturating_power": ([np.log(100), 0.5, 3.0], 400, 2.5),
+    "power": ([0.5, 1.5], 400, 3.0),
+    "log_linear": ([0.5, 1.5], 100 * np.e, 2.0),
+}
+
+
+@pytest.fixture(params=list(alternatives.ALTERNATIVES.values()), ids=list(alternatives.ALTERNATIVES))
+def law(request):
+    return request.param
+
+
+def test_formulas_by_hand(law):
+    theta, u, bits = EXAMPLES[law.name]
+    assert predict(law, np.array([theta]), np.array([u])) == pytest.approx(bits, abs=1e-12)
+    assert law.n_parameters == len(theta)
+
+
+def test_an_exact_curve_is_recovered(law):
+    kinds = {"scale": np.log(150.0), "one bit": np.log(150.0), "exponent": 0.7, "slope": 0.3, "level": 2.2}
+    theta = np.array([[kinds[kind] for kind in law.kinds]])
+    fit = fit_many(law, U[None], predict(law, theta, U))
+    np.testing.assert_allclose(fit.theta, theta, rtol=1e-4)
+    assert fit.converged.all()
+    named = {name: float(value[0]) for name, value in law.natural(theta).items()}
+    for name, kind in zip(law.parameters, law.kinds, strict=True):
+        assert named[name] == pytest.approx(150 if kind in ("scale", "one bit") else kinds[kind])
+
+
+def noisy(count=30, seed=0):
+    rng = np.random.default_rng(seed)
+    u_bar, i_max = 10 ** rng.uniform(1.5, 3.2, (count, 1)), rng.uniform(1, 4, (count, 1))
+    return laws.noise_law(U, u_bar, i_max) + rng.normal(0, 0.05, (count, len(U)))
+
+
+def test_a_missing_depth_is_left_out_and_no_more():
+    bits = noisy(3)
+    holed = bits.copy()
+    holed[:, 4] = np.nan
+    weights = np.ones_like(bits)
+    weights[:, 4] = 0
+    kept = np.delete(np.arange(len(U)), 4)
+    fits = [
+        laws.fit_many(laws.NOISE_LAW, U, holed), laws.fit_many(laws.NOISE_LAW, U, bits, weights),
+        laws.fit_many(laws.NOISE_LAW, U[kept], bits[:, kept]),
+    ]  # fmt: skip
+    np.testing.assert_allclose(fits[0].theta, fits[2].theta, rtol=1e-4)
+    np.testing.assert_allclose(fits[1].theta, fits[2].theta, rtol=1e-4)
+
+
+def test_bootstrap_spread_is_that_of_fresh_curves():
+    truth = laws.noise_law(U, 300.0, 2.5)
+    rng = np.random.default_rng(1)
+    fresh = laws.fit_many(laws.NOISE_LAW, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
+    some = truth + rng.normal(0, 0.05, (60, len(U)))
+    spread = laws.bootstrap_many(laws.NOISE_LAW, U, some, 100, seed=0).std(axis=0)
+    # residuals are widened by Student's t for 7 degrees (2.36 / 1.96) and by their leverage: 1.2 to 1.6 times
+    ratio = np.median(spread, axis=0) / fresh
+    assert ((ratio > 1.0) & (ratio < 1.8)).all()
+
+
+def test_bootstrap_is_of_one_seed():
+    one, two, other = (laws.bootstrap_many(laws.NOISE_LAW, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_seeds_of_one_depth_share_a_factor_in_the_bootstrap_of_a_curve():
+    # residuals opposite in the two seeds of each depth cancel in every draw, if and only if their factor is one
+    u, flip = np.tile(U, 2), np.repeat([1.0, -1.0], 9) * 0.05
+    bits = laws.noise_law(u, 300.0, 2.5) + flip
+    weights = np.ones_like(bits)
+    found = laws.bootstrap_many(laws.NOISE_LAW, u, bits[None], 20, seed=0, weights=weights[None])
+    np.testing.assert_allclose(found[:, 0], np.tile([np.log(300), 2.5], (20, 1)), rtol=1e-3)
