@@ -19,6 +19,7 @@ __all__ = [
     "File",
     "card",
     "fetch",
+    "fetch_all",
     "load",
     "names",
     "preload",
