@@ -161,31 +161,39 @@ def read(path: str | Path) -> pd.DataFrame:
     file = find(path)
     if file.is_dir():
         return gather(sorted(file.glob("*.csv")))
+    table = read_csv(file)
+    if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
+        raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
+    return sort(table)
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """The columns of a CSV as they are, text as text; also one of a spreadsheet, with semicolons and decimal commas."""
+    # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
+    options = {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
+    options |= {"na_values": {c: [""] for c in MAY_BE_MISSING}}
+    options |= {"dtype": {c: str for c, kind in COLUMNS.items() if kind is str}}
     try:
         _check_end(file)
         with file.open(encoding="utf-8-sig") as stream:
             header = stream.readline()
         separator = max(",;\t", key=header.count)
-        # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
-        options = {"keep_default_na": False, "float_precision": "round_trip", "sep": separator, "low_memory": False}
-        table = pd.read_csv(file, na_values={c: [""] for c in MAY_BE_MISSING}, encoding="utf-8-sig", **options)
+        table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as CSV: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): check its permissions") from None
-    if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
-        raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
-    return sort(table if separator == "," else _with_points(table))
+    return table if separator == "," else table.apply(_with_points)
 
 
-def _with_points(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers with a decimal comma as a spreadsheet writes them beside semicolons, with a point."""
-    numbers = [
-        c
-        for c, kind in COLUMNS.items()
-        if kind is not str and c in table and not pd.api.types.is_numeric_dtype(table[c])
-    ]
-    return table.assign(**{c: table[c].str.replace(",", ".", regex=False) for c in numbers})
+def _with_points(column: pd.Series) -> pd.Series:
+    """Numbers with a decimal comma as numbers; any other column as it is."""
+    if pd.api.types.is_numeric_dtype(column) or not column.astype(str).str.contains(",", regex=False).any():
+        return column
+    try:
+        return column.str.replace(",", ".", regex=False).astype(float)
+    except ValueError:
+        return column
 
 
 def _check_end(file: Path) -> None:
