@@ -92,7 +92,7 @@ def read_config(path: str | Path) -> dict[str, object]:
 
 def check_config(config: object, *, name: str = "the configuration") -> dict[str, object]:
     """`config` if it fits workflow/config/schema.json and names what exists; else an InputError of one sentence."""
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:
         raise InputError(_in_words(fault, name))

@@ -30,9 +30,22 @@ def mirror() -> Path | None:
     return Path(named) if named else None
 
 
+def has_checkout() -> bool:
+    """Whether the package lies in its checkout, beside data, notebooks and workflow; a wheel does not."""
+    return (ROOT / "workflow").is_dir() and (ROOT / "data").is_dir()
+
+
 def find(path: str | Path) -> Path:
     """An existing file given relative to the working folder, or else to the checkout (notebooks run anywhere)."""
     for candidate in (Path(path).expanduser(), ROOT / path):
         if candidate.exists():
             return candidate
-    raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
+    if has_checkout():
+        raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
+    if Path(path).is_relative_to(ROOT) or Path(path).parts[:1] in (("data",), ("workflow",), ("notebooks",)):
+        raise InputError(f"{Path(path).name!r} lies in the project's checkout and this installation has none: {CLONE}")
+    raise InputError(f"no file {str(path)!r} here: check the path, or give it in full")
+
+
+CLONE = "clone its repository and run the command there"
+"""What who has only a wheel must do."""

@@ -59,6 +59,11 @@ def open_table(
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
+        if not paths.has_checkout() and dataset not in PUBLISHED_DATASETS:
+            raise InputError(
+                f"our own measurements of {dataset!r} lie in the project's checkout and this installation has none: "
+                f"{paths.CLONE}, or name a table with --measurements"
+            )
         ours = measurements.read(paths.MEASUREMENTS) if paths.MEASUREMENTS.is_dir() else pd.DataFrame({"dataset": []})
         choose("measured data set", dataset, {*ours["dataset"], *PUBLISHED_DATASETS})
         if dataset in set(ours["dataset"]):
