@@ -180,12 +180,12 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 def check_places(results: Path | None, output: Path | None) -> None:
     """Raise an InputError unless files can be made in `results`, which may be yet to be made, and at `output`."""
-    if output is not None and output.is_dir():
-        raise _wrong("output", "the CSV file to write, and that is a folder", str(output))
     for name, path, folder in (("results", results, results), ("output", output, output and output.parent)):
         if folder is None:
             continue
         try:
+            if name == "output" and path.is_dir():
+                raise _wrong(name, "the CSV file to write, and that is a folder", str(path))
             place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         except OSError as error:
             raise _wrong(name, f"a path that can be reached ({error.strerror})", str(path)) from None

@@ -92,8 +92,6 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     holes = [c for c in COLUMNS if c not in MAY_BE_MISSING and COLUMNS[c] is not str and typed[c].isna().any()]
     if holes:
         raise InputError(f"columns {holes} of the measurements table have empty cells: every row needs them")
-    if strange := set(typed["status"]) - {OK, ERROR}:
-        raise InputError(f"column 'status' of the measurements table must hold {OK} or {ERROR}: found {min(strange)!r}")
     return typed
 
 
@@ -164,7 +162,10 @@ def read(path: str | Path) -> pd.DataFrame:
     table = read_csv(file)
     if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
         raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
-    return sort(table)
+    table = sort(table)
+    if strange := set(table["status"]) - {OK, ERROR}:
+        raise InputError(f"{file}: status must be {OK} or {ERROR}: found {min(strange)!r}")
+    return table
 
 
 def read_csv(file: Path) -> pd.DataFrame:
@@ -305,8 +306,8 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
         )
     if rows is not None and len(together) != rows:
         raise InputError(
-            f"{len(together)} rows in {len(tables)} tables where {rows} were asked for (--rows): measure what is "
-            "missing, or delete the tables that are cut off or out of date, and gather again"
+            f"{len(together)} rows in {len(tables)} files where {rows} were asked for (--rows): measure what is "
+            "missing, or delete the files that are cut off or out of date, and gather again"
         )
     return sort(together.drop(columns="_file"))
 

@@ -187,7 +187,10 @@ def pilot(
     choice = {"dataset": dataset, "signal": signal, "estimator": estimator}
     for what, value in (choice | {"model": models}).items():
         if value is not None and what not in raw:
-            raise InputError(f"--{what} chooses among rows and {file.name} has no column {what}: leave it out")
+            raise InputError(
+                f"a plan rests on one thing, here a pilot, and {file.name} has no column {what} for --{what} to choose "
+                "by: leave it out"
+            )
     rows = _of_models(_chosen(rows, **{what: value for what, value in choice.items() if what in rows}), models)
     facts = [str(rows[what].iloc[0]) for what in choice if what in rows] + (
         [f"{left_out} left out"] if left_out else []
