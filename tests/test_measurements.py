@@ -182,9 +182,12 @@ def test_a_hash_of_digits_stays_text(tmp_path):
     ("change", "word"),
     [
         (lambda text: text + text, "holds its header twice"),
-        (lambda text: text.replace(",status", ",state"), "of another version"),
-        (lambda text: text.replace("dataset,", "dataset,batch,").replace("\nd,", "\nd,1,"), "of another version"),
-        (lambda text: "a,b\n1,2\n", "not a measurements table: its columns are \\['a', 'b'\\]"),
+        (lambda text: text.replace(",status", ",state"), "not a measurements table of this version"),
+        (
+            lambda text: text.replace("dataset,", "dataset,batch,").replace("\nd,", "\nd,1,"),
+            "not a measurements table of this version",
+        ),
+        (lambda text: "a,b\n1,2\n", "not a measurements table: its columns are .*'b'"),
         (lambda text: text.replace(",ok,", ",fine,"), "found 'fine'"),
         (lambda text: text.replace(",200,", ",200.5,"), "'n_cells' of the measurements table must hold int"),
         (lambda text: text[:-30] + "\n", "cells|columns|hold"),

@@ -96,16 +96,14 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> str:
-    """What keeps these columns from being a measurements table, in a sentence; most of them missing say least."""
-    listed = {
-        True: f"missing columns {missing}, unknown columns {unknown}",
-        False: f"its columns are {list(table)[:8]}",
-    }
-    if len(missing) < len(COLUMNS) / 2 and "version" in table and len(table):
-        written = f"was written by noise-scaling {table['version'].iloc[0]}, this is {_version('noise-scaling')}"
-        return f"a table of another version ({listed[True]}; it {written}): measure again, or use the version it is of"
-    about = listed[len(missing) < len(COLUMNS)]
-    return f"not a measurements table: {about}; book/data_dictionary.md lists the columns"
+    """What keeps these columns from being a measurements table, in a sentence."""
+    if len(missing) > len(COLUMNS) / 2:
+        return f"not a measurements table: its columns are {list(table)[:8]}; book/data_dictionary.md lists ours"
+    about = f"missing columns {missing}, unknown columns {unknown}; book/data_dictionary.md lists the columns"
+    if "version" not in table or table.empty:
+        return f"not a measurements table: {about}"
+    written, here = table["version"].iloc[0], _version("noise-scaling")
+    return f"not a measurements table of this version, {here}, but of {written}: {about}; measure again"
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
