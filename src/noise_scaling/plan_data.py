@@ -192,9 +192,8 @@ def pilot(
                 "by: leave it out"
             )
     rows = _of_models(_chosen(rows, **{what: value for what, value in choice.items() if what in rows}), models)
-    facts = [str(rows[what].iloc[0]) for what in choice if what in rows] + (
-        [f"{left_out} left out"] if left_out else []
-    )
+    facts = [str(rows[what].iloc[0]) for what in choice if what in rows]
+    facts += [f"left out: {left_out}"] if left_out else []
     name = f"pilot {file.name}" + (f" ({', '.join(facts)})" if facts else "")
     return _checked(Evidence(name, candidates(rows, seed=seed) if whole else _of_pilots(rows, seed=seed)))
 
