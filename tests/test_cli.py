@@ -266,6 +266,18 @@ def test_a_wheel_says_what_needs_the_checkout(arguments, folder, monkeypatch, ca
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [["fit"], ["figure", "information"]])
+def test_a_table_does_not_take_its_own_place(command, folder, capsys):
+    assert cli.main([*ONE, "--output", "t.csv"]) == 0
+    before = (folder / "t.csv").read_bytes()
+    assert cli.main([*command, "t.csv", "--output", "./t.csv"]) == 2
+    assert "would take the place of the table itself" in capsys.readouterr().err
+    assert (folder / "t.csv").read_bytes() == before
+    assert cli.main(["restore", "t.csv", "--results", "t.csv"]) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert (folder / "t.csv").read_bytes() == before
+
+
 def test_datasets_are_listed(capsys):
     assert cli.main(["datasets"]) == 0
     assert "pbmc68k" in capsys.readouterr().out

@@ -27,7 +27,14 @@ class Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status, as `answer` gives it."""
     options = _parser().parse_args(arguments)
-    return answer(lambda: options.run(options))
+    return answer(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int | None:
+    source, output = (vars(options).get(name) for name in ("measurements", "output"))
+    if source and output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
+        raise InputError(f"--output {output} would take the place of the table itself: name another file")
+    return options.run(options)
 
 
 def answer(call: Callable[[], int | None]) -> int:

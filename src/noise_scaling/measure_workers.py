@@ -138,8 +138,15 @@ class Crew:
             worker.stop()
         idle = [worker for worker in self._workers if worker.task is None]
         while queue and (idle or len(self._workers) < self.size):
-            worker = idle.pop() if idle else self._start()
-            worker.give(queue.popleft(), self.seconds)
+            worker, task = idle.pop() if idle else self._start(), queue.popleft()
+            try:
+                worker.give(task, self.seconds)
+            except BrokenPipeError:  # it was killed while it waited
+                self._lost(worker, "")
+                self._deaths[task] += 1
+                if self._deaths[task] >= TRIES:
+                    raise RuntimeError(f"{TRIES} workers ended before they could be given task {task}") from None
+                queue.appendleft(task)
 
     def _collect(self, queue: deque[int]) -> Iterator[Outcome]:
         busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}

@@ -248,7 +248,7 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
     path = unit_path(folder, unit_hash)
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
 
