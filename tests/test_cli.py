@@ -74,6 +74,9 @@ def test_measure_gather_fit_figure(tmp_path, capsys):
         (["measure", "--output", __file__, *ONE[1:]], "no table to be replaced"),
         (["gather", ".", "--output", "x.csv"], "holds no table and no finished unit"),
         (["status", "missing.yml"], "missing.yml"),
+        (["status", "."], "cannot be read (Is a directory)"),
+        (["fit", "."], "holds no measurements CSV"),
+        (["fit", sys.executable], "cannot be read as CSV"),
         (
             [
                 "plan",

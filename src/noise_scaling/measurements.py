@@ -156,7 +156,9 @@ def read(path: str | Path) -> pd.DataFrame:
     """A measurements CSV, or all of a folder, as a typed, sorted table; InputError if it is not one."""
     file = find(path)
     if file.is_dir():
-        return gather(sorted(file.glob("*.csv")))
+        if not (tables := sorted(file.glob("*.csv"))):
+            raise InputError(f"the folder {file} holds no measurements CSV: check the path, or measure first")
+        return gather(tables)
     table = read_csv(file)
     if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
         raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
@@ -173,9 +175,9 @@ def read_csv(file: Path) -> pd.DataFrame:
     options |= {"na_values": {c: [""] for c in MAY_BE_MISSING}}
     options |= {"dtype": {c: str for c, kind in COLUMNS.items() if kind is str}}
     try:
-        _check_end(file)
         with file.open(encoding="utf-8-sig") as stream:
             header = stream.readline()
+        _check_end(file)
         separator = max(",;\t", key=header.count)
         table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
