@@ -163,7 +163,7 @@ def test_a_signal_ends_with_the_sentence_and_its_status(number, status, word, wh
     arguments = [*ONE, "--output", "t.csv"]
     assert cli.main([{"pca": "scvi"}.get(a, a) if when == "training" else a for a in arguments]) == status
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"noise-scaling: {word}; finished units are kept, run the same command to go on"
+        f"noise-scaling: {word}; what was finished is kept, run the same command to go on"
     )
     assert not (folder / "t.csv").exists()
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers

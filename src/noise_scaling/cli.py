@@ -51,9 +51,9 @@ def answer(call: Callable[[], int | None]) -> int:
     except InputError as error:
         return _stopped(str(error), 2)
     except KeyboardInterrupt:
-        return _stopped("interrupted; finished units are kept, run the same command to go on", INTERRUPTED)
+        return _stopped("interrupted; what was finished is kept, run the same command to go on", INTERRUPTED)
     except Terminated:
-        return _stopped("terminated; finished units are kept, run the same command to go on", TERMINATED)
+        return _stopped("terminated; what was finished is kept, run the same command to go on", TERMINATED)
     except BrokenPipeError:
         _let_nobody_read()
         return BROKEN_PIPE
