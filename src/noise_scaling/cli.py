@@ -99,7 +99,7 @@ def _terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,7 +176,7 @@ def _measure_parser(commands) -> None:
     add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
     add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
     add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
-    add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: %(default)s)")
+    add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
     add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
     add("--n-test", metavar="N", help="test cells (default: the card's)")
     add("--n-validation", metavar="N", help="validation cells (default: the card's)")

@@ -26,7 +26,8 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     if estimator is None:
         estimator = "default" if "default" in found else found[0] if len(found) == 1 else None
     if estimator not in found:
-        raise InputError(f"the table holds the estimators {found}: choose one of them")
+        named = ", ".join(found)
+        raise InputError(f"the table holds the estimators {named}, which are never pooled: give a table of one of them")
     return table[table["estimator"] == estimator]
 
 
