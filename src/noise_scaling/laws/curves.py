@@ -260,4 +260,6 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
             rows.append(head | fit(curve[x], curve["mi_bits"]).row())
         except InputError as error:
             rows.append(head | {"n_points": len(curve), "status": FAILED, "note": str(error)})
-    return pd.DataFrame(rows)
+    values = [f"{name}{part}" for name in law.parameters for part in ("", "_stderr", "_low", "_high")]
+    quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
+    return pd.DataFrame(rows, columns=[*CURVE, fixed, *values, *quality])
