@@ -272,19 +272,15 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
     """Keep the loss curves of one training beside its unit."""
     curves = {name: [float(value) for value in values] for name, values in history.items()}
-    write_atomically(_history_path(folder, unit_hash), json.dumps(curves, allow_nan=True))
+    write_atomically(unit_path(folder, unit_hash).with_suffix(".history"), json.dumps(curves, allow_nan=True))
 
 
 def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
     """The loss curves kept with a unit; none where there are none, or they were cut off."""
     try:
-        return json.loads(_history_path(folder, unit_hash).read_text(encoding="utf-8"))
+        return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
-
-
-def _history_path(folder: str | Path, unit_hash: str) -> Path:
-    return unit_path(folder, unit_hash).with_suffix(".history")
 
 
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
