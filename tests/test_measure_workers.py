@@ -67,6 +67,15 @@ def test_a_worker_killed_by_others_costs_nothing(tmp_path):
     assert found == [(0, 0, ""), (1, 1, ""), (2, 4, "")]
 
 
+def test_a_worker_killed_while_it_waits_costs_nothing():
+    with Crew(square, size=1) as crew:
+        assert list(crew.run([2])) == [Outcome(2, 4)]
+        idle = crew._workers[0].process
+        os.kill(idle.pid, signal.SIGKILL)
+        idle.join()
+        assert list(crew.run([3])) == [Outcome(3, 9)]
+
+
 def test_workers_end_with_the_crew():
     with Crew(lambda task: os.getpid(), size=2) as crew:
         pids = {outcome.result for outcome in crew.run(range(8))}

@@ -145,3 +145,59 @@ def test_the_first_table_wins_where_that_is_asked(tmp_path):
     with pytest.raises(InputError, match="differ"):
         measurements.gather([here, there])
     assert measurements.gather([here, there], first_wins=True)["mi_bits"].tolist() == [0.5, np.nextafter(0.5, 1)]
+
+
+def spreadsheet(text: str) -> str:
+    """As a German spreadsheet saves it."""
+    return text.replace(",", ";").replace(".", ",")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        spreadsheet,
+        lambda text: "\n".join(f"{i - 1 if i else ''},{line}" for i, line in enumerate(text.splitlines())) + "\n",
+        lambda text: text.replace(",200,", ",200.0,"),
+    ],
+    ids=["windows", "byte order mark", "semicolons", "tabs", "spreadsheet", "with an index", "whole floats"],
+)
+def test_a_table_that_went_through_another_program_reads_the_same(change, tmp_path):
+    path = measurements.write([row(seed=1, mi_bits=1.25, n_cells=200), row(seed=2, mi_bits=1 / 3)], tmp_path / "t.csv")
+    before = measurements.read(path)
+    path.write_bytes(change(path.read_text()).encode())
+    pd.testing.assert_frame_equal(measurements.read(path), before)
+
+
+def test_a_hash_of_digits_stays_text(tmp_path):
+    digits = "12e456789012345678901234"
+    path = measurements.write([row(config_hash=digits, dataset="007")], tmp_path / "t.csv")
+    assert measurements.read(path)[["config_hash", "dataset"]].values.tolist() == [[digits, "007"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda text: text + text, "holds its header twice"),
+        (lambda text: text.replace(",status", ",state"), "not a measurements table of this version"),
+        (
+            lambda text: text.replace("dataset,", "dataset,batch,").replace("\nd,", "\nd,1,"),
+            "not a measurements table of this version",
+        ),
+        (lambda text: "a,b\n1,2\n", "not a measurements table: its columns are .*'b'"),
+        (lambda text: text.replace(",ok,", ",fine,"), "found 'fine'"),
+        (lambda text: text.replace(",200,", ",200.5,"), "'n_cells' of the measurements table must hold int"),
+        (lambda text: text[:-30] + "\n", "cells|columns|hold"),
+        (lambda text: "", "cannot be read as CSV"),
+        (lambda text: "\udcff\udcfe\n", "cannot be read as CSV"),
+    ],
+)
+def test_a_file_that_is_no_whole_table_is_one_sentence(change, word, tmp_path):
+    path = measurements.write([row(dataset="d", n_cells=200), row(dataset="d", seed=2)], tmp_path / "t.csv")
+    path.write_bytes(change(path.read_text()).encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=word) as error:
+        measurements.read(path)
+    assert "\n" not in str(error.value)

@@ -1,5 +1,7 @@
 """Plans against closed forms: saturation by Lambert's W, optima by hand, laws that are known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -227,3 +229,97 @@ def test_an_unknown_name_is_one_sentence(options, word, toy, capsys):
     said = capsys.readouterr().err
     assert word in said
     assert said.count("\n") == 1
+
+
+PART = {"dataset": "toy", "signal": "s", "model": "pca", "preset": "small", "estimator": "default"}
+
+
+def measured_pilot(folder, *parts: dict[str, object]) -> str:
+    """What `measure` writes of some models, signals, estimators, ...: each part differs from PART as it says."""
+    tables = [table("pca", LAW).assign(**PART | part) for part in parts]
+    return str(measurements.write(pd.concat(tables), folder / "mine.csv"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "name", "models"),
+    [
+        ([{}], [], "toy, s, default", ["pca"]),
+        ([{}, {"model": "shuffled"}, {"model": "known_2_bits"}], [],
+         "toy, s, default, left out: 40 of controls", ["pca"]),
+        ([{}, {"model": "scvi", "status": "error", "mi_bits": np.nan, "error": "E: x"}], [],
+         "toy, s, default, left out: 20 failed", ["pca"]),
+        ([{}, {"variant": "thin_per_gene"}], [], "toy, s, default, left out: 20 of variants", ["pca"]),
+        ([{}, {"signal": "t"}], ["--signal", "t"], "toy, t, default", ["pca"]),
+        ([{}, {"estimator": "lmi"}], ["--estimator", "lmi"], "toy, s, lmi", ["pca"]),
+        ([{}, {"dataset": "other"}], ["--dataset", "other"], "other, s, default", ["pca"]),
+        ([{}, {"model": "scvi"}, {"model": "random_projection"}], [], "toy, s, default",
+         ["pca", "random_projection", "scvi"]),
+        ([{}, {"model": "scvi"}], ["--model", "scvi"], "toy, s, default", ["scvi"]),
+        ([{}, {"preset": "published"}], [], "toy, s, default", ["pca", "pca"]),
+    ],
+)  # fmt: skip
+def test_what_measure_writes_is_a_pilot(parts, options, name, models, tmp_path, capsys):
+    file = measured_pilot(tmp_path, *parts)
+    assert cli.main(["plan", "--pilot", file, "--saturation", "0.4", *options, *PRICES]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Plan from pilot mine.csv ({name}).\n")
+    assert re.findall(r"^(\w+) \(fit to 20 points", said, flags=re.MULTILINE) == models
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "word"),
+    [
+        ([{}, {"signal": "t"}], [], "several signals were measured: choose one of s, t with --signal"),
+        ([{}, {"estimator": "lmi"}], [], "choose one of default, lmi with --estimator"),
+        ([{}, {"dataset": "other"}], [], "choose one of other, toy with --dataset"),
+        ([{}], ["--signal", "t"], "unknown signal 't'"),
+        ([{}], ["--model", "scvi"], "'scvi': choose one of pca"),
+        ([{"model": "shuffled"}], [], "no row to plan from: 20 rows, 20 of controls"),
+        ([{"status": "error", "mi_bits": np.nan}], [], "no row to plan from: 20 rows, 20 failed"),
+        ([{}], ["--measurements", "x.csv"], "leave it out"),
+    ],
+)
+def test_a_pilot_that_leaves_a_choice_is_one_sentence(parts, options, word, tmp_path, capsys):
+    assert cli.main(["plan", "--pilot", measured_pilot(tmp_path, *parts), *options, *PRICES]) == 2
+    said = capsys.readouterr().err
+    assert word in said
+    assert said.count("\n") == 1
+
+
+def test_a_table_of_measure_gives_the_plan_of_its_numbers(tmp_path, capsys):
+    """Whole table or three columns of it, semicolons or commas: one plan."""
+    file, said = measured_pilot(tmp_path, {}), []
+    columns = pd.read_csv(file)[["n_cells", "umis_per_cell", "mi_bits"]]
+    columns.to_csv(tmp_path / "three.csv", index=False)
+    columns.to_csv(tmp_path / "sheet.csv", index=False, sep=";", decimal=",")
+    for one in (file, tmp_path / "three.csv", tmp_path / "sheet.csv"):
+        assert cli.main(["plan", "--pilot", str(one), "--saturation", "0.4", *PRICES]) == 0
+        said.append(re.search(r"best +[\d,]+ cells at [\d,]+ UMIs .*: [\d.]+ bits", capsys.readouterr().out)[0])
+    assert len(set(said)) == 1
+
+
+def test_a_free_pilot_with_failed_rows_and_controls(tmp_path, capsys):
+    law = laws.noise_budget(N, U, **LAW)
+    rows = pd.DataFrame({"n": N, "u": U, "bits": law, "model": "pca", "status": "ok"})
+    failed = rows.iloc[:2].assign(bits=np.nan, status="error")
+    pd.concat([failed, rows, rows.assign(model="shuffled")]).to_csv(tmp_path / "free.csv", index=False)
+    assert cli.main(["plan", "--pilot", str(tmp_path / "free.csv"), *PRICES]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Plan from pilot free.csv (left out: 2 failed, 20 of controls).")
+    assert "shuffled (" not in said
+
+
+def test_an_estimate_lies_in_its_interval_and_more_bits_than_measured_are_named(tmp_path, capsys):
+    """A saturated label at three depths, whose bootstrap lies to one side; 1.485 bits is the label's entropy."""
+    n, u = np.repeat([50.0, 100, 200], 3), np.tile([34.3, 91.0, 227.6], 3)
+    bits = [1.227, 1.480, 1.520, 1.259, 1.473, 1.527, 1.288, 1.487, 1.527]
+    for values in (bits, np.repeat([1.556, 1.879, 1.772], 3)):
+        pd.DataFrame({"N": n, "u": u, "bits": values}).to_csv(tmp_path / "p.csv", index=False)
+        assert cli.main(["plan", "--pilot", str(tmp_path / "p.csv"), *PRICES]) == 0
+        said = capsys.readouterr().out
+        found = re.findall(r": ([\d.]+) bits \(([\d.]+) to ([\d.]+)\)", said)
+        assert len(found) >= 2
+        assert all(float(low) <= float(bit) <= float(high) for bit, low, high in found)
+    pd.DataFrame({"N": n, "u": u, "bits": bits}).to_csv(tmp_path / "p.csv", index=False)
+    assert cli.main(["plan", "--pilot", str(tmp_path / "p.csv"), *PRICES]) == 0
+    assert "more bits than the 1.53 that were measured at most" in capsys.readouterr().out

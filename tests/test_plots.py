@@ -83,7 +83,7 @@ def test_collapse_lies_on_the_curve(table):
 def test_estimators_are_never_pooled(table):
     both = pd.concat([table, table.assign(estimator="lmi", mi_bits=0.0)])
     assert set(figures.usable(both)["estimator"]) == {"default"}
-    with pytest.raises(InputError, match="choose one"):
+    with pytest.raises(InputError, match="ksg, lmi, which are never pooled"):
         figures.usable(both.assign(estimator=both["estimator"].replace("default", "ksg")))
 
 

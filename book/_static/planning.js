@@ -66,10 +66,11 @@ const planning = {
     const most = Number.isFinite(mostUmis) ? planning.reads(mostUmis, molecules) : Infinity;
     const reads = Math.min(planning.readsBought(cells, purchase), most);
     const umis = Math.max(planning.umis(reads, molecules), 1e-9);
+    const bits = laws.noiseBudget(cells, umis, model.parameters);
     const [low, high] = laws.budgetInterval(cells, umis, model.draws);
     return {
       cells, umis, reads: reads / purchase.usable, saturation: reads > 0 ? 1 - planning.umis(reads, molecules) / reads : 0,
-      cost: planning.cost(cells, reads, purchase), bits: laws.noiseBudget(cells, umis, model.parameters), low, high,
+      cost: planning.cost(cells, reads, purchase), bits, low: Math.min(low, bits), high: Math.max(high, bits),
     };
   },
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
 from .errors import InputError
@@ -14,28 +19,115 @@ from .errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGTERM, 13))
+"""A shell's statuses of what a signal ended: Ctrl-C, kill, and a reader that went away (`| head`)."""
+
+
+class Terminated(BaseException):
+    """SIGTERM has come: no code that handles errors may take it for one."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status, as `answer` gives it."""
     options = _parser().parse_args(arguments)
-    return answer(lambda: options.run(options))
+    return answer(lambda: _run(options))
 
 
-def answer(call: Callable[[], object]) -> int:
-    """0 when `call` did what was asked; 2 with one sentence on stderr when it could not; 130 when interrupted."""
+def _run(options: argparse.Namespace) -> int | None:
+    source, output = (vars(options).get(name) for name in ("measurements", "output"))
+    if source and output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
+        raise InputError(f"--output {output} would take the place of the table itself: name another file")
+    return options.run(options)
+
+
+def answer(call: Callable[[], int | None]) -> int:
+    """What `call` returns, or 0; 2 with one sentence on stderr when it could not do what was asked.
+
+    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints.
+    """
     try:
-        call()
+        with _terminable():
+            status = call() or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else a full disk or a reader that is gone shows only after the end
+            return status
     except InputError as error:
-        print(f"noise-scaling: {error}", file=sys.stderr)
-        return 2
+        return _stopped(str(error), 2)
     except KeyboardInterrupt:
-        print("noise-scaling: interrupted; finished units are kept, run the same command to go on", file=sys.stderr)
-        return 130
-    return 0
+        return _stopped("interrupted; what was finished is kept, run the same command to go on", INTERRUPTED)
+    except Terminated:
+        return _stopped("terminated; what was finished is kept, run the same command to go on", TERMINATED)
+    except BrokenPipeError:
+        _let_nobody_read()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _let_nobody_read()
+        return _stopped("the disk that takes what is printed is full: free it, or print elsewhere", 2)
+
+
+def _let_nobody_read() -> None:
+    """What is still to be printed goes nowhere: Python flushes once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and (stream is sys.stdout or not _is_open(stream)):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _is_open(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _stopped(said: str, status: int) -> int:
+    print(f"noise-scaling: {said}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises Terminated in here: what is at work is closed, and the status says it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its help names models, estimators and variants from their registries, which take seconds to import: only then."""
+
+    def format_help(self) -> str:
+        for action in self._actions:
+            if action.help and "NAMES" in action.help:
+                action.help = action.help.replace("NAMES", _names(action.dest).replace("%", "%%"))
+        return super().format_help()
+
+
+def _names(option: str) -> str:
+    from . import controls, information, models, variants
+
+    presets = dict.fromkeys(preset for model in models.MODELS.values() for preset in model.PRESETS)
+    registries = {
+        "models": [*models.MODELS, *controls.LEARNERS], "preset": presets, "estimators": information.METHODS,
+        "variant": [*filter(None, variants.VARIANTS), "fixed_steps_N", "width_N"],
+    }  # fmt: skip
+    return ", ".join(registries[option])
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="noise-scaling", description="How the information in cell embeddings grows with depth and cells."
     )
     parser.add_argument("--version", action="version", version=f"noise-scaling {__version__}")
@@ -93,32 +185,40 @@ def _measure_parser(commands) -> None:
         "--round", action="store_true", dest="round_counts",
         help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
     )  # fmt: skip
-    add("--models", nargs="+", metavar="MODEL", help="random_projection, pca, scvi, shuffled (default: all)")
-    add("--preset", default="small", help="small or published (default: %(default)s)")
-    add("--cell-numbers", nargs="+", type=int, metavar="N", help="training cells (default: the card's)")
-    add("--fractions", nargs="+", type=float, metavar="Q", help="shares of molecules to keep (default: the card's)")
-    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="replicates (default: 0)")
-    add("--estimators", nargs="+", default=["default"], help="default, lmi, ksg, ... (default: %(default)s)")
-    add("--variant", default="", help="a named departure from the protocol (default: none)")
-    add("--n-test", type=int, help="test cells (default: the card's)")
-    add("--n-validation", type=int, help="validation cells (default: the card's)")
+    add("--models", nargs="+", metavar="MODEL", help="NAMES (default: all but the Geneformers)")
+    add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
+    add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
+    add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
+    add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
+    add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
+    add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
+    add("--n-test", metavar="N", help="test cells (default: the card's)")
+    add("--n-validation", metavar="N", help="validation cells (default: the card's)")
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
+    add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
+    add("--workers", default=1, metavar="W", help='units at a time, a process each, or "auto" (default: %(default)s)')
     add(
-        "--unit-seconds", type=float, metavar="S", help="stop a model at one N after S seconds; it becomes a failed row"
-    )
-    add("--output", default="results/measurements.csv", help="the table (default: %(default)s)")
+        "--output", default="results/measurements.csv",
+        help="the table (default: %(default)s); one that holds other measurements is not replaced",
+    )  # fmt: skip
 
 
-def _measure(options: argparse.Namespace) -> None:
+def _measure(options: argparse.Namespace) -> int:
     from . import measure
+    from .measurements import ERROR
 
     settings = {k: v for k, v in vars(options).items() if k != "run"}
-    settings["models"] = settings["models"] or measure.DEFAULT_MODELS
     table = measure.measure(settings.pop("dataset"), **settings)
-    failed = int((table["status"] == "error").sum())
-    print(f"{len(table)} rows in {options.output}" + (f", {failed} of them failed: see their error" if failed else ""))
+    errors = table.loc[table["status"] == ERROR, "error"]
+    if len(errors) == len(table):
+        return _stopped(f"all {len(table)} rows failed, they are in {options.output}; the first: {errors.iloc[0]}", 1)
+    print(
+        f"{len(table)} rows in {options.output}"
+        + (f", {len(errors)} of them failed: see their error" if len(errors) else "")
+    )
+    return 0
 
 
 def _status_parser(commands) -> None:
@@ -145,6 +245,7 @@ def _gather(options: argparse.Namespace) -> None:
     from . import measurements, status
 
     table = status.gather(options.tables, first_wins=options.first_wins, rows=options.rows)
+    measurements.check_replaceable(options.output)
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
     measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
@@ -211,7 +312,11 @@ def _plan(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from . import datasets
 
-    print(datasets.fetch(options.name))
+    files = datasets.fetch_all(datasets.card(options.name))
+    if not files:
+        print(f"{options.name} needs no download: an installed package holds it, or it is made here", file=sys.stderr)
+    for path in files.values():
+        print(path)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class TooLittle(InputError):
+    """A table holds too little for this figure; a page shows the sentence in its place and goes on."""
+
+
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of `allowed`, else raise an InputError that lists them."""
     names = sorted(allowed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,15 +12,17 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from . import datasets, information, measurements, models, variants
+from . import datasets, information, measure_request, measurements, models, variants
 from .errors import InputError, choose
-from .measure_packing import Packing, check_workers, take_memory_share
+from .information.core import MIN_PAIRS
+from .measure_packing import Packing, take_memory_share
+from .measure_request import DEFAULT_MODELS
 from .measure_slice import OUT_OF_MEMORY, Grid, Slice, sentence
+from .measure_unit import learner
 from .measure_workers import Crew, fork_safe_cuda
 from .measurements import CONTROLS
 from .models.base import resolve_device
-
-DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
+from .splits import Split
 
 
 def measure(
@@ -81,7 +83,9 @@ def measure(
         Units at a time, each in a process of its own on one thread, all on one card where there is one. "auto" finds
         by trying how many do most work a second. With 1 and no limit all runs in this process.
     output
-        CSV file to write the table to; None writes none.
+        CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
+
+    Lists may be given as a single value or as text ("[50, 100]"), numbers as text: papermill hands them over so.
 
     Returns
     -------
@@ -92,68 +96,58 @@ def measure(
     InputError
         If anything asked for does not exist or does not fit the data; nothing has been measured then.
     """
-    _check(models, preset, estimators, fractions, cell_numbers, seeds)
-    _check_running(unit_seconds, workers)
-    departure = variants.named(variant)
-    if unit_seconds is not None or workers != 1:
+    ask = measure_request.read(**locals())
+    _check_names(ask.models, ask.preset, ask.estimators)
+    measure_request.check_places(ask.results, ask.output)
+    departure = variants.named(ask.variant)
+    if ask.unit_seconds is not None or ask.workers != 1:
         fork_safe_cuda()
-    data = datasets.load(dataset, signal=signal, layer=layer, round_counts=round_counts)
-    for note in data.notes if progress else ():
+    data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
+    for note in data.notes if ask.progress else ():
         tqdm.write(note, file=sys.stderr)
-    variants.check(departure, models, estimators, data.signal)
+    variants.check(departure, ask.models, ask.estimators, data.signal)
     grid = Grid(
         data,
-        tuple(models),
-        tuple(cell_numbers or data.card.cell_numbers),
-        tuple(fractions or data.card.fractions),
-        preset,
-        tuple(estimators),
-        n_test or data.card.n_test,
-        n_validation or data.card.n_validation,
-        resolve_device(device),
+        ask.models,
+        ask.cell_numbers or data.card.cell_numbers,
+        ask.fractions or data.card.fractions,
+        ask.preset,
+        ask.estimators,
+        ask.n_test or data.card.n_test,
+        ask.n_validation or data.card.n_validation,
+        resolve_device(ask.device),
         departure,
-        Path(results) if results is not None else None,
-        keep_embeddings,
+        ask.results,
+        ask.keep_embeddings,
     )
-    splits = {seed: grid.split(seed) for seed in seeds}
+    splits = {seed: grid.split(seed) for seed in ask.seeds}
+    _check_sizes(splits.values(), data.name)
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
-    with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not progress, unit="unit") as bar:
-        table = measurements.sort(row for rows in _run(slices, unit_seconds, workers, bar) for row in rows)
-    if output is not None:
-        measurements.write(table, output)
+    if ask.output is not None:
+        hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
+        measurements.check_replaceable(ask.output, hashes)
+    with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
+        table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
+    if ask.output is not None:
+        measurements.write(table, ask.output)
     return table
 
 
-def _check(
-    names: Sequence[str],
-    preset: str,
-    estimators: Sequence[str],
-    fractions: Sequence[float] | None,
-    cell_numbers: Sequence[int] | None,
-    seeds: Sequence[int],
-) -> None:
-    for what, values in (("models", names), ("estimators", estimators), ("seeds", seeds)):
-        if isinstance(values, str | int) or not len(values):
-            raise InputError(f"{what} must be a list with at least one entry: found {values!r}")
+def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
     for name in names:
-        if name not in CONTROLS:
-            models.check_model(name, preset)
+        choose("model", name, (*models.MODELS, *CONTROLS))
+        models.check_model(learner(name), preset)
     for name in estimators:
         choose("estimator", name, information.METHODS)
-    for fraction in fractions or ():
-        if not 0 < fraction <= 1:
-            raise InputError(f"fraction must lie in (0, 1], the share of molecules to keep: found {fraction!r}")
-    for what, values in (("cell number", cell_numbers), ("seed", seeds)):
-        for value in values or ():
-            if int(value) != value or value < (what == "cell number"):
-                raise InputError(f"a {what} must be a whole number and not negative: found {value!r}")
 
 
-def _check_running(unit_seconds: float | None, workers: int | str) -> None:
-    check_workers(workers)
-    if unit_seconds is not None and not unit_seconds > 0:
+def _check_sizes(splits: Iterable[Split], name: str) -> None:
+    """Fail before the work, not after."""
+    fewest = min(len(cells.test) for cells in splits)
+    if fewest < MIN_PAIRS:
         raise InputError(
-            f"unit_seconds must be a number of seconds above 0, or None for no limit: found {unit_seconds!r}"
+            f"{name} gives {fewest} test cells with a signal and an estimate needs {MIN_PAIRS}: "
+            "give more cells, or ask for more of them with --n-test (n_test in a notebook)"
         )
 
 

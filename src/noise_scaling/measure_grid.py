@@ -87,12 +87,14 @@ def read_config(path: str | Path) -> dict[str, object]:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a configuration's YAML file") from None
     return check_config(config, name=str(path))
 
 
 def check_config(config: object, *, name: str = "the configuration") -> dict[str, object]:
     """`config` if it fits workflow/config/schema.json and names what exists; else an InputError of one sentence."""
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:
         raise InputError(_in_words(fault, name))
@@ -115,7 +117,7 @@ def _in_words(fault: jsonschema.ValidationError, name: str) -> str:
         wanted = f"must be of type {asked if isinstance(asked, str) else ' or '.join(asked)}"
     else:
         wanted = f"must be one of {', '.join(map(repr, asked))}" if rule == "enum" else f"does not fit: {fault.message}"
-    return f"{name}: {place} {wanted}: found {fault.instance!r}"
+    return f"{name}: {place} {wanted}: found {repr(fault.instance)[:80]}"
 
 
 def _card(entry: str, own: Mapping[str, object], name: str = "the configuration") -> Card | None:

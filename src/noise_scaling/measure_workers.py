@@ -102,7 +102,9 @@ class Crew:
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
         if "fork" not in multiprocessing.get_all_start_methods():
-            raise InputError("a time limit needs processes that fork and this system has none: leave unit_seconds out")
+            raise InputError(
+                "a time limit needs processes that fork and this system has none: leave unit_seconds and workers out"
+            )
         self._work, self.size, self.seconds = work, size, seconds
         self._out_of_memory, self._prepare = out_of_memory, prepare
         self._workers: list[_Worker] = []
@@ -136,8 +138,15 @@ class Crew:
             worker.stop()
         idle = [worker for worker in self._workers if worker.task is None]
         while queue and (idle or len(self._workers) < self.size):
-            worker = idle.pop() if idle else self._start()
-            worker.give(queue.popleft(), self.seconds)
+            worker, task = idle.pop() if idle else self._start(), queue.popleft()
+            try:
+                worker.give(task, self.seconds)
+            except BrokenPipeError:  # it was killed while it waited
+                self._lost(worker, "")
+                self._deaths[task] += 1
+                if self._deaths[task] >= TRIES:
+                    raise RuntimeError(f"{TRIES} workers ended before they could be given task {task}") from None
+                queue.appendleft(task)
 
     def _collect(self, queue: deque[int]) -> Iterator[Outcome]:
         busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
@@ -181,6 +190,7 @@ class Crew:
             other.close()  # else it would hold its own pipe's other end open, and never see the parent go
         _end_with_the_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops us
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what the parent does on it
         sys.stdout = sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115 - not the kernel's own streams
         self._prepare()
         with contextlib.suppress(EOFError, BrokenPipeError):

@@ -75,24 +75,35 @@ def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(**{name: value for name, value in _ADDED.items() if name not in table})
+    table = table[[name for name in table if not str(name).startswith("Unnamed: ")]]  # an index that was written too
     missing, unknown = [c for c in COLUMNS if c not in table], [c for c in table if c not in COLUMNS]
     if missing or unknown:
-        raise InputError(
-            f"not a measurements table: missing columns {missing}, unknown columns {unknown}; "
-            "book/data_dictionary.md lists the columns"
-        )
+        raise InputError(_not_ours(table, missing, unknown))
     out = {}
     for name, kind in COLUMNS.items():
         column = table[name].fillna("") if kind is str else table[name]
         try:
             out[name] = column.astype(kind)
-        except (ValueError, TypeError) as error:
+            if kind is int and (out[name] != column.astype(float)).any():
+                raise ValueError(f"found {column[out[name] != column.astype(float)].iloc[0]!r}")
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"column {name!r} of the measurements table must hold {kind.__name__}: {error}") from None
     typed = pd.DataFrame(out)
     holes = [c for c in COLUMNS if c not in MAY_BE_MISSING and COLUMNS[c] is not str and typed[c].isna().any()]
     if holes:
         raise InputError(f"columns {holes} of the measurements table have empty cells: every row needs them")
     return typed
+
+
+def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> str:
+    """What keeps these columns from being a measurements table, in a sentence."""
+    if len(missing) > len(COLUMNS) / 2:
+        return f"not a measurements table: its columns are {list(table)[:8]}; book/data_dictionary.md lists ours"
+    about = f"missing columns {missing}, unknown columns {unknown}; book/data_dictionary.md lists the columns"
+    if "version" not in table or table.empty:
+        return f"not a measurements table: {about}"
+    written, here = table["version"].iloc[0], _version("noise-scaling")
+    return f"not a measurements table of this version, {here}, but of {written}: {about}; measure again"
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
@@ -118,25 +129,78 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from None
 
 
+def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
+    """Raise an InputError if writing rows of these configuration hashes to `path` would lose what is there.
+
+    An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
+    Without hashes any table may be replaced.
+    """
+    file = Path(path)
+    if not file.exists() or file.stat().st_size == 0:
+        return
+    remedy = "name another --output (output in a notebook), or move that file away"
+    try:
+        there = read(file.absolute())
+    except InputError as error:
+        raise InputError(f"{path} is there already and is no table to be replaced ({error}): {remedy}") from None
+    lost = there[(there["status"] == OK) & ~there["config_hash"].isin(set(hashes or ()))]
+    if hashes is not None and len(lost):
+        row = lost.iloc[0]
+        raise InputError(
+            f"{path} holds {len(lost)} rows that this run does not measure, the first of {row['dataset']}, "
+            f"{row['signal']}, {row['model']} at {row['n_cells']} cells: {remedy}"
+        )
+
+
 def read(path: str | Path) -> pd.DataFrame:
     """A measurements CSV, or all of a folder, as a typed, sorted table; InputError if it is not one."""
     file = find(path)
     if file.is_dir():
-        return gather(sorted(file.glob("*.csv")))
-    _check_end(file)
+        if not (tables := sorted(file.glob("*.csv"))):
+            raise InputError(f"the folder {file} holds no measurements CSV: check the path, or measure first")
+        return gather(tables)
+    table = read_csv(file)
+    if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
+        raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
+    table = sort(table)
+    if strange := set(table["status"]) - {OK, ERROR}:
+        raise InputError(f"{file}: status must be {OK} or {ERROR}: found {min(strange)!r}")
+    return table
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """The columns of a CSV as they are, text as text; also one of a spreadsheet, with semicolons and decimal commas."""
+    # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
+    options = {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
+    options |= {"na_values": {c: [""] for c in MAY_BE_MISSING}}
+    options |= {"dtype": {c: str for c, kind in COLUMNS.items() if kind is str}}
     try:
-        # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
-        options = {"keep_default_na": False, "float_precision": "round_trip"}
-        table = pd.read_csv(file, na_values={c: [""] for c in MAY_BE_MISSING}, **options)
+        with file.open(encoding="utf-8-sig") as stream:
+            header = stream.readline()
+        _check_end(file)
+        separator = max(",;\t", key=header.count)
+        table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as CSV: {error}") from None
-    return sort(table)
+        raise InputError(f"{file} cannot be read as CSV: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): check its permissions") from None
+    return table if separator == "," else table.apply(_with_points)
+
+
+def _with_points(column: pd.Series) -> pd.Series:
+    """Numbers with a decimal comma as numbers; any other column as it is."""
+    if pd.api.types.is_numeric_dtype(column) or not column.astype(str).str.contains(",", regex=False).any():
+        return column
+    try:
+        return column.str.replace(",", ".", regex=False).astype(float)
+    except ValueError:
+        return column
 
 
 def _check_end(file: Path) -> None:
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 1))
-        if stream.read(1) not in (b"\n", b""):
+        if stream.read(1) not in (b"\n", b"\r", b""):
             raise InputError(f"{file} is cut off: its last line has no end: make it again, or end it with a new line")
 
 
@@ -188,7 +252,7 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
     path = unit_path(folder, unit_hash)
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
 
@@ -208,19 +272,15 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
     """Keep the loss curves of one training beside its unit."""
     curves = {name: [float(value) for value in values] for name, values in history.items()}
-    write_atomically(_history_path(folder, unit_hash), json.dumps(curves, allow_nan=True))
+    write_atomically(unit_path(folder, unit_hash).with_suffix(".history"), json.dumps(curves, allow_nan=True))
 
 
 def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
     """The loss curves kept with a unit; none where there are none, or they were cut off."""
     try:
-        return json.loads(_history_path(folder, unit_hash).read_text(encoding="utf-8"))
+        return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
-
-
-def _history_path(folder: str | Path, unit_hash: str) -> Path:
-    return unit_path(folder, unit_hash).with_suffix(".history")
 
 
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
@@ -244,8 +304,8 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
         )
     if rows is not None and len(together) != rows:
         raise InputError(
-            f"{len(together)} rows in {len(tables)} files where {rows} were asked for: a file was cut off or is out of "
-            f"date: delete {Path(tables[0]['_file'].iloc[0]).parent if len(tables[0]) else 'them'} and run again"
+            f"{len(together)} rows in {len(tables)} files where {rows} were asked for (--rows): measure what is "
+            "missing, or delete the files that are cut off or out of date, and gather again"
         )
     return sort(together.drop(columns="_file"))
 

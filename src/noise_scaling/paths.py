@@ -20,6 +20,8 @@ DATASETS_SCHEMA = REGISTRY / "datasets.schema.json"
 MEASUREMENTS = ROOT / "data" / "measurements"
 PUBLISHED = ROOT / "data" / "published"
 """What this project computed from the published table; the table itself is never kept here."""
+CLONE = "clone its repository and run the command there"
+"""What who has only a wheel must do."""
 
 
 def cache() -> Path:
@@ -34,12 +36,23 @@ def mirror() -> Path | None:
     return Path(named) if named else None
 
 
+def has_checkout() -> bool:
+    """Whether the package lies in its checkout, beside data, notebooks and workflow; a wheel does not."""
+    return (ROOT / "workflow").is_dir() and (ROOT / "data").is_dir()
+
+
 def find(path: str | Path) -> Path:
     """An existing file given relative to the working folder, or else to the checkout (notebooks run anywhere)."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path).strip():
+        raise InputError(f"a file or folder must be named: found {path!r}")
     for candidate in (Path(path).expanduser(), ROOT / path):
         if candidate.exists():
             return candidate
-    raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
+    if has_checkout():
+        raise InputError(f"no file {str(path)!r} here or in {ROOT}: check the path, or give it in full")
+    if Path(path).is_relative_to(ROOT) or Path(path).parts[:1] in (("data",), ("workflow",), ("notebooks",)):
+        raise InputError(f"{Path(path).name!r} lies in the project's checkout and this installation has none: {CLONE}")
+    raise InputError(f"no file {str(path)!r} here: check the path, or give it in full")
 
 
 def give_numba_a_cache() -> None:
@@ -47,8 +60,10 @@ def give_numba_a_cache() -> None:
 
     numba refuses to compile there. It reads the variable when it is imported, and so do child processes.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if os.environ.get("NUMBA_CACHE_DIR") or _writable(_PACKAGE / "__pycache__") or _writable(home / "numba"):
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.environ.get("NUMBA_CACHE_DIR") or _writable(_PACKAGE / "__pycache__"):
+        return
+    if not home.startswith("~") and _writable(Path(home) / "numba"):  # "~" stays where nobody knows the user
         return
     folder = Path(tempfile.gettempdir()) / f"noise-scaling-numba-{os.getuid()}"
     with contextlib.suppress(FileExistsError):

@@ -203,10 +203,11 @@ def _design(fit: BudgetFit, n: float, purchase: Purchase, source: Library, most_
     n = max(int(np.floor(n + 0.5)), 1)
     reads = float(min(purchase.reads(n), source.reads(most_umis) if np.isfinite(most_umis) else np.inf))
     u = max(float(source.umis(reads)), 1e-9)
-    low, high = fit.interval(n, u)
+    bits, (low, high) = float(fit.predict(n, u)), fit.interval(n, u)
     return Design(
         n, u, reads / purchase.usable, float(source.saturation(reads)) if reads > 0 else 0.0,
-        float(purchase.cost(n, reads)), float(fit.predict(n, u)), float(low), float(high),
+        # the draws' quantiles may lie to one side of the fit they were drawn around, the interval must not
+        float(purchase.cost(n, reads)), bits, min(float(low), bits), max(float(high), bits),
     )  # fmt: skip
 
 

@@ -18,8 +18,11 @@ ASSUMED_SATURATION = 0.5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     add = parser.add_argument
-    add("--dataset", help="the measured data set that is most like yours")
-    add("--pilot", metavar="CSV", help="plan from your own pilot instead: columns n_cells, umis_per_cell, mi_bits")
+    add("--dataset", help="the measured data set that is most like yours; one of those in the pilot")
+    add(
+        "--pilot", metavar="CSV",
+        help="plan from your own pilot instead: a table of measure, or columns n_cells, umis_per_cell, mi_bits",
+    )  # fmt: skip
     add("--signal", help="the signal, where a data set has several")
     add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
@@ -74,16 +77,15 @@ _NOTE = (
 def _evidence(options: argparse.Namespace) -> Evidence:
     from . import plan_data
 
-    if (options.dataset is None) == (options.pilot is None):
+    if options.dataset is None and options.pilot is None:
         raise InputError("a plan rests on one thing: give either --dataset or --pilot")
+    choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
     if options.pilot is None:
-        choice = {"source": options.measurements, "signal": options.signal, "estimator": options.estimator}
-        choice |= {"models": options.model, "without_doubtful": options.without_doubtful}
-        return plan_data.evidence(options.dataset, **choice)
-    for name in ("signal", "model", "estimator", "measurements"):
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name} chooses among the measured data sets, not in a pilot: leave it out")
-    return plan_data.pilot(options.pilot)
+        table = {"source": options.measurements, "without_doubtful": options.without_doubtful}
+        return plan_data.evidence(options.dataset, **table, **choice)
+    if options.measurements is not None:
+        raise InputError("--measurements names a table to choose a data set from, and --pilot is one: leave it out")
+    return plan_data.pilot(options.pilot, dataset=options.dataset, **choice)
 
 
 def _standing(plans: list[tuple[Candidate, Plan]]) -> list[str]:
@@ -115,6 +117,11 @@ def _lines(candidate: Candidate, made: Plan) -> list[str]:
         lines.append(f"  warning    outside what was measured: {' and '.join(made.outside)}")
         inside = f"{_design(made.inside)}" if made.inside else "this budget buys no design there"
         lines.append(f"  inside it  {inside}")
+    if made.best.bits > (most := fit.data.bits.max()):
+        lines.append(
+            f"  warning    more bits than the {most:.2f} that were measured at most: a label holds no more than its "
+            "entropy, which the law does not know"
+        )
     return lines
 
 

@@ -12,13 +12,13 @@ from . import datasets, laws, measurements, paths, published
 from .errors import InputError, choose
 from .laws import grids as laws_grids
 from .laws.surface import fit_grid
-from .measurements import CONTROLS, OK
+from .measurements import CONTROLS, ERROR, KEY, OK
 from .plan import Range
 
 PILOT_COLUMNS = {
-    "n": ("n_cells", "N", "n", "cells"),
-    "u": ("umis_per_cell", "u", "umis"),
-    "bits": ("mi_bits", "bits", "information"),
+    "n_cells": ("n_cells", "N", "n", "cells"),
+    "umis_per_cell": ("umis_per_cell", "u", "umis"),
+    "mi_bits": ("mi_bits", "bits", "information"),
 }
 PUBLISHED_DATASETS = ("pbmc", "larry", "merfish", "mouse_embryo")
 DRAWS = 200
@@ -59,6 +59,11 @@ def open_table(
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
+        if not paths.has_checkout() and dataset not in PUBLISHED_DATASETS:
+            raise InputError(
+                f"our own measurements of {dataset!r} lie in the project's checkout and this installation has none: "
+                f"{paths.CLONE}, or name a table with --measurements"
+            )
         ours = measurements.read(paths.MEASUREMENTS) if paths.MEASUREMENTS.is_dir() else pd.DataFrame({"dataset": []})
         choose("measured data set", dataset, {*ours["dataset"], *PUBLISHED_DATASETS})
         if dataset in set(ours["dataset"]):
@@ -80,17 +85,42 @@ def evidence(
 ) -> Evidence:
     """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
     table, name = open_table(dataset, source, without_doubtful=without_doubtful)
-    rows = table[(table["status"] == OK) & table["mi_bits"].notna() & ~table["model"].isin(CONTROLS)]
-    rows = rows[rows["variant"] == ""]
-    rows = rows[rows["dataset"] == choose(f"data set in the table ({name})", dataset, set(rows["dataset"]))]
-    rows = rows[rows["signal"] == _only("signal", signal, rows["signal"])]
-    estimator = estimator or ("default" if "default" in set(rows["estimator"]) else None)
-    rows = rows[rows["estimator"] == _only("estimator", estimator, rows["estimator"])]
-    for model in models or ():
-        choose(f"model measured on {dataset}", model, set(rows["model"]))
-    found = candidates(rows[rows["model"].isin(models)] if models else rows, seed=seed)
+    choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
+    rows, _ = _usable(table[table["dataset"] == dataset], name)
+    rows = _chosen(rows, signal=signal)
+    usual = "default" if "default" in set(rows["estimator"]) else None
+    rows = _of_models(_chosen(rows, estimator=estimator or usual), models)
     label = f"{dataset}, {rows['signal'].iloc[0]} ({name}, estimator {rows['estimator'].iloc[0]})"
-    return _checked(Evidence(label, found))
+    return _checked(Evidence(label, candidates(rows, seed=seed)))
+
+
+def _chosen(rows: pd.DataFrame, **choice: str | None) -> pd.DataFrame:
+    """The rows of one data set, signal, estimator: the one chosen, or the only one there is."""
+    for what, value in choice.items():
+        rows = rows[rows[what] == _only(what, value, rows[what])]
+    return rows
+
+
+def _usable(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
+    """The rows to plan from, and what was left out, in words: failed rows, controls, departures from the protocol."""
+    left_out = {
+        "failed": table["status"].eq(ERROR) | table["mi_bits"].isna(),
+        "of controls": table["model"].isin(CONTROLS),
+        "of variants": table["variant"].ne("") & table["variant"].notna(),
+    }
+    said, keep = [], pd.Series(True, index=table.index)
+    for what, here in left_out.items():
+        said += [f"{n} {what}"] if (n := int((here & keep).sum())) else []
+        keep &= ~here
+    if not keep.any():
+        raise InputError(f"{name} has no row to plan from: {len(table)} rows, {', '.join(said) or 'none usable'}")
+    return table[keep], ", ".join(said)
+
+
+def _of_models(rows: pd.DataFrame, models: Sequence[str] | None) -> pd.DataFrame:
+    for model in models or ():
+        choose("model measured there", model, set(rows["model"]))
+    return rows[rows["model"].isin(models)] if models else rows
 
 
 def _only(what: str, value: str | None, column: pd.Series) -> str:
@@ -132,42 +162,70 @@ def _range(n: Sequence[float], u: Sequence[float]) -> Range:
     return Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
 
 
-def pilot(path: str | Path, *, seed: int = 0) -> Evidence:
-    """The law of a pilot's own measurements: a CSV with cells, UMIs per cell and bits, one row a measurement.
+def pilot(
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    signal: str | None = None,
+    estimator: str | None = None,
+    models: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Evidence:
+    """The laws of a pilot's own measurements: a table of `measure`, or any CSV with cells, UMIs per cell and bits.
 
-    Columns are n_cells (or N), umis_per_cell (or u) and mi_bits (or bits), and model where there are several. Raises
-    InputError for another file, for values that are no positive numbers, or for too few of them.
+    Columns are n_cells (or N), umis_per_cell (or u) and mi_bits (or bits), one row a measurement; those of a
+    measurements table count where they are there. Failed rows, controls and variants are left out, and counted in the
+    name. Raises InputError for another file, for values that are no positive numbers, for too few of them, and where
+    several data sets, signals or estimators leave a choice.
     """
-    table = _pilot_table(path)
-    names = table.get("model", pd.Series("pilot", index=table.index)).astype(str)
-    found = [_of_pilot(name, rows, seed=seed) for name, rows in table.groupby(names)]
-    return _checked(Evidence(f"pilot {Path(path).name}", found))
+    file = paths.find(path)
+    raw = measurements.read(file) if file.is_dir() else measurements.read_csv(file)
+    whole = set(KEY) - {"variant"} <= set(raw)
+    table = measurements.read(file) if whole else _pilot_table(raw, file.name)
+    rows, left_out = _usable(table, file.name)
+    choice = {"dataset": dataset, "signal": signal, "estimator": estimator}
+    for what, value in (choice | {"model": models}).items():
+        if value is not None and what not in raw:
+            raise InputError(
+                f"a plan rests on one thing, here a pilot, and {file.name} has no column {what} for --{what} to choose "
+                "by: leave it out"
+            )
+    rows = _of_models(_chosen(rows, **{what: value for what, value in choice.items() if what in rows}), models)
+    facts = [str(rows[what].iloc[0]) for what in choice if what in rows]
+    facts += [f"left out: {left_out}"] if left_out else []
+    name = f"pilot {file.name}" + (f" ({', '.join(facts)})" if facts else "")
+    return _checked(Evidence(name, candidates(rows, seed=seed) if whole else _of_pilots(rows, seed=seed)))
+
+
+def _of_pilots(rows: pd.DataFrame, *, seed: int) -> list[Candidate]:
+    keys = [column for column in ("model", "preset") if column in rows]
+    return [_of_pilot(" ".join(map(str, key)), some, seed=seed) for key, some in rows.groupby(keys)]
 
 
 def _of_pilot(name: str, rows: pd.DataFrame, *, seed: int) -> Candidate:
-    n, u = rows["n"], rows["u"]
+    n, u = rows["n_cells"], rows["umis_per_cell"]
     try:
-        fit = laws.fit_noise_budget(n, u, rows["bits"]).bootstrap(DRAWS, seed=seed)
+        fit = laws.fit_noise_budget(n, u, rows["mi_bits"]).bootstrap(DRAWS, seed=seed)
     except InputError as error:
         return Candidate(name, "pilot", None, None, str(error))
     return Candidate(name, "pilot", fit, _range(n, u))
 
 
-def _pilot_table(path: str | Path) -> pd.DataFrame:
-    file = paths.find(path)
-    try:
-        raw = pd.read_csv(file)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{file.name} cannot be read as CSV: {error}") from None
-    out = {}
-    for name, allowed in PILOT_COLUMNS.items():
-        here = [column for column in allowed if column in raw]
+def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A free-form pilot with the columns that `_usable` looks at; rows that say they failed need no numbers."""
+    blank = {"model": "pilot", "status": OK, "variant": ""}
+    out = raw.assign(**{column: value for column, value in blank.items() if column not in raw})
+    out["status"] = out["status"].astype(str).str.strip().str.lower()
+    sound = out["status"] != ERROR
+    for column, allowed in PILOT_COLUMNS.items():
+        here = [other for other in allowed if other in raw]
         if not here:
-            raise InputError(f"{file.name} has no column {' or '.join(allowed[:2])}: found {', '.join(raw.columns)}")
-        out[name] = pd.to_numeric(raw[here[0]], errors="coerce")
-        if out[name].isna().any():
-            row = int(out[name].isna().idxmax())
             raise InputError(
-                f"{file.name}, column {here[0]}, line {row + 2}: found {raw[here[0]][row]!r}, not a number"
+                f"{name} has no column {' or '.join(allowed[:2])}: found {', '.join(map(str, raw.columns))}"
             )
-    return pd.DataFrame(out).assign(**({"model": raw["model"]} if "model" in raw else {}))
+        out[column] = pd.to_numeric(raw[here[0]], errors="coerce")
+        wrong = out.index[out[column].isna() & sound]
+        if len(wrong):
+            found = raw[here[0]][wrong[0]]
+            raise InputError(f"{name}, column {here[0]}, line {wrong[0] + 2}: found {found!r}, not a number")
+    return out

@@ -73,9 +73,20 @@ def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int
     with tempfile.TemporaryDirectory() as scratch:
         for at, source in enumerate(map(Path, sources)):
             if source.is_dir() and not list(source.glob("*.csv")):
-                source = measurements.write(kept_units([source]), Path(scratch) / f"{at}.csv")
+                source = measurements.write(_some_units(source), Path(scratch) / f"{at}.csv")
             tables.append(source)
-        return measurements.gather(tables, first_wins=first_wins, rows=rows)
+        table = measurements.gather(tables, first_wins=first_wins, rows=rows)
+    if table.empty:
+        raise InputError("the tables to gather hold no row: measure first")
+    return table
+
+
+def _some_units(folder: Path) -> pd.DataFrame:
+    """The units kept in a folder; InputError if there are none: an empty table would only take a good one's place."""
+    units = kept_units([folder])
+    if units.empty:
+        raise InputError(f"the folder {folder} holds no table and no finished unit: check the path, or measure first")
+    return units
 
 
 def _rows_of(path: Path) -> list[dict]:

@@ -21,6 +21,7 @@ __all__ = [
     "at_hand",
     "card",
     "fetch",
+    "fetch_all",
     "load",
     "names",
     "preload",

@@ -197,7 +197,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.RequestException):
         return "no connection"
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        return f"{error.strerror or type(error).__name__}, NOISE_SCALING_CACHE may name a folder that can be written"
     return "what came is altered or truncated, and was not kept"
 
 

@@ -241,4 +241,6 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     if points:
         for i, fit in zip(points, _fit_all(law, list(points.values())), strict=True):
             rows[i] |= fit.row()
-    return pd.DataFrame(rows)
+    values = [f"{name}{part}" for name in law.parameters for part in ("", "_stderr", "_low", "_high")]
+    quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
+    return pd.DataFrame(rows, columns=[*CURVE, fixed, *values, *quality])

@@ -93,7 +93,7 @@ class SCVI(Stored):
             The training diverged: the loss is NaN or infinite.
         """
         from .scvi_data import Counts, InMemory, Streamed, whole_batches
-        from .scvi_training import quiet, seeded
+        from .scvi_training import interruptible, quiet, seeded
 
         train = usable(train, at_least=10)
         validation = usable(validation, at_least=10, what="validation")
@@ -101,7 +101,7 @@ class SCVI(Stored):
         batch = whole_batches(train.shape[0], self.settings["batch_size"] or _batch_size(train.shape[0]))
         read = Streamed if isinstance(train, CountStore) else InMemory
         source = read(train, batch, seed=self.seed, device=self.device)
-        with quiet(), seeded(self.seed):
+        with quiet(), seeded(self.seed), interruptible():
             self._model = self._untrained(train.shape[1])
             self._train(source, Counts(validation, self.device), checkpoint)
         return self

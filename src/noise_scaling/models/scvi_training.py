@@ -9,6 +9,7 @@ import copy
 import io
 import logging
 import math
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -158,6 +159,17 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             scvi.settings._seed = before
             np.random.set_state(state)  # noqa: NPY002
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C comes out as it went in, and SIGTERM with a status: Lightning makes exit(1) and exit(0) of them."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .. import laws
-from ..errors import InputError
+from ..errors import InputError, TooLittle
 from ..measurements import CONTROLS, KNOWN, OK
 from . import style
 
@@ -21,10 +21,13 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """
     table = table[(table["status"] == OK) & table["mi_bits"].notna() & (table["variant"] == "")]
     found = sorted(table["estimator"].unique())
+    if not found:
+        raise TooLittle("no row of this table was measured by the protocol: each failed or is of a variant")
     if estimator is None:
         estimator = "default" if "default" in found else found[0] if len(found) == 1 else None
     if estimator not in found:
-        raise InputError(f"the table holds the estimators {found}: choose one of them")
+        named = ", ".join(found)
+        raise InputError(f"the table holds the estimators {named}, which are never pooled: give a table of one of them")
     return table[table["estimator"] == estimator]
 
 
@@ -48,6 +51,8 @@ def information_figure(table: pd.DataFrame) -> Figure:
     table = usable(table)
     table = table[table["model"] != KNOWN]
     signals = _signals(table)
+    if not signals:
+        raise TooLittle("nothing was measured here but the control of known information: nothing to draw")
     with style.book_style():
         figure, panels = style.new_figure(len(signals), 2, 0.7 + 1.75 * len(signals), sharey="row", sharex="col")
         for row, signal in zip(panels, signals, strict=True):
@@ -82,6 +87,8 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     table = largest(usable(table))
     table = table[~table["model"].isin([*CONTROLS, "untrained_geneformer"])]
     signals, models, rare = _signals(table), *_columns(table)
+    if not signals:
+        raise TooLittle("no model was measured here but controls: nothing to fit")
     with style.book_style():
         figure, panels = style.new_figure(
             len(signals), len(models), 0.9 + 1.75 * len(signals), sharey="row", sharex=True
@@ -163,6 +170,8 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 def collapse_figure(table: pd.DataFrame) -> Figure:
     """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
     points = collapsed(table)
+    if points.empty:
+        raise TooLittle("the noise law could be fitted to no curve here, which takes three depths: nothing to collapse")
     with style.book_style():
         figure, panels = style.new_figure(1, 2, 4.2, sharey=True)
         _collapse_panel(panels[0, 0], points, "x", "asymptotic: depth over $\\bar{u}$")

@@ -54,9 +54,10 @@ def _too_few() -> HTML:
     return HTML(f"<p>No curve here has {compare.LEAST_DEPTHS} depths or more.</p>")
 
 
-def errors(source: str) -> Image:
+def errors(source: str) -> Image | HTML:
     """The figure of errors on unseen depths: medians and quartiles over curves, one row a law."""
-    return Image(style.as_png(errors_figure(_held(str(source))[1])), format="png")
+    table = _held(str(source))[1]
+    return _too_few() if table.empty else Image(style.as_png(errors_figure(table)), format="png")
 
 
 def errors_figure(table: pd.DataFrame) -> Figure:
@@ -94,9 +95,10 @@ def _quartiles(axes: Axes, table: pd.DataFrame, order: pd.Index, column: str) ->
     axes.axvline(table.loc[table["law"] == "noise_law", column].median(), color="0.75", linewidth=0.8, zorder=0)
 
 
-def residuals(source: str) -> Image:
+def residuals(source: str) -> Image | HTML:
     """The figure of what four laws leave along depth: medians and quartiles over curves."""
-    return Image(style.as_png(residuals_figure(_held(str(source))[0])), format="png")
+    found, table = _held(str(source))
+    return _too_few() if table.empty else Image(style.as_png(residuals_figure(found)), format="png")
 
 
 def residuals_figure(found: compare.Curves) -> Figure:

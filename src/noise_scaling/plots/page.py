@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.display import HTML, Image
 
 from .. import __version__, datasets, laws, measurements, paths, published
-from ..errors import InputError, choose
+from ..errors import InputError, TooLittle, choose
 from . import datasets as dataset_pages
 from . import figures, style
 
@@ -78,10 +78,13 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
-def show(figure: str, source: str | Path) -> Image:
-    """One of FIGURES, drawn from a measurements table."""
+def show(figure: str, source: str | Path) -> Image | HTML:
+    """One of FIGURES, drawn from a measurements table; a sentence where the table holds too little for it."""
     draw = FIGURES[choose("figure", figure, FIGURES)]
-    return Image(style.as_png(draw(measured(source).table)), format="png")
+    try:
+        return Image(style.as_png(draw(measured(source).table)), format="png")
+    except TooLittle as error:
+        return HTML(f"<p>{html.escape(str(error))}</p>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:

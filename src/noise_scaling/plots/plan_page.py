@@ -27,6 +27,10 @@ def planner(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: 
     The published table comes in two versions: all its rows, and without the doubtful ones.
     """
     groups = planner_groups(source, beside)
+    if not groups:
+        return HTML(
+            "<p>No model here was measured at three depths and three numbers of cells: nothing to plan from.</p>"
+        )
     results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
 <p class="said warned" data-part="warning" role="status" aria-live="polite" hidden></p>
 <div class="pair">

@@ -23,6 +23,9 @@ _ENOUGH_STARTS = 5
 """Fewer starts of a grid than this are no ground for a median."""
 _MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "yardstick": ("D", "#949494")}
 
+_NO_GRID = "No model that cells train was measured here at three depths and three numbers of cells."
+_NO_START = "No start here has an answer within the measured cells."
+
 
 @cache
 def _grids(source: str) -> tuple[Grid, ...]:
@@ -114,9 +117,10 @@ def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
     return [*rows, row]
 
 
-def forecasts(source: str) -> Image:
+def forecasts(source: str) -> Image | HTML:
     """The figure of errors by grid and by what was hidden."""
-    return Image(style.as_png(forecasts_figure(_plain(_scored(str(source))))), format="png")
+    table = _plain(_scored(str(source)))
+    return _too_few() if table.empty else Image(style.as_png(forecasts_figure(table)), format="png")
 
 
 def forecasts_figure(table: pd.DataFrame) -> Figure:
@@ -144,9 +148,10 @@ def forecasts_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def contours(source: str) -> Image:
+def contours(source: str) -> Image | HTML:
     """The figure of equal information over cells and depth, one panel a grid."""
-    return Image(style.as_png(contours_figure(_grids(str(source)))), format="png")
+    found = _grids(str(source))
+    return Image(style.as_png(contours_figure(found)), format="png") if found else HTML(f"<p>{_NO_GRID}</p>")
 
 
 def contours_figure(found: tuple[Grid, ...]) -> Figure:
@@ -194,7 +199,7 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
 
 def verdict(source: str) -> HTML:
     """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
-    lines = verdict_lines(_grids(str(source)), _rates(str(source)))
+    lines = verdict_lines(_grids(str(source)), _rates(str(source))) or [_NO_GRID]
     return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
 
 
@@ -224,7 +229,7 @@ def rates(source: str) -> HTML:
     """A table of exchange rates by grid: what one step in depth is worth in cells, read off the grid and by the law."""
     table = _rates(str(source))
     if table.empty:
-        return HTML("<p>No start here has an answer within the measured cells.</p>")
+        return HTML(f"<p>{_NO_START}</p>")
     rows = [rate_row(key, here) for key, here in table.groupby("grid", sort=False)]
     silent = sum(grid.key not in set(table["grid"]) for grid in _grids(str(source)))
     title = (
@@ -287,9 +292,10 @@ def rates_figure_of(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def rates_figure(source: str) -> Image:
+def rates_figure(source: str) -> Image | HTML:
     """The figure of exchange rates against those read off the grid."""
-    return Image(style.as_png(rates_figure_of(_rates(str(source)))), format="png")
+    table = _rates(str(source))
+    return HTML(f"<p>{_NO_START}</p>") if table.empty else Image(style.as_png(rates_figure_of(table)), format="png")
 
 
 def between_seeds(source: str) -> HTML:

@@ -1,0 +1,100 @@
+"""Pages and figures of what a first `measure` of own data writes: they draw, or say what is too little."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.display import HTML
+
+from noise_scaling import cli, laws, measurements, plots
+from noise_scaling.plots import laws as law_page
+from noise_scaling.plots import page, trade
+
+BLANK = {str: "", int: 0, float: 0.0}
+
+
+def table(n: tuple[int, ...], fractions: tuple[float, ...], models: tuple[str, ...] = ("pca", "scvi")) -> pd.DataFrame:
+    rows = []
+    for model in models:
+        for cells in n:
+            for q in fractions:
+                bits = float(laws.noise_law(230 * q, 20 * (1 + 100 / cells), 1.5))
+                key = {"dataset": "mine", "signal": "obs:kind", "model": model, "preset": "small", "n_cells": cells}
+                key |= {"fraction": q, "estimator": "default", "status": "ok", "umis_per_cell": 230 * q}
+                rows.append(
+                    {name: BLANK[kind] for name, kind in measurements.COLUMNS.items()} | key | {"mi_bits": bits}
+                )
+    return pd.DataFrame(rows)
+
+
+SMALL = {
+    "two N, three depths": table((50, 200), (1.0, 0.4, 0.15)),
+    "three N, four depths": table((50, 100, 200), (1.0, 0.4, 0.2, 0.1)),
+    "one row": table((50,), (1.0,), ("pca",)),
+    "controls": table((50, 200), (1.0, 0.4, 0.15), ("shuffled", "known_2_bits")),
+}
+DRAWN = {
+    **{f"figure {name}": lambda source, name=name: page.show(name, source) for name in page.FIGURES},
+    **{f"laws.{f.__name__}": f for f in (
+        law_page.verdict, law_page.scores, law_page.errors, law_page.residuals, law_page.sides)},
+    **{f"trade.{f.__name__}": f for f in (
+        trade.goals, trade.scores, trade.forecasts, trade.contours, trade.verdict, trade.rates, trade.rates_figure,
+        trade.between_seeds)},
+    "fits": page.fits,
+    "claims": lambda source: plots.claims_ledger(source, source),
+    "zoo": lambda source: plots.zoo(source, source),
+    "plan": lambda source: plots.planner(source, source),
+    "provenance": lambda source: page.provenance(source, notebook="n.ipynb"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return {name: str(measurements.write(rows, folder / f"{name}.csv")) for name, rows in SMALL.items()}
+
+
+@pytest.mark.parametrize("piece", DRAWN)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_table_is_drawn_or_told(name, piece, files):
+    shown = DRAWN[piece](files[name])
+    assert len(shown.data) > 30
+
+
+@pytest.mark.parametrize(
+    ("piece", "name", "sentence"),
+    [
+        ("laws.errors", "three N, four depths", "No curve here has 5 depths or more."),
+        ("laws.residuals", "three N, four depths", "No curve here has 5 depths or more."),
+        ("trade.contours", "two N, three depths", "at three depths and three numbers of cells"),
+        ("trade.verdict", "two N, three depths", "at three depths and three numbers of cells"),
+        ("trade.forecasts", "three N, four depths", "five depths, five cell numbers"),
+        ("plan", "two N, three depths", "nothing to plan from"),
+        ("figure fits", "controls", "no model was measured here but controls"),
+        ("figure collapse", "one row", "could be fitted to no curve here"),
+    ],
+)
+def test_what_is_too_little(piece, name, sentence, files):
+    shown = DRAWN[piece](files[name])
+    assert isinstance(shown, HTML)
+    assert sentence in shown.data
+
+
+def test_on_the_command_line_it_is_status_2(files, tmp_path, capsys):
+    assert cli.main(["figure", "collapse", files["one row"], "--output", str(tmp_path / "f.png")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "f.png").exists()
+
+
+def test_a_table_of_failures_says_so(tmp_path, capsys):
+    rows = SMALL["two N, three depths"].assign(status="error", error="E: x", mi_bits=np.nan)
+    path = measurements.write(rows, tmp_path / "failed.csv")
+    assert cli.main(["fit", str(path)]) == 2
+    assert "no row of this table was measured by the protocol" in capsys.readouterr().err
+
+
+def test_fits_have_their_columns_where_nothing_could_be_fitted():
+    empty, short = (laws.fit_curves(SMALL[name]) for name in ("controls", "one row"))
+    whole = laws.fit_curves(SMALL["two N, three depths"])
+    assert list(empty.columns) == list(short.columns) == list(whole.columns)
+    assert (len(empty), len(short)) == (0, 1)
+    assert short["u_bar"].isna().all()
