@@ -268,7 +268,8 @@ class Training(ABC):
 
     def _resume(self, path: Path) -> None:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values alone
+            with path.open("rb") as file:  # by a path's name torch would take it for another format
+                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values alone
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
             raise InputError(f"{path} is no whole checkpoint: remove it, or name another") from None
         if not isinstance(content, dict) or content.get("identity") != self.identity:
