@@ -74,7 +74,7 @@ def test_a_checkpoint_of_one_goes_on_in_two(cells, alone, tmp_path, monkeypatch)
         create().fit(cells[:120], cells[120:160], checkpoint=path)
 
     def later(self, batch):
-        assert self.progress.step >= 10
+        assert self.progress.step >= 17
         return update(self, batch)
 
     monkeypatch.setattr(MaskedTraining, "update", later)
@@ -100,11 +100,12 @@ def test_shares_make_up_the_batch(cells, n):
         return value.detach(), torch.autograd.grad(value, list(net.parameters()))
 
     for chosen in (np.arange(13), np.arange(n)):
-        whole, slopes = loss((0, 1), chosen)
+        whole, gradients = loss((0, 1), chosen)
         parts = [loss((i, n), chosen) for i in range(n)]
         torch.testing.assert_close(torch.stack([value for value, _ in parts]).mean(), whole)
-        for i, slope in enumerate(slopes):
-            torch.testing.assert_close(torch.stack([part[i] for _, part in parts]).mean(0), slope, atol=1e-6, rtol=1e-4)
+        for i, gradient in enumerate(gradients):
+            mean = torch.stack([part[i] for _, part in parts]).mean(0)
+            torch.testing.assert_close(mean, gradient, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("devices", "word"), [(0, "1 or more"), (1.5, "1 or more")])

@@ -51,8 +51,8 @@ def test_same_weights_same_logits(both):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_same_weights_same_loss_and_slopes(both):
-    """The loss on masked places and its slope in every weight, query, key and value and the tied matrix included."""
+def test_same_weights_same_loss_and_gradients(both):
+    """The loss on masked places and its gradient by every weight, query, key and value and the tied matrix included."""
     net, bert = both
     ids, _ = tokens()
     places = np.sort(np.random.default_rng(1).permutation(len(ids))[:30])
@@ -69,8 +69,8 @@ def test_same_weights_same_loss_and_slopes(both):
     expected.backward(), found.backward()
     ours = Net(SHAPE)
     with torch.no_grad():
-        for mine, slope in zip(ours.parameters(), net.parameters(), strict=True):
-            mine.copy_(slope.grad)
+        for mine, other in zip(ours.parameters(), net.parameters(), strict=True):
+            mine.copy_(other.grad)
     renamed, checked = bert_weights(ours), 0
     for name, parameter in bert.named_parameters():
         torch.testing.assert_close(renamed[name], parameter.grad, rtol=1e-3, atol=1e-5)
@@ -114,7 +114,7 @@ def test_a_cell_does_not_see_its_neighbours(both):
 
 
 def test_the_last_layer_at_masked_places_alone_changes_nothing(both):
-    """Loss and slopes as of the whole layer, with cells that have many, one or no place to guess."""
+    """Loss and gradients as of the whole layer, with cells that have many, one or no place to guess."""
     net, _ = both
     ids, positions = tokens()
     batch = pack(ids, positions, LENGTHS)

@@ -66,7 +66,7 @@ class Model(ABC):
     """Raised by hand whenever a change of code can change an embedding."""
 
     note: str = ""
-    """What the last `fit` fell short of, in words."""
+    """What the last `fit` fell short of, as a sentence."""
 
     def __init__(self, *, seed: int, device: str = "cpu", **settings: Any) -> None:
         self.seed, self.device, self.settings = seed, device, settings
@@ -146,7 +146,7 @@ class Model(ABC):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A draft beside `path` that replaces it at the end: a reader, or a killed run, sees the old file or the new."""
+    """A draft that replaces `path` at the end: a reader, or a killed run, sees the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

@@ -79,7 +79,7 @@ class PCA(Model):
         return self
 
     def _choose(self, variance: np.ndarray, n_cells: int) -> None:
-        """Genes and number of axes, by the variances of all genes [genes]; in words where they fall short."""
+        """Genes and number of axes, by the variances of all genes [genes]; a note where they fall short."""
         wanted = self.settings
         self.genes = variable_genes(variance, wanted["n_genes"])
         self._dims = min(wanted["dims"], len(self.genes) - 1, n_cells - 1)

@@ -219,7 +219,7 @@ def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, T
 
 
 def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch) -> Tensor:
-    """Zero-inflated negative binomial, nats [cells]: scvi-tools' `log_zinb_positive`, at two thirds of its time.
+    """Zero-inflated negative binomial, nats [cells]: scvi-tools' `log_zinb_positive`, to rounding.
 
     All counts are taken for zeros, then the non-zero ones are corrected: most are zeros, and the gamma functions cost
     the most.
@@ -238,10 +238,13 @@ def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch
     log_both = (theta + mean).log()
     log_zero = theta * (theta.log() - log_both) - zeros  # of the negative binomial, before the extra zeros
     as_zeros = softplus(log_zero)
-    at = (batch.rows, batch.genes)
+    at = batch.rows * scale.shape[1] + batch.genes
+    mean, log_both, log_zero_at, as_zeros_at = (
+        values.flatten().index_select(0, at) for values in (mean, log_both, log_zero, as_zeros)
+    )
     x, own = batch.counts, theta[batch.genes]
     gamma = torch.lgamma(x + own) - torch.lgamma(own) - torch.lgamma(x + 1)
-    gain = log_zero[at] - as_zeros[at] + x * ((mean[at] + _EPS).log() - log_both[at]) + gamma
+    gain = log_zero_at - as_zeros_at + x * ((mean + _EPS).log() - log_both) + gamma
     return (as_zeros - softplus(-zeros)).sum(1).index_add(0, batch.rows, gain)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 CHECKPOINT_SECONDS = 60.0
-"""Between checkpoints; each is written at a validation check."""
+"""Between checkpoints, each written after a step."""
 
 
 class Team:
@@ -106,7 +106,7 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
 
 @dataclass
 class Progress:
-    """How far a training is; a checkpoint holds it beside weights and moments."""
+    """How far a training is; a checkpoint holds it with weights and moments."""
 
     step: int = 0
     lowest: float = math.inf
@@ -125,7 +125,7 @@ class Progress:
 
 
 class Training(ABC):
-    """One training of `net`; random draws depend on the seed and the step alone, so it can go on from any check.
+    """One training of `net`; random draws depend on the seed and the step alone, so it can go on from any step.
 
     A subclass says what a batch is and what its loss is.
 
@@ -168,6 +168,7 @@ class Training(ABC):
         self.team, self.model = team, team.join(net)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.losses: list[Tensor] = []  # since the last check
         self.history: dict[str, list[float]] = {"step": [], "loss_train": [], self.validation_name: []}
 
     @abstractmethod
@@ -202,13 +203,12 @@ class Training(ABC):
             checkpoint.unlink(missing_ok=True)
 
     def _train(self, batches: Generator[Any], checkpoint: Path | None) -> None:
-        losses, saved = [], time.monotonic()
+        saved = time.monotonic()
         while not self._is_over():
-            losses.append(self.update(next(batches)))
-            if self.progress.step % self.limits.every and self.progress.step < self.limits.steps:
-                continue
-            self._check(torch.stack(losses))
-            losses.clear()
+            self.losses.append(self.update(next(batches)))
+            if self.progress.step % self.limits.every == 0 or self.progress.step == self.limits.steps:
+                self._check(torch.stack(self.losses))
+                self.losses.clear()
             if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 if self.team.rank == 0:
                     self._save(checkpoint)
@@ -262,7 +262,7 @@ class Training(ABC):
     def _save(self, path: Path) -> None:
         """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once."""
         content = {name: part.state_dict() for name, part in self._parts().items()}
-        content |= {"identity": self.identity, "best": self.best, "history": self.history}
+        content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
         with replacing(path) as draft:
             torch.save(content | {"progress": asdict(self.progress)}, draft)
 
@@ -276,7 +276,8 @@ class Training(ABC):
             raise InputError(f"{path} is of a training with other settings, seed or cells: remove it or name another")
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
-        self.best, self.history, self.progress = content["best"], content["history"], Progress(**content["progress"])
+        self.best, self.history, self.losses = content["best"], content["history"], content["losses"]
+        self.progress = Progress(**content["progress"])
 
 
 def check_devices(devices: int, device: str) -> None:
