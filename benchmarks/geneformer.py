@@ -15,9 +15,10 @@ from common import RESULTS, both_clocks, interleave, machine, report, table
 from peers.bert import Reference
 
 from noise_scaling import datasets, models
+from noise_scaling.models.base import has_bfloat16
+from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import Masked, Tokens, masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
-from noise_scaling.models.geneformer_training import Training, has_bfloat16
 from noise_scaling.tokens import gene_medians
 
 GENES = 20_000 - 2
@@ -45,23 +46,23 @@ def workloads(rng: np.random.Generator, quick: bool) -> dict[str, tuple[Tokens, 
     }
 
 
-def ours(shape: Shape, tokens: Tokens, half: bool) -> Training:
+def ours(shape: Shape, tokens: Tokens, half: bool) -> MaskedTraining:
     """Our training with the published settings, learning rate constant so that no step is spared."""
     settings = models.settings("geneformer", preset="published") | {
         "precision": "bfloat16" if half else "float32", "warmup": 1, "validation_cells": 16, "batch_size": 16,
     }  # fmt: skip
-    return Training(Net.start(shape, seed=0), tokens, tokens, settings, seed=0, device="cpu")
+    return MaskedTraining(Net.start(shape, seed=0), tokens, tokens, settings, seed=0, device="cpu")
 
 
 def speed(tokens: Tokens, batches: list[np.ndarray], repeats: int) -> tuple[dict[str, list[float]], int]:
     """Seconds of the batches on each side, on the wall and of the processor, and their tokens."""
     shape, rng = Shape(tokens.n_genes + 2), np.random.default_rng(0)
-    data = [masked_batch(tokens, cells, at_most=512, rng=rng, queries=True) for cells in batches]
+    data = [masked_batch(tokens, cells, at_most=512, rng=rng) for cells in batches]
     runs = {}
     for name, half in SIDES.items():
         if name.startswith("ours"):
             training = ours(shape, tokens, half)
-            runs[name] = lambda training=training: [training.update(d, 1e-4) for d in data]
+            runs[name] = lambda training=training: [training.update(d) for d in data]
         else:
             peer = Reference(Net.start(shape, seed=0), learning_rate=1e-4, weight_decay=1e-3, half=half)
             grids = [peer.padded(d) for d in data]
@@ -75,8 +76,7 @@ def curves(steps: int) -> dict[str, list[float]]:
     tokens = tokens_of(counts, gene_medians(counts), CURVE_TOKENS)
     rng, shape = np.random.default_rng(0), Shape(1002)
     data = [
-        masked_batch(tokens, rng.permutation(400)[:CURVE_CELLS], at_most=CURVE_TOKENS, rng=rng, queries=True)
-        for _ in range(steps)
+        masked_batch(tokens, rng.permutation(400)[:CURVE_CELLS], at_most=CURVE_TOKENS, rng=rng) for _ in range(steps)
     ]
     rates = [1e-3 * min(1.0, (i + 1) / 10) for i in range(steps)]
     found = {"ours": _curve_ours(shape, tokens, data, rates)}
@@ -91,7 +91,12 @@ def curves(steps: int) -> dict[str, list[float]]:
 
 def _curve_ours(shape: Shape, tokens: Tokens, data: list[Masked], rates: list[float]) -> list[float]:
     training = ours(shape, tokens, half=False)
-    return [float(training.update(d, rate)) for d, rate in zip(data, rates, strict=True)]
+    training.step_scheduler, losses = None, []  # the rates are given
+    for d, rate in zip(data, rates, strict=True):
+        for group in training.optimizer.param_groups:
+            group["lr"] = rate
+        losses.append(float(training.update(d)))
+    return losses
 
 
 def options() -> argparse.Namespace:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from peers.bert import Reference
 from scipy.sparse import csr_matrix
 
 from noise_scaling import datasets, information, models
+from noise_scaling.models.base import has_bfloat16
+from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch
 from noise_scaling.models.geneformer_net import Net, Shape
-from noise_scaling.models.geneformer_training import Training, has_bfloat16
 
 STEPS = {"cpu": 1, "cuda": 10}  # timed at a time
 LIMIT = 540.0  # seconds for everything
@@ -93,7 +95,7 @@ def geneformer_speed(device: str, quick: bool) -> list[dict]:
         ("low, some 110 tokens, of like length", low),
     ):
         tokens = cells_of_lengths(lengths, shape.vocabulary - 2, rng)
-        data = masked_batch(tokens, np.arange(n), at_most=512, rng=rng, device=device, queries=True)
+        data = masked_batch(tokens, np.arange(n), at_most=512, rng=rng, device=device)
         work = operations(shape, np.asarray(lengths), len(data.targets))
         seconds = interleave(_sides(shape, tokens, data, device), 1 if quick else 3)
         for side in seconds:
@@ -111,12 +113,13 @@ def _sides(shape: Shape, tokens, data, device: str) -> dict:
     for half in (False, True) if has_bfloat16(device) else (False,):
         kind = "bfloat16" if half else "float32"
         settings = models.settings("geneformer", preset="published", precision=kind, validation_cells=1)
-        training = Training(Net.start(shape, seed=0), tokens, tokens, settings, seed=0, device=device)
+        net = Net.start(shape, seed=0).to(device)
+        training = MaskedTraining(net, tokens, tokens, settings, seed=0, device=device)
         peer = Reference(
             Net.start(shape, seed=0), learning_rate=1e-4, weight_decay=1e-3, half=half, device=device
         )  # fmt: skip
         grid = {name: values.to(device) for name, values in peer.padded(data).items()}
-        runs[f"ours, {kind}"] = _finished(device, lambda t=training: t.update(data, 1e-4))
+        runs[f"ours, {kind}"] = _finished(device, lambda t=training: t.update(data))
         runs[f"transformers, {kind}"] = _finished(device, lambda p=peer, g=grid: p.step(g))
     return runs
 
@@ -165,9 +168,8 @@ def _scvi_library(train: csr_matrix, validation: csr_matrix, device: str, epoch:
     import scvi
     from anndata import AnnData
 
-    from noise_scaling.models.scvi_training import quiet
-
-    with quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         data = AnnData(train.astype(np.float32))
         scvi.model.SCVI.setup_anndata(data)
         model = scvi.model.SCVI(data, n_hidden=512, n_latent=16, gene_likelihood="zinb", dispersion="gene")

@@ -37,7 +37,7 @@ def forget_peak() -> None:
 def one(path: Path, name: str, held: str) -> dict:
     """Fit and embed one model in this process; megabytes above those before the store was opened, and seconds."""
     torch.set_num_threads(1)
-    options = {"fixed_steps": STEPS, "steps_per_check": STEPS, "batch_size": 512} if name == "scvi" else {}
+    options = {"fixed_steps": STEPS, "check_every": STEPS, "batch_size": 512} if name == "scvi" else {}
     toy = simulate_counts(600, 50, umis=100)  # imports and compiles what the model needs
     models.create(name, device="cpu", **(options | {"fixed_steps": 2} if options else {})).fit(toy[:500], toy[500:])
     forget_peak()

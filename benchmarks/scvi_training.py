@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import datasets, information, models, signals
 from noise_scaling.counts import thin
-from noise_scaling.models.scvi import _batch_size, _learning_rate, _schedule
+from noise_scaling.models.scvi import _batch_size, _learning_rate
 from noise_scaling.models.scvi_data import whole_batches
-from noise_scaling.models.scvi_training import quiet
+from noise_scaling.models.training import limits
 from noise_scaling.seeds import derive
 from noise_scaling.splits import split
 
@@ -45,19 +46,19 @@ class Library:
         s, n = self.settings, train.shape[0]
         batch = whole_batches(n, s["batch_size"] or _batch_size(n))
         epoch = math.ceil(n / batch)
-        total, interval = _schedule(s, epoch, n)
+        bounds = limits(s, n_cells=n, epoch=epoch, check_every=math.ceil(s["check_every"] / epoch) * epoch)
         cells = np.arange(n + validation.shape[0])
-        with quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             scvi.settings.seed = self.seed % 2**32
-            torch.distributions.Distribution.set_default_validate_args(True)  # the library's default
             data = AnnData(vstack([train, validation], format="csr").astype(np.float32))
             scvi.model.SCVI.setup_anndata(data)
             self.model = scvi.model.SCVI(
                 data, n_hidden=s["n_hidden"], n_latent=s["dims"], gene_likelihood="zinb", dispersion="gene"
             )
             self.model.train(
-                max_epochs=min(total // epoch, self.most_epochs or total), accelerator="cpu", batch_size=batch,
-                check_val_every_n_epoch=interval // epoch, early_stopping=True,
+                max_epochs=min(bounds.steps // epoch, self.most_epochs or bounds.steps), accelerator="cpu",
+                batch_size=batch, check_val_every_n_epoch=bounds.every // epoch, early_stopping=True,
                 early_stopping_monitor="elbo_validation", early_stopping_patience=s["patience"],
                 early_stopping_min_delta=s["min_delta"], enable_progress_bar=False,
                 datasplitter_kwargs={"external_indexing": [cells[:n], cells[n:], cells[:0]]},
@@ -70,7 +71,8 @@ class Library:
         return self
 
     def embed(self, counts: csr_matrix) -> np.ndarray:
-        with quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return self.model.get_latent_representation(AnnData(counts.astype(np.float32)))
 
 
@@ -91,7 +93,7 @@ def epochs(side: str, seed: int, n_cells: int, n_genes: int) -> dict:
     def make(n_epochs: int) -> Any:
         if SIDES[side] is None:
             return Library(seed, base, n_epochs)
-        options = SIDES[side] | {"fixed_steps": n_epochs * steps, "steps_per_check": 1}
+        options = SIDES[side] | {"fixed_steps": n_epochs * steps, "check_every": 1}
         return models.create("scvi", preset="published", seed=seed, device="cpu", **options)
 
     make(1).fit(train[:1024], validation[:512])  # compile, import, warm up

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertForMaskedLM
 
-from noise_scaling.models.geneformer_bert import bert_settings, bert_weights
 from noise_scaling.models.geneformer_data import Masked
 from noise_scaling.models.geneformer_net import Net
+
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "models"))
+from bert_names import bert_settings, bert_weights
 
 
 class Reference:

@@ -1,11 +1,15 @@
 """What the tests of the models share."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+
+sys.path.append(str(Path(__file__).parent))  # for bert_names, which benchmarks import too
 
 
 @pytest.fixture(scope="module")

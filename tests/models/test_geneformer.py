@@ -9,7 +9,8 @@ from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
 from noise_scaling.errors import InputError
-from noise_scaling.models import geneformer_training
+from noise_scaling.models import training
+from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import MASKED, gather, masked_batch, tokens_of
 from noise_scaling.tokens import gene_medians, rank_tokens
 
@@ -50,9 +51,8 @@ def test_embeds_unseen_cells_in_any_order_identically(fitted, cells):
 
 
 def test_embedding_is_the_mean_over_tokens_of_the_layer_asked_for(fitted, cells):
+    from bert_names import bert_settings, bert_weights
     from transformers import BertConfig, BertForMaskedLM
-
-    from noise_scaling.models.geneformer_bert import bert_settings, bert_weights
 
     bert = BertForMaskedLM(BertConfig(**bert_settings(fitted._net.shape))).eval()
     bert.load_state_dict(bert_weights(fitted._net))
@@ -113,22 +113,27 @@ def test_saves_and_loads(fitted, cells, tmp_path):
 def test_a_stopped_training_goes_on_to_the_same_weights(cells, tmp_path, monkeypatch, dropout):
     options, path = {"dropout": dropout, "max_steps": 60}, tmp_path / "checkpoint.safetensors"
     whole = create(3, **options).fit(cells[:100], cells[120:160])
-    step = geneformer_training.Training._step
-    monkeypatch.setattr(geneformer_training, "CHECKPOINT_SECONDS", 0.0)
+    update = MaskedTraining.update
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
 
-    def stopped(self, number):
-        if number == 47:
+    def stopped(self, batch):
+        if self.progress.step == 47:
             raise KeyboardInterrupt
-        return step(self, number)
+        return update(self, batch)
 
-    monkeypatch.setattr(geneformer_training.Training, "_step", stopped)
+    monkeypatch.setattr(MaskedTraining, "update", stopped)
     with pytest.raises(KeyboardInterrupt):
         create(3, **options).fit(cells[:100], cells[120:160], checkpoint=path)
     assert path.exists()
     started = []
-    monkeypatch.setattr(geneformer_training.Training, "_step", lambda self, n: (started.append(n), step(self, n))[1])
+
+    def noted(self, batch):
+        started.append(self.progress.step)
+        return update(self, batch)
+
+    monkeypatch.setattr(MaskedTraining, "update", noted)
     resumed = create(3, **options).fit(cells[:100], cells[120:160], checkpoint=path)
-    assert started[0] == 40
+    assert started[0] == 47
     assert resumed.history == whole.history
     np.testing.assert_array_equal(resumed.embed(cells[160:]), whole.embed(cells[160:]))
     assert not path.exists()
@@ -136,12 +141,17 @@ def test_a_stopped_training_goes_on_to_the_same_weights(cells, tmp_path, monkeyp
 
 def test_a_checkpoint_of_another_training_is_refused(cells, tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.safetensors"
-    monkeypatch.setattr(geneformer_training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(geneformer_training.Path, "unlink", lambda *a, **k: None)
-    create(3, max_steps=20).fit(cells[:100], cells[120:160], checkpoint=path)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    create(3, max_steps=40).fit(cells[:100], cells[120:160], checkpoint=path)  # removed at the end
+    monkeypatch.setattr(MaskedTraining, "_is_over", lambda self: self.progress.step == 20)
+    monkeypatch.setattr(type(path), "unlink", lambda *a, **k: None)
+    create(3, max_steps=40).fit(cells[:100], cells[120:160], checkpoint=path)
     monkeypatch.undo()
     with pytest.raises(InputError, match="other settings, seed or cells"):
-        create(4, max_steps=20).fit(cells[:100], cells[120:160], checkpoint=path)
+        create(4, max_steps=40).fit(cells[:100], cells[120:160], checkpoint=path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="is no whole checkpoint: remove it"):
+        create(3, max_steps=40).fit(cells[:100], cells[120:160], checkpoint=path)
 
 
 def test_keeps_the_weights_of_the_lowest_validation_loss(cells):
@@ -150,11 +160,11 @@ def test_keeps_the_weights_of_the_lowest_validation_loss(cells):
     losses = model.history["loss_validation"]
     assert len(losses) < 20  # stopped early
     assert losses.index(min(losses)) == len(losses) - 5
-    again = create(max_steps=400, learning_rate=2e-2, patience=4)
-    again.settings["fixed_steps"] = None
     train, held = (tokens_of(cells[rows], gene_medians(cells[:20]), 48) for rows in (slice(20), slice(120, 160)))
-    exam = geneformer_training.Training(model._net, train, held, model.settings, seed=0, device="cpu")
-    assert exam.validation_loss() == pytest.approx(min(losses), rel=1e-5)
+    exam = MaskedTraining(model._net.eval(), train, held, model.settings, seed=0, device="cpu")
+    with torch.no_grad():
+        again = exam.validation_loss()
+    assert again == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_fixed_steps_train_exactly_so_many(cells):

@@ -7,7 +7,8 @@ from scipy.sparse import csr_matrix
 
 from noise_scaling import models
 from noise_scaling.errors import InputError
-from noise_scaling.models import geneformer_devices, geneformer_training
+from noise_scaling.models import training
+from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
 from noise_scaling.tokens import gene_medians
@@ -60,23 +61,23 @@ def test_each_sees_its_share_alone(cells, alone):
 
 
 def test_a_checkpoint_of_one_goes_on_in_two(cells, alone, tmp_path, monkeypatch):
-    path, step = tmp_path / "checkpoint.safetensors", geneformer_training.Training._step
-    monkeypatch.setattr(geneformer_training, "CHECKPOINT_SECONDS", 0.0)
+    path, update = tmp_path / "checkpoint", MaskedTraining.update
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
 
-    def stopped(self, number):
-        if number == 17:
+    def stopped(self, batch):
+        if self.progress.step == 17:
             raise KeyboardInterrupt
-        return step(self, number)
+        return update(self, batch)
 
-    monkeypatch.setattr(geneformer_training.Training, "_step", stopped)
+    monkeypatch.setattr(MaskedTraining, "update", stopped)
     with pytest.raises(KeyboardInterrupt):
         create().fit(cells[:120], cells[120:160], checkpoint=path)
 
-    def later(self, number):
-        assert number >= 10
-        return step(self, number)
+    def later(self, batch):
+        assert self.progress.step >= 17
+        return update(self, batch)
 
-    monkeypatch.setattr(geneformer_training.Training, "_step", later)
+    monkeypatch.setattr(MaskedTraining, "update", later)
     same(create().fit(cells[:120], cells[120:160], checkpoint=path, devices=2), alone, cells[160:])
     assert not path.exists()
 
@@ -94,16 +95,17 @@ def test_shares_make_up_the_batch(cells, n):
 
     def loss(share: tuple[int, int], chosen: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
         rng = np.random.default_rng(5)
-        data = masked_batch(tokens, chosen, at_most=32, rng=rng, share=share, queries=True)
+        data = masked_batch(tokens, chosen, at_most=32, rng=rng, share=share)
         value = net(data.batch, data.places, data.targets, data.queries) * data.weight
         return value.detach(), torch.autograd.grad(value, list(net.parameters()))
 
     for chosen in (np.arange(13), np.arange(n)):
-        whole, slopes = loss((0, 1), chosen)
+        whole, gradients = loss((0, 1), chosen)
         parts = [loss((i, n), chosen) for i in range(n)]
         torch.testing.assert_close(torch.stack([value for value, _ in parts]).mean(), whole)
-        for i, slope in enumerate(slopes):
-            torch.testing.assert_close(torch.stack([part[i] for _, part in parts]).mean(0), slope, atol=1e-6, rtol=1e-4)
+        for i, gradient in enumerate(gradients):
+            mean = torch.stack([part[i] for _, part in parts]).mean(0)
+            torch.testing.assert_close(mean, gradient, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("devices", "word"), [(0, "1 or more"), (1.5, "1 or more")])
@@ -115,7 +117,7 @@ def test_wrong_numbers_of_devices(cells, devices, word):
 def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="devices is 3 and 2 GPUs are visible"):
-        geneformer_devices.check_devices(3, "cuda")
+        training.check_devices(3, "cuda")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(InputError, match="used none before"):
-        geneformer_devices.train_together(lambda team, device: None, 2, "cuda")
+        training.train_together(lambda team, device: None, 2, "cuda")

@@ -1,4 +1,5 @@
 import warnings
+from itertools import islice
 
 import anndata
 import numpy as np
@@ -7,7 +8,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
 from noise_scaling.errors import InputError
-from noise_scaling.models import pca, scvi, scvi_data, scvi_training, streaming
+from noise_scaling.models import pca, scvi, scvi_data, streaming, training
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_many_cells_in_memory_are_taken_in_parts(counts, monkeypatch):
 def test_streamed_batches_visit_each_cell_once_an_epoch(path, counts):
     source = scvi_data.Streamed(streaming.CountStore(path).not_empty(), 32, seed=1, device="cpu")
     assert source.steps_per_epoch == 10  # 290 cells
-    epochs = [[b["X"].numpy().copy() for b in source.batches(10 * e, 10 * e + 10)] for e in (0, 1)]
+    epochs = [[b.dense.numpy() for b in islice(source.batches(10 * e), 10)] for e in (0, 1)]
     assert [len(batch) for batch in epochs[0]] == [32] * 9 + [2]
     there = counts.toarray()[counts.getnnz(1) > 0]
     for epoch in epochs:
@@ -99,9 +100,8 @@ def test_streamed_batches_visit_each_cell_once_an_epoch(path, counts):
 @pytest.mark.parametrize("start", [1, 5, 9, 10, 17])
 def test_streamed_batches_start_at_any_step(path, start):
     source = scvi_data.Streamed(streaming.CountStore(path).not_empty(), 32, seed=1, device="cpu")
-    through = [batch["X"].numpy().copy() for batch in source.batches(0, 20)][start:]
-    late = [batch["X"].numpy().copy() for batch in source.batches(start, 20)]
-    np.testing.assert_array_equal(np.concatenate(late), np.concatenate(through))
+    through, late = ([batch.dense.numpy() for batch in islice(source.batches(n), 20 - n)] for n in (0, start))
+    np.testing.assert_array_equal(np.concatenate(late), np.concatenate(through[start:]))
 
 
 def test_scvi_learns_from_disk_what_it_learns_in_memory(path, counts):
@@ -117,28 +117,28 @@ def test_scvi_learns_from_disk_what_it_learns_in_memory(path, counts):
 
 
 def test_scvi_from_disk_resumes_in_the_middle_of_an_epoch(path, monkeypatch, tmp_path):
-    """A training of one long pass, as at 10^7 cells: stopped in it, it goes on with the batches that were not seen."""
-    monkeypatch.setattr(scvi_training.Checkpoint.__init__, "__defaults__", (0.0,))
-    monkeypatch.setattr(scvi, "_CALL", 3)
+    """The loss is checked at a step that is no epoch's last; what goes on from there are the batches not yet seen."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    mid = training.Limits(steps=20, every=13, patience=5, keep_best=False)
+    monkeypatch.setattr(scvi, "limits", lambda *arguments, **options: mid)
     mask = np.arange(300) < 250
     store, validation = (streaming.CountStore(path, cells=m) for m in (mask, ~mask))
-    settings = {"seed": 1, "device": "cpu", "batch_size": 25, "patience_unit": "epochs", "fixed_steps": 20}
+    settings = {"seed": 1, "device": "cpu", "batch_size": 25}
     through = models.create("scvi", **settings).fit(store, validation)
-    write, written = scvi_training.Checkpoint.on_train_epoch_end, []
+    update = scvi._Training.update
 
-    def write_and_stop(self, *arguments):
-        write(self, *arguments)
-        written.append(self.steps)
-        if len(written) == 2:
+    def stopped(self, batch):
+        if self.progress.step == 16:
             raise KeyboardInterrupt
+        return update(self, batch)
 
-    monkeypatch.setattr(scvi_training.Checkpoint, "on_train_epoch_end", write_and_stop)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    monkeypatch.setattr(scvi._Training, "update", stopped)
+    with pytest.raises(KeyboardInterrupt):
         models.create("scvi", **settings).fit(store, validation, checkpoint=tmp_path / "state.ckpt")
-    assert 0 < written[-1] < 10  # an epoch is 10 steps
-    monkeypatch.setattr(scvi_training.Checkpoint, "on_train_epoch_end", write)
+    monkeypatch.setattr(scvi._Training, "update", update)
     resumed = models.create("scvi", **settings).fit(store, validation, checkpoint=tmp_path / "state.ckpt")
     assert resumed.history == through.history
+    assert resumed.history["step"] == [13, 20]
     np.testing.assert_array_equal(resumed.embed(validation), through.embed(validation))
 
 

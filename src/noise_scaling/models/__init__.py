@@ -1,28 +1,25 @@
-"""The representation models, one file each, behind one protocol."""
+"""The representation models: one file each, found by itself, behind one interface (`Model`).
+
+A new model is a file here with a class under `@register`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from ..errors import choose
-from .base import Model, check_options, read_tensors, usable_cells
-from .geneformer import Geneformer, UntrainedGeneformer
-from .pca import PCA
-from .random_projection import RandomProjection
-from .scvi import SCVI
+from .base import MODELS, Model, check_options, read_tensors, register
 
-MODELS: dict[str, type] = {
-    "random_projection": RandomProjection,
-    "pca": PCA,
-    "scvi": SCVI,
-    "geneformer": Geneformer,
-    "untrained_geneformer": UntrainedGeneformer,
-}
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
 PLANNED: tuple[str, ...] = ()
 """Models that the published table has and the package has not: none."""
 
-__all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "load", "settings", "usable_cells"]
+__all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "load", "register", "settings"]
 
 
 def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
@@ -44,7 +41,7 @@ def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "au
     Parameters
     ----------
     name
-        "random_projection", "pca", "scvi", "geneformer", or "untrained_geneformer", the control.
+        "scvi", "geneformer", "untrained_geneformer" (the control), "pca", "random_projection", or one of your own.
     preset
         "published" (the paper's settings) or "small" (as much information, trained in seconds on 2 cores).
     seed

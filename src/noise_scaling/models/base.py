@@ -1,12 +1,15 @@
-"""What every model offers, and what they share: the protocol, files of weights, usable cells, devices."""
+"""What every model is: one class that fits, embeds, is saved, and registers with what the rest needs to know of it."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -16,84 +19,146 @@ from scipy.sparse import csr_matrix
 
 from ..errors import InputError, choose
 
+MODELS: dict[str, type[Model]] = {}
+"""Every registered model by name, in the order of legends and tables."""
+
 _HEADER = "noise_scaling"  # entry of the file's metadata
+_Kind = TypeVar("_Kind", bound="type[Model]")
 
 
-class Model(Protocol):
-    """Learns from the counts of training cells, then maps any cell's counts to a vector."""
-
-    name: ClassVar[str]
-    """The model's key in `models.MODELS`."""
-    PRESETS: ClassVar[dict[str, dict[str, Any]]]
-    """Preset -> every setting there is, with its value: the arguments of the class, and the options of `create`."""
-    NUMBERS_VERSION: ClassVar[int]
-    """Raised by hand whenever a change of code can change an embedding."""
-    n_parameters: int
-    history: dict[str, list[float]]
-    """Training curves, one list a quantity; empty where nothing is trained."""
-
-    def fit(self, train: csr_matrix, validation: csr_matrix, *, genes_from: csr_matrix | None = None) -> Model:
-        """Learn from UMI counts [cells, genes]; `validation` only decides when to stop.
-
-        `genes_from` holds the counts that genes are chosen or scaled by (highly variable genes, gene medians): the
-        published way is all cells at full depth. None: the training cells at their depth.
-        """
-
-    def embed(self, counts: csr_matrix) -> np.ndarray:
-        """float32 [cells, dims], row by row: a vector does not depend on the other cells. Empty cells get one."""
-
-    def save(self, path: str | Path) -> Path:
-        """Write the fitted model to one .safetensors file, for `models.load`."""
+def register(model: _Kind) -> _Kind:
+    """Class decorator: enter a model in `MODELS`, at its place by `order`."""
+    MODELS[model.name] = model
+    ranked = sorted(MODELS.items(), key=lambda item: item[1].order)
+    MODELS.clear()
+    MODELS.update(ranked)
+    return model
 
 
-class Stored:
-    """Saving and loading for a model with the attributes `name`, `settings`, `seed` and `history`.
+class Model(ABC):
+    """Learns from the counts of training cells, then maps the counts of any cell to a vector.
 
-    The class gives `state` and `restore`; `settings` are all its arguments but seed and device.
+    The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
+    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`.
     """
 
     name: ClassVar[str]
-    settings: dict[str, Any]
-    seed: int
-    history: dict[str, list[float]]
+    """Key in `MODELS` and in the measurement table."""
+    label: ClassVar[str]
+    """Name in figures and tables."""
+    colour: ClassVar[str]
+    """Hexadecimal RGB, of seaborn's "colorblind" palette."""
+    marker: ClassVar[str]
+    """Matplotlib marker: it tells the models apart without any colour."""
+    order: ClassVar[int] = 100
+    """Place in legends and tables, lowest first."""
+    wants_gpu: ClassVar[bool] = False
+    """Whether it trains or runs a network, and so has jobs of its own where there is a GPU."""
+    fixed_seconds: ClassVar[float] = 2.0
+    """Upper bound on one CPU thread, whatever the number of cells."""
+    seconds_per_cell: ClassVar[float] = 0.0
+    """Upper bound on one CPU thread, for each cell that training sees, per unit of `width`."""
+    gpu_speedup: ClassVar[float] = 1.0
+    """Assumed, not measured: how much faster a GPU trains than one CPU thread."""
+    PRESETS: ClassVar[dict[str, dict[str, Any]]]
+    """Preset -> every setting with its value: the arguments of the class, and the options of `create`."""
+    NUMBERS_VERSION: ClassVar[int] = 1
+    """Raised by hand whenever a change of code can change an embedding."""
 
+    note: str = ""
+    """What the last `fit` fell short of, as a sentence."""
+
+    def __init__(self, *, seed: int, device: str = "cpu", **settings: Any) -> None:
+        self.seed, self.device, self.settings = seed, device, settings
+        self.history: dict[str, list[float]] = {}  # training curves, one list a quantity; empty if nothing is trained
+
+    @classmethod
+    def width(cls, *, n_genes: float, nonzeros: float) -> float:
+        """Work of one cell in training, by the genes counted and a cell's mean number of non-zero counts."""
+        return nonzeros / 1000
+
+    @classmethod
+    def cells_seen(cls, preset: str, n_cells: int) -> float:
+        """Cells that training sees at most, all epochs together."""
+        return n_cells
+
+    @classmethod
+    def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
+        """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it."""
+        width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
+        return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Numbers that training sets."""
+
+    @abstractmethod
+    def fit(self, train: Any, validation: Any, *, genes_from: Any = None) -> Self:
+        """Learn from UMI counts.
+
+        Parameters
+        ----------
+        train, validation
+            UMI counts [cells, genes], CSR or `streaming.CountStore`; `validation` only decides when to stop.
+        genes_from
+            Counts that genes are chosen or scaled by (variable genes, gene medians). The published code takes all
+            cells at full depth. None: the training cells at their depth.
+
+        Raises
+        ------
+        InputError
+            Too few cells hold a molecule.
+        FloatingPointError
+            The training diverged.
+        """
+
+    @abstractmethod
+    def embed(self, counts: Any) -> np.ndarray:
+        """float32 [cells, dims] of UMI counts [cells, genes], row by row: other cells change nothing.
+
+        Empty cells get a vector too.
+        """
+
+    @abstractmethod
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What `fit` learnt: tensors by name, and facts that JSON can hold."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what `state` gave; the tensors are on the CPU."""
-        raise NotImplementedError
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to one .safetensors file: tensors, and a JSON header with name, settings and seed.
 
-        No code and no pickle is in it. The file appears at once, when it is whole.
+        The file holds no code and no pickle. It appears at once, when it is whole. `models.load` reads it.
         """
         tensors, facts = self.state()
         header = {
             "name": self.name, "settings": self.settings, "seed": int(self.seed), "history": self.history,
             "facts": facts,
         }  # fmt: skip
-        return write_tensors(Path(path), tensors, header)
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with replacing(Path(path)) as draft:
+            save_file(kept, draft, metadata={_HEADER: json.dumps(header)})
+        return Path(path)
 
 
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Path:
-    """Replace `path` at once by a .safetensors file: a reader, or a killed run, sees the old file or the new."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A draft that replaces `path` at the end: a reader, or a killed run, sees the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(kept, draft, metadata={_HEADER: json.dumps(header)})
-        os.replace(draft, path)
+        yield Path(name)
+        os.replace(name, path)
     finally:
-        Path(draft).unlink(missing_ok=True)
-    return path
+        Path(name).unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file from `write_tensors`; InputError if it is none."""
+    """Tensors and header of a file that `Model.save` wrote; InputError if it is none."""
     if not path.is_file():
         raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
     try:
@@ -122,19 +187,8 @@ def check_options(model: str, settings: dict[str, Any], options: dict[str, Any])
     return settings | options
 
 
-def usable_cells(counts: csr_matrix, *, at_least: int, what: str = "training") -> csr_matrix:
-    """`counts` without its empty cells, which no model can learn from; InputError if fewer than `at_least` are left."""
-    kept = counts[np.diff(counts.indptr) > 0]
-    if kept.shape[0] < at_least:
-        raise InputError(
-            f"{kept.shape[0]} of {counts.shape[0]} {what} cells hold any molecule and at least {at_least} are needed: "
-            "use more cells or a larger fraction"
-        )
-    return kept
-
-
 def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:
-    """log(1 + count / cell total x `target`), sparse; an empty cell stays empty."""
+    """log(1 + count / cell total x `target`), float64 [cells, genes], sparse; an empty cell stays empty."""
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     scale = np.divide(target, totals, out=np.zeros_like(totals), where=totals > 0)
     out = counts.astype(np.float64)
@@ -143,10 +197,17 @@ def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes the GPU where there is one."""
+    """ "cpu" or "cuda"; "auto" takes the GPU where there is one. InputError if a GPU is asked for and absent."""
     choose("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' was asked for and torch finds no GPU here: use device 'cpu' or 'auto'")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether matrix products in bfloat16 are a hardware instruction of the device."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())  # no public name for it yet

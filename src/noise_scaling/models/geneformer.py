@@ -1,28 +1,40 @@
-"""Geneformer: a BERT that guesses masked genes of a cell's ranking (Theodoris et al. 2023), trained from scratch."""
+"""Geneformer: a BERT that guesses masked genes of a cell's ranking, trained from scratch.
+
+Source: Theodoris et al. 2023 (Nature 618, 616); settings of Gowri et al. (arXiv 2503.02726, supplement).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator, Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import choose
-from ..seeds import derive
-from .base import Stored, resolve_device
-from .geneformer_data import Cells, Tokens, gather, medians_of, tokens_of, usable_tokens
-from .geneformer_devices import ALONE, Team, check_devices, train_together
+from ..seeds import derive, generator
+from .base import Model, has_bfloat16, register, resolve_device
+from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
-from .geneformer_training import Training
+from .training import ALONE, Team, Training, check_devices, limits, train_together
 
 _TOKENS = 1 << 13  # of an embedding's batch
+_CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no number but by rounding
 
 
-class Geneformer(Stored):
+@register
+class Geneformer(Model):
     """Masked-token model of ranked genes: a BERT with tied embeddings, trained from scratch on the cells given.
 
-    `published` has the paper's sizes and schedule; its patience, which the paper does not state, is 5 epochs. `small`
+    `published` has the settings of Gowri et al.'s supplement: `context` 512 genes a cell, `width` 256, `feed_forward`
+    512, 4 `heads`, 3 `layers`, `dropout` 0.02, 15 % of the tokens masked, AdamW with `learning_rate` 1e-3 and
+    `weight_decay` 1e-3 (not of biases and norms), a rate that rises in a line for `warmup` 5,000 steps and falls in a
+    line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs. Its patience is 5 epochs. `small`
     keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
 
     width, feed_forward, heads, layers
@@ -43,17 +55,18 @@ class Geneformer(Stored):
     "bfloat16" (matrix products) or "auto": bfloat16 where the hardware multiplies it. `fixed_steps` trains exactly so
     many steps and keeps the last weights.
 
-    Memory: 16 bytes a parameter (weights, slopes, two moments) and 4 more for the best weights; 2 bytes a token and 16
-    a cell; a step's activations, about 70 x width x layers bytes for each token of the batch, and 4 x vocabulary for
-    the masked ones (15 %). Measured at the published sizes, V = 20,000, float32: 64 kB a token, so 2.2 GB for a step of
-    64 cells of 512 tokens, and 0.14 GB for the parameters.
+    Memory: 16 bytes a parameter (weights, gradients, two moments) and 4 more for the best weights; 2 bytes a token and
+    16 a cell; a step's activations, about 70 x width x layers bytes for each token of the batch, and 12 x vocabulary
+    for the masked ones (15 %).
 
     On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as the
-    slopes of the embeddings are summed there in no fixed order.
+    gradients of the embeddings are summed there in no fixed order.
     """
 
-    name: ClassVar[str] = "geneformer"
-    NUMBERS_VERSION: ClassVar[int] = 1
+    name, label, colour, marker, order = "geneformer", "Geneformer", "#029e73", "s", 20
+    wants_gpu: ClassVar[bool] = True
+    fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 0.09, 50.0
+    NUMBERS_VERSION: ClassVar[int] = 2
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {
             "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02,
@@ -78,11 +91,21 @@ class Geneformer(Stored):
         choose("layer", settings["layer"], ("second_to_last", "last"))
         choose("patience_unit", settings["patience_unit"], ("steps", "epochs"))
         choose("precision", settings["precision"], ("auto", "bfloat16", "float32"))
-        self.seed, self.device, self.settings = seed, resolve_device(device), settings
-        self.history: dict[str, list[float]] = {}
+        super().__init__(seed=seed, device=resolve_device(device), **settings)
+
+    @classmethod
+    def width(cls, *, n_genes: float, nonzeros: float) -> float:
+        """Share of the context that a cell's tokens fill."""
+        return min(512, nonzeros) / 512
+
+    @classmethod
+    def cells_seen(cls, preset: str, n_cells: int) -> float:
+        """The published limit; the small preset's 400 steps of about 75 cells."""
+        return max(n_cells, {"published": 1e8, "small": 3e4}[preset])
 
     @property
     def n_parameters(self) -> int:
+        """Weights, biases and embeddings; the output matrix is the token embedding."""
         return sum(p.numel() for p in self._net.parameters())
 
     def fit(
@@ -119,29 +142,30 @@ class Geneformer(Stored):
         s = self.settings
         self._medians = medians_of(train if genes_from is None else genes_from)
         cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
-        self._net = self._start(cells.n_genes)
-        if not self.trained:
-            self._net.to(self.device)
-            return self
-        held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
-        if s["frequency_start"]:
-            self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
-        checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._net = self.network(cells.n_genes)
+        if self.trained:
+            held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
+            if s["frequency_start"]:
+                self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
+            self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices)
+        self._net.to(self.device)
+        return self
 
+    def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int) -> None:
         def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
-            training = Training(self._net, cells, held, s, seed=self.seed, device=device, team=team)
+            net = self._net.to(device)
+            training = MaskedTraining(net, cells, held, self.settings, seed=self.seed, device=device, team=team)
             training.run(checkpoint)
-            return {name: tensor.cpu().numpy() for name, tensor in self._net.state_dict().items()}, training.history
+            return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}, training.history
 
         if devices == 1:
             self.history = train_in(ALONE, self.device)[1]
         else:
             weights, self.history = train_together(train_in, devices, self.device)
             self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        self._net.to(self.device)
-        return self
 
-    def _start(self, n_genes: int) -> Net:
+    def network(self, n_genes: int) -> Net:
+        """The network at its start, on the CPU, drawn by the seed."""
         s = self.settings
         sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout")}
         return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights"))
@@ -178,20 +202,115 @@ class Geneformer(Stored):
         """Take back weights and gene medians."""
         medians = tensors.pop("gene_medians", None)
         self._medians = None if medians is None else medians.numpy()
-        self._net = self._start(facts["n_genes"])
+        self._net = self.network(facts["n_genes"])
         self._net.load_state_dict(tensors)
         self._net.to(self.device)
 
 
-def _log_frequencies(cells: Tokens, vocabulary: int) -> torch.Tensor:
+@register
+class UntrainedGeneformer(Geneformer):
+    """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
+
+    name, label, colour, marker, order = (
+        "untrained_geneformer", "untrained Geneformer (control)", "#cc78bc", "P", 30,
+    )  # fmt: skip
+    fixed_seconds, seconds_per_cell = 60.0, 0.0
+    NUMBERS_VERSION: ClassVar[int] = 1
+    trained: ClassVar[bool] = False
+
+
+class MaskedTraining(Training):
+    """Cross-entropy of masked genes, on batches of `train`, validated on some of `validation` with one mask.
+
+    In a `team` each member takes its share of every batch and of the validation batches; all hold the same weights.
+    """
+
+    label = "Geneformer"
+
+    def __init__(
+        self,
+        net: Net,
+        train: Tokens,
+        validation: Tokens,
+        settings: dict[str, Any],
+        *,
+        seed: int,
+        device: str,
+        team: Team = ALONE,
+    ) -> None:
+        self.train, self.settings, self.device = train, settings, device
+        self.batch = _batch_size(train, settings)
+        self.epoch = math.ceil(train.n_cells / self.batch)  # steps
+        self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bfloat16"
+        bounds = limits(settings, n_cells=train.n_cells, epoch=self.epoch, check_every=settings["check_every"])
+        optimizer = _adamw(net, settings)
+        schedule = LambdaLR(optimizer, lambda step: _schedule(step, settings["warmup"], bounds.steps))
+        super().__init__(
+            net, optimizer, bounds, seed=seed, step_scheduler=schedule, max_norm=1.0,  # HF Trainer's max_grad_norm
+            identity={"settings": settings, "seed": seed, "cells": train.digest()}, team=team,
+        )  # fmt: skip
+        self._exam = list(islice(self._masked_validation(validation), team.rank, None, team.size))
+
+    def batches(self, first: int) -> Generator[Masked]:
+        order = np.empty(0, np.int64)
+        for step in count(first):
+            epoch, place = divmod(step, self.epoch)
+            if place == 0 or step == first:  # every epoch is a permutation of its own
+                order = generator(self.seed, "order", epoch).permutation(self.train.n_cells)
+            yield masked_batch(
+                self.train, order[place * self.batch : (place + 1) * self.batch], device=self.device,
+                at_most=self.settings["train_tokens"], rng=generator(self.seed, "mask", step),
+                share=(self.team.rank, self.team.size),
+            )  # fmt: skip
+
+    def loss(self, batch: Masked) -> Tensor:
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
+            return self.model(batch.batch, batch.places, batch.targets, batch.queries) * batch.weight
+
+    def _masked_validation(self, tokens: Tokens) -> Iterator[Masked]:
+        """Validation cells with one mask for the whole training."""
+        rng, most = generator(self.seed, "validation"), self.settings["validation_cells"] or tokens.n_cells
+        cells = np.sort(rng.permutation(tokens.n_cells)[:most])
+        cells = cells[np.argsort(tokens.lengths[cells], kind="stable")]
+        at_most = self.settings["train_tokens"]
+        batch = np.cumsum(np.minimum(tokens.lengths[cells], at_most)) // _CHECK_TOKENS
+        for cells_of_one in np.split(cells, np.flatnonzero(np.diff(batch)) + 1):
+            yield masked_batch(tokens, cells_of_one, at_most=at_most, rng=rng, device=self.device)
+
+    def validation_loss(self) -> float:
+        """Mean cross-entropy, nats a masked token, over the validation cells."""
+        total = sum(self.loss(data) * len(data.targets) for data in self._exam)
+        return self.team.sum(float(total)) / self.team.sum(sum(len(data.targets) for data in self._exam))
+
+
+def _log_frequencies(cells: Tokens, vocabulary: int) -> Tensor:
     """[vocabulary] logarithm of each gene's share of the tokens of the first cells, a million at most; none is 0."""
-    few = np.arange(max(1, np.searchsorted(np.cumsum(cells.lengths), 1_000_000, side="right")))
+    few = np.arange(max(1, int(np.searchsorted(np.cumsum(cells.lengths), 1_000_000, side="right"))))
     seen = np.bincount(gather(cells, few, at_most=cells.context)[0], minlength=vocabulary) + 1.0
     return torch.from_numpy(np.log(seen / seen.sum())).float()
 
 
-class UntrainedGeneformer(Geneformer):
-    """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
+def _batch_size(train: Tokens, settings: dict[str, Any]) -> int:
+    """Cells in a batch: `batch_size`, or more where they are needed to hold `batch_tokens` tokens."""
+    if settings["batch_tokens"] is None:
+        return settings["batch_size"]
+    mean = np.minimum(train.lengths, settings["train_tokens"]).mean()
+    return max(settings["batch_size"], round(settings["batch_tokens"] / mean))
 
-    name: ClassVar[str] = "untrained_geneformer"
-    trained: ClassVar[bool] = False
+
+def _schedule(step: int, warmup: int, last: int) -> float:
+    """Factor of the learning rate: up in a line to 1 over `warmup` steps, down in a line to 0 at `last`."""
+    if step < warmup:
+        return step / warmup
+    return max(0.0, (last - step) / max(1, last - warmup))
+
+
+def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
+    """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": settings["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)

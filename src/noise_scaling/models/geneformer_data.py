@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..tokens import MedianSketch, check_medians, gene_medians, rank_tokens, tok
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
 from .streaming import CountStore
 
-Cells = csr_matrix | CountStore | str | Path
+Cells: TypeAlias = csr_matrix | CountStore | str | Path
 """Counts in memory, counts on disk, or the folder of a token store (`stores.token_store`)."""
 
 MASKED = 0.15  # of the tokens are to be guessed; of these 80 % show the mask, 10 % a random gene, 10 % themselves
@@ -53,7 +53,7 @@ class Tokens:
         """Names these cells in a checkpoint: all lengths and up to a million tokens from either end."""
         digest = hashlib.blake2b(digest_size=12)
         for array in (self.rows, self.offsets, self.ids[:1_000_000], self.ids[-1_000_000:]):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
@@ -63,7 +63,7 @@ class Masked(NamedTuple):
     batch: Packed
     places: torch.Tensor  # int64 [masked], into the batch's tokens
     targets: torch.Tensor  # int64 [masked], the genes that stood there
-    queries: list[Queries] | None = None  # the places by groups of cells, for the last layer at them alone
+    queries: list[Queries]  # the places by groups of cells
     weight: float = 1.0  # of the batch's mean loss where the batch is a share of a larger one
 
 
@@ -108,7 +108,7 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
     with tempfile.TemporaryFile() as file:
         for chunk in cells.chunks():
             ids, ends = rank_tokens(chunk, medians, max_length=max_length)
-            file.write(ids)
+            file.write(ids.data)
             offsets.append(offsets[-1][-1] + ends[1:])
         file.flush()
         n = int(offsets[-1][-1])
@@ -157,7 +157,6 @@ def masked_batch(
     at_most: int,
     rng: np.random.Generator,
     device: str = "cpu",
-    queries: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> Masked:
     """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
@@ -176,9 +175,9 @@ def masked_batch(
     if share[1] > 1:
         ids, positions, lengths, places, targets = _share(*share, ids, positions, lengths, places, targets)
     weight = len(places) * share[1] / masked
-    placed = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
+    wanted, right = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
     batch = pack(ids, positions, lengths, device)
-    return Masked(batch, *placed, queries_of(places, batch, device) if queries else None, weight)
+    return Masked(batch, wanted, right, queries_of(places, batch, device), weight)
 
 
 def _share(i: int, n: int, ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, places: np.ndarray,

@@ -1,22 +1,19 @@
 """The network of Geneformer: BERT's encoder and masked-token head over packed cells, in plain PyTorch.
 
 The layers, their order and their number of parameters are those of the reference (transformers' BertForMaskedLM with
-tied embeddings; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding, the
-head on masked positions alone, its gradient taken piece by piece.
+tied embeddings; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding, and
+the head and the last layer on masked places alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from .geneformer_dropout import Dropout
-from .geneformer_dropout import attention as dropped_attention
 
 PAD, MASK = -2, -1
 """Where the two special tokens stand in the vocabulary: after the genes, pad then mask."""
@@ -56,9 +53,9 @@ class Packed(NamedTuple):
 
 def pack(ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, device: str = "cpu") -> Packed:
     """A batch from tokens [tokens], their ranks, and the cells' lengths [cells], none empty, in rising order."""
-    to = {"device": device, "non_blocking": True}
     groups = [_group(lengths[a:b], device) for a, b in _like_lengths(lengths)]
-    return Packed(torch.from_numpy(ids).to(**to), torch.from_numpy(positions).to(**to), lengths, groups)
+    tokens, ranks = (torch.from_numpy(values).to(device, non_blocking=True) for values in (ids, positions))
+    return Packed(tokens, ranks, lengths, groups)
 
 
 def _like_lengths(lengths: np.ndarray, waste: float = 0.15) -> list[tuple[int, int]]:
@@ -126,13 +123,15 @@ class Attention(nn.Module):
         return self.output(torch.cat([self._attend_at(*part) for part in parts]))
 
     def _attend(self, x: Tensor, group: Group) -> Tensor:  # [tokens, 3 width] -> [tokens, width]
-        y = self._weigh(*self._heads(x, group, 3), group.mask).flatten(0, 1)  # [cells x length, width]
+        q, k, v = self._heads(x, group, 3)
+        y = self._weigh(q, k, v, group.mask).flatten(0, 1)  # [cells x length, width]
         return y if group.places is None else y.index_select(0, group.places)
 
     def _attend_at(self, asked: Tensor, known: Tensor, group: Group, queries: Queries) -> Tensor:
         grid = asked.new_zeros(group.n_cells * queries.most, asked.shape[1]).index_copy(0, queries.places, asked)
         q = grid.view(group.n_cells, queries.most, self.heads, -1).transpose(1, 2)
-        y = self._weigh(q, *self._heads(known, group, 2), group.mask).flatten(0, 1)
+        k, v = self._heads(known, group, 2)
+        y = self._weigh(q, k, v, group.mask).flatten(0, 1)
         return y.index_select(0, queries.places)
 
     def _heads(self, x: Tensor, group: Group, n: int) -> tuple[Tensor, ...]:
@@ -142,11 +141,7 @@ class Attention(nn.Module):
         return x.view(group.n_cells, group.length, n, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _weigh(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:  # -> [cells, queries, width]
-        dropout = self.dropout if self.training else 0.0
-        if dropout and q.device.type == "cpu":
-            y = dropped_attention(q, k, v, mask, dropout)
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0)
         return y.transpose(1, 2).flatten(2)
 
 
@@ -158,7 +153,7 @@ class Layer(nn.Module):
         self.attention, self.attention_norm = Attention(shape), _norm(shape)
         self.up, self.down = nn.Linear(shape.width, shape.feed_forward), nn.Linear(shape.feed_forward, shape.width)
         self.output_norm = _norm(shape)
-        self.dropout = Dropout(shape.dropout)
+        self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:  # [tokens, width] -> [tokens, width]
         return self._after(x, self.attention(x, groups))
@@ -185,7 +180,7 @@ class Net(nn.Module):
         self.tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.positions = nn.Embedding(shape.context, shape.width)
         self.types = nn.Embedding(2, shape.width)
-        self.norm, self.dropout = _norm(shape), Dropout(shape.dropout)
+        self.norm, self.dropout = _norm(shape), nn.Dropout(shape.dropout)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head, self.head_norm = nn.Linear(shape.width, shape.width), _norm(shape)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
@@ -212,18 +207,17 @@ class Net(nn.Module):
             x = layer(x, batch.groups)
         return x
 
-    def forward(self, batch: Packed, masked: Tensor, targets: Tensor, queries: list[Queries] | None = None) -> Tensor:
+    def forward(self, batch: Packed, masked: Tensor, targets: Tensor, queries: list[Queries]) -> Tensor:
         """Mean cross-entropy, nats, of the genes [masked] at the masked places [masked] of the batch.
 
-        Given `queries_of` the places, the last layer is worked out at them alone: nothing reads the rest of it.
+        The last layer is worked out at the masked places alone, `queries_of` them: nothing reads the rest of it, and
+        the published three layers take 20 % less time.
         """
-        if queries is None:
-            x = self.hidden(batch).index_select(0, masked)
-        else:
-            x = self.layers[-1].at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)
+        last = cast(Layer, self.layers[-1])
+        x = last.at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)
         x = self.head_norm(F.relu(self.head(x)))
-        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-        return TiedLoss.apply(x, self.tokens.weight, self.bias, targets, kind)
+        logits = F.linear(x, self.tokens.weight, self.bias).float()
+        return F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))  # 0 of an empty share
 
     def logits(self, batch: Packed) -> Tensor:
         """[tokens, vocabulary] at every place; for tests and for looking, training never makes them all."""
@@ -233,41 +227,6 @@ class Net(nn.Module):
 
 def _norm(shape: Shape) -> nn.LayerNorm:
     return nn.LayerNorm(shape.width, eps=1e-12)
-
-
-class TiedLoss(torch.autograd.Function):
-    """Mean cross-entropy of x W' + b, with its gradients taken in the forward pass, some rows at a time.
-
-    Softmax and gradient are worked out while a block of logits is in the cache, and one array of them is kept where
-    autograd keeps three: at a vocabulary of 20,000 the head is two thirds of the work, and fresh memory is slow.
-    """
-
-    ROWS = 128
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, kind: torch.dtype) -> Tensor:
-        x, w, b = x.detach().to(kind), weight.detach().to(kind), bias.detach()
-        wanted, n = ctx.needs_input_grad[0], max(1, len(targets))
-        slopes = x.new_empty((len(targets), len(w))) if wanted else None
-        total = torch.zeros((), device=x.device)
-        for start in range(0, len(targets), TiedLoss.ROWS):
-            rows = slice(start, start + TiedLoss.ROWS)
-            target = targets[rows, None]
-            logits = torch.addmm(b, x[rows], w.t()) if kind == b.dtype else (x[rows] @ w.t()).float() + b
-            chance = F.log_softmax(logits, 1)
-            total -= chance.gather(1, target).sum()
-            if wanted:
-                chance.exp_().scatter_add_(1, target, chance.new_full((), -1).expand(target.shape))
-                slopes[rows] = chance.div_(n)
-        if wanted:
-            ctx.save_for_backward(slopes, x, w)
-        return total / n
-
-    @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
-        slopes, x, w = ctx.saved_tensors
-        d_bias = slopes.sum(0, dtype=torch.float32)
-        return (slopes @ w).float() * slope, (slopes.t() @ x).float() * slope, d_bias * slope, None, None
 
 
 def parameter_count(shape: Shape) -> dict[str, int]:

@@ -9,21 +9,25 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
-from .base import Stored
+from .base import Model, register
 from .streaming import CountStore, chunks_of
 
 
-class RandomProjection(Stored):
-    """Raw counts times a Gaussian matrix of variance 1 / dims (the published setting: 16 dims)."""
+@register
+class RandomProjection(Model):
+    """Raw counts times a Gaussian matrix of variance 1 / dims.
 
-    name: ClassVar[str] = "random_projection"
+    The published setting is 16 dims (Gowri et al., arXiv 2503.02726, supplement); the variance is scikit-learn's.
+    """
+
+    name, label, colour, marker, order = "random_projection", "random projection", "#949494", "D", 50
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
-    n_parameters = 0
 
-    def __init__(self, *, dims: int, seed: int, device: str = "cpu") -> None:
-        self.settings, self.seed = {"dims": dims}, seed
-        self.history: dict[str, list[float]] = {}
+    @property
+    def n_parameters(self) -> int:
+        """None: the directions are drawn."""
+        return 0
 
     def fit(
         self,
@@ -47,4 +51,5 @@ class RandomProjection(Stored):
         return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        """Take back the directions."""
         self.directions = tensors["directions"].numpy()

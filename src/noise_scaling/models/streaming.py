@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,6 @@ from scipy.sparse import csr_matrix, vstack
 
 from ..counts import validate_counts
 from ..errors import InputError
-from .base import usable_cells
 
 IN_MEMORY_BELOW = 2 << 30
 """Bytes of CSR counts (8 a non-zero count) below which `open_counts` reads them into memory: 2.1e8 non-zero counts,
@@ -103,7 +102,7 @@ class CountStore:
             raise InputError(f"no store at {self.path}: check the path")
         try:
             h5 = self.path.suffix == ".h5ad"
-            root = h5py.File(self.path, "r") if h5 else zarr.open_group(self.path, mode="r")
+            root: Any = h5py.File(self.path, "r") if h5 else zarr.open_group(self.path, mode="r")
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path} cannot be read ({error}): fetch or write it again") from None
         close = root.close if h5 else lambda: None
@@ -145,11 +144,12 @@ def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
 
 
 def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "training") -> csr_matrix | CountStore:
-    """`base.usable_cells`, of counts in memory or on disk."""
-    if not isinstance(counts, CountStore):
-        full = counts.shape[0] >= at_least and (np.diff(counts.indptr) > 0).all()
-        return counts if full else usable_cells(counts, at_least=at_least, what=what)  # the second is a copy
-    kept = counts.not_empty()
+    """`counts` without the empty cells, which no model can learn from; InputError if fewer than `at_least` are left."""
+    if isinstance(counts, CountStore):
+        kept = counts.not_empty()
+    else:
+        held = np.diff(counts.indptr) > 0
+        kept = counts if held.all() else counts[held]  # the second is a copy
     if kept.shape[0] < at_least:
         raise InputError(
             f"{kept.shape[0]} of {counts.shape[0]} {what} cells hold any molecule and at least {at_least} are needed: "
@@ -158,7 +158,7 @@ def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "train
     return kept
 
 
-def read_ahead(read: Callable[[Any], Any], blocks: list[Any]) -> Iterator[Any]:
+def read_ahead(read: Callable[[Any], Any], blocks: list[Any]) -> Generator[Any]:
     """`read` of each block in turn, called in a thread one block ahead of who takes them."""
     with ThreadPoolExecutor(1) as thread:
         ahead = deque(thread.submit(read, block) for block in blocks[:1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,14 +58,8 @@ def _geneformer(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]
 
 
 def _scvi(genes: int, preset: str) -> Iterable[tuple[str, tuple[int, ...]]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # in a notebook: advice on progress bars, on the page's stderr
-        from ..models.scvi_training import quiet, seeded
-
     model = models.create("scvi", preset=preset, device="cpu")
-    with quiet(), seeded(0):
-        module = model._untrained(genes).module
-    return [(name, tuple(p.shape)) for name, p in module.named_parameters()]
+    return [(name, tuple(p.shape)) for name, p in model.network(genes).named_parameters()]
 
 
 def _grouped(parameters: Iterable[tuple[str, tuple[int, ...]]]) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""Our weights under the names of transformers' BertForMaskedLM, to open a trained model there, or to compare."""
+"""Our weights under the names of transformers' BertForMaskedLM, the reference of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_net import Net, Shape
 
 _OUTSIDE = {
     "tokens.weight": "bert.embeddings.word_embeddings.weight",

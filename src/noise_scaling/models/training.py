@@ -1,0 +1,324 @@
+"""The loop that trains every network: steps, checks on held-out cells, patience, best weights, checkpoints.
+
+Several processes can train one network: each takes its share of every batch, and the gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import pickle
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..errors import InputError
+from ..seeds import derive
+from .base import replacing
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+CHECKPOINT_SECONDS = 60.0
+"""Between checkpoints, each written after a step."""
+
+
+class Team:
+    """The processes that train one model; alone unless there is a `fabric` that joins them."""
+
+    def __init__(self, fabric: Fabric | None = None) -> None:
+        self.fabric = fabric
+        self.rank, self.size = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+
+    def join(self, net: nn.Module) -> nn.Module:
+        """The net as it is called in training: its gradients are averaged over the team."""
+        return net if self.fabric is None else self.fabric.setup_module(net)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of `loss`, averaged over the team."""
+        if self.fabric is None:
+            loss.backward()
+        else:
+            self.fabric.backward(loss)
+
+    def sum(self, value: float) -> float:
+        """Over the team; the same number in each of its processes."""
+        if self.fabric is None:
+            return value
+        mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
+        return float(cast(Tensor, self.fabric.all_reduce(mine, reduce_op="sum")))
+
+
+ALONE = Team()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a training checks, when it ends, and which weights it keeps.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps at most.
+    every
+        Steps between two checks of the validation loss.
+    patience
+        Checks in a row without a lower loss, after which it stops.
+    min_delta
+        How much lower a loss must be to count for the patience.
+    keep_best
+        Keep the weights of the lowest validation loss; False: train all steps and keep the last weights.
+    """
+
+    steps: int
+    every: int
+    patience: int
+    min_delta: float = 0.0
+    keep_best: bool = True
+
+
+def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
+    """The limits that a model's settings mean for so many training cells and an `epoch` in steps.
+
+    `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
+    Gowri et al. (arXiv 2503.02726, supplement). Patience in "epochs" checks after each epoch, in "steps" after
+    `check_every` steps.
+    """
+    epochs = max(1, int((settings["max_cells_seen"] or 0) / n_cells))
+    return Limits(
+        steps=settings["fixed_steps"] or settings["max_steps"] or epochs * epoch,
+        every=epoch if settings["patience_unit"] == "epochs" else check_every,
+        patience=settings["patience"],
+        min_delta=settings.get("min_delta", 0.0),
+        keep_best=settings["fixed_steps"] is None,
+    )
+
+
+@dataclass
+class Progress:
+    """How far a training is; a checkpoint holds it with weights and moments."""
+
+    step: int = 0
+    lowest: float = math.inf
+    """Validation loss of the best weights."""
+    mark: float = math.inf
+    """The loss that the patience counts from."""
+    checks_since: int = 0
+
+    def improved(self, loss: float, min_delta: float) -> bool:
+        """Note a validation loss; whether it is the lowest yet."""
+        below = loss < self.mark - min_delta
+        self.mark, self.checks_since = (loss, 0) if below else (self.mark, self.checks_since + 1)
+        better = loss < self.lowest
+        self.lowest = min(loss, self.lowest)
+        return better
+
+
+class Training(ABC):
+    """One training of `net`; random draws depend on the seed and the step alone, so it can go on from any step.
+
+    A subclass says what a batch is and what its loss is.
+
+    Parameters
+    ----------
+    net, optimizer
+        The network on its device, and the optimiser of its parameters.
+    limits
+        When to check and when to stop.
+    seed
+        Decides every random choice.
+    identity
+        What a checkpoint must agree in: settings, seed, cells; plain values.
+    step_scheduler, check_scheduler
+        Learning-rate schedules, moved on after each step, or by the validation loss after each check.
+    max_norm
+        Gradients are clipped to this norm; None: not at all.
+    team
+        The processes that share this training.
+    """
+
+    label: ClassVar[str]
+    validation_name: ClassVar[str] = "loss_validation"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Optimizer,
+        limits: Limits,
+        *,
+        seed: int,
+        identity: dict[str, Any],
+        step_scheduler: LRScheduler | None = None,
+        check_scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None,
+        max_norm: float | None = None,
+        team: Team = ALONE,
+    ) -> None:
+        self.net, self.optimizer, self.limits, self.seed, self.identity = net, optimizer, limits, seed, identity
+        self.step_scheduler, self.check_scheduler, self.max_norm = step_scheduler, check_scheduler, max_norm
+        self.team, self.model = team, team.join(net)
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.losses: list[Tensor] = []  # since the last check
+        self.history: dict[str, list[float]] = {"step": [], "loss_train": [], self.validation_name: []}
+
+    @abstractmethod
+    def batches(self, first: int) -> Generator[Any]:
+        """The batches of the steps from `first` on, without end."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """Mean loss of a batch, at step `self.progress.step`."""
+
+    @abstractmethod
+    def validation_loss(self) -> float:
+        """Mean loss over the validation cells, the net in evaluation mode."""
+
+    def run(self, checkpoint: Path | None = None) -> None:
+        """Train to the end, going on from `checkpoint` if it is there; the net is left with the weights to keep.
+
+        Raises
+        ------
+        InputError
+            The checkpoint is of another training, or no checkpoint.
+        FloatingPointError
+            The loss is NaN or infinite.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self._resume(checkpoint)
+        with torch.random.fork_rng(), closing(self.batches(self.progress.step)) as batches:
+            self._train(batches, checkpoint)
+        if self.best:
+            self.net.load_state_dict(self.best)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+
+    def _train(self, batches: Generator[Any], checkpoint: Path | None) -> None:
+        saved = time.monotonic()
+        while not self._is_over():
+            self.losses.append(self.update(next(batches)))
+            if self.progress.step % self.limits.every == 0 or self.progress.step == self.limits.steps:
+                self._check(torch.stack(self.losses))
+                self.losses.clear()
+            if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                if self.team.rank == 0:
+                    self._save(checkpoint)
+                saved = time.monotonic()
+
+    def _is_over(self) -> bool:
+        out_of_patience = self.limits.keep_best and self.progress.checks_since >= self.limits.patience
+        return out_of_patience or self.progress.step >= self.limits.steps
+
+    def update(self, batch: Any) -> Tensor:
+        """One optimiser step on a batch; its loss, from before the step.
+
+        torch's generator is seeded for each step: dropout and sampling depend on nothing else.
+        """
+        rank = (self.team.rank, self.team.size) if self.team.size > 1 else ()
+        torch.manual_seed(derive(self.seed, "step", self.progress.step, *rank))
+        self.net.train()
+        loss = self.loss(batch)
+        self.team.backward(loss)
+        if self.max_norm is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.max_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.step_scheduler is not None:
+            self.step_scheduler.step()
+        self.progress.step += 1
+        return loss.detach()
+
+    def _check(self, losses: Tensor) -> None:
+        """Validate, note the curves, and keep the weights if they are the best."""
+        torch.manual_seed(derive(self.seed, "check"))  # the same draws at every check
+        self.net.eval()
+        with torch.no_grad():
+            validation = self.validation_loss()
+        train, step = self.team.sum(float(losses.mean())) / self.team.size, self.progress.step
+        if not math.isfinite(validation + train):
+            raise FloatingPointError(f"{self.label}'s loss is not finite by step {step}: lower its learning_rate")
+        for values, value in zip(self.history.values(), (step, train, validation), strict=True):
+            values.append(value)
+        if self.progress.improved(validation, self.limits.min_delta) and self.limits.keep_best:
+            self.best = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+        if self.check_scheduler is not None:
+            self.check_scheduler.step(validation)
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        parts = {"net": self.net, "optimizer": self.optimizer, "step": self.step_scheduler,
+                 "check": self.check_scheduler}  # fmt: skip
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _save(self, path: Path) -> None:
+        """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once."""
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
+        with replacing(path) as draft:
+            torch.save(content | {"progress": asdict(self.progress)}, draft)
+
+    def _resume(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:  # by a path's name torch would take it for another format
+                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values alone
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+            raise InputError(f"{path} is no whole checkpoint: remove it, or name another") from None
+        if not isinstance(content, dict) or content.get("identity") != self.identity:
+            raise InputError(f"{path} is of a training with other settings, seed or cells: remove it or name another")
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
+        self.best, self.history, self.losses = content["best"], content["history"], content["losses"]
+        self.progress = Progress(**content["progress"])
+
+
+def check_devices(devices: int, device: str) -> None:
+    """Raise an InputError unless the machine has so many GPUs, or processes can be forked."""
+    if not isinstance(devices, int) or devices < 1:
+        raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
+    if devices > 1 and "fork" not in multiprocessing.get_all_start_methods():
+        raise InputError("several devices need processes that fork and this system has none: use devices=1")
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"devices is {devices} and {torch.cuda.device_count()} GPUs are visible: ask for as many")
+
+
+def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
+    """What `work(team, its device)` returns in the first of `devices` forked processes, one on each GPU or on a CPU.
+
+    The processes step as one (Lightning Fabric, DDP). `work` returns no tensors: their shared memory ends with the
+    process.
+
+    Raises
+    ------
+    InputError, FloatingPointError
+        As `work` does, in every process alike.
+    InputError
+        This process used a GPU before: CUDA does not survive a fork.
+    """
+    from lightning.fabric import Fabric
+
+    if device == "cuda" and torch.cuda.is_initialized():
+        raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
+    for name in ("lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.distributed", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp_fork")
+
+    def one_of_them(fabric: Fabric) -> Any:
+        torch.set_num_threads(1)  # a fork has lost the parent's threads
+        try:
+            return work(Team(fabric), str(fabric.device))
+        except (InputError, FloatingPointError) as error:
+            return error
+
+    found = fabric.launch(one_of_them)
+    if isinstance(found, Exception):
+        raise found
+    return found
