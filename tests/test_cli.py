@@ -152,12 +152,11 @@ def test_the_status_says_when_every_unit_failed(bad, status, folder, monkeypatch
 )
 @pytest.mark.parametrize("when", ["training", "estimating"])
 def test_a_signal_ends_with_the_sentence_and_its_status(number, status, word, when, folder, monkeypatch, capsys):
-    """Lightning has handlers of its own while scVI trains."""
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     if when == "training":
-        from noise_scaling.models.scvi_training import Plan
+        from noise_scaling.models.training import Training
 
-        monkeypatch.setattr(Plan, "on_train_epoch_start", lambda self: signal.raise_signal(number))
+        monkeypatch.setattr(Training, "run", lambda self, checkpoint: signal.raise_signal(number))
     else:
         monkeypatch.setattr(information, "estimate", lambda *_, **__: signal.raise_signal(number))
     arguments = [*ONE, "--output", "t.csv"]

