@@ -77,6 +77,12 @@ def test_measure_gather_fit_figure(tmp_path, capsys):
         (["status", "."], "cannot be read (Is a directory)"),
         (["fit", "."], "holds no measurements CSV"),
         (["fit", sys.executable], "cannot be read as CSV"),
+        (["fit", "t.csv", "--output", " "], "--output is empty"),
+        (["gather", "", "--output", "x.csv"], "tables is empty"),
+        (["restore", "t.csv", "--results", ""], "--results is empty"),
+        (["measure", "--output", ""], "--output is empty"),
+        (["measure", "--unit-seconds", "1e300"], "--unit-seconds"),
+        (["figure", "fits", "t.csv", "--output", "f.pdf"], "as PNG"),
         (
             [
                 "plan",
@@ -115,6 +121,27 @@ def test_gathering_nothing_leaves_the_good_table(folder, capsys):
     assert "1 rows in 1 files where 3 were asked for (--rows): measure what is missing" in capsys.readouterr().err
     assert cli.main(["gather", "results/units", "--rows", "1", "--output", "t.csv"]) == 0
     assert (folder / "t.csv").read_bytes() == before
+
+
+def test_gathering_takes_no_other_file_for_its_provenance(folder, capsys):
+    assert cli.main([*ONE, "--output", "t.csv"]) == 0
+    (folder / "x.json").write_text("mine")
+    for output in ("x.csv", "y.json"):
+        assert cli.main(["gather", "t.csv", "--output", output]) == 2
+        assert "provenance" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["results", "t.csv", "x.json"]
+    assert (folder / "x.json").read_text() == "mine"
+    assert cli.main(["gather", "t.csv", "--output", "z.csv"]) == 0
+    assert cli.main(["gather", "t.csv", "--output", "z.csv"]) == 0
+
+
+def test_controls_alone_give_no_fit_and_a_model_of_others_is_drawn(folder, capsys):
+    assert cli.main(["measure", "--models", "shuffled", *ONE[3:], "--output", "t.csv"]) == 0
+    assert cli.main(["fit", "t.csv"]) == 2
+    assert "holds no model but controls" in capsys.readouterr().err
+    table = measurements.read("t.csv").assign(model="theirs")
+    measurements.write(table, "u.csv")
+    assert cli.main(["figure", "information", "u.csv", "--output", "u.png"]) == 0
 
 
 def test_a_second_run_keeps_the_default_table_of_the_first(folder, capsys):

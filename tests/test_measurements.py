@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 
@@ -42,6 +43,52 @@ def test_write_read_round_trip(tmp_path):
 def test_not_a_table(change, word):
     with pytest.raises(InputError, match=word):
         measurements.sort(change(pd.DataFrame([row()])))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mi_bits": np.inf}, "no possible mi_bits, the first of x at 1 cells: found inf"),
+        ({"mi_bits": np.nan}, "no possible mi_bits"),
+        ({"umis_per_cell": 0.0}, "no possible umis_per_cell"),
+        ({"umis_per_cell": -5.0}, "no possible umis_per_cell"),
+        ({"umis_per_cell": np.nan}, "no possible umis_per_cell"),
+        ({"n_cells": 0}, "no possible n_cells"),
+        ({"status": "weird"}, "status must be ok or error"),
+    ],
+)
+def test_a_measured_row_holds_possible_values(change, said, tmp_path):
+    path = tmp_path / "table.csv"
+    measurements.sort([row(**change)]).to_csv(path, index=False)
+    with pytest.raises(InputError, match=f"table.csv: .*{said}"):
+        measurements.read(path)
+    if "status" not in change:
+        measurements.sort([row(**change, status="error")]).to_csv(path, index=False)
+        assert len(measurements.read(path)) == 1
+
+
+@pytest.mark.parametrize("order", [("failed", "good"), ("good", "failed")])
+@pytest.mark.parametrize("first_wins", [True, False])
+def test_a_row_that_was_measured_takes_the_place_of_one_that_failed(order, first_wins, tmp_path):
+    rows = {"good": row(), "failed": row(mi_bits=np.nan, status="error", error="no luck")}
+    paths = [measurements.write([rows[name]], tmp_path / f"{name}.csv") for name in order]
+    assert measurements.gather(paths, first_wins=first_wins)["status"].tolist() == ["ok"]
+
+
+def test_a_link_and_what_is_no_file_keep_their_place(tmp_path):
+    """A rename over /dev/null would end it."""
+    (tmp_path / "far").mkdir()
+    link, pipe = tmp_path / "table.csv", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "far" / "table.csv")
+    measurements.write([row()], link)
+    assert link.is_symlink()
+    assert len(measurements.read(tmp_path / "far" / "table.csv")) == 1
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    measurements.write_atomically(pipe, "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_gather_is_idempotent_and_names_conflicts(tmp_path):

@@ -150,6 +150,11 @@ def test_a_plan_from_a_pilot(tmp_path, capsys):
         ({"bits": ["x"] * len(N)}, [], "line 2: found 'x', not a number"),
         ({"u": np.full(len(N), 10.0)}, [], "1 different depths"),
         ({"N": -N}, [], "above 0"),
+        ({"u": U * 0}, [], "line 2: found '0.0', not a number above 0"),
+        ({"bits": N * 0}, [], "no information was measured"),
+        ({"bits": N * 0 - 0.1}, [], "no information was measured"),
+        ({"bits": N * 0 + 63}, [], "give bits, not percent"),
+        ({"bits": N * 0 + np.inf}, [], "line 2: found 'inf'"),
         ({}, ["--saturation", "50"], "0.6 for 60 %"),
         ({}, ["--at-reads", "5"], "--saturation"),
         ({}, ["--model", "pca"], "leave it out"),
@@ -323,3 +328,20 @@ def test_an_estimate_lies_in_its_interval_and_more_bits_than_measured_are_named(
     pd.DataFrame({"N": n, "u": u, "bits": bits}).to_csv(tmp_path / "p.csv", index=False)
     assert cli.main(["plan", "--pilot", str(tmp_path / "p.csv"), *PRICES]) == 0
     assert "more bits than the 1.53 that were measured at most" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bits", [U * 0 + 0.5, 2 - laws.noise_budget(N, U, **LAW)], ids=["constant", "falling"])
+def test_bits_that_do_not_rise_are_no_ground_for_a_plan(bits, tmp_path, capsys):
+    assert cli.main(["plan", "--pilot", pilot(tmp_path, bits=bits), *PRICES]) == 0
+    assert "do not plan from it" in capsys.readouterr().out
+    assert cli.main(["plan", "--pilot", pilot(tmp_path), *PRICES]) == 0
+    assert "do not plan from it" not in capsys.readouterr().out
+
+
+def test_a_pilot_may_name_its_columns_and_failures_its_own_way(tmp_path):
+    bits = np.where(np.arange(len(N)) == 3, np.nan, laws.noise_budget(N, U, **LAW))
+    frame = pd.DataFrame({" N": N, "U ": U, "Bits": bits, "status": np.where(np.isnan(bits), "failed", " OK")})
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    found = plan_data.pilot(tmp_path / "p.csv")
+    assert "left out: 1 failed" in found.name
+    assert found.candidates[0].fit.n_points == len(N) - 1

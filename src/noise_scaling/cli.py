@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int | None:
     source, output = (vars(options).get(name) for name in ("measurements", "output"))
+    for name in ("output", "results", "tables"):  # an empty path would be the working folder
+        value = vars(options).get(name)
+        if value is not None and not all(map(str.strip, [value] if isinstance(value, str) else value)):
+            raise InputError(f"{'--' * (name != 'tables')}{name} is empty: name a file or folder")
     if source and output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
         raise InputError(f"--output {output} would take the place of the table itself: name another file")
     return options.run(options)
@@ -246,9 +251,14 @@ def _gather(options: argparse.Namespace) -> None:
 
     table = status.gather(options.tables, first_wins=options.first_wins, rows=options.rows)
     measurements.check_replaceable(options.output)
+    beside = Path(options.output).with_suffix(".json")
+    if beside.exists() and '"failed_rows"' not in beside.read_text(errors="replace"):
+        raise InputError(f"the provenance goes to {beside}, which is another file: name another --output")
+    if beside == Path(options.output):
+        raise InputError(f"--output {options.output}: the table is a CSV, and its provenance takes the .json beside it")
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
-    measurements.write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    measurements.write_atomically(beside, json.dumps(about, indent=1) + "\n")
     print(f"{len(table)} rows in {path}")
 
 
@@ -256,7 +266,10 @@ def _fit(options: argparse.Namespace) -> None:
     from . import laws, measurements
     from .plots import figures
 
-    table = laws.fit_curves(figures.usable(_table(options.measurements)), law=laws.named(options.law))
+    law = laws.named(options.law)
+    table = laws.fit_curves(figures.usable(_table(options.measurements)), law=law)
+    if table.empty:
+        raise InputError(f"{options.measurements} holds no model but controls: nothing to fit")
     text = table.to_csv(index=False, lineterminator="\n")
     if options.output is None:
         print(text, end="")
@@ -270,6 +283,8 @@ def _figure(options: argparse.Namespace) -> None:
     from .measurements import write_atomically
     from .plots import page, style
 
+    if not options.output.lower().endswith(".png"):
+        raise InputError(f"--output {options.output}: a figure is written as PNG, name a file that ends in .png")
     draw = page.FIGURES[choose("figure", options.figure, page.FIGURES)]
     write_atomically(options.output, style.as_png(draw(_table(options.measurements))))
     print(f"figure in {options.output}")

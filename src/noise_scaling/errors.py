@@ -25,4 +25,5 @@ def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     if value in names:
         return value
-    raise InputError(f"unknown {kind} {value!r}: choose one of {', '.join(names)}")
+    remedy = f"choose one of {', '.join(names)}" if names else "there is none"
+    raise InputError(f"unknown {kind} {value!r}: {remedy}")

@@ -141,9 +141,9 @@ def _test_cells(name: str, value: object) -> int:
 
 
 def _seconds(name: str, value: object) -> float:
-    wanted = "a number of seconds above 0"
+    wanted = "a number of seconds above 0, at most 1e8"
     number = _number(name, value, wanted)
-    if not 0 < number < float("inf"):
+    if not 0 < number <= 1e8:
         raise _wrong(name, wanted, value)
     return number
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .csv_files import read_csv
 from .errors import InputError
 from .paths import find
 
@@ -74,11 +75,11 @@ def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    table = table.assign(**{name: value for name, value in _ADDED.items() if name not in table})
     table = table[[name for name in table if not str(name).startswith("Unnamed: ")]]  # an index that was written too
-    missing, unknown = [c for c in COLUMNS if c not in table], [c for c in table if c not in COLUMNS]
+    missing, unknown = [c for c in COLUMNS if c not in {*table, *_ADDED}], [c for c in table if c not in COLUMNS]
     if missing or unknown:
         raise InputError(_not_ours(table, missing, unknown))
+    table = table.assign(**{name: value for name, value in _ADDED.items() if name not in table})
     out = {}
     for name, kind in COLUMNS.items():
         column = table[name].fillna("") if kind is str else table[name]
@@ -100,9 +101,10 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
     if len(missing) > len(COLUMNS) / 2:
         return f"not a measurements table: its columns are {list(table)[:8]}; book/data_dictionary.md lists ours"
     about = f"missing columns {missing}, unknown columns {unknown}; book/data_dictionary.md lists the columns"
-    if "version" not in table or table.empty:
+    here = _version("noise-scaling")
+    written = here if "version" not in table or table.empty else table["version"].iloc[0]
+    if written == here:
         return f"not a measurements table: {about}"
-    written, here = table["version"].iloc[0], _version("noise-scaling")
     return f"not a measurements table of this version, {here}, but of {written}: {about}; measure again"
 
 
@@ -113,10 +115,17 @@ def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write to a temporary file beside `path` and rename it; InputError, and nothing left behind, if that fails."""
+    """Write to a temporary file beside `path` and rename it; InputError, and nothing left behind, if that fails.
+
+    A link stays one. What is no file, such as /dev/stdout or a pipe, is written to: a rename would take its place.
+    """
     path, temporary = Path(path), None
     data = content.encode() if isinstance(content, str) else content
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+            return
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
@@ -159,49 +168,32 @@ def read(path: str | Path) -> pd.DataFrame:
         if not (tables := sorted(file.glob("*.csv"))):
             raise InputError(f"the folder {file} holds no measurements CSV: check the path, or measure first")
         return gather(tables)
-    table = read_csv(file)
+    table = read_csv(file, text=_TEXT, blank=MAY_BE_MISSING)
     if (table.iloc[:, 0].astype(str) == table.columns[0]).any():
         raise InputError(f"{file} holds its header twice: join tables with `noise-scaling gather`")
-    table = sort(table)
-    if strange := set(table["status"]) - {OK, ERROR}:
-        raise InputError(f"{file}: status must be {OK} or {ERROR}: found {min(strange)!r}")
+    try:
+        table = sort(table)
+        _check_values(table)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     return table
 
 
-def read_csv(file: Path) -> pd.DataFrame:
-    """The columns of a CSV as they are, text as text; also one of a spreadsheet, with semicolons and decimal commas."""
-    # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
-    options = {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
-    options |= {"na_values": {c: [""] for c in MAY_BE_MISSING}}
-    options |= {"dtype": {c: str for c, kind in COLUMNS.items() if kind is str}}
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-        _check_end(file)
-        separator = max(",;\t", key=header.count)
-        table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as CSV: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}): check its permissions") from None
-    return table if separator == "," else table.apply(_with_points)
+_TEXT = [name for name, kind in COLUMNS.items() if kind is str]
 
 
-def _with_points(column: pd.Series) -> pd.Series:
-    """Numbers with a decimal comma as numbers; any other column as it is."""
-    if pd.api.types.is_numeric_dtype(column) or not column.astype(str).str.contains(",", regex=False).any():
-        return column
-    try:
-        return column.str.replace(",", ".", regex=False).astype(float)
-    except ValueError:
-        return column
-
-
-def _check_end(file: Path) -> None:
-    with file.open("rb") as stream:
-        stream.seek(max(0, file.stat().st_size - 1))
-        if stream.read(1) not in (b"\n", b"\r", b""):
-            raise InputError(f"{file} is cut off: its last line has no end: make it again, or end it with a new line")
+def _check_values(table: pd.DataFrame) -> None:
+    """Raise an InputError for a state that there is not, and for measured rows with values that cannot be."""
+    if strange := set(table["status"]) - {OK, ERROR}:
+        raise InputError(f"status must be {OK} or {ERROR}: found {min(strange)!r}")
+    measured = table[(table["status"] == OK) & (table["model"] != KNOWN)]  # which takes no molecules
+    for name, low in {"n_cells": 0, "fraction": 0, "umis_per_cell": 0, "mi_bits": -math.inf}.items():
+        wrong = measured[~measured[name].between(low, math.inf, inclusive="neither")]
+        if len(wrong):
+            raise InputError(
+                f"{len(wrong)} measured rows have no possible {name}, the first of {wrong['model'].iloc[0]} at "
+                f"{wrong['n_cells'].iloc[0]} cells: found {wrong[name].iloc[0]:g}"
+            )
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
@@ -293,7 +285,8 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
         raise InputError("no measurement files to gather: run `noise-scaling measure` first")
-    together = pd.concat(tables, ignore_index=True)
+    together = pd.concat(tables, ignore_index=True).sort_values("status", key=lambda s: s == ERROR, kind="stable")
+    together = together[~((together["status"] == ERROR) & together.duplicated(KEY))]  # it went well another time
     together = together.drop_duplicates(KEY if first_wins else [c for c in COLUMNS if c not in TIMES])
     clash = together[together.duplicated(KEY, keep=False)].sort_values(KEY)
     if len(clash):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # the command line starts without the laws' libraries
 ASSUMED_SATURATION = 0.5
 """Half of the reads new at the deepest measured depth: what a library of ordinary depth shows."""
 
+EXPLAINED = 0.2
+"""R² below which a law does not describe its points."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
@@ -117,6 +120,11 @@ def _lines(candidate: Candidate, made: Plan) -> list[str]:
         lines.append(f"  warning    outside what was measured: {' and '.join(made.outside)}")
         inside = f"{_design(made.inside)}" if made.inside else "this budget buys no design there"
         lines.append(f"  inside it  {inside}")
+    if not fit.r_squared >= EXPLAINED:
+        lines.append(
+            "  warning    the law says nearly nothing of these bits, which scatter, or do not rise with cells and "
+            "depth: do not plan from it"
+        )
     if made.best.bits > (most := fit.data.bits.max()):
         lines.append(
             f"  warning    more bits than the {most:.2f} that were measured at most: a label holds no more than its "

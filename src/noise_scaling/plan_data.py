@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import datasets, laws, measurements, paths, published
+from . import csv_files, datasets, laws, measurements, paths, published
 from .errors import InputError, choose
 from .laws import grids as laws_grids
 from .laws.surface import fit_grid
@@ -22,6 +22,8 @@ PILOT_COLUMNS = {
 }
 PUBLISHED_DATASETS = ("pbmc", "larry", "merfish", "mouse_embryo")
 DRAWS = 200
+MOST_BITS = 12
+"""No estimator here tells more apart, and the noise budget ends there."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,16 @@ def _of_grid(model: str, preset: str, grid: laws_grids.Grid | None, *, seed: int
     if grid is None:
         return Candidate(model, preset, None, None, "it was measured at fewer than 3 depths or 3 numbers of cells")
     try:
+        _check_informed(grid.bits[grid.measured])
         fit = fit_grid(grid).bootstrap(DRAWS, seed=seed)
     except InputError as error:
         return Candidate(model, preset, None, None, str(error))
     return Candidate(model, preset, fit, _range(grid.n, grid.u))
+
+
+def _check_informed(bits: Sequence[float]) -> None:
+    if max(bits) <= 0:
+        raise InputError("no information was measured: all bits are 0 or below")
 
 
 def _range(n: Sequence[float], u: Sequence[float]) -> Range:
@@ -179,7 +187,7 @@ def pilot(
     several data sets, signals or estimators leave a choice.
     """
     file = paths.find(path)
-    raw = measurements.read(file) if file.is_dir() else measurements.read_csv(file)
+    raw = measurements.read(file) if file.is_dir() else csv_files.read_csv(file)
     whole = set(KEY) - {"variant"} <= set(raw)
     table = measurements.read(file) if whole else _pilot_table(raw, file.name)
     rows, left_out = _usable(table, file.name)
@@ -205,6 +213,7 @@ def _of_pilots(rows: pd.DataFrame, *, seed: int) -> list[Candidate]:
 def _of_pilot(name: str, rows: pd.DataFrame, *, seed: int) -> Candidate:
     n, u = rows["n_cells"], rows["umis_per_cell"]
     try:
+        _check_informed(rows["mi_bits"])
         fit = laws.fit_noise_budget(n, u, rows["mi_bits"]).bootstrap(DRAWS, seed=seed)
     except InputError as error:
         return Candidate(name, "pilot", None, None, str(error))
@@ -213,19 +222,29 @@ def _of_pilot(name: str, rows: pd.DataFrame, *, seed: int) -> Candidate:
 
 def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
     """A free-form pilot with the columns that `_usable` looks at; rows that say they failed need no numbers."""
+    raw = raw.rename(columns=lambda column: str(column).strip())
     blank = {"model": "pilot", "status": OK, "variant": ""}
     out = raw.assign(**{column: value for column, value in blank.items() if column not in raw})
-    out["status"] = out["status"].astype(str).str.strip().str.lower()
-    sound = out["status"] != ERROR
+    sound = out["status"].astype(str).str.strip().str.lower() == OK
+    out["status"] = sound.map({True: OK, False: ERROR})
     for column, allowed in PILOT_COLUMNS.items():
-        here = [other for other in allowed if other in raw]
+        here = [found for other in allowed for found in raw if found.lower() == other.lower()]
         if not here:
             raise InputError(
                 f"{name} has no column {' or '.join(allowed[:2])}: found {', '.join(map(str, raw.columns))}"
             )
         out[column] = pd.to_numeric(raw[here[0]], errors="coerce")
-        wrong = out.index[out[column].isna() & sound]
-        if len(wrong):
-            found = raw[here[0]][wrong[0]]
-            raise InputError(f"{name}, column {here[0]}, line {wrong[0] + 2}: found {found!r}, not a number")
+        least, most = (-MOST_BITS, MOST_BITS) if column == "mi_bits" else (1e-9, 1e15)
+        beyond = ~out[column].between(least, most)
+        for wrong, problem in ((out[column].isna(), "not a number"), (beyond, _BEYOND[column])):
+            if (at := out.index[wrong & sound]).size:
+                found = raw[here[0]][at[0]]
+                raise InputError(f"{name}, column {here[0]}, line {at[0] + 2}: found {str(found)!r}, {problem}")
     return out
+
+
+_BEYOND = {
+    "n_cells": "not a number above 0",
+    "umis_per_cell": "not a number above 0",
+    "mi_bits": f"more than the {MOST_BITS} bits that can be told apart: give bits, not percent",
+}

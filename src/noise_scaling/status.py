@@ -110,6 +110,7 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd
     unknown = [name for name in by if name not in KEY]
     if unknown or not by:
         raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")
+    by = list(dict.fromkeys(by))
     counts = pd.crosstab([table[name] for name in by], table["state"])
     return counts.reindex(columns=list(STATES), fill_value=0).rename_axis(columns=None).reset_index()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -16,7 +18,7 @@ WIDTH = 8.6
 """Inches. The book shows figures 860 px wide or less, so that a point of type is at least a pixel."""
 
 # seaborn's "colorblind" palette; the markers tell the models apart without any colour
-COLOURS = {
+COLOURS = defaultdict(cycle(["#4b4b4b", "#d55e00", "#8c6d31"]).__next__) | {  # models of other people's tables too
     "scvi": "#de8f05",
     "geneformer": "#029e73",
     "untrained_geneformer": "#cc78bc",
@@ -25,7 +27,7 @@ COLOURS = {
     "shuffled": "#ca9161",
     "known_2_bits": "#56b4e9",
 }
-MARKERS = {
+MARKERS = defaultdict(cycle("v<>p").__next__) | {
     "scvi": "o", "geneformer": "s", "untrained_geneformer": "P", "pca": "^", "random_projection": "D", "shuffled": "x",
     "known_2_bits": "*",
 }  # fmt: skip
@@ -110,7 +112,9 @@ def ordered(models: set[str] | list[str]) -> list[str]:
 
 def legend_below(figure: Figure, models: list[str], extra: list[Line2D] | None = None) -> None:
     """One legend under the panels, outside the data."""
-    handles = [Line2D([], [], color=COLOURS[m], marker=MARKERS[m], label=MODELS[m]) for m in models] + (extra or [])
+    handles = [Line2D([], [], color=COLOURS[m], marker=MARKERS[m], label=MODELS.get(m, m)) for m in models] + (
+        extra or []
+    )
     long = max(len(handle.get_label()) for handle in handles) > 20  # in five columns it would be cut
     columns = min(3 if long else 5, len(handles))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.2)
