@@ -260,6 +260,12 @@ def test_places_are_the_same_however_stored(case, load):
         assert one.tolist() == other.tolist()
 
 
+def test_places_that_stand_for_none_are_named(load):
+    data = load("space:obsm/spatial", spoilt(HOLES, 0))
+    assert "15 cells lie at one place, 0, 0 (no place? make it NaN)" in data.notes[-1]
+    assert "lie at" not in load("space:obsm/spatial").notes[-1]
+
+
 def test_sections_beside_columns_of_obs(load):
     assert load("space:obs/x,y,section", xy).signal.sections[:2].tolist() == ["left", "right"]
     with pytest.raises(
@@ -300,6 +306,11 @@ WRONG = {
     "all proteins missing": ("obsm:protein", in_obsm("protein", np.full((CELLS, 2), np.nan)), ["missing in all 60"]),
     "values beyond all range": ("obs:x", put("x", np.where(HOLES, 1.7e308, AGES / 7)), ["1.7e+308", "make them NaN"]),
     "values next to nothing": ("obs:x", put("x", AGES * 1e-200), ["e-199", "rescale"]),
+    "one protein next to nothing": (
+        "obsm:protein",
+        in_obsm("protein", lambda a: a.obsm["protein"] * [1, 1, 1e-200]),
+        ["e-200", "rescale"],
+    ),
     "places beyond all range": ("space:obsm/spatial", in_obsm("spatial", np.full((CELLS, 2), 1e200)), ["1e+200"]),
     "only zeros": ("pairs:clone", put("clone", np.zeros(CELLS, int)), None),
 }  # fmt: skip

@@ -86,9 +86,12 @@ def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
 
 def _refuse_extremes(signal: Signal, spec: str) -> None:
     """Squares of such values are infinite, or 0."""
-    size = np.abs(signal.values[np.isfinite(signal.values)]).max()
-    if size > FAR or 0 < size < 1 / FAR:
-        raise InputError(f"signal {spec!r} has values of {size:.3g}: make them NaN if they stand for none, or rescale")
+    sizes = np.abs(np.where(np.isfinite(signal.values), signal.values, 0)).max(axis=0)
+    far = sizes[(sizes > FAR) | ((sizes > 0) & (sizes < 1 / FAR))]
+    if len(far):
+        raise InputError(
+            f"signal {spec!r} has values of {far[0]:.3g}: make them NaN if they stand for none, or rescale"
+        )
 
 
 def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
@@ -224,7 +227,7 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
             there = listed(cells.obsm)
             raise InputError(f"unknown obsm key {key!r}: choose one of {there}, or two columns of obs, space:obs/X,Y")
         place, notes = _matrix(cells, key)
-    notes = [f"places in {place.shape[1]} dimensions", *notes]
+    notes = [f"places in {place.shape[1]} dimensions", *notes, *_crowd(place)]
     if not section:
         return Signal(spec, "pair", place), notes
     values = columns.series(cells, section)
@@ -232,6 +235,15 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
     sections = np.where(none, "", columns.text(values))
     notes += [f"section {said}" for said in _missing(none, values)]
     return Signal(spec, "pair", place, sections=sections), notes
+
+
+def _crowd(place: np.ndarray) -> list[str]:
+    """The place of a tenth of the cells or more: they are each other's neighbours."""
+    spots, sizes = np.unique(place[np.isfinite(place).all(axis=1)], axis=0, return_counts=True)
+    if sizes.max(initial=0) <= GIANT * len(place):
+        return []
+    at = ", ".join(f"{x:g}" for x in spots[sizes.argmax()])
+    return [f"{sizes.max()} cells lie at one place, {at} (no place? make it NaN)"]
 
 
 def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
