@@ -148,7 +148,7 @@ H5AD = {
     ),
     "nowhere": (in_obsm("spatial", lambda n: np.full((n, 2), np.inf)), "space:obsm/spatial", None, ["missing in all"]),
     "unknown layer": (None, "obs:type", "counts", ["no layer 'counts'", "choose one of none"]),
-    "no X": (no_x, "obs:type", None, ["bad.h5ad has no X", "one of raw"]),
+    "no X": (no_x, "obs:type", None, ["bad.h5ad has no X", "--layer raw (", "there are layers raw"]),
     "log-normalised": (counts(normalise), "obs:type", None, ["is log-normalised", "100% of", "give the raw counts"]),
     "counts in a layer": (
         counts_in_a_layer,
@@ -158,7 +158,7 @@ H5AD = {
     ),
     "counts in raw": (counts_in_raw, "obs:type", None, ["is log-normalised", "raw.X holds whole numbers"]),
     "per million": (counts(lambda x: x / x.sum() * 1e6 + 0.5), "obs:type", None, ["is normalised", "fractional"]),
-    "one fraction": (one(40.5), "obs:type", None, ["0% of its non-zero values are fractional", "40.5"]),
+    "one fraction": (one(40.5), "obs:type", None, ["1 in 233 of its non-zero values are fractional", "40.5"]),
     "negative": (one(-1), "obs:type", None, ["holds -1", "cannot be negative"]),
     "scaled": (counts(lambda x: (x - x.mean()) / x.std()), "obs:type", None, ["is scaled, it seems"]),
     "not a number": (one(np.nan), "obs:type", None, ["holds nan"]),

@@ -111,6 +111,12 @@ MISSING = {
     "-": (False, True),
     "--": (False, True),
     "?": (False, True),
+    "no IR": (False, True),
+    "ambiguous": (False, True),
+    "None|None": (False, True),
+    "Unassigned|Unassigned": (False, True),
+    "No_contig,nan": (False, True),
+    "c1|None": (False, False),
     "0": (False, False),
     "Nanette": (False, False),
     "NAB2": (False, False),
@@ -155,6 +161,7 @@ TIMES = {
     "flags with holes": (pd.array([False, None, True], dtype="boolean"), [0, np.nan, 1]),
     "whole numbers with holes": (pd.array([2, None, 6], dtype="Int64"), [2, np.nan, 6]),
     "ordered stages": (pd.Categorical(["late", "early", None], ["early", "late"], ordered=True), [1, 0, np.nan]),
+    "hours before": (["-2h", "-4h", "1h"], [-2, -4, 1]),
     "negative": ([-1, 0, 2], [-1, 0, 2]),
 }
 

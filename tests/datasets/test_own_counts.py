@@ -252,3 +252,54 @@ def test_a_gene_and_an_antibody_may_share_a_name(make_adata, tmp_path):
     assert data.gene_ids.tolist() == list("abcdef")
     with pytest.raises(InputError, match="there are features of type Antibody Capture"):
         datasets.load(tmp_path / "mine.h5ad", signal="features:ATAC")
+
+
+def drop_x(adata):
+    adata.X = None
+
+
+def keep_raw(adata):
+    adata.raw = adata.copy()
+    adata.X = None
+
+
+def one_half(adata):
+    adata.X = adata.X.astype("f8")
+    adata.X.data[3] += 0.5
+
+
+def nothing(adata):
+    adata.X = adata.X * 0
+
+
+# what is done to the file, the layer asked for, and words of the sentence
+ELSEWHERE = {
+    "raw only": (keep_raw, None, ["has no X: raw.X holds whole numbers: save adata.raw.to_adata()"]),
+    "no counts at all": (drop_x, None, ["has no X: give the raw counts"]),
+    "raw.X as a layer": (keep_raw, "raw.X", ["no layer 'raw.X'", "raw.X holds whole numbers"]),
+    "X as a layer": (lambda adata: None, "X", ["no layer 'X'", "X is read where no layer is named"]),
+    "one fraction": (one_half, None, ["it seems: 1 in "]),
+    "only zeros": (nothing, None, ["holds no count but 0"]),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_where_the_counts_are_instead(case, make_adata, tmp_path):
+    change, layer, words = ELSEWHERE[case]
+    adata = make_adata()
+    change(adata)
+    adata.write_h5ad(tmp_path / "mine.h5ad")
+    with pytest.raises(InputError) as error:
+        datasets.load(tmp_path / "mine.h5ad", signal="obs:type", layer=layer)
+    for word in words:
+        assert word in str(error.value), error.value
+
+
+def test_a_file_of_no_genes_says_so(make_adata, tmp_path):
+    """A file of peaks or of antibodies alone is measured as it is, but not unsaid."""
+    adata = make_adata()
+    adata.var["feature_types"] = "Peaks"
+    adata.write_h5ad(tmp_path / "mine.h5ad")
+    data = datasets.load(tmp_path / "mine.h5ad", signal="obs:type")
+    assert data.n_genes == adata.n_vars
+    assert "no feature is called a gene (Peaks), so all are taken for genes" in data.notes[0]

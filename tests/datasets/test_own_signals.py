@@ -93,6 +93,13 @@ COLUMNS = {
     "infinities": ("obs:x", np.where(HOLES, np.inf, AGES / 7), "vector", "'inf' taken for missing in 15 cells"),
     "numbers with holes": ("obs:x", np.where(HOLES, np.nan, AGES / 7), "vector", "NaN taken for missing in 15 cells"),
     "numbers as text": ("obs:x", pd.Categorical((AGES / 7).round(4).astype(str)), "vector", "60 different numbers"),
+    "a blank behind": (
+        "obs:x",
+        np.where(HOLES, "T ", TYPES),
+        "label",
+        "4 classes; 'T' and 'T ' are different classes",
+    ),
+    "another case": ("obs:x", np.where(HOLES, "b", TYPES), "label", "'B' and 'b' are different classes"),
     "flags": ("obs:x", np.arange(CELLS) % 2 == 0, "label", "signal obs:x: 2 classes; 60 of"),
     "a column with a colon": ("obs:x:y", TYPES, "label", "signal obs:x:y: 3 classes"),
     "a column called after a kind": ("obs:x:label", TYPES, "label", "signal obs:x:label: 3 classes"),
@@ -152,6 +159,9 @@ def test_numbered_clones(values, none, load):
 def test_a_giant_clone_is_named(load):
     data = load("pairs:clone", put("clone", np.where(HOLES, "c0", [f"c{clone}" for clone in CLONES])))
     assert "clone 'c0' holds 17 cells, 28% of all (no clone? make it NaN)" in data.notes[-1]
+    small = np.where(np.arange(CELLS) < 10, "twin", [f"c{i // 2}" for i in range(CELLS)])
+    monster = np.where(np.arange(CELLS) < 10, "no one", small)
+    assert "holds" in load("pairs:clone", put("clone", monster)).notes[-1]
     assert "holds" not in load("pairs:clone", put("clone", CLONES)).notes[-1]
 
 
@@ -189,6 +199,13 @@ def test_pairs_do_not_depend_on_what_columns_are_called(times, load):
         signals.pairs(plain, np.arange(CELLS), seed=3), signals.pairs(found, np.arange(CELLS), seed=3), strict=True
     ):
         assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("column", ["clo,ne", "clone,2", "a,b,c"])
+def test_a_column_with_a_comma_and_a_time(column, load):
+    data = load(f"pairs:{column},day", put(column, CLONES))
+    assert "20 clones" in data.notes[-1]
+    assert data.signal.times is not None
 
 
 def test_missing_times_are_said(load):
@@ -243,6 +260,12 @@ def test_places_are_the_same_however_stored(case, load):
         assert one.tolist() == other.tolist()
 
 
+def test_places_that_stand_for_none_are_named(load):
+    data = load("space:obsm/spatial", spoilt(HOLES, 0))
+    assert "15 cells lie at one place, 0, 0 (no place? make it NaN)" in data.notes[-1]
+    assert "lie at" not in load("space:obsm/spatial").notes[-1]
+
+
 def test_sections_beside_columns_of_obs(load):
     assert load("space:obs/x,y,section", xy).signal.sections[:2].tolist() == ["left", "right"]
     with pytest.raises(
@@ -265,6 +288,7 @@ def test_proteins_with_columns_of_nothing(load):
     expected = np.rint(values[:, [0, 1, 3]] * 1000)
     expected[4, 0] = np.nan
     assert data.signal.values == pytest.approx(expected, nan_ok=True)
+    assert "column 1 has no number in 1 cells" in data.notes[-1]
     assert "59 of 60 cells have it" in data.notes[-1]
 
 
@@ -280,6 +304,14 @@ WRONG = {
     ),
     "times of two units": ("pairs:clone,t", put("t", ["2h", "30min"] * 30), ["'t' holds '2h', '30min'"]),
     "all proteins missing": ("obsm:protein", in_obsm("protein", np.full((CELLS, 2), np.nan)), ["missing in all 60"]),
+    "values beyond all range": ("obs:x", put("x", np.where(HOLES, 1.7e308, AGES / 7)), ["1.7e+308", "make them NaN"]),
+    "values next to nothing": ("obs:x", put("x", AGES * 1e-200), ["e-199", "rescale"]),
+    "one protein next to nothing": (
+        "obsm:protein",
+        in_obsm("protein", lambda a: a.obsm["protein"] * [1, 1, 1e-200]),
+        ["e-200", "rescale"],
+    ),
+    "places beyond all range": ("space:obsm/spatial", in_obsm("spatial", np.full((CELLS, 2), 1e200)), ["1e+200"]),
     "only zeros": ("pairs:clone", put("clone", np.zeros(CELLS, int)), None),
 }  # fmt: skip
 

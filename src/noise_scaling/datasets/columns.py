@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -24,10 +26,10 @@ _NO_INTEGER = (-(2**31), -(2**63))
 _NOTHING = {
     "none", "na", "n/a", "null", "unassigned", "notassigned", "undefined", "unknown", "missing", "notavailable",
     "noclone", "noclonotype", "nocontig", "nobarcode", "nolineage", "nosection", "notdetected", ".", "", "?",
-    "#n/a", "multiclone",
+    "#n/a", "multiclone", "nan", "noir", "notcr", "nobcr", "unassignedclone", "unmapped", "unclassified", "ambiguous",
 }  # fmt: skip
-"""Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_". Classes may bear
-them."""
+"""Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_"; for two chains
+they stand twice, as in "None|None". Classes may bear them."""
 
 
 def series(cells: object, name: str) -> pd.Series:
@@ -61,7 +63,9 @@ def is_missing(values: pd.Series) -> np.ndarray:
 
 def means_nothing(values: pd.Series) -> np.ndarray:
     """Cells whose value is missing, or a name such as "unassigned" or "-" [cells]."""
-    return is_missing(values) | _lower(values).str.replace(r"[\s_-]", "", regex=True).isin(_NOTHING).to_numpy()
+    names = _lower(values).str.replace(r"[\s_-]", "", regex=True)
+    none = {name for name in names.unique() if all(part in _NOTHING for part in re.split(r"[|,;]", name))}
+    return is_missing(values) | names.isin(none).to_numpy()
 
 
 def _lower(values: pd.Series) -> pd.Series:
@@ -136,7 +140,7 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
     found = numbers(values.mask(missing))
     if found is not None:
         return found, ""
-    parts = values[~missing].astype(str).str.strip().str.extract(r"^(\D*?)\s*(\d+(?:\.\d+)?)\s*(\D*)$")
+    parts = values[~missing].astype(str).str.strip().str.extract(r"^(\D*?)\s*((?:^-)?\d+(?:\.\d+)?)\s*(\D*)$")
     if parts.isna().any(axis=None) or len(parts[[0, 2]].drop_duplicates()) != 1:
         seen = ", ".join(repr(v) for v in pd.unique(values[~missing].astype(str))[:3])
         raise InputError(
@@ -146,6 +150,13 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
     found = np.full(len(values), np.nan)
     found[~missing] = parts[1].astype(float)
     return found, f"times read as {', '.join(f'{t:g}' for t in np.unique(found[~missing])[:6])}"
+
+
+def near_twins(names: np.ndarray) -> str:
+    """Two names that differ in blanks or case only, in words."""
+    plain = pd.Series(names, dtype=str).str.split().str.join(" ").str.lower()
+    same = names[(plain == plain[plain.duplicated()].iloc[0]).to_numpy()] if plain.duplicated().any() else []
+    return f"{' and '.join(map(repr, same[:3]))} are different classes" if len(same) else ""
 
 
 def listed(names: object) -> str:

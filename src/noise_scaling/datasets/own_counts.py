@@ -53,6 +53,8 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
     genes, others = _features(cells)
     _names_unique(cells, genes, name)
     counts, notes = _counts(values[:, genes], where, cells, round_counts)
+    if not others and len(kinds := _kinds(cells)) and not kinds.str.lower().isin(_GENES).any():
+        notes.append(f"{name}: no feature is called a gene ({listed(kinds.unique())}), so all are taken for genes")
     if len(others):
         kinds = ", ".join(f"{len(at)} {kind}" for kind, at in others.items())
         form = f"features:{next(iter(others))}"
@@ -62,6 +64,8 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
             f"{where}: every cell has about {counts.sum() / len(counts.indptr[1:]):.0f} counts, as if normalised"
         )
     empty = int((np.diff(counts.indptr) == 0).sum())
+    if empty == counts.shape[0]:
+        raise InputError(f"{where} holds no count but 0: give the raw counts, in X or in a layer named with --layer")
     if empty:
         raise InputError(
             f"{where} has {empty} of {counts.shape[0]} cells without a single count: "
@@ -73,12 +77,13 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
 
 def _chosen(cells: Cells, layer: str | None, name: str) -> object:
     if layer is not None and layer not in cells.layers:
-        hint = f"; {_elsewhere(cells)}" if layer == "raw" and cells.raw is not None else ""
+        hint = f"; {_elsewhere(cells)}" if layer.startswith("raw") and cells.raw is not None else ""
+        hint += "; X is read where no layer is named" if layer == "X" else ""
         raise InputError(f"{name} has no layer {layer!r}: choose one of {listed(cells.layers)}{hint}")
     values = cells.layers[layer] if layer else cells.X
     if values is None:
-        layers = listed(cells.layers)
-        raise InputError(f"{name} has no X: name the layer that holds the raw counts with --layer, one of {layers}")
+        there = f"; there are layers {listed(cells.layers)}" if len(cells.layers) else ""
+        raise InputError(f"{name} has no X: {_elsewhere(cells)}{there}")
     return values
 
 
@@ -104,15 +109,19 @@ def sound(values: sp.spmatrix, where: str) -> sp.spmatrix:
 def _features(cells: Cells) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Which features are genes [features], and the positions of the others by type, as 10x names them."""
     genes = np.ones(len(cells.var_names), dtype=bool)
-    column = next((name for name in ("feature_types", "feature_type", "modality") if name in cells.var), None)
-    if column is None:
-        return genes, {}
-    kinds = pd.Series(np.asarray(cells.var[column])).fillna("unnamed").astype(str)
-    are_genes = kinds.str.strip().str.lower().isin(_GENES).to_numpy()
+    kinds = _kinds(cells)
+    are_genes = kinds.str.lower().isin(_GENES).to_numpy()
     if not are_genes.any():
         return genes, {}
     others = {kind: np.flatnonzero(kinds == kind) for kind in kinds[~are_genes].unique()}
     return are_genes, others
+
+
+def _kinds(cells: Cells) -> pd.Series:
+    """The type of each feature [features]; empty if the file does not tell."""
+    column = next((name for name in ("feature_types", "feature_type", "modality") if name in cells.var), None)
+    found = [] if column is None else np.asarray(cells.var[column])
+    return pd.Series(found, dtype=object).fillna("unnamed").astype(str).str.strip()
 
 
 def _names_unique(cells: Cells, genes: np.ndarray, name: str) -> None:
@@ -150,12 +159,17 @@ def _round(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) 
     if fractional.any() and not (round_counts and kind in _MAY_BE_ROUNDED):
         remedy = _elsewhere(cells) + (f", or, {_ROUND}" if kind in _MAY_BE_ROUNDED else "")
         raise InputError(
-            f"{where} is {kind}, it seems: {fractional.mean():.0%} of its non-zero values are fractional, "
+            f"{where} is {kind}, it seems: {_share(fractional)} of its non-zero values are fractional, "
             f"the largest {values.data.max():.4g}; {remedy}"
         )
     values.data = whole
-    share = f"{fractional.mean():.1%} of the values were fractional, " if fractional.any() else ""
+    share = f"{_share(fractional)} of the values were fractional, " if fractional.any() else ""
     return [f"{where} was rounded to whole numbers: {share}by at most {off.max():.2g}"]
+
+
+def _share(found: np.ndarray) -> str:
+    """How many, in per cent, or in numbers where that rounds to none."""
+    return f"{found.mean():.0%}" if found.mean() >= 0.005 else f"{found.sum()} in {len(found)}"
 
 
 def _off(data: np.ndarray) -> np.ndarray:

@@ -28,6 +28,9 @@ STREAM = "own"
 GIANT = 0.1
 """A clone of a larger share of the cells is named: it may be the cells of no clone under another name."""
 
+FAR = 1e100
+"""Larger values, and those smaller than one part of it, leave the range that estimators compute in."""
+
 Found = tuple[Signal, list[str]]
 
 
@@ -57,6 +60,8 @@ def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -
         remedy = "give clones of two cells or more" if relatives else "give a signal that was measured"
         found = f"missing in all {len(eligible)} cells, or has no partners ({'; '.join(notes)})"
         raise InputError(f"signal {spec!r} is {found}: {remedy}")
+    if signal.values.dtype.kind == "f":
+        _refuse_extremes(signal, spec)
     if signal.kind != "pair" or signal.is_spatial:
         _refuse_constant(signal, eligible, spec)
     return signal, [f"signal {spec}: {'; '.join([*notes, _said(eligible, signal)])}"]
@@ -77,6 +82,16 @@ def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
         if classes > len(seen) / 2:
             how = f"different in {'each' if classes == len(seen) else 'nearly each'} of {len(seen)} cells"
             raise InputError(f"signal {spec!r} is {how}: choose a column of shared labels")
+
+
+def _refuse_extremes(signal: Signal, spec: str) -> None:
+    """Squares of such values are infinite, or 0."""
+    sizes = np.abs(np.where(np.isfinite(signal.values), signal.values, 0)).max(axis=0)
+    far = sizes[(sizes > FAR) | ((sizes > 0) & (sizes < 1 / FAR))]
+    if len(far):
+        raise InputError(
+            f"signal {spec!r} has values of {far[0]:.3g}: make them NaN if they stand for none, or rescale"
+        )
 
 
 def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
@@ -118,6 +133,7 @@ def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | N
     classes, sizes = np.unique(found[~missing], return_counts=True)
     notes = [f"{len(classes)} {'ordered ' if kind == ORDERED else ''}classes"]
     notes[0] += f" (a measurement? obs:{name}:number)" if is_number else ""
+    notes += filter(None, [columns.near_twins(classes)])
     doubtful = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
     notes += [
         f"{c!r} is scored as a class, of {n} cells (none? make it NaN)"
@@ -183,11 +199,13 @@ def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _giants(numbers: np.ndarray, names: np.ndarray) -> list[str]:
-    """Clones of a tenth of the cells or more, by name."""
+    """Clones of a tenth of the cells or more, or far larger than any other, by name."""
     sizes = pd.Series(names[numbers != NO_CLONE]).value_counts()
+    alone = len(sizes) > 1 and sizes.iloc[0] >= max(5 * sizes.iloc[1], 10)
     return [
         f"clone {name!r} holds {size} cells, {size / len(numbers):.0%} of all (no clone? make it NaN)"
-        for name, size in sizes[sizes > GIANT * len(numbers)].items()
+        for rank, (name, size) in enumerate(sizes.items())
+        if size > GIANT * len(numbers) or (alone and rank == 0)
     ]
 
 
@@ -209,7 +227,7 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
             there = listed(cells.obsm)
             raise InputError(f"unknown obsm key {key!r}: choose one of {there}, or two columns of obs, space:obs/X,Y")
         place, notes = _matrix(cells, key)
-    notes = [f"places in {place.shape[1]} dimensions", *notes]
+    notes = [f"places in {place.shape[1]} dimensions", *notes, *_crowd(place)]
     if not section:
         return Signal(spec, "pair", place), notes
     values = columns.series(cells, section)
@@ -219,10 +237,23 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
     return Signal(spec, "pair", place, sections=sections), notes
 
 
+def _crowd(place: np.ndarray) -> list[str]:
+    """The place of a tenth of the cells or more: they are each other's neighbours."""
+    spots, sizes = np.unique(place[np.isfinite(place).all(axis=1)], axis=0, return_counts=True)
+    if sizes.max(initial=0) <= GIANT * len(place):
+        return []
+    at = ", ".join(f"{x:g}" for x in spots[sizes.argmax()])
+    return [f"{sizes.max()} cells lie at one place, {at} (no place? make it NaN)"]
+
+
 def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
     """A column or key, and what follows its comma; names may hold commas themselves."""
     if rest in cells.obs or rest in cells.obsm:
         return rest, ""
+    parts = rest.split(",")
+    for n in range(len(parts) - 1, 1, -1):
+        if (first := ",".join(parts[:n])) in cells.obs or first in cells.obsm:
+            return first, ",".join(parts[n:]).strip()
     first, _, second = rest.partition(",")
     return first.strip(), second.strip()
 
@@ -248,9 +279,15 @@ def _matrix(cells: Cells, key: str, *, dense: bool = True) -> tuple[np.ndarray, 
     if sp.issparse(values):
         return values, []
     empty = np.isnan(values).all(axis=0)
-    if empty.all() or not empty.any():
-        return values, []
-    return values[:, ~empty], [f"{empty.sum()} of {len(empty)} columns hold nothing but NaN and are left out"]
+    notes = []
+    if empty.any() and not empty.all():
+        values = values[:, ~empty]
+        notes = [f"{empty.sum()} of {len(empty)} columns hold nothing but NaN and are left out"]
+    holes = (~np.isfinite(values)).sum(axis=0)
+    if holes.any():
+        worst = np.flatnonzero(~empty)[holes.argmax()] if not empty.all() else 0
+        notes.append(f"column {worst + 1} has no number in {holes.max()} cells, which are then without the signal")
+    return values, notes
 
 
 def _numbers_of(table: pd.DataFrame, key: str) -> np.ndarray:
