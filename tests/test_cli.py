@@ -236,6 +236,22 @@ def test_a_full_disk_under_what_is_printed_is_one_sentence(folder):
     assert ended.stderr == "noise-scaling: the disk that takes what is printed is full: free it, or print elsewhere\n"
 
 
+@pytest.mark.parametrize(("closed", "arguments", "status"), [(1, ["datasets"], 0), (2, ["fit", "nosuch.csv"], 2)])
+def test_a_closed_stream_is_no_crash_and_the_other_takes_nothing_of_it(closed, arguments, status, folder):
+    """`noise-scaling ... 2>&-`"""
+    command = [sys.executable, "-m", "noise_scaling.cli", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=lambda: os.close(closed))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
+
+
+def test_a_working_folder_that_is_gone_is_one_sentence(folder, monkeypatch, capsys):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    assert cli.main(["fit", "t.csv"]) == 2
+    assert capsys.readouterr().err == "noise-scaling: the working folder is no longer there: change to another one\n"
+
+
 def test_help_lists_what_the_registries_hold(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):

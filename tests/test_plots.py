@@ -164,3 +164,35 @@ def test_card_is_escaped_and_complete():
     html = page.card("pbmc68k").data
     assert "Zheng" in html
     assert "700" in html
+
+
+PAGES = {
+    "information": lambda source: page.show("information", source),
+    "fits": lambda source: page.show("fits", source),
+    "collapse": lambda source: page.show("collapse", source),
+    "dataset": lambda source: page.dataset("simulated", source),
+    "truth": lambda source: page.truth("simulated", source),
+    "gaps": lambda source: page.truth_gaps("simulated", source),
+    "every fit": page.fits,
+    "rows": page.rows,
+    "provenance": lambda source: page.provenance(source, notebook="a page"),
+}
+
+
+@pytest.mark.parametrize("make", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t[:0],
+        lambda t: t[:1],
+        lambda t: t.assign(status="error", mi_bits=np.nan),
+        lambda t: t[t["model"] == "pca"].assign(model="shuffled"),
+        lambda t: t.assign(variant="thin_per_gene"),
+        lambda t: t.assign(dataset="simulated", signal="vector", model="theirs")[t["model"] == "pca"],
+    ],
+    ids=["empty", "one row", "failed", "controls", "a variant", "a model of others"],
+)
+def test_a_page_takes_any_table(make, change, table, tmp_path):
+    """What is too little is said in the place of the figure."""
+    path = measurements.write(change(table), tmp_path / "t.csv")
+    assert make(path).data

@@ -104,7 +104,7 @@ const charts = {
       paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest", dragmode: false, autosize: true,
       font: { family: "system-ui, sans-serif", size: narrow ? 12 : 14, color: "#222" },
       margin: { l: 56, r: 16, t: 12, b: 48 }, height: narrow ? 420 : 480,
-      legend: { orientation: "h", x: 0, y: -0.22, yanchor: "top", itemclick: false, itemdoubleclick: false },
+      legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", itemclick: false, itemdoubleclick: false },
     };
     const buttons = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
     const config = { responsive: true, displaylogo: false, modeBarButtons: buttons, displayModeBar: !narrow };

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,11 +30,18 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status, as `answer` gives it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started it: progress bars need one, and print takes the other
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = _parser().parse_args(arguments)
     return answer(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int | None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # libraries crash there
+        raise InputError("the working folder is no longer there: change to another one") from None
     source, output = (vars(options).get(name) for name in ("measurements", "output"))
     for name in ("output", "results", "tables"):  # an empty path would be the working folder
         value = vars(options).get(name)
@@ -89,7 +96,8 @@ def _is_open(stream: TextIO) -> bool:
 
 
 def _stopped(said: str, status: int) -> int:
-    print(f"noise-scaling: {said}", file=sys.stderr)
+    with suppress(OSError):  # a full disk under it: the status still says it
+        print(f"noise-scaling: {said}", file=sys.stderr, flush=True)
     return status
 
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from .. import laws
 from ..datasets import Dataset, true_information
-from ..errors import InputError
+from ..errors import InputError, TooLittle
 from ..measurements import CONTROLS
 from ..models import create
 from ..signals import Signal
@@ -147,8 +147,11 @@ def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
 
 def _at_most_cells(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a data set's signal at its largest cell number, without the control."""
-    here = figures.largest(figures.usable(table[table["dataset"] == data.name]))
-    return here[(here["signal"] == data.signal.name) & ~here["model"].isin(CONTROLS)]
+    here = table[(table["dataset"] == data.name) & (table["signal"] == data.signal.name)]
+    here = here[~here["model"].isin(CONTROLS)]
+    if here.empty:
+        raise TooLittle(f"no model was measured on {data.name} in this table: nothing to hold against the truth")
+    return figures.largest(figures.usable(here))
 
 
 def truth_table(data: Dataset, table: pd.DataFrame) -> pd.DataFrame:

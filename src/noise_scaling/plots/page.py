@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,13 @@ def _digest(file: Path) -> str:
 def show(figure: str, source: str | Path) -> Image | HTML:
     """One of FIGURES, drawn from a measurements table; a sentence where the table holds too little for it."""
     draw = FIGURES[choose("figure", figure, FIGURES)]
+    return _or_why_not(lambda: Image(style.as_png(draw(measured(source).table)), format="png"))
+
+
+def _or_why_not(make: Callable[[], Image | HTML]) -> Image | HTML:
+    """What `make` makes, or in its place a sentence where the table holds too little for it."""
     try:
-        return Image(style.as_png(draw(measured(source).table)), format="png")
+        return make()
     except TooLittle as error:
         return HTML(f"<p>{html.escape(str(error))}</p>")
 
@@ -93,7 +99,10 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     Where a summary stands for the published table, the line says so and how to get the table.
     """
     opened = measured(source)
-    estimators = sorted(set(figures.usable(opened.table)["estimator"]))
+    try:
+        estimators = sorted(set(figures.usable(opened.table)["estimator"]))
+    except TooLittle:
+        estimators = ["none"]
     settings = {"estimator": ", ".join(estimators)} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
@@ -124,7 +133,11 @@ def _line(notebook: str, *parts: str, note: str = "") -> HTML:
 
 def fits(source: str | Path, *, law: str = "noise_law") -> HTML:
     """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
-    table = laws.fit_curves(figures.usable(measured(source).table), law=laws.named(law))
+    return _or_why_not(lambda: _fits(measured(source).table, law))
+
+
+def _fits(rows: pd.DataFrame, law: str) -> HTML:
+    table = laws.fit_curves(figures.usable(rows), law=laws.named(law))
     counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
     return as_table(_rounded(table), download=f"{law}_fits.csv", full=table, title=f"{len(table)} curves: {counts}.")
 
@@ -212,21 +225,22 @@ def cells(name: str) -> Image:
     return Image(style.as_png(figure), format="png")
 
 
-def dataset(name: str, source: str | Path) -> Image:
+def dataset(name: str, source: str | Path) -> Image | HTML:
     """The figure of what was measured on a data set: information against depth, by cells and model."""
-    return Image(style.as_png(dataset_pages.dataset_figure(name, measured(source).table)), format="png")
+    draw = dataset_pages.dataset_figure
+    return _or_why_not(lambda: Image(style.as_png(draw(name, measured(source).table)), format="png"))
 
 
-def truth(name: str, source: str | Path) -> Image:
+def truth(name: str, source: str | Path) -> Image | HTML:
     """The figure of a simulated data set: measured bits and fitted law beside what the counts hold."""
-    figure = dataset_pages.truth_figure(_of_known_truth(name), measured(source).table)
-    return Image(style.as_png(figure), format="png")
+    data, draw = _of_known_truth(name), dataset_pages.truth_figure
+    return _or_why_not(lambda: Image(style.as_png(draw(data, measured(source).table)), format="png"))
 
 
 def truth_gaps(name: str, source: str | Path) -> HTML:
     """A table of where measured bits and fitted law part from the truth, by model and depth, in bits."""
-    table = dataset_pages.truth_table(_of_known_truth(name), measured(source).table)
-    return as_table(table, download=f"{name}_truth.csv")
+    data, rows = _of_known_truth(name), dataset_pages.truth_table
+    return _or_why_not(lambda: as_table(rows(data, measured(source).table), download=f"{name}_truth.csv"))
 
 
 def _at_hand(name: str) -> bool:
