@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,7 @@ def dataset_figure(name: str, table: pd.DataFrame) -> Figure:
                 _by_cells(axes, here[(here["model"] == model) & (here["signal"] == signal)], model)
             row[0].set_ylabel(f"{signal}\n{style.BITS}")
         for axes, model in zip(panels[0], models, strict=True):
-            axes.set_title(style.MODELS.get(model, model), loc="left")
+            axes.set_title(textwrap.fill(style.MODELS.get(model, model), 12), loc="left")  # panels are narrow
         for axes in panels[-1]:
             axes.set_xlabel(style.UMIS)
         _cells_legend(figure, sorted(here["n_cells"].unique()))
@@ -200,4 +201,4 @@ def _truth_panel(axes: Axes, table: pd.DataFrame, model: str, u: np.ndarray, tru
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
     style.log_axis(axes)
     axes.set_xlabel(style.UMIS)
-    axes.set_title(style.MODELS.get(model, model), loc="left")
+    axes.set_title(textwrap.fill(style.MODELS.get(model, model), 12), loc="left")  # panels are narrow
