@@ -178,7 +178,7 @@ def test_a_table_of_other_measurements_is_not_replaced(tmp_path):
 def test_too_few_test_cells_fail_before_the_work(tmp_path):
     cells = datasets.load("pbmc68k").adata[:60].copy()
     cells.write_h5ad(tmp_path / "few.h5ad")
-    with pytest.raises(InputError, match="20 test cells with a signal and an estimate needs 30"):
+    with pytest.raises(InputError, match="has 20 test cells, too few for an estimate: at least 30"):
         measure(tmp_path / "few.h5ad", signal="obs:bulk_labels", models=["pca"], results=tmp_path / "units")
     assert not (tmp_path / "units").exists()
 

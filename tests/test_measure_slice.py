@@ -56,7 +56,7 @@ def test_a_files_name_does_not_matter(path, tmp_path):
 @pytest.mark.parametrize(
     ("signal", "asked", "words"),
     [
-        ("obs:few", {"n_test": 20}, "'obs:few' has 20 test cells, too few for an estimate: at least 30"),
+        ("obs:few", {"n_test": None}, "'obs:few' has 20 test cells, too few for an estimate: at least 30"),
         ("pairs:clone", {"n_test": 30}, "'pairs:clone' has 15 pairs of test cells, too few for an estimate"),
         ("obs:many:label", {"n_test": 40}, r"'obs:many:label' has \d+ classes in 40 test cells"),
         ("obs:kind", {"cell_numbers": [121]}, "121 training cells asked for, 120 left"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import datasets, information, measure_request, measurements, models, variants
-from .errors import InputError, choose
-from .information.core import MIN_PAIRS
+from .errors import choose
 from .measure_packing import Packing, take_memory_share
 from .measure_request import DEFAULT_MODELS
 from .measure_slice import OUT_OF_MEMORY, Grid, Slice, sentence
@@ -22,7 +21,6 @@ from .measure_unit import learner
 from .measure_workers import Crew, fork_safe_cuda
 from .measurements import CONTROLS
 from .models.base import resolve_device
-from .splits import Split
 
 
 def measure(
@@ -121,7 +119,6 @@ def measure(
         ask.keep_embeddings,
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
-    _check_sizes(splits.values(), data.name)
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
     if ask.output is not None:
         hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
@@ -139,16 +136,6 @@ def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -
         models.check_model(learner(name), preset)
     for name in estimators:
         choose("estimator", name, information.METHODS)
-
-
-def _check_sizes(splits: Iterable[Split], name: str) -> None:
-    """Fail before the work, not after."""
-    fewest = min(len(cells.test) for cells in splits)
-    if fewest < MIN_PAIRS:
-        raise InputError(
-            f"{name} gives {fewest} test cells with a signal and an estimate needs {MIN_PAIRS}: "
-            "give more cells, or ask for more of them with --n-test (n_test in a notebook)"
-        )
 
 
 class _Missing:
