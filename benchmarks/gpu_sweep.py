@@ -19,9 +19,11 @@ from typing import NamedTuple
 
 import torch
 
-from noise_scaling import datasets, measure_grid, measurements, status
+from noise_scaling import datasets, measurements
 from noise_scaling.errors import InputError
-from noise_scaling.measure import measure
+from noise_scaling.measure import grid as measure_grid
+from noise_scaling.measure import status
+from noise_scaling.measure.run import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = ROOT / "workflow" / "config" / "small.yml"

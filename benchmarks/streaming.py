@@ -21,8 +21,8 @@ from anndata.io import sparse_dataset, write_elem
 from common import N_GENES, arguments, machine, report, simulate_counts, table
 
 from noise_scaling.counts import thin
-from noise_scaling.stores import store_medians, thin_store, token_store
-from noise_scaling.tokens import MedianSketch, rank_tokens
+from noise_scaling.counts.stores import store_medians, thin_store, token_store
+from noise_scaling.counts.tokens import MedianSketch, rank_tokens
 
 FRACTION = 0.1
 BLOCK = 10_000  # cells simulated; larger stores repeat them under other names, which thin differently

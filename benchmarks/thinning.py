@@ -12,8 +12,8 @@ from common import N_GENES, arguments, both_clocks, interleave, machine, report,
 from numba import njit, prange
 from scipy import sparse
 
-from noise_scaling import molecules
-from noise_scaling.counts import name_keys, thin, thin_many
+from noise_scaling.counts import thin, thin_many, thinning_kernel
+from noise_scaling.counts.thinning import name_keys
 
 OURS, ONE = "noise_scaling.counts.thin", "the same, one thread"
 SCANPY, PAPER = "scanpy.pp.downsample_counts(counts_per_cell)", "published kernel, written anew"
@@ -106,15 +106,15 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
         for start in range(indptr[row], indptr[row + 1], 2048):
             genes = indices[start : min(start + 2048, indptr[row + 1])]
             counts = data[start : start + genes.size]
-            molecules._row_is_sound(genes, counts, gene_keys.size)
+            thinning_kernel._row_is_sound(genes, counts, gene_keys.size)
             if n_stages > 1:
-                molecules._hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
+                thinning_kernel._hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
             if n_stages > 2:
-                molecules._keep_strip(words, small, genes.size, threshold, kept)
+                thinning_kernel._keep_strip(words, small, genes.size, threshold, kept)
             if n_stages > 3:
-                molecules._keep_slow(words, counts, places, genes.size, threshold, kept, slow)
+                thinning_kernel._keep_slow(words, counts, places, genes.size, threshold, kept, slow)
             if n_stages > 4:
-                molecules._write(genes, places, kept, genes.size, out_indices, out_data, np.uint64(0))
+                thinning_kernel._write(genes, places, kept, genes.size, out_indices, out_data, np.uint64(0))
 
 
 def profile(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:

@@ -17,13 +17,12 @@ from common import N_GENES, arguments, interleave, machine, peers_python, report
 from peers import geneformer_tokens
 from scipy import sparse
 
-from noise_scaling import stores
-from noise_scaling.counts import thin
-from noise_scaling.stores import token_store
-from noise_scaling.tokens import gene_medians, rank_tokens
+from noise_scaling.counts import stores, thin
+from noise_scaling.counts.stores import token_store
+from noise_scaling.counts.tokens import gene_medians, rank_tokens
 
 MAX_LENGTH = 512
-OURS, ONE, PEER = "noise_scaling.tokens.rank_tokens", "the same, one thread", "Geneformer's loop, written anew"
+OURS, ONE, PEER = "noise_scaling.counts.tokens.rank_tokens", "the same, one thread", "Geneformer's loop, written anew"
 
 
 def loop(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int) -> dict[str, float]:
@@ -60,13 +59,13 @@ def file_to_disk(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int, f
     np.save(folder / "medians.npy", medians)
     python, peer = peers_python(), Path(__file__).parent / "peers" / "geneformer_tokens.py"
     command = [python, peer, folder / "cells.h5ad", folder / "medians.npy", folder / "dataset", str(MAX_LENGTH)]
-    seconds: dict[str, list[float]] = {"noise_scaling.stores.token_store": []}
+    seconds: dict[str, list[float]] = {"noise_scaling.counts.stores.token_store": []}
     for turn in range(repeats + 1):
         shutil.rmtree(folder / "tokens", ignore_errors=True)
         start = time.perf_counter()
         token_store(folder / "cells.h5ad", folder / "tokens", medians, max_length=MAX_LENGTH, progress=False)
         if turn:
-            seconds["noise_scaling.stores.token_store"].append(time.perf_counter() - start)
+            seconds["noise_scaling.counts.stores.token_store"].append(time.perf_counter() - start)
         if python and turn:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             seconds.setdefault("Geneformer's path, written anew", []).append(float(done.stdout.split()[-1]))

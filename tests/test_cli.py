@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from noise_scaling import cli, datasets, information, measurements, models, paths, variants
-from noise_scaling.measure_slice import Slice
+from noise_scaling import cli, datasets, information, measurements, models, paths
+from noise_scaling.measure import ablations
+from noise_scaling.measure.slice import Slice
 
 ONE = ["measure", "--models", "pca", "--cell-numbers", "100", "--fractions", "1"]
 """One unit of the packaged data set, in a fraction of a second."""
@@ -197,7 +198,7 @@ def test_a_signal_ends_with_the_sentence_and_its_status(number, status, word, wh
 
 def test_a_killed_command_with_workers_ends_them(folder):
     hang = (
-        "import sys, time; from noise_scaling import cli; from noise_scaling.measure_slice import Slice\n"
+        "import sys, time; from noise_scaling import cli; from noise_scaling.measure.slice import Slice\n"
         "def embed(self, point, unit, good=Slice._embed):\n"
         "    if point.model == 'pca': return good(self, point, unit)\n"
         "    open(f'at_work_{point.n_cells}', 'w').close(); time.sleep(600)\n"
@@ -257,7 +258,7 @@ def test_help_lists_what_the_registries_hold(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(["measure", "--help"])
     said = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
-    for registry in (models.MODELS, information.METHODS, filter(None, variants.VARIANTS), ["published", "--workers"]):
+    for registry in (models.MODELS, information.METHODS, filter(None, ablations.VARIANTS), ["published", "--workers"]):
         for name in registry:
             assert name in said
 
@@ -299,12 +300,12 @@ def test_fetch_prints_every_file_or_says_that_there_is_none(tmp_path, monkeypatc
      ["plan", "--dataset", "pbmc10k", "--budget", "99", "--cost-per-cell", "1", "--cost-per-million-reads", "4"]],
 )  # fmt: skip
 def test_a_wheel_says_what_needs_the_checkout(arguments, folder, monkeypatch, capsys):
-    from noise_scaling import measure_grid
+    from noise_scaling.measure import grid
 
     (folder / "own.yml").write_text("datasets: {}\n")
     monkeypatch.setattr(paths, "ROOT", folder / "lib")
     monkeypatch.setattr(paths, "MEASUREMENTS", folder / "lib" / "data" / "measurements")
-    monkeypatch.setattr(measure_grid, "SCHEMA", folder / "lib" / "workflow" / "schema.json")
+    monkeypatch.setattr(grid, "SCHEMA", folder / "lib" / "workflow" / "schema.json")
     assert cli.main([a if not a.endswith("yml") else "own.yml" for a in arguments]) == 2
     said = capsys.readouterr().err
     assert "the project's checkout and this installation has none" in said

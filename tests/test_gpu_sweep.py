@@ -6,7 +6,7 @@ import types
 import pytest
 
 from noise_scaling import datasets, measurements
-from noise_scaling.measure import measure
+from noise_scaling.measure.run import measure
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noise_scaling import datasets, measurements
-from noise_scaling.measure import measure
+from noise_scaling.measure.run import measure
 
 pytestmark = pytest.mark.any_machine
 MODELS = ("random_projection", "pca", "scvi", "untrained_geneformer", "shuffled", "known_2_bits")

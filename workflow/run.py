@@ -78,10 +78,10 @@ def _run(config: str, options: tuple[str, ...], settings: dict, lock: int) -> in
 
 def provide(settings: dict) -> str:
     """Try once to have the files that pages would like; a line of what came of it. InputError if there are no such."""
-    from noise_scaling import measure_grid  # takes seconds, which a run that only measures does without
     from noise_scaling.datasets import download
+    from noise_scaling.measure import grid  # takes seconds, which a run that only measures does without
 
-    measure_grid.check_config(settings)
+    grid.check_config(settings)
     return download.provide(settings["fetch"])
 
 

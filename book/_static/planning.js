@@ -1,4 +1,4 @@
-/* The planner's arithmetic, twin of src/noise_scaling/plan.py: same names, same steps. No drawing here. */
+/* The planner's arithmetic, twin of src/noise_scaling/plan/designs.py: same names, same steps. No drawing here. */
 "use strict";
 
 const planning = {

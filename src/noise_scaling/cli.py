@@ -129,12 +129,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _names(option: str) -> str:
-    from . import controls, information, models, variants
+    from . import information, models
+    from .measure import ablations, controls
 
     presets = dict.fromkeys(preset for model in models.MODELS.values() for preset in model.PRESETS)
     registries = {
         "models": [*models.MODELS, *controls.LEARNERS], "preset": presets, "estimators": information.METHODS,
-        "variant": [*filter(None, variants.VARIANTS), "fixed_steps_N", "width_N"],
+        "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N"],
     }  # fmt: skip
     return ", ".join(registries[option])
 
@@ -219,7 +220,7 @@ def _measure_parser(commands) -> None:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from . import measure
+    from .measure import run as measure
     from .measurements import ERROR
 
     settings = {k: v for k, v in vars(options).items() if k != "run"}
@@ -242,7 +243,7 @@ def _status_parser(commands) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from . import status
+    from .measure import status
 
     print(status.report(status.completeness(options.configs, options.measurements), options.by))
 
@@ -255,7 +256,8 @@ def _restore(options: argparse.Namespace) -> None:
 
 
 def _gather(options: argparse.Namespace) -> None:
-    from . import measurements, status
+    from . import measurements
+    from .measure import status
 
     table = status.gather(options.tables, first_wins=options.first_wins, rows=options.rows)
     measurements.check_replaceable(options.output)
@@ -321,15 +323,15 @@ def _datasets(options: argparse.Namespace) -> None:
 
 
 def _plan_parser(commands) -> None:
-    from . import plan_command
+    from .plan import command
 
-    plan_command.add_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
+    command.add_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from . import plan_command
+    from .plan import command
 
-    print(plan_command.answer(options))
+    print(command.answer(options))
 
 
 def _fetch(options: argparse.Namespace) -> None:

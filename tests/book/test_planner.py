@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noise_scaling import laws, measurements, plan, plan_data
+from noise_scaling import laws, measurements
+from noise_scaling.plan import designs, evidence
 from noise_scaling.plots import plan_page
 
 from .driver import Page
@@ -50,8 +51,8 @@ def planner(browser: Page, planner_url: str) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> dict[str, plan_data.Candidate]:
-    return {candidate.model: candidate for candidate in plan_data.candidates(grid_table())}
+def fitted() -> dict[str, evidence.Candidate]:
+    return {candidate.model: candidate for candidate in evidence.candidates(grid_table())}
 
 
 SETTINGS = [  # budget, per cell, per million reads, usable, saturation
@@ -67,8 +68,8 @@ SETTINGS = [  # budget, per cell, per million reads, usable, saturation
 def test_javascript_and_python_plan_alike(model: str, setting: tuple, planner: Page, fitted: dict) -> None:
     *prices, saturation = setting
     candidate = fitted[model]
-    library = plan.library(saturation, umis=1000.0)
-    made = plan.plan(candidate.fit, candidate.measured, plan.Purchase(*prices), library)
+    library = designs.library(saturation, umis=1000.0)
+    made = designs.plan(candidate.fit, candidate.measured, designs.Purchase(*prices), library)
     names = ("budget", "perCell", "perMillionReads", "usable")
     purchase = json.dumps(dict(zip(names, prices, strict=True)))
     find = "JSON.parse(document.querySelector('script.data').textContent).groups[0].models"
@@ -97,13 +98,13 @@ def test_a_contour_has_its_bits_everywhere(planner: Page) -> None:
 def test_the_planner_by_keyboard(planner: Page, fitted: dict) -> None:
     enter(planner, "budget", "300")
     candidate = fitted["scvi"]
-    library = plan.library(0.5, umis=1000.0)
-    made = plan.plan(candidate.fit, candidate.measured, plan.Purchase(300, 0.05, 4), library)
+    library = designs.library(0.5, umis=1000.0)
+    made = designs.plan(candidate.fit, candidate.measured, designs.Purchase(300, 0.05, 4), library)
     said = text(planner, "said")
     assert f"Best: scVI on {made.best.n_cells:,} cells at {made.best.umis_per_cell:,.0f} UMIs per cell" in said
     assert f"{made.best.bits:.2f} bits (95 % {made.best.low:.2f} to {made.best.high:.2f})" in said
     assert f"Runner-up: {made.runner_up.n_cells:,} cells" in said
-    other = plan.plan(fitted["pca"].fit, candidate.measured, plan.Purchase(300, 0.05, 4), library)
+    other = designs.plan(fitted["pca"].fit, candidate.measured, designs.Purchase(300, 0.05, 4), library)
     assert f"PCA would give {other.best.bits - made.best.bits:.2f} bits more" in said
     assert "measured: 100 to 3,000" in text(planner, "warning")
     rows = fit_rows(planner)
@@ -141,7 +142,7 @@ def test_the_planner_draws_the_budget_and_the_best_design(planner: Page) -> None
     by_name = {name: (x, y) for name, x, y in traces if name}
     rows = fit_rows(planner)
     assert by_name["best"][0][0] == int(rows[0][2].replace(",", ""))
-    library = plan.library(0.5, umis=1000.0)
+    library = designs.library(0.5, umis=1000.0)
     line = [
         point for point in zip(*by_name["what the budget buys"], strict=True) if point[1] < 0.99 * library.molecules
     ]

@@ -10,7 +10,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from noise_scaling import datasets, signals
-from noise_scaling.datasets import paper
+from noise_scaling.datasets.sources import paper
 from noise_scaling.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -8,11 +8,11 @@ import torch
 from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
+from noise_scaling.counts.tokens import gene_medians, rank_tokens
 from noise_scaling.errors import InputError
 from noise_scaling.models import training
 from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import MASKED, gather, masked_batch, tokens_of
-from noise_scaling.tokens import gene_medians, rank_tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,12 +6,12 @@ import torch
 from scipy.sparse import csr_matrix
 
 from noise_scaling import models
+from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
 from noise_scaling.models import training
 from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
-from noise_scaling.tokens import gene_medians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from noise_scaling import models, stores
+from noise_scaling import models
+from noise_scaling.counts import stores
+from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
 from noise_scaling.models.streaming import CountStore
-from noise_scaling.tokens import gene_medians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

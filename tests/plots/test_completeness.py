@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from noise_scaling import status
+from noise_scaling.measure import status
 from noise_scaling.plots import completeness
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noise_scaling import laws, measurements, published
+from noise_scaling import laws, measurements
+from noise_scaling.measurements import published
 from noise_scaling.plots import curve_zoo, interactive, plan_page
 
 DEPTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)

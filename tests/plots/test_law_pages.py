@@ -9,7 +9,7 @@ import pytest
 from noise_scaling import laws, measurements
 from noise_scaling.laws import compare, holdout
 from noise_scaling.laws.grids import grids
-from noise_scaling.plots import careful, page, style, trade
+from noise_scaling.plots import cells_or_depth, page, style, table_audit
 from noise_scaling.plots import laws as law_pages
 
 N, U = (100, 300, 1000, 3000, 10_000, 30_000), np.geomspace(10, 2000, 6)
@@ -82,7 +82,7 @@ def test_sides_take_embedded_signals_only(source):
 def test_a_short_table_says_so(table, tmp_path):
     short = str(measurements.write(table[table["fraction"] > 0.1], tmp_path / "short.csv"))
     assert "No curve here has 5 depths" in law_pages.verdict(short).data
-    assert "No grid here is large enough" in trade.goals(short).data
+    assert "No grid here is large enough" in cells_or_depth.goals(short).data
 
 
 def test_goals_follow_the_scores():
@@ -98,7 +98,7 @@ def test_goals_follow_the_scores():
             ):
                 rows.append(((i,), "d", "m", design, forecast, rms, rms, 10))
     rates = pd.DataFrame({"free": [2.0, 2.0], "law": [3.0, 9.0], "surface": [2.1, 3.9]})
-    found = trade.goal_rows(pd.DataFrame(rows, columns=names), rates)
+    found = cells_or_depth.goal_rows(pd.DataFrame(rows, columns=names), rates)
     assert found[0][holdout.LAW] == "0.080 RMS: not met"
     assert found[0][holdout.CHOSEN] == "0.050 RMS: met"
     assert found[2][holdout.LAW] == "0 of 5: not met"
@@ -111,13 +111,13 @@ def test_goals_follow_the_scores():
 
 
 def test_forecasts_of_an_exact_law_are_its_noise(source):
-    table = trade._scored(source)
+    table = cells_or_depth._scored(source)
     assert (table.loc[table["forecast"] == holdout.LAW, "rms"] < 0.06).all()
-    assert outside(trade.forecasts_figure(trade._plain(table)))
+    assert outside(cells_or_depth.forecasts_figure(cells_or_depth._plain(table)))
 
 
 def test_contours_label_bits_and_lie_in_the_grid(source):
-    figure = trade.contours_figure(trade._grids(source))
+    figure = cells_or_depth.contours_figure(cells_or_depth._grids(source))
     assert len(figure.axes) == 4
     style.as_png(figure)
     assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
@@ -125,36 +125,36 @@ def test_contours_label_bits_and_lie_in_the_grid(source):
 
 
 def test_rates_and_seeds_are_told(source):
-    assert "read off the grid" in trade.rates(source).data
-    told = trade.between_seeds(source).data
-    shares, count = trade.seed_shares(measurements.read(source))
+    assert "read off the grid" in cells_or_depth.rates(source).data
+    told = cells_or_depth.between_seeds(source).data
+    shares, count = cells_or_depth.seed_shares(measurements.read(source))
     assert f"{count:,} starts" in told
     assert 0 <= shares["law"] <= 1
 
 
 def test_infinite_rates_are_words():
-    assert trade._factor(np.inf) == "no number"
-    assert trade._factor(3.14159) == "3.1 x"
-    assert trade._factor(np.nan) == "–"
+    assert cells_or_depth._factor(np.inf) == "no number"
+    assert cells_or_depth._factor(3.14159) == "3.1 x"
+    assert cells_or_depth._factor(np.nan) == "–"
 
 
 def test_the_sound_table_is_the_published_without_its_doubts(published):
     whole, sound = page.measured("published"), page.measured("published-sound")
     assert len(whole.table) - len(sound.table) == 1440
     assert "without 1,440 doubtful rows" in sound.name
-    assert "1,440 of 4,844 rows" in careful.doubted().data
+    assert "1,440 of 4,844 rows" in table_audit.doubted().data
 
 
 def test_seeds_figure_shows_who_lies_below(published):
-    figure = careful.seeds_figure(careful.seed_pairs(page.measured("published").table))
+    figure = table_audit.seeds_figure(table_audit.seed_pairs(page.measured("published").table))
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100
 
 
 def test_verdict_counts_grids_and_doublings(source):
-    found = trade._grids(source)
+    found = cells_or_depth._grids(source)
     rates = pd.DataFrame({"grid": [found[0].key] * 5, "deeper": 4.0, "free": [16.0, 16, 16, 25, 9]})
-    told = trade.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
+    told = cells_or_depth.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
     assert any("(1 of 2 grids), twice the depth is worth 4.0 x the cells" in line for line in told)
     assert any("in 2 of 2 grids fewer than 5 starts" in line for line in told)

@@ -6,8 +6,8 @@ import pytest
 from IPython.display import HTML
 
 from noise_scaling import cli, laws, measurements, plots
+from noise_scaling.plots import cells_or_depth, page
 from noise_scaling.plots import laws as law_page
-from noise_scaling.plots import page, trade
 
 BLANK = {str: "", int: 0, float: 0.0}
 
@@ -37,8 +37,9 @@ DRAWN = {
     **{f"laws.{f.__name__}": f for f in (
         law_page.verdict, law_page.scores, law_page.errors, law_page.residuals, law_page.sides)},
     **{f"trade.{f.__name__}": f for f in (
-        trade.goals, trade.scores, trade.forecasts, trade.contours, trade.verdict, trade.rates, trade.rates_figure,
-        trade.between_seeds)},
+        cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts, cells_or_depth.contours,
+        cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure,
+        cells_or_depth.between_seeds)},
     "fits": page.fits,
     "claims": lambda source: plots.claims_ledger(source, source),
     "zoo": lambda source: plots.zoo(source, source),

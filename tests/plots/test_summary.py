@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noise_scaling import laws, measurements, paths, published
-from noise_scaling.plots import FIGURES, careful, curve_zoo, ledger, page, plan_page, summary, trade
+from noise_scaling import laws, measurements, paths
+from noise_scaling.measurements import published
+from noise_scaling.plots import FIGURES, cells_or_depth, curve_zoo, ledger, page, plan_page, summary, table_audit
 
 OURS = "data/measurements/demo.csv"
 GREATEST = "Greatest u_bar"
@@ -41,7 +42,9 @@ def test_made_again_it_is_what_is_committed(name, tolerance, table):
 
 
 def test_the_notes_made_again_are_the_committed(table):
-    again, kept = (t.set_index("found")["number"] for t in (careful.note_table(table), published.statistics("notes")))
+    again, kept = (
+        t.set_index("found")["number"] for t in (table_audit.note_table(table), published.statistics("notes"))
+    )
     (line,) = (text for text in kept.index if text.startswith(GREATEST))
     assert again.drop(line).to_dict() == kept.drop(line).to_dict()
     assert "converged" not in kept[line]
@@ -97,9 +100,11 @@ def embedded(data) -> list:
 
 WHOLE = {
     **{figure: (lambda draw=draw: drawn(draw(page.measured("published").table))) for figure, draw in FIGURES.items()},
-    "between seeds": lambda: told(trade.between_seeds("published")) + told(trade.between_seeds("published-sound")),
-    "rows in doubt": lambda: told(careful.doubted()),
-    "seeds": lambda: drawn(careful.seeds_figure(careful._of_seeds("seed_pairs", careful.seed_pairs))),
+    "between seeds": lambda: (
+        told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-sound"))
+    ),
+    "rows in doubt": lambda: told(table_audit.doubted()),
+    "seeds": lambda: drawn(table_audit.seeds_figure(table_audit._of_seeds("seed_pairs", table_audit.seed_pairs))),
 }
 OF_ONE_SIGNAL = {
     "claims": lambda: told(ledger.show(OURS, "published")),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import variants
+from noise_scaling.plots import ablations
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)
 
@@ -25,7 +25,7 @@ def curve(variant: str, u_bar: float, i_max: float, seed: int = 0, **values) -> 
 
 def test_effects_are_paired_differences_and_parameters_of_eq_1():
     table = measurements.sort(curve("", 300, 3) + curve("genes_full_depth", 200, 3.1) + curve("thin_per_gene", 300, 3))
-    found = variants.effects(table).set_index("deviation")
+    found = ablations.effects(table).set_index("deviation")
     genes = found.loc["genes chosen, and medians taken, at full depth"]
     u = 1000 * np.array(FRACTIONS)
     difference = laws.noise_law(u, 200, 3.1) - laws.noise_law(u, 300, 3)
@@ -39,7 +39,7 @@ def test_effects_are_paired_differences_and_parameters_of_eq_1():
 
 def test_the_nominal_depth_moves_the_law_and_no_bits():
     rows = [r | {"umis_per_cell_nominal": 0.9 * r["umis_per_cell"]} for r in curve("", 300, 3)]
-    found = variants.nominal_depth(measurements.sort(rows)).iloc[0]
+    found = ablations.nominal_depth(measurements.sort(rows)).iloc[0]
     assert (found["effect"], found["pairs"]) == (0, 6)
     assert found["u_bar_with"] / found["u_bar_without"] == pytest.approx(0.9, rel=1e-3)
     assert found["i_max_with"] == pytest.approx(found["i_max_without"], abs=1e-3)
@@ -47,7 +47,7 @@ def test_the_nominal_depth_moves_the_law_and_no_bits():
 
 def test_a_row_without_its_partner_has_no_effect():
     table = measurements.sort(curve("", 300, 3, seed=1) + curve("epoch_patience", 300, 2, seed=0))
-    assert len(variants.effects(table)) == 0
+    assert len(ablations.effects(table)) == 0
 
 
 def test_noise_by_source_is_the_spread_over_seeds():
@@ -58,7 +58,7 @@ def test_noise_by_source_is_the_spread_over_seeds():
         for q in FRACTIONS
         for seed in range(20)
     ]
-    found = variants.noise_by_source(measurements.sort(rows)).set_index("source")
+    found = ablations.noise_by_source(measurements.sort(rows)).set_index("source")
     assert found.loc["split of the cells", "sd"] == pytest.approx(0.05, rel=0.15)
     assert found.loc["estimator", "degrees_of_freedom"] == 6 * 19
     assert found.loc["estimator", "sd_low"] < 0.01 < found.loc["estimator", "sd_high"]
@@ -68,11 +68,11 @@ def test_separate_depths_stand_side_by_side():
     table = measurements.sort(
         curve("", 300, 3) + curve("train_full_depth", 250, 3) + curve("test_full_depth", 20, 3) + curve("", 300, 3, 1)
     )
-    bits = variants.separate_depths(table)
+    bits = ablations.separate_depths(table)
     assert len(bits) == len(FRACTIONS)
     np.testing.assert_allclose(bits["train_full_depth"], laws.noise_law(bits["u"], 250, 3))
-    figure = variants.separate_depths_figure(table)
-    fits = variants.depth_fits(table).set_index("thinned")
+    figure = ablations.separate_depths_figure(table)
+    fits = ablations.depth_fits(table).set_index("thinned")
     assert fits.loc["train at full depth, test thinned", "u_bar"] == pytest.approx(250, rel=1e-3)
     assert fits.loc["train and test thinned", "bits_at_lowest_depth"] == pytest.approx(laws.noise_law(10, 300, 3))
     assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["-", "--", ":"]
@@ -85,7 +85,7 @@ def test_steps_held_fixed_beside_early_stopping():
         for n in (100, 1000)
     ]
     fixed = [r | {"variant": "fixed_steps_500", "mi_bits": 2.25 - 0.25 * (r["n_cells"] == 100)} for r in rows]
-    found = variants.steps_effects(measurements.sort(rows + fixed)).set_index("n_cells")
+    found = ablations.steps_effects(measurements.sort(rows + fixed)).set_index("n_cells")
     assert found["steps"].tolist() == [500, 500]
     assert found["effect"].tolist() == [0.0, 0.25]
     assert found["seeds"].tolist() == [2, 2]
@@ -93,7 +93,7 @@ def test_steps_held_fixed_beside_early_stopping():
 
 def test_pages_say_when_nothing_was_measured(tmp_path):
     path = measurements.write(measurements.sort(curve("", 300, 3)), tmp_path / "t.csv")
-    for make in (variants.effects_table, variants.noise_table, variants.steps_table):
+    for make in (ablations.effects_table, ablations.noise_table, ablations.steps_table):
         assert make(path).data.startswith("<p>No ")
-    figure = variants.separate_depths_figure(measurements.read(path))
+    figure = ablations.separate_depths_figure(measurements.read(path))
     assert "no separate depths" in figure.axes[0].texts[0].get_text()

@@ -23,7 +23,7 @@ def versions(wildcards):
     names = {"shuffled": "pca", "known_2_bits": "random_projection", "untrained_geneformer": "geneformer"}
     learners = {names.get(model, model) for model in JOBS[wildcards.job].models}
     package = Path("src/noise_scaling")
-    files = [package / "measure_unit.py", *sorted(package.glob("information/*.py"))]
+    files = [package / "measure/unit.py", *sorted(package.glob("information/*.py"))]
     files += [path for learner in sorted(learners) for path in sorted(package.glob(f"models/{learner}*.py"))]
     assignment = re.compile(r"^\s*NUMBERS_VERSION\b[^\n=]*=\s*(\{[^}]*\}|.+)$", flags=re.MULTILINE)
     found = [assignment.findall(path.read_text()) for path in files]
@@ -48,8 +48,8 @@ rule measure:
     retries: 2
     priority: lambda wildcards: JOBS[wildcards.job].priority
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * measure_cost.memory_mb(JOBS[wildcards.job]),
-        runtime=lambda wildcards, attempt: attempt * measure_cost.runtime_minutes(JOBS[wildcards.job]),
+        mem_mb=lambda wildcards, attempt: attempt * cost.memory_mb(JOBS[wildcards.job]),
+        runtime=lambda wildcards, attempt: attempt * cost.runtime_minutes(JOBS[wildcards.job]),
     message:
         "Measure {wildcards.job}"
     shell:
@@ -68,8 +68,8 @@ use rule measure as measure_gpu with:
     wildcard_constraints:
         job=".+_gpu",
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * measure_cost.memory_mb(JOBS[wildcards.job]),
-        runtime=lambda wildcards, attempt: attempt * measure_cost.runtime_minutes(JOBS[wildcards.job]),
+        mem_mb=lambda wildcards, attempt: attempt * cost.memory_mb(JOBS[wildcards.job]),
+        runtime=lambda wildcards, attempt: attempt * cost.runtime_minutes(JOBS[wildcards.job]),
         gpu=1,
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError, choose
-from . import paper, small
 from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all
 from .own import load_own
 from .registry import Card, File, card, names, read_registry
 from .simulator import simulate, simulated, true_information
+from .sources import paper, small
 
 __all__ = [
     "Card",

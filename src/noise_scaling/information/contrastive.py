@@ -12,10 +12,10 @@ import torch
 from ..seeds import derive, generator
 from . import canonical
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
+from .critic_network import Training, pointwise, train
 from .crossfit import deal, one_thread
+from .manifold import sheets, side
 from .moments import SURER, Gains, axes, moments, normal_scores, standardised, whitened
-from .sheet import sheets, side
-from .towers import Training, pointwise, train
 
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
 CHOOSING = 512  # cells of a part that choose between critics

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from ..counts.resumable_writer import read_json
+from ..counts.stores import open_tokens
+from ..counts.tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from ..errors import InputError
-from ..spool import read_json
-from ..stores import open_tokens
-from ..tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
 from .streaming import CountStore
 

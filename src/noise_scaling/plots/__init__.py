@@ -1,5 +1,6 @@
 """The book's figures, one function each, from a measurements table; and what stands around them on a page."""
 
+from .ablations import depths_table, effects_table, noise_table, separate_depths_image, steps_table
 from .calibration import calibration_provenance, cost_image, errors_image, recovered_image, scores_table
 from .curve_zoo import zoo
 from .datasets import cells_figure, dataset_figure, truth_figure
@@ -24,7 +25,6 @@ from .page import (
     truth_gaps,
 )
 from .plan_page import plan_regret, planner
-from .variants import depths_table, effects_table, noise_table, separate_depths_image, steps_table
 
 __all__ = [
     "FIGURES",

@@ -10,9 +10,9 @@ import pandas as pd
 from ..laws.exchange import grid_rates
 from ..laws.grids import grids
 from ..laws.surface import fit_grid
+from .ablations import TEST_FULL, TRAIN_FULL, paired
 from .claims import Claim, empty, shallowest
 from .model_size import ladder
-from .variants import TEST_FULL, TRAIN_FULL, paired
 
 DOUBLE = np.log(2)
 GOOD_FIT = 0.95

@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .. import status
+from ..measure import status
 from . import page, style
 
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", style.COLOURS["pca"]])

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from .. import measure_cost, measure_grid, measure_projection
 from ..datasets import card
+from ..measure import cost, grid
+from ..measure import projection as measure_projection
 from ..measurements import CONTROLS
 from . import page, style
 
@@ -86,7 +87,7 @@ def estimates(source: str | Path) -> HTML:
 
 def projection(config: str | Path, source: str | Path) -> HTML:
     """Hours of a configuration's grid on one core with the small presets, by data set and model."""
-    asked, measured = measure_grid.read_config(config), page.measured(source).table
+    asked, measured = grid.read_config(config), page.measured(source).table
     table = measure_projection.project(asked, measured)
     known = table["train_hours"].notna()
     hours = table[["train_hours", "estimate_hours"]].sum().sum()
@@ -109,11 +110,11 @@ def projection(config: str | Path, source: str | Path) -> HTML:
 
 def limits(config: str | Path) -> HTML:
     """The most that the configuration's jobs can ask for: memory, and time by the presets' limits, by class of job."""
-    jobs = measure_grid.jobs(measure_grid.read_config(config))
+    jobs = grid.jobs(grid.read_config(config))
     rows = [
         {
             "dataset": job.dataset, "part": job.part, "jobs": 1, "units": len(job.models) * len(job.cell_numbers),
-            "memory_gb": measure_cost.memory_mb(job) / 1000, "hours_asked": measure_cost.runtime_minutes(job) / 60,
+            "memory_gb": cost.memory_mb(job) / 1000, "hours_asked": cost.runtime_minutes(job) / 60,
         }
         for job in jobs
     ]  # fmt: skip

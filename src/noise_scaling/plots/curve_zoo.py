@@ -11,9 +11,9 @@ from IPython.display import HTML
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from .. import laws, published
+from .. import laws
 from ..errors import InputError
-from ..measurements import CONTROLS, OK
+from ..measurements import CONTROLS, OK, published
 from . import figures, interactive, page, style
 
 ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}

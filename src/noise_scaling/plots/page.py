@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML, Image
 
-from .. import __version__, datasets, laws, measurements, paths, published
+from .. import __version__, datasets, laws, measurements, paths
 from ..errors import InputError, TooLittle, choose
+from ..measurements import published
 from . import datasets as dataset_pages
 from . import figures, style
 
@@ -24,7 +25,7 @@ FIGURES = {
 }
 PUBLISHED = "published"
 SOUND = "published-sound"
-"""The published table without the rows that published.py doubts."""
+"""The published table without the rows that measurements/published.py doubts."""
 VERSIONS = {PUBLISHED: published.ALL, SOUND: published.KEPT}
 
 

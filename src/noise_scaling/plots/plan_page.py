@@ -9,9 +9,9 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import plan_data, plan_score
 from ..measurements import CONTROLS
-from ..plan_command import ASSUMED_SATURATION
+from ..plan import backtest, evidence
+from ..plan.command import ASSUMED_SATURATION
 from . import figures, interactive, page, style
 from .curve_zoo import RAMP, protocol
 
@@ -91,7 +91,7 @@ def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
 def _models(rows: pd.DataFrame) -> list[dict[str, object]]:
     """The laws that could be fitted to the rows of one data set, signal and estimator."""
     looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
-    found = {(c.model, c.preset): c for c in plan_data.candidates(rows) if c.fit}
+    found = {(c.model, c.preset): c for c in evidence.candidates(rows) if c.fit}
     out = []
     for key, look in looks.items():
         if key in found:
@@ -130,8 +130,8 @@ def plan_regret(source: str | Path) -> HTML:
 
     The published table in two versions.
     """
-    made = {name: plan_score.choices(figures.usable(table)) for name, table in page.versions(source).items()}
-    scores = {name: plan_score.summary(rows) for name, rows in made.items() if len(rows)}
+    made = {name: backtest.choices(figures.usable(table)) for name, table in page.versions(source).items()}
+    scores = {name: backtest.summary(rows) for name, rows in made.items() if len(rows)}
     if not scores:
         return HTML("<p>No grid of this table is large enough to hold a pilot and something dearer to choose from.</p>")
     sentences = " ".join(_score_sentence(name, score.loc["all"]) for name, score in scores.items())

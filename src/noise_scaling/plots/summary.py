@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from .. import datasets, laws, measurements, paths, published
-from . import careful, claims, claims_open, trade
+from .. import datasets, laws, measurements, paths
+from ..measurements import published
+from . import cells_or_depth, claims, claims_open, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
 _DIGITS = "%.8g"
@@ -30,7 +31,7 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
     """`trade.seed_shares` as a table of one row."""
-    by_law, starts = trade.seed_shares(table)
+    by_law, starts = cells_or_depth.seed_shares(table)
     return pd.DataFrame([by_law | {"starts": starts}])
 
 
@@ -48,9 +49,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "fits": _in_both(laws.fit_curves),
     "claims": _in_both(findings),
     "seed_shares": _in_both(shares),
-    "seed_pairs": careful.seed_pairs,
-    "notes": careful.note_table,
-    "doubtful": careful.doubt_counts,
+    "seed_pairs": table_audit.seed_pairs,
+    "notes": table_audit.note_table,
+    "doubtful": table_audit.doubt_counts,
 }
 """The committed tables, each from the published one. data/README.md says what they hold."""
 

@@ -1,0 +1,1 @@
+"""Loaders of the registered data sets, by source."""

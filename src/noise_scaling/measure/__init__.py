@@ -1,0 +1,4 @@
+"""Measuring: a configuration's grid and jobs, the units of a run, and its rows. `run.measure` is the way in.
+
+Nothing is imported here, so reading a configuration needs no torch.
+"""

@@ -1,0 +1,190 @@
+"""Named departures from the protocol, each a switch on the one road: measured beside it to say what it changes.
+
+A variant is a row's column `variant`; "" is the protocol. Most are what the published code does, one at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from ..counts import thin
+from ..errors import InputError
+from ..seeds import generator
+from ..signals import Aligned, Signal
+
+TRAINED = ("scvi", "geneformer")
+"""Models that are trained step by step, and so have a patience and a number of steps."""
+
+
+def thin_per_gene(
+    counts: csr_matrix,
+    fraction: float,
+    *,
+    seed: int,
+    cell_ids: Sequence | None = None,
+    gene_ids: Sequence | None = None,
+) -> csr_matrix:
+    """Thin each gene to floor(its total x `fraction`) molecules, drawn without replacement: the published way.
+
+    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps
+    none of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells.
+
+    Parameters
+    ----------
+    counts
+        CSR [cells, genes] of integer counts.
+    fraction
+        In (0, 1].
+    seed
+        Decides the draw, together with the number of cells.
+    cell_ids, gene_ids
+        Not used: these draws depend on the company a cell is in, as the published ones do.
+
+    Returns
+    -------
+    CSR [cells, genes] of the same dtype, without explicit zeros.
+    """
+    rng = generator(seed, "thin_per_gene", counts.shape[0], repr(float(fraction)))
+    by_gene = counts.tocsc(copy=True)
+    for start, stop in zip(by_gene.indptr[:-1], by_gene.indptr[1:], strict=True):
+        column = by_gene.data[start:stop].astype(np.int64)
+        kept = int(column.sum() * fraction)
+        by_gene.data[start:stop] = rng.multivariate_hypergeometric(column, kept, method="marginals") if kept else 0
+    by_gene.eliminate_zeros()
+    return by_gene.tocsr()
+
+
+def in_both_orders(pair: Aligned) -> Aligned:
+    """Every pair twice, once in each order, and no groups: a pair's two copies may lie on two sides of a split."""
+    return Aligned(np.concatenate([pair.x, pair.y]), np.concatenate([pair.y, pair.x]), None)
+
+
+def _as_it_is(pair: Aligned) -> Aligned:
+    return pair
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one variant changes.
+
+    Attributes
+    ----------
+    name, about
+        As it stands in the table, and in words.
+    full_depth
+        Pools that are left at full depth: of "train", "validation" and "test".
+    thin
+        How the other pools are thinned (`counts.thin`, or a function of the same arguments).
+    prefix
+        Whether thinning N cells gives the first N of the thinned cells, so that one thinning serves every N.
+    genes_full_depth
+        Whether genes are chosen on the full-depth counts of all cells (`genes_from` of `Model.fit`).
+    options
+        Settings of the model that replace the preset's.
+    models
+        Models that the variant means something for; None: all.
+    pairing
+        What becomes of the aligned pair of embedding and signal.
+    estimator_options
+        Settings of the estimator.
+    estimators
+        Estimators that the variant means something for; None: all.
+    varies
+        The one random stream that follows the row's seed, the others staying at those of seed 0; "": all follow it.
+    """
+
+    name: str = ""
+    about: str = "the protocol"
+    full_depth: tuple[str, ...] = ()
+    thin: Callable[..., csr_matrix] = thin
+    prefix: bool = True
+    genes_full_depth: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    pairing: Callable[[Aligned], Aligned] = _as_it_is
+    estimator_options: Mapping[str, object] = field(default_factory=dict)
+    estimators: tuple[str, ...] | None = None
+    varies: str = ""
+
+    def seed_of(self, stream: str, seed: int) -> int:
+        """The seed of "split", "thin", "model" or "estimator": the row's, or 0 where another stream alone varies."""
+        return seed if self.varies in ("", stream) else 0
+
+    @property
+    def of_the_embedding(self) -> str:
+        """The variant as far as an embedding depends on it: "" where only the scoring differs."""
+        scoring_only = self.pairing is not _as_it_is or self.estimator_options
+        return "" if scoring_only else self.name
+
+
+_VARIANTS = (
+    Variant(),
+    Variant("train_full_depth", "trained at full depth, tested on thinned cells", full_depth=("train", "validation")),
+    Variant("test_full_depth", "trained on thinned cells, tested at full depth", full_depth=("test",)),
+    Variant("thin_per_gene", "each gene thinned to a fixed total (published)", thin=thin_per_gene, prefix=False),
+    Variant("genes_full_depth", "genes chosen at full depth, on all cells (published)", genes_full_depth=True),
+    Variant("both_pair_orders", "each pair twice, folds cut through pairs (published)", pairing=in_both_orders),
+    Variant(
+        "epoch_patience", "patience counted in epochs (published)", options={"patience_unit": "epochs"}, models=TRAINED
+    ),
+    Variant(
+        "stop_on_scored", "the epoch chosen on the scored cells (published)",
+        estimator_options={"stop_on_scored": True}, estimators=("lmi",),
+    ),
+    Variant("vary_split", "the split of the cells alone drawn anew", varies="split"),
+    Variant("vary_thin", "the thinning alone drawn anew", varies="thin"),
+    Variant("vary_model", "training, or the projection's draw, alone anew", varies="model"),
+    Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
+)  # fmt: skip
+VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
+"""Every variant by name, but for fixed_steps_N and width_N, of which there is one for every N."""
+
+FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
+WIDTH = re.compile(r"width_([1-9]\d*)")
+GENEFORMERS = ("geneformer", "untrained_geneformer")
+
+
+def named(name: str) -> Variant:
+    """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps. InputError if there is none."""
+    width = WIDTH.fullmatch(name) if isinstance(name, str) else None
+    if width:
+        return _of_width(name, int(width[1]))
+    steps = FIXED_STEPS.fullmatch(name) if isinstance(name, str) else None
+    if steps:
+        n_steps = int(steps[1])
+        return Variant(name, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, models=TRAINED)
+    if name not in VARIANTS:
+        known = ", ".join(sorted(filter(None, VARIANTS)))
+        raise InputError(
+            f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), "
+            "or '' for none"
+        )
+    return VARIANTS[name]
+
+
+def _of_width(name: str, width: int) -> Variant:
+    """Geneformer with another width, in the proportions of the small preset: twice as much between, 32 a head."""
+    if width % 16 or width > 1024:
+        raise InputError(f"variant {name!r}: a width must be a multiple of 16, up to 1,024: found {width}")
+    options = {"width": width, "feed_forward": 2 * width, "heads": max(1, width // 32)}
+    return Variant(name, f"Geneformer {width} wide", options=options, models=GENEFORMERS)
+
+
+def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], signal: Signal) -> None:
+    """Raise an InputError where `variant` means nothing for a model, an estimator or the signal."""
+    for what, asked, sensible in (("model", models, variant.models), ("estimator", estimators, variant.estimators)):
+        wrong = [name for name in asked if sensible is not None and name not in sensible]
+        if wrong:
+            raise InputError(
+                f"variant {variant.name!r} means nothing for {what} {wrong[0]!r}: ask for {' or '.join(sensible)} alone"
+            )
+    if variant.pairing is in_both_orders and signal.kind != "pair":
+        raise InputError(
+            f"variant {variant.name!r} needs a signal of pairs and {signal.name!r} is a {signal.kind}: "
+            "choose a data set with pairs, such as larry_subset"
+        )

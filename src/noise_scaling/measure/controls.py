@@ -1,0 +1,70 @@
+"""Two controls measured in every slice like a model: pairs that share nothing, and pairs that share 2 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import entr
+
+from ..information.core import is_labels
+from ..measurements import KNOWN, SHUFFLED
+from ..seeds import generator
+from ..signals import Aligned
+
+BITS = 2.0
+"""The positive control's information."""
+
+LEARNERS = {SHUFFLED: "pca", KNOWN: "random_projection"}
+"""The model that is trained for a control: the shuffled one is PCA's embedding; the known one needs none."""
+
+_SIGNAL, _NOISE, _CLASSES, _APART = 4, 12, 8, 10.0
+
+
+def apply(model: str, pair: Aligned, *, seed: int, n_cells: int) -> Aligned:
+    """What the estimator gets to see: the pair as it is, or a control of as many pairs in its place."""
+    if model == SHUFFLED:
+        order = generator(seed, "control", n_cells).permutation(len(pair.x))
+        return pair._replace(x=pair.x[order])
+    if model == KNOWN:
+        draw = known_labels if is_labels(pair.y) else known_vectors
+        x, y = draw(len(pair.x), generator(seed, "control", KNOWN, n_cells))
+        return pair._replace(x=x, y=y)
+    return pair
+
+
+def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussians [n, 16] that share 2 bits over 4 dimensions, among 12 of noise, each side rotated.
+
+    Each correlated pair of dimensions holds -1/2 log2(1 - rho^2) = 1/2 bit.
+    """
+    rho = np.sqrt(1 - 2.0 ** (-2 * BITS / _SIGNAL))
+    x, y = rng.standard_normal((2, n, _SIGNAL + _NOISE))
+    y[:, :_SIGNAL] = rho * x[:, :_SIGNAL] + np.sqrt(1 - rho**2) * y[:, :_SIGNAL]
+    return x @ _rotation(rng), y @ _rotation(rng)
+
+
+def known_labels(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors [n, 16] that tell one of 8 equal classes beyond doubt, and labels [n] that name it most of the time.
+
+    A label is wrong with probability p, then any of the other 7: it holds 3 - H(p) - p log2 7 = 2 bits.
+    """
+    code = rng.integers(0, _CLASSES, n)
+    wrong = rng.random(n) < wrong_labels()
+    label = np.where(wrong, (code + rng.integers(1, _CLASSES, n)) % _CLASSES, code)
+    x = rng.standard_normal((n, _SIGNAL + _NOISE))
+    x[np.arange(n), code] += _APART
+    return x @ _rotation(rng), label
+
+
+def wrong_labels() -> float:
+    """The share of wrong labels at which they hold 2 bits about the class."""
+
+    def bits(p: float) -> float:
+        return np.log2(_CLASSES) - (entr(p) + entr(1 - p)) / np.log(2) - p * np.log2(_CLASSES - 1)
+
+    return brentq(lambda p: bits(p) - BITS, 1e-9, 0.5)
+
+
+def _rotation(rng: np.random.Generator) -> np.ndarray:
+    q, r = np.linalg.qr(rng.standard_normal((_SIGNAL + _NOISE, _SIGNAL + _NOISE)))
+    return q * np.sign(np.diag(r))

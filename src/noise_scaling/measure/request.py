@@ -1,0 +1,196 @@
+"""What is asked of `measure`, in its own types: the obvious reading of text and single values, or one sentence.
+
+The command line hands over text, papermill guesses types (`-p cell_numbers 50`, `-p seeds "[0, 1]"`), and a notebook
+hands over what its cell holds: all are read here, and refused here, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from ..errors import InputError
+from ..information.core import MIN_PAIRS
+from ..measurements import CONTROLS
+
+DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
+LARGEST = 2**63 - 1
+"""What a column of whole numbers holds."""
+
+_SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def read(**asked: object) -> SimpleNamespace:
+    """The arguments of `measure`, each as it is meant; None and empty text stand for what is usual.
+
+    Raises
+    ------
+    InputError
+        For what cannot be meant; the sentence names the argument and the command line's option.
+    """
+    return SimpleNamespace(**{name: _READERS[name](name, value) for name, value in asked.items()})
+
+
+def _wrong(name: str, wanted: str, found: object) -> InputError:
+    shown = found if isinstance(found, str | int | float | list | tuple | dict) else type(found).__name__
+    return InputError(f"{name} (--{name.replace('_', '-')}) must be {wanted}: found {str(repr(shown))[:80]}")
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text(name: str, value: object, usual: str | None = None) -> str | None:
+    if _is_nothing(value):
+        return usual
+    if not isinstance(value, str):
+        raise _wrong(name, "text", value)
+    return value.strip()
+
+
+def _path(name: str, value: object) -> Path | None:
+    if _is_nothing(value):
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise _wrong(name, "a path", value)
+    return Path(value).expanduser()
+
+
+def _dataset(name: str, value: object) -> str:
+    if _is_nothing(value) or not isinstance(value, str | os.PathLike):
+        raise _wrong(name, "a registered name or the path of a file", value)
+    return os.fspath(value)
+
+
+def _switch(name: str, value: object) -> bool:
+    found = _SWITCHES.get(str(value).strip().lower())
+    if found is None:
+        raise _wrong(name, "True or False", value)
+    return found
+
+
+def _number(name: str, value: object, wanted: str = "a number") -> float:
+    try:
+        if isinstance(value, bool | np.bool_) or not isinstance(value, str | Real):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError):
+        raise _wrong(name, wanted, value) from None
+
+
+def _whole(name: str, value: object, least: int = 0, wanted: str = "") -> int:
+    """A whole number; 1e3 and "1e3" are, 10.5 is not."""
+    wanted = wanted or f"a whole number from {least} on"
+    number = _number(name, value, wanted)
+    if not number.is_integer():
+        raise _wrong(name, wanted, value)
+    try:
+        exact = int(value)  # all digits of a large one
+    except ValueError:
+        exact = int(number)
+    if exact < least:
+        raise _wrong(name, wanted, value)
+    if exact > LARGEST:
+        raise _wrong(name, f"at most 2^63 - 1, which is {LARGEST}", value)
+    return exact
+
+
+def _maybe(reader: Callable, name: str, value: object) -> object:
+    return None if _is_nothing(value) else reader(name, value)
+
+
+def _list(reader: Callable, usual: tuple | None, name: str, value: object) -> tuple | None:
+    """A single value is a list of one, text as "[50, 100]" or "50,100" is taken apart; doubles count once."""
+    if _is_nothing(value):
+        return usual
+    values = tuple(reader(name, one) for part in _entries(value) for one in _parts(part))
+    if not values:
+        raise _wrong(name, "a list with at least one entry", value)
+    return tuple(dict.fromkeys(values))
+
+
+def _entries(value: object) -> list:
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else [value]
+
+
+def _parts(value: object) -> list:
+    if not isinstance(value, str):
+        return [value]
+    return [part.strip("'\"") for part in re.split(r"[,;\s]+", value.strip().strip("[]()")) if part]
+
+
+def _fraction(name: str, value: object) -> float:
+    number = _number(name, value)
+    if not 0 < number <= 1:
+        raise _wrong(name, "in (0, 1], the share of molecules to keep", value)
+    return number
+
+
+def _test_cells(name: str, value: object) -> int:
+    return _whole(name, value, MIN_PAIRS, f"a whole number from {MIN_PAIRS} on, for fewer carry no estimate")
+
+
+def _seconds(name: str, value: object) -> float:
+    wanted = "a number of seconds above 0, at most 1e8"
+    number = _number(name, value, wanted)
+    if not 0 < number <= 1e8:
+        raise _wrong(name, wanted, value)
+    return number
+
+
+def _workers(name: str, value: object) -> int | str:
+    if _is_nothing(value) or value == "auto":
+        return value or 1
+    return _whole(name, value, 1, "'auto' or a whole number from 1 on")
+
+
+_NAME = partial(_text, usual="")
+_READERS: dict[str, Callable[[str, object], object]] = {
+    "dataset": _dataset,
+    "signal": _text,
+    "layer": _text,
+    "round_counts": _switch,
+    "models": partial(_list, _NAME, DEFAULT_MODELS),
+    "preset": partial(_text, usual="small"),
+    "cell_numbers": partial(_list, partial(_whole, least=1), None),
+    "fractions": partial(_list, _fraction, None),
+    "seeds": partial(_list, _whole, (0,)),
+    "estimators": partial(_list, _NAME, ("default",)),
+    "variant": _NAME,
+    "n_test": partial(_maybe, _test_cells),
+    "n_validation": partial(_maybe, partial(_whole, least=1)),
+    "device": partial(_text, usual="cpu"),
+    "results": _path,
+    "keep_embeddings": _switch,
+    "unit_seconds": partial(_maybe, _seconds),
+    "workers": _workers,
+    "output": _path,
+    "progress": _switch,
+}
+
+
+def check_places(results: Path | None, output: Path | None) -> None:
+    """Raise an InputError unless files can be made in `results`, which may be yet to be made, and at `output`."""
+    for name, path, folder in (("results", results, results), ("output", output, output and output.parent)):
+        if folder is None:
+            continue
+        try:
+            if name == "output" and path.is_dir():
+                raise _wrong(name, "the CSV file to write, and that is a folder", str(path))
+            place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        except OSError as error:
+            raise _wrong(name, f"a path that can be reached ({error.strerror})", str(path)) from None
+        if not place.is_dir():
+            raise _wrong(name, f"in a folder, and {place} is a file", str(path))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise _wrong(name, f"where files can be written, and {place} is read-only", str(path))

@@ -1,0 +1,212 @@
+"""Measure slices of the grid: data set x depth x seed x cells x model -> rows in bits, resumable unit by unit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from .. import datasets, information, measurements, models
+from ..errors import choose
+from ..measurements import CONTROLS
+from ..models.base import resolve_device
+from . import ablations, request
+from .packing import Packing, take_memory_share
+from .request import DEFAULT_MODELS
+from .slice import OUT_OF_MEMORY, Grid, Slice, sentence
+from .unit import learner
+from .workers import Crew, fork_safe_cuda
+
+
+def measure(
+    dataset: str | Path = "pbmc68k",
+    *,
+    models: Sequence[str] = DEFAULT_MODELS,
+    cell_numbers: Sequence[int] | None = None,
+    fractions: Sequence[float] | None = None,
+    seeds: Sequence[int] = (0,),
+    signal: str | None = None,
+    layer: str | None = None,
+    round_counts: bool = False,
+    preset: str = "small",
+    estimators: Sequence[str] = ("default",),
+    variant: str = "",
+    n_test: int | None = None,
+    n_validation: int | None = None,
+    device: str = "cpu",
+    results: str | Path | None = None,
+    keep_embeddings: bool = False,
+    unit_seconds: float | None = None,
+    workers: int | str = 1,
+    output: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure a slice of the grid.
+
+    Parameters
+    ----------
+    dataset, signal, layer, round_counts
+        As for `datasets.load`.
+    models
+        Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits.
+    cell_numbers
+        Training cells N, nested; the card's by default.
+    fractions
+        Shares of the molecules to keep, in (0, 1]; the card's by default.
+    seeds
+        One replicate each: split, thinning, training and estimator all flow from it.
+    preset
+        Of every model: "small" or "published".
+    estimators
+        Methods of `information.estimate`; each embedding is scored by all.
+    variant
+        A named departure from the protocol (`variants.VARIANTS`, or fixed_steps_N); "" for none.
+    n_test, n_validation
+        Cells held out, the same at every depth and cell number; the card's by default.
+    device
+        "cpu", "cuda" or "auto".
+    results
+        Folder in which finished units are kept and looked up; None keeps nothing.
+    keep_embeddings
+        Keep the test cells' embeddings in `results` too, so that another estimator needs no training.
+    unit_seconds
+        Wall-clock limit for one model at one N, with all its estimators: what takes longer is stopped, wherever its
+        code is, and becomes a failed row; likewise what dies. None sets no limit.
+    workers
+        Units at a time, each in a process of its own on one thread, all on one card where there is one. "auto" finds
+        by trying how many do most work a second. With 1 and no limit all runs in this process.
+    output
+        CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
+
+    Lists may be given as a single value or as text ("[50, 100]"), numbers as text: papermill hands them over so.
+
+    Returns
+    -------
+    The measurements table of the slice (`measurements.COLUMNS`), a failed unit as a row with its error.
+
+    Raises
+    ------
+    InputError
+        If anything asked for does not exist or does not fit the data; nothing has been measured then.
+    """
+    ask = request.read(**locals())
+    _check_names(ask.models, ask.preset, ask.estimators)
+    request.check_places(ask.results, ask.output)
+    departure = ablations.named(ask.variant)
+    if ask.unit_seconds is not None or ask.workers != 1:
+        fork_safe_cuda()
+    data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
+    for note in data.notes if ask.progress else ():
+        tqdm.write(note, file=sys.stderr)
+    ablations.check(departure, ask.models, ask.estimators, data.signal)
+    grid = Grid(
+        data,
+        ask.models,
+        ask.cell_numbers or data.card.cell_numbers,
+        ask.fractions or data.card.fractions,
+        ask.preset,
+        ask.estimators,
+        ask.n_test or data.card.n_test,
+        ask.n_validation or data.card.n_validation,
+        resolve_device(ask.device),
+        departure,
+        ask.results,
+        ask.keep_embeddings,
+    )
+    splits = {seed: grid.split(seed) for seed in ask.seeds}
+    slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
+    if ask.output is not None:
+        hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
+        measurements.check_replaceable(ask.output, hashes)
+    with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
+        table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
+    if ask.output is not None:
+        measurements.write(table, ask.output)
+    return table
+
+
+def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
+    for name in names:
+        choose("model", name, (*models.MODELS, *CONTROLS))
+        models.check_model(learner(name), preset)
+    for name in estimators:
+        choose("estimator", name, information.METHODS)
+
+
+class _Missing:
+    """The points that are still to be measured, by number; the slice at work is the only one whose counts are held."""
+
+    def __init__(self, slices: Sequence[Slice]) -> None:
+        self.points = [(one, point) for one in slices for point in one.points if None in one.kept(point).values()]
+        self._at_work: Slice | None = None
+
+    def rows(self, number: int) -> list[dict]:
+        """Measure one point here."""
+        try:
+            return self._rows_or_no_memory(number)
+        except OUT_OF_MEMORY as error:
+            one, point = self.points[number]
+            return one.failed(point, sentence(error))
+
+    def _rows_or_no_memory(self, number: int) -> list[dict]:
+        one, point = self.points[number]
+        if self._at_work not in (None, one):
+            self._at_work.release()
+        self._at_work = one
+        return one.rows(point)
+
+    def outcomes(self, unit_seconds: float | None, workers: int | str) -> Iterator[tuple[int, list[dict]]]:
+        """All of them, here or, with a limit or for several at a time, in workers."""
+        numbers = range(len(self.points))
+        if (unit_seconds is None and workers == 1) or not self.points:
+            yield from ((number, self.rows(number)) for number in numbers)
+            return
+        if len({id(one) for one, _ in self.points}) == 1:
+            _ = self.points[0][0].counts  # thinned before the fork: all workers share them
+        packing = Packing(lambda size: self._crew(size, unit_seconds), cost=self._cost, size=workers, say=tqdm.write)
+        for outcome in packing.run(numbers):
+            one, point = self.points[outcome.task]
+            yield outcome.task, one.failed(point, outcome.error) if outcome.error else outcome.result
+
+    def _crew(self, size: int, unit_seconds: float | None) -> Crew:
+        return Crew(
+            self._rows_or_no_memory, size=size, seconds=unit_seconds, out_of_memory=OUT_OF_MEMORY,
+            prepare=lambda: take_memory_share(size),
+        )  # fmt: skip
+
+    def _cost(self, number: int) -> float:
+        """Training takes a fixed time and one that grows with cells: a thousand cells count twice no cells."""
+        return 1.0 + self.points[number][1].n_cells / 1000
+
+
+def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int | str, bar: tqdm) -> Iterator[list[dict]]:
+    """The rows of every point of every slice: first those missing are measured, then those kept are read."""
+    missing = _Missing(slices)
+    bar.update(bar.total - len(missing.points))
+    measured = set()
+    for number, rows in missing.outcomes(unit_seconds, workers):
+        one, point = missing.points[number]
+        measured.add((id(one), point))
+        bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")
+        bar.update()
+        yield rows
+    for one in slices:
+        yield from (list(one.kept(point).values()) for point in one.points if (id(one), point) not in measured)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread in BLAS and torch: sums come in one order, so that bits repeat; Snakemake fills the other cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

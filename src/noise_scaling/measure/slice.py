@@ -1,0 +1,298 @@
+"""One data set at one depth and seed: thinned once, then every model and cell number, a row for each estimator."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from .. import __version__, datasets, information, measurements, models, signals
+from ..counts import umis_per_cell
+from ..errors import InputError
+from ..information.core import MIN_PAIRS
+from ..seeds import derive
+from ..splits import Split, split
+from . import controls
+from .ablations import Variant
+from .unit import Unit, digest, learner
+
+# What a unit may raise without ending the job: bad slices and failed numerics, never a mistake in our own code
+# (KeyError, TypeError, AttributeError).
+UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
+OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+
+
+class Point(NamedTuple):
+    """One model at one number of cells: the estimators share its embedding."""
+
+    model: str
+    n_cells: int
+
+
+class Embedded(NamedTuple):
+    """What training left: the test cells' embedding [test cells, dims], and what the row says of it."""
+
+    embedding: np.ndarray
+    n_parameters: int
+    train_seconds: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What stays the same over a call of `measure`."""
+
+    data: datasets.Dataset
+    models: tuple[str, ...]
+    cell_numbers: tuple[int, ...]
+    fractions: tuple[float, ...]
+    preset: str
+    estimators: tuple[str, ...]
+    n_test: int
+    n_validation: int
+    device: str
+    variant: Variant = field(default_factory=Variant)
+    results: Path | None = None
+    keep_embeddings: bool = False
+
+    def split(self, seed: int) -> Split:
+        """Test, validation and training cells of one replicate, large enough for the largest N."""
+        cells = split(
+            self.data.cell_ids,
+            seed=derive(self.variant.seed_of("split", seed), "split", self.data.stream),
+            n_test=self.n_test,
+            n_validation=self.n_validation,
+            eligible=signals.test_eligible(self.data.signal),
+            groups=signals.groups(self.data.signal),
+        )
+        cells.training_cells(max(self.cell_numbers))  # fail before the work, not after
+        self._check_scored(cells, seed)
+        return cells
+
+    def _check_scored(self, cells: Split, seed: int) -> None:
+        """Refuse test cells that no estimator takes."""
+        signal, nothing = self.data.signal, np.empty((len(cells.test), 0))
+        scored = signals.align(signal, cells.test, nothing, seed=_pairs_seed(self.variant, seed))
+        what = "pairs of test cells" if signal.kind == "pair" else "test cells"
+        if len(scored.x) < MIN_PAIRS:
+            raise InputError(
+                f"signal {signal.name!r} has {len(scored.x)} {what}, too few for an estimate: at least {MIN_PAIRS} are "
+                "needed, so ask for more with --n-test (n_test in Python), or choose another signal"
+            )
+        classes = len(np.unique(scored.y)) if signal.kind == "label" else 0
+        if classes > len(scored.x) / 2:
+            raise InputError(
+                f"signal {signal.name!r} has {classes} classes in {len(scored.x)} test cells: choose shared labels"
+            )
+
+
+class Slice:
+    """One data set at one depth and seed."""
+
+    def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
+        self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
+        self.points = [Point(model, int(n)) for n in grid.cell_numbers for model in grid.models]
+        self._thinned_alone: dict[int, csr_matrix] = {}
+
+    def __str__(self) -> str:
+        return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
+
+    @cached_property
+    def counts(self) -> dict[str, csr_matrix]:
+        """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
+        largest = self.cells.training_cells(max(self.grid.cell_numbers))
+        pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
+        return {pool: self._thin(pool, at) for pool, at in pools.items()}
+
+    def release(self) -> None:
+        """Forget the thinned counts; they come back when they are asked for."""
+        self.__dict__.pop("counts", None)
+        self._thinned_alone.clear()
+
+    def train(self, n_cells: int) -> csr_matrix:
+        """Thinned counts of the N training cells."""
+        if self.grid.variant.prefix:
+            return self.counts["train"][:n_cells]
+        if n_cells not in self._thinned_alone:
+            self._thinned_alone[n_cells] = self._thin("train", self.cells.training_cells(n_cells))
+        return self._thinned_alone[n_cells]
+
+    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
+        data, variant = self.grid.data, self.grid.variant
+        if pool in variant.full_depth:
+            return data.counts[at]
+        seed = derive(variant.seed_of("thin", self.seed), "thin", data.stream)
+        return variant.thin(
+            data.counts[at], self.fraction, seed=seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
+        )
+
+    def units(self, point: Point) -> list[Unit]:
+        """The units of a point: one for each estimator."""
+        g = self.grid
+        return [
+            Unit(
+                g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, self.fraction, self.seed,
+                estimator, g.n_test, g.n_validation, g.device, g.data.data_sha256, g.variant.name,
+            )
+            for estimator in g.estimators
+        ]  # fmt: skip
+
+    def kept(self, point: Point) -> dict[Unit, dict | None]:
+        """Each unit of a point with its row from before, or None: not there, not whole, or failed."""
+        return {unit: self._kept(unit) for unit in self.units(point)}
+
+    def _kept(self, unit: Unit) -> dict | None:
+        if self.grid.results is None:
+            return None
+        rows = measurements.read_unit(self.grid.results, unit.config_hash)
+        return rows[0] if rows and rows[0]["status"] != measurements.ERROR else None
+
+    def rows(self, point: Point) -> list[dict]:
+        """The rows of a point: those kept from before, the others measured on one embedding and kept."""
+        kept = self.kept(point)
+        missing = [unit for unit, row in kept.items() if row is None]
+        if missing:
+            kept |= {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)}
+        return list(kept.values())
+
+    def failed(self, point: Point, error: str) -> list[dict]:
+        """The rows of a point whose process was stopped or died; what it had finished by then stays."""
+        kept = self.kept(point)
+        for unit in [unit for unit, row in kept.items() if row is None]:
+            kept[unit] = self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
+        return list(kept.values())
+
+    def _keep(self, unit: Unit, row: dict) -> dict:
+        if self.grid.results is not None:
+            measurements.write_unit(self.grid.results, unit.config_hash, [row])
+        return row
+
+    def _measure(self, point: Point, units: list[Unit]) -> Iterator[tuple[Unit, dict]]:
+        try:
+            found = self._embedded(point, units[0])
+            pair = self._pair(point, found.embedding)
+        except OUT_OF_MEMORY:
+            raise  # whoever runs several at a time may run fewer
+        except UNIT_ERRORS as error:
+            for unit in units:
+                yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
+            return
+        facts = {"dims": pair.x.shape[1], "n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
+        for unit in units:
+            yield unit, self._score(unit, pair, facts)
+
+    def _embedded(self, point: Point, unit: Unit) -> Embedded:
+        """The test cells' embedding, from the folder of results if it is kept there."""
+        if not (self.grid.keep_embeddings and self.grid.results):
+            return self._embed(point, unit)
+        path = measurements.unit_path(self.grid.results, unit.embedding_hash(self._cells_digest)).with_suffix(".npy")
+        found = _read_embedding(path, len(self.cells.test))
+        if found is None:
+            found = self._embed(point, unit)
+            _write_embedding(path, found)
+        return found
+
+    @cached_property
+    def _cells_digest(self) -> str:
+        return digest(self.cells)
+
+    def _embed(self, point: Point, unit: Unit) -> Embedded:
+        """Train, and embed the test cells.
+
+        The model's seed holds its name and N but not the depth: one draw is followed along the depth axis, so that
+        a curve against depth compares like with like.
+        """
+        grid, counts, train = self.grid, self.counts, self.train(point.n_cells)
+        start = time.perf_counter()  # thinning is the slice's, not the model's
+        seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
+        model = models.create(
+            learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
+        )
+        genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
+        model.fit(train, counts["validation"], **genes)
+        embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
+        if not np.isfinite(embedding).all():
+            raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
+        seconds = time.perf_counter() - start
+        history = getattr(model, "history", None)
+        if history and grid.results is not None:
+            measurements.write_history(grid.results, unit.config_hash, history)
+        return Embedded(embedding, int(model.n_parameters), seconds)
+
+    def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
+        """The embedding beside the signal; for the negative control, beside the signal of other cells."""
+        seed = _pairs_seed(self.grid.variant, self.seed)
+        pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
+        pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
+        return self.grid.variant.pairing(pair)
+
+    def _score(self, unit: Unit, pair: signals.Aligned, facts: dict) -> dict:
+        start = time.perf_counter()
+        try:
+            found = self._estimate(unit, pair)
+        except OUT_OF_MEMORY:
+            raise
+        except UNIT_ERRORS as error:
+            return self._row(unit, **facts, status=measurements.ERROR, error=sentence(error))
+        return self._row(
+            unit, **facts, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
+            mi_seconds=time.perf_counter() - start,
+        )  # fmt: skip
+
+    def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
+        seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
+        settings = {"seed": seed, "device": unit.device, "groups": pair.groups}
+        if self.grid.variant.estimator_options:  # of lmi alone: `variants.check` has seen to it
+            return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
+        return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
+
+    def _row(self, unit: Unit, **found: object) -> dict:
+        row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+        row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
+        row |= {
+            "umis_per_cell": umis_per_cell(self.counts["test"]),
+            "umis_per_cell_train": umis_per_cell(self.train(unit.n_cells)),
+            "umis_per_cell_nominal": umis_per_cell(self.grid.data.counts) * self.fraction,
+            "status": measurements.OK,
+            "version": __version__,
+            "n_test": len(self.cells.test),
+        }
+        return row | found
+
+
+def _pairs_seed(variant: Variant, seed: int) -> int:
+    return derive(variant.seed_of("split", seed), "pairs")
+
+
+def sentence(error: BaseException) -> str:
+    """The error in one line, as a table's cell can hold it."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def _write_embedding(path: Path, found: Embedded) -> None:
+    """Keep an embedding as float32 .npy, what its row says beside it. The array comes last: it says all is there."""
+    facts = {"n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
+    measurements.write_atomically(path.with_suffix(".embedding.json"), json.dumps(facts))
+    array = io.BytesIO()
+    np.save(array, found.embedding)
+    measurements.write_atomically(path, array.getvalue())
+
+
+def _read_embedding(path: Path, n_cells: int) -> Embedded | None:
+    """A kept embedding of `n_cells`, or None if it is not there or not whole."""
+    try:
+        embedding = np.load(path)
+        facts = json.loads(path.with_suffix(".embedding.json").read_text(encoding="utf-8"))
+        found = Embedded(embedding, facts["n_parameters"], facts["train_seconds"])
+    except (OSError, ValueError, EOFError, KeyError):  # ValueError: cut off by hand, or no JSON
+        return None
+    return found if embedding.ndim == 2 and len(embedding) == n_cells else None

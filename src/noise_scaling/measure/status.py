@@ -1,0 +1,158 @@
+"""How far a sweep is: what of a configuration's grid is done, failed or missing, and the time spent and expected."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .. import measurements, paths
+from ..errors import InputError
+from ..measurements import COLUMNS, ERROR, KEY
+from .grid import jobs, read_config
+
+DONE, FAILED, MISSING = "done", "failed", "missing"
+STATES = (DONE, FAILED, MISSING)
+
+
+def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
+    """One row for each measurement that the configurations ask for.
+
+    Parameters
+    ----------
+    configs
+        One configuration of the workflow (a YAML file), or several.
+    source
+        A measurements CSV or a folder of them; None: the units kept in the configurations' own folders, so that a
+        sweep can be watched while it runs.
+
+    Returns
+    -------
+    The columns of the key, `state` ("done", "failed" or "missing"), `error`, and the row's own `seconds`: of its
+    estimate and its share of the training that other estimators used too (NaN where nothing was measured).
+
+    Raises
+    ------
+    InputError
+        If a configuration or a table is not one.
+    """
+    read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
+    wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.keys())  # noqa: SIM118
+    wanted = wanted.astype({name: COLUMNS[name] for name in KEY}).drop_duplicates(KEY, ignore_index=True)
+    if source is None:
+        found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)
+    else:
+        found = measurements.read(source)
+    found = found.assign(seconds=_own_seconds(found))
+    table = wanted.merge(found[[*KEY, "status", "error", "seconds"]], on=KEY, how="left")
+    table["state"] = np.where(table["status"].isna(), MISSING, np.where(table["status"] == ERROR, FAILED, DONE))
+    table["error"] = table["error"].fillna("")
+    return table[[*KEY, "state", "error", "seconds"]]
+
+
+def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
+    """The rows kept in folders of units; where a measurement was kept under several versions, the newest file's."""
+    newest: dict[tuple, tuple[float, dict]] = {}
+    for path in (path for folder in folders for path in folder.glob("??/*.json")):
+        for row in _rows_of(path):
+            key = tuple(row[name] for name in KEY)
+            newest[key] = max(newest.get(key, (0.0, {})), (path.stat().st_mtime, row), key=lambda entry: entry[0])
+    return measurements.sort([row for _, row in newest.values()])
+
+
+def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
+    """`measurements.gather` of tables, where a folder without a table stands for the units kept in it.
+
+    So a sweep that is not finished has a table too.
+    """
+    tables = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for at, source in enumerate(map(Path, sources)):
+            if source.is_dir() and not list(source.glob("*.csv")):
+                source = measurements.write(_some_units(source), Path(scratch) / f"{at}.csv")
+            tables.append(source)
+        table = measurements.gather(tables, first_wins=first_wins, rows=rows)
+    if table.empty:
+        raise InputError("the tables to gather hold no row: measure first")
+    return table
+
+
+def _some_units(folder: Path) -> pd.DataFrame:
+    """The units kept in a folder; InputError if there are none: an empty table would only take a good one's place."""
+    units = kept_units([folder])
+    if units.empty:
+        raise InputError(f"the folder {folder} holds no table and no finished unit: check the path, or measure first")
+    return units
+
+
+def _rows_of(path: Path) -> list[dict]:
+    """Rows of one file, none if it is not whole or belongs to an embedding."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return []
+    return [row for row in rows if set(row) == set(COLUMNS)] if isinstance(rows, list) else []
+
+
+def _own_seconds(table: pd.DataFrame) -> pd.Series:
+    """Seconds of each row: its estimate's, and training divided among the estimators that scored one embedding."""
+    shared = [name for name in KEY if name != "estimator"]
+    n_estimators = table.groupby(shared)["estimator"].transform("size")
+    return table["mi_seconds"].fillna(0.0) + (table["train_seconds"] / n_estimators).fillna(0.0)
+
+
+def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
+    """Numbers of done, failed and missing measurements for each combination of the columns `by`."""
+    unknown = [name for name in by if name not in KEY]
+    if unknown or not by:
+        raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")
+    by = list(dict.fromkeys(by))
+    counts = pd.crosstab([table[name] for name in by], table["state"])
+    return counts.reindex(columns=list(STATES), fill_value=0).rename_axis(columns=None).reset_index()
+
+
+def times(table: pd.DataFrame) -> pd.DataFrame:
+    """Hours spent and still expected by model, from the rows' own seconds.
+
+    A missing or failed measurement is expected to take the mean of those done with the same data set, model, number
+    of cells and estimator; where there is none, of the same data set and model, then of the same model. Columns:
+    model, done, left, hours_spent, seconds_each (mean), hours_left (NaN where no row of the model is done).
+    """
+    done = table[table["state"] == DONE]
+    left = table[table["state"] != DONE]
+    expected = _expected(done, left)
+    rows = []
+    for model in sorted(set(table["model"])):
+        own, rest = done[done["model"] == model], expected[left["model"] == model]
+        hours_left = rest.sum(skipna=False) / 3600 if len(rest) else 0.0
+        spent = own["seconds"].sum() / 3600
+        rows.append((model, len(own), len(rest), spent, own["seconds"].mean(), hours_left))
+    return pd.DataFrame(rows, columns=["model", "done", "left", "hours_spent", "seconds_each", "hours_left"])
+
+
+def _expected(done: pd.DataFrame, left: pd.DataFrame) -> pd.Series:
+    """Seconds expected of each row of `left`."""
+    expected = pd.Series(np.nan, index=left.index)
+    for alike in (["dataset", "model", "n_cells", "estimator"], ["dataset", "model", "estimator"], ["model"]):
+        means = done.groupby(alike)["seconds"].mean().rename("mean")
+        expected = expected.fillna(left.join(means, on=alike)["mean"])
+    return expected
+
+
+def report(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> str:
+    """The state of a sweep as text: counts, times, and what failed."""
+    counts = summary(table, by)
+    total = counts[list(STATES)].sum()
+    hours = times(table)
+    parts = [
+        f"{total[DONE]} done, {total[FAILED]} failed, {total[MISSING]} missing of {len(table)} measurements",
+        counts.to_string(index=False),
+        hours.to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="unknown"),
+    ]
+    errors = table[table["state"] == FAILED].groupby("error").size().sort_values(ascending=False)
+    parts += [f"failed {n} times: {error}" for error, n in errors.head(10).items()]
+    return "\n\n".join(parts)

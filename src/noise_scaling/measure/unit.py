@@ -1,0 +1,78 @@
+"""The unit of measurement, and the hashes that name what its row and its embedding depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from functools import cached_property
+
+from .. import information, models
+from ..splits import Split
+from .ablations import named
+from .controls import LEARNERS
+
+NUMBERS_VERSION = 1
+"""Raised by hand when a change to what lies around the models and estimators (splits, thinning, pairs, the order of
+things) can change a number. Models and estimators have versions of their own: a change to one re-runs only that one."""
+
+
+def learner(model: str) -> str:
+    """The model that is trained: the negative control is PCA's embedding beside other cells' signals."""
+    return LEARNERS.get(model, model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on."""
+
+    dataset: str
+    signal: str
+    model: str
+    preset: str
+    n_cells: int
+    fraction: float
+    seed: int
+    estimator: str
+    n_test: int
+    n_validation: int
+    device: str
+    data_sha256: str
+    variant: str = ""
+
+    @cached_property
+    def config_hash(self) -> str:
+        """24 hexadecimal digits of the unit, its model's settings and the versions of the numbers."""
+        versions = {"estimator": information.numbers_version(self.estimator, self.n_test)} | self._versions
+        return _digest(self._facts, self._settings, versions)
+
+    def embedding_hash(self, cells: str) -> str:
+        """The same for its embedding: of the split's cells (`digest`), not of signal and estimator."""
+        scoring = ("signal", "estimator", "n_test", "n_validation", "variant")
+        facts = {name: value for name, value in self._facts.items() if name not in scoring}
+        facts |= {"cells": cells, "variant": named(self.variant).of_the_embedding}
+        return _digest("embedding", facts, self._settings, self._versions)
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        """The fields; those with a default only where they differ from it, so that a new field keeps old hashes."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        return models.MODELS[learner(self.model)].PRESETS[self.preset]
+
+    @property
+    def _versions(self) -> dict[str, int]:
+        return {"measure": NUMBERS_VERSION, "model": getattr(models.MODELS[learner(self.model)], "NUMBERS_VERSION", 1)}
+
+
+def digest(cells: Split) -> str:
+    """24 hexadecimal digits of who is in which pool."""
+    parts = (cells.test, cells.validation, cells.train)
+    return _digest(*(hashlib.blake2b(part.astype("<i8").tobytes()).hexdigest() for part in parts))
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()

@@ -1,0 +1,1 @@
+"""Planning a measurement: what cells and depth buy for a budget, from measured tables."""

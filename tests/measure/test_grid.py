@@ -1,0 +1,145 @@
+import json
+import re
+
+import pytest
+import yaml
+
+from noise_scaling import information, models
+from noise_scaling.datasets import card
+from noise_scaling.errors import InputError
+from noise_scaling.measure import ablations, cost, grid
+from noise_scaling.measure.grid import check_config, jobs, read_config
+from noise_scaling.measurements import CONTROLS
+
+TINY = {
+    "folder": "build/tiny", "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0, 1],
+    "models": ["pca", "scvi"],
+    "datasets": {"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1, 0.5, 0.1]}},
+}  # fmt: skip
+
+
+def changed(**changes):
+    return TINY | changes
+
+
+def entry(**changes):
+    return changed(datasets={"pbmc68k": TINY["datasets"]["pbmc68k"] | changes})
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "paper"])
+def test_shipped_configurations_are_sound(root, name):
+    assert jobs(read_config(root / f"workflow/config/{name}.yml"))
+
+
+def test_the_paper_grid(root):
+    """10 cell numbers x 10 depths x 4 models x 3 seeds of each signal: 1,200 embeddings, 2 estimators."""
+    config = read_config(root / "workflow/config/paper.yml")
+    rows = [key for job in jobs(config) for key in job.keys()]  # noqa: SIM118 - a method of ours
+    assert len(rows) == 5 * 1200 * 2
+    assert {row["dataset"] for row in rows} == {"pbmc", "larry", "merfish", "mouse_embryo"}
+    assert max(row["n_cells"] for row in rows) == 10**7
+    assert len({json.dumps(row) for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (changed(seedz=[1]), "unknown key 'seedz' in the file: choose one of beside, datasets, device"),
+        (entry(cells=[1]), "unknown key 'cells' in datasets.pbmc68k: choose one of cell_numbers"),
+        (changed(seeds="all"), "seeds must be of type array: found 'all'"),
+        (changed(seeds=[0.5]), "seeds.0 must be of type integer: found 0.5"),
+        (changed(device="tpu"), "device must be one of 'cpu', 'cuda', 'auto': found 'tpu'"),
+        (entry(fractions=[1.5]), "datasets.pbmc68k.fractions.0 does not fit: 1.5 is greater than the maximum of 1"),
+        (changed(unit_seconds=0), "unit_seconds does not fit: 0 is less than or equal to the minimum of 0"),
+        ({k: v for k, v in TINY.items() if k != "seeds"}, "lacks a key: 'seeds' is a required property"),
+        (changed(datasets={"mars": {}}), "unknown data set 'mars': give the path of an .h5ad file, or one of"),
+        (
+            changed(datasets={"a": {"dataset": "a.h5ad"}}),
+            "is a file and has no card: say its cell_numbers and fractions",
+        ),
+        (changed(models=["mofa"]), "models.0 must be one of 'random_projection', 'pca'"),
+        ([], "the file must be of type object: found []"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(config, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        check_config(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_yaml_is_one_sentence(tmp_path):
+    (tmp_path / "broken.yml").write_text("seeds: [0, 1\nfolder: x")
+    with pytest.raises(InputError, match="is not YAML") as caught:
+        read_config(tmp_path / "broken.yml")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_schema_names_what_the_code_has():
+    """The schema is read before the package is imported, so it lists names of its own: they must be the code's."""
+    schema = json.loads(grid.SCHEMA.read_text())["$defs"]
+    assert {*models.MODELS, *CONTROLS} == set(schema["models"]["items"]["enum"])
+    assert set(schema["estimators"]["items"]["enum"]) == set(information.METHODS)
+    pattern = schema["variants"]["items"]["pattern"]
+    assert [name for name in [*ablations.VARIANTS, "fixed_steps_100"] if not re.search(pattern, name)] == []
+
+
+def test_one_job_for_each_depth_and_seed_in_an_order_that_leaves_whole_curves():
+    found = jobs(check_config(TINY))
+    assert [(job.seed, job.fraction) for job in found] == [(0, 1), (0, 0.1), (0, 0.5), (1, 1), (1, 0.1), (1, 0.5)]
+    assert {job.part for job in found} == {"cpu"}
+    assert len({job.name for job in found}) == 6
+    assert found[0].parameters() == {
+        "dataset": "pbmc68k", "models": ["pca", "scvi"], "preset": "small", "cell_numbers": [50, 100],
+        "fractions": [1.0], "seeds": [0], "estimators": ["default"], "variant": "", "device": "cpu",
+    }  # fmt: skip
+
+
+def test_a_gpu_takes_the_networks_and_large_cell_numbers_stand_apart():
+    found = jobs(check_config(entry(fractions=[1], seeds=[3]) | {"device": "cuda", "large_cells": 100}))
+    assert {(job.part, job.models, job.cell_numbers, job.device) for job in found} == {
+        ("cpu", ("pca",), (50,), "cpu"), ("cpu_large", ("pca",), (100,), "cpu"),
+        ("gpu", ("scvi",), (50,), "cuda"), ("gpu_large", ("scvi",), (100,), "cuda"),
+    }  # fmt: skip
+
+
+def test_an_entry_may_differ_in_seeds_models_estimators_and_variants():
+    config = entry(
+        seeds=[7], models=["pca"], estimators=["default", "lmi"], fractions=[1],
+        variants=["", "stop_on_scored", "fixed_steps_10"],
+    )  # fmt: skip
+    found = jobs(check_config(config))
+    # stop_on_scored means something for lmi alone, fixed steps for no PCA
+    assert [(job.variant, job.estimators, job.seed) for job in found] == [
+        ("", ("default", "lmi"), 7), ("stop_on_scored", ("lmi",), 7),
+    ]  # fmt: skip
+
+
+def test_two_entries_of_one_data_set_have_jobs_of_their_own():
+    own = TINY["datasets"]["pbmc68k"]
+    found = jobs(check_config(changed(datasets={"pbmc68k": own, "again": own | {"dataset": "pbmc68k"}})))
+    assert len({job.name for job in found}) == 12
+    assert {job.dataset for job in found} == {"pbmc68k"}
+
+
+def test_memory_by_hand():
+    """11,441,407 cells of 0.6 x 2,500 + 1 entries at 8 bytes, 35,000 + 100 own at 20 bytes, and the program."""
+    about = card("mouse_embryo")
+    config = changed(datasets={"mouse_embryo": {"cell_numbers": [100], "fractions": [1]}}, seeds=[0])
+    entries = 0.6 * about.median_umis + 1
+    expected = 1500 + (11_441_407 * 8 + (about.n_test + about.n_validation + 100) * 20) * entries / 1e6
+    assert cost.memory_mb(jobs(check_config(config))[0]) == pytest.approx(expected, abs=1)
+
+
+def test_time_grows_with_cells_and_depth_and_stops_at_two_days():
+    def minutes(preset="small", **own):
+        config = changed(preset=preset, datasets={"pbmc": {"models": ["pca"], "fractions": [1]} | own}, seeds=[0])
+        return cost.runtime_minutes(jobs(check_config(config))[0])
+
+    assert minutes(cell_numbers=[100_000]) > minutes(cell_numbers=[100])
+    assert minutes(cell_numbers=[100_000]) > minutes(cell_numbers=[100_000], fractions=[0.01])
+    assert minutes("published", models=["geneformer"], cell_numbers=[100_000]) == 2880
+
+
+def test_configurations_are_mostly_comments(root):
+    text = (root / "workflow/config/paper.yml").read_text()
+    assert text.count("#") > len(yaml.safe_load(text))

@@ -1,0 +1,100 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import measurements
+from noise_scaling.datasets import card
+from noise_scaling.measure import cost as measure_cost
+from noise_scaling.measure import projection
+from noise_scaling.measure.grid import check_config
+from noise_scaling.plots import cost
+
+
+def rows(seconds, *, model="scvi", estimator="default", names=("pbmc68k", "pbmc10k", "simulated")):
+    """A table whose trainings take `seconds(kilogenes, n_cells)`, and whose estimates 2 ms a test cell."""
+    blank = {name: {str: "", int: 0, float: 0.5}[kind] for name, kind in measurements.COLUMNS.items()}
+    found = []
+    for name in names:
+        about = card(name)
+        for n in (100, 1000, 3000):
+            for seed in range(3):
+                row = blank | {
+                    "dataset": name, "signal": about.signal, "model": model, "preset": "small", "n_cells": n,
+                    "seed": seed, "estimator": estimator, "n_test": 500, "mi_seconds": 1.0, "status": "ok",
+                    "train_seconds": seconds(about.n_genes / 1000, n) * (50 if seed == 2 else 1),
+                }  # fmt: skip
+                found.append(row)
+    return measurements.sort(found)
+
+
+@pytest.fixture
+def table():
+    """3 s, 0.5 s for every thousand genes, and 2 s more for every thousand of them and thousand cells."""
+    return rows(lambda g, n: 3 + 0.5 * g + 2 * g * n / 1000)
+
+
+def test_a_formula_is_found_again(table):
+    """Exactly, and past a first unit that took 50 times as long: medians are fitted."""
+    fit = projection.fit_training(table).iloc[0]
+    assert [fit["fixed"], fit["per_kilogene"], fit["per_cell"]] == pytest.approx([3, 0.5, 2])
+    assert fit["largest"] == 3000
+    assert projection.training_seconds(fit, 2000, np.array([1e6]))[0] == pytest.approx(3 + 1 + 4000)
+
+
+def test_no_term_is_negative():
+    """Times that fall with cells, which no formula with positive terms can follow, give a constant."""
+    fit = projection.fit_training(rows(lambda g, n: 10 - n / 1000)).iloc[0]
+    assert fit["per_cell"] == 0
+    assert fit["fixed"] > 0
+
+
+def test_a_grid_is_projected_by_hand(table):
+    """One depth and seed of merfish: 483 genes, 10,000 and 1,000 training cells, 15,000 test cells at 2 ms."""
+    config = check_config(
+        {
+            "folder": "x", "preset": "small", "estimators": ["default", "lmi"], "device": "cpu", "seeds": [0],
+            "models": ["scvi", "geneformer"],
+            "datasets": {"merfish": {"cell_numbers": [1000, 10000], "fractions": [1]}},
+        }
+    )  # fmt: skip
+    hours = projection.project(config, table).set_index("model")
+    g = card("merfish").n_genes / 1000
+    small, large = 3 + 0.5 * g + 2 * g, 3 + 0.5 * g + 20 * g
+    assert hours.loc["scvi", "train_hours"] == pytest.approx((small + large) / 3600)
+    assert hours.loc["scvi", "beyond"] == pytest.approx(large / (small + large))
+    assert hours.loc["scvi", "estimate_hours"] == pytest.approx(2 * 15_000 * 0.002 / 3600)
+    assert np.isnan(hours.loc["geneformer", "train_hours"])
+    assert projection.unmeasured_estimators(config, table) == ["lmi"]
+
+
+def test_trainings_under_two_estimators_are_one(table):
+    both = measurements.sort(pd.concat([table, table.assign(estimator="lmi")]))
+    pd.testing.assert_frame_equal(projection.training_times(both), projection.training_times(table))
+
+
+def test_an_atlas_by_hand():
+    """10^7 cells of 0.6 x 2,500 + 1 entries at 8 bytes are 120 GB; 256 float32 dimensions of them are 10.24 GB."""
+    (found,) = projection.footprint([10**7]).to_dict("records")
+    assert found["loaded"] == pytest.approx(10**7 * 1501 * 8 / 1e9)
+    assert found["embeddings_256"] == pytest.approx(10.24)
+    assert found["tokens"] == pytest.approx(10.24)
+
+
+def test_widths_are_what_training_works_on():
+    about = card("mouse_embryo")
+    assert measure_cost.width("scvi", about, 0.01) == about.n_genes / 1000
+    assert measure_cost.width("geneformer", about, 1.0) == 1.0
+    assert measure_cost.width("pca", about, 0.01) == pytest.approx((0.6 * about.median_umis * 0.01 + 1) / 1000)
+
+
+def test_times_have_units():
+    assert [cost._duration(s) for s in (1e-3, 1, 60, 3600, 86400, 86400 * 30)] == [
+        "1 ms", "1 s", "1 min", "1 h", "1 day", "30 days",
+    ]  # fmt: skip
+
+
+def test_the_page_says_what_was_not_measured(monkeypatch, table):
+    monkeypatch.setattr(cost.page, "measured", lambda source: cost.page.Source(table, "t", "0"))
+    text = cost.projection("workflow/config/paper.yml", "any").data
+    assert "Never measured here, and so not counted: Geneformer, PCA, random projection." in text
+    assert "Estimates by lmi are not counted" in text
