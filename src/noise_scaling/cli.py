@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
 from .errors import InputError
+from .files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,12 +269,12 @@ def _gather(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: the table is a CSV, and its provenance takes the .json beside it")
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
-    measurements.write_atomically(beside, json.dumps(about, indent=1) + "\n")
+    write_atomically(beside, json.dumps(about, indent=1) + "\n")
     print(f"{len(table)} rows in {path}")
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from . import laws, measurements
+    from . import laws
     from .plots import figures
 
     law = laws.named(options.law)
@@ -284,13 +285,12 @@ def _fit(options: argparse.Namespace) -> None:
     if options.output is None:
         print(text, end="")
         return
-    measurements.write_atomically(options.output, text)
+    write_atomically(options.output, text)
     print(f"{len(table)} fits in {options.output}")
 
 
 def _figure(options: argparse.Namespace) -> None:
     from .errors import choose
-    from .measurements import write_atomically
     from .plots import page, style
 
     if not options.output.lower().endswith(".png"):

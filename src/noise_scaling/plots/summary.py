@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from .. import datasets, laws, measurements, paths
+from .. import datasets, laws, paths
+from ..files import write_atomically
 from ..measurements import published
 from . import cells_or_depth, claims, claims_open, table_audit
 
@@ -72,8 +73,8 @@ def main() -> None:
     datasets.fetch("published")
     for name, make in TABLES.items():
         text = make(published.read()).to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
-        measurements.write_atomically(paths.PUBLISHED / f"{name}.csv", text)
-    measurements.write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
+        write_atomically(paths.PUBLISHED / f"{name}.csv", text)
+    write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
 
 
 if __name__ == "__main__":
