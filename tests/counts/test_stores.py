@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 from noise_scaling.counts import resumable_writer, stores, thin
-from noise_scaling.counts.resumable_writer import Spool
+from noise_scaling.counts.resumable_writer import ResumableWriter
 from noise_scaling.counts.stores import open_tokens, store_medians, thin_store, token_store
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
 from noise_scaling.errors import InputError
@@ -137,7 +137,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(monkeypatch, source, tmp_path, 
     expected = digest(run(kind, source, tmp_path / f"straight{suffix}"))
     target = tmp_path / f"stopped{suffix}"
     appended = []
-    append, finish = Spool.append, Spool.finish
+    append, finish = ResumableWriter.append, ResumableWriter.finish
 
     def stopping_append(self, n_cells, **arrays):
         if stop_at == f"chunk {len(appended)}":
@@ -152,8 +152,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(monkeypatch, source, tmp_path, 
             raise KeyboardInterrupt
         return finish(self, whole)
 
-    monkeypatch.setattr(Spool, "append", stopping_append)
-    monkeypatch.setattr(Spool, "finish", stopping_finish)
+    monkeypatch.setattr(ResumableWriter, "append", stopping_append)
+    monkeypatch.setattr(ResumableWriter, "finish", stopping_finish)
     with pytest.raises(KeyboardInterrupt):
         run(kind, source, target)
     assert not target.exists()
@@ -169,12 +169,12 @@ def test_a_killed_process_leaves_a_run_to_go_on_with(tmp_path):
         "import os, signal, sys\n"
         "from noise_scaling.counts import resumable_writer, stores\n"
         "stores._CHUNK, stores._NAMES, resumable_writer._SECONDS = 150, 32, 0\n"
-        "append = stores.Spool.append\n"
+        "append = stores.ResumableWriter.append\n"
         "def killing(self, n_cells, **arrays):\n"
         "    append(self, n_cells, **arrays)\n"
         "    if n_cells > 40:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "stores.Spool.append = killing\n"
+        "stores.ResumableWriter.append = killing\n"
         "stores.thin_store(sys.argv[1], sys.argv[2], 0.5, seed=1, progress=False)\n"
     )
     target = tmp_path / "killed.h5ad"
@@ -196,7 +196,7 @@ def test_what_is_there_is_kept_if_it_is_the_same_and_refused_if_not(source, tmp_
 
 def test_remains_of_other_settings_and_a_second_writer_are_refused(source, tmp_path):
     target = tmp_path / f"target{source.suffix}"
-    with Spool(target, {"other": 1}) as other:
+    with ResumableWriter(target, {"other": 1}) as other:
         with pytest.raises(InputError, match="another run is writing"):
             run("thin", source, target)
         other.append(1, data=np.ones(3))

@@ -9,47 +9,58 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import InputError
+from ..files import replacing
 
 _JOURNAL = "journal.json"
 _SECONDS = 2.0  # between entries in the journal: each waits for the disk, and a kill loses no more than this
 
 
-class Spool:
+class ResumableWriter:
     """Flat binary files in TARGET.partial, and a journal of how many cells and bytes of them are whole.
 
-    Whatever a stopped run wrote after its last entry in the journal is cut off when the next one opens the spool.
+    Whatever a stopped run wrote after its last entry in the journal is cut off when the next one opens the folder.
+
+    Raises
+    ------
+    InputError
+        If another run is at it or has finished it, if what is left is of other settings, or if no space is left.
     """
 
-    def __init__(self, target: Path, settings: dict):
-        self.target, self.settings = target, settings
-        self.folder = partial_of(target)
+    def __init__(self, target: Path, settings: dict) -> None:
+        self.target, self.settings, self.folder = target, settings, partial_of(target)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 - held as long as the spool
+        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 - held as long as the writer
+        if problem := self._problem():
+            self._lock.close()
+            raise InputError(problem)
+        journal = read_json(self.folder / _JOURNAL)
+        self.cells: int = journal.get("cells", 0)
+        self.sizes: dict[str, int] = journal.get("bytes", {})
+        self._files: dict[str, BinaryIO] = {}
+        self._noted = time.monotonic()
+
+    def _problem(self) -> str:
+        """Why this run may not write, as a sentence."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.close()
-            raise InputError(f"another run is writing {target}: wait for it, or name another target") from None
-        if target.exists():
-            self._lock.close()
-            raise InputError(f"{target} was finished by another run just now: run again to check it")
-        journal = read_json(self.folder / _JOURNAL)
-        if journal.get("settings", settings) != settings:
-            self._lock.close()
-            raise InputError(
+            return f"another run is writing {self.target}: wait for it, or name another target"
+        if self.target.exists():
+            return f"{self.target} was finished by another run just now: run again to check it"
+        if read_json(self.folder / _JOURNAL).get("settings", self.settings) != self.settings:
+            return (
                 f"{self.folder} is left of a run with other settings or another source: "
                 "run that one again to finish it, or remove the folder"
             )
-        self.cells: int = journal.get("cells", 0)
-        self.sizes: dict[str, int] = journal.get("bytes", {})
-        self._files: dict = {}
-        self._noted = time.monotonic()
+        return ""
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> ResumableWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
@@ -67,7 +78,7 @@ class Spool:
     def append(self, cells: int, **arrays: np.ndarray) -> None:
         """Add the arrays of one more chunk, after which `cells` cells are in."""
         for name, array in arrays.items():
-            self._file(name).write(np.ascontiguousarray(array))
+            self._file(name).write(np.ascontiguousarray(array).data)
         self.cells, self.sizes = cells, {name: file.tell() for name, file in self._files.items()}
         if time.monotonic() - self._noted > _SECONDS:
             self._note()
@@ -77,26 +88,26 @@ class Spool:
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-        write_json(self.folder / _JOURNAL, {"cells": self.cells, "bytes": self.sizes, "settings": self.settings})
+        with replacing(self.folder / _JOURNAL) as draft:
+            draft.write_text(json.dumps({"cells": self.cells, "bytes": self.sizes, "settings": self.settings}))
         self._noted = time.monotonic()
 
-    def _file(self, name: str):
+    def _file(self, name: str) -> BinaryIO:
         if name not in self._files:
-            path = self.folder / f"{name}.bin"
-            path.touch()
-            self._files[name] = open(path, "r+b")  # noqa: SIM115 - closed on exit
-            self._files[name].truncate(self.sizes.get(name, 0))
-            self._files[name].seek(0, os.SEEK_END)
+            file = self._files[name] = open(self.folder / f"{name}.bin", "ab")  # noqa: SIM115 - closed on exit
+            file.truncate(self.sizes.get(name, 0))
+            file.seek(0, os.SEEK_END)
         return self._files[name]
 
-    def read(self, name: str, dtype: np.dtype, start: int, stop: int) -> np.ndarray:
+    def read(self, name: str, dtype: DTypeLike, start: int, stop: int) -> np.ndarray:
         """Items start..stop of one of the files."""
-        self._files[name].flush() if name in self._files else None
-        size = np.dtype(dtype).itemsize
-        return np.fromfile(self.folder / f"{name}.bin", dtype, stop - start, offset=start * size)
+        if name in self._files:
+            self._files[name].flush()
+        offset = start * np.dtype(dtype).itemsize
+        return np.fromfile(self.folder / f"{name}.bin", dtype, stop - start, offset=offset)
 
     def finish(self, whole: Path) -> Path:
-        """Make `whole`, the spool's folder or something in it, the target, and drop the rest."""
+        """Make `whole`, the writer's folder or something in it, the target, and drop the rest."""
         self._note()
         os.replace(whole, self.target)
         if whole == self.folder:
@@ -108,18 +119,10 @@ class Spool:
 
 
 def partial_of(target: Path) -> Path:
+    """The folder in which `target` grows."""
     return target.with_name(target.name + ".partial")
 
 
 def read_json(path: Path) -> dict:
+    """What a JSON file holds; empty if there is none."""
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Replace the file at once: a reader sees the old content or the new."""
-    draft = path.with_name(path.name + ".draft")
-    with open(draft, "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-
-import numba
 import numpy as np
 from numba import njit
 from scipy import sparse
 
 from ..errors import InputError
+from .blocks import blocks_of, on_threads
 from .thinning import validate_counts
 
 TARGET = 1e4  # molecules that each cell is scaled to before medians are taken
@@ -55,27 +52,17 @@ def rank_tokens(
     if max_length < 1:
         raise InputError(f"max_length is {max_length}: give at least 1")
     offsets = np.zeros(matrix.shape[0] + 1, np.int64)
-    arrays = matrix.indptr, matrix.indices, matrix.data, medians
-    _over_blocks(lambda rows: _count_tokens(*arrays, *rows, max_length, offsets[1:]), matrix.indptr, n_threads)
+    arrays, blocks = (matrix.indptr, matrix.indices, matrix.data, medians), blocks_of(matrix.indptr, _BLOCK)
+    on_threads(lambda rows: _count_tokens(*arrays, *rows, max_length, offsets[1:]), blocks, n_threads)
     np.cumsum(offsets, out=offsets)
     ids = np.empty(offsets[-1], token_dtype(matrix.shape[1]))
-    _over_blocks(lambda rows: _rank_rows(*arrays, offsets, *rows, ids), matrix.indptr, n_threads)
+    on_threads(lambda rows: _rank_rows(*arrays, offsets, *rows, ids), blocks, n_threads)
     return ids, offsets
 
 
 def token_dtype(n_genes: int) -> type:
     """uint16 where it holds all genes and two more ids, for pad and mask; else uint32."""
     return np.uint16 if n_genes <= 2**16 - 2 else np.uint32
-
-
-def _over_blocks(work, indptr: np.ndarray, n_threads: int | None) -> None:
-    marks = np.searchsorted(indptr, np.arange(indptr[0], indptr[-1], _BLOCK))
-    blocks = list(pairwise(np.unique(np.r_[0, marks, indptr.size - 1]).tolist()))
-    if len(blocks) == 1:
-        work(blocks[0])
-        return
-    with ThreadPoolExecutor(min(len(blocks), n_threads or numba.config.NUMBA_NUM_THREADS)) as pool:
-        list(pool.map(work, blocks))
 
 
 def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
@@ -104,7 +91,7 @@ def gene_medians(counts: sparse.spmatrix) -> np.ndarray:
     ends = np.zeros(matrix.shape[1] + 1, np.int64)
     values = _values_by_gene(matrix.indptr, matrix.indices, matrix.data, ends)
     medians = np.full(matrix.shape[1], np.nan)
-    _over_blocks(lambda genes: _medians_of(values, ends, *genes, medians), ends, None)
+    on_threads(lambda genes: _medians_of(values, ends, *genes, medians), blocks_of(ends, _BLOCK), None)
     return medians
 
 
