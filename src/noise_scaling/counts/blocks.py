@@ -24,7 +24,7 @@ def on_threads(
     work: Callable[[tuple[int, int]], _Found], blocks: list[tuple[int, int]], n_threads: int | None
 ) -> list[_Found]:
     """What `work` gives for each block, in their order, on `n_threads` (numba's setting if None)."""
-    with ThreadPoolExecutor(n_threads or numba.config.NUMBA_NUM_THREADS) as pool:
+    with ThreadPoolExecutor(n_threads or numba.config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
         return list(pool.map(work, blocks))
 
 

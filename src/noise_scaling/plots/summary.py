@@ -13,6 +13,7 @@ import pandas as pd
 from .. import datasets, laws, paths
 from ..files import write_atomically
 from ..measurements import published
+from ..measurements import table_audit as audit
 from . import cells_or_depth, claims, claims_open, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
@@ -38,7 +39,7 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def made(table: pd.DataFrame) -> pd.DataFrame:
-        versions = {published.ALL: table, published.KEPT: published.sound(table)}
+        versions = {published.ALL: table, published.KEPT: audit.filtered(table)}
         both = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
         return both.reset_index(level=0).reset_index(drop=True)
 
