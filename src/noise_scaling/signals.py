@@ -7,8 +7,8 @@ nearest neighbour in space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ class Signal:
     """
 
     name: str
-    kind: Literal["label", "vector", "pair"]
+    kind: str
     values: np.ndarray
     times: np.ndarray | None = None
     sections: np.ndarray | None = None
@@ -68,6 +68,16 @@ class Signal:
     def is_spatial(self) -> bool:
         """Whether partners are neighbours in space (else clonal relatives)."""
         return self.kind == "pair" and self.values.ndim == 2
+
+    @property
+    def is_relatives(self) -> bool:
+        """Whether partners are clonal relatives."""
+        return self.kind == "pair" and self.values.ndim == 1
+
+    def of(self, cells: np.ndarray) -> Signal:
+        """The signal of some cells, by a mask or positions."""
+        times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
+        return replace(self, values=self.values[cells], times=times, sections=sections)
 
 
 class Aligned(NamedTuple):
@@ -95,7 +105,7 @@ def test_eligible(signal: Signal) -> np.ndarray:
     return eligible & np.isin(values, clones[sizes > 1])
 
 
-test_eligible.__test__ = False  # pytest would take the name for a test
+test_eligible.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
 
 
 def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
@@ -109,7 +119,7 @@ def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
 
 def groups(signal: Signal) -> np.ndarray | None:
     """Cells that must fall in one pool together [cells], as integers: a clone; clone-less cells stand alone."""
-    if signal.kind != "pair" or signal.is_spatial:
+    if not signal.is_relatives:
         return None
     clones = signal.values.astype(np.int64)
     alone = clones == NO_CLONE

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 LARGEST_COUNT = 2**31 - 1
-_DIGITS = 10  # compared side by side before the rest goes one by one
 _STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -67,12 +66,6 @@ def thin_rows(
     Returns whether all rows were canonical and held counts only; where not, the output means nothing.
     """
     words, small, kept = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8), np.empty(_STRIP, np.int32)
-    slow = (
-        np.empty(_STRIP, np.uint32),
-        np.empty(_STRIP, np.uint64),
-        np.empty(_STRIP, np.uint64),
-        np.empty(_STRIP, np.int64),
-    )
     end = np.uint64(indptr[first])
     for row in range(first, last):
         row_start = end
@@ -84,7 +77,9 @@ def thin_rows(
             counts = data[strip : strip + genes.size]
             _hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
             _keep_strip(words, small, genes.size, threshold, kept)
-            _keep_slow(words, counts, genes.size, threshold, kept, slow)
+            for j in range(genes.size):
+                if kept[j] == _SLOW:
+                    kept[j] = _keep_one(words[j], np.int64(counts[j]), threshold)
             end = _write(genes, kept, out_indices, out_data, end)
         out_lengths[row] = end - row_start
     return True
@@ -143,42 +138,6 @@ def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compile
         tie = ~(((differ & _LOW) + _LOW) | differ) & mine
         n_below = np.int32(((below >> np.uint64(7)) * _ONES) >> np.uint64(56))
         kept[j] = _SLOW if (tie != 0) | (count > 8) else n_below
-
-
-@njit(nogil=True)
-def _keep_slow(words, counts, n, threshold, kept, slow):  # pragma: no cover - compiled
-    """Settle the entries that `_keep_strip` left open. Listed first, without a branch that is hard to predict.
-
-    Counts of 9 to 64, nearly all of them, go through their first digits side by side, as `_keep_many` does one by one.
-    """
-    listed, nodes, undecided, below = slow
-    n_slow = np.uint64(0)
-    for j in range(n):
-        listed[n_slow] = j
-        n_slow += np.uint64(kept[j] == _SLOW)
-    for i in range(n_slow):
-        count = np.int64(counts[listed[i]])
-        nodes[i] = words[listed[i]]
-        undecided[i] = _ALL >> np.uint64(64 - min(count, 64)) if count > 8 else np.uint64(0)
-    _first_digits(nodes, undecided, below, n_slow, threshold)
-    for i in range(n_slow):
-        j = listed[i]
-        count = np.int64(counts[j])
-        settled = (count > 8) & (count <= 64) & (undecided[i] == 0)
-        kept[j] = below[i] if settled else _keep_one(words[j], count, threshold)
-
-
-@njit(nogil=True)
-def _first_digits(nodes, undecided, below, n, threshold):  # pragma: no cover - compiled
-    """Compare each entry's numbers, one a bit, with the threshold's first digits: 1 in 50 entries needs more."""
-    below[:n] = 0
-    for level in range(_DIGITS):
-        step = np.uint64(level + 1) * _STEP
-        one = np.uint64(0) - ((threshold >> np.uint64(63 - level)) & np.uint64(1))  # all ones where the digit is 1
-        for i in range(n):
-            word = _mix(nodes[i] + step)
-            below[i] += _ones(undecided[i] & ~word & one)
-            undecided[i] &= word ^ ~one
 
 
 @njit(nogil=True)

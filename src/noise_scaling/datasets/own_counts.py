@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
     return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes)
 
 
-def _chosen(cells: Cells, layer: str | None, name: str) -> object:
+def _chosen(cells: Cells, layer: str | None, name: str) -> Any:
     if layer is not None and layer not in cells.layers:
         hint = f"; {_elsewhere(cells)}" if layer.startswith("raw") and cells.raw is not None else ""
         hint += "; X is read where no layer is named" if layer == "X" else ""
@@ -87,7 +88,7 @@ def _chosen(cells: Cells, layer: str | None, name: str) -> object:
     return values
 
 
-def _sound(values: object, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
+def _sound(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
     """`values` as CSR; checked before it is converted, for scipy converts without looking."""
     if getattr(values, "ndim", 0) != 2 or getattr(values, "dtype", np.dtype(object)).kind not in "iuf":
         found = getattr(values, "dtype", type(values).__name__)
@@ -120,7 +121,7 @@ def _features(cells: Cells) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def _kinds(cells: Cells) -> pd.Series:
     """The type of each feature [features]; empty if the file does not tell."""
     column = next((name for name in ("feature_types", "feature_type", "modality") if name in cells.var), None)
-    found = [] if column is None else np.asarray(cells.var[column])
+    found = np.asarray([] if column is None else cells.var[column])
     return pd.Series(found, dtype=object).fillna("unnamed").astype(str).str.strip()
 
 
@@ -205,7 +206,7 @@ def _one_total(values: sp.csr_matrix, data: np.ndarray, *, within: float = 1e-3)
 
 def _elsewhere(cells: Cells) -> str:
     """Where the counts may be instead."""
-    whole = [name for name in cells.layers if _is_whole(lambda name=name: cells.layers[name])]
+    whole = [name for name in cells.layers if _is_whole(partial(cells.layers.__getitem__, name))]
     if whole:
         return f"give --layer {whole[0]} (layer={whole[0]!r} in Python), which holds whole numbers"
     if _is_whole(lambda: cells.raw.X if cells.raw is not None else None):
@@ -213,7 +214,7 @@ def _elsewhere(cells: Cells) -> str:
     return "give the raw counts, in X or in a layer named with --layer"
 
 
-def _is_whole(read: Callable[[], object]) -> bool:
+def _is_whole(read: Callable[[], Any]) -> bool:
     try:
         values = read()
     except InputError:  # what cannot be read is no way out
