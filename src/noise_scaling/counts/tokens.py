@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numba import njit
 from scipy import sparse
@@ -14,7 +12,6 @@ from .thinning import validate_counts
 
 TARGET = 1e4  # molecules that each cell is scaled to before medians are taken
 _BLOCK = 1 << 17  # counts a thread ranks at a time
-_PLACE, _NO_TOKEN = np.uint64(2**32 - 1), np.uint64(2**64 - 1)
 _FINEST = 15  # bits of a float32 that a sketch's bin leaves out: 8 of 23 binary places stay
 _BINS_FROM, _BINS_TO = (int(np.float32(2.0**power).view(np.uint32)) >> _FINEST for power in (-8, 14))
 
@@ -137,52 +134,88 @@ def _count_tokens(indptr, indices, data, medians, first, last, max_length, lengt
         lengths[row] = min(n, max_length)
 
 
-def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids) -> None:
-    """Sort each cell's genes, as one number each, and write the first ones."""
-    items = _items(indptr, indices, data, medians, first, last)
-    for start, stop in pairwise((indptr[first : last + 1] - indptr[first]).tolist()):
-        items[start:stop].sort()  # numpy's sort of integers takes the processor's vector instructions
-    _write_genes(indptr, indices, data, medians, offsets, first, last, items, ids)
-
-
 @njit(nogil=True, cache=True, error_model="numpy")  # no check for division by zero: it vectorises
-def _items(indptr, indices, data, medians, first, last):  # pragma: no cover - compiled
-    """Numbers that sort by falling value: the bits of the value in float32, reversed, above the place in the row.
+def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pragma: no cover - compiled
+    """Radix sort of each cell's genes: 24-bit keys from the values, then ties of the keys settled in 64 bits.
 
-    Bits of positive floats are ordered as the floats are. What is no token (a zero, a gene without a median) comes last.
+    numpy's sort of the same keys, row by row, made `token_store` take 1.6 times as long at full depth.
     """
-    start = indptr[first]
-    items = np.full(indptr[last] - start, _NO_TOKEN)
+    widest = 0
     for row in range(first, last):
-        for j in range(indptr[row], indptr[row + 1]):
-            value = data[j] / medians[np.uint32(indices[j])]
-            if value > 0:
-                key = ~np.float32(value).view(np.uint32)
-                items[j - start] = (np.uint64(key) << np.uint64(32)) | np.uint64(j - indptr[row])
-    return items
-
-
-@njit(nogil=True, cache=True)
-def _write_genes(indptr, indices, data, medians, offsets, first, last, items, ids):  # pragma: no cover - compiled
+        widest = max(widest, indptr[row + 1] - indptr[row])
+    values, items = np.empty(widest, np.float64), np.empty(widest, np.uint64)
+    spare, tallies = np.empty(widest, np.uint64), np.empty((3, 256), np.uint32)
     for row in range(first, last):
-        start, stop, n = indptr[row], indptr[row + 1], offsets[row + 1] - offsets[row]
-        ranked = items[start - indptr[first] : stop - indptr[first]]
-        _settle_ties(ranked, n, indices[start:stop], data[start:stop], medians)
-        for k in range(n):
-            ids[offsets[row] + k] = indices[start + np.int64(ranked[k] & _PLACE)]
+        genes, counts = indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]]
+        for j in range(genes.size):
+            value = counts[j] / medians[np.uint32(genes[j])]
+            values[j] = value if value > 0 else 0.0  # no token: a zero, or a gene without a median
+        n = _pack(values, genes.size, items)
+        ranked = _radix_sort(items, spare, n, tallies)
+        start = offsets[row]
+        _settle_ties(ranked, n, offsets[row + 1] - start, values)
+        for k in range(offsets[row + 1] - start):
+            ids[start + k] = genes[ranked[k] & np.uint64(0xFFFFFFFF)]
 
 
 @njit(nogil=True)
-def _settle_ties(items, n_wanted, genes, counts, medians):  # pragma: no cover - compiled
-    """Order by the value in 64 bits what is one in 32; equal values keep the order of genes."""
-    for j in range(1, items.size):
-        alike = items[j] >> np.uint64(32) == items[j - 1] >> np.uint64(32)
-        if items[j] == _NO_TOKEN or (j >= n_wanted and not alike):
+def _pack(values, n, items):  # pragma: no cover - compiled
+    """Items that sort by falling value: a 24-bit key above, the place in the row below.
+
+    The key is the distance from the largest value in float32 units, coarsened until it fits: three bytes to sort by,
+    not four. What one key holds is settled later.
+    """
+    low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for j in range(n):
+        bits = np.float32(values[j]).view(np.uint32)  # of one sign, ordered as the numbers are
+        high = max(high, bits)
+        low = min(low, np.uint32(bits - np.uint32(1)))  # a zero wraps round to the top, and is passed over
+    shift = np.uint32(0)
+    while (high - low) >> shift >> np.uint32(24):
+        shift += np.uint32(1)
+    kept = np.uint64(0)
+    for j in range(n):
+        bits = np.float32(values[j]).view(np.uint32)
+        key = min(np.uint32(high - bits) >> shift, np.uint32(0xFFFFFF))  # beyond: positive, but 0 in 32 bits
+        items[kept] = (np.uint64(key) << np.uint64(32)) | np.uint64(j)
+        kept += np.uint64(values[j] > 0)
+    return np.int64(kept)
+
+
+@njit(nogil=True)
+def _radix_sort(items, spare, n, tallies):  # pragma: no cover - compiled
+    """Sort by the keys, one byte at a time from the lowest: stable, so equal keys stay in gene order."""
+    tallies[:] = 0
+    for j in range(n):
+        key = items[j] >> np.uint64(32)
+        for byte in range(3):
+            tallies[byte, (key >> np.uint64(8 * byte)) & np.uint64(255)] += np.uint32(1)
+    source, target = items, spare
+    for byte in range(3):
+        shift = np.uint64(32 + 8 * byte)
+        total = np.uint32(0)
+        for digit in range(256):
+            count = tallies[byte, digit]
+            tallies[byte, digit] = total
+            total += count
+        for j in range(n):
+            digit = (source[j] >> shift) & np.uint64(255)
+            target[tallies[byte, digit]] = source[j]
+            tallies[byte, digit] += np.uint32(1)
+        source, target = target, source
+    return source
+
+
+@njit(nogil=True)
+def _settle_ties(items, n, n_wanted, values):  # pragma: no cover - compiled
+    """Order by the value what has one key; equal values keep the order of genes."""
+    place = np.uint64(0xFFFFFFFF)
+    for j in range(1, n):
+        if j >= n_wanted and items[j] >> np.uint64(32) != items[j - 1] >> np.uint64(32):
             break
         k = j
         while k > 0 and items[k - 1] >> np.uint64(32) == items[k] >> np.uint64(32):
-            one, other = np.int64(items[k - 1] & _PLACE), np.int64(items[k] & _PLACE)
-            if counts[one] / medians[genes[one]] >= counts[other] / medians[genes[other]]:
+            if values[items[k - 1] & place] >= values[items[k] & place]:
                 break
             items[k - 1], items[k] = items[k], items[k - 1]
             k -= 1
