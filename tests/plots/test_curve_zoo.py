@@ -87,7 +87,7 @@ def test_the_planner_has_the_published_laws_in_two_versions(published_table, tmp
     assert names == [
         "ours, default estimator)",
         *["published, all rows, LMI)"] * 5,
-        *["published, not doubtful, LMI)"] * 5,
+        *["published, not flagged, LMI)"] * 5,
     ]
     scvi = [next(m for m in g["models"] if m["name"] == "scvi") for g in groups if "proteins (pub" in g["name"]]
     assert scvi[0]["parameters"] != scvi[1]["parameters"]  # PBMC's seed 2303 is among the doubtful

@@ -12,7 +12,7 @@ from ..errors import InputError
 from .table import COLUMNS, KEY, OK, sort
 from .table_audit import filtered
 
-ALL, KEPT = "all rows", "not doubtful"
+ALL, KEPT = "all rows", "not flagged"
 """The two versions of everything that is made from the table."""
 DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
 """Data sets of the published table: their names there, and on our cards."""
@@ -72,7 +72,7 @@ def read(version: str = ALL) -> pd.DataFrame:
     return table if version == ALL else filtered(table)
 
 
-def flagged(table: pd.DataFrame) -> pd.Series:
+def is_flagged(table: pd.DataFrame) -> pd.Series:
     """Rows of `read()` that `read(KEPT)` lacks, as a mask [rows]."""
     kept = pd.MultiIndex.from_frame(read(KEPT)[KEY])
     return pd.Series(~pd.MultiIndex.from_frame(table[KEY]).isin(kept), index=table.index)
