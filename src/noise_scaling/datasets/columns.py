@@ -130,7 +130,7 @@ def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
 
 
 def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
-    """Times as floats [cells], NaN where missing, and what was made of them in words.
+    """Times as floats [cells], NaN where missing, and a note on what was made of them.
 
     Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
     """
@@ -155,7 +155,7 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
 
 
 def near_twins(names: np.ndarray) -> str:
-    """Two names that differ in blanks or case only, in words."""
+    """A note on two names that differ in blanks or case only."""
     plain = pd.Series(names, dtype=str).str.split().str.join(" ").str.lower()
     same = names[(plain == plain[plain.duplicated()].iloc[0]).to_numpy()] if plain.duplicated().any() else []
     return f"{' and '.join(map(repr, same[:3]))} are different classes" if len(same) else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -20,7 +19,7 @@ from anndata._io.specs.registry import IORegistryError  # raised by the public r
 from anndata.io import read_elem
 
 from ..errors import InputError
-from . import recover
+from .recover import quietly
 
 ANEW = "write it anew with adata.write_h5ad"
 
@@ -80,7 +79,7 @@ class Stored:
         """One element, by its place in the group."""
         with _readable(self._file, element):
             found = self._group[element]
-            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else _quietly(read_elem, found)
+            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else quietly(read_elem, found)
 
     @cached_property
     def X(self) -> Any:
@@ -196,7 +195,7 @@ def _stored(group: Any, path: Path) -> Cells:
         held = ", ".join(list(group)[:8]) or "nothing"
         raise InputError(f"{path} cannot be read as AnnData (no obs and var, but {held}): {ANEW}")
     if isinstance(group["obs"], h5py.Dataset):  # AnnData before 0.7: categories in uns, obsm one table
-        return recover.read_h5ad(path)
+        return quietly(anndata.read_h5ad, path)
     return Stored(group, path)
 
 
@@ -205,7 +204,7 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
     import scanpy
 
     try:
-        cells = _quietly(getattr(scanpy, reader), path, **options)
+        cells = quietly(getattr(scanpy, reader), path, **options)
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is not a whole 10x folder: it takes matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (packed), "
@@ -221,7 +220,7 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
 
 def _loom(path: Path) -> anndata.AnnData:
     try:
-        return _quietly(anndata.io.read_loom, path, X_name="", sparse=True)
+        return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
     except ImportError as error:
         raise InputError(
             f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
@@ -238,13 +237,6 @@ def _sparse(group: Any) -> sp.spmatrix:
 
 def _native(values: np.ndarray) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _quietly(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """AnnData's remarks on old formats and repeated names are not the reader's concern."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return read(*args, **options)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The signal of a file, from where it lies in it, and in words what was taken for what.
+"""The signal of a file, from where it lies in it, and notes on what was taken for what.
 
 obs:day[:number]                a column; a kind at the end overrules what `columns.kind_of` makes of it
 obsm:protein                    a matrix: a vector
@@ -21,7 +21,7 @@ from ..signals import NO_CLONE, Signal, single_clone, test_eligible
 from . import columns
 from .columns import LABEL, NUMBER, ORDERED, listed, quoted
 from .formats import Cells
-from .own_counts import Features, sound
+from .own_counts import Features, check_arrays
 
 FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
 STREAM = "own"
@@ -92,7 +92,7 @@ def _refuse_extremes(signal: Signal, spec: str) -> None:
 
 
 def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
-    """Which values were taken for missing, in words."""
+    """Which values were taken for missing, as a note."""
     if not missing.any():
         return []
     return [f"{quoted(values[missing])} taken for missing in {missing.sum()} cells"]
@@ -131,10 +131,10 @@ def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | N
     notes = [f"{len(classes)} {'ordered ' if kind == ORDERED else ''}classes"]
     notes[0] += f" (a measurement? obs:{name}:number)" if is_number else ""
     notes += filter(None, [columns.near_twins(classes)])
-    doubtful = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
+    odd = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
     notes += [
         f"{c!r} is scored as a class, of {n} cells (none? make it NaN)"
-        for c, n in zip(classes[doubtful], sizes[doubtful], strict=True)
+        for c, n in zip(classes[odd], sizes[odd], strict=True)
     ]
     return Signal(spec, "label", found), notes + _missing(missing, values)
 
@@ -266,7 +266,7 @@ def _numbers(cells: Cells, key: str) -> Any:
         if text := [name for name, column in found.items() if column is None]:
             raise InputError(f"obsm[{key!r}] has columns that are no numbers, {listed(text)}: leave them out")
         values = pd.DataFrame(found)
-    values = sound(values, f"obsm[{key!r}]") if sp.issparse(values) else np.asarray(values)
+    values = check_arrays(values, f"obsm[{key!r}]") if sp.issparse(values) else np.asarray(values)
     if values.dtype.kind not in "buif" or values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f"obsm[{key!r}] has shape {values.shape} of {values.dtype}: give numbers [cells, dimensions]")
     if values.shape[0] != len(cells.obs_names):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import scipy.io
@@ -71,20 +70,18 @@ def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
     return sp.csr_matrix(sp.diags_array(1 / smallest) @ csr)
 
 
-def read_h5ad(path: Path) -> anndata.AnnData:
-    """An .h5ad of any age, whole in memory; AnnData's remarks on old formats are not the reader's concern."""
+def quietly(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a reader gives, without its warnings: on old formats and repeated names, which a sentence here names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return anndata.read_h5ad(path)
+        return read(*args, **options)
 
 
 def read_r(path: Path) -> Any:
     """An .rds or .rda file; S4 objects without a Python counterpart come as namespaces of their slots."""
     import rdata
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Missing constructor for R class")
-        return (rdata.read_rda if path.suffix == ".rda" else rdata.read_rds)(path)
+    return quietly(rdata.read_rda if path.suffix == ".rda" else rdata.read_rds, path)
 
 
 def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import anndata
 import numpy as np
 
 from ...signals import Signal
 from ..dataset import Dataset, assemble
-from ..recover import integers, read_h5ad, unscale_rows
+from ..recover import integers, quietly, unscale_rows
 from ..registry import Card
 from . import Files, register
 
@@ -14,7 +15,7 @@ from . import Files, register
 @register("larry_subset")
 def larry_subset(card: Card, files: Files, signal: str) -> Dataset:
     """781 cells in 339 clones. X is scaled per cell; every cell has a gene of one molecule, its smallest value."""
-    source = read_h5ad(files["test_adata_preprocessed.h5ad"])
+    source = quietly(anndata.read_h5ad, files["test_adata_preprocessed.h5ad"])
     counts, deviation = integers(unscale_rows(source.X), name=card.name, tolerance=1e-3)
     clone = np.asarray(source.obsm["X_clone"].argmax(axis=1)).ravel()  # each cell is in exactly one
     times = source.obs["time_info"].astype(float).to_numpy() if signal == "clone_later" else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 
 from ...signals import Signal
 from ..dataset import Dataset, assemble
-from ..recover import integers
+from ..recover import integers, quietly
 from ..registry import Card
 from . import Files, register
 
@@ -22,9 +20,7 @@ def pbmc68k(card: Card, files: Files, signal: str) -> Dataset:
     """
     import scanpy
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the shipped file predates today's AnnData
-        source = scanpy.datasets.pbmc68k_reduced()
+    source = quietly(scanpy.datasets.pbmc68k_reduced)  # the shipped file predates today's AnnData
     scaled = sp.csr_matrix(source.raw.X, dtype=np.float64)
     scaled.data = np.expm1(scaled.data)
     n_counts = source.obs["n_counts"].to_numpy(dtype=np.float64)
