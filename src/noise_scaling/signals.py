@@ -89,7 +89,10 @@ class Aligned(NamedTuple):
 
 
 def test_eligible(signal: Signal) -> np.ndarray:
-    """Which cells can be test cells [cells]: those that have the signal (for clones: and a possible partner)."""
+    """Which cells can be test cells, as a mask [cells]: those that have the signal (of clones: and a possible partner).
+
+    A partner is another cell of the clone; with times, one at another time.
+    """
     values = signal.values
     if signal.kind == "label":
         return values != ""
@@ -173,6 +176,11 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
     Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later
     one. Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+
+    Raises
+    ------
+    InputError
+        If no two test cells are partners.
     """
     test_index = np.asarray(test_index)
     order = np.argsort(test_index, kind="stable")

@@ -131,16 +131,26 @@ def store_medians(
     layer: str | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Gene medians [genes] of a store's cells, thinned, in one pass; each within 0.2 % (see `tokens.MedianSketch`).
+    """Gene medians of a store's cells, thinned, in one pass; each within 0.2 % (see `tokens.MedianSketch`).
 
-    `cells` is a mask [cells] of those to count, the training cells; None counts all.
+    Parameters
+    ----------
+    source, fraction, seed, layer, progress
+        As for `thin_store`, with its errors.
+    cells
+        Mask [cells of the store] of those to count, the training cells; None counts all.
+
+    Returns
+    -------
+    float64 [genes], NaN for a gene that no cell has.
     """
     source_cells = _Source(Path(source), layer, fraction, seed, progress)
     n_cells, n_genes = source_cells.store.shape
     chosen = np.ones(n_cells, bool) if cells is None else check_mask(cells, n_cells)
     sketch, start = MedianSketch(n_genes), 0
     for stop, chunk in source_cells.thinned():
-        sketch.add(chunk[chosen[start:stop]])
+        if chosen[start:stop].any():
+            sketch.add(chunk[chosen[start:stop]])
         start = stop
     return sketch.medians()
 

@@ -106,7 +106,13 @@ def _say_what_is_wrong(name: str, value: float, largest: float) -> str:
 
 
 def umis_per_cell(counts: sparse.spmatrix) -> float:
-    """Mean number of molecules per cell: the measured depth u of the noise law (Gowri et al. 2025, Eq. 1)."""
+    """Mean molecules per cell of counts [cells, genes]: the depth u of the noise law (Gowri et al. 2025, Eq. 1).
+
+    Raises
+    ------
+    InputError
+        If there is no cell.
+    """
     if counts.shape[0] == 0:
         raise InputError("counts holds no cells: there is no depth to measure")
     return float(counts.sum(dtype=np.float64)) / counts.shape[0]
@@ -123,7 +129,7 @@ def thin(
 ) -> sparse.csr_matrix:
     """Keep each molecule independently with probability `fraction`.
 
-    The published code thins each gene of a chunk to a fixed total instead (DESIGN.md, section 2).
+    The published code thins each gene of a chunk to a fixed total instead: see the book's page on deviations.
 
     Parameters
     ----------

@@ -37,6 +37,11 @@ def read_published(path: str | Path) -> pd.DataFrame:
     """The published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
 
     Depth there is nominal: the table holds the target, not what the thinned counts gave, so `umis_per_cell` is that.
+
+    Raises
+    ------
+    InputError
+        If the file is another table.
     """
     raw = pd.read_csv(paths.find(path))
     if list(raw.columns) != list(_COLUMNS):

@@ -45,7 +45,18 @@ CONTROLS = (SHUFFLED, KNOWN)
 
 
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Rows as a table with exactly COLUMNS, typed, sorted by KEY; InputError for a wrong column, type or double key."""
+    """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
+
+    Parameters
+    ----------
+    rows
+        A table, or one dict a row.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, unknown or of another type, or two rows share a key.
+    """
     table = pd.DataFrame(list(rows) if not isinstance(rows, pd.DataFrame) else rows)
     table = _typed(table if len(table.columns) else pd.DataFrame(columns=list(COLUMNS)))
     twice = table.duplicated(KEY, keep=False)
@@ -89,16 +100,27 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
-    """Write a sorted, schema-checked CSV in one step: a reader sees the old file or the new one, never half."""
+    """Write a table as a sorted CSV at once, and give its path; errors as for `sort` and `files.write_atomically`."""
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
     return Path(path)
 
 
 def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
-    """Raise an InputError if writing rows of these configuration hashes to `path` would lose what is there.
+    """Refuse to write over what would be lost.
 
     An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
-    Without hashes any table may be replaced.
+
+    Parameters
+    ----------
+    path
+        Where a table is to be written.
+    hashes
+        Configuration hashes of its rows; without them any table may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file holds other rows, or is no table.
     """
     file = Path(path)
     if not file.exists() or file.stat().st_size == 0:
@@ -118,7 +140,18 @@ def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> 
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV, or all of a folder, as a typed, sorted table; InputError if it is not one."""
+    """A measurements CSV, or all of a folder, as a typed, sorted table.
+
+    Parameters
+    ----------
+    path
+        Relative to the working folder or to the checkout. Spreadsheets' forms are understood (`csv_files`).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no measurements table, or a measured row holds values that cannot be.
+    """
     file = find(path)
     if file.is_dir():
         if not (tables := sorted(file.glob("*.csv"))):
@@ -153,11 +186,23 @@ def _check_values(table: pd.DataFrame) -> None:
 
 
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
-    """Join measurement CSVs: the same row twice counts once; two different rows with one key are an error naming both.
+    """Join measurement CSVs; the same row twice counts once, and a measured row replaces a failed one of its key.
 
-    Clock readings do not make rows differ: the first file's are kept. With `first_wins` the first file's row is kept
-    whatever differs: for tables of two machines, whose bits agree but for rounding. Another number of rows than `rows`
-    is an error.
+    Clock readings do not make rows differ: the first file's are kept.
+
+    Parameters
+    ----------
+    paths
+        Files or folders.
+    first_wins
+        Keep the first file's row whatever differs: for tables of two machines, whose bits agree but for rounding.
+    rows
+        How many rows there must be.
+
+    Raises
+    ------
+    InputError
+        If two rows with one key differ (the sentence names both files), or the number of rows is another.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:

@@ -32,10 +32,13 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
 
 
 def restore(table: pd.DataFrame, folder: str | Path) -> int:
-    """Keep the measured rows of a table as finished units, and say how many were not there yet.
+    """Keep the measured rows of a table as finished units, so that a sweep goes on from it on another machine.
 
-    So a sweep goes on from its committed table, on another machine too. Rows whose configuration hash is no longer
-    what the code would give them are never looked up.
+    Rows whose configuration hash is no longer what the code would give them are never looked up.
+
+    Returns
+    -------
+    How many units were not there yet.
     """
     rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
     for row in rows:

@@ -53,10 +53,22 @@ class Library:
 
 
 def library(saturation: float, *, reads: float | None = None, umis: float | None = None) -> Library:
-    """The library that has this saturation at `reads` usable reads per cell, or at `umis` UMIs per cell.
+    """The library that has this saturation at one depth.
 
-    Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M, solved for x by bracketing;
-    r (1 - S) UMIs are seen there. Raises InputError where S is not in [0, 1) or not one depth is given.
+    Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M (Lander and Waterman 1988),
+    solved for x by bracketing; r (1 - S) UMIs are seen there.
+
+    Parameters
+    ----------
+    saturation
+        A share in [0, 1).
+    reads, umis
+        Usable reads per cell, or UMIs per cell, where it was seen: one of them.
+
+    Raises
+    ------
+    InputError
+        If the saturation is no such share, or not one depth is given.
     """
     if not 0 <= saturation < 1:
         raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
@@ -169,9 +181,16 @@ class Plan:
 
 
 def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -> Plan:
-    """The plan for one model's law (with its bootstrap draws), prices and library.
+    """The plan for one model's law: all of the budget is spent.
 
-    All of the budget is spent; training cells are the cells bought. Cells for validation and test come on top.
+    Parameters
+    ----------
+    fit
+        The law, with its bootstrap draws. Its cells are training cells; those for validation and test come on top.
+    measured
+        The range in which it was fitted.
+    purchase, source
+        Budget and prices, and the library.
     """
 
     def bits(n: np.ndarray | float) -> np.ndarray:

@@ -54,10 +54,21 @@ class Evidence:
 def open_table(
     dataset: str, source: str | Path | None = None, *, without_flagged: bool = False
 ) -> tuple[pd.DataFrame, str]:
-    """The measurements to plan from and their name: `source` (a CSV, a folder, "published"), else where `dataset` is.
+    """The measurements to plan from, and their name.
 
-    Without a source our own measurements are looked in first, the published ones after them, in the version with all
-    rows or without the flagged ones (`table_audit.flagged`).
+    Parameters
+    ----------
+    dataset
+        Without a source it is looked for in our own measurements first, then in the published ones.
+    source
+        A CSV, a folder of them, or "published".
+    without_flagged
+        Leave the flagged rows of the published table out (`table_audit.flagged`).
+
+    Raises
+    ------
+    InputError
+        If there is no such table or data set.
     """
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
@@ -86,7 +97,23 @@ def evidence(
     without_flagged: bool = False,
     seed: int = 0,
 ) -> Evidence:
-    """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
+    """Laws of the models measured on a data set.
+
+    Parameters
+    ----------
+    dataset, signal, estimator, models
+        What to plan for. Signal and estimator may be left out where there is one (the estimator `default` comes
+        first); all models are compared by default.
+    source, without_flagged
+        As for `open_table`.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, signal, estimator or model, or no law could be fitted.
+    """
     table, name = open_table(dataset, source, without_flagged=without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
     rows, _ = _usable(table[table["dataset"] == dataset], name)
@@ -176,12 +203,22 @@ def pilot(
     models: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evidence:
-    """The laws of a pilot's own measurements: a table of `measure`, or any CSV with cells, UMIs per cell and bits.
+    """The laws of a pilot's own measurements. Failed rows, controls and variants are left out, and counted in the name.
 
-    Columns are n_cells (or N), umis_per_cell (or u) and mi_bits (or bits), one row a measurement; those of a
-    measurements table count where they are there. Failed rows, controls and variants are left out, and counted in the
-    name. Raises InputError for another file, for values that are no positive numbers, for too few of them, and where
-    several data sets, signals or estimators leave a choice.
+    Parameters
+    ----------
+    path
+        A table of `measure`, or any CSV with the columns of `PILOT_COLUMNS`, one row a measurement.
+    dataset, signal, estimator, models
+        Which rows, by columns of a measurements table that the file has.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If it is another file, values are no positive numbers or too few, or several data sets, signals or estimators
+        leave a choice.
     """
     file = paths.find(path)
     raw = measurements.read(file) if file.is_dir() else csv_files.read_csv(file)
