@@ -1,16 +1,16 @@
 """From a file of any number of cells to thinned counts or tokens on disk, chunk by chunk.
 
-A run writes into TARGET.partial, with a journal of what is whole, and goes on from there if it was stopped; TARGET
-appears at once, when everything is in it. Chunks depend on the source alone, so a resumed run gives the same bytes.
+A target appears when everything is in it. Ten million cells take two to three minutes, so a stopped run starts anew.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from scipy import sparse
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import replacing
 from .count_store import CountStore, check_mask, open_store
-from .resumable_writer import ResumableWriter, partial_of, read_json
 from .thinning import name_keys, refuse_repeats, thin_keyed, threshold
 from .tokens import MedianSketch, check_medians, rank_tokens, token_dtype
 
 _CHUNK = 1 << 22  # counts read at a time, 32 MB: anndata takes 2.6 ms a slice, whatever its size
 _NAMES = 1 << 16  # cell names read at a time
+_SPARE = 1 << 24  # bytes to be left on the disk: HDF5 does not raise but crash where it is full
 _KEPT = ("obs", "var", "obsm", "varm", "uns")  # layers, raw, obsp and varp may hold what the full depth gave
 _NOTE = "thinning"  # entry of uns that says how a store was thinned
 
@@ -71,13 +72,9 @@ def thin_store(
     cells = _Source(source, layer, fraction, seed, progress)
     if target.exists():
         return _same_or_refuse(target, _thinning_of(target), cells.settings)
-    with ResumableWriter(target, cells.settings) as writer:
-        for stop, chunk in cells.thinned(writer.cells):
-            genes, lengths = (a.astype(np.int32, copy=False) for a in (chunk.indices, np.diff(chunk.indptr)))
-            writer.append(stop, data=chunk.data, genes=genes, lengths=lengths)
-        whole = writer.folder / f"whole{target.suffix}"
-        _assemble(cells, writer, whole)
-        return writer.finish(whole)
+    with _new(target) as draft:
+        _write_store(cells, draft)
+    return target
 
 
 def token_store(
@@ -102,21 +99,26 @@ def token_store(
     digest = hashlib.blake2b(medians.tobytes(), digest_size=16).hexdigest()
     settings = cells.settings | {"max_length": max_length, "medians": digest}
     if target.exists():
-        return _same_or_refuse(target, read_json(target / "tokens.json").get("settings"), settings)
-    with ResumableWriter(target, settings) as writer:
-        for stop, chunk in cells.thinned(writer.cells):
-            ids, offsets = rank_tokens(chunk, medians, max_length=max_length)
-            offsets += writer.sizes.get("ids", 0) // ids.itemsize
-            writer.append(stop, ids=ids, offsets=offsets if writer.cells == 0 else offsets[1:])
-        facts = {"dtype": token_dtype(n_genes).__name__, "cells": n_cells, "genes": n_genes, "settings": settings}
-        (writer.folder / "tokens.json").write_text(json.dumps(facts, indent=1))
-        return writer.finish(writer.folder)
+        return _same_or_refuse(target, _facts(target).get("settings"), settings)
+    facts = {"dtype": token_dtype(n_genes).__name__, "cells": n_cells, "genes": n_genes, "settings": settings}
+    with _new(target) as draft:
+        draft.mkdir()
+        (draft / "tokens.json").write_text(json.dumps(facts, indent=1))
+        with open(draft / "ids.bin", "wb") as ids_file, open(draft / "offsets.bin", "wb") as offsets_file:
+            end = np.zeros(1, np.int64)
+            offsets_file.write(end.data)
+            for _, chunk in cells.thinned():
+                ids, offsets = rank_tokens(chunk, medians, max_length=max_length)
+                ids_file.write(ids.data)
+                offsets_file.write((end + offsets[1:]).data)
+                end += ids.size
+    return target
 
 
 def open_tokens(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """The ids and offsets of a token store, memory-mapped, read-only: as `tokens.rank_tokens` returns them."""
     folder = Path(folder)
-    facts = read_json(folder / "tokens.json")
+    facts = _facts(folder)
     if not facts:
         raise InputError(f"no token store at {folder}: write it first, with stores.token_store")
     return _flat(folder / "ids.bin", facts["dtype"]), _flat(folder / "offsets.bin", np.int64)
@@ -155,6 +157,12 @@ def store_medians(
     return sketch.medians()
 
 
+def _facts(folder: Path) -> dict[str, Any]:
+    """What a token store says of itself; empty if it is none."""
+    file = folder / "tokens.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def _flat(path: Path, dtype: str | type) -> np.ndarray:
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
 
@@ -191,14 +199,12 @@ class _Source:
         refuse_repeats(keys, axis, lambda i: names[i])
         return keys
 
-    def thinned(self, done: int = 0) -> Generator[tuple[int, sparse.csr_matrix]]:
-        """Each chunk of cells beyond the first `done`, thinned, with the number of cells up to its end."""
-        todo = [block for block in self.store.blocks(_CHUNK) if block[1] > done]
-        bar = tqdm(
-            total=self.store.shape[0], initial=done, unit=" cells", desc=self.path.name, disable=not self.progress
-        )
-        with bar, closing(self.store.read(todo)) as chunks:
-            for (start, stop), chunk in zip(todo, chunks, strict=True):
+    def thinned(self) -> Generator[tuple[int, sparse.csr_matrix]]:
+        """Each chunk of cells, thinned, with the number of cells up to its end."""
+        blocks = self.store.blocks(_CHUNK)
+        bar = tqdm(total=self.store.shape[0], unit=" cells", desc=self.path.name, disable=not self.progress)
+        with bar, closing(self.store.read(blocks)) as chunks:
+            for (start, stop), chunk in zip(blocks, chunks, strict=True):
                 yield stop, self._thin(chunk, start, stop)
                 bar.update(stop - start)
 
@@ -209,12 +215,25 @@ class _Source:
         return thin_keyed(chunk, self.limit, self.keys[0][start:stop], self.keys[1])
 
 
+@contextmanager
+def _new(target: Path) -> Iterator[Path]:
+    """A draft that becomes `target`; one sentence where the disk is full or another run was faster."""
+    try:
+        with replacing(target) as draft:
+            yield draft
+            if target.exists():
+                raise InputError(f"{target} was finished by another run just now: run again to check it")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise InputError(f"no space left to write {target}: free some and run again") from error
+        raise
+
+
 def _same_or_refuse(target: Path, found: dict | None, settings: dict) -> Path:
     if found != settings:
         raise InputError(
             f"{target} is there already, from other settings or another source: remove it, or name another"
         )
-    shutil.rmtree(partial_of(target), ignore_errors=True)  # left where a run was stopped in its last act
     return target
 
 
@@ -224,38 +243,31 @@ def _thinning_of(target: Path) -> dict | None:
         return None if note is None else json.loads(read_elem(note))
 
 
-def _assemble(cells: _Source, writer: ResumableWriter, whole: Path) -> None:
-    """Write the store from its beginning: this takes seconds where the thinning takes minutes."""
+def _write_store(cells: _Source, draft: Path) -> None:
+    """A store as the source is one: its annotation, how it was thinned, and as X the thinned counts."""
     with open_store(cells.path) as source:
         if cells.path.suffix == ".h5ad":
-            with h5py.File(whole, "w") as root:
+            with h5py.File(draft, "w") as root:
                 root.attrs.update(source.attrs)
                 for name in filter(source.__contains__, _KEPT):
                     source.copy(name, root)
-                _write_counts(cells, writer, root, chunks=(1 << 16,))
+                _write_counts(cells, root, draft.parent, chunks=(1 << 16,))
         else:
-            root = zarr.open_group(whole, mode="w", zarr_format=source.metadata.zarr_format)
+            root = zarr.open_group(draft, mode="w", zarr_format=source.metadata.zarr_format)
             root.attrs.update(dict(source.attrs))
             for name in filter(source.__contains__, _KEPT):
-                shutil.copytree(cells.path / name, whole / name)
-            _write_counts(cells, writer, root, chunks=(1 << 20,), shards=None)
+                shutil.copytree(cells.path / name, draft / name)
+            _write_counts(cells, root, draft.parent, chunks=(1 << 20,), shards=None)
 
 
-def _write_counts(cells: _Source, writer: ResumableWriter, root: Any, **layout: Any) -> None:
-    """X, and in uns how it was thinned."""
+def _write_counts(cells: _Source, root: Any, folder: Path, **layout: Any) -> None:
     if "uns" not in root:
         write_elem(root, "uns", {})
     write_elem(root, f"uns/{_NOTE}", json.dumps(cells.settings))
-    n_cells, n_genes = cells.store.shape
-    indptr = np.concatenate([[0], np.cumsum(writer.read("lengths", np.int32, 0, n_cells), dtype=np.int64)])
-    for start, stop in cells.store.blocks(_CHUNK):
-        bounds = indptr[start : stop + 1]
-        data, genes = (
-            writer.read(name, dtype, bounds[0], bounds[-1])
-            for name, dtype in (("data", cells.store.dtype), ("genes", np.int32))
-        )
-        chunk = sparse.csr_matrix((data, genes, bounds - bounds[0]), shape=(stop - start, n_genes))
-        if start == 0:
-            write_elem(root, "X", chunk, dataset_kwargs={"indptr_dtype": np.int64, **layout})
-        else:
+    for _, chunk in cells.thinned():
+        if shutil.disk_usage(folder).free < chunk.data.nbytes + chunk.indices.nbytes + _SPARE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if "X" in root:
             sparse_dataset(root["X"]).append(chunk)
+        else:
+            write_elem(root, "X", chunk, dataset_kwargs={"indptr_dtype": np.int64, **layout})

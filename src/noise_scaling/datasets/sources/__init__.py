@@ -10,8 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from ..dataset import Dataset
+from ...signals import Signal
+from ..dataset import Dataset, assemble
 from ..registry import Card
+
+__all__ = ["LOADERS", "Card", "Dataset", "Files", "Loader", "Signal", "assemble", "register"]
 
 Files = dict[str, Path]
 """The files of a card by their names without folder."""

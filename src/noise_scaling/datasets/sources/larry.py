@@ -7,10 +7,8 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from ...signals import Signal, single_clone
-from ..dataset import Dataset, assemble
 from ..recover import integers, need_columns, of_form, read_mtx, unique_genes, unscale_rows
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, assemble, register
 
 
 @register("larry")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import anndata
 import numpy as np
 
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, quietly, unscale_rows
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 
 @register("larry_subset")

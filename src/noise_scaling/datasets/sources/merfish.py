@@ -7,11 +7,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, need_cells, need_columns, of_form
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 _CELLS_AT_ONCE = 20_000
 """Cells of one block of the table."""

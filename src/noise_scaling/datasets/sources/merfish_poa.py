@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import cells_by_genes, integers, read_r, unscale_rows
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 
 @register("merfish_poa")

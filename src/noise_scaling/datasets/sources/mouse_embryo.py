@@ -14,11 +14,8 @@ from anndata.utils import make_index_unique
 
 from ...errors import InputError
 from ...seeds import generator
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, need_columns, of_form, unique_genes
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 CELLS_AT_ONCE = 20_000
 """Cells of one block: about 0.2 GB at 1,000 genes a cell."""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, log1p, matrix_market, need_cells, need_columns, of_form
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 
 @register("pbmc")

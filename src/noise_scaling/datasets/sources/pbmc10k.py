@@ -6,11 +6,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, log1p
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 _GENES_AT_ONCE = 500
 """Rows of a dense table that are parsed before they are made sparse: 27 MB of 6,855 cells."""

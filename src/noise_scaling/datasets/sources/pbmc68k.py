@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ...signals import Signal
-from ..dataset import Dataset, assemble
 from ..recover import integers, quietly
-from ..registry import Card
-from . import Files, register
+from . import Card, Dataset, Files, Signal, assemble, register
 
 
 @register("pbmc68k")

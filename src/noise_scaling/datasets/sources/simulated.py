@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..dataset import Dataset
-from ..registry import Card
 from ..simulator import simulate
-from . import Files, register
+from . import Card, Dataset, Files, register
 
 
 @register("simulated")
