@@ -21,6 +21,7 @@ import torch
 
 from noise_scaling import datasets, measurements
 from noise_scaling.errors import InputError
+from noise_scaling.files import write_atomically
 from noise_scaling.measure import grid as measure_grid
 from noise_scaling.measure import status
 from noise_scaling.measure.run import measure
@@ -61,7 +62,6 @@ def at_hand(names: list[str]) -> list[str]:
     found = []
     for name in names:
         try:
-            datasets.preload(name)
             datasets.load(name)
             found.append(name)
         except (InputError, ImportError) as error:
@@ -99,7 +99,7 @@ def write(options: argparse.Namespace) -> None:
     about = measurements.provenance(table, f"python benchmarks/gpu_sweep.py --minutes {options.minutes:g}")
     if torch.cuda.is_available():
         about["gpu"] = torch.cuda.get_device_name()
-    measurements.write_atomically(options.output.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    write_atomically(options.output.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ import torch
 from common import arguments, machine, report, simulate_counts, table
 
 from noise_scaling import models
+from noise_scaling.counts.count_store import CountStore
 from noise_scaling.models import streaming
 
 CELLS, GENES, UMIS, STEPS = (100_000, 300_000), 4_000, 500, 200
@@ -42,7 +43,7 @@ def one(path: Path, name: str, held: str) -> dict:
     models.create(name, device="cpu", **(options | {"fixed_steps": 2} if options else {})).fit(toy[:500], toy[500:])
     forget_peak()
     before = held_mb("VmRSS")
-    n_cells = streaming.CountStore(path).shape[0]
+    n_cells = CountStore(path).shape[0]
     few = np.arange(n_cells) < 2000
     limit = 0 if held == "on disk" else 1 << 60
     train, validation = (streaming.open_counts(path, cells=c, in_memory_below=limit) for c in (~few, few))

@@ -143,8 +143,7 @@ def main() -> None:
     )
     last = (
         "Reading bounds it: anndata copies each chunk out of the store into fresh memory, and cell names are read and "
-        "hashed one by one; thinning and ranking run beside the reading. A thinned store is written twice, to files "
-        "that a stopped run goes on from and then as a store. Compressed stores wait for decompression, and those "
+        "hashed one by one; thinning and ranking run beside the reading. Compressed stores wait for decompression, and those "
         "larger than memory for the disk. Memory holds a chunk or two, some tens of bytes a cell (row pointers, keys), "
         "and for medians one histogram a gene."
     )

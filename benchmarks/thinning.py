@@ -12,7 +12,7 @@ from common import N_GENES, arguments, both_clocks, interleave, machine, report,
 from numba import njit, prange
 from scipy import sparse
 
-from noise_scaling.counts import thin, thin_many, thinning_kernel
+from noise_scaling.counts import thin, thinning_kernel
 from noise_scaling.counts.thinning import name_keys
 
 OURS, ONE = "noise_scaling.counts.thin", "the same, one thread"
@@ -80,8 +80,7 @@ def ten_depths(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:
         10 if counts.nnz < 1e7 else 1
     )  # ten copies of the full size do not fit beside each other: timed one by one
     runs = {
-        "noise_scaling.counts.thin_many": lambda: thin_many(counts, fractions, seed=0),
-        "thin, ten times": lambda: [thin(counts, fraction, seed=0) for fraction in fractions],
+        "noise_scaling.counts.thin, ten times": lambda: [thin(counts, fraction, seed=0) for fraction in fractions],
     }
     seconds = interleave(runs, repeats)
     if n_copies == 10:
@@ -100,7 +99,6 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
     words, small = np.empty(2048, np.uint64), np.empty(2048, np.uint8)
     kept = np.empty(2048, np.int32)
     slow = np.empty(2048, np.uint32), np.empty(2048, np.uint64), np.empty(2048, np.uint64), np.empty(2048, np.int64)
-    places = np.arange(2048).astype(np.uint32)
     out_indices, out_data = np.empty(2048, indices.dtype), np.empty(2048, data.dtype)
     for row in range(indptr.size - 1):
         for start in range(indptr[row], indptr[row + 1], 2048):
@@ -112,9 +110,9 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
             if n_stages > 2:
                 thinning_kernel._keep_strip(words, small, genes.size, threshold, kept)
             if n_stages > 3:
-                thinning_kernel._keep_slow(words, counts, places, genes.size, threshold, kept, slow)
+                thinning_kernel._keep_slow(words, counts, genes.size, threshold, kept, slow)
             if n_stages > 4:
-                thinning_kernel._write(genes, places, kept, genes.size, out_indices, out_data, np.uint64(0))
+                thinning_kernel._write(genes, kept, out_indices, out_data, np.uint64(0))
 
 
 def profile(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:
@@ -151,7 +149,7 @@ def main() -> None:
     parts = [f"{size}; medians of {repeats} interleaved runs; ours on {numba.config.NUMBA_NUM_THREADS} threads."]
     for fraction, seconds in by_fraction.items():
         parts += [f"Fraction {fraction}:", depth_table(seconds, n_umis)]
-    ours = many["noise_scaling.counts.thin_many"]
+    ours = next(iter(many.values()))
     parts += [
         "Ten nested depths, 1 to 0.004:",
         table(["", "seconds", "to ours"], [[name, s, f"{s / ours:.1f} x"] for name, s in many.items()]),

@@ -36,7 +36,7 @@ def quick_rows(table):
 def handful(table):
     """Quick rows of data at hand, drawn anew for every table: one of each model, then any."""
     quick = quick_rows(table)
-    at_hand = {name: datasets.preload(name) is not None for name in quick["dataset"].unique()}
+    at_hand = {name: datasets.at_hand(datasets.card(name)) for name in quick["dataset"].unique()}
     quick = quick[quick["dataset"].map(at_hand)]
     rng = np.random.default_rng(len(table))
     each = [rng.choice(rows.index) for _, rows in quick.groupby("model")]
@@ -53,8 +53,7 @@ def once_more(row):
     return table.iloc[0]
 
 
-def test_a_random_handful_of_committed_rows_comes_out_again(committed, monkeypatch):
-    monkeypatch.setattr(datasets, "_PRELOADED", {})
+def test_a_random_handful_of_committed_rows_comes_out_again(committed):
     rows = handful(committed)
     assert len(rows) == HANDFUL
     off = []

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .errors import InputError
+from .files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def _terminable() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Its help names models, estimators and variants from their registries, which take seconds to import: only then."""
+    """Its help takes names from the registries, which take seconds to import: only then."""
 
     def format_help(self) -> str:
         for action in self._actions:
@@ -129,65 +130,66 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _names(option: str) -> str:
-    from . import information, models
+    from . import datasets, information, laws, measurements, models
     from .measure import ablations, controls
+    from .plots import page
 
     presets = dict.fromkeys(preset for model in models.MODELS.values() for preset in model.PRESETS)
     registries = {
         "models": [*models.MODELS, *controls.LEARNERS], "preset": presets, "estimators": information.METHODS,
         "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N"],
+        "dataset": datasets.names(), "law": laws.LAWS, "figure": page.FIGURES, "by": measurements.KEY,
     }  # fmt: skip
     return ", ".join(registries[option])
 
 
 def _parser() -> argparse.ArgumentParser:
+    from .plan.command import add_options as plan_options
+
     parser = _Parser(
         prog="noise-scaling", description="How the information in cell embeddings grows with depth and cells."
     )
     parser.add_argument("--version", action="version", version=f"noise-scaling {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _measure_parser(commands)
-    _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked").add_argument(
-        "tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units"
-    )
-    commands.choices["gather"].add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
-    commands.choices["gather"].add_argument(
-        "--first-wins", action="store_true", help="keep the first table's row where two differ, in place of an error"
-    )
-    commands.choices["gather"].add_argument("--rows", type=int, help="how many there must be")
-    commands.choices["gather"].add_argument("--command", help="what made the tables, for the provenance")
+    gather = _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked")
+    gather.add_argument("tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units")
+    gather.add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
+    gather.add_argument("--first-wins", action="store_true", help="where two rows differ, keep the first: no error")
+    gather.add_argument("--rows", type=int, help="how many there must be")
+    gather.add_argument("--command", help="what made the tables, for the provenance")
     restore = _add(commands, "restore", _restore, "keep a table's rows as finished units, so that a sweep goes on")
     restore.add_argument("table", help="a measurements CSV or a folder of them")
     restore.add_argument("--results", required=True, help="the folder of units, such as build/small/units")
     _status_parser(commands)
     fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
     fits.add_argument("measurements", help='a measurements CSV, or "published"')
-    fits.add_argument("--law", default="noise_law", help="noise_law or cell_number_law")
+    fits.add_argument("--law", default="noise_law", help="NAMES (default: %(default)s)")
     fits.add_argument("--output", help="the CSV to write; printed where none is named")
-    figure = _add(commands, "figure", _figure, "draw a figure from a table")
-    figure.add_argument("figure", help="information, fits or collapse (figures 1, 2 and 3)")
+    figure = _add(commands, "figure", _figure, "draw a figure of the paper from a table")
+    figure.add_argument("figure", help="NAMES (figures 1, 2 and 3)")
     figure.add_argument("measurements", help='a measurements CSV, or "published"')
     figure.add_argument("--output", required=True, help="the PNG to write")
     about = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
     about.add_argument("name", nargs="?", help="a data set")
-    _plan_parser(commands)
+    plan_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
     fetch = _add(commands, "fetch", _fetch, "download a data set's files, checked by sha256")
     fetch.add_argument("name")
     return parser
 
 
-def _add(commands, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+def _add(commands: Any, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
     return parser
 
 
-def _measure_parser(commands) -> None:
+def _measure_parser(commands: Any) -> None:
     parser = _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
     add = parser.add_argument
     add(
         "--dataset", default="pbmc68k",
-        help="a registered name, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
+        help="NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
     )  # fmt: skip
     add(
         "--signal",
@@ -235,11 +237,11 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status_parser(commands) -> None:
+def _status_parser(commands: Any) -> None:
     parser = _add(commands, "status", _status, "say what of a sweep is done, failed or missing, and the time it takes")
     parser.add_argument("configs", nargs="*", default=["workflow/config/small.yml"], help="the sweep's configurations")
     parser.add_argument("--measurements", help="a table or a folder of tables (default: the units of the sweep so far)")
-    parser.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by")
+    parser.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by: NAMES")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -268,12 +270,12 @@ def _gather(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: the table is a CSV, and its provenance takes the .json beside it")
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
-    measurements.write_atomically(beside, json.dumps(about, indent=1) + "\n")
+    write_atomically(beside, json.dumps(about, indent=1) + "\n")
     print(f"{len(table)} rows in {path}")
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from . import laws, measurements
+    from . import laws
     from .plots import figures
 
     law = laws.named(options.law)
@@ -284,13 +286,12 @@ def _fit(options: argparse.Namespace) -> None:
     if options.output is None:
         print(text, end="")
         return
-    measurements.write_atomically(options.output, text)
+    write_atomically(options.output, text)
     print(f"{len(table)} fits in {options.output}")
 
 
 def _figure(options: argparse.Namespace) -> None:
     from .errors import choose
-    from .measurements import write_atomically
     from .plots import page, style
 
     if not options.output.lower().endswith(".png"):
@@ -320,12 +321,6 @@ def _datasets(options: argparse.Namespace) -> None:
         return
     for key, value in vars(datasets.card(options.name)).items():
         print(f"{key}: {value}")
-
-
-def _plan_parser(commands) -> None:
-    from .plan import command
-
-    command.add_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ nearest neighbour in space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ class Signal:
     """
 
     name: str
-    kind: Literal["label", "vector", "pair"]
+    kind: str
     values: np.ndarray
     times: np.ndarray | None = None
     sections: np.ndarray | None = None
@@ -69,6 +69,16 @@ class Signal:
         """Whether partners are neighbours in space (else clonal relatives)."""
         return self.kind == "pair" and self.values.ndim == 2
 
+    @property
+    def is_relatives(self) -> bool:
+        """Whether partners are clonal relatives."""
+        return self.kind == "pair" and self.values.ndim == 1
+
+    def of(self, cells: np.ndarray) -> Signal:
+        """The signal of some cells, by a mask or positions."""
+        times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
+        return replace(self, values=self.values[cells], times=times, sections=sections)
+
 
 class Aligned(NamedTuple):
     """Rows that belong together: x [n, dims], y [n, d] or labels [n], cross-fitting groups [n] or None."""
@@ -79,7 +89,10 @@ class Aligned(NamedTuple):
 
 
 def test_eligible(signal: Signal) -> np.ndarray:
-    """Which cells can be test cells [cells]: those that have the signal (for clones: and a possible partner)."""
+    """Which cells can be test cells, as a mask [cells]: those that have the signal (of clones: and a possible partner).
+
+    A partner is another cell of the clone; with times, one at another time.
+    """
     values = signal.values
     if signal.kind == "label":
         return values != ""
@@ -95,7 +108,7 @@ def test_eligible(signal: Signal) -> np.ndarray:
     return eligible & np.isin(values, clones[sizes > 1])
 
 
-test_eligible.__test__ = False  # pytest would take the name for a test
+test_eligible.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
 
 
 def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
@@ -109,7 +122,7 @@ def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
 
 def groups(signal: Signal) -> np.ndarray | None:
     """Cells that must fall in one pool together [cells], as integers: a clone; clone-less cells stand alone."""
-    if signal.kind != "pair" or signal.is_spatial:
+    if not signal.is_relatives:
         return None
     clones = signal.values.astype(np.int64)
     alone = clones == NO_CLONE
@@ -163,6 +176,11 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
     Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later
     one. Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+
+    Raises
+    ------
+    InputError
+        If no two test cells are partners.
     """
     test_index = np.asarray(test_index)
     order = np.argsort(test_index, kind="stable")

@@ -1,8 +1,9 @@
-"""Streaming equals in-memory to the bit, and a stopped run ends in the bytes of one that was not."""
+"""Streaming equals in-memory to the bit, and a run that is stopped leaves nothing half-written."""
 
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from noise_scaling.counts import resumable_writer, stores, thin
-from noise_scaling.counts.resumable_writer import Spool
+from noise_scaling.counts import stores, thin
 from noise_scaling.counts.stores import open_tokens, store_medians, thin_store, token_store
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
 from noise_scaling.errors import InputError
@@ -27,7 +27,6 @@ N_CELLS, N_GENES = 90, 40
 def small_chunks(monkeypatch):
     monkeypatch.setattr(stores, "_CHUNK", 150)
     monkeypatch.setattr(stores, "_NAMES", 32)
-    monkeypatch.setattr(resumable_writer, "_SECONDS", 0)
 
 
 def cells(dtype=np.float32):
@@ -130,51 +129,43 @@ def run(kind, source, target, fraction=0.5):
     return token_store(source, target, gene_medians(cells().X), fraction=fraction, seed=1, progress=False)
 
 
+def stop_at_cell(monkeypatch, error, cell=40):
+    """Chunks come as they would, and `error` with the one that holds this cell."""
+
+    def thinned(self, good=stores._Source.thinned):
+        for stop, chunk in good(self):
+            if stop > cell:
+                raise error
+            yield stop, chunk
+
+    monkeypatch.setattr(stores._Source, "thinned", thinned)
+
+
 @pytest.mark.parametrize("kind", ["thin", "tokens"])
-@pytest.mark.parametrize("stop_at", ["chunk 0", "chunk 3", "finish"])
-def test_a_stopped_run_goes_on_to_the_same_bytes(monkeypatch, source, tmp_path, kind, stop_at):
+@pytest.mark.parametrize("cell", [0, 40])
+def test_a_stopped_run_leaves_nothing_and_the_next_gives_the_same_bytes(monkeypatch, source, tmp_path, kind, cell):
     suffix = source.suffix if kind == "thin" else ""
     expected = digest(run(kind, source, tmp_path / f"straight{suffix}"))
-    target = tmp_path / f"stopped{suffix}"
-    appended = []
-    append, finish = Spool.append, Spool.finish
-
-    def stopping_append(self, n_cells, **arrays):
-        if stop_at == f"chunk {len(appended)}":
-            with open(self.folder / f"{next(iter(arrays))}.bin", "ab") as file:
-                file.write(b"half a chunk")
-            raise KeyboardInterrupt
-        appended.append(n_cells)
-        append(self, n_cells, **arrays)
-
-    def stopping_finish(self, whole):
-        if stop_at == "finish":
-            raise KeyboardInterrupt
-        return finish(self, whole)
-
-    monkeypatch.setattr(Spool, "append", stopping_append)
-    monkeypatch.setattr(Spool, "finish", stopping_finish)
-    with pytest.raises(KeyboardInterrupt):
-        run(kind, source, target)
-    assert not target.exists()
-    first, stop_at = len(appended), "never"
+    before, target = sorted(tmp_path.iterdir()), tmp_path / f"stopped{suffix}"
+    with monkeypatch.context() as patch:
+        stop_at_cell(patch, KeyboardInterrupt(), cell)
+        with pytest.raises(KeyboardInterrupt):
+            run(kind, source, target)
+    assert sorted(tmp_path.iterdir()) == before
     assert digest(run(kind, source, target)) == expected
-    assert len(appended) == len(set(appended)) > first or first > 3  # no chunk was done twice
-    assert not resumable_writer.partial_of(target).exists()
 
 
-def test_a_killed_process_leaves_a_run_to_go_on_with(tmp_path):
+def test_a_killed_process_leaves_no_target(tmp_path):
     source = write(cells(), tmp_path / "cells.h5ad")
     script = (
         "import os, signal, sys\n"
-        "from noise_scaling.counts import resumable_writer, stores\n"
-        "stores._CHUNK, stores._NAMES, resumable_writer._SECONDS = 150, 32, 0\n"
-        "append = stores.Spool.append\n"
-        "def killing(self, n_cells, **arrays):\n"
-        "    append(self, n_cells, **arrays)\n"
-        "    if n_cells > 40:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "stores.Spool.append = killing\n"
+        "from noise_scaling.counts import stores\n"
+        "stores._CHUNK = 150\n"
+        "def killing(self, good=stores._Source.thinned):\n"
+        "    for stop, chunk in good(self):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL) if stop > 40 else None\n"
+        "        yield stop, chunk\n"
+        "stores._Source.thinned = killing\n"
         "stores.thin_store(sys.argv[1], sys.argv[2], 0.5, seed=1, progress=False)\n"
     )
     target = tmp_path / "killed.h5ad"
@@ -194,29 +185,34 @@ def test_what_is_there_is_kept_if_it_is_the_same_and_refused_if_not(source, tmp_
     assert digest(target) == before
 
 
-def test_remains_of_other_settings_and_a_second_writer_are_refused(source, tmp_path):
+@pytest.mark.parametrize("kind", ["thin", "tokens"])
+def test_of_two_writers_the_second_is_refused(monkeypatch, source, tmp_path, kind):
     target = tmp_path / f"target{source.suffix}"
-    with Spool(target, {"other": 1}) as other:
-        with pytest.raises(InputError, match="another run is writing"):
-            run("thin", source, target)
-        other.append(1, data=np.ones(3))
-    with pytest.raises(InputError, match="is left of a run with other settings"):
-        run("thin", source, target)
-    assert not target.exists()
+    good = stores._Source.thinned
+
+    def overtaken(self):
+        with monkeypatch.context() as patch:
+            patch.setattr(stores._Source, "thinned", good)
+            run(kind, source, target)
+        yield from good(self)
+
+    monkeypatch.setattr(stores._Source, "thinned", overtaken)
+    with pytest.raises(InputError, match="was finished by another run just now"):
+        run(kind, source, target)
+    assert sorted(tmp_path.iterdir()) == sorted([source, target])
 
 
-def test_a_full_disk_is_said_and_gone_on_from(monkeypatch, source, tmp_path):
+def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch, source, tmp_path):
     target = tmp_path / f"target{source.suffix}"
-
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(resumable_writer.os, "fsync", full)
+        patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**30, 2**30, 0))
         with pytest.raises(InputError, match=r"no space left to write .*run again"):
             run("thin", source, target)
-    assert not target.exists()
-    assert run("thin", source, target).exists()
+    with monkeypatch.context() as patch:
+        stop_at_cell(patch, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(InputError, match=r"no space left to write .*run again"):
+            run("tokens", source, target)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_thinned_store_is_not_thinned_again(source, tmp_path):

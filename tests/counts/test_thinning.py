@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from noise_scaling.counts import thin, thin_many, umis_per_cell, validate_counts
+from noise_scaling.counts import thin, umis_per_cell, validate_counts
 from noise_scaling.counts import thinning as counts_module
 from noise_scaling.errors import InputError
 from noise_scaling.seeds import derive
@@ -55,7 +55,7 @@ def test_thinned_counts_are_binomial(count, fraction):
 @pytest.mark.parametrize("count", [3, 8, 40, 700])
 def test_a_smaller_fraction_thins_what_a_larger_one_kept(count):
     """Of k molecules kept at q2, binomial(k, q1 / q2) are kept at q1: the joint law of single molecules."""
-    many, few = (m.toarray().ravel() for m in thin_many(constant(count), [0.6, 0.23], seed=2))
+    many, few = (m.toarray().ravel() for m in (thin(constant(count), q, seed=2) for q in (0.6, 0.23)))
     low, high = stats.binom.cdf(few - 1, many, 0.23 / 0.6), stats.binom.cdf(few, many, 0.23 / 0.6)
     uniform = low + (high - low) * np.random.default_rng(0).random(few.size)
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
@@ -145,13 +145,6 @@ def test_larger_fractions_keep_all_that_smaller_ones_keep(dtype):
     assert (thinned[-1] == counts.toarray()).all()
 
 
-def test_many_fractions_in_one_pass_are_the_single_ones_in_the_order_asked():
-    counts = random_counts()
-    fractions = [0.1, 1.0, 0.5, 0.003, 0.5]
-    for fraction, thinned in zip(fractions, thin_many(counts, fractions, seed=4), strict=True):
-        assert same(thinned, thin(counts, fraction, seed=4))
-
-
 def test_a_cell_keeps_its_molecules_in_any_order_subset_and_chunk():
     counts = random_counts()
     cells, genes = [f"cell{i}" for i in range(60)], np.array([f"gene{i}" for i in range(40)], dtype=object)
@@ -170,14 +163,9 @@ def test_a_cell_keeps_its_molecules_in_any_order_subset_and_chunk():
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_threads_and_blocks_do_not_matter(monkeypatch, n_threads):
     counts = random_counts(200, 40)
-    whole = thin_many(counts, [0.4, 0.02], seed=1)
+    whole = thin(counts, 0.4, seed=1)
     monkeypatch.setattr(counts_module, "_BLOCK", 100)
-    for a, b in zip(whole, thin_many(counts, [0.4, 0.02], seed=1, n_threads=n_threads), strict=True):
-        assert same(a, b)
-    reused = counts.copy()
-    inplace = thin(reused, 0.4, seed=1, inplace=True, n_threads=n_threads)
-    assert same(whole[0], inplace)
-    assert np.shares_memory(inplace.data, reused.data)
+    assert same(whole, thin(counts, 0.4, seed=1, n_threads=n_threads))
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64, np.int16, np.uint16, np.uint32, np.uint64])
@@ -201,8 +189,7 @@ def test_form_changes_nothing():
     for start, stop in itertools.pairwise(counts.indptr):
         reversed_rows.indices[start:stop] = counts.indices[start:stop][::-1]
         reversed_rows.data[start:stop] = counts.data[start:stop][::-1]
-    for inplace in (False, True):
-        assert same(thin(reversed_rows, 0.3, seed=1, inplace=inplace), expected)
+    assert same(thin(reversed_rows, 0.3, seed=1), expected)
 
 
 def test_repeated_entries_are_added_first_and_the_input_is_left_alone():

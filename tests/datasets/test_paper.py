@@ -10,7 +10,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from noise_scaling import datasets, signals
-from noise_scaling.datasets.sources import paper
+from noise_scaling.datasets.sources import mouse_embryo
 from noise_scaling.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -172,11 +172,13 @@ def test_mouse_embryo(embryo):
 def test_mouse_embryo_is_streamed_and_sampled(embryo):
     folder, counts, days = embryo
     paths = sorted(folder.iterdir())
-    blocks = list(paper.embryo_blocks(paths, cells_at_once=3))
+    blocks = list(mouse_embryo.embryo_blocks(paths, cells_at_once=3))
     assert [block.shape[0] for block, _, _ in blocks] == [3, 3, 1] * 4
     assert (sp.vstack([block for block, _, _ in blocks]).toarray() == counts).all()
     files = {path.name: path for path in paths}
-    some, again = (paper.mouse_embryo(datasets.card("mouse_embryo"), files, "day", most_cells=10) for _ in range(2))
+    some, again = (
+        mouse_embryo.mouse_embryo(datasets.card("mouse_embryo"), files, "day", most_cells=10) for _ in range(2)
+    )
     assert some.n_cells == 10
     assert some.data_sha256 == again.data_sha256
     rows = [int(np.flatnonzero((counts == row).all(axis=1))[0]) for row in some.counts.toarray()]

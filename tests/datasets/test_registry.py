@@ -8,6 +8,7 @@ import yaml
 
 from noise_scaling import datasets, paths
 from noise_scaling.datasets.registry import default_grid, read_registry
+from noise_scaling.datasets.sources import LOADERS, register
 from noise_scaling.errors import InputError
 
 CARDS = [datasets.card(name) for name in datasets.names()]
@@ -113,3 +114,25 @@ def test_a_registry_that_cannot_be_read_is_said(tmp_path):
     (tmp_path / "list.yml").write_text("[1, 2]")
     with pytest.raises(InputError, match="does not fit its schema at the top"):
         read_registry(tmp_path / "list.yml")
+
+
+def test_every_card_of_cells_has_a_loader_and_every_loader_a_card():
+    assert set(LOADERS) == set(datasets.names())
+
+
+def test_a_new_data_set_is_a_card_and_a_loader(tmp_path, monkeypatch):
+    cards = yaml.safe_load(paths.DATASETS_YML.read_text())
+    (tmp_path / "datasets.yml").write_text(yaml.safe_dump(cards | {"mine": cards["simulated"]}))
+    monkeypatch.setattr(paths, "DATASETS_YML", tmp_path / "datasets.yml")
+    monkeypatch.setitem(LOADERS, "mine", None)  # taken out again at the end
+    with_signals = []
+
+    @register("mine")
+    def mine(card, files, signal):
+        with_signals.append((card.name, files, signal))
+        return datasets.simulate(n_cells=20, n_genes=10, seed=1)
+
+    assert datasets.load("mine", signal="label").n_cells == 20
+    assert with_signals == [("mine", {}, "label")]
+    with pytest.raises(InputError, match="unknown signal of 'mine'"):
+        datasets.load("mine", signal="none")

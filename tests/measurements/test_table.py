@@ -8,6 +8,7 @@ import pytest
 
 from noise_scaling import laws, measurements
 from noise_scaling.errors import InputError
+from noise_scaling.files import write_atomically
 
 
 def row(**changes):
@@ -85,7 +86,7 @@ def test_a_link_and_what_is_no_file_keep_their_place(tmp_path):
     assert len(measurements.read(tmp_path / "far" / "table.csv")) == 1
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    measurements.write_atomically(pipe, "text")
+    write_atomically(pipe, "text")
     assert os.read(reader, 9) == b"text"
     os.close(reader)
     assert pipe.is_fifo()

@@ -8,9 +8,9 @@ from scipy.sparse import csr_matrix
 
 from noise_scaling import models
 from noise_scaling.counts import stores
+from noise_scaling.counts.count_store import CountStore
 from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
-from noise_scaling.models.streaming import CountStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,5 +1,5 @@
 """Molecule counts: thinning them to fewer molecules, tokens from them, and stores of them on disk."""
 
-from .thinning import thin, thin_many, umis_per_cell, validate_counts
+from .thinning import thin, umis_per_cell, validate_counts
 
-__all__ = ["thin", "thin_many", "umis_per_cell", "validate_counts"]
+__all__ = ["thin", "umis_per_cell", "validate_counts"]

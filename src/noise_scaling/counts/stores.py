@@ -1,20 +1,18 @@
 """From a file of any number of cells to thinned counts or tokens on disk, chunk by chunk.
 
-A run writes into TARGET.partial, with a journal of what is whole, and goes on from there if it was stopped; TARGET
-appears at once, when everything is in it. Chunks depend on the source alone, so a resumed run gives the same bytes.
+A target appears when everything is in it. Ten million cells take two to three minutes, so a stopped run starts anew.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import pairwise, zip_longest
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,12 +22,14 @@ from scipy import sparse
 from tqdm import tqdm
 
 from ..errors import InputError
-from .resumable_writer import Spool, partial_of, read_json, write_json
-from .thinning import name_keys, refuse_repeats, thin_keyed, threshold, validate_counts
+from ..files import replacing
+from .count_store import CountStore, check_mask, open_store
+from .thinning import name_keys, refuse_repeats, thin_keyed, threshold
 from .tokens import MedianSketch, check_medians, rank_tokens, token_dtype
 
 _CHUNK = 1 << 22  # counts read at a time, 32 MB: anndata takes 2.6 ms a slice, whatever its size
 _NAMES = 1 << 16  # cell names read at a time
+_SPARE = 1 << 24  # bytes to be left on the disk: HDF5 does not raise but crash where it is full
 _KEPT = ("obs", "var", "obsm", "varm", "uns")  # layers, raw, obsp and varp may hold what the full depth gave
 _NOTE = "thinning"  # entry of uns that says how a store was thinned
 
@@ -69,18 +69,12 @@ def thin_store(
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
         raise InputError(f"target {target} is not a {source.suffix} store as the source is: name it so")
-    limit = threshold(fraction)
-    with _cells_of(source, layer, seed) as cells:
-        settings = {"fraction": float(fraction), **cells.settings}
-        if target.exists():
-            return _same_or_refuse(target, _thinning_of(target), settings)
-        with Spool(target, settings) as spool:
-            for stop, chunk in cells.follow(spool, limit, progress):
-                genes, lengths = (a.astype(np.int32, copy=False) for a in (chunk.indices, np.diff(chunk.indptr)))
-                spool.append(stop, data=chunk.data, genes=genes, lengths=lengths)
-            whole = spool.folder / f"whole{target.suffix}"
-            _assemble(cells, spool, whole, settings)
-            return spool.finish(whole)
+    cells = _Source(source, layer, fraction, seed, progress)
+    if target.exists():
+        return _same_or_refuse(target, _thinning_of(target), cells.settings)
+    with _new(target) as draft:
+        _write_store(cells, draft)
+    return target
 
 
 def token_store(
@@ -99,27 +93,32 @@ def token_store(
     The folder holds ids.bin (uint16 or uint32, as `tokens.rank_tokens` gives), offsets.bin (int64 [cells + 1]) and
     tokens.json. Parameters, resuming and errors as for `thin_store`; medians as for `tokens.rank_tokens`.
     """
-    target, limit = Path(target), threshold(fraction)
-    with _cells_of(Path(source), layer, seed) as cells:
-        medians = check_medians(gene_medians, cells.shape[1])
-        digest = hashlib.blake2b(medians.tobytes(), digest_size=16).hexdigest()
-        settings = {"fraction": float(fraction), "max_length": max_length, "medians": digest, **cells.settings}
-        if target.exists():
-            return _same_or_refuse(target, read_json(target / "tokens.json").get("settings"), settings)
-        with Spool(target, settings) as spool:
-            for stop, chunk in cells.follow(spool, limit, progress):
+    target, cells = Path(target), _Source(Path(source), layer, fraction, seed, progress)
+    n_cells, n_genes = cells.store.shape
+    medians = check_medians(gene_medians, n_genes)
+    digest = hashlib.blake2b(medians.tobytes(), digest_size=16).hexdigest()
+    settings = cells.settings | {"max_length": max_length, "medians": digest}
+    if target.exists():
+        return _same_or_refuse(target, _facts(target).get("settings"), settings)
+    facts = {"dtype": token_dtype(n_genes).__name__, "cells": n_cells, "genes": n_genes, "settings": settings}
+    with _new(target) as draft:
+        draft.mkdir()
+        (draft / "tokens.json").write_text(json.dumps(facts, indent=1))
+        with open(draft / "ids.bin", "wb") as ids_file, open(draft / "offsets.bin", "wb") as offsets_file:
+            end = np.zeros(1, np.int64)
+            offsets_file.write(end.data)
+            for _, chunk in cells.thinned():
                 ids, offsets = rank_tokens(chunk, medians, max_length=max_length)
-                offsets += spool.sizes.get("ids", 0) // ids.itemsize
-                spool.append(stop, ids=ids, offsets=offsets if spool.cells == 0 else offsets[1:])
-            facts = {"dtype": token_dtype(cells.shape[1]).__name__, "cells": cells.shape[0], "genes": cells.shape[1]}
-            write_json(spool.folder / "tokens.json", {**facts, "settings": settings})
-            return spool.finish(spool.folder)
+                ids_file.write(ids.data)
+                offsets_file.write((end + offsets[1:]).data)
+                end += ids.size
+    return target
 
 
 def open_tokens(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """The ids and offsets of a token store, memory-mapped, read-only: as `tokens.rank_tokens` returns them."""
     folder = Path(folder)
-    facts = read_json(folder / "tokens.json")
+    facts = _facts(folder)
     if not facts:
         raise InputError(f"no token store at {folder}: write it first, with stores.token_store")
     return _flat(folder / "ids.bin", facts["dtype"]), _flat(folder / "offsets.bin", np.int64)
@@ -134,120 +133,100 @@ def store_medians(
     layer: str | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Gene medians [genes] of a store's cells, thinned, in one pass; each within 0.2 % (see `tokens.MedianSketch`).
+    """Gene medians of a store's cells, thinned, in one pass; each within 0.2 % (see `tokens.MedianSketch`).
 
-    `cells` is a mask [cells] of those to count, the training cells; None counts all.
+    Parameters
+    ----------
+    source, fraction, seed, layer, progress
+        As for `thin_store`, with its errors.
+    cells
+        Mask [cells of the store] of those to count, the training cells; None counts all.
+
+    Returns
+    -------
+    float64 [genes], NaN for a gene that no cell has.
     """
-    limit = threshold(fraction)
-    with _cells_of(Path(source), layer, seed) as store:
-        chosen = np.ones(store.shape[0], bool) if cells is None else np.asarray(cells)
-        if chosen.dtype != bool or chosen.shape != (store.shape[0],):
-            raise InputError(
-                f"cells is {chosen.dtype} {chosen.shape} for a store of {store.shape[0]} cells: give a mask of them all"
-            )
-        sketch, start = MedianSketch(store.shape[1]), 0
-        for stop, chunk in store.follow(None, limit, progress):
-            mine = chosen[start:stop]
-            if mine.any():
-                sketch.add(chunk if mine.all() else chunk[mine])
-            start = stop
+    source_cells = _Source(Path(source), layer, fraction, seed, progress)
+    n_cells, n_genes = source_cells.store.shape
+    chosen = np.ones(n_cells, bool) if cells is None else check_mask(cells, n_cells)
+    sketch, start = MedianSketch(n_genes), 0
+    for stop, chunk in source_cells.thinned():
+        if chosen[start:stop].any():
+            sketch.add(chunk[chosen[start:stop]])
+        start = stop
     return sketch.medians()
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What a token store says of itself; empty if it is none."""
+    file = folder / "tokens.json"
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def _flat(path: Path, dtype: str | type) -> np.ndarray:
     return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
 
 
-@contextmanager
-def _cells_of(path: Path, layer: str | None, seed: int) -> Iterator[_Cells]:
-    root = _open(path)
-    try:
-        yield _Cells(root, path, f"layers/{layer}" if layer else "X", seed)
-    finally:
-        if isinstance(root, h5py.File):
-            root.close()
+class _Source:
+    """A store to be thinned: its counts, the keys of its names, and the settings that say what comes of it."""
 
-
-def _open(path: Path) -> h5py.File | zarr.Group:
-    if not path.exists():
-        raise InputError(f"no store at {path}: check the path")
-    try:
-        if path.suffix == ".h5ad":
-            return h5py.File(path, "r")
-        if path.suffix == ".zarr":
-            return zarr.open_group(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): it may be cut short; fetch or write it again") from None
-    raise InputError(f"{path} is neither .h5ad nor .zarr: convert it with anndata")
-
-
-class _Cells:
-    """The counts of an open store, read by anndata in chunks of whole cells."""
-
-    def __init__(self, root: h5py.File | zarr.Group, path: Path, where: str, seed: int):
-        self.root, self.path, self.where = root, path, where
-        group = root.get(where)
-        kind = "missing" if group is None else group.attrs.get("encoding-type", "unknown")
-        if kind != "csr_matrix":
-            raise InputError(f"{where} of {path} is {kind}, not csr_matrix: store the counts by cell, as CSR")
-        if _NOTE in root.get("uns", {}):
-            raise InputError(f"{path} is itself thinned (uns/{_NOTE}): thin the store that it came from")
-        self.counts = sparse_dataset(group)
-        self.shape = self.counts.shape
-        if min(self.shape) == 0:
-            raise InputError(f"{where} of {path} is empty, shape {self.shape}: give at least one cell and one gene")
-        self.indptr = np.asarray(read_elem(group["indptr"]))
-        self.cell_keys, self.gene_keys = self._keys("obs", "cell", seed), self._keys("var", "gene", seed)
+    def __init__(self, path: Path, layer: str | None, fraction: float, seed: int, progress: bool) -> None:
+        self.path, self.limit, self.progress = path, threshold(fraction), progress
+        self.store = CountStore(path, layer=layer)
+        where, shape = self.store.where, self.store.shape
+        if min(shape) == 0:
+            raise InputError(f"{where} of {path} is empty, shape {shape}: give at least one cell and one gene")
+        with open_store(path) as root:
+            if _NOTE in root.get("uns", {}):
+                raise InputError(f"{path} is itself thinned (uns/{_NOTE}): thin the store that it came from")
+            self.keys = self._keys(root["obs"], "cell", shape[0], seed), self._keys(root["var"], "gene", shape[1], seed)
         digest = hashlib.blake2b(digest_size=16)
-        for array in (self.indptr, self.cell_keys, self.gene_keys):
-            digest.update(np.ascontiguousarray(array).view(np.uint8))
-        written = path.stat().st_mtime_ns
-        self.settings = {"seed": int(seed), "counts": where, "source": digest.hexdigest(), "written": written}
+        for array in (self.store.indptr, *self.keys):
+            digest.update(array.data)
+        self.settings = {
+            "fraction": float(fraction), "seed": int(seed), "counts": where, "source": digest.hexdigest(),
+            "written": path.stat().st_mtime_ns,
+        }  # fmt: skip
 
-    def _keys(self, frame: str, axis: str, seed: int) -> np.ndarray:
+    def _keys(self, frame: Any, axis: str, n: int, seed: int) -> np.ndarray:
         """As `name_keys` of all names, but with few names in memory at a time."""
-        names = self.root[frame][self.root[frame].attrs["_index"]]
+        names = frame[frame.attrs["_index"]]
         names = names.asstr() if isinstance(names, h5py.Dataset) and names.dtype.kind == "O" else names
-        n = self.shape[axis == "gene"]
         if names.shape != (n,):
             raise InputError(f"{self.path} has {names.shape} {axis} names for {n} {axis}s: write it again")
-        keys = np.empty(n, np.uint64)
-        for start in range(0, n, _NAMES):
-            chunk = np.asarray(names[start : start + _NAMES])
-            keys[start : start + _NAMES] = name_keys(chunk, chunk.size, seed=seed, axis=axis)
+        parts = (np.asarray(names[start : start + _NAMES]) for start in range(0, n, _NAMES))
+        keys = np.concatenate([name_keys(part, part.size, seed=seed, axis=axis) for part in parts])
         refuse_repeats(keys, axis, lambda i: names[i])
         return keys
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        marks = np.searchsorted(self.indptr, np.arange(0, self.indptr[-1], _CHUNK))
-        return pairwise(np.unique(np.r_[0, marks, self.shape[0]]).tolist())
-
-    def follow(self, spool: Spool | None, limit: int, progress: bool) -> Iterator[tuple[int, sparse.csr_matrix]]:
-        """Each chunk of cells that the spool does not hold yet, thinned, with the number of cells up to its end."""
-        done = spool.cells if spool else 0
-        todo = [chunk for chunk in self.chunks() if chunk[1] > done]
-        with (
-            tqdm(total=self.shape[0], initial=done, unit=" cells", desc=self.path.name, disable=not progress) as bar,
-            ThreadPoolExecutor(1) as reader,  # reads a chunk while the one before is thinned and ranked
-        ):
-            ahead = deque([reader.submit(self._read, *todo[0])] if todo else [])
-            for (start, stop), coming in zip_longest(todo, todo[1:]):
-                chunk = ahead.popleft().result()
-                if coming:
-                    ahead.append(reader.submit(self._read, *coming))
-                yield stop, self._thin(chunk, start, stop, limit)
+    def thinned(self) -> Generator[tuple[int, sparse.csr_matrix]]:
+        """Each chunk of cells, thinned, with the number of cells up to its end."""
+        blocks = self.store.blocks(_CHUNK)
+        bar = tqdm(total=self.store.shape[0], unit=" cells", desc=self.path.name, disable=not self.progress)
+        with bar, closing(self.store.read(blocks)) as chunks:
+            for (start, stop), chunk in zip(blocks, chunks, strict=True):
+                yield stop, self._thin(chunk, start, stop)
                 bar.update(stop - start)
 
-    def _read(self, start: int, stop: int) -> sparse.csr_matrix:
-        return validate_counts(self.counts[start:stop], name=f"{self.where} of {self.path}")
-
-    def _thin(self, chunk: sparse.csr_matrix, start: int, stop: int, limit: int) -> sparse.csr_matrix:
-        if limit == threshold(1):
-            if not chunk.data.all():
-                chunk.eliminate_zeros()
+    def _thin(self, chunk: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
+        if self.limit == threshold(1):
+            chunk.eliminate_zeros()
             return chunk
-        keys = self.cell_keys[start:stop], self.gene_keys
-        return thin_keyed(chunk, np.array([limit], np.uint64), *keys, reuse=True)[0]
+        return thin_keyed(chunk, self.limit, self.keys[0][start:stop], self.keys[1])
+
+
+@contextmanager
+def _new(target: Path) -> Iterator[Path]:
+    """A draft that becomes `target`; one sentence where the disk is full or another run was faster."""
+    try:
+        with replacing(target) as draft:
+            yield draft
+            if target.exists():
+                raise InputError(f"{target} was finished by another run just now: run again to check it")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise InputError(f"no space left to write {target}: free some and run again") from error
+        raise
 
 
 def _same_or_refuse(target: Path, found: dict | None, settings: dict) -> Path:
@@ -255,54 +234,40 @@ def _same_or_refuse(target: Path, found: dict | None, settings: dict) -> Path:
         raise InputError(
             f"{target} is there already, from other settings or another source: remove it, or name another"
         )
-    shutil.rmtree(partial_of(target), ignore_errors=True)  # left where a run was stopped in its last act
     return target
 
 
 def _thinning_of(target: Path) -> dict | None:
-    root = _open(target)
-    try:
+    with open_store(target) as root:
         note = root.get(f"uns/{_NOTE}")
         return None if note is None else json.loads(read_elem(note))
-    finally:
-        if isinstance(root, h5py.File):
-            root.close()
 
 
-def _assemble(cells: _Cells, spool: Spool, whole: Path, settings: dict) -> None:
-    """Write the store from the spool, from its beginning: this takes seconds where the thinning takes minutes."""
-    if cells.path.suffix == ".h5ad":
-        layout = {"indptr_dtype": np.int64, "chunks": (1 << 16,)}
-        root = h5py.File(whole, "w")
-    else:
-        layout = {"indptr_dtype": np.int64, "chunks": (1 << 20,), "shards": None}
-        root = zarr.open_group(whole, mode="w", zarr_format=cells.root.metadata.zarr_format)
-    try:
-        root.attrs.update(dict(cells.root.attrs))
-        for name in _KEPT:
-            if name in cells.root:
-                _copy(cells, name, root, whole)
-        if "uns" not in root:
-            write_elem(root, "uns", {})
-        write_elem(root, f"uns/{_NOTE}", json.dumps(settings))
-        lengths = spool.read("lengths", np.int32, 0, cells.shape[0])
-        indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        for start, stop in cells.chunks():
-            bounds = indptr[start : stop + 1]
-            data = spool.read("data", cells.counts.dtype, bounds[0], bounds[-1])
-            genes = spool.read("genes", np.int32, bounds[0], bounds[-1])
-            chunk = sparse.csr_matrix((data, genes, bounds - bounds[0]), shape=(stop - start, cells.shape[1]))
-            if start == 0:
-                write_elem(root, "X", chunk, dataset_kwargs=layout)
-            else:
-                sparse_dataset(root["X"]).append(chunk)
-    finally:
-        if isinstance(root, h5py.File):
-            root.close()
+def _write_store(cells: _Source, draft: Path) -> None:
+    """A store as the source is one: its annotation, how it was thinned, and as X the thinned counts."""
+    with open_store(cells.path) as source:
+        if cells.path.suffix == ".h5ad":
+            with h5py.File(draft, "w") as root:
+                root.attrs.update(source.attrs)
+                for name in filter(source.__contains__, _KEPT):
+                    source.copy(name, root)
+                _write_counts(cells, root, draft.parent, chunks=(1 << 16,))
+        else:
+            root = zarr.open_group(draft, mode="w", zarr_format=source.metadata.zarr_format)
+            root.attrs.update(dict(source.attrs))
+            for name in filter(source.__contains__, _KEPT):
+                shutil.copytree(cells.path / name, draft / name)
+            _write_counts(cells, root, draft.parent, chunks=(1 << 20,), shards=None)
 
 
-def _copy(cells: _Cells, name: str, root: h5py.File | zarr.Group, whole: Path) -> None:
-    if isinstance(root, h5py.File):
-        cells.root.copy(name, root)
-    else:
-        shutil.copytree(cells.path / name, whole / name)
+def _write_counts(cells: _Source, root: Any, folder: Path, **layout: Any) -> None:
+    if "uns" not in root:
+        write_elem(root, "uns", {})
+    write_elem(root, f"uns/{_NOTE}", json.dumps(cells.settings))
+    for _, chunk in cells.thinned():
+        if shutil.disk_usage(folder).free < chunk.data.nbytes + chunk.indices.nbytes + _SPARE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if "X" in root:
+            sparse_dataset(root["X"]).append(chunk)
+        else:
+            write_elem(root, "X", chunk, dataset_kwargs={"indptr_dtype": np.int64, **layout})

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
-import numba
 import numpy as np
 from scipy import sparse
 
 from ..errors import InputError
 from ..seeds import derive
+from .blocks import blocks_of, on_threads
 from .thinning_kernel import LARGEST_COUNT, all_sound, hash_integers, hash_text, thin_rows
 
 _BLOCK = 1 << 18  # entries a thread thins at a time: 1.3 ms of work, against 0.1 ms to hand a block over
@@ -109,7 +106,13 @@ def _say_what_is_wrong(name: str, value: float, largest: float) -> str:
 
 
 def umis_per_cell(counts: sparse.spmatrix) -> float:
-    """Mean number of molecules per cell: the measured depth u of the noise law (Gowri et al. 2025, Eq. 1)."""
+    """Mean molecules per cell of counts [cells, genes]: the depth u of the noise law (Gowri et al. 2025, Eq. 1).
+
+    Raises
+    ------
+    InputError
+        If there is no cell.
+    """
     if counts.shape[0] == 0:
         raise InputError("counts holds no cells: there is no depth to measure")
     return float(counts.sum(dtype=np.float64)) / counts.shape[0]
@@ -120,12 +123,13 @@ def thin(
     fraction: float,
     *,
     seed: int,
-    cell_ids: Sequence | None = None,
-    gene_ids: Sequence | None = None,
-    inplace: bool = False,
+    cell_ids: Sequence | np.ndarray | None = None,
+    gene_ids: Sequence | np.ndarray | None = None,
     n_threads: int | None = None,
 ) -> sparse.csr_matrix:
     """Keep each molecule independently with probability `fraction`.
+
+    The published code thins each gene of a chunk to a fixed total instead: see the book's page on deviations.
 
     Parameters
     ----------
@@ -139,8 +143,6 @@ def thin(
     cell_ids, gene_ids
         Names [cells], [genes], text or integers: a cell keeps the same molecules wherever its row is. None stands for
         0, 1, 2, ...
-    inplace
-        Reuse the memory of `counts`, whose content is lost: for chunks just read from a file.
     n_threads
         Default: numba's setting (NUMBA_NUM_THREADS, else the cores at hand). The result does not depend on it.
 
@@ -153,56 +155,40 @@ def thin(
     InputError
         If the counts are none, the fraction is outside (0, 1], or names are repeated or too few.
     """
-    options = {"seed": seed, "cell_ids": cell_ids, "gene_ids": gene_ids, "n_threads": n_threads}
-    return _thin(counts, [fraction], inplace=inplace, **options)[0]
-
-
-def thin_many(
-    counts: sparse.spmatrix,
-    fractions: Sequence[float],
-    *,
-    seed: int,
-    cell_ids: Sequence | None = None,
-    gene_ids: Sequence | None = None,
-    n_threads: int | None = None,
-) -> list[sparse.csr_matrix]:
-    """`thin` for each of `fractions`, in their order, in one pass: each molecule is hashed once."""
-    return _thin(counts, fractions, seed=seed, cell_ids=cell_ids, gene_ids=gene_ids, n_threads=n_threads)
-
-
-def _thin(counts, fractions, *, seed, cell_ids, gene_ids, n_threads, inplace=False) -> list[sparse.csr_matrix]:
-    thresholds = np.array([threshold(fraction) for fraction in fractions], dtype=np.uint64)
-    matrix = validate_counts(counts) if inplace else _as_csr(counts, "counts")
+    limit = threshold(fraction)
+    matrix = _as_csr(counts, "counts")
     cell_keys = name_keys(cell_ids, matrix.shape[0], seed=seed, axis="cell")
     gene_keys = name_keys(gene_ids, matrix.shape[1], seed=seed, axis="gene")
-    kind = type(counts) if counts.format == "csr" else sparse.csr_matrix
-    reuse = inplace and matrix is counts
-    thinned = thin_keyed(matrix, thresholds, cell_keys, gene_keys, kind=kind, reuse=reuse, n_threads=n_threads)
+    thinned = thin_keyed(matrix, limit, cell_keys, gene_keys, n_threads=n_threads)
     if thinned is None:  # seen on the way, which saves a pass over all counts
-        matrix = validate_counts(matrix)
-        thinned = thin_keyed(matrix, thresholds, cell_keys, gene_keys, kind=kind, reuse=False, n_threads=n_threads)
+        thinned = thin_keyed(validate_counts(matrix), limit, cell_keys, gene_keys, n_threads=n_threads)
     return thinned
 
 
 def thin_keyed(
-    matrix: sparse.csr_matrix,
-    thresholds: np.ndarray,
-    cell_keys: np.ndarray,
-    gene_keys: np.ndarray,
-    *,
-    kind: type = sparse.csr_matrix,
-    reuse: bool = False,
-    n_threads: int | None = None,
-) -> list[sparse.csr_matrix] | None:
-    """Thin at each of `thresholds` by keys from `name_keys`; None where `validate_counts` would not be content."""
-    order = np.argsort(thresholds, kind="stable")[::-1]
-    values = _for_kernel(matrix.data)
-    outputs = [_Output(matrix.indptr, matrix.indices, values, reuse=reuse) for _ in order]
-    arguments = (matrix.indptr, matrix.indices, values, cell_keys, gene_keys, thresholds[order])
-    if not _thin_blocks(arguments, outputs, n_threads or numba.config.NUMBA_NUM_THREADS):
+    matrix: sparse.csr_matrix, limit: int, cell_keys: np.ndarray, gene_keys: np.ndarray, *, n_threads: int | None = None
+) -> sparse.csr_matrix | None:
+    """Thin at a `threshold` by keys from `name_keys`; None where `validate_counts` would not be content.
+
+    Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
+    long as the input are asked for, but only memory that is written to is ever real.
+    """
+    starts, values = matrix.indptr, _for_kernel(matrix.data)
+    indices, data, lengths = np.empty_like(matrix.indices), np.empty_like(values), np.zeros_like(starts)
+    arguments = (starts, matrix.indices, values, cell_keys, gene_keys, np.uint64(limit))
+    blocks = blocks_of(starts, _BLOCK)
+    if not all(on_threads(lambda rows: thin_rows(*arguments, *rows, indices, data, lengths[1:]), blocks, n_threads)):
         return None
-    by_position = dict(zip(order.tolist(), outputs, strict=True))
-    return [by_position[i].matrix(kind, matrix.shape, matrix.dtype) for i in range(thresholds.size)]
+    indptr = np.cumsum(lengths, dtype=starts.dtype)
+    for first, last in blocks:
+        n, here = indptr[last] - indptr[first], starts[first]
+        for array in (indices, data):
+            array[indptr[first] : indptr[last]] = array[here : here + n]
+    for array in (indices, data):
+        array.resize(indptr[-1], refcheck=False)  # hands the rest back
+    thinned = type(matrix)((data.astype(matrix.dtype, copy=False), indices, indptr), shape=matrix.shape, copy=False)
+    thinned.has_sorted_indices = thinned.has_canonical_format = True
+    return thinned
 
 
 def threshold(fraction: float) -> int:
@@ -216,7 +202,7 @@ def threshold(fraction: float) -> int:
     return min(int(math.ldexp(value, 64)), 2**64 - 1)
 
 
-def name_keys(ids: Sequence | None, n: int, *, seed: int, axis: str) -> np.ndarray:
+def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str) -> np.ndarray:
     """64-bit keys [n] of cells or genes under `seed`: a hash of each name, or of its position where `ids` is None.
 
     Raises
@@ -249,74 +235,3 @@ def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]
         name = str(name_of(int(np.flatnonzero(keys == repeated[0])[0])))
         fix = "adata.obs_names_make_unique()" if axis == "cell" else "adata.var_names_make_unique()"
         raise InputError(f"{axis}_ids repeats {name!r}: make the names unique first, e.g. {fix}")
-
-
-class _Output:
-    """Where one fraction's result grows, block by block.
-
-    Arrays as long as the input are asked for, but only memory that is written to is ever real; the rest is handed back.
-    """
-
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, *, reuse: bool):
-        self.reuse = reuse
-        self.indices = indices if reuse else np.empty_like(indices)
-        self.data = data if reuse else np.empty_like(data)
-        self.indptr = np.zeros_like(indptr)
-        self.end = 0
-
-    def place(self, first_row: int, lengths: np.ndarray, indices: np.ndarray, data: np.ndarray) -> None:
-        self.indptr[first_row + 1 : first_row + 1 + lengths.size] = lengths
-        start, self.end = self.end, self.end + int(lengths.sum())
-        self.indices[start : self.end] = indices[: self.end - start]
-        self.data[start : self.end] = data[: self.end - start]
-
-    def matrix(self, kind: type, shape: tuple[int, int], dtype: np.dtype) -> sparse.csr_matrix:
-        if self.reuse:
-            self.indices, self.data = self.indices[: self.end], self.data[: self.end]
-        else:
-            self.indices.resize(self.end, refcheck=False)
-            self.data.resize(self.end, refcheck=False)
-        np.cumsum(self.indptr, out=self.indptr)
-        data = self.data.astype(dtype, copy=False)
-        thinned = kind((data, self.indices, self.indptr), shape=shape, copy=False)
-        thinned.has_sorted_indices = thinned.has_canonical_format = True
-        return thinned
-
-
-def _thin_blocks(arguments: tuple, outputs: list[_Output], n_threads: int) -> bool:
-    """Thin blocks of rows on `n_threads`, and place their results in order. Whether all rows were sound.
-
-    A block is placed only when all blocks before it have been read: so the outputs may lie over the input.
-    """
-    indptr, indices, data = arguments[:3]
-    marks = np.searchsorted(indptr, np.arange(indptr[0], indptr[-1], _BLOCK))
-    blocks = list(pairwise(np.unique(np.r_[0, marks, indptr.size - 1]).tolist()))
-    widest = max(int(indptr[last] - indptr[first]) for first, last in blocks)
-    most_rows = max(last - first for first, last in blocks)
-
-    def buffer() -> tuple[np.ndarray, ...]:
-        n = len(outputs)
-        lengths = np.empty((n, most_rows), np.int64)
-        return np.empty((n, widest), indices.dtype), np.empty((n, widest), data.dtype), lengths
-
-    def place(first: int, last: int, own: tuple[np.ndarray, ...]) -> None:
-        for output, indices, data, lengths in zip(outputs, *own, strict=True):
-            output.place(first, lengths[: last - first], indices, data)
-
-    n_threads = min(n_threads, len(blocks))
-    free = [buffer() for _ in range(n_threads + 1)]
-    running: deque = deque()
-    with ThreadPoolExecutor(n_threads) as pool:
-        for block in [*blocks, *[None] * len(free)]:
-            if block is None or not free:
-                if not running:
-                    break
-                done, sound, own = running.popleft()
-                if not sound.result():
-                    return False
-                place(*done, own)
-                free.append(own)
-            if block is not None:
-                own = free.pop()
-                running.append((block, pool.submit(thin_rows, *arguments, *block, *own), own))
-    return True

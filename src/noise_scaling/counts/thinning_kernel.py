@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 LARGEST_COUNT = 2**31 - 1
-_DIGITS = 10  # compared side by side before the rest goes one by one
 _STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -60,42 +59,29 @@ def hash_text(codes, salt):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def thin_rows(
-    indptr, indices, data, cell_keys, gene_keys, thresholds, first, last, out_indices, out_data, out_lengths
+    indptr, indices, data, cell_keys, gene_keys, threshold, first, last, out_indices, out_data, out_lengths
 ):  # pragma: no cover - compiled
-    """Thin rows first..last at each threshold, largest first, into out_*[threshold, :] from 0 on.
+    """Thin rows first..last, one after another, into out_* from where the first of them starts in the input.
 
     Returns whether all rows were canonical and held counts only; where not, the output means nothing.
     """
-    words, small = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8)
-    kept, places = np.empty(_STRIP, np.int32), np.arange(_STRIP, dtype=np.uint32)
-    slow = (
-        np.empty(_STRIP, np.uint32),
-        np.empty(_STRIP, np.uint64),
-        np.empty(_STRIP, np.uint64),
-        np.empty(_STRIP, np.int64),
-    )
-    ends = np.zeros(thresholds.size, np.uint64)
+    words, small, kept = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8), np.empty(_STRIP, np.int32)
+    end = np.uint64(indptr[first])
     for row in range(first, last):
-        starts = ends.copy()
-        if not _row_is_sound(
-            indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]], gene_keys.size
-        ):
+        row_start = end
+        start, stop = indptr[row], indptr[row + 1]
+        if not _row_is_sound(indices[start:stop], data[start:stop], gene_keys.size):
             return False
-        for start in range(indptr[row], indptr[row + 1], _STRIP):
-            genes = indices[start : min(start + _STRIP, indptr[row + 1])]
-            counts = data[start : start + genes.size]
+        for strip in range(start, stop, _STRIP):
+            genes = indices[strip : min(strip + _STRIP, stop)]
+            counts = data[strip : strip + genes.size]
             _hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
-            n = genes.size
-            for f in range(thresholds.size):
-                _keep_strip(words, small, n, thresholds[f], kept)
-                _keep_slow(words, counts, places, n, thresholds[f], kept, slow)
-                ends[f] = _write(genes, places, kept, n, out_indices[f], out_data[f], ends[f])
-                if f + 1 < thresholds.size:
-                    n = _survivors(kept, n, words, small, places)
-            if thresholds.size > 1:
-                places[:] = np.arange(_STRIP)
-        for f in range(thresholds.size):
-            out_lengths[f, row - first] = ends[f] - starts[f]
+            _keep_strip(words, small, genes.size, threshold, kept)
+            for j in range(genes.size):
+                if kept[j] == _SLOW:
+                    kept[j] = _keep_one(words[j], np.int64(counts[j]), threshold)
+            end = _write(genes, kept, out_indices, out_data, end)
+        out_lengths[row] = end - row_start
     return True
 
 
@@ -155,58 +141,12 @@ def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compile
 
 
 @njit(nogil=True)
-def _keep_slow(words, counts, places, n, threshold, kept, slow):  # pragma: no cover - compiled
-    """Settle the entries that `_keep_strip` left open. Listed first, without a branch that is hard to predict.
-
-    Counts of 9 to 64, nearly all of them, go through their first digits side by side, as `_keep_many` does one by one.
-    """
-    listed, nodes, undecided, below = slow
-    n_slow = np.uint64(0)
-    for j in range(n):
-        listed[n_slow] = j
-        n_slow += np.uint64(kept[j] == _SLOW)
-    for i in range(n_slow):
-        count = np.int64(counts[places[listed[i]]])
-        nodes[i] = words[listed[i]]
-        undecided[i] = _ALL >> np.uint64(64 - min(count, 64)) if count > 8 else np.uint64(0)
-    _first_digits(nodes, undecided, below, n_slow, threshold)
-    for i in range(n_slow):
-        j = listed[i]
-        count = np.int64(counts[places[j]])
-        settled = (count > 8) & (count <= 64) & (undecided[i] == 0)
-        kept[j] = below[i] if settled else _keep_one(words[j], count, threshold)
-
-
-@njit(nogil=True)
-def _first_digits(nodes, undecided, below, n, threshold):  # pragma: no cover - compiled
-    """Compare each entry's numbers, one a bit, with the threshold's first digits: 1 in 50 entries needs more."""
-    below[:n] = 0
-    for level in range(_DIGITS):
-        step = np.uint64(level + 1) * _STEP
-        one = np.uint64(0) - ((threshold >> np.uint64(63 - level)) & np.uint64(1))  # all ones where the digit is 1
-        for i in range(n):
-            word = _mix(nodes[i] + step)
-            below[i] += _ones(undecided[i] & ~word & one)
-            undecided[i] &= word ^ ~one
-
-
-@njit(nogil=True)
-def _write(genes, places, kept, n, out_indices, out_data, end):  # pragma: no cover - compiled
-    for j in range(n):
-        out_indices[end] = genes[places[j]]
+def _write(genes, kept, out_indices, out_data, end):  # pragma: no cover - compiled
+    for j in range(genes.size):
+        out_indices[end] = genes[j]
         out_data[end] = kept[j]
         end += np.uint64(kept[j] != 0)
     return end
-
-
-@njit(nogil=True)
-def _survivors(kept, n, words, small, places):  # pragma: no cover - compiled
-    """Close the gaps that dropped entries leave: what a fraction drops, the smaller ones need not look at."""
-    n_left = np.uint64(0)
-    for j in range(n):
-        words[n_left], small[n_left], places[n_left] = words[j], small[j], places[j]
-        n_left += np.uint64(kept[j] != 0)
-    return np.int64(n_left)
 
 
 @njit(nogil=True)
@@ -235,7 +175,7 @@ def _keep_many(node, n, threshold):  # pragma: no cover - compiled
     n numbers that agree with the threshold so far split into those whose next digit is 0 and 1: a binomial (n, 1/2),
     exactly the set bits of n random ones. One side is decided, the other goes on. Above 64 the sides are drawn as
     counts, at about n/32 words in all; from 64 down each number is one bit of the words that follow.
-    A node's words depend on the digits that lead to it alone, so all thresholds see the same numbers.
+    A node's words depend on the digits that lead to it alone, so that every threshold sees the same numbers.
     """
     kept = 0
     while n > 64 and threshold != 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError, choose
@@ -11,8 +10,8 @@ from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all
 from .own import load_own
 from .registry import Card, File, card, names, read_registry
-from .simulator import simulate, simulated, true_information
-from .sources import paper, small
+from .simulator import simulate, true_information
+from .sources import LOADERS
 
 __all__ = [
     "Card",
@@ -24,27 +23,10 @@ __all__ = [
     "fetch_all",
     "load",
     "names",
-    "preload",
     "read_registry",
     "simulate",
     "true_information",
 ]
-
-_LOADERS: dict[str, Callable[..., Dataset]] = {
-    "pbmc68k": small.pbmc68k,
-    "simulated": simulated,
-    "pbmc10k": small.pbmc10k,
-    "larry_subset": small.larry_subset,
-    "merfish_poa": small.merfish_poa,
-    "worm_embryo": small.worm_embryo,
-    "pbmc": paper.pbmc,
-    "larry": paper.larry,
-    "merfish": paper.merfish,
-    "mouse_embryo": paper.mouse_embryo,
-}
-_PRELOADED: dict[tuple[str, str], Dataset] = {}
-MOST_PRELOADED = 20_000
-"""Cells of the largest data set that `preload` keeps: some 200 MB."""
 
 
 def load(
@@ -82,18 +64,8 @@ def load(
         what = "rounded" if layer is None else "read from a layer"
         raise InputError(f"counts are {what} for a file only, not for {chosen.name!r}: leave that out")
     signal = choose(f"signal of {chosen.name!r}", signal or chosen.signal, chosen.signals)
-    kept = _PRELOADED.get((chosen.name, signal))
-    return kept or _LOADERS[chosen.name](chosen, fetch_all(chosen), signal)
-
-
-def preload(name: str) -> Dataset | None:
-    """Keep a data set for `load`, in this process and those forked from it: many jobs on it read it once.
-
-    What is not registered, too large to keep or not at hand is left to whoever loads it: None.
-    """
-    if name not in names() or (chosen := card(name)).n_cells > MOST_PRELOADED or not at_hand(chosen):
-        return None
-    return _PRELOADED.setdefault((chosen.name, chosen.signal), load(name))
+    loader = LOADERS[choose("loader of a data set", chosen.name, LOADERS)]
+    return loader(chosen, fetch_all(chosen), signal)
 
 
 def _is_path(name_or_path: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,7 @@ _NOTHING = {
 they stand twice, as in "None|None". Classes may bear them."""
 
 
-def series(cells: object, name: str) -> pd.Series:
+def series(cells: Any, name: str) -> pd.Series:
     """The obs column `name` of `cells` as a plain series, one value a cell."""
     if name not in cells.obs:
         raise InputError(f"unknown obs column {name!r}: {_choice(cells)}")
@@ -47,7 +49,7 @@ def series(cells: object, name: str) -> pd.Series:
     return values.reset_index(drop=True)
 
 
-def _choice(cells: object) -> str:
+def _choice(cells: Any) -> str:
     if len(list(cells.obs)):
         return f"choose one of {listed(cells.obs)}"
     return "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
@@ -128,7 +130,7 @@ def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
 
 
 def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
-    """Times as floats [cells], NaN where missing, and what was made of them in words.
+    """Times as floats [cells], NaN where missing, and a note on what was made of them.
 
     Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
     """
@@ -153,19 +155,19 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
 
 
 def near_twins(names: np.ndarray) -> str:
-    """Two names that differ in blanks or case only, in words."""
+    """A note on two names that differ in blanks or case only."""
     plain = pd.Series(names, dtype=str).str.split().str.join(" ").str.lower()
     same = names[(plain == plain[plain.duplicated()].iloc[0]).to_numpy()] if plain.duplicated().any() else []
     return f"{' and '.join(map(repr, same[:3]))} are different classes" if len(same) else ""
 
 
-def listed(names: object) -> str:
+def listed(names: Iterable) -> str:
     """Names in order, at most twelve of them."""
     names = sorted(map(str, names))
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "none"
 
 
-def quoted(values: object, most: int = 4) -> str:
+def quoted(values: Iterable, most: int = 4) -> str:
     """The different values, quoted: what was taken for missing."""
     seen = list(
         dict.fromkeys("NaN" if value is None or value is pd.NA or value != value else str(value) for value in values)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import anndata
 import numpy as np
@@ -105,15 +105,9 @@ def assemble(
             raise InputError(f"{card.name} has two {what}s named {twice!r}: give each {what} a name of its own")
     adata.uns["largest_deviation"] = largest_deviation
     adata.uns["dropped_cells"] = obs.index[~kept].to_list()
-    signal = _subset(signal, kept)
+    signal = signal.of(kept)
     sha256 = content_sha256(adata, signal)
     return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes)
-
-
-def _subset(signal: Signal, kept: np.ndarray) -> Signal:
-    parts = {part: getattr(signal, part) for part in ("values", "times", "sections")}
-    kept_parts = {part: None if array is None else array[kept] for part, array in parts.items()}
-    return dataclasses.replace(signal, **kept_parts)
 
 
 def content_sha256(adata: anndata.AnnData, signal: Signal) -> str:
@@ -121,14 +115,14 @@ def content_sha256(adata: anndata.AnnData, signal: Signal) -> str:
     digest = hashlib.sha256()
     counts = adata.X
     for array in (counts.indptr, counts.indices, counts.data):
-        digest.update(np.ascontiguousarray(array, dtype="<i8"))
+        digest.update(np.ascontiguousarray(array, dtype="<i8").data)
     for array in (adata.obs_names, adata.var_names, signal.values, signal.times, signal.sections):
         digest.update(_bytes(array))
     digest.update(f"{signal.kind} {signal.name}".encode())
     return digest.hexdigest()
 
 
-def _bytes(array: object) -> bytes:
+def _bytes(array: Any) -> bytes:
     if array is None:
         return b"-"
     array = np.asarray(array)

@@ -124,11 +124,8 @@ def _checked(path: Path, file: File) -> Path:
 
 def sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _download(file: File) -> Path:
@@ -188,9 +185,9 @@ def _write(answer: requests.Response, part: Path, have: int) -> None:
             bar.update(len(block))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """In a few words, what went wrong; requests wraps the same fault in several sentences."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "the server did not answer in time"

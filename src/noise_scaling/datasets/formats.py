@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import anndata
 import h5py
@@ -19,13 +19,14 @@ from anndata._io.specs.registry import IORegistryError  # raised by the public r
 from anndata.io import read_elem
 
 from ..errors import InputError
-from . import recover
+from .recover import quietly
 
 ANEW = "write it anew with adata.write_h5ad"
 
 # What AnnData raises on a damaged or foreign file depends on where it stumbles.
-_READ_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, IndexError)
-_READ_ERRORS += (IORegistryError,)
+_READ_ERRORS: tuple[type[Exception], ...] = (
+    OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, IndexError, IORegistryError,
+)  # fmt: skip
 
 _SPARSE = {"csr_matrix": sp.csr_matrix, "csc_matrix": sp.csc_matrix}
 _PACKED = {
@@ -35,33 +36,25 @@ _PACKED = {
     b"\xfd7zXZ": "xz (unxz FILE)",
     b"PK\x03\x04": "zip (unzip FILE)",
 }
-_TABLE = "is a table of text: read it with anndata.io.read_csv or scanpy.read_text, cells in rows"
 _R = "is a file of R: convert it with zellkonverter::writeH5AD or anndataR"
 _ELSEWHERE = {
-    ".csv": _TABLE,
-    ".tsv": _TABLE,
-    ".txt": _TABLE,
-    ".tab": _TABLE,
+    ".csv .tsv .txt .tab": "is a table of text: read it with anndata.io.read_csv or scanpy.read_text, cells in rows",
     ".xlsx": "is a spreadsheet: read it with anndata.io.read_excel",
     ".mtx": "is a matrix without names: give the folder of it, barcodes.tsv and genes.tsv, or read it",
-    ".rds": _R,
-    ".rda": _R,
-    ".rdata": _R,
-    ".qs": _R,
-    ".h5seurat": _R,
+    ".rds .rda .rdata .qs .h5seurat": _R,
 }
 
 
-class _Parts(Mapping):
+class _Parts(Mapping[str, Any]):
     """Elements of one group by key, read when asked for: what nobody asks for may be of any kind, or broken."""
 
-    def __init__(self, stored: Stored, path: str, keys: list[str]) -> None:
-        self._stored, self._path, self._keys = stored, path, keys
+    def __init__(self, keys: Iterable[str], read: Callable[[str], Any]) -> None:
+        self._keys, self._read = list(keys), read
 
-    def __getitem__(self, key: str) -> object:
+    def __getitem__(self, key: str) -> Any:
         if key not in self._keys:
             raise KeyError(key)
-        return self._stored.read(f"{self._path}/{key}")
+        return self._read(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -73,27 +66,30 @@ class _Parts(Mapping):
 class Stored:
     """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use."""
 
-    def __init__(self, group: Mapping, path: Path) -> None:
+    def __init__(self, group: Any, path: Path) -> None:
         self._group, self._file = group, path
         self.obs_names, self.obs = self._frame("obs")
         self.var_names, self.var = self._frame("var")
-        self.layers, self.obsm = (_Parts(self, key, list(group.get(key, {}))) for key in ("layers", "obsm"))
+        self.layers, self.obsm = (self._parts(key, group.get(key, {})) for key in ("layers", "obsm"))
 
-    def read(self, element: str) -> object:
+    def _parts(self, group: str, keys: Iterable[str]) -> _Parts:
+        return _Parts(keys, lambda key: self.read(f"{group}/{key}"))
+
+    def read(self, element: str) -> Any:
         """One element, by its place in the group."""
         with _readable(self._file, element):
             found = self._group[element]
-            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else _quietly(read_elem, found)
+            return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else quietly(read_elem, found)
 
     @cached_property
-    def X(self) -> object:
+    def X(self) -> Any:
         return self.read("X") if "X" in self._group else None
 
     @cached_property
     def raw(self) -> SimpleNamespace | None:
         return SimpleNamespace(X=self.read("raw/X")) if "raw/X" in self._group else None
 
-    def _frame(self, key: str) -> tuple[pd.Index, Mapping]:
+    def _frame(self, key: str) -> tuple[pd.Index, Mapping[str, Any] | pd.DataFrame]:
         """Names and columns; the columns of AnnData before 0.8 hang together, so those are read as one."""
         attributes = self._group[key].attrs
         if (attributes.get("encoding-type"), attributes.get("encoding-version")) != ("dataframe", "0.2.0"):
@@ -104,10 +100,10 @@ class Stored:
         names = np.asarray(self.read(f"{key}/{attributes['_index']}"))
         if names.dtype.kind == "S":  # text of a fixed width, as other programs write it
             names = np.char.decode(names, "utf-8")
-        return pd.Index(names).astype(str), _Parts(self, key, list(attributes["column-order"]))
+        return pd.Index(names).astype(str), self._parts(key, attributes["column-order"])
 
 
-Cells = anndata.AnnData | Stored
+Cells: TypeAlias = anndata.AnnData | Stored
 """What a reader here gives: both have X, raw, obs, var, obsm, layers and the names of cells and genes."""
 
 
@@ -156,8 +152,9 @@ def _check_file(path: Path) -> None:
     for magic, how in _PACKED.items():
         if start.startswith(magic):
             raise InputError(f"{path} is packed with {how}: unpack it first, then give the unpacked file")
-    if path.suffix.lower() in _ELSEWHERE:
-        raise InputError(f"{path} {_ELSEWHERE[path.suffix.lower()]}, add the signal, and save it with adata.write_h5ad")
+    for endings, what in _ELSEWHERE.items():
+        if path.suffix.lower() in endings.split():
+            raise InputError(f"{path} {what}, add the signal, and save it with adata.write_h5ad")
     raise InputError(f"{path} is not an .h5ad file, or is cut short: {ANEW}")
 
 
@@ -190,7 +187,7 @@ def _cells(file: h5py.File, path: Path) -> Cells:
     return _stored(file, path)
 
 
-def _stored(group: Mapping, path: Path) -> Cells:
+def _stored(group: Any, path: Path) -> Cells:
     if "tables" in group and "obs" not in group:
         names = ", ".join(f"{path / 'tables' / name}" for name in group["tables"])
         raise InputError(f"{path} is SpatialData: give one of its tables, {names}")
@@ -198,16 +195,16 @@ def _stored(group: Mapping, path: Path) -> Cells:
         held = ", ".join(list(group)[:8]) or "nothing"
         raise InputError(f"{path} cannot be read as AnnData (no obs and var, but {held}): {ANEW}")
     if isinstance(group["obs"], h5py.Dataset):  # AnnData before 0.7: categories in uns, obsm one table
-        return recover.read_h5ad(path)
+        return quietly(anndata.read_h5ad, path)
     return Stored(group, path)
 
 
-def _whole(path: Path, reader: str, **options: object) -> anndata.AnnData:
+def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
     """10x, through scanpy; genes go by their identifiers, for symbols repeat."""
     import scanpy
 
     try:
-        cells = _quietly(getattr(scanpy, reader), path, **options)
+        cells = quietly(getattr(scanpy, reader), path, **options)
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is not a whole 10x folder: it takes matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (packed), "
@@ -223,14 +220,14 @@ def _whole(path: Path, reader: str, **options: object) -> anndata.AnnData:
 
 def _loom(path: Path) -> anndata.AnnData:
     try:
-        return _quietly(anndata.io.read_loom, path, X_name="", sparse=True)
+        return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
     except ImportError as error:
         raise InputError(
             f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
         ) from error
 
 
-def _sparse(group: Mapping) -> sp.spmatrix:
+def _sparse(group: Any) -> sp.spmatrix:
     """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
     matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
     data, matrix.indices, matrix.indptr = (_native(group[name][...]) for name in ("data", "indices", "indptr"))
@@ -240,13 +237,6 @@ def _sparse(group: Mapping) -> sp.spmatrix:
 
 def _native(values: np.ndarray) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _quietly(read, *args: object, **options: object):
-    """AnnData's remarks on old formats and repeated names are not the reader's concern."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return read(*args, **options)
 
 
 @contextmanager

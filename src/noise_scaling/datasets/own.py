@@ -40,12 +40,13 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
         found, notes = read_signal(cells, features, signal, path.name)
         obs = pd.DataFrame(index=cells.obs_names)
-    card = _card(path, features.counts, found, signal)
+    card = _card(path, features.counts, found)
     return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
 
 
-def _card(path: Path, counts: sp.csr_matrix, signal: Signal, spec: str) -> Card:
+def _card(path: Path, counts: sp.csr_matrix, signal: Signal) -> Card:
     eligible = int(test_eligible(signal).sum())
+    about = f"{signal.name} of {path.name}, in {eligible} cells"
     grid = default_grid(counts.shape[0], umis_per_cell(counts))
     grid["n_test"] = max(1, min(grid["n_test"], eligible // 2))
     return Card(
@@ -54,8 +55,8 @@ def _card(path: Path, counts: sp.csr_matrix, signal: Signal, spec: str) -> Card:
         n_cells=counts.shape[0],
         n_genes=counts.shape[1],
         median_umis=float(np.median(np.asarray(counts.sum(axis=1)))),
-        signal=spec,
-        signals={spec: {"kind": signal.kind, "description": f"{spec} of {path.name}, in {eligible} cells"}},
+        signal=signal.name,
+        signals={signal.name: {"kind": signal.kind, "description": about}},
         licence="yours",
         citation=path.name,
         limits=("Nothing is known of this file beyond what it holds.",),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,33 +50,26 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
     if min(shape) == 0:
         raise InputError(f"{name} is empty, {shape[0]} cells x {shape[1]} genes: give at least one of each")
     where = f"layer {layer!r} of {name}" if layer else f"X of {name}"
-    values = _sound(_chosen(cells, layer, name), where, shape)
-    genes, others = _features(cells)
+    values = _as_csr(_chosen(cells, layer, name), where, shape)
+    genes, others, feature_notes = _features(cells, name)
     _names_unique(cells, genes, name)
     counts, notes = _counts(values[:, genes], where, cells, round_counts)
-    if not others and len(kinds := _kinds(cells)) and not kinds.str.lower().isin(_GENES).any():
-        notes.append(f"{name}: no feature is called a gene ({listed(kinds.unique())}), so all are taken for genes")
-    if len(others):
-        kinds = ", ".join(f"{len(at)} {kind}" for kind, at in others.items())
-        form = f"features:{next(iter(others))}"
-        notes.append(f"{name}: {kinds} are no genes and are left out of the counts (as the signal: {form!r})")
-    if _one_total(counts, counts.data, within=0.01):
-        notes.append(
-            f"{where}: every cell has about {counts.sum() / len(counts.indptr[1:]):.0f} counts, as if normalised"
-        )
+    notes += feature_notes
+    if _one_total(counts, within=0.01):
+        notes.append(f"{where}: every cell has about {counts.sum() / shape[0]:.0f} counts, as if normalised")
     empty = int((np.diff(counts.indptr) == 0).sum())
-    if empty == counts.shape[0]:
+    if empty == shape[0]:
         raise InputError(f"{where} holds no count but 0: give the raw counts, in X or in a layer named with --layer")
     if empty:
         raise InputError(
-            f"{where} has {empty} of {counts.shape[0]} cells without a single count: "
+            f"{where} has {empty} of {shape[0]} cells without a single count: "
             "remove them first with scanpy.pp.filter_cells(adata, min_counts=1)"
         )
     rest = {kind: values[:, at] for kind, at in others.items()}
     return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes)
 
 
-def _chosen(cells: Cells, layer: str | None, name: str) -> object:
+def _chosen(cells: Cells, layer: str | None, name: str) -> Any:
     if layer is not None and layer not in cells.layers:
         hint = f"; {_elsewhere(cells)}" if layer.startswith("raw") and cells.raw is not None else ""
         hint += "; X is read where no layer is named" if layer == "X" else ""
@@ -87,18 +81,18 @@ def _chosen(cells: Cells, layer: str | None, name: str) -> object:
     return values
 
 
-def _sound(values: object, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
+def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
     """`values` as CSR; checked before it is converted, for scipy converts without looking."""
     if getattr(values, "ndim", 0) != 2 or getattr(values, "dtype", np.dtype(object)).kind not in "iuf":
         found = getattr(values, "dtype", type(values).__name__)
         raise InputError(f"{where} has dtype {found}: give a matrix of integers, or of floats that hold integers")
     if values.shape != shape:
         raise InputError(f"{where} has shape {values.shape} for {shape[0]} cells and {shape[1]} genes: {ANEW}")
-    return sp.csr_matrix(sound(values, where) if sp.issparse(values) else values)
+    return sp.csr_matrix(check_arrays(values, where) if sp.issparse(values) else values)
 
 
-def sound(values: sp.spmatrix, where: str) -> sp.spmatrix:
-    """`values`, if its arrays fit together and into its shape."""
+def check_arrays(values: sp.spmatrix, where: str) -> sp.spmatrix:
+    """`values`; InputError unless its arrays fit together and into its shape."""
     try:
         values.check_format(full_check=True)
     except ValueError as error:
@@ -106,22 +100,21 @@ def sound(values: sp.spmatrix, where: str) -> sp.spmatrix:
     return values
 
 
-def _features(cells: Cells) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Which features are genes [features], and the positions of the others by type, as 10x names them."""
-    genes = np.ones(len(cells.var_names), dtype=bool)
-    kinds = _kinds(cells)
-    are_genes = kinds.str.lower().isin(_GENES).to_numpy()
-    if not are_genes.any():
-        return genes, {}
-    others = {kind: np.flatnonzero(kinds == kind) for kind in kinds[~are_genes].unique()}
-    return are_genes, others
-
-
-def _kinds(cells: Cells) -> pd.Series:
-    """The type of each feature [features]; empty if the file does not tell."""
-    column = next((name for name in ("feature_types", "feature_type", "modality") if name in cells.var), None)
-    found = [] if column is None else np.asarray(cells.var[column])
-    return pd.Series(found, dtype=object).fillna("unnamed").astype(str).str.strip()
+def _features(cells: Cells, name: str) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
+    """Which features are genes [features], the positions of the others by type, as 10x names them, and notes."""
+    column = next((key for key in ("feature_types", "feature_type", "modality") if key in cells.var), None)
+    if column is None:
+        return np.ones(len(cells.var_names), dtype=bool), {}, []
+    kinds = pd.Series(np.asarray(cells.var[column]), dtype=object).fillna("unnamed").astype(str).str.strip()
+    genes = kinds.str.lower().isin(_GENES).to_numpy()
+    if not genes.any():
+        note = f"{name}: no feature is called a gene ({listed(kinds.unique())}), so all are taken for genes"
+        return ~genes, {}, [note]
+    others = {kind: np.flatnonzero(kinds == kind) for kind in kinds[~genes].unique()}
+    if not others:
+        return genes, {}, []
+    found, form = ", ".join(f"{len(at)} {kind}" for kind, at in others.items()), f"features:{next(iter(others))}"
+    return genes, others, [f"{name}: {found} are no genes and are left out of the counts (as the signal: {form!r})"]
 
 
 def _names_unique(cells: Cells, genes: np.ndarray, name: str) -> None:
@@ -150,62 +143,54 @@ def _counts(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool)
 
 def _round(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) -> list[str]:
     """Round in place what is nearly whole, or what may be rounded; refuse other fractions."""
-    whole = np.rint(values.data)
-    off = _off(values.data)
+    off = np.abs(values.data - np.rint(values.data))
     if not off.any():
         return []
-    fractional = off > _noise(values.data)
+    fractional = _fractional(values.data)
+    some = f"{fractional.mean():.0%}" if fractional.mean() >= 0.005 else f"{fractional.sum()} in {len(fractional)}"
     kind = _kind(values, fractional)
     if fractional.any() and not (round_counts and kind in _MAY_BE_ROUNDED):
         remedy = _elsewhere(cells) + (f", or, {_ROUND}" if kind in _MAY_BE_ROUNDED else "")
         raise InputError(
-            f"{where} is {kind}, it seems: {_share(fractional)} of its non-zero values are fractional, "
+            f"{where} is {kind}, it seems: {some} of its non-zero values are fractional, "
             f"the largest {values.data.max():.4g}; {remedy}"
         )
-    values.data = whole
-    share = f"{_share(fractional)} of the values were fractional, " if fractional.any() else ""
+    values.data = np.rint(values.data)
+    share = f"{some} of the values were fractional, " if fractional.any() else ""
     return [f"{where} was rounded to whole numbers: {share}by at most {off.max():.2g}"]
 
 
-def _share(found: np.ndarray) -> str:
-    """How many, in per cent, or in numbers where that rounds to none."""
-    return f"{found.mean():.0%}" if found.mean() >= 0.005 else f"{found.sum()} in {len(found)}"
-
-
-def _off(data: np.ndarray) -> np.ndarray:
-    return np.abs(data - np.rint(data))
-
-
-def _noise(data: np.ndarray) -> np.ndarray:
-    return np.maximum(NOISE, RELATIVE_NOISE * np.abs(data))
+def _fractional(data: np.ndarray) -> np.ndarray:
+    """Which values are not whole, but for what a float's last digits do."""
+    return np.abs(data - np.rint(data)) > np.maximum(NOISE, RELATIVE_NOISE * np.abs(data))
 
 
 def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
-    """What a matrix with fractions is, in words."""
+    """What a matrix with fractions is, for a sentence."""
     if values.data.min() < 0:
         return "scaled"
-    if _one_total(values, values.data):
+    if _one_total(values):
         return f"normalised (every cell sums to {values.sum() / values.shape[0]:.4g})"
     if fractional.mean() < 0.5:
         return _ESTIMATED
     # log1p of 10,000 per cell stays below 9.3, of 1e6 below 13.9, log2 of 1e6 below 20; counts nearly always pass 20.
-    if values.data.max() < 20:
-        undone = (np.expm1(values.data), np.exp2(values.data) - 1)
-        logged = any(_one_total(values, data) or not (_off(data) > _noise(data)).any() for data in undone)
-        return "log-normalised" if logged else _LOGGED_OR_CORRECTED
-    return _CORRECTED
+    if values.data.max() >= 20:
+        return _CORRECTED
+    undone = (values.expm1(), (values * np.log(2)).expm1())
+    logged = any(_one_total(counts) or not _fractional(counts.data).any() for counts in undone)
+    return "log-normalised" if logged else _LOGGED_OR_CORRECTED
 
 
-def _one_total(values: sp.csr_matrix, data: np.ndarray, *, within: float = 1e-3) -> bool:
+def _one_total(values: sp.csr_matrix, *, within: float = 1e-3) -> bool:
     """Whether all cells sum to the same, as cells that were normalised do."""
-    totals = np.asarray(sp.csr_matrix((data, values.indices, values.indptr), shape=values.shape).sum(axis=1)).ravel()
+    totals = np.asarray(values.sum(axis=1)).ravel()
     totals = totals[totals > 0]
     return len(totals) > 1 and bool(np.ptp(totals) < within * totals.mean())
 
 
 def _elsewhere(cells: Cells) -> str:
     """Where the counts may be instead."""
-    whole = [name for name in cells.layers if _is_whole(lambda name=name: cells.layers[name])]
+    whole = [name for name in cells.layers if _is_whole(partial(cells.layers.__getitem__, name))]
     if whole:
         return f"give --layer {whole[0]} (layer={whole[0]!r} in Python), which holds whole numbers"
     if _is_whole(lambda: cells.raw.X if cells.raw is not None else None):
@@ -213,7 +198,7 @@ def _elsewhere(cells: Cells) -> str:
     return "give the raw counts, in X or in a layer named with --layer"
 
 
-def _is_whole(read: Callable[[], object]) -> bool:
+def _is_whole(read: Callable[[], Any]) -> bool:
     try:
         values = read()
     except InputError:  # what cannot be read is no way out

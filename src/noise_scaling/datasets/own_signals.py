@@ -1,4 +1,4 @@
-"""The signal of a file, from where it lies in it, and in words what was taken for what.
+"""The signal of a file, from where it lies in it, and notes on what was taken for what.
 
 obs:day[:number]                a column; a kind at the end overrules what `columns.kind_of` makes of it
 obsm:protein                    a matrix: a vector
@@ -9,7 +9,8 @@ space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the neare
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from ..signals import NO_CLONE, Signal, single_clone, test_eligible
 from . import columns
 from .columns import LABEL, NUMBER, ORDERED, listed, quoted
 from .formats import Cells
-from .own_counts import Features, sound
+from .own_counts import Features, check_arrays
 
 FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
 STREAM = "own"
@@ -53,24 +54,20 @@ def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -
         signal, notes = makers[form](cells, rest, spec)
     else:
         raise InputError(f"signal {spec!r} has no known form, give {FORMS}: {columns_there}")
-    signal = dataclasses.replace(signal, stream=STREAM)
+    signal = replace(signal, stream=STREAM)
     eligible = test_eligible(signal)
     if not eligible.any():
-        relatives = signal.kind == "pair" and not signal.is_spatial
-        remedy = "give clones of two cells or more" if relatives else "give a signal that was measured"
+        remedy = "give clones of two cells or more" if signal.is_relatives else "give a signal that was measured"
         found = f"missing in all {len(eligible)} cells, or has no partners ({'; '.join(notes)})"
         raise InputError(f"signal {spec!r} is {found}: {remedy}")
     if signal.values.dtype.kind == "f":
         _refuse_extremes(signal, spec)
-    if signal.kind != "pair" or signal.is_spatial:
-        _refuse_constant(signal, eligible, spec)
-    return signal, [f"signal {spec}: {'; '.join([*notes, _said(eligible, signal)])}"]
-
-
-def _said(eligible: np.ndarray, signal: Signal) -> str:
     have = f"{eligible.sum()} of {len(eligible)} cells have it"
-    relatives = signal.kind == "pair" and not signal.is_spatial
-    return have + (" and a relative" + (" at another time" if signal.times is not None else "") if relatives else "")
+    if signal.is_relatives:
+        have += " and a relative" + ("" if signal.times is None else " at another time")
+    else:
+        _refuse_constant(signal, eligible, spec)
+    return signal, [f"signal {spec}: {'; '.join([*notes, have])}"]
 
 
 def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
@@ -95,7 +92,7 @@ def _refuse_extremes(signal: Signal, spec: str) -> None:
 
 
 def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
-    """Which values were taken for missing, in words."""
+    """Which values were taken for missing, as a note."""
     if not missing.any():
         return []
     return [f"{quoted(values[missing])} taken for missing in {missing.sum()} cells"]
@@ -134,10 +131,10 @@ def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | N
     notes = [f"{len(classes)} {'ordered ' if kind == ORDERED else ''}classes"]
     notes[0] += f" (a measurement? obs:{name}:number)" if is_number else ""
     notes += filter(None, [columns.near_twins(classes)])
-    doubtful = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
+    odd = columns.means_nothing(pd.Series(classes)) | (classes == "-1")
     notes += [
         f"{c!r} is scored as a class, of {n} cells (none? make it NaN)"
-        for c, n in zip(classes[doubtful], sizes[doubtful], strict=True)
+        for c, n in zip(classes[odd], sizes[odd], strict=True)
     ]
     return Signal(spec, "label", found), notes + _missing(missing, values)
 
@@ -190,7 +187,7 @@ def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
 
 def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
     """Clones as columns of a matrix, as CoSpar keeps them."""
-    marks = sp.csr_matrix(_matrix(cells, key, dense=False)[0])
+    marks = sp.csr_matrix(_numbers(cells, key))
     numbers = single_clone(marks)
     several = int((np.diff(marks.indptr) > 1).sum())
     none = f"{(numbers == NO_CLONE).sum()} cells are in none" + (f", {several} of them in several" if several else "")
@@ -216,11 +213,12 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
             f"signal {spec!r} does not say where the coordinates are: give space:obsm/KEY or space:obs/X,Y"
         )
     if where == "obs":
-        axes, section = key.split(",")[:2], ",".join(key.split(",")[2:])
-        found = [columns.numbers(columns.series(cells, axis.strip())) for axis in axes]
-        if len(found) < 2 or any(axis is None for axis in found):
+        names, section = key.split(",")[:2], ",".join(key.split(",")[2:])
+        axes = [columns.numbers(columns.series(cells, name.strip())) for name in names]
+        known = [axis for axis in axes if axis is not None]
+        if len(known) < 2:
             raise InputError(f"signal {spec!r} does not name two columns of numbers: give space:obs/X,Y[,SECTION]")
-        place, notes = np.stack(found, axis=1), []
+        place, notes = np.stack(known, axis=1), list[str]()
     else:
         key, section = _and_more(cells, key)
         if key not in cells.obsm:
@@ -258,28 +256,30 @@ def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
     return first.strip(), second.strip()
 
 
-def _matrix(cells: Cells, key: str, *, dense: bool = True) -> tuple[np.ndarray, list[str]]:
-    """A matrix of obsm as floats [cells, d], NaN where missing; DataFrames and, made dense or not, sparse matrices."""
+def _numbers(cells: Cells, key: str) -> Any:
+    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse."""
     if key not in cells.obsm:
         raise InputError(f"unknown obsm key {key!r}: choose one of {listed(cells.obsm)}")
-    values = cells.obsm[key]
+    values: Any = cells.obsm[key]
     if isinstance(values, pd.DataFrame):
-        values = _numbers_of(values, key)
-    if sp.issparse(values):
-        values = sound(values, f"obsm[{key!r}]")
-    values = (
-        values if sp.issparse(values) and not dense else values.toarray() if sp.issparse(values) else np.asarray(values)
-    )
+        found = {name: columns.numbers(values[name].reset_index(drop=True)) for name in values}
+        if text := [name for name, column in found.items() if column is None]:
+            raise InputError(f"obsm[{key!r}] has columns that are no numbers, {listed(text)}: leave them out")
+        values = pd.DataFrame(found)
+    values = check_arrays(values, f"obsm[{key!r}]") if sp.issparse(values) else np.asarray(values)
     if values.dtype.kind not in "buif" or values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f"obsm[{key!r}] has shape {values.shape} of {values.dtype}: give numbers [cells, dimensions]")
     if values.shape[0] != len(cells.obs_names):
         rows, n_cells = values.shape[0], len(cells.obs_names)
         raise InputError(f"obsm[{key!r}] has {rows} rows for {n_cells} cells: give one row for each")
-    values = values.astype(np.float64)
-    if sp.issparse(values):
-        return values, []
+    return values.astype(np.float64)
+
+
+def _matrix(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
+    """`_numbers` as an array, without columns of nothing but NaN, and notes on what is missing."""
+    values, notes = _numbers(cells, key), []
+    values = values.toarray() if sp.issparse(values) else values
     empty = np.isnan(values).all(axis=0)
-    notes = []
     if empty.any() and not empty.all():
         values = values[:, ~empty]
         notes = [f"{empty.sum()} of {len(empty)} columns hold nothing but NaN and are left out"]
@@ -288,11 +288,3 @@ def _matrix(cells: Cells, key: str, *, dense: bool = True) -> tuple[np.ndarray, 
         worst = np.flatnonzero(~empty)[holes.argmax()] if not empty.all() else 0
         notes.append(f"column {worst + 1} has no number in {holes.max()} cells, which are then without the signal")
     return values, notes
-
-
-def _numbers_of(table: pd.DataFrame, key: str) -> np.ndarray:
-    found = {name: columns.numbers(table[name].reset_index(drop=True)) for name in table}
-    words = [name for name, values in found.items() if values is None]
-    if words:
-        raise InputError(f"obsm[{key!r}] has columns that are no numbers, {listed(words)}: leave them out")
-    return np.stack(list(found.values()), axis=1)

@@ -1,14 +1,22 @@
-"""Integer counts out of sources that keep them scaled, and files that older programs wrote."""
+"""Reading the files of publications: counts made whole where they were scaled, a sentence for a file of other form."""
 
 from __future__ import annotations
 
+import gzip
 import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-import anndata
 import numpy as np
+import pandas as pd
+import scipy.io
 import scipy.sparse as sp
+from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
+from anndata.utils import make_index_unique
 
 from ..errors import InputError
 
@@ -62,8 +70,76 @@ def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
     return sp.csr_matrix(sp.diags_array(1 / smallest) @ csr)
 
 
-def read_h5ad(path: Path) -> anndata.AnnData:
-    """An .h5ad of any age, whole in memory; AnnData's remarks on old formats are not the reader's concern."""
+def quietly(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a reader gives, without its warnings: on old formats and repeated names, which a sentence here names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return anndata.read_h5ad(path)
+        return read(*args, **options)
+
+
+def read_r(path: Path) -> Any:
+    """An .rds or .rda file; S4 objects without a Python counterpart come as namespaces of their slots."""
+    import rdata
+
+    return quietly(rdata.read_rda if path.suffix == ".rda" else rdata.read_rds, path)
+
+
+def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
+    """R's column-compressed [genes, cells] read as row-compressed [cells, genes]; names of cells and of genes."""
+    genes, cells = (np.asarray(names, dtype=str) for names in matrix.Dimnames)
+    return sp.csr_matrix((matrix.x, matrix.i, matrix.p), shape=(len(cells), len(genes))), cells, genes
+
+
+@contextmanager
+def of_form(path: Path) -> Iterator[None]:
+    """Turn what the readers raise on a file of another form into a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error, IORegistryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise InputError(
+            f"{path.name} is not of the form its publication gave it ({reason}): delete {path} and fetch it anew"
+        ) from error
+
+
+def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
+    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names."""
+    names = []
+    for part in ("barcodes", "features"):
+        path = files[f"{stem}-{part}.tsv.gz"]
+        with of_form(path):
+            names.append(pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False)[0])
+    cells, features = names
+    values = read_mtx(files[f"{stem}-matrix.mtx.gz"], (len(features), len(cells)))
+    return sp.csr_matrix(values.T), pd.Index(cells), unique_genes(features)
+
+
+def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
+    """A packed MatrixMarket file as CSR; InputError if its shape is another than that of the names (None: any)."""
+    with of_form(path), gzip.open(path) as stream:
+        values = sp.csr_matrix(scipy.io.mmread(stream))
+    wanted = (shape[0], values.shape[1] if shape[1] is None else shape[1])
+    if values.shape != wanted:
+        raise InputError(f"{path.name} is {values.shape}, where its names give {wanted}: fetch the files anew together")
+    return values
+
+
+def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
+    """Gene symbols made unique by a number, as scanpy does."""
+    return make_index_unique(pd.Index(genes.astype(str))).to_numpy(dtype=str)
+
+
+def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
+    """InputError if a file's table lacks one of these columns."""
+    absent = [name for name in wanted if name not in table.columns]
+    if absent:
+        raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
+
+
+def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
+    """InputError if a file knows only some of the cells."""
+    absent = cells[~cells.isin(known)]
+    if len(absent):
+        raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any, TypedDict
 
 import jsonschema
 import numpy as np
@@ -98,7 +99,7 @@ def _read(path: Path) -> dict[str, Card]:
     return cards
 
 
-def _parse(path: Path) -> object:
+def _parse(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -108,19 +109,26 @@ def _parse(path: Path) -> object:
         raise InputError(f"the registry {path} is not YAML ({problem}): correct it there") from error
 
 
-def _card(name: str, entry: dict) -> Card:
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+def _card(name: str, entry: dict[str, Any]) -> Card:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     fields["files"] = tuple(File(**file) for file in entry.get("files", ()))
     return Card(name=name, **fields)
 
 
-def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> dict[str, object]:
+class Grid(TypedDict):
+    """The fields of a card that say what is measured by default."""
+
+    n_test: int
+    n_validation: int
+    cell_numbers: tuple[int, ...]
+    fractions: tuple[float, ...]
+
+
+def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> Grid:
     """The grid of a data set that has no registered one: a third of the cells to test, depths down to 10 UMI.
 
-    Returns
-    -------
-    n_test (at most 3,000, which an estimator scores in seconds), n_validation, cell_numbers (log-spaced from about
-    100 to all that is left) and fractions.
+    At most 3,000 cells are tested, which an estimator scores in seconds; cell numbers are log-spaced from about 100 to
+    all that is left.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))

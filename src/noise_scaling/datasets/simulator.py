@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -28,7 +27,6 @@ from .registry import Card, card, default_grid
 GENE_SIGMA = 1.5
 """Standard deviation of genes' log mean; it is 1.3 in pbmc68k, 1.5 in worm_embryo, 2.0 in pbmc10k."""
 
-_REGISTERED = {"n_cells": 3000, "n_genes": 1000, "n_latent": 4, "bits": 3.0, "mean_umis": 2000.0, "seed": 0}
 _AVERAGED_CELLS = 3000
 """I(u) is a mean over cells, whose depths differ; 3,000 of them leave a standard error of at most 0.005 bits."""
 
@@ -99,11 +97,6 @@ def simulate(
         "n_labels": n_labels, "theta": math.inf if dispersion is None else float(dispersion), "seed": int(seed),
     }  # fmt: skip
     return data
-
-
-def simulated(card: Card, files: dict[str, Path], signal: str) -> Dataset:
-    """The registered simulation, the same cells for each kind of signal but "pair"."""
-    return replace(simulate(signal=signal, **_REGISTERED), card=card)
 
 
 def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> float | np.ndarray:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..errors import InputError
-from ..measurements import CONTROLS, OK
+from ..measurements import protocol_rows
 from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
 from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_many, padded, predict, vectors
 from .least_squares import covariance, jacobian
@@ -209,18 +209,6 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
         if not np.isfinite(high) or high > _IDENTIFIED_WITHIN * low:
             return NOT_IDENTIFIED, f"the 95 % interval of {name} spans more than a factor {_IDENTIFIED_WITHIN:.0e}"
     return CONVERGED, ""
-
-
-def protocol_rows(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Rows that a law can follow: measured by the protocol itself, no control, with bits and a value in `columns`.
-
-    A table without the columns `variant` or `status` has protocol rows only.
-    """
-    here = ~table["model"].isin(CONTROLS) & table[["mi_bits", *columns]].notna().all(axis=1)
-    for column, value in (("variant", ""), ("status", OK)):
-        if column in table:
-            here &= table[column] == value
-    return table[here]
 
 
 def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:

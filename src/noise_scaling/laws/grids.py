@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .curves import CURVE, protocol_rows
+from ..measurements import protocol_rows
+from .curves import CURVE
 
 UNIMPROVABLE = ("random_projection", "untrained_geneformer")
 """Models that cells do not train: the joint law has nothing to say of them."""

@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..errors import InputError
+from ..files import write_atomically
 from ..information.core import MIN_PAIRS
 from ..seeds import derive
 from ..splits import Split, split
@@ -281,10 +282,10 @@ def sentence(error: BaseException) -> str:
 def _write_embedding(path: Path, found: Embedded) -> None:
     """Keep an embedding as float32 .npy, what its row says beside it. The array comes last: it says all is there."""
     facts = {"n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
-    measurements.write_atomically(path.with_suffix(".embedding.json"), json.dumps(facts))
+    write_atomically(path.with_suffix(".embedding.json"), json.dumps(facts))
     array = io.BytesIO()
     np.save(array, found.embedding)
-    measurements.write_atomically(path, array.getvalue())
+    write_atomically(path, array.getvalue())
 
 
 def _read_embedding(path: Path, n_cells: int) -> Embedded | None:

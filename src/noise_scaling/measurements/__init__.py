@@ -1,5 +1,7 @@
-"""The measurements table: its columns, rows on disk, reading and gathering; the published table in the same form."""
+"""The measurements table, its units on disk, and the published table in the same form."""
 
+from .provenance import processor, provenance
+from .published import read_published
 from .table import (
     COLUMNS,
     CONTROLS,
@@ -10,26 +12,17 @@ from .table import (
     OK,
     SHUFFLED,
     TIMES,
-    as_published,
     check_replaceable,
     gather,
-    processor,
-    provenance,
+    protocol_rows,
     read,
-    read_history,
-    read_published,
-    read_unit,
-    restore,
     sort,
-    unit_path,
     write,
-    write_atomically,
-    write_history,
-    write_unit,
-)  # fmt: skip
+)
+from .units import read_history, read_unit, restore, unit_path, write_history, write_unit
 
 __all__ = [
-    "COLUMNS", "CONTROLS", "ERROR", "KEY", "KNOWN", "MAY_BE_MISSING", "OK", "SHUFFLED", "TIMES", "as_published",
-    "check_replaceable", "gather", "processor", "provenance", "read", "read_history", "read_published",
-    "read_unit", "restore", "sort", "unit_path", "write", "write_atomically", "write_history", "write_unit",
+    "COLUMNS", "CONTROLS", "ERROR", "KEY", "KNOWN", "MAY_BE_MISSING", "OK", "SHUFFLED", "TIMES", "check_replaceable",
+    "gather", "processor", "protocol_rows", "provenance", "read", "read_history", "read_published", "read_unit",
+    "restore", "sort", "unit_path", "write", "write_history", "write_unit",
 ]  # fmt: skip

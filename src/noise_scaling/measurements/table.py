@@ -1,19 +1,16 @@
-"""The measurements table: columns, rows on disk, reading, gathering, and the published table in the same form."""
+"""The measurements table: its columns, and how it is sorted, written, read, filtered and gathered."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
-import tempfile
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 
+from .. import __version__
 from ..errors import InputError
+from ..files import write_atomically
 from ..paths import find
 from .csv_files import read_csv
 
@@ -46,25 +43,20 @@ SHUFFLED = "shuffled"
 CONTROLS = (SHUFFLED, KNOWN)
 """No law is fitted to them: they do not depend on depth or cells."""
 
-_PUBLISHED_DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
-_PUBLISHED_SIGNALS = {
-    "protein_counts": "protein",
-    "celltype.l3": "celltype.l3",
-    "clone": "clone",
-    "ng_idx": "space",
-    "author_day": "time",
-}
-_PUBLISHED_MODELS = {
-    "RandomProjection": "random_projection",
-    "PCA": "pca",
-    "SCVI": "scvi",
-    "Geneformer": "geneformer",
-}
-_PUBLISHED_COLUMNS = ["dataset", "size", "quality", "algorithm", "signal", "seed", "mi_value", "umis_per_cell"]
-
 
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Rows as a table with exactly COLUMNS, typed, sorted by KEY; InputError for a wrong column, type or double key."""
+    """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
+
+    Parameters
+    ----------
+    rows
+        A table, or one dict a row.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, unknown or of another type, or two rows share a key.
+    """
     table = pd.DataFrame(list(rows) if not isinstance(rows, pd.DataFrame) else rows)
     table = _typed(table if len(table.columns) else pd.DataFrame(columns=list(COLUMNS)))
     twice = table.duplicated(KEY, keep=False)
@@ -101,48 +93,34 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
     if len(missing) > len(COLUMNS) / 2:
         return f"not a measurements table: its columns are {list(table)[:8]}; book/data_dictionary.md lists ours"
     about = f"missing columns {missing}, unknown columns {unknown}; book/data_dictionary.md lists the columns"
-    here = _version("noise-scaling")
-    written = here if "version" not in table or table.empty else table["version"].iloc[0]
-    if written == here:
+    written = __version__ if "version" not in table or table.empty else table["version"].iloc[0]
+    if written == __version__:
         return f"not a measurements table: {about}"
-    return f"not a measurements table of this version, {here}, but of {written}: {about}; measure again"
+    return f"not a measurements table of this version, {__version__}, but of {written}: {about}; measure again"
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
-    """Write a sorted, schema-checked CSV in one step: a reader sees the old file or the new one, never half."""
+    """Write a table as a sorted CSV at once, and give its path; errors as for `sort` and `files.write_atomically`."""
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
     return Path(path)
 
 
-def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write to a temporary file beside `path` and rename it; InputError, and nothing left behind, if that fails.
-
-    A link stays one. What is no file, such as /dev/stdout or a pipe, is written to: a rename would take its place.
-    """
-    path, temporary = Path(path), None
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(data)
-            return
-        path = Path(os.path.realpath(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}; free the disk or choose another folder") from None
-
-
 def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
-    """Raise an InputError if writing rows of these configuration hashes to `path` would lose what is there.
+    """Refuse to write over what would be lost.
 
     An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
-    Without hashes any table may be replaced.
+
+    Parameters
+    ----------
+    path
+        Where a table is to be written.
+    hashes
+        Configuration hashes of its rows; without them any table may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file holds other rows, or is no table.
     """
     file = Path(path)
     if not file.exists() or file.stat().st_size == 0:
@@ -162,7 +140,18 @@ def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> 
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV, or all of a folder, as a typed, sorted table; InputError if it is not one."""
+    """A measurements CSV, or all of a folder, as a typed, sorted table.
+
+    Parameters
+    ----------
+    path
+        Relative to the working folder or to the checkout. Spreadsheets' forms are understood (`csv_files`).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no measurements table, or a measured row holds values that cannot be.
+    """
     file = find(path)
     if file.is_dir():
         if not (tables := sorted(file.glob("*.csv"))):
@@ -196,91 +185,24 @@ def _check_values(table: pd.DataFrame) -> None:
             )
 
 
-def read_published(path: str | Path) -> pd.DataFrame:
-    """The published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
-
-    Depth there is nominal: the table holds the target, not what the thinned counts gave, so `umis_per_cell` is that.
-    """
-    raw = pd.read_csv(find(path))
-    if list(raw.columns) != _PUBLISHED_COLUMNS:
-        raise InputError(f"{path} is not the published table: found columns {list(raw.columns)}")
-    table = pd.DataFrame(
-        {
-            "dataset": raw["dataset"].map(_PUBLISHED_DATASETS),
-            "signal": raw["signal"].map(_PUBLISHED_SIGNALS),
-            "model": raw["algorithm"].map(_PUBLISHED_MODELS),
-            "n_cells": raw["size"],
-            "fraction": raw["quality"],
-            "seed": raw["seed"],
-            "umis_per_cell_nominal": raw["umis_per_cell"],
-            "mi_bits": raw["mi_value"],
-        }
-    )
-    return as_published(table)
-
-
-def as_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the published table with all of our columns: what is the same in each, and blanks."""
-    constant = {"preset": "published", "estimator": "lmi", "status": OK, "version": "published"}
-    table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
-    for name, kind in COLUMNS.items():
-        if name not in table:
-            table[name] = {str: "", int: 0, float: math.nan}[kind]
-    return sort(table)
-
-
-def unit_path(folder: str | Path, unit_hash: str) -> Path:
-    """Where the rows of one unit of work lie."""
-    return Path(folder) / unit_hash[:2] / f"{unit_hash}.json"
-
-
-def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
-    """Keep the rows of one finished unit, whole or not at all."""
-    write_atomically(unit_path(folder, unit_hash), json.dumps(rows, indent=0, allow_nan=True))
-
-
-def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
-    """The rows of a finished unit, or None if it is not there or is not whole (cut off by hand, say)."""
-    path = unit_path(folder, unit_hash)
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
-
-
-def restore(table: pd.DataFrame, folder: str | Path) -> int:
-    """Keep the measured rows of a table as finished units, and say how many were not there yet.
-
-    So a sweep goes on from its committed table, on another machine too. Rows whose configuration hash is no longer
-    what the code would give them are never looked up.
-    """
-    rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
-    for row in rows:
-        write_unit(folder, row["config_hash"], [row])
-    return len(rows)
-
-
-def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
-    """Keep the loss curves of one training beside its unit."""
-    curves = {name: [float(value) for value in values] for name, values in history.items()}
-    write_atomically(unit_path(folder, unit_hash).with_suffix(".history"), json.dumps(curves, allow_nan=True))
-
-
-def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
-    """The loss curves kept with a unit; none where there are none, or they were cut off."""
-    try:
-        return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-
-
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
-    """Join measurement CSVs: the same row twice counts once; two different rows with one key are an error naming both.
+    """Join measurement CSVs; the same row twice counts once, and a measured row replaces a failed one of its key.
 
-    Clock readings do not make rows differ: the first file's are kept. With `first_wins` the first file's row is kept
-    whatever differs: for tables of two machines, whose bits agree but for rounding. Another number of rows than `rows`
-    is an error.
+    Clock readings do not make rows differ: the first file's are kept.
+
+    Parameters
+    ----------
+    paths
+        Files or folders.
+    first_wins
+        Keep the first file's row whatever differs: for tables of two machines, whose bits agree but for rounding.
+    rows
+        How many rows there must be.
+
+    Raises
+    ------
+    InputError
+        If two rows with one key differ (the sentence names both files), or the number of rows is another.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
@@ -303,39 +225,24 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
     return sort(together.drop(columns="_file"))
 
 
-_REPORTED = ("noise-scaling", "numpy", "scipy", "scikit-learn", "torch", "scvi-tools", "scanpy", "anndata", "numba")
+def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, variant: str | None = "") -> pd.DataFrame:
+    """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
 
-
-def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
-    """Where a table came from: command, rows, data and their sha256, devices, machine type and package versions."""
-    data = table[table["data_sha256"] != ""].groupby("dataset")["data_sha256"].unique()
-    return {
-        "command": command,
-        "rows": len(table),
-        "failed_rows": int((table["status"] == ERROR).sum()),
-        "data_sha256": {name: sorted(values) for name, values in data.items()},
-        "devices": sorted(table["device"].unique()),
-        "train_seconds": round(float(table["train_seconds"].sum()), 1),
-        "mi_seconds": round(float(table["mi_seconds"].sum()), 1),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "processor": processor(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _REPORTED},
-    }
-
-
-def processor() -> str:
-    """The processor's name and its widest vector instructions: sums differ in their last digits between those."""
-    import torch  # here: reading a table should not take its seconds
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _version(package: str) -> str:
-    """Version of an installed package; a machine that only trains need not have all."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    Parameters
+    ----------
+    table
+        A measurements table. One without the columns `variant` or `status` has protocol rows only.
+    columns
+        Columns that must have a value, besides the bits.
+    controls
+        Whether the controls' rows stay.
+    variant
+        Another variant than the protocol, by its name; None takes all of them.
+    """
+    here = table[["mi_bits", *columns]].notna().all(axis=1)
+    if not controls:
+        here &= ~table["model"].isin(CONTROLS)
+    for column, value in (("variant", variant), ("status", OK)):
+        if column in table and value is not None:
+            here &= table[column] == value
+    return table[here]

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -18,6 +14,7 @@ from safetensors.torch import save_file
 from scipy.sparse import csr_matrix
 
 from ..errors import InputError, choose
+from ..files import replacing
 
 MODELS: dict[str, type[Model]] = {}
 """Every registered model by name, in the order of legends and tables."""
@@ -142,19 +139,6 @@ class Model(ABC):
         with replacing(Path(path)) as draft:
             save_file(kept, draft, metadata={_HEADER: json.dumps(header)})
         return Path(path)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A draft that replaces `path` at the end: a reader, or a killed run, sees the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,11 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from ..counts.resumable_writer import read_json
+from ..counts.count_store import CountStore
 from ..counts.stores import open_tokens
 from ..counts.tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from ..errors import InputError
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
-from .streaming import CountStore
 
 Cells: TypeAlias = csr_matrix | CountStore | str | Path
 """Counts in memory, counts on disk, or the folder of a token store (`stores.token_store`)."""
@@ -92,7 +92,7 @@ def tokens_of(cells: Cells, medians: np.ndarray | None, context: int) -> Tokens:
     """
     if isinstance(cells, str | Path):
         ids, offsets = open_tokens(cells)
-        n_genes = read_json(Path(cells) / "tokens.json")["genes"]
+        n_genes = json.loads((Path(cells) / "tokens.json").read_text())["genes"]
     elif medians is None:
         raise InputError("the model was fitted on tokens and knows no gene medians: fit with genes_from=their array")
     else:

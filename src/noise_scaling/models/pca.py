@@ -10,9 +10,10 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
+from ..counts.count_store import CountStore
 from ..errors import InputError
 from .base import Model, log_normalise, register
-from .streaming import CountStore, chunks_of, usable
+from .streaming import chunks_of, usable
 
 _DENSE = 4096  # cells whose chosen genes are dense at a time: 25 MB of 750 genes
 _MANY = 20_000  # cells above which the products of genes are taken, in memory too: five times as fast at 300,000

@@ -9,8 +9,9 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
+from ..counts.count_store import CountStore
 from .base import Model, register
-from .streaming import CountStore, chunks_of
+from .streaming import chunks_of
 
 
 @register

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from ..counts.count_store import CountStore
 from ..errors import choose
 from ..seeds import derive
 from .base import Model, has_bfloat16, register, resolve_device
 from .scvi_data import Batch, Counts, InMemory, Source, Streamed, whole_batches
-from .streaming import CountStore, chunks_of, usable
+from .streaming import chunks_of, usable
 from .training import Training, limits
 
 _EPS = 1e-8  # the library's guard in its logarithms

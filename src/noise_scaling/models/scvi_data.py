@@ -13,8 +13,9 @@ import torch
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
+from ..counts.blocks import read_ahead
+from ..counts.count_store import BLOCK, CountStore
 from ..seeds import generator
-from .streaming import BLOCK, CountStore, read_ahead
 
 _EVALUATED = 512  # cells in a batch that is not trained on
 _BLOCKS = 16  # of a store, whose cells are shuffled together: 130 MB

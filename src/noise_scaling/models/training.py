@@ -23,8 +23,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
+from ..files import replacing
 from ..seeds import derive
-from .base import replacing
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

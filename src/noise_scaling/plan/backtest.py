@@ -28,9 +28,21 @@ def choices(table: pd.DataFrame, *, prices: Sequence[float] = PRICES, seed: int 
     """What a pilot would have had us choose on every grid of a measurements table, at every price and budget.
 
     Every read counts as a new molecule. The noise budget is fitted to the designs that cost at most PILOT of the
-    budget, and chooses among those that cost from half the budget to all of it. One row a choice: the regret of the
-    law, of the deepest design and of the one with most cells; the bits the law promised with their 95 % interval for
-    one measurement, and the bits measured.
+    budget, and chooses among those that cost from half the budget to all of it.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    prices
+        A cell's price over the price of reading it to the grid's full depth.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    One row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the
+    law promised with their 95 % interval for one measurement, and the bits measured.
     """
     return pd.DataFrame([row for grid in grids(table) for row in _of_grid(grid, prices, seed)])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 
 if TYPE_CHECKING:  # the command line starts without the laws' libraries
+    from ..laws import BudgetFit
     from .designs import Design, Plan
     from .evidence import Candidate, Evidence
 
@@ -30,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
     add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
-    add("--without-doubtful", action="store_true", help="leave the doubtful rows of the published table out")
+    add("--without-flagged", action="store_true", help="leave the flagged rows of the published table out")
     add("--budget", type=float, required=True, help="what all may cost, in any currency")
     add("--cost-per-cell", type=float, required=True, help="price of preparing one cell")
     add("--cost-per-million-reads", type=float, required=True, help="price of a million reads")
@@ -58,15 +59,19 @@ def answer(options: argparse.Namespace) -> str:
     at = {"reads": options.at_reads} if options.at_reads is not None else {"umis": found.deepest}
     assumed = options.saturation is None
     library = planning.library(ASSUMED_SATURATION if assumed else options.saturation, **at)
-    plans = [(c, planning.plan(c.fit, c.measured, purchase, library)) for c in found.candidates if c.fit]
-    plans.sort(key=lambda pair: -pair[1].best.bits)
+    plans = [
+        (_name(c), c.fit, planning.plan(c.fit, c.measured, purchase, library))
+        for c in found.candidates
+        if c.fit and c.measured
+    ]
+    plans.sort(key=lambda made: -made[2].best.bits)
     lines = [f"Plan from {found.name}.", *_standing(plans)]
     if assumed:
         lines.append(
             f"No --saturation was given: {ASSUMED_SATURATION:.0%} at {found.deepest:,.0f} UMIs per cell is assumed."
         )
-    for candidate, made in plans:
-        lines += ["", *_lines(candidate, made)]
+    for made in plans:
+        lines += ["", *_lines(*made)]
     lines += [f"\n{c.model}: left out, {c.problem}." for c in found.candidates if not c.fit]
     return "\n".join([*lines, "", _NOTE])
 
@@ -84,20 +89,20 @@ def _evidence(options: argparse.Namespace) -> Evidence:
         raise InputError("a plan rests on one thing: give either --dataset or --pilot")
     choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
     if options.pilot is None:
-        table = {"source": options.measurements, "without_doubtful": options.without_doubtful}
+        table = {"source": options.measurements, "without_flagged": options.without_flagged}
         return evidence.evidence(options.dataset, **table, **choice)
     if options.measurements is not None:
         raise InputError("--measurements names a table to choose a data set from, and --pilot is one: leave it out")
     return evidence.pilot(options.pilot, dataset=options.dataset, **choice)
 
 
-def _standing(plans: list[tuple[Candidate, Plan]]) -> list[str]:
+def _standing(plans: list[tuple[str, BudgetFit, Plan]]) -> list[str]:
     """How the two best models stand to each other, where there are two."""
     if len(plans) < 2:
         return []
-    (first, one), (second, other) = plans[:2]
+    (first, _, one), (second, _, other) = plans[:2]
     gap = one.best.bits - other.best.bits
-    return [f"Most bits for the budget: {_name(first)}; the runner-up, {_name(second)}, comes {gap:.2f} bits below."]
+    return [f"Most bits for the budget: {first}; the runner-up, {second}, comes {gap:.2f} bits below."]
 
 
 def _name(candidate: Candidate) -> str:
@@ -105,13 +110,12 @@ def _name(candidate: Candidate) -> str:
     return candidate.model if usual else f"{candidate.model} ({candidate.preset})"
 
 
-def _lines(candidate: Candidate, made: Plan) -> list[str]:
+def _lines(name: str, fit: BudgetFit, made: Plan) -> list[str]:
     """One model's plan."""
     from .designs import FLAT
 
-    fit = candidate.fit
     lines = [
-        f"{_name(candidate)} (fit to {fit.n_points} points: {fit.status}{', ' + fit.note if fit.note else ''})",
+        f"{name} (fit to {fit.n_points} points: {fit.status}{', ' + fit.note if fit.note else ''})",
         f"  best       {_design(made.best)}",
         f"  runner-up  {_design(made.runner_up)}; the best is ahead in {made.ahead:.0%} of draws",
         f"  as good    {made.flat[0]:,.0f} to {made.flat[1]:,.0f} cells (within {FLAT:g} bits)",
@@ -125,7 +129,7 @@ def _lines(candidate: Candidate, made: Plan) -> list[str]:
             "  warning    the law says nearly nothing of these bits, which scatter, or do not rise with cells and "
             "depth: do not plan from it"
         )
-    if made.best.bits > (most := fit.data.bits.max()):
+    if fit.data is not None and made.best.bits > (most := fit.data.bits.max()):
         lines.append(
             f"  warning    more bits than the {most:.2f} that were measured at most: a label holds no more than its "
             "entropy, which the law does not know"

@@ -13,14 +13,16 @@ import numpy as np
 from scipy import optimize
 
 from ..errors import InputError
-from ..laws import BudgetFit, noise_budget
+from ..laws import BudgetFit
 
 LEAST_CELLS = 10
 FLAT = 0.02
 """Bits: designs this close to the best one are as good, for seeds alone differ by .02 to .05."""
 
-_GRID, _STEPS = 400, 60
-_GOLDEN = (np.sqrt(5) - 1) / 2
+_GRID = 400
+
+Bits = Callable[[np.ndarray | float], np.ndarray]
+"""What a number of cells is worth, the budget spent."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,30 @@ class Library:
 
 
 def library(saturation: float, *, reads: float | None = None, umis: float | None = None) -> Library:
-    """The library that has this saturation at `reads` usable reads per cell, or at `umis` UMIs per cell.
+    """The library that has this saturation at one depth.
 
-    Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M, solved for x by bracketing;
-    r (1 - S) UMIs are seen there. Raises InputError where S is not in [0, 1) or not one depth is given.
+    Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M (Lander and Waterman 1988),
+    solved for x by bracketing; r (1 - S) UMIs are seen there.
+
+    Parameters
+    ----------
+    saturation
+        A share in [0, 1).
+    reads, umis
+        Usable reads per cell, or UMIs per cell, where it was seen: one of them.
+
+    Raises
+    ------
+    InputError
+        If the saturation is no such share, or not one depth is given.
     """
     if not 0 <= saturation < 1:
         raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
     if (reads is None) == (umis is None):
         raise InputError("saturation belongs to a depth: give either the reads or the UMIs per cell where it was seen")
-    reads = positive("reads per cell", reads) if umis is None else positive("UMIs per cell", umis) / (1 - saturation)
+    if umis is not None:
+        reads = positive("UMIs per cell", umis) / (1 - saturation)
+    reads = positive("reads per cell", reads or 0.0)
     if saturation < 1e-9:
         return Library(np.inf)
     # S <= x / 2 gives the lower end, (1 - exp(-x)) / x < 1 / x the upper one
@@ -165,12 +181,19 @@ class Plan:
 
 
 def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -> Plan:
-    """The plan for one model's law (with its bootstrap draws), prices and library.
+    """The plan for one model's law: all of the budget is spent.
 
-    All of the budget is spent; training cells are the cells bought. Cells for validation and test come on top.
+    Parameters
+    ----------
+    fit
+        The law, with its bootstrap draws. Its cells are training cells; those for validation and test come on top.
+    measured
+        The range in which it was fitted.
+    purchase, source
+        Budget and prices, and the library.
     """
 
-    def bits(n: np.ndarray) -> np.ndarray:
+    def bits(n: np.ndarray | float) -> np.ndarray:
         u = source.umis(purchase.reads(n))
         return fit.predict(n, np.maximum(u, 1e-9))
 
@@ -179,23 +202,20 @@ def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -
     best = _design(fit, n, purchase, source)
     sides = [(low, n / 2), (2 * n, high)]
     others = [best_cells(bits, *side) for side in sides if side[0] < side[1]]
-    second = max(others, key=lambda at: float(bits(np.array([at]))[0]))
+    second = max(others, key=lambda at: float(bits(at)))
     runner_up = _design(fit, second, purchase, source)
     outside = measured.outside(best.n_cells, best.umis_per_cell)
     inside = _inside(fit, measured, purchase, source) if outside else None
     return Plan(best, runner_up, _ahead(fit, best, runner_up), _flat(bits, n, low, high), outside, inside)
 
 
-def best_cells(bits: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
-    """Where `bits` is highest between `low` and `high`: a grid of logarithms, then golden section."""
+def best_cells(bits: Bits, low: float, high: float) -> float:
+    """Where `bits` is highest between `low` and `high` cells: on a grid of logarithms, then by Brent's method."""
     grid = np.linspace(np.log(low), np.log(high), _GRID)
     top = int(np.argmax(bits(np.exp(grid))))
-    a, b = grid[max(top - 1, 0)], grid[min(top + 1, _GRID - 1)]
-    for _ in range(_STEPS):
-        c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
-        left, right = bits(np.exp(np.array([c, d])))
-        a, b = (a, d) if left >= right else (c, b)
-    return float(np.exp((a + b) / 2))
+    around = grid[max(top - 1, 0)], grid[min(top + 1, _GRID - 1)]
+    found = optimize.minimize_scalar(lambda x: -float(bits(np.exp(x))), bounds=around, options={"xatol": 1e-10})
+    return float(np.exp(found.x))
 
 
 def _design(fit: BudgetFit, n: float, purchase: Purchase, source: Library, most_umis: float = np.inf) -> Design:
@@ -214,36 +234,31 @@ def _design(fit: BudgetFit, n: float, purchase: Purchase, source: Library, most_
 def _inside(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -> Design | None:
     """The best design within the measured range; it may leave some of a large budget unspent."""
     deepest = measured.u[1]
-    low, high = measured.n[0], min(measured.n[1], purchase.budget / purchase.cost(1, source.reads(measured.u[0])))
+    cheapest = purchase.cost(1, float(source.reads(measured.u[0])))
+    low, high = measured.n[0], min(measured.n[1], purchase.budget / cheapest)
     if not low < high:
         return None
 
-    def bits(n: np.ndarray) -> np.ndarray:
+    def bits(n: np.ndarray | float) -> np.ndarray:
         return fit.predict(n, np.minimum(source.umis(purchase.reads(n)), deepest))
 
     return _design(fit, best_cells(bits, low, high), purchase, source, deepest)
 
 
-def _flat(bits: Callable[[np.ndarray], np.ndarray], n: float, low: float, high: float) -> tuple[float, float]:
+def _flat(bits: Bits, n: float, low: float, high: float) -> tuple[float, float]:
     """The cell numbers around `n` that come within FLAT bits of it."""
-    least = float(bits(np.array([n]))[0]) - FLAT
 
-    def edge(end: float) -> float:
-        good, bad = np.log(n), np.log(end)
-        if bits(np.exp(np.array([bad])))[0] >= least:
-            return end
-        for _ in range(_STEPS):
-            middle = (good + bad) / 2
-            good, bad = (middle, bad) if bits(np.exp(np.array([middle])))[0] >= least else (good, middle)
-        return float(np.exp(good))
+    def above(x: float) -> float:
+        return float(bits(np.exp(x)) - bits(n)) + FLAT
 
-    return edge(low), edge(high)
+    low, high = (
+        end if above(np.log(end)) >= 0 else np.exp(optimize.brentq(above, *sorted(np.log([n, end]))))
+        for end in (low, high)
+    )
+    return float(low), float(high)
 
 
 def _ahead(fit: BudgetFit, one: Design, other: Design) -> float:
-    return float(np.mean(_drawn(fit, one) > _drawn(fit, other)))
-
-
-def _drawn(fit: BudgetFit, design: Design) -> np.ndarray:
-    """The design's bits in each bootstrap draw."""
-    return noise_budget(design.n_cells, design.umis_per_cell, *fit.draws.T)
+    """The share of bootstrap draws in which one design has more bits than another."""
+    bits, others = (fit.predict_draws(design.n_cells, design.umis_per_cell) for design in (one, other))
+    return float(np.mean(bits > others))

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from .. import datasets, laws, measurements, paths
 from ..errors import InputError, choose
@@ -20,7 +22,6 @@ PILOT_COLUMNS = {
     "umis_per_cell": ("umis_per_cell", "u", "umis"),
     "mi_bits": ("mi_bits", "bits", "information"),
 }
-PUBLISHED_DATASETS = ("pbmc", "larry", "merfish", "mouse_embryo")
 DRAWS = 200
 MOST_BITS = 12
 """No estimator here tells more apart, and the noise budget ends there."""
@@ -51,27 +52,38 @@ class Evidence:
 
 
 def open_table(
-    dataset: str, source: str | Path | None = None, *, without_doubtful: bool = False
+    dataset: str, source: str | Path | None = None, *, without_flagged: bool = False
 ) -> tuple[pd.DataFrame, str]:
-    """The measurements to plan from and their name: `source` (a CSV, a folder, "published"), else where `dataset` is.
+    """The measurements to plan from, and their name.
 
-    Without a source our own measurements are looked in first, the published ones after them, in the version with all
-    rows or without the doubtful ones (`published.doubtful`).
+    Parameters
+    ----------
+    dataset
+        Without a source it is looked for in our own measurements first, then in the published ones.
+    source
+        A CSV, a folder of them, or "published".
+    without_flagged
+        Leave the flagged rows of the published table out (`table_audit.flagged`).
+
+    Raises
+    ------
+    InputError
+        If there is no such table or data set.
     """
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
-        if not paths.has_checkout() and dataset not in PUBLISHED_DATASETS:
+        if not paths.has_checkout() and dataset not in published.DATASETS.values():
             raise InputError(
                 f"our own measurements of {dataset!r} lie in the project's checkout and this installation has none: "
                 f"{paths.CLONE}, or name a table with --measurements"
             )
         ours = measurements.read(paths.MEASUREMENTS) if paths.MEASUREMENTS.is_dir() else pd.DataFrame({"dataset": []})
-        choose("measured data set", dataset, {*ours["dataset"], *PUBLISHED_DATASETS})
+        choose("measured data set", dataset, {*ours["dataset"], *published.DATASETS.values()})
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
     datasets.fetch("published")  # a plan may download it, and never takes its summary for it
-    version = published.KEPT if without_doubtful else published.ALL
+    version = published.KEPT if without_flagged else published.ALL
     return published.read(version), f"published, {version}"
 
 
@@ -82,11 +94,27 @@ def evidence(
     signal: str | None = None,
     estimator: str | None = None,
     models: Sequence[str] | None = None,
-    without_doubtful: bool = False,
+    without_flagged: bool = False,
     seed: int = 0,
 ) -> Evidence:
-    """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
-    table, name = open_table(dataset, source, without_doubtful=without_doubtful)
+    """Laws of the models measured on a data set.
+
+    Parameters
+    ----------
+    dataset, signal, estimator, models
+        What to plan for. Signal and estimator may be left out where there is one (the estimator `default` comes
+        first); all models are compared by default.
+    source, without_flagged
+        As for `open_table`.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, signal, estimator or model, or no law could be fitted.
+    """
+    table, name = open_table(dataset, source, without_flagged=without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
     rows, _ = _usable(table[table["dataset"] == dataset], name)
     rows = _chosen(rows, signal=signal)
@@ -104,19 +132,15 @@ def _chosen(rows: pd.DataFrame, **choice: str | None) -> pd.DataFrame:
 
 
 def _usable(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
-    """The rows to plan from, and what was left out, in words: failed rows, controls, departures from the protocol."""
-    left_out = {
-        "failed": table["status"].eq(ERROR) | table["mi_bits"].isna(),
-        "of controls": table["model"].isin(CONTROLS),
-        "of variants": table["variant"].ne("") & table["variant"].notna(),
-    }
-    said, keep = [], pd.Series(True, index=table.index)
-    for what, here in left_out.items():
-        said += [f"{n} {what}"] if (n := int((here & keep).sum())) else []
-        keep &= ~here
-    if not keep.any():
-        raise InputError(f"{name} has no row to plan from: {len(table)} rows, {', '.join(said) or 'none usable'}")
-    return table[keep], ", ".join(said)
+    """The rows to plan from, and what was left out as text: failed rows, controls, variants of the protocol."""
+    rows = measurements.protocol_rows(table)
+    failed = table["status"].eq(ERROR) | table["mi_bits"].isna()
+    left_out = {"failed": int(failed.sum()), "of controls": int((table["model"].isin(CONTROLS) & ~failed).sum())}
+    left_out["of variants"] = len(table) - len(rows) - sum(left_out.values())
+    said = ", ".join(f"{n} {what}" for what, n in left_out.items() if n)
+    if rows.empty:
+        raise InputError(f"{name} has no row to plan from: {len(table)} rows, {said or 'none usable'}")
+    return rows, said
 
 
 def _of_models(rows: pd.DataFrame, models: Sequence[str] | None) -> pd.DataFrame:
@@ -161,13 +185,13 @@ def _of_grid(model: str, preset: str, grid: laws_grids.Grid | None, *, seed: int
     return Candidate(model, preset, fit, _range(grid.n, grid.u))
 
 
-def _check_informed(bits: Sequence[float]) -> None:
-    if max(bits) <= 0:
+def _check_informed(bits: ArrayLike) -> None:
+    if np.max(bits) <= 0:
         raise InputError("no information was measured: all bits are 0 or below")
 
 
-def _range(n: Sequence[float], u: Sequence[float]) -> Range:
-    return Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
+def _range(n: ArrayLike, u: ArrayLike) -> Range:
+    return Range((float(np.min(n)), float(np.max(n))), (float(np.min(u)), float(np.max(u))))
 
 
 def pilot(
@@ -179,12 +203,22 @@ def pilot(
     models: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evidence:
-    """The laws of a pilot's own measurements: a table of `measure`, or any CSV with cells, UMIs per cell and bits.
+    """The laws of a pilot's own measurements. Failed rows, controls and variants are left out, and counted in the name.
 
-    Columns are n_cells (or N), umis_per_cell (or u) and mi_bits (or bits), one row a measurement; those of a
-    measurements table count where they are there. Failed rows, controls and variants are left out, and counted in the
-    name. Raises InputError for another file, for values that are no positive numbers, for too few of them, and where
-    several data sets, signals or estimators leave a choice.
+    Parameters
+    ----------
+    path
+        A table of `measure`, or any CSV with the columns of `PILOT_COLUMNS`, one row a measurement.
+    dataset, signal, estimator, models
+        Which rows, by columns of a measurements table that the file has.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If it is another file, values are no positive numbers or too few, or several data sets, signals or estimators
+        leave a choice.
     """
     file = paths.find(path)
     raw = measurements.read(file) if file.is_dir() else csv_files.read_csv(file)
@@ -225,8 +259,9 @@ def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
     raw = raw.rename(columns=lambda column: str(column).strip())
     blank = {"model": "pilot", "status": OK, "variant": ""}
     out = raw.assign(**{column: value for column, value in blank.items() if column not in raw})
-    sound = out["status"].astype(str).str.strip().str.lower() == OK
-    out["status"] = sound.map({True: OK, False: ERROR})
+    out["variant"] = out["variant"].fillna("")
+    measured = out["status"].astype(str).str.strip().str.lower() == OK
+    out["status"] = measured.map({True: OK, False: ERROR})
     for column, allowed in PILOT_COLUMNS.items():
         here = [found for other in allowed for found in raw if found.lower() == other.lower()]
         if not here:
@@ -237,7 +272,7 @@ def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
         least, most = (-MOST_BITS, MOST_BITS) if column == "mi_bits" else (1e-9, 1e15)
         beyond = ~out[column].between(least, most)
         for wrong, problem in ((out[column].isna(), "not a number"), (beyond, _BEYOND[column])):
-            if (at := out.index[wrong & sound]).size:
+            if (at := out.index[wrong & measured]).size:
                 found = raw[here[0]][at[0]]
                 raise InputError(f"{name}, column {here[0]}, line {at[0] + 2}: found {str(found)!r}, {problem}")
     return out

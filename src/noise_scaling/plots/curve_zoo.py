@@ -91,7 +91,7 @@ def protocol(table: pd.DataFrame) -> pd.DataFrame:
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
-    table = table.assign(doubtful=published.in_doubt(table) if source == PUBLISHED else False)
+    table = table.assign(doubtful=published.is_flagged(table) if source == PUBLISHED else False)
     rank = {signal: i for i, signal in enumerate(figures._signals(table))}
     curves = []
     for key, rows in table.groupby(_CURVE, sort=False):

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from .. import datasets, laws, measurements, paths
+from .. import datasets, laws, paths
+from ..files import write_atomically
 from ..measurements import published
+from ..measurements import table_audit as audit
 from . import cells_or_depth, claims, claims_open, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
@@ -37,7 +39,7 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def made(table: pd.DataFrame) -> pd.DataFrame:
-        versions = {published.ALL: table, published.KEPT: published.sound(table)}
+        versions = {published.ALL: table, published.KEPT: audit.filtered(table)}
         both = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
         return both.reset_index(level=0).reset_index(drop=True)
 
@@ -72,8 +74,8 @@ def main() -> None:
     datasets.fetch("published")
     for name, make in TABLES.items():
         text = make(published.read()).to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
-        measurements.write_atomically(paths.PUBLISHED / f"{name}.csv", text)
-    measurements.write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
+        write_atomically(paths.PUBLISHED / f"{name}.csv", text)
+    write_atomically(paths.PUBLISHED / "source.json", json.dumps(about(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

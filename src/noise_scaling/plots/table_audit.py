@@ -10,7 +10,8 @@ from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 
 from .. import laws
-from ..measurements import published as careful
+from ..measurements import published
+from ..measurements import table_audit as audit
 from . import page, style
 
 _SIGNALS, _MODELS = ("celltype.l3", "protein"), ("geneformer", "scvi")
@@ -24,13 +25,13 @@ def notes() -> HTML:
 def _of_seeds(name: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     """What only the table with its seeds' names can tell: computed from it where it is at hand, else as committed."""
     opened = page.measured(page.PUBLISHED)
-    return careful.statistics(name) if opened.summary else compute(opened.table)
+    return published.statistics(name) if opened.summary else compute(opened.table)
 
 
 def note_table(table: pd.DataFrame) -> pd.DataFrame:
     """`published.notes` of the published table."""
     fits, cell_fits = laws.fit_curves(table), laws.fit_curves(table, law=laws.CELL_NUMBER_LAW)
-    return careful.notes(table, fits, cell_fits)
+    return audit.notes(table, fits, cell_fits)
 
 
 def doubted() -> HTML:
@@ -40,14 +41,14 @@ def doubted() -> HTML:
     title = f"{counts['all'].sum():,} of {len(opened.table):,} rows."
     if opened.summary:
         return page.as_table(counts, download="doubtful.csv", title=title, wrap=True)
-    full = opened.table.assign(doubt=careful.reasons(opened.table))
+    full = opened.table.assign(doubt=audit.reasons(opened.table))
     title += " The download holds every row with its reason."
     return page.as_table(counts, download="published_with_doubts.csv", full=full, title=title, wrap=True)
 
 
 def doubt_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Doubtful rows by reason, one column a data set."""
-    why = careful.reasons(table)
+    why = audit.reasons(table)
     counts = table.assign(reason=why)[why != ""].groupby(["reason", "dataset"]).size().unstack(fill_value=0)
     return counts.assign(all=counts.sum(axis=1)).rename_axis(columns=None).reset_index()
 
@@ -79,7 +80,7 @@ def seeds_figure(pairs: pd.DataFrame) -> Figure:
                 )  # fmt: skip
             ends = np.array([0.0, 5.0])
             axes.plot(ends, ends, color="0.4", linewidth=0.9)
-            axes.plot(ends, ends - careful.FAR, color="0.4", linewidth=0.9, linestyle="--")
+            axes.plot(ends, ends - audit.FAR, color="0.4", linewidth=0.9, linestyle="--")
             axes.set_title(style.MODELS[model], loc="left")
             axes.set_xlabel("seed 2701 (bits)")
             axes.set_aspect("equal")

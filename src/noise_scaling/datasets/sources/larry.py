@@ -1,0 +1,34 @@
+"""The paper's haematopoiesis with clones (Weinreb et al. 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata.utils import make_index_unique
+
+from ...signals import Signal, single_clone
+from ..recover import integers, need_columns, of_form, read_mtx, unique_genes, unscale_rows
+from . import Card, Dataset, Files, assemble, register
+
+
+@register("larry")
+def larry(card: Card, files: Files, signal: str) -> Dataset:
+    """Weinreb et al. 2020, in vitro: a matrix [cells, genes] scaled to one total, metadata, and a clone matrix.
+
+    The smallest value of a cell is one molecule. A cell of no clone, or of more than one, is of no clone here.
+    """
+    meta = files["stateFate_inVitro_metadata.txt.gz"]
+    names = files["stateFate_inVitro_gene_names.txt.gz"]
+    with of_form(meta):
+        obs = pd.read_csv(meta, sep="\t", dtype={"Library": str, "Cell barcode": str})
+    with of_form(names):
+        genes = pd.read_csv(names, sep="\t", header=None, dtype=str)[0]
+    need_columns(obs, ["Library", "Cell barcode", "Time point"], meta)
+    values = read_mtx(files["stateFate_inVitro_normed_counts.mtx.gz"], (len(obs), len(genes)))
+    clones = read_mtx(files["stateFate_inVitro_clone_matrix.mtx.gz"], (len(obs), None))
+    counts, deviation = integers(unscale_rows(values), name=card.name, tolerance=0.1)
+    # A barcode is unique within its library only.
+    obs.index = make_index_unique(pd.Index(obs["Library"] + "_" + obs["Cell barcode"]))
+    times = obs["Time point"].to_numpy(dtype=np.float64) if signal == "clone_later" else None
+    relatives = Signal(signal, "pair", single_clone(clones), times=times)
+    return assemble(card, counts, obs, unique_genes(genes), relatives, largest_deviation=deviation)

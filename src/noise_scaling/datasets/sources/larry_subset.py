@@ -1,0 +1,21 @@
+"""781 cells of LARRY (Weinreb et al. 2020) in 339 clones."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+
+from ..recover import integers, quietly, unscale_rows
+from . import Card, Dataset, Files, Signal, assemble, register
+
+
+@register("larry_subset")
+def larry_subset(card: Card, files: Files, signal: str) -> Dataset:
+    """781 cells in 339 clones. X is scaled per cell; every cell has a gene of one molecule, its smallest value."""
+    source = quietly(anndata.read_h5ad, files["test_adata_preprocessed.h5ad"])
+    counts, deviation = integers(unscale_rows(source.X), name=card.name, tolerance=1e-3)
+    clone = np.asarray(source.obsm["X_clone"].argmax(axis=1)).ravel()  # each cell is in exactly one
+    times = source.obs["time_info"].astype(float).to_numpy() if signal == "clone_later" else None
+    relatives = Signal(signal, "pair", clone, times=times)
+    genes = source.var_names.to_numpy(dtype=str)
+    return assemble(card, counts, source.obs, genes, relatives, largest_deviation=deviation)

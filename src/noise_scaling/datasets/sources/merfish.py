@@ -1,0 +1,41 @@
+"""The paper's mouse brain by MERFISH (Vizgen 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ...errors import InputError
+from ..recover import integers, need_cells, need_columns, of_form
+from . import Card, Dataset, Files, Signal, assemble, register
+
+_CELLS_AT_ONCE = 20_000
+"""Cells of one block of the table."""
+
+
+@register("merfish")
+def merfish(card: Card, files: Files, signal: str) -> Dataset:
+    """Vizgen S1R1: cells by genes and by blank barcodes, which are left out; centres of cells in micrometres.
+
+    Cell names are whole numbers of 39 digits: read as text, as no integer or float holds them.
+    """
+    table, meta = files["cell_by_gene_S1R1.csv"], files["cell_metadata_S1R1.csv"]
+    blocks, cells = [], []
+    with of_form(table):
+        first = pd.read_csv(table, nrows=0).columns
+        genes = [name for name in first[1:] if "blank" not in name.lower()]
+        with pd.read_csv(table, index_col=0, dtype={first[0]: str}, chunksize=_CELLS_AT_ONCE) as reader:
+            for block in reader:
+                blocks.append(sp.csr_matrix(block[genes].to_numpy(dtype=np.float32)))
+                cells.extend(block.index)
+    with of_form(meta):
+        obs = pd.read_csv(meta, index_col=0, dtype={pd.read_csv(meta, nrows=0).columns[0]: str})
+    need_columns(obs, ["center_x", "center_y"], meta)
+    need_cells(pd.Index(cells), obs.index, meta)
+    if not genes or not blocks:
+        raise InputError(f"{table.name} has {len(cells)} cells and {len(genes)} genes: fetch the file anew")
+    obs = obs.loc[cells]
+    counts, deviation = integers(sp.vstack(blocks), name=card.name, tolerance=0)
+    neighbours = Signal(signal, "pair", obs[["center_x", "center_y"]].to_numpy(dtype=np.float64))
+    return assemble(card, counts, obs, np.array(genes), neighbours, largest_deviation=deviation)

@@ -1,0 +1,24 @@
+"""Embryonic cells of C. elegans (Packer et al. 2019)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..recover import cells_by_genes, integers, read_r
+from . import Card, Dataset, Files, Signal, assemble, register
+
+
+@register("worm_embryo")
+def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
+    """1,805 embryonic cells of C. elegans. Cells of the "mixed" libraries have no time point."""
+    values, cells, genes = cells_by_genes(read_r(files["worm_embryo_expression_matrix.rds"]))
+    counts, deviation = integers(values, name=card.name, tolerance=0)
+    columns = read_r(files["worm_embryo_coldata.rds"]).listData
+    obs = pd.DataFrame({k: np.asarray(v) for k, v in columns.items()}).set_index("cell").loc[cells]
+    if signal == "time.point":
+        label = obs[signal].astype(str).replace("mixed", "")
+        found = Signal(signal, "label", label.to_numpy(dtype=str))
+    else:
+        found = Signal(signal, "vector", obs[[signal]].to_numpy(dtype=np.float64))
+    return assemble(card, counts, obs, genes, found, largest_deviation=deviation)

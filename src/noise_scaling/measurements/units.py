@@ -1,0 +1,60 @@
+"""Finished units of work on disk: their rows, and the loss curves of their trainings. Each is whole or not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from ..files import write_atomically
+from .table import COLUMNS, OK
+
+
+def unit_path(folder: str | Path, unit_hash: str) -> Path:
+    """Where the rows of one unit of work lie."""
+    return Path(folder) / unit_hash[:2] / f"{unit_hash}.json"
+
+
+def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
+    """Keep the rows of one finished unit, whole or not at all."""
+    write_atomically(unit_path(folder, unit_hash), json.dumps(rows, indent=0, allow_nan=True))
+
+
+def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
+    """The rows of a finished unit, or None if it is not there or is not whole (cut off by hand, say)."""
+    path = unit_path(folder, unit_hash)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return rows if isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows) else None
+
+
+def restore(table: pd.DataFrame, folder: str | Path) -> int:
+    """Keep the measured rows of a table as finished units, so that a sweep goes on from it on another machine.
+
+    Rows whose configuration hash is no longer what the code would give them are never looked up.
+
+    Returns
+    -------
+    How many units were not there yet.
+    """
+    rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
+    for row in rows:
+        write_unit(folder, row["config_hash"], [row])
+    return len(rows)
+
+
+def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
+    """Keep the loss curves of one training beside its unit."""
+    curves = {name: [float(value) for value in values] for name, values in history.items()}
+    write_atomically(unit_path(folder, unit_hash).with_suffix(".history"), json.dumps(curves, allow_nan=True))
+
+
+def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
+    """The loss curves kept with a unit; none where there are none, or they were cut off."""
+    try:
+        return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
