@@ -13,7 +13,7 @@ from . import canonical
 from .coordinates import SURER, Gains, axes, components, moments, normal_scores, standardised, whitened
 from .core import MANY_PAIRS, NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import deal, one_thread
-from .manifold import manifold
+from .manifold import manifolds
 from .networks import Features, Training, nats, train_critics
 
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
@@ -46,7 +46,7 @@ def infonce(
     on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
     their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
     cross-moments up to the fourth say of them (`coordinates`). From 3,000 cells, where a side lies on a curved
-    manifold (`manifold`), a third critic: a network that sees its coordinates there, and the columns small beside them.
+    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside them.
     For each part the ridge and its correlations, the step of the networks, and which of the critics (or which mean of
     them) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
     beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
@@ -120,7 +120,7 @@ class Sides:
 
 def _sides(x: np.ndarray, y: np.ndarray, seed: int) -> Sides:
     found = [(components(standardised(x)), components(standardised(y)))]
-    along = [manifold(side, seed=seed) for side in found[0]] if len(x) >= MANY_PAIRS else [None, None]
+    along = manifolds(list(found[0]), seed=seed) if len(x) >= MANY_PAIRS else [None, None]
     if x.size + y.size <= MOST_RANKED:
         found.append((components(normal_scores(x)), components(normal_scores(y))))
     return Sides(found, along)

@@ -9,10 +9,10 @@ must reconstruct alone (nested dropout: Rippel, Gelbart and Adams 2014).
 
 from __future__ import annotations
 
-import numpy as np
 import torch
+from torch.nn.functional import pad
 
-from ..seeds import generator
+from ..seeds import derive, generator
 from .networks import Training, Weights, descend, forward, start
 
 KEPT = 24  # principal components that are described
@@ -25,54 +25,64 @@ CURVED = 0.75  # of the noise off as many principal components that a curved man
 LEVEL = 0.78  # of the noise off the manifold that the widest code leaves, at least: more columns find no more
 
 
-def manifold(components: torch.Tensor, *, seed: int) -> torch.Tensor | None:
-    """Coordinates [cells, width] along the manifold of a side's cells, of unit variance; None if it has none.
+def manifolds(sides: list[torch.Tensor], *, seed: int) -> list[torch.Tensor | None]:
+    """Coordinates [cells, width] along the manifold of each side's cells, of unit variance; None where there is none.
 
-    `components` [cells, dims] are the side's principal components, the strongest first. It has a manifold if the noise
-    that is left off it is less than three quarters of that off the flat one of as many components, and falls no further
-    with more columns; each column must take a sixth of it off. On maps of 3 to 5 latents these find the widths; in
-    Gaussians, heavy tails, linear mixtures and our embeddings of blood, brain and worm cells they find none. A few
-    separate clusters of one size pass for a manifold.
+    `sides` are principal components [cells, dims], the strongest first. A side has a manifold if the noise that is left
+    off it is less than three quarters of that off the flat one of as many components, and falls no further with more
+    columns; each column must take a sixth of it off. On maps of 3 to 5 latents these find the widths; in Gaussians,
+    heavy tails, linear mixtures and our embeddings of blood, brain and worm cells they find none. A few separate
+    clusters of one size pass for a manifold.
     """
-    z = components[None, :, :KEPT]
-    if z.shape[2] <= max(WIDTHS):
-        return None
-    z, rng = z / z.square().mean().sqrt(), generator(seed, "manifold")
-    net = Autoencoder(z, torch.Generator().manual_seed(int(rng.integers(2**62))))
-    columns = _leading(torch.tensor(WIDTHS)[torch.arange(TRAINING.batch_size) % len(WIDTHS)])
+    found: list[torch.Tensor | None] = [None] * len(sides)
+    at = [k for k, side in enumerate(sides) if side.shape[1] > max(WIDTHS)]
+    if not at:
+        return found
+    deep = [sides[k][:, :KEPT] / sides[k][:, :KEPT].square().mean().sqrt() for k in at]
+    most = max(z.shape[1] for z in deep)
+    z, rng = torch.stack([pad(side, (0, most - side.shape[1])) for side in deep]), generator(seed, "manifold")
+    net = Autoencoder(z, torch.Generator().manual_seed(derive(seed, "manifold")))
+    columns = _leading(torch.tensor(WIDTHS)[torch.arange(TRAINING.batch_size) % len(WIDTHS)])[None]
 
-    def loss() -> torch.Tensor:
+    def loss(weights: Weights) -> torch.Tensor:
         batch = z[:, torch.from_numpy(rng.integers(0, z.shape[1], TRAINING.batch_size))]
-        return (net.decode(net.weights, net.code(net.weights, batch) * columns) - batch).square().mean()
+        return (net.decode(weights, net.code(weights, batch) * columns) - batch).square().mean((1, 2)).sum()
 
-    width, weights = 0, net.weights
+    weights, widths = net.weights, [0]
     for step, weights in descend(net.weights, loss, TRAINING):
         if step == TO_CHOOSE:
-            width = _width(z, net, weights)
-            columns = _leading(torch.tensor([width]))
-            if not width:
-                return None
-    code = net.code(weights, z)[0, :, :width]
-    return (code - code.mean(0)) / code.std(0)
+            left = torch.stack([net.left(weights, z, _leading(torch.tensor([width]))) for width in WIDTHS])
+            widths = [_width(side, left[:, row].tolist()) for row, side in enumerate(deep)]
+            columns = _leading(torch.tensor(widths))[:, None]
+            if not any(widths):
+                return found
+    for k, width, code in zip(at, widths, net.code(weights, z), strict=True):
+        if width:
+            found[k] = ((code - code.mean(0)) / code.std(0))[:, :width]
+    return found
 
 
 class Autoencoder:
-    """Encoder and decoder, each a linear map, at first of the principal components, plus a network that starts at 0."""
+    """Encoders and decoders, each a linear map, at first of the leading columns, plus a network that starts at 0."""
 
     def __init__(self, z: torch.Tensor, rng: torch.Generator) -> None:
-        dims, width = z.shape[2], max(WIDTHS)
-        encoder = start(1, (dims, HIDDEN, HIDDEN, width), rng, last=0.0)
-        decoder = start(1, (width, HIDDEN, HIDDEN, dims), rng, last=0.0)
-        spread = z[0].std(0)
-        self.weights = [*encoder, *decoder, torch.diag(1 / spread)[None, :, :width], torch.diag(spread)[None, :width]]
+        width, spread = max(WIDTHS), z.std(1)
+        encoder = start(len(z), (z.shape[2], HIDDEN, HIDDEN, width), rng, last=0.0)
+        decoder = start(len(z), (width, HIDDEN, HIDDEN, z.shape[2]), rng, last=0.0)
+        there, back = torch.diag_embed(torch.where(spread > 0, 1 / spread, 0)), torch.diag_embed(spread)
+        self.weights = [*encoder, *decoder, there[:, :, :width], back[:, :width]]
 
     def code(self, weights: Weights, z: torch.Tensor) -> torch.Tensor:
-        """Codes [1, cells, max(WIDTHS)] of `z` [1, cells, dims]."""
-        return forward(weights[:6], z) + z @ weights[12]
+        """Codes [sides, cells, max(WIDTHS)] of `z` [sides, cells, dims]."""
+        return torch.baddbmm(forward(weights[:6], z), z, weights[12])
 
     def decode(self, weights: Weights, code: torch.Tensor) -> torch.Tensor:
         """What the codes are of."""
-        return forward(weights[6:12], code) + code @ weights[13]
+        return torch.baddbmm(forward(weights[6:12], code), code, weights[13])
+
+    def left(self, weights: Weights, z: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Mean square [sides] that these columns of the code leave of a cell, summed over its dimensions."""
+        return (self.decode(weights, self.code(weights, z) * columns) - z).square().sum(2).mean(1)
 
 
 def _leading(widths: torch.Tensor) -> torch.Tensor:
@@ -80,14 +90,11 @@ def _leading(widths: torch.Tensor) -> torch.Tensor:
     return (torch.arange(max(WIDTHS)) < widths[:, None]).float()
 
 
-def _width(z: torch.Tensor, net: Autoencoder, weights: Weights) -> int:
-    """The width of the manifold of a side `z`, or 0: what the leading columns of its code leave of a cell decides."""
-    code, noise = net.code(weights, z), []
-    for width in WIDTHS:
-        left = net.decode(weights, code * _leading(torch.tensor([width]))) - z
-        noise.append(float(left.square().sum(2).mean()) / (z.shape[2] - width))
+def _width(z: torch.Tensor, left: list[float]) -> int:
+    """The width of the manifold of a side `z` [cells, dims], or 0; `left`: what codes of WIDTHS leave of a cell."""
+    noise = [square / (z.shape[1] - width) for square, width in zip(left, WIDTHS, strict=True)]
     k = 0
     while k + 1 < len(WIDTHS) and noise[k + 1] < (1 - GAIN) ** (WIDTHS[k + 1] - WIDTHS[k]) * noise[k]:
         k += 1
-    flat = float(z[..., WIDTHS[k] :].square().mean())
+    flat = float(z[:, WIDTHS[k] :].square().mean())
     return WIDTHS[k] if noise[k] < CURVED * flat and noise[-1] > LEVEL * noise[k] else 0

@@ -50,33 +50,42 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def descend(weights: Weights, loss: Callable[[], torch.Tensor], training: Training) -> Iterator[tuple[int, Weights]]:
-    """Move `weights` down `loss()`, step by step; yields the number of each step and the running mean of the weights.
+def descend(
+    weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Training
+) -> Iterator[tuple[int, Weights]]:
+    """Move from `weights` down `loss`, step by step; yields the number of each step and the running mean of the weights.
 
-    A loss summed over networks trains each as if alone. AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99.
+    A loss summed over networks trains each as if alone. AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all
+    weights as one tensor: in 14 tensors its steps took as long as the gradients.
     """
-    for weight in weights:
-        weight.requires_grad_()
-    adam = torch.optim.AdamW(weights, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True)
-    mean = [weight.detach().clone() for weight in weights]
+    shapes = [weight.shape for weight in weights]
+    sizes = [shape[1] * shape[2] for shape in shapes]
+
+    def unpack(flat: torch.Tensor) -> Weights:
+        return [piece.view(shape) for piece, shape in zip(flat.split(sizes, dim=1), shapes, strict=True)]
+
+    flat = torch.cat([weight.flatten(1) for weight in weights], 1)
+    mean = flat.clone()
+    means = unpack(mean)
+    adam = torch.optim.AdamW(
+        [flat.requires_grad_()], betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
+    )
     for step in range(1, training.steps + 1):
         rate = training.learning_rate * min(1, step / 20) * (0.5 + 0.5 * math.cos(math.pi * step / training.steps))
         adam.param_groups[0]["lr"] = rate
         adam.zero_grad()
         with torch.enable_grad():
-            loss().backward()
+            loss(unpack(flat)).backward()
         adam.step()
-        with torch.no_grad():
-            for kept, weight in zip(mean, weights, strict=True):
-                kept.lerp_(weight, 1 - min(0.98, step / (step + 10)))
-        yield step, mean
+        mean.lerp_(flat.detach(), 1 - min(0.98, step / (step + 10)))
+        yield step, means
 
 
 class BestWeights:
     """For each network the weights with the highest score yet, from `weights` of score 0 on."""
 
     def __init__(self, weights: Weights) -> None:
-        self.weights = [weight.detach().clone() for weight in weights]
+        self.weights = [weight.clone() for weight in weights]
         self.highest = torch.zeros(len(weights[0]))
 
     def offer(self, weights: Weights, scores: torch.Tensor) -> None:
@@ -124,7 +133,7 @@ def train_critics(
     def features(weights: Weights, cells: torch.Tensor) -> Features:
         return forward(weights[:layers], x[row, cells]), forward(weights[layers:], y[row, cells])
 
-    def loss() -> torch.Tensor:
+    def loss(weights: Weights) -> torch.Tensor:
         cells = torch.from_numpy(np.stack([next(stream) for stream in streams]))
         return -nats(*features(weights, cells)).mean(1).sum()
 
