@@ -1,44 +1,51 @@
-"""Mutual information in bits: one file an estimator, `estimate` in front of them."""
+"""Mutual information in bits: one file an estimator, found by itself; `estimate` in front of them.
+
+A new estimator is a file here with a function under `@register`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from ..errors import InputError, choose
-from .classifier import classifier_bound
-from .contrastive import infonce
-from .core import Information, is_labels
-from .latent import lmi, lmi_many, pick_device
-from .neighbours import ksg, mixed_ksg
+from ..models.base import resolve_device
+from .core import ESTIMATORS, MANY_PAIRS, Estimator, Information, is_labels, register
 
-__all__ = ["METHODS", "Information", "classifier_bound", "estimate", "infonce", "ksg", "lmi", "lmi_many", "mixed_ksg"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
-NUMBERS_VERSION = {"default": 3, "classifier": 2, "infonce": 3, "ksg": 2, "lmi": 4, "mixed_ksg": 2}
-"""By method; raised by hand whenever a change of code can change its bits: what was kept is then measured anew."""
-MANY_PAIRS_VERSION = {"default": 2, "infonce": 2, "lmi": 2}
-"""The same for changes that reach only estimates from as many pairs on as `MANY_PAIRS`."""
-MANY_PAIRS = 3000
+from .classifier import classifier_bound  # noqa: E402 - after the search
+from .contrastive import infonce  # noqa: E402
+from .latent import lmi, lmi_many  # noqa: E402
+from .neighbours import ksg, mixed_ksg  # noqa: E402
 
-METHODS = ("default", "classifier", "infonce", "ksg", "lmi", "mixed_ksg")
+__all__ = ["ESTIMATORS", "MANY_PAIRS", "METHODS", "Estimator", "Information", "classifier_bound", "estimate",
+           "infonce", "ksg", "lmi", "lmi_many", "mixed_ksg", "numbers_version", "register"]  # fmt: skip
+
+METHODS = ESTIMATORS.keys()
+"""Names of the registered estimators, in their order."""
 
 
 def numbers_version(method: str, pairs: int) -> int | list[int]:
     """The version of the bits that `method` finds in so many `pairs`."""
-    version = NUMBERS_VERSION[method]
-    return version if pairs < MANY_PAIRS else [version, MANY_PAIRS_VERSION.get(method, 1)]
+    found = ESTIMATORS[method]
+    return found.version if pairs < MANY_PAIRS else [found.version, found.many_pairs_version]
 
 
 def estimate(
     x: object, y: object, *, method: str = "default", seed: int = 0, device: str = "auto", groups: object = None
 ) -> Information:
-    """Mutual information in bits of `x` [cells, dims] and `y`, vectors [cells, dims] or labels [cells].
-
-    `y` is labels where it is one column of integers, strings, booleans or categories, and vectors where it is floats.
+    """Mutual information in bits between `x` and `y`, row i of both the same cell.
 
     Parameters
     ----------
+    x
+        [cells, dims] floats.
+    y
+        Labels [cells]: integers, strings, booleans or categories; or vectors [cells, dims]: floats.
     method
-        "default": the most accurate we have, `infonce` for vectors and `classifier_bound` for labels.
-        "lmi": the published protocol. "lmi", "ksg", "infonce": labels become one-hot vectors.
-        "mixed_ksg", "classifier": labels only.
+        A name in `ESTIMATORS`. "default": the most accurate we have (`default`). "lmi": the published protocol.
     seed
         All random choices; the same seed gives the same bits.
     device
@@ -46,24 +53,21 @@ def estimate(
     groups
         [cells] cells of one group never straddle a split; estimators without splits ignore it.
 
+    Returns
+    -------
+    Information
+        Bits, their standard error, and what each scored cell adds to them.
+
     Raises
     ------
     InputError
-        An unknown method; labels for a method that needs them missing; what the method itself refuses.
+        An unknown method or device; a method for labels given vectors; what the method itself refuses.
     """
-    choose("estimator", method, METHODS)
-    pick_device(device)
-    discrete = is_labels(y)
-    if method == "default":
-        method = "classifier" if discrete else "infonce"
-    if method in ("classifier", "mixed_ksg") and not discrete:
-        raise InputError(f"{method} needs one label a cell, found measured vectors: use default, infonce, lmi or ksg")
-    if method == "ksg":
-        return ksg(x, y)
-    if method == "lmi":
-        return lmi(x, y, seed=seed, device=device, groups=groups)
-    if method == "mixed_ksg":
-        return mixed_ksg(x, y)
-    if method == "infonce":
-        return infonce(x, y, seed=seed, groups=groups)
-    return classifier_bound(x, y, seed=seed, groups=groups)
+    chosen = ESTIMATORS[choose("estimator", method, ESTIMATORS)]
+    resolve_device(device)
+    if chosen.takes == "labels" and not is_labels(y):
+        others = [name for name, other in ESTIMATORS.items() if other.takes != "labels"]
+        raise InputError(
+            f"{method} needs one label a cell, found measured vectors: use {', '.join(others[:-1])} or {others[-1]}"
+        )
+    return chosen.run(x, y, seed=seed, device=device, groups=groups)

@@ -1,31 +1,16 @@
-"""The closed-form critic: the Gaussian log density ratio of regularised canonical variates."""
+"""The closed-form critic: the Gaussian log density ratio of regularised canonical variates (Hotelling 1936)."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 COMPONENTS = 16
 RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)  # in units of a column's variance; 3 keeps the leading components of 256 columns
-KEPT = 96  # principal components: beyond them only time is spent
 HIGHEST = 0.9995  # correlation
 
-
-@dataclass(frozen=True)
-class Variates:
-    """Canonical variates `u`, `v` [ridges, cells, COMPONENTS] of the cells of two parts, of unit variance."""
-
-    u: torch.Tensor
-    v: torch.Tensor
-
-
-def components(z: torch.Tensor) -> torch.Tensor:
-    """The leading principal components [cells, at most KEPT] of standardised columns, at their own variance."""
-    z = z - z.mean(0)
-    _, axes = torch.linalg.eigh(z.T @ z)
-    return z @ axes.flip(1)[:, :KEPT]
+Variates = tuple[torch.Tensor, torch.Tensor]
+"""Canonical variates of x and y, [ridges, cells, COMPONENTS], of unit variance."""
 
 
 def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
@@ -35,13 +20,12 @@ def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) ->
 
 
 def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, cells: np.ndarray) -> Variates:
-    """Variates of `cells` along the canonical directions of the cells whose `cross_products` are `fit`.
+    """Variates of `cells` along the canonical directions of the `n_fit` cells whose `cross_products` are `fit`.
 
     x and y are `components`. Variates are scaled by the variance over all cells: no pairing is used.
     """
     d, us, vs = x.shape[1], [], []
     fit = fit / n_fit
-    spread_x, spread_y = x.var(0, correction=0), y.var(0, correction=0)
     for ridge in RIDGES:
         lx = torch.linalg.cholesky(fit[:d, :d] + ridge * torch.eye(d, dtype=fit.dtype))
         ly = torch.linalg.cholesky(fit[d:, d:] + ridge * torch.eye(y.shape[1], dtype=fit.dtype))
@@ -50,24 +34,18 @@ def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, ce
         left, _, right = torch.linalg.svd(coherence, full_matrices=False)
         a = torch.linalg.solve_triangular(lx.T, left[:, :COMPONENTS], upper=True).float()
         b = torch.linalg.solve_triangular(ly.T, right[:COMPONENTS].T, upper=True).float()
-        us.append(_unit(x[cells], a, spread_x))
-        vs.append(_unit(y[cells], b, spread_y))
-    return Variates(torch.stack(us), torch.stack(vs))
+        us.append(_unit(x, cells, a))
+        vs.append(_unit(y, cells, b))
+    return torch.stack(us), torch.stack(vs)
 
 
-def _unit(x: torch.Tensor, a: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+def _unit(x: torch.Tensor, cells: np.ndarray, a: torch.Tensor) -> torch.Tensor:
     """x a, [cells, COMPONENTS], of unit variance over all cells; zeros beyond the columns of `a`.
 
-    Columns of `components` are uncorrelated: their variances over all cells, `spread`, are all it takes.
+    Columns of `components` are uncorrelated: their variances over all cells are all it takes.
     """
-    a = a / (spread @ a**2).sqrt()
-    return torch.nn.functional.pad(x @ a, (0, COMPONENTS - a.shape[1]))
-
-
-def correlations(z: Variates, at: slice) -> torch.Tensor:
-    """Correlations [ridges, COMPONENTS] of the variates of the cells `at`."""
-    u, v = z.u[:, at], z.v[:, at]
-    return (u * v).mean(1)
+    a = a / (x.var(0, correction=0) @ a**2).sqrt()
+    return torch.nn.functional.pad(x[cells] @ a, (0, COMPONENTS - a.shape[1]))
 
 
 def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..seeds import derive
-from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
+from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import REFINE_FROM, Fold, Training, Weights, descend, folds, one_thread
 
 CLIP = 10.0
@@ -23,6 +23,7 @@ IQR_OF_A_NORMAL = 1.349
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
+@register("classifier", label="classifier", version=2, takes="labels", order=10)
 def classifier_bound(
     x: object,
     labels: object,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,25 +10,26 @@ import torch
 
 from ..seeds import derive, generator
 from . import canonical
-from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, zero
-from .critic_network import Training, pointwise, train
+from .coordinates import SURER, Gains, axes, components, moments, normal_scores, standardised, whitened
+from .core import MANY_PAIRS, NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import deal, one_thread
-from .manifold import sheets, side
-from .moments import SURER, Gains, axes, moments, normal_scores, standardised, whitened
+from .manifold import manifolds
+from .networks import Features, Training, nats, train_critics
 
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
 CHOOSING = 512  # cells of a part that choose between critics
 MOST_RANKED = 1_500_000  # values: beyond it ranking takes longer than the rest
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2)
 FEW_CELLS = 800  # below it every pair of parts is left out once: twice the fits of a ring of neighbouring parts
-MANY_CELLS = 2000  # from here on the critics need no tempering
-AMPLE_CELLS = 3000  # from here on sides are looked at by themselves (`sheet`), and axes are told well
-BESIDE = 0.1  # scale of a side's turned columns beside its sheet's coordinates
+UNTEMPERED = 2000  # cells from which on the critics need no tempering
+BESIDE = 0.1  # scale of a side's turned columns beside its manifold's coordinates
 VERY_MANY_CELLS = 20_000  # from here on a third of the cells is enough to fit
 
-Features = tuple[torch.Tensor, torch.Tensor]
+Coordinates = list[torch.Tensor | None]
+"""Of each side those along its manifold [cells, width], or None."""
 
 
+@register("infonce", label="InfoNCE", version=4, many_pairs_version=3, takes="vectors", order=20)
 def infonce(
     x: object,
     y: object,
@@ -45,8 +45,8 @@ def infonce(
     The cells are dealt to parts. Two parts are left out of every fit; each of the two is scored with what was chosen
     on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
     their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
-    cross-moments up to the fourth say of them (`moments`). From 3,000 cells, where a side lies on a curved sheet
-    (`sheet`), a third critic: a network that sees its coordinates there, and the columns small beside them.
+    cross-moments up to the fourth say of them (`coordinates`). From 3,000 cells, where a side lies on a curved
+    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside them.
     For each part the ridge and its correlations, the step of the networks, and which of the critics (or which mean of
     them) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
     beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
@@ -62,9 +62,9 @@ def infonce(
     groups
         [cells] cells of one group (a clone, a spatial block) stay in one part.
     n_folds, hidden, training
-        Number of parts (None: 5; from 3,000 cells 8 if neither side has a sheet and there are 32 groups; 3 from
+        Number of parts (None: 5; from 3,000 cells 8 if neither side has a manifold and there are 32 groups; 3 from
         20,000), width of the networks, and how they are trained (None: 200 steps, 400 from 20,000 cells;
-        half as many again for a network that sees a sheet).
+        half as many again for a network that sees a manifold).
 
     Returns
     -------
@@ -87,88 +87,99 @@ def infonce(
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "infonce", "one side is constant")
-    forms, found = _forms(x, y), None
-    if len(x) >= AMPLE_CELLS:
-        with one_thread(), torch.no_grad():
-            found = sheets([side(canonical.components(z)) for z in forms[0]], seed=seed)
-    n_folds = n_folds or _folds(len(x), len(x) if groups is None else len(np.unique(groups)), found)
-    parts = deal(len(x), n_folds, seed=seed, groups=groups)
-    pairs = list(itertools.combinations(range(n_folds), 2))
-    if len(x) >= FEW_CELLS:
-        pairs = [pair for pair in pairs if (pair[1] - pair[0]) % n_folds in (1, n_folds - 1)]
-    values = np.full(len(x), np.nan)
+    n, values = len(x), np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        critics = _fit(forms, found, parts, pairs, training or _training(len(x)), hidden, seed)
+        sides = _sides(x, y, seed)
+        curved = any(side is not None for side in sides.along)
+        n_folds = n_folds or _folds(n, n if groups is None else len(np.unique(groups)), curved)
+        parts = deal(n, n_folds, seed=seed, groups=groups)
+        training = training or Training(steps=400 if n >= VERY_MANY_CELLS else 200)
+        fits = _fit(sides, parts, _pairs(n, n_folds), training, hidden, seed)
         for at, part in enumerate(parts):
-            views = [view for critic in critics for view in critic.views(at)]
-            values[part] = _score(*_combine(views, fine=len(x) < MANY_CELLS)) / NATS_PER_BIT
+            views = [View(fit, fit.pair.index(at)) for fit in fits if at in fit.pair]
+            values[part] = _score(*_combine(views, fine=n < UNTEMPERED)) / NATS_PER_BIT
     return from_pointwise(values, "infonce", lower_bound=True, groups=groups, learned=True)
 
 
 @dataclass(frozen=True)
-class View:
-    """What one fit offers to score a part: variates and networks' features of `n_other` other cells, then its own."""
+class Sides:
+    """Both sides in the coordinates that critics need.
 
-    variates: canonical.Variates
-    free: list[Features]
-    n_other: int
+    Attributes
+    ----------
+    components
+        Principal components of x and y [cells, dims], of the standardised columns and where that is not too slow of
+        their normal scores.
+    along
+        `Coordinates` of x and y.
+    """
+
+    components: list[tuple[torch.Tensor, torch.Tensor]]
+    along: Coordinates
+
+
+def _sides(x: np.ndarray, y: np.ndarray, seed: int) -> Sides:
+    found = [(components(standardised(x)), components(standardised(y)))]
+    along = manifolds(list(found[0]), seed=seed) if len(x) >= MANY_PAIRS else [None, None]
+    if x.size + y.size <= MOST_RANKED:
+        found.append((components(normal_scores(x)), components(normal_scores(y))))
+    return Sides(found, along)
+
+
+def _folds(n: int, n_groups: int, curved: bool) -> int:
+    """Parts to deal `n` cells to: more to learn from where that brings more than a manifold, and groups allow it."""
+    if n >= VERY_MANY_CELLS:
+        return 3
+    return 8 if n >= MANY_PAIRS and not curved and n_groups >= 4 * 8 else 5
+
+
+def _pairs(n: int, n_folds: int) -> list[tuple[int, int]]:
+    """Pairs of parts that are left out together: all of them, or from `FEW_CELLS` on those next to each other."""
+    pairs = list(itertools.combinations(range(n_folds), 2))
+    return [pair for pair in pairs if n < FEW_CELLS or (pair[1] - pair[0]) % n_folds in (1, n_folds - 1)]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Critics fitted without two parts, `pair`, whose cells come in this order.
+    """Critics fitted without two parts, `pair`, on the cells of both in this order.
 
-    `free` holds for each network its features with the weights chosen on part `pair[0]`, and on `pair[1]`.
+    `split` cells are of the first part. `networks` holds for each network its features with the weights chosen on the
+    first part, and on the second.
     """
 
     pair: tuple[int, int]
-    sizes: tuple[int, int]
+    split: int
     variates: canonical.Variates
-    free: list[list[Features]]
-
-    def views(self, part: int) -> Iterator[View]:
-        """What this fit offers to `part`: nothing if it was fitted on it."""
-        if part not in self.pair:
-            return
-        other = 1 - self.pair.index(part)
-        n = self.sizes[other]
-        if other == 0:
-            yield View(self.variates, [chosen[0] for chosen in self.free], n)
-            return
-
-        def swap(t: torch.Tensor) -> torch.Tensor:
-            return torch.cat([t[..., self.sizes[0] :, :], t[..., : self.sizes[0], :]], -2)
-
-        z = canonical.Variates(swap(self.variates.u), swap(self.variates.v))
-        yield View(z, [(swap(g), swap(h)) for _, (g, h) in self.free], n)
+    networks: list[list[Features]]
 
 
-Form = tuple[torch.Tensor, torch.Tensor]
-Sheets = list[torch.Tensor | None]
+@dataclass(frozen=True)
+class View:
+    """What a fit offers to one of its parts, `side` 0 or 1: critics chosen on the other."""
 
+    fit: Fit
+    side: int
 
-def _forms(x: np.ndarray, y: np.ndarray) -> list[Form]:
-    """The columns of both sides standardised, and by their ranks where that is not too slow."""
-    forms = [(standardised(x), standardised(y))]
-    if x.size + y.size <= MOST_RANKED:
-        forms.append((normal_scores(x), normal_scores(y)))
-    return forms
+    @property
+    def own(self) -> slice:
+        """Cells to score."""
+        return slice(self.fit.split, None) if self.side else slice(self.fit.split)
 
+    @property
+    def other(self) -> slice:
+        """Cells to choose on."""
+        return slice(self.fit.split) if self.side else slice(self.fit.split, None)
 
-def _folds(n: int, n_groups: int, found: Sheets | None) -> int:
-    """Parts to deal `n` cells to: more to learn from where that brings more than a sheet does, and groups allow it."""
-    if n >= VERY_MANY_CELLS:
-        return 3
-    return 8 if found is not None and _flat(found) and n_groups >= 4 * 8 else 5
-
-
-def _training(n: int) -> Training:
-    return Training(steps=400) if n >= VERY_MANY_CELLS else Training()
+    def critics(self, ridge: int, r: torch.Tensor) -> list[Features]:
+        """All critics, and the mean of each group of them, as features of the cells of both parts."""
+        u, v = self.fit.variates
+        critics = [canonical.critic(u[ridge], v[ridge], r), *(chosen[1 - self.side] for chosen in self.fit.networks)]
+        groups = [group for k in range(len(critics)) for group in itertools.combinations(critics, k + 1)]
+        return [_mean(list(group)) for group in groups]
 
 
 def _fit(
-    forms: list[Form],
-    found: Sheets | None,
+    sides: Sides,
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
     training: Training,
@@ -176,77 +187,67 @@ def _fit(
     seed: int,
 ) -> list[Fit]:
     """For every pair of parts, the critics fitted on all the others."""
-    zx, zy = map(whitened, forms[0])
-    columns = [tuple(map(canonical.components, form)) for form in forms]
-    sums = [canonical.cross_products(*form, parts) for form in columns]
+    zx, zy = map(whitened, sides.components[0])
+    products = [canonical.cross_products(*form, parts) for form in sides.components]
     crossed = moments(zx, zy, parts, generator(seed, "shuffled"))
-    fits, ends, turned, closed = [], [], [], []
-    for pair in pairs:
-        rest = [k for k in range(len(parts)) if k not in pair]
-        fits.append(np.concatenate([parts[k] for k in rest]))
-        ends.append(tuple(parts[k] for k in pair))
-        total = sum((crossed[k] for k in rest[1:]), crossed[rest[0]])
-        turns = axes(total, zx.shape[1], zy.shape[1], Gains() if found is None else SURER)
-        turned.append((zx @ turns[0], zy @ turns[1]))
-        cells = np.concatenate(ends[-1])
-        totals = [sum(each[k] for k in rest) for each in sums]
-        found_in = [
-            canonical.variates(*form, total, len(fits[-1]), cells) for form, total in zip(columns, totals, strict=True)
-        ]
-        closed.append(canonical.Variates(torch.cat([z.u for z in found_in]), torch.cat([z.v for z in found_in])))
-    free = []
-    for seen, share in _networks(found):
-        x, y = map(_inputs, zip(*turned, strict=True), seen)
+    rests = [[k for k in range(len(parts)) if k not in pair] for pair in pairs]
+    fits = [np.concatenate([parts[k] for k in rest]) for rest in rests]
+    ends = [(parts[a], parts[b]) for a, b in pairs]
+    gains = SURER if len(zx) >= MANY_PAIRS else Gains()
+    turns = [axes(torch.stack([crossed[k] for k in rest]).sum(0), zx.shape[1], zy.shape[1], gains) for rest in rests]
+    turned = torch.stack([zx @ a for a, _ in turns]), torch.stack([zy @ b for _, b in turns])
+    networks = []
+    for along, share in _seen(sides.along):
+        x, y = (z if side is None else _beside(side, z) for side, z in zip(along, turned, strict=True))
         some = replace(training, steps=round(share * training.steps))
-        free.append(train(x, y, fits, ends, some, hidden=hidden, seed=derive(seed, "towers")))
-    sizes = [tuple(map(len, end)) for end in ends]
-    return [Fit(*each) for each in zip(pairs, sizes, closed, map(list, zip(*free, strict=True)), strict=True)]
+        networks.append(train_critics(x, y, fits, ends, some, hidden=hidden, seed=derive(seed, "towers")))
+    found = []
+    for k, (rest, pair) in enumerate(zip(rests, pairs, strict=True)):
+        cells = np.concatenate(ends[k])
+        variates = [
+            canonical.variates(*form, torch.stack([sums[i] for i in rest]).sum(0), len(fits[k]), cells)
+            for form, sums in zip(sides.components, products, strict=True)
+        ]
+        u, v = (torch.cat(side) for side in zip(*variates, strict=True))
+        found.append(Fit(pair, len(ends[k][0]), (u, v), [network[k] for network in networks]))
+    return found
 
 
-def _networks(found: Sheets | None) -> list[tuple[Sheets, float]]:
-    """What each network sees of the sheets, and for how many times the steps it trains.
+def _seen(along: Coordinates) -> list[tuple[Coordinates, float]]:
+    """What each network sees of the manifolds, and for how many times the steps it trains.
 
-    The first sees nothing, so that a sheet found in error costs little but time.
+    The first sees nothing, so that a manifold found in error costs little but time.
     """
-    plain: Sheets = [None, None]
-    return [(plain, 1.0)] if found is None or _flat(found) else [(plain, 1.0), (found, 1.5)]
+    plain: list[tuple[Coordinates, float]] = [([None, None], 1.0)]
+    return plain if along == [None, None] else [*plain, (along, 1.5)]
 
 
-def _flat(found: Sheets) -> bool:
-    return all(sheet is None for sheet in found)
-
-
-def _inputs(turned: tuple[torch.Tensor, ...], sheet: torch.Tensor | None) -> torch.Tensor:
-    """A network's inputs [fits, cells, dims] of a side: its turned columns, small beside its `sheet` if given."""
-    if sheet is None:
-        return torch.stack(turned)
-    return torch.stack([torch.cat([sheet, BESIDE * z], 1) for z in turned])
+def _beside(along: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
+    """A network's inputs [fits, cells, dims]: the coordinates along the manifold, the turned columns small beside."""
+    return torch.cat([along.expand(len(turned), -1, -1), BESIDE * turned], 2)
 
 
 def _combine(views: list[View], *, fine: bool) -> Features:
     """Features of a part's cells: over its fits, the mean of the critic and temperature that the other cells chose."""
-    n = sum(view.n_other for view in views)
-    c = sum(canonical.correlations(v.variates, slice(v.n_other)) * v.n_other for v in views) / n
-    ridge, r = canonical.choose_ridge(c, n)
-    offers = []
-    for v in views:
-        closed = canonical.critic(v.variates.u[ridge], v.variates.v[ridge], r)
-        critics = [closed, *v.free]
-        offers.append([_mean(some) for k in range(len(critics)) for some in itertools.combinations(critics, k + 1)])
+    sizes = [len(view.fit.variates[0][0, view.other]) for view in views]
+    n = sum(sizes)
+    c = sum((u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]) / n
+    offers = [view.critics(*canonical.choose_ridge(c, n)) for view in views]
     best, highest = None, 2.0 / n
     for kind in range(len(offers[0])):
         for temperature in TEMPERATURES if fine else (1.0,):
-            nats = 0.0
-            for v, offer in zip(views, offers, strict=True):
-                g, h = (t[: min(v.n_other, CHOOSING)] for t in offer[kind])
-                nats += _score(temperature * g, h).mean() * v.n_other / n
-            if nats > highest:
-                best, highest = (kind, temperature), nats
+            total = 0.0
+            for view, size, offer in zip(views, sizes, offers, strict=True):
+                g, h = (side[view.other][:CHOOSING] for side in offer[kind])
+                total += float(nats(temperature * g, h).mean()) * size / n
+            if total > highest:
+                best, highest = (kind, temperature), total
     if best is None:
-        nothing = torch.zeros(len(offers[0][0][0]) - views[0].n_other, 1)
+        nothing = torch.zeros(len(offers[0][0][0][views[0].own]), 1)
         return nothing, nothing
     kind, temperature = best
-    g, h = _mean([tuple(t[v.n_other :] for t in offer[kind]) for v, offer in zip(views, offers, strict=True)])
+    chosen = [(offer[kind][0][view.own], offer[kind][1][view.own]) for view, offer in zip(views, offers, strict=True)]
+    g, h = _mean(chosen)
     return temperature * g, h
 
 
@@ -258,9 +259,5 @@ def _mean(critics: list[Features]) -> Features:
 
 def _score(g: torch.Tensor, h: torch.Tensor) -> np.ndarray:
     """Pointwise InfoNCE in nats of held-out features [cells, features], both directions, in even blocks."""
-    n = len(g)
-    values = np.empty(n)
-    for block in np.array_split(np.arange(n), -(-n // BLOCK)):
-        cells = slice(block[0], block[-1] + 1)
-        values[cells] = pointwise(g[cells], h[cells]).numpy()
-    return values
+    blocks = np.array_split(np.arange(len(g)), -(-len(g) // BLOCK))
+    return np.concatenate([nats(g[block], h[block]).numpy() for block in blocks])

@@ -1,8 +1,11 @@
-"""What every estimator returns, and the checks that every estimator makes of its input."""
+"""What an estimator is, what it returns, and the checks that every estimator makes of its input."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -51,6 +54,65 @@ class Information:
     n: int
     lower_bound: bool
     note: str = ""
+
+
+MANY_PAIRS = 3000
+"""From here on estimators may take another way: `Estimator.many_pairs_version` counts changes that reach no fewer."""
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """An estimator with all that tables, figures and checks need to know of it; made by `register`.
+
+    Attributes
+    ----------
+    name
+        Method of `estimate`, and `estimator` of the measurement table.
+    function
+        Called with x, y and, where its signature has them, `seed`, `device` and `groups`.
+    label
+        Name in figures and tables.
+    version
+        Raised by hand whenever a change of code can change its bits: what was kept is then measured anew.
+    takes
+        What y may be. "vectors": labels become one-hot vectors.
+    many_pairs_version
+        As `version`, for changes that reach only estimates of `MANY_PAIRS` or more.
+    order
+        Place in lists and legends, lowest first.
+    """
+
+    name: str
+    function: Callable[..., Information]
+    label: str
+    version: int
+    takes: Literal["labels", "vectors", "both"]
+    many_pairs_version: int = 1
+    order: int = 100
+
+    def run(self, x: object, y: object, **options: object) -> Information:
+        """The estimate; of the `options`, those that its function has."""
+        known = inspect.signature(self.function).parameters
+        return self.function(x, y, **{name: value for name, value in options.items() if name in known})
+
+
+ESTIMATORS: dict[str, Estimator] = {}
+"""Every registered estimator by name, in the order of lists and legends."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Information])
+
+
+def register(name: str, **facts: Any) -> Callable[[_Function], _Function]:
+    """Function decorator: enter an estimator in `ESTIMATORS`, at its place by `order`; `facts` are those of `Estimator`."""
+
+    def enter(function: _Function) -> _Function:
+        ESTIMATORS[name] = Estimator(name, function, **facts)
+        ranked = sorted(ESTIMATORS.items(), key=lambda item: item[1].order)
+        ESTIMATORS.clear()
+        ESTIMATORS.update(ranked)
+        return function
+
+    return enter
 
 
 def from_pointwise(

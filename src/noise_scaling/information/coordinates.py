@@ -15,7 +15,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
-KEPT = 24  # whitened dimensions: products of more cost more cells than they bring
+KEPT = 96  # principal components: beyond them only time is spent
+TURNED = 24  # whitened dimensions: products of more cost more cells than they bring
 RIDGE = 0.01  # in units of a column's variance
 ROUNDS = 3
 MOMENT_CELLS = 10_000  # more sharpen the axes no further
@@ -63,13 +64,18 @@ def normal_scores(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(scores / scores.std(axis=0)).float()
 
 
-def whitened(z: torch.Tensor) -> torch.Tensor:
-    """The leading principal components [cells, at most KEPT] with unit variance (of all cells: no pairing is used)."""
-    centred = z - z.mean(0)
-    values, axes = torch.linalg.eigh((centred.T @ centred / len(z)).double())
-    values, axes = values.flip(0)[:KEPT], axes.flip(1)[:, :KEPT]
-    kept = values > 1e-6 * values[0]
-    return centred @ (axes[:, kept] / (values[kept] + RIDGE).sqrt()).float()
+def components(z: torch.Tensor) -> torch.Tensor:
+    """The leading principal components [cells, at most KEPT] of standardised columns, at their own variance."""
+    z = z - z.mean(0)
+    _, axes = torch.linalg.eigh((z.T @ z / len(z)).double())
+    return z @ axes.flip(1)[:, :KEPT].float()
+
+
+def whitened(components: torch.Tensor) -> torch.Tensor:
+    """The first TURNED of `components` with unit variance (of all cells: no pairing is used)."""
+    variance = components.var(0, correction=0)
+    z = components[:, variance > 1e-6 * variance[0]][:, :TURNED]
+    return z / (z.var(0, correction=0) + RIDGE).sqrt()
 
 
 def _products(z: torch.Tensor) -> torch.Tensor:
@@ -79,32 +85,24 @@ def _products(z: torch.Tensor) -> torch.Tensor:
     return torch.cat([z, products - products.mean(0)], 1)
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Sums over cells of the products of a side's features with the other's, and the number of cells."""
+def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
+    """For each part the sums over its pairs, and over its pairs shuffled, of features times features: they add up.
 
-    total: torch.Tensor
-    n: int
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.total + other.total, self.n + other.n)
-
-
-def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.random.Generator) -> list[Moments]:
-    """For each part [2, features of z, features of w]: of its pairs, and of its pairs shuffled."""
+    [2, features of z, features of w]; features are the columns of whitened `z`, `w` [cells, d] and their products.
+    """
     p, q = _products(z), _products(w)
     found = []
     for part in parts:
         part = part[: max(MOMENT_CELLS // len(parts), 1)]
         own, other = p[part].T, q[part]
         shuffled = other[torch.from_numpy(rng.permutation(len(part)))]
-        found.append(Moments(torch.stack([own @ other, own @ shuffled]), len(part)))
+        found.append(torch.stack([own @ other, own @ shuffled]))
     return found
 
 
-def axes(m: Moments, dx: int, dy: int, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
+def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
     """Maps [dx, dx] and [dy, dy] from whitened columns to coordinates, the strongest first and of unit gain."""
-    full = _unfold(m.total / m.n, dx, dy)
+    full = _unfold(moments, dx, dy)
     turns, gains = [torch.eye(dx), torch.eye(dy)], [torch.ones(dx), torch.ones(dy)]
     for _ in range(ROUNDS):
         for side in (0, 1):
