@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..information.core import MIN_PAIRS
-from ..measurements import CONTROLS
+from .controls import CONTROLS
 
 DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
 LARGEST = 2**63 - 1
@@ -148,12 +148,6 @@ def _seconds(name: str, value: object) -> float:
     return number
 
 
-def _workers(name: str, value: object) -> int | str:
-    if _is_nothing(value) or value == "auto":
-        return value or 1
-    return _whole(name, value, 1, "'auto' or a whole number from 1 on")
-
-
 _NAME = partial(_text, usual="")
 _READERS: dict[str, Callable[[str, object], object]] = {
     "dataset": _dataset,
@@ -173,7 +167,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "results": _path,
     "keep_embeddings": _switch,
     "unit_seconds": partial(_maybe, _seconds),
-    "workers": _workers,
+    "workers": lambda name, value: 1 if _is_nothing(value) else _whole(name, value, 1),
     "output": _path,
     "progress": _switch,
 }

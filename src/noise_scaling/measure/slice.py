@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
 
 from .. import __version__, datasets, information, measurements, models, signals
@@ -24,12 +23,11 @@ from ..seeds import derive
 from ..splits import Split, split
 from . import controls
 from .ablations import Variant
-from .unit import Unit, digest, learner
+from .unit import Unit, digest
 
-# What a unit may raise without ending the job: bad slices and failed numerics, never a mistake in our own code
-# (KeyError, TypeError, AttributeError).
+# What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
+# in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 class Point(NamedTuple):
@@ -180,8 +178,6 @@ class Slice:
         try:
             found = self._embedded(point, units[0])
             pair = self._pair(point, found.embedding)
-        except OUT_OF_MEMORY:
-            raise  # whoever runs several at a time may run fewer
         except UNIT_ERRORS as error:
             for unit in units:
                 yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
@@ -215,7 +211,7 @@ class Slice:
         start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
-            learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
+            controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
         model.fit(train, counts["validation"], **genes)
@@ -239,12 +235,10 @@ class Slice:
         start = time.perf_counter()
         try:
             found = self._estimate(unit, pair)
-        except OUT_OF_MEMORY:
-            raise
         except UNIT_ERRORS as error:
             return self._row(unit, **facts, status=measurements.ERROR, error=sentence(error))
         return self._row(
-            unit, **facts, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
+            unit, **facts, method=found.method, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
             mi_seconds=time.perf_counter() - start,
         )  # fmt: skip
 

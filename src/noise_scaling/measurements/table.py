@@ -22,7 +22,7 @@ KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "e
 
 COLUMNS: dict[str, type] = {
     "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float, "seed": int,
-    "estimator": str, "variant": str, "umis_per_cell": float, "umis_per_cell_train": float,
+    "estimator": str, "method": str, "variant": str, "umis_per_cell": float, "umis_per_cell_train": float,
     "umis_per_cell_nominal": float, "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int,
     "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str, "error": str,
     "config_hash": str, "data_sha256": str, "version": str,
@@ -35,7 +35,7 @@ MAY_BE_MISSING = [
 TIMES = ["train_seconds", "mi_seconds"]
 """Clock readings: the only columns that two runs of one seed do not share."""
 
-_ADDED = {"variant": ""}
+_ADDED = {"variant": "", "method": ""}
 """Columns that tables written before them do not have, with what they stand for there."""
 
 OK, ERROR = "ok", "error"
@@ -221,7 +221,7 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
 def as_published(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the published table with all of our columns: what is the same in each, and blanks."""
-    constant = {"preset": "published", "estimator": "lmi", "status": OK, "version": "published"}
+    constant = {"preset": "published", "estimator": "lmi", "method": "lmi", "status": OK, "version": "published"}
     table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
     for name, kind in COLUMNS.items():
         if name not in table:
