@@ -97,7 +97,7 @@ def _pool(work: Callable[[int], Any], size: int) -> Iterator[ProcessPool]:
 
 
 def _become_a_worker(work: Callable[[int], Any]) -> None:
-    global _work  # noqa: PLW0603 - tasks are pickled, and the work holds the data
+    global _work
     _work = work
     if sys.platform == "linux":  # elsewhere it ends when it next looks for a task
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
