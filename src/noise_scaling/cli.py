@@ -212,7 +212,7 @@ def _measure_parser(commands) -> None:
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
     add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
-    add("--workers", default=1, metavar="W", help='units at a time, a process each (default: %(default)s)')
+    add("--workers", default=1, metavar="W", help="units at a time, a process each (default: %(default)s)")
     add(
         "--output", default="results/measurements.csv",
         help="the table (default: %(default)s); one that holds other measurements is not replaced",

@@ -32,7 +32,7 @@ def test_shipped_configurations_are_sound(root, name):
 def test_the_paper_grid(root):
     """10 cell numbers x 10 depths x 4 models x 3 seeds of each signal: 1,200 embeddings, 2 estimators."""
     config = read_config(root / "workflow/config/paper.yml")
-    rows = [key for job in jobs(config) for key in job.keys()]  # noqa: SIM118 - a method of ours
+    rows = [key for job in jobs(config) for key in job.row_keys()]
     assert len(rows) == 5 * 1200 * 2
     assert {row["dataset"] for row in rows} == {"pbmc", "larry", "merfish", "mouse_embryo"}
     assert max(row["n_cells"] for row in rows) == 10**7
@@ -103,7 +103,10 @@ def test_one_job_for_each_depth_in_an_order_that_leaves_whole_curves():
     ]  # fmt: skip
     assert {job.part for job in found} == {"cpu"}
     assert found[1].name == "protocol/pbmc68k_q0.1_seed0_cpu"
-    keys = [[key for job in jobs(check_config(config)) for key in job.keys()] for config in (TINY, changed(jobs="depth"))]  # noqa: SIM118, E501
+    keys = [
+        [key for job in jobs(check_config(config)) for key in job.row_keys()]
+        for config in (TINY, changed(jobs="depth"))
+    ]
     assert sorted(map(str, keys[0])) == sorted(map(str, keys[1]))
 
 

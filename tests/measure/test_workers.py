@@ -88,11 +88,7 @@ def test_workers_end_when_their_parent_is_killed():
     read, write = os.pipe()
     parent = os.fork()
     if parent == 0:
-        list(
-            outcomes(
-                lambda task: (os.write(write, f"{os.getpid()}\n".encode()), time.sleep(3600)), range(2), size=2
-            )
-        )
+        list(outcomes(lambda task: (os.write(write, f"{os.getpid()}\n".encode()), time.sleep(3600)), range(2), size=2))
         os._exit(0)
     told = b""
     while told.count(b"\n") < 2:

@@ -73,7 +73,7 @@ rule gather:
         f"{RUN}/logs/gather.txt",
     params:
         command=f"python workflow/run.py {config_file()}",
-        rows=len({tuple(key.values()) for job in JOBS.values() for key in job.keys()}),
+        rows=len({tuple(key.values()) for job in JOBS.values() for key in job.row_keys()}),
     message:
         "Gather the rows in {TABLE}"
     shell:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -103,10 +104,10 @@ class Variant:
     thin: Callable[..., csr_matrix] = thin
     prefix: bool = True
     genes_full_depth: bool = False
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     of_training: bool = False
     pairing: Callable[[Aligned], Aligned] = _as_it_is
-    estimator_options: Mapping[str, object] = field(default_factory=dict)
+    estimator_options: Mapping[str, Any] = field(default_factory=dict)
     estimators: tuple[str, ...] | None = None
     varies: str = ""
 

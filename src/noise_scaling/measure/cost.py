@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def memory_mb(job: Job) -> int:
 def runtime_minutes(job: Job) -> int:
     """Minutes for one job: its depths and units one after the other, a training's time for each of its estimates."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.fractions)
-    for model in map(MODELS.get, map(learner, job.models)):
+    for model in (MODELS[learner(name)] for name in job.models):
         faster = model.gpu_speedup if job.device != "cpu" else 1.0
         for fraction in job.fractions:
             size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
@@ -127,7 +128,7 @@ def _kind(dataset: str, signal: str) -> str:
     return "label" if label else "vector"
 
 
-def project(config: Mapping[str, object], table: pd.DataFrame, *, preset: str = "small") -> pd.DataFrame:
+def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "small") -> pd.DataFrame:
     """Hours on one core of a configuration's grid, by data set and model, after the fits to `table`.
 
     Columns: dataset, model, trainings, train_hours, beyond (share of them in trainings of more cells than were
@@ -160,7 +161,7 @@ def _hours(job: Job, model: str, training: pd.DataFrame, estimates: pd.Series) -
     return trainings, hours.sum(), hours[cells > fit["largest"]].sum(), estimate_hours
 
 
-def unmeasured_estimators(config: Mapping[str, object], table: pd.DataFrame) -> list[str]:
+def unmeasured_estimators(config: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
     """Estimators that a configuration asks for and no row of the table has used."""
     asked = {name for job in jobs(config) for name in job.estimators}
     return sorted(asked - set(table.loc[table["status"] == OK, "estimator"]))

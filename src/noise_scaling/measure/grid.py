@@ -72,7 +72,7 @@ class Job:
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
 
-    def keys(self) -> Iterator[dict[str, object]]:
+    def row_keys(self) -> Iterator[dict[str, object]]:
         """The key of every row that the job makes, as far as the configuration says (no signal: the card's)."""
         card = read_registry().get(self.dataset)
         signal = self.signal or (card.signal if card else "")
@@ -95,7 +95,7 @@ class Job:
         }
 
 
-def read_config(path: str | Path) -> dict[str, object]:
+def read_config(path: str | Path) -> dict[str, Any]:
     """A configuration from its YAML file; an InputError of one sentence if it does not fit the schema.
 
     Examples of the sentence: an unknown key is named with the known ones, a wrong type with where and what was found.
@@ -110,7 +110,7 @@ def read_config(path: str | Path) -> dict[str, object]:
     return check_config(config, name=str(path))
 
 
-def check_config(config: object, *, name: str = "the configuration") -> dict[str, object]:
+def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
     """`config` if it fits workflow/config/schema.json and names what exists; else an InputError of one sentence."""
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
@@ -150,7 +150,7 @@ def _in_words(fault: jsonschema.ValidationError, name: str) -> str:
     return f"{name}: {place} {wanted}: found {repr(fault.instance)[:80]}"
 
 
-def _card(entry: str, own: Mapping[str, object], name: str = "the configuration") -> Card | None:
+def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -> Card | None:
     """The card of an entry's data set; None for a file, which must then bring its own grid."""
     dataset = own.get("dataset", entry)
     card = read_registry().get(dataset)
@@ -165,16 +165,17 @@ def _card(entry: str, own: Mapping[str, object], name: str = "the configuration"
     return None
 
 
-def jobs(config: Mapping[str, object]) -> list[Job]:
+def jobs(config: Mapping[str, Any]) -> list[Job]:
     """The jobs of a checked configuration, in the order they should run."""
     found = [job for entry, own in config["datasets"].items() for job in _jobs_of(config, entry, own or {})]
     return sorted(found, key=lambda job: -job.priority)
 
 
 def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> Iterator[Job]:
-    card, settings = _card(entry, own), {**config, **own}
-    fractions = _from_the_ends(settings.get("fractions") or card.fractions)
-    cells = tuple(settings.get("cell_numbers") or card.cell_numbers)
+    card = _card(entry, own)
+    usual = {"fractions": card.fractions, "cell_numbers": card.cell_numbers} if card else {}
+    settings: dict[str, Any] = {**usual, **config, **own}
+    fractions, cells = _from_the_ends(settings["fractions"]), tuple(settings["cell_numbers"])
     each = [("", fractions)] if config.get("jobs") != "depth" else [(f"_q{q:.12g}", (q,)) for q in fractions]
     for name, (rank, seed), (at, (depth, some)) in product(
         settings.get("variants", [""]), enumerate(settings["seeds"]), enumerate(each)

@@ -92,7 +92,7 @@ def _whole(name: str, value: object, least: int = 0, wanted: str = "") -> int:
     if not number.is_integer():
         raise _wrong(name, wanted, value)
     try:
-        exact = int(value)  # all digits of a large one
+        exact = int(value)  # type: ignore[call-overload]  # all digits of a large one
     except ValueError:
         exact = int(number)
     if exact < least:
@@ -175,9 +175,10 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 def check_places(results: Path | None, output: Path | None) -> None:
     """Raise an InputError unless files can be made in `results`, which may be yet to be made, and at `output`."""
-    for name, path, folder in (("results", results, results), ("output", output, output and output.parent)):
-        if folder is None:
+    for name, path in (("results", results), ("output", output)):
+        if path is None:
             continue
+        folder = path if name == "results" else path.parent
         try:
             if name == "output" and path.is_dir():
                 raise _wrong(name, "the CSV file to write, and that is a folder", str(path))

@@ -18,8 +18,8 @@ from ..models.base import resolve_device
 from . import ablations, request
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
-from .slice import Grid, Slice
-from .workers import fork_safe_cuda, outcomes
+from .slice import Grid, Slice, thinned
+from .workers import Outcome, fork_safe_cuda, outcomes
 
 
 def measure(
@@ -124,6 +124,7 @@ def measure(
         measurements.check_replaceable(ask.output, hashes)
     with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
         table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
+    thinned.cache_clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
     return table
@@ -137,45 +138,31 @@ def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -
         choose("estimator", name, information.METHODS)
 
 
-class _Missing:
-    """The points that are still to be measured, by number; the slice at work is the only one whose counts are held."""
+def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
+    """The rows of every point of every slice: first those missing are measured, then those kept are read.
 
-    def __init__(self, slices: Sequence[Slice]) -> None:
-        self.points = [(one, point) for one in slices for point in one.points if None in one.kept(point).values()]
-        self._at_work: Slice | None = None
+    Those missing are measured here or, with a limit or for several at a time, in workers.
+    """
+    points = [(one, point) for one in slices for point in one.points]
+    missing = [(one, point) for one, point in points if None in one.kept(point).values()]
+    bar.update(len(points) - len(missing))
 
-    def rows(self, number: int) -> list[dict]:
-        """Measure one point here."""
-        one, point = self.points[number]
-        if self._at_work not in (None, one):
-            self._at_work.release()
-        self._at_work = one
+    def rows(number: int) -> list[dict]:
+        one, point = missing[number]
         return one.rows(point)
 
-    def outcomes(self, unit_seconds: float | None, workers: int) -> Iterator[tuple[int, list[dict]]]:
-        """All of them, here or, with a limit or for several at a time, in workers."""
-        numbers = range(len(self.points))
-        if unit_seconds is None and workers == 1:
-            yield from ((number, self.rows(number)) for number in numbers)
-            return
-        for outcome in outcomes(self.rows, numbers, size=workers, seconds=unit_seconds):
-            one, point = self.points[outcome.task]
-            yield outcome.task, one.failed(point, outcome.error) if outcome.error else outcome.result
-
-
-def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
-    """The rows of every point of every slice: first those missing are measured, then those kept are read."""
-    missing = _Missing(slices)
-    bar.update(bar.total - len(missing.points))
-    measured = set()
-    for number, rows in missing.outcomes(unit_seconds, workers):
-        one, point = missing.points[number]
-        measured.add((id(one), point))
+    numbers = range(len(missing))
+    if unit_seconds is None and workers == 1:
+        found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
+    else:
+        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds)
+    for outcome in found:
+        one, point = missing[outcome.task]
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")
         bar.update()
-        yield rows
-    for one in slices:
-        yield from (list(one.kept(point).values()) for point in one.points if (id(one), point) not in measured)
+        yield one.failed(point, outcome.error) if outcome.error else outcome.result
+    kept = set(points) - set(missing)
+    yield from (one.rows(point) for one, point in points if (one, point) in kept)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -99,32 +99,21 @@ class Slice:
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
         self.points = [Point(model, int(n)) for n in grid.cell_numbers for model in grid.models]
-        self._thinned_alone: dict[int, csr_matrix] = {}
 
     def __str__(self) -> str:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
 
-    @cached_property
+    @property
     def counts(self) -> dict[str, csr_matrix]:
-        """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
-        largest = self.cells.training_cells(max(self.grid.cell_numbers))
-        pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
-        return {pool: self._thin(pool, at) for pool, at in pools.items()}
-
-    def release(self) -> None:
-        """Forget the thinned counts; they come back when they are asked for."""
-        self.__dict__.pop("counts", None)
-        self._thinned_alone.clear()
+        """Thinned counts of the test, validation and largest training set."""
+        return thinned(self)
 
     def train(self, n_cells: int) -> csr_matrix:
         """Thinned counts of the N training cells."""
-        if self.grid.variant.prefix:
-            return self.counts["train"][:n_cells]
-        if n_cells not in self._thinned_alone:
-            self._thinned_alone[n_cells] = self._thin("train", self.cells.training_cells(n_cells))
-        return self._thinned_alone[n_cells]
+        return self.counts["train"][:n_cells] if self.grid.variant.prefix else _thinned_alone(self, n_cells)
 
-    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
+    def thin(self, pool: str, at: np.ndarray) -> csr_matrix:
+        """The counts of the cells `at` in a pool, at the slice's depth."""
         data, variant = self.grid.data, self.grid.variant
         if pool in variant.full_depth:
             return data.counts[at]
@@ -158,16 +147,15 @@ class Slice:
         """The rows of a point: those kept from before, the others measured on one embedding and kept."""
         kept = self.kept(point)
         missing = [unit for unit, row in kept.items() if row is None]
-        if missing:
-            kept |= {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)}
-        return list(kept.values())
+        made = {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)} if missing else {}
+        return [row or made[unit] for unit, row in kept.items()]
 
     def failed(self, point: Point, error: str) -> list[dict]:
         """The rows of a point whose process was stopped or died; what it had finished by then stays."""
-        kept = self.kept(point)
-        for unit in [unit for unit, row in kept.items() if row is None]:
-            kept[unit] = self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
-        return list(kept.values())
+        return [
+            row or self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
+            for unit, row in self.kept(point).items()
+        ]
 
     def _keep(self, unit: Unit, row: dict) -> dict:
         if self.grid.results is not None:
@@ -244,7 +232,7 @@ class Slice:
 
     def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
         seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
-        settings = {"seed": seed, "device": unit.device, "groups": pair.groups}
+        settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
         if self.grid.variant.estimator_options:  # of lmi alone: `variants.check` has seen to it
             return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
@@ -261,6 +249,20 @@ class Slice:
             "n_test": len(self.cells.test),
         }
         return row | found
+
+
+@lru_cache(maxsize=1)
+def thinned(one: Slice) -> dict[str, csr_matrix]:
+    """The thinned counts of a slice, when its first unit needs them; those of the slice before are forgotten."""
+    largest = one.cells.training_cells(max(one.grid.cell_numbers))
+    pools = {"test": one.cells.test, "validation": one.cells.validation, "train": largest}
+    return {pool: one.thin(pool, at) for pool, at in pools.items()}
+
+
+@lru_cache(maxsize=1)
+def _thinned_alone(one: Slice, n_cells: int) -> csr_matrix:
+    """The N training cells thinned by themselves, where that is not the same as the first N of more."""
+    return one.thin("train", one.cells.training_cells(n_cells))
 
 
 def _pairs_seed(variant: Variant, seed: int) -> int:

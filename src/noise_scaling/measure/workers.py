@@ -13,7 +13,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import TimeoutError, as_completed
+from concurrent.futures import Future, TimeoutError, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ def outcomes(
     while left:
         again = []
         with _pool(work, size) as pool:
-            futures = {pool.schedule(_do, (task,), timeout=seconds): task for task in left}
+            futures: dict[Future, int] = {pool.schedule(_do, (task,), timeout=seconds): task for task in left}
             for future in as_completed(futures):
                 task = futures[future]
                 try:
