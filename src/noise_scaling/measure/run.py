@@ -18,7 +18,7 @@ from ..models.base import resolve_device
 from . import ablations, request
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
-from .slice import Grid, Slice, thinned
+from .slice import HELD, Grid, Slice
 from .workers import Outcome, fork_safe_cuda, outcomes
 
 
@@ -124,7 +124,7 @@ def measure(
         measurements.check_replaceable(ask.output, hashes)
     with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
         table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
-    thinned.cache_clear()
+    HELD.clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
     return table

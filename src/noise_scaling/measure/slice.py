@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ from .unit import Unit, digest
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
+
+HELD: dict[Slice, dict[str, csr_matrix]] = {}
+"""The thinned counts of the slice at work, and of no other."""
 
 
 class Point(NamedTuple):
@@ -105,15 +108,24 @@ class Slice:
 
     @property
     def counts(self) -> dict[str, csr_matrix]:
-        """Thinned counts of the test, validation and largest training set."""
-        return thinned(self)
+        """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
+        if self not in HELD:
+            HELD.clear()
+            largest = self.cells.training_cells(max(self.grid.cell_numbers))
+            pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
+            HELD[self] = {pool: self._thin(pool, at) for pool, at in pools.items()}
+        return HELD[self]
 
     def train(self, n_cells: int) -> csr_matrix:
-        """Thinned counts of the N training cells."""
-        return self.counts["train"][:n_cells] if self.grid.variant.prefix else _thinned_alone(self, n_cells)
+        """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
+        counts, alone = self.counts, f"train {n_cells}"
+        if self.grid.variant.prefix:
+            return counts["train"][:n_cells]
+        if alone not in counts:
+            counts[alone] = self._thin("train", self.cells.training_cells(n_cells))
+        return counts[alone]
 
-    def thin(self, pool: str, at: np.ndarray) -> csr_matrix:
-        """The counts of the cells `at` in a pool, at the slice's depth."""
+    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
         data, variant = self.grid.data, self.grid.variant
         if pool in variant.full_depth:
             return data.counts[at]
@@ -207,9 +219,8 @@ class Slice:
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = time.perf_counter() - start
-        history = getattr(model, "history", None)
-        if history and grid.results is not None:
-            measurements.write_history(grid.results, unit.config_hash, history)
+        if model.history and grid.results is not None:
+            measurements.write_history(grid.results, unit.config_hash, model.history)
         return Embedded(embedding, int(model.n_parameters), seconds)
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
@@ -233,7 +244,7 @@ class Slice:
     def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
         seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
         settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
-        if self.grid.variant.estimator_options:  # of lmi alone: `variants.check` has seen to it
+        if self.grid.variant.estimator_options:  # of lmi alone: `ablations.check` has seen to it
             return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
 
@@ -249,20 +260,6 @@ class Slice:
             "n_test": len(self.cells.test),
         }
         return row | found
-
-
-@lru_cache(maxsize=1)
-def thinned(one: Slice) -> dict[str, csr_matrix]:
-    """The thinned counts of a slice, when its first unit needs them; those of the slice before are forgotten."""
-    largest = one.cells.training_cells(max(one.grid.cell_numbers))
-    pools = {"test": one.cells.test, "validation": one.cells.validation, "train": largest}
-    return {pool: one.thin(pool, at) for pool, at in pools.items()}
-
-
-@lru_cache(maxsize=1)
-def _thinned_alone(one: Slice, n_cells: int) -> csr_matrix:
-    """The N training cells thinned by themselves, where that is not the same as the first N of more."""
-    return one.thin("train", one.cells.training_cells(n_cells))
 
 
 def _pairs_seed(variant: Variant, seed: int) -> int:
