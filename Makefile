@@ -59,11 +59,11 @@ lint: .venv/.made ## ruff, formatting, notebooks
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py
 
-reproduce: .venv/.made ## measure the small data sets and the departures (hours; stop and start it at will)
+reproduce: .venv/.made ## measure the small data sets and the ablations (hours; stop and start it at will)
 	@$(BIN)/noise-scaling restore data/measurements --results build/small/units
-	@$(BIN)/noise-scaling restore data/measurements --results build/departures/units
+	@$(BIN)/noise-scaling restore data/measurements --results build/ablations/units
 	@$(BIN)/python workflow/run.py workflow/config/small.yml build/small/measurements.csv
-	@$(BIN)/python workflow/run.py workflow/config/departures.yml build/departures/measurements.csv
+	@$(BIN)/python workflow/run.py workflow/config/ablations.yml build/ablations/measurements.csv
 
 bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 	@$(BIN)/python benchmarks/run.py

@@ -28,13 +28,13 @@ from noise_scaling import measurements
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "NOISE_SCALING_FAULTS"  # in the environment of every process of a sweep: orphans are found by it
-KINDS = ("worker", "kernel", "snakemake", "papermill", "client", "server", "launcher")
-LIFE = {"worker": 0.3, "kernel": 1.0, "papermill": 1.0, "client": 1.0, "snakemake": 2.0, "server": 2.0, "launcher": 2.0}
+KINDS = ("worker", "kernel", "snakemake", "papermill", "launcher")
+LIFE = {"worker": 0.3, "kernel": 1.0, "papermill": 1.0, "snakemake": 2.0, "launcher": 2.0}
 """Seconds within which one that was found is struck: about as long as each lives at least."""
 KILLS_A_SWEEP = 8
 SWEEP = {
     "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0], "unit_seconds": 300,
-    "models": ["random_projection", "pca"],
+    "models": ["random_projection", "pca"], "jobs": "depth",
     "datasets": {"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1, 0.1]}},
 }  # fmt: skip
 N_ROWS = 8
@@ -94,19 +94,12 @@ class Sweep:
 
 
 def _kind(process: psutil.Process) -> str | None:
-    """What a process is to its sweep: jobs, kernels and workers are forks, known by their parents and names."""
+    """What a process is to its sweep: a worker is a fork of a kernel and has its command line."""
     line = process.cmdline()
-    if "serve" in line:
-        parent = process.parent()
-        if parent is None or parent.cmdline() != line:
-            return "server"
-        if _kind(parent) == "server":
-            return process.name() if process.name() in ("kernel", "papermill") else None
-        return "worker"
     if "ipykernel_launcher" in line:
         return "worker" if (parent := process.parent()) is not None and parent.cmdline() == line else "kernel"
-    if "workflow/scripts/warm_kernel.py" in line[1:2]:
-        return "client"
+    if any(word.endswith("/papermill") for word in line[:2]):
+        return "papermill"
     if line[1:3] == ["-m", "snakemake"]:
         return "snakemake"
     return "launcher" if "workflow/run.py" in line[1:2] else None

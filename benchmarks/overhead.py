@@ -1,7 +1,7 @@
 """What the machinery costs: 200 units of random projections through Snakemake and papermill, and in a bare loop.
 
-python benchmarks/overhead.py                     20 units a job and 10, each beside its bare loop
-python benchmarks/overhead.py --units-a-job 20    one of them; the table is written once both are there
+python benchmarks/overhead.py                 a job for each seed and for each depth, each beside its bare loop
+python benchmarks/overhead.py --jobs seed     one of them; the table is written once both are there
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from noise_scaling import measurements
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL = 0.15
-FRACTIONS = [1, 0.5551, 0.3081, 0.171, 0.09493, 0.05269, 0.02925, 0.01623, 0.009011, 0.005002]
-GRIDS = {
-    20: {"cell_numbers": list(range(100, 1100, 50)), "fractions": FRACTIONS[::2]},
-    10: {"cell_numbers": list(range(100, 1100, 100)), "fractions": FRACTIONS},
+GRID = {
+    "cell_numbers": list(range(100, 1100, 100)),
+    "fractions": [1, 0.5551, 0.3081, 0.171, 0.09493, 0.05269, 0.02925, 0.01623, 0.009011, 0.005002],
 }
-"""By units a job. 20 is a CPU job of the paper's grid: two models at ten numbers of cells; 10 is one model."""
-QUICK = {20: {"cell_numbers": [100, 200], "fractions": [1]}, 10: {"cell_numbers": [100], "fractions": [1, 0.1]}}
+QUICK = {"cell_numbers": [100], "fractions": [1, 0.1]}
+UNITS = {"seed": 100, "depth": 10}
+"""Units of a job, by the configuration's `jobs`."""
 SEEDS = [0, 1]
 BARE = """
 import json, sys
-from noise_scaling.measure import measure
+from noise_scaling.measure.run import measure
 settings = json.loads(sys.argv[1])
 measure("simulated", models=["random_projection"], progress=False, **settings)
 """
 
 
-def bare(folder: Path, grid: dict, seeds: list[int]) -> list[str]:
+def bare(folder: Path, grid: dict, jobs: str) -> list[str]:
     """One process, one loop, imports and loading once, nothing kept but the table."""
-    settings = json.dumps(grid | {"seeds": seeds, "output": str(folder / "bare.csv")})
+    settings = json.dumps(grid | {"seeds": SEEDS, "output": str(folder / "bare.csv")})
     return [sys.executable, "-c", BARE, settings]
 
 
-def sweep(folder: Path, grid: dict, seeds: list[int]) -> list[str]:
-    """The same through `workflow/run.py` on one core: a job for each depth and seed, every unit kept, a time limit."""
+def sweep(folder: Path, grid: dict, jobs: str) -> list[str]:
+    """The same through `workflow/run.py` on one core: every unit kept, a time limit."""
     config = {
-        "folder": str(folder / "run"), "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": seeds,
-        "models": ["random_projection"], "unit_seconds": 600, "datasets": {"simulated": grid},
+        "folder": str(folder / "run"), "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": SEEDS,
+        "models": ["random_projection"], "unit_seconds": 600, "jobs": jobs, "datasets": {"simulated": grid},
     }  # fmt: skip
     (folder / "sweep.yml").write_text(yaml.safe_dump(config))
     target = folder / "run" / "measurements.csv"
@@ -58,11 +58,11 @@ def sweep(folder: Path, grid: dict, seeds: list[int]) -> list[str]:
 PARTS = {"bare": bare, "sweep": sweep}
 
 
-def run(part: str, folder: Path, grid: dict, seeds: list[int]) -> float:
+def run(part: str, folder: Path, grid: dict, jobs: str) -> float:
     """Wall seconds of one part, from the start of its first process to the end of its last."""
     if part == "sweep":
         shutil.rmtree(folder / "run", ignore_errors=True)
-    command = PARTS[part](folder, grid, seeds)
+    command = PARTS[part](folder, grid, jobs)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (folder / f"{part}.log").open("w") as log:
         start = time.perf_counter()
@@ -79,43 +79,38 @@ def same(folder: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="4 units each: to see that it runs")
-    parser.add_argument("--units-a-job", type=int, choices=[*GRIDS], help="only these")
+    parser.add_argument("--jobs", choices=[*UNITS], help="only these")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "overhead", help="where parts are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     where = machine("noise-scaling", "snakemake", "papermill", "ipykernel")
     home = options.folder / ("quick" if options.quick else "full")
-    for units, grid in (QUICK if options.quick else GRIDS).items():
-        folder = home / str(units)
-        if options.units_a_job in (None, units):
+    for jobs in UNITS:
+        folder = home / jobs
+        if options.jobs in (None, jobs):
             folder.mkdir(parents=True, exist_ok=True)
-            seconds = {part: run(part, folder, grid, SEEDS) for part in PARTS}
+            seconds = {part: run(part, folder, QUICK if options.quick else GRID, jobs) for part in PARTS}
             (folder / "seconds.json").write_text(json.dumps(seconds | {"same_numbers": same(folder)}))
-    found = {units: home / str(units) / "seconds.json" for units in GRIDS}
+    found = {jobs: home / jobs / "seconds.json" for jobs in UNITS}
     if all(path.exists() for path in found.values()):
-        write(options.results, where, {units: json.loads(path.read_text()) for units, path in found.items()})
+        write(options.results, where, {jobs: json.loads(path.read_text()) for jobs, path in found.items()})
 
 
-def write(results: Path, where: dict, found: dict[int, dict]) -> None:
+def write(results: Path, where: dict, found: dict[str, dict]) -> None:
     equal = all(each["same_numbers"] for each in found.values())
     text = (
-        "Random projections of the simulated cells (1,000 test cells, the default estimator) as jobs of 20 units (as a "
-        "CPU job of the paper's grid: two models at ten numbers of cells) and of 10, 200 units each, on one core. A "
-        "job is a papermill run; it and its kernel are forked from a process that has packages and data in memory; "
-        "every unit is kept in a file of its own, runs in a process that can be stopped, and the rows are gathered "
-        "into one table. The bare loop is one process that calls `measure` once. Their tables are "
-        f"{'the same but for the clock' if equal else 'DIFFERENT'}."
+        "200 units of random projections of the simulated cells (10 numbers of cells, 10 depths, 2 seeds; 1,000 test "
+        "cells, the default estimator) on one core: a job for each seed, as usual, and for each depth. A job is a "
+        "papermill run with a kernel of its own; every unit is kept in a file, runs in a process that can be stopped, "
+        "and the rows are gathered into one table. The bare loop is one process that calls `measure` once. Their "
+        f"tables are {'the same but for the clock' if equal else 'DIFFERENT'}."
     )
-    rows = [[units, *_row(units, each)] for units, each in found.items()]
+    rows = [[jobs, UNITS[jobs], *_row(UNITS[jobs], each)] for jobs, each in found.items()]
     header = [
-        "units a job",
-        "bare loop, s",
-        "whole machinery, s",
-        "over the bare loop",
-        "extra, s a job",
+        "jobs", "units a job", "bare loop, s", "whole machinery, s", "over the bare loop", "extra, s a job",
         f"{GOAL:.0%}",
-    ]
-    report(results, "overhead", "Overhead of a sweep", where, [text, table(header, rows)], {"by_units_a_job": found})
+    ]  # fmt: skip
+    report(results, "overhead", "Overhead of a sweep", where, [text, table(header, rows)], {"by_jobs": found})
 
 
 def _row(units: int, seconds: dict) -> list[str]:

@@ -2,98 +2,69 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
 from typing import IO
 
 STEPS = {
-    "measure": ("measuring", 12),
-    "measure_large": ("measuring", 12),
-    "measure_gpu": ("measuring", 12),
-    "measure_gpu_large": ("measuring", 12),
-    "gather": ("gathering the rows", 2),
-    "show": ("gathering the rows", 2),
-    "page": ("executing the pages", 5),
-    "html": ("building the book", 60),
+    "measure": ("Measuring", 60),
+    "gather": ("Gathering the rows", 5),
+    "show": ("Gathering the rows", 5),
+    "page": ("Executing the pages", 10),
+    "html": ("Building the book", 60),
 }
-"""Rules in the order of their turns: what they do, and a guess of how many seconds a job takes on two cores."""
-GUESS_SECONDS = 60
-"""The guesses count as much as what was seen in this time."""
-LINE_SECONDS = 60
-"""Where nobody watches, a line is printed at each new step and as often as this."""
-
-_BLAMED = re.compile(r"(?:Error|Exception|Warning|ERROR|WARNING|CRITICAL): \S")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Rules in the order of their turns: what they do, and a guess of how many seconds a job takes."""
 
 
 class Line:
-    """One line with the step and the time left: overwritten on a terminal, printed now and then elsewhere."""
+    """One line with the step and the time left: overwritten on a terminal, printed at each new step elsewhere."""
 
     def __init__(self, output: IO[str]) -> None:
         self.output, self.watched = output, output.isatty() and os.environ.get("TERM") != "dumb"
-        self.started = self.changed = self.printed = time.monotonic()
-        self.done, self.step = 0, ""
+        self.started, self.step = time.monotonic(), ""
 
     def show(self, log: str) -> None:
-        """Say how far the run is that wrote this log."""
-        total = Counter({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", log, re.M) if name in STEPS})
-        done = Counter(name for name in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", log, re.M) if name in STEPS)
-        step = next((what for name, (what, _) in STEPS.items() if done[name] < total[name]), None)
-        if step is None:
-            return None if total else self._write("getting ready")
-        if done.total() > self.done:
-            self.done, self.changed = done.total(), time.monotonic()
-        ready, of = (sum(n for name, n in jobs.items() if STEPS[name][0] == step) for jobs in (done, total))
-        count = f" {ready} of {of}" if of > 1 else ""
+        """Say how far the run is that wrote this log; the four rules that measure count as one."""
+        total, done = Counter[str](), Counter[str]()
+        for name, n in re.findall(r"^(\w+?)(?:_\w+)? +(\d+)$", log, re.M):
+            total[name] += int(n) * (name in STEPS)
+        done.update(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+?)(?:_\w+)?\)", log, re.M))
+        rule = next((name for name in STEPS if done[name] < total[name]), None)
+        if rule is None:
+            return self._write("Getting ready") if not total else None
         failed = f", {n} failed" if (n := len(failed_jobs(log))) else ""
-        self._write(step, f"{count}, {in_words(self._left(done, total))} left{failed}")
+        self._write(STEPS[rule][0], f" {done[rule]} of {total[rule]}, {self._left(done, total)} left{failed}")
 
-    def _left(self, done: Counter, total: Counter) -> float:
-        """Seconds: the guesses, corrected by the pace so far."""
-        ready, whole = (sum(n * STEPS[name][1] for name, n in jobs.items()) for jobs in (done, total))
-        pace = (GUESS_SECONDS + self.changed - self.started) / (GUESS_SECONDS + ready)
-        return (whole - ready) * pace - (time.monotonic() - self.changed)
+    def _left(self, done: Counter[str], total: Counter[str]) -> str:
+        """About how long, by the guesses and the pace so far."""
+        whole, ready = (sum(jobs[name] * seconds for name, (_, seconds) in STEPS.items()) for jobs in (total, done))
+        pace = (60 + time.monotonic() - self.started) / (60 + ready)
+        hours, minutes = divmod(max(1, round((whole - ready) * pace / 60)), 60)
+        return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
 
     def _write(self, step: str, more: str = "") -> None:
-        now, text = time.monotonic(), step.capitalize() + more
         if self.watched:
-            self.output.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
-        elif step != self.step or now - self.printed > LINE_SECONDS:
-            self.output.write(f"{text}\n")
-            self.step, self.printed = step, now
+            self.output.write(f"\r\x1b[K{step}{more}")
+        elif step != self.step:
+            self.output.write(f"{step}{more}\n")
+        self.step = step
         self.output.flush()
 
     def clear(self) -> None:
         """Leave the terminal's line to what comes next."""
-        if self.watched:
-            self.output.write("\r\x1b[K")
-            self.output.flush()
-
-
-def in_words(seconds: float) -> str:
-    """About how long, as coarse as the estimate."""
-    if seconds < 55:
-        return f"about {max(round(seconds, -1), 10):.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+        self.output.write("\r\x1b[K" if self.watched else "")
 
 
 def failed_jobs(log: str) -> dict[str, list[Path]]:
     """By the message of each job that failed and did not succeed later: its own logs."""
     names = dict(re.findall(r"^Job (\d+): (.*)", log, re.M))
-    blocks = re.findall(r"^Error in rule (\w+):\n    message: .*\n    jobid: (\d+)\n((?:    .*\n)*)", log, re.M)
-    for job in re.findall(r"^Finished jobid: (\d+) ", log, re.M):
-        blocks = [block for block in blocks if block[1] != job]
-    logs = r"^    log: (.*) \(check"
-    return {
-        names.get(job, rule): [Path(p) for found in re.findall(logs, more, re.M) for p in found.split(", ")]
-        for rule, job, more in blocks
-    }
+    blocks = re.findall(r"^Error in rule \w+:\n    message: .*\n    jobid: (\d+)\n((?:    .*\n)*)", log, re.M)
+    done = set(re.findall(r"^Finished jobid: (\d+) ", log, re.M))
+    logs = {job: re.findall(r"^    log: (.*) \(check", more, re.M) for job, more in blocks if job not in done}
+    return {names.get(job, job): [Path(p) for p in ", ".join(found).split(", ")] for job, found in logs.items()}
 
 
 def reasons(log: str) -> list[str]:
@@ -104,20 +75,14 @@ def reasons(log: str) -> list[str]:
     return [line for line in last.splitlines() if line.strip() and not line.startswith("  File ")][-5:]
 
 
-def failed_rows(table: Path) -> list[str]:
-    """A line that counts the measurements that failed, if any did."""
-    if not table.exists():
-        return []
-    with table.open(encoding="utf-8", newline="") as rows:
-        status = [row["status"] for row in csv.DictReader(rows)]
-    n = len(status) - status.count("ok")
-    return [f"Warning: {n} of {len(status)} measurements failed; the column `error` of {table} says why"] if n else []
-
-
 def _blamed(logs: list[Path]) -> str:
     """The last line of a job's own log that speaks of an error or a warning, and where the rest is."""
     for path in logs:
         text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".txt" and path.exists() else ""
-        if lines := [line.strip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]:
-            return f"{([line for line in lines if _BLAMED.search(line)] or lines)[-1]} (more in {path})"
+        lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+        if lines:
+            speaking = [
+                line for line in lines if re.search(r"(?:[Ee]rror|ERROR|Exception|[Ww]arning|WARNING): \S", line)
+            ]
+            return f"{(speaking or lines)[-1]} (more in {path})"
     return "it ended without a word, as when it is killed for memory"

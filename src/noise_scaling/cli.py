@@ -136,7 +136,7 @@ def _names(option: str) -> str:
 
     presets = dict.fromkeys(preset for model in models.MODELS.values() for preset in model.PRESETS)
     registries = {
-        "models": [*models.MODELS, *controls.LEARNERS], "preset": presets, "estimators": information.METHODS,
+        "models": [*models.MODELS, *controls.CONTROLS], "preset": presets, "estimators": information.METHODS,
         "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N"],
         "dataset": datasets.names(), "law": laws.LAWS, "figure": page.FIGURES, "by": measurements.KEY,
     }  # fmt: skip
@@ -214,7 +214,7 @@ def _measure_parser(commands: Any) -> None:
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
     add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
-    add("--workers", default=1, metavar="W", help='units at a time, a process each, or "auto" (default: %(default)s)')
+    add("--workers", default=1, metavar="W", help="units at a time, a process each (default: %(default)s)")
     add(
         "--output", default="results/measurements.csv",
         help="the table (default: %(default)s); one that holds other measurements is not replaced",

@@ -30,7 +30,7 @@ class Split:
 
 
 def split(
-    cell_ids: Sequence[str],
+    cell_ids: Sequence[str] | np.ndarray,
     *,
     seed: int,
     n_test: int,

@@ -4,12 +4,10 @@ import re
 import pytest
 import yaml
 
-from noise_scaling import information, models
 from noise_scaling.datasets import card
 from noise_scaling.errors import InputError
-from noise_scaling.measure import ablations, cost, grid
+from noise_scaling.measure import cost, grid
 from noise_scaling.measure.grid import check_config, jobs, read_config
-from noise_scaling.measurements import CONTROLS
 
 TINY = {
     "folder": "build/tiny", "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0, 1],
@@ -26,7 +24,7 @@ def entry(**changes):
     return changed(datasets={"pbmc68k": TINY["datasets"]["pbmc68k"] | changes})
 
 
-@pytest.mark.parametrize("name", ["demo", "small", "paper"])
+@pytest.mark.parametrize("name", ["demo", "small", "ablations", "paper"])
 def test_shipped_configurations_are_sound(root, name):
     assert jobs(read_config(root / f"workflow/config/{name}.yml"))
 
@@ -34,7 +32,7 @@ def test_shipped_configurations_are_sound(root, name):
 def test_the_paper_grid(root):
     """10 cell numbers x 10 depths x 4 models x 3 seeds of each signal: 1,200 embeddings, 2 estimators."""
     config = read_config(root / "workflow/config/paper.yml")
-    rows = [key for job in jobs(config) for key in job.keys()]  # noqa: SIM118 - a method of ours
+    rows = [key for job in jobs(config) for key in job.row_keys()]
     assert len(rows) == 5 * 1200 * 2
     assert {row["dataset"] for row in rows} == {"pbmc", "larry", "merfish", "mouse_embryo"}
     assert max(row["n_cells"] for row in rows) == 10**7
@@ -57,7 +55,13 @@ def test_the_paper_grid(root):
             changed(datasets={"a": {"dataset": "a.h5ad"}}),
             "is a file and has no card: say its cell_numbers and fractions",
         ),
-        (changed(models=["mofa"]), "models.0 must be one of 'random_projection', 'pca'"),
+        (changed(models=["mofa"]), "models.0 must be one of 'scvi', 'geneformer', 'untrained_geneformer', 'pca'"),
+        (entry(models=["mofa"]), "datasets.pbmc68k.models.0 must be one of 'scvi', 'geneformer'"),
+        (changed(estimators=["guess"]), "estimators.0 must be one of 'default', "),
+        (changed(preset="huge"), "preset must be one of 'published', 'small': found 'huge'"),
+        (entry(variants=["upside_down"]), "unknown variant 'upside_down': choose one of"),
+        (changed(jobs="cell"), "jobs must be one of 'seed', 'depth': found 'cell'"),
+        (changed(workers="auto"), "workers must be of type integer: found 'auto'"),
         ([], "the file must be of type object: found []"),
     ],
 )
@@ -74,24 +78,42 @@ def test_what_is_not_yaml_is_one_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_schema_names_what_the_code_has():
-    """The schema is read before the package is imported, so it lists names of its own: they must be the code's."""
-    schema = json.loads(grid.SCHEMA.read_text())["$defs"]
-    assert {*models.MODELS, *CONTROLS} == set(schema["models"]["items"]["enum"])
-    assert set(schema["estimators"]["items"]["enum"]) == set(information.METHODS)
-    pattern = schema["variants"]["items"]["pattern"]
-    assert [name for name in [*ablations.VARIANTS, "fixed_steps_100"] if not re.search(pattern, name)] == []
+def test_a_registered_model_can_be_asked_for(monkeypatch):
+    """Its name, its presets and its versions are known to configurations and jobs by the registry alone."""
+    own = type("Own", (grid.MODELS["pca"],), {"PRESETS": {"tiny": {}}, "NUMBERS_VERSION": 7, "wants_gpu": True})
+    monkeypatch.setitem(grid.MODELS, "own", own)
+    (job,) = jobs(check_config(entry(models=["own"], preset="tiny", seeds=[0]) | {"device": "cuda"}))
+    assert (job.part, job.device, job.versions()["models"]) == ("gpu", "cuda", {"own": 7})
 
 
-def test_one_job_for_each_depth_and_seed_in_an_order_that_leaves_whole_curves():
+def test_one_job_for_each_seed_and_its_depths_from_the_ends_inwards():
     found = jobs(check_config(TINY))
-    assert [(job.seed, job.fraction) for job in found] == [(0, 1), (0, 0.1), (0, 0.5), (1, 1), (1, 0.1), (1, 0.5)]
-    assert {job.part for job in found} == {"cpu"}
-    assert len({job.name for job in found}) == 6
+    assert [(job.seed, job.fractions) for job in found] == [(0, (1, 0.1, 0.5)), (1, (1, 0.1, 0.5))]
+    assert [job.name for job in found] == ["protocol/pbmc68k_seed0_cpu", "protocol/pbmc68k_seed1_cpu"]
     assert found[0].parameters() == {
         "dataset": "pbmc68k", "models": ["pca", "scvi"], "preset": "small", "cell_numbers": [50, 100],
-        "fractions": [1.0], "seeds": [0], "estimators": ["default"], "variant": "", "device": "cpu",
+        "fractions": [1.0, 0.1, 0.5], "seeds": [0], "estimators": ["default"], "variant": "", "device": "cpu",
     }  # fmt: skip
+
+
+def test_one_job_for_each_depth_in_an_order_that_leaves_whole_curves():
+    found = jobs(check_config(changed(jobs="depth")))
+    assert [(job.seed, job.fractions) for job in found] == [
+        (0, (1,)), (0, (0.1,)), (0, (0.5,)), (1, (1,)), (1, (0.1,)), (1, (0.5,)),
+    ]  # fmt: skip
+    assert {job.part for job in found} == {"cpu"}
+    assert found[1].name == "protocol/pbmc68k_q0.1_seed0_cpu"
+    keys = [
+        [key for job in jobs(check_config(config)) for key in job.row_keys()]
+        for config in (TINY, changed(jobs="depth"))
+    ]
+    assert sorted(map(str, keys[0])) == sorted(map(str, keys[1]))
+
+
+def test_versions_of_a_controls_learner_and_of_many_pairs():
+    (job,) = jobs(check_config(entry(models=["shuffled"], n_test=5000, seeds=[0])))
+    assert job.versions()["models"] == {"shuffled": grid.MODELS["pca"].NUMBERS_VERSION}
+    assert job.versions()["estimators"] == {"default": grid.information.numbers_version("default", 5000)}
 
 
 def test_a_gpu_takes_the_networks_and_large_cell_numbers_stand_apart():
@@ -117,7 +139,7 @@ def test_an_entry_may_differ_in_seeds_models_estimators_and_variants():
 def test_two_entries_of_one_data_set_have_jobs_of_their_own():
     own = TINY["datasets"]["pbmc68k"]
     found = jobs(check_config(changed(datasets={"pbmc68k": own, "again": own | {"dataset": "pbmc68k"}})))
-    assert len({job.name for job in found}) == 12
+    assert len({job.name for job in found}) == 4
     assert {job.dataset for job in found} == {"pbmc68k"}
 
 

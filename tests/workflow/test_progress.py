@@ -42,11 +42,12 @@ def failed(rule, job, logs):
     ("log", "line"),
     [
         ("Building DAG of jobs...\n", "Getting ready"),
-        (STATS, "Measuring 0 of 2, about 2 min left"),
+        (STATS, "Measuring 0 of 2, about 4 min left"),
+        (STATS.replace("measure ", "measure_gpu_large "), "Measuring 0 of 2, about 4 min left"),
         (STATS + finished("measure", 1), "Measuring 1 of 2, about"),
         (STATS + finished("measure", 1, 2) + finished("page", 3), "Executing the pages 1 of 3, about"),
         (STATS + finished("measure", 1, 2) + failed("page", 3, "x.txt"), "Executing the pages 0 of 3, about"),
-        (STATS + finished("measure", 1, 2) + finished("page", 3, 4, 5), "Building the book, about"),
+        (STATS + finished("measure", 1, 2) + finished("page", 3, 4, 5), "Building the book 0 of 1, about 1 min left"),
     ],
 )
 def test_the_line_names_the_step_and_the_time_left(progress, log, line):
@@ -86,14 +87,6 @@ def test_on_a_terminal_one_line_is_overwritten_and_cleared(progress, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(-5, "about 10 s"), (34, "about 30 s"), (56, "about 1 min"), (3500, "about 58 min"), (3e4, "about 8 h 20 min")],
-)
-def test_time_in_words(progress, seconds, words):
-    assert progress.in_words(seconds) == words
-
-
-@pytest.mark.parametrize(
     ("files", "said"),
     [
         ({"a.txt": "x.py:1: UserWarning: no entries\n  legend()\n"}, "x.py:1: UserWarning: no entries (more in a.txt)"),
@@ -120,10 +113,18 @@ def test_what_snakemake_refuses_is_said_in_its_own_words(progress):
     assert progress.reasons(log) == ["unknown key: a"]
 
 
-def test_failed_measurements_are_counted(progress, tmp_path):
-    table = tmp_path / "measurements.csv"
-    assert progress.failed_rows(table) == []
-    table.write_text("model,status\npca,ok\nscvi,error\n")
-    assert progress.failed_rows(table)[0].startswith("Warning: 1 of 2 measurements failed")
-    table.write_text("model,status\npca,ok\n")
-    assert progress.failed_rows(table) == []
+def test_hours_are_told(progress):
+    output = io.StringIO()
+    progress.Line(output).show(STATS.replace("measure        2", "measure      600"))
+    assert output.getvalue().startswith("Measuring 0 of 600, about 10 h ")
+
+
+def test_failed_measurements_are_counted(progress, root, tmp_path):
+    import run
+
+    about = tmp_path / "measurements.json"
+    assert run.failed_rows(about) == []
+    about.write_text('{"rows": 2, "failed_rows": 1}')
+    assert run.failed_rows(about)[0].startswith("Warning: 1 of 2 measurements failed; the column `error` of ")
+    about.write_text('{"rows": 2, "failed_rows": 0}')
+    assert run.failed_rows(about) == []

@@ -104,7 +104,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     index = folder / "build/tiny/book/_build/html/index.html"
     assert "4 rows" in index.with_name("notebooks").joinpath("tiny.html").read_text()
     assert run.stdout.splitlines()[-2:] == [f"The book: {index}", "The log: build/tiny/run.log"]
-    assert "Executing the pages, about" in run.stdout
+    assert "Executing the pages 0 of 1, about" in run.stdout
     assert run.stderr == ""
 
     # prose is edited, on a page and in the notebook that measures: pages are made again, nothing is measured
@@ -155,13 +155,12 @@ def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_p
     folder = small_book(root, tmp_path / "checkout")
     table = "build/tiny/measurements.csv"
     assert sweep(folder, table).returncode == 0
-    edit(folder, "measure", 0, "")
-    (folder / "workflow/scripts/warm_kernel.py").write_text("raise SystemExit('Error: no kernel')")
-    (folder / "build/tiny/slices/protocol/pbmc68k_q0.1_seed0_cpu.csv").unlink()
+    edit(folder, "measure", 2, "raise RuntimeError('no such luck')")
+    (folder / "build/tiny/slices/protocol/pbmc68k_seed0_cpu.csv").unlink()
     config = yaml.safe_load((folder / "tiny.yml").read_text())
     (folder / "tiny.yml").write_text(yaml.safe_dump(config | {"unit_seconds": 200}))
     for _ in range(2):
         run = sweep(folder, table)
         assert run.returncode == 1
-        assert "Measure protocol/pbmc68k_q0.1_seed0_cpu failed: Error: no kernel" in run.stderr
+        assert "Measure protocol/pbmc68k_seed0_cpu failed: RuntimeError: no such luck" in run.stderr
         assert not (folder / table).exists()

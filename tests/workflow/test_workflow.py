@@ -3,13 +3,10 @@
 import contextlib
 import fcntl
 import importlib.util
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -56,9 +53,9 @@ def test_measure_gather_and_do_only_what_is_missing(root, config, tmp_path):
     again = run(root, config, str(table))
     assert again.returncode == 0, again.stderr
     assert "Nothing to be done" in log.read_text()
-    # the table and one slice lost: they alone are made again, from the units kept, to the same bytes
+    # the table and the slice lost: made again, from the units kept, to the same bytes
     table.unlink()
-    (tmp_path / "run" / "slices" / "protocol" / "pbmc68k_q0.1_seed0_cpu.csv").unlink()
+    (tmp_path / "run" / "slices" / "protocol" / "pbmc68k_seed0_cpu.csv").unlink()
     third = run(root, config, str(table))
     assert third.returncode == 0, third.stderr
     assert log.read_text().count("Measure protocol/pbmc68k") == 1
@@ -148,93 +145,6 @@ def script(root, name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_without_a_server_of_kernels_papermill_starts_its_own(root, tmp_path, monkeypatch):
-    """No server, a socket that nobody answers on, and a server that dies while it is asked."""
-    warm = script(root, "warm_kernel")
-    asked = {"command": ["python", "-m", "ipykernel_launcher", "-f", "x"], "env": {}, "cwd": None}
-    assert warm.forked(**asked) is None
-    monkeypatch.setenv(warm.VARIABLE, str(tmp_path / "nobody"))
-    assert warm.forked(**asked) is None
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "dies"))
-        server.listen()
-        monkeypatch.setenv(warm.VARIABLE, str(tmp_path / "dies"))
-        killed = threading.Thread(target=lambda: server.accept()[0].close())
-        killed.start()
-        assert warm.forked(**asked) is None
-        killed.join()
-
-
-def test_a_kernel_that_fails_before_it_listens_is_not_taken_for_process_1(root, tmp_path, monkeypatch):
-    """It says its exit code, 1, where the number of a process was expected."""
-    warm = script(root, "warm_kernel")
-    path = str(tmp_path / "fails")
-    monkeypatch.setenv(warm.VARIABLE, path)
-
-    def fail(server: socket.socket) -> None:
-        with server.accept()[0] as connection:
-            connection.recv(1 << 16)
-            connection.sendall(b"1")
-
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        failed = threading.Thread(target=fail, args=(server,))
-        failed.start()
-        assert warm.forked(["python", "-m", "ipykernel_launcher", "-f", "x"], env={}, cwd=None) is None
-        failed.join()
-
-
-@pytest.fixture
-def server(root, tmp_path, monkeypatch):
-    """The server of jobs and kernels, and what starts a job from it on a notebook of one cell."""
-    path = tmp_path / "kernels"
-    script_path = root / "workflow/scripts/warm_kernel.py"
-    monkeypatch.setenv(script(root, "warm_kernel").VARIABLE, str(path))
-    process = subprocess.Popen([sys.executable, script_path, "serve", path, "pbmc68k"], stdin=subprocess.PIPE)
-
-    def job(source):
-        cell = {"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
-        (tmp_path / "in.ipynb").write_text(json.dumps(notebook))
-        command = [sys.executable, script_path, "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb"]
-        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    yield job
-    process.stdin.close()
-    assert process.wait(timeout=30) == 0
-
-
-def test_a_job_from_the_server_has_the_data_and_ends_as_papermill_would(server, tmp_path):
-    loaded = (
-        "import os, pathlib\n"
-        "from noise_scaling import datasets\n"
-        "assert ('pbmc68k', 'bulk_labels') in datasets._PRELOADED\n"
-        "assert datasets.load('pbmc68k') is datasets.load('pbmc68k')\n"
-        "pathlib.Path('seen').write_text(os.getcwd())"
-    )
-    job = server(loaded)
-    said = job.communicate()[0]
-    assert job.returncode == 0, said
-    assert (tmp_path / "seen").read_text() == str(tmp_path)
-    job = server("1 / 0")
-    said = job.communicate()[0]
-    assert job.returncode == 1
-    assert "ZeroDivisionError" in said
-    assert "ZeroDivisionError" in (tmp_path / "out.ipynb").read_text()
-
-
-def test_when_a_client_is_killed_its_job_and_its_kernel_end(server, tmp_path):
-    job = server("import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(600)")
-    pid = _soon(lambda: (tmp_path / "pid").read_text())
-    kernel = psutil.Process(int(pid))
-    assert kernel.name() == "kernel"
-    job.kill()
-    job.communicate()
-    assert _soon(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
 
 
 def _soon(look, seconds=180):

@@ -16,7 +16,7 @@ rule page:
     message:
         "Execute notebooks/{wildcards.page}.ipynb"
     shell:
-        "python workflow/scripts/warm_kernel.py papermill --no-progress-bar --log-level WARNING"
+        "papermill --no-progress-bar --log-level WARNING"
         " --stderr-file {log.stderr} {input.notebook} {output.notebook} {params.parameters} >{log.papermill} 2>&1"
         " && test ! -s {log.stderr}"
 

@@ -1,7 +1,7 @@
-# A job is one data set at one depth and seed on one class of device: a papermill run whose executed notebook is the
-# log. Units finished before an interruption are looked up in units/, so a second run measures only what is missing.
-# Four rules of one body, so that a cluster can give each class its own queue: the CPU's and the GPU's models, and the
-# same for the largest numbers of cells (`large_cells`).
+# A job is one data set and seed on one class of device, with all its depths or one (`jobs: depth`): a papermill run
+# whose executed notebook is the log. Units finished before an interruption are looked up in units/, so a second run
+# measures only what is missing. Four rules of one body, so that a cluster can give each class its own queue: the CPU's
+# and the GPU's models, and the same for the largest numbers of cells (`large_cells`).
 
 
 def measure_parameters(wildcards):
@@ -13,21 +13,6 @@ def measure_parameters(wildcards):
     how = ("keep_embeddings", "unit_seconds", "workers") if job.device != "cpu" else ("keep_embeddings", "unit_seconds")
     kept = {key: config[key] for key in how if key in config}
     return json.dumps(job.parameters() | kept | {"results": f"{RUN}/units"})
-
-
-def versions(wildcards):
-    """Lines that say which version of its numbers the job's code makes: when one changes, the job looks again.
-
-    Read as text: to import the models takes seconds, and editing anything else re-runs nothing.
-    """
-    names = {"shuffled": "pca", "known_2_bits": "random_projection", "untrained_geneformer": "geneformer"}
-    learners = {names.get(model, model) for model in JOBS[wildcards.job].models}
-    package = Path("src/noise_scaling")
-    files = [package / "measure/unit.py", *sorted(package.glob("information/*.py"))]
-    files += [path for learner in sorted(learners) for path in sorted(package.glob(f"models/{learner}*.py"))]
-    assignment = re.compile(r"^\s*NUMBERS_VERSION\b[^\n=]*=\s*(\{[^}]*\}|.+)$", flags=re.MULTILINE)
-    found = [assignment.findall(path.read_text()) for path in files]
-    return [line for lines in found for line in lines]
 
 
 rule measure:
@@ -43,7 +28,7 @@ rule measure:
         job=".+_cpu",
     params:
         parameters=measure_parameters,
-        versions=versions,
+        versions=lambda wildcards: json.dumps(JOBS[wildcards.job].versions()),
     threads: 1
     retries: 2
     priority: lambda wildcards: JOBS[wildcards.job].priority
@@ -54,7 +39,7 @@ rule measure:
         "Measure {wildcards.job}"
     shell:
         # an earlier run's table goes: beside it, Snakemake would not miss the part of a job that fails
-        "rm -f {TABLE}; python workflow/scripts/warm_kernel.py papermill"
+        "rm -f {TABLE}; papermill"
         " --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
         " -y {params.parameters:q} -p output {output.table} >{log.said} 2>&1"
 
@@ -88,12 +73,11 @@ rule gather:
         f"{RUN}/logs/gather.txt",
     params:
         command=f"python workflow/run.py {config_file()}",
-        rows=len({tuple(key.values()) for job in JOBS.values() for key in job.keys()}),
+        rows=len({tuple(key.values()) for job in JOBS.values() for key in job.row_keys()}),
     message:
         "Gather the rows in {TABLE}"
     shell:
-        "python workflow/scripts/warm_kernel.py noise-scaling gather {input} --rows {params.rows} --output {output[0]}"
-        " --command {params.command:q} >{log} 2>&1"
+        "noise-scaling gather {input} --rows {params.rows} --output {output[0]} --command {params.command:q} >{log} 2>&1"
 
 
 rule show:
@@ -108,4 +92,4 @@ rule show:
         "Put {input} together for the pages"
     shell:
         # what this machine measured stands before the committed rows of another, which differ in their last digits
-        "python workflow/scripts/warm_kernel.py noise-scaling gather {input} --first-wins --output {output} >{log} 2>&1"
+        "noise-scaling gather {input} --first-wins --output {output} >{log} 2>&1"

@@ -5,12 +5,12 @@ python workflow/scripts/book.py EXECUTED_PAGES BOOK
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import yaml
 
 COPIED = ("_toc.yml", "book", "data/README.md", "benchmarks/results")
@@ -34,34 +34,21 @@ def main(pages: Path, book: Path) -> int:
 
 
 def stage(pages: Path, site: Path) -> None:
-    """Fill `site`: sources, the configuration with execution off, and the executed pages."""
-    for name in COPIED:
-        copy(Path(name), site / name)
+    """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters folded."""
+    for source in map(Path, COPIED):
+        (site / source).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, site / source)
     configuration = yaml.safe_load(Path("_config.yml").read_text(encoding="utf-8"))
     configuration["execute"]["execute_notebooks"] = "off"
     (site / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
-    for page in sorted(pages.rglob("*.ipynb")):
-        stage_page(page, site / "notebooks" / page.relative_to(pages))
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder, if it is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    elif source.exists():
-        shutil.copy(source, target)
-
-
-def stage_page(source: Path, target: Path) -> None:
-    """Copy an executed notebook, its injected parameters folded away like the other code."""
-    notebook = json.loads(source.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        tags = cell["metadata"].get("tags", [])
-        if "injected-parameters" in tags:
-            cell["metadata"]["tags"] = [*tags, "hide-input"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+    for page in pages.rglob("*.ipynb"):
+        notebook, target = nbformat.read(page, as_version=4), site / "notebooks" / page.relative_to(pages)
+        for cell in notebook.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.metadata.tags.append("hide-input")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, target)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Named departures from the protocol, each a switch on the one road: measured beside it to say what it changes.
+"""Ablations: named departures from the protocol, measured beside it to say what each changes.
 
 A variant is a row's column `variant`; "" is the protocol. Most are what the published code does, one at a time.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from ..counts import thin
 from ..errors import InputError
+from ..models import MODELS
 from ..seeds import generator
 from ..signals import Aligned, Signal
-
-TRAINED = ("scvi", "geneformer")
-"""Models that are trained step by step, and so have a patience and a number of steps."""
+from .controls import learner
 
 
 def thin_per_gene(
@@ -85,9 +85,9 @@ class Variant:
     genes_full_depth
         Whether genes are chosen on the full-depth counts of all cells (`genes_from` of `Model.fit`).
     options
-        Settings of the model that replace the preset's.
-    models
-        Models that the variant means something for; None: all.
+        Settings of the model that replace the preset's; the variant means something for models that have them.
+    of_training
+        Whether it means something only for models that are trained.
     pairing
         What becomes of the aligned pair of embedding and signal.
     estimator_options
@@ -104,12 +104,22 @@ class Variant:
     thin: Callable[..., csr_matrix] = thin
     prefix: bool = True
     genes_full_depth: bool = False
-    options: Mapping[str, object] = field(default_factory=dict)
-    models: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    of_training: bool = False
     pairing: Callable[[Aligned], Aligned] = _as_it_is
-    estimator_options: Mapping[str, object] = field(default_factory=dict)
+    estimator_options: Mapping[str, Any] = field(default_factory=dict)
     estimators: tuple[str, ...] | None = None
     varies: str = ""
+
+    def suits(self, model: str) -> bool:
+        """Whether the variant means something for a model or control."""
+        kind = MODELS[learner(model)]
+        known = all(self.options.keys() <= settings.keys() for settings in kind.PRESETS.values())
+        return known and (kind.trained or not self.of_training)
+
+    def suits_estimator(self, estimator: str) -> bool:
+        """Whether the variant means something for an estimator."""
+        return self.estimators is None or estimator in self.estimators
 
     def seed_of(self, stream: str, seed: int) -> int:
         """The seed of "split", "thin", "model" or "estimator": the row's, or 0 where another stream alone varies."""
@@ -130,7 +140,8 @@ _VARIANTS = (
     Variant("genes_full_depth", "genes chosen at full depth, on all cells (published)", genes_full_depth=True),
     Variant("both_pair_orders", "each pair twice, folds cut through pairs (published)", pairing=in_both_orders),
     Variant(
-        "epoch_patience", "patience counted in epochs (published)", options={"patience_unit": "epochs"}, models=TRAINED
+        "epoch_patience", "patience counted in epochs (published)",
+        options={"patience_unit": "epochs"}, of_training=True,
     ),
     Variant(
         "stop_on_scored", "the epoch chosen on the scored cells (published)",
@@ -146,18 +157,16 @@ VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 
 FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
 WIDTH = re.compile(r"width_([1-9]\d*)")
-GENEFORMERS = ("geneformer", "untrained_geneformer")
 
 
 def named(name: str) -> Variant:
     """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps. InputError if there is none."""
-    width = WIDTH.fullmatch(name) if isinstance(name, str) else None
-    if width:
-        return _of_width(name, int(width[1]))
-    steps = FIXED_STEPS.fullmatch(name) if isinstance(name, str) else None
-    if steps:
+    text = name if isinstance(name, str) else ""
+    if width := WIDTH.fullmatch(text):
+        return _of_width(text, int(width[1]))
+    if steps := FIXED_STEPS.fullmatch(text):
         n_steps = int(steps[1])
-        return Variant(name, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, models=TRAINED)
+        return Variant(text, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, of_training=True)
     if name not in VARIANTS:
         known = ", ".join(sorted(filter(None, VARIANTS)))
         raise InputError(
@@ -172,16 +181,20 @@ def _of_width(name: str, width: int) -> Variant:
     if width % 16 or width > 1024:
         raise InputError(f"variant {name!r}: a width must be a multiple of 16, up to 1,024: found {width}")
     options = {"width": width, "feed_forward": 2 * width, "heads": max(1, width // 32)}
-    return Variant(name, f"Geneformer {width} wide", options=options, models=GENEFORMERS)
+    return Variant(name, f"Geneformer {width} wide", options=options)
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], signal: Signal) -> None:
     """Raise an InputError where `variant` means nothing for a model, an estimator or the signal."""
-    for what, asked, sensible in (("model", models, variant.models), ("estimator", estimators, variant.estimators)):
-        wrong = [name for name in asked if sensible is not None and name not in sensible]
+    for what, asked, suits, known in (
+        ("model", models, variant.suits, MODELS),
+        ("estimator", estimators, variant.suits_estimator, variant.estimators or ()),
+    ):
+        wrong = [name for name in asked if not suits(name)]
         if wrong:
+            sensible = " or ".join(filter(suits, known))
             raise InputError(
-                f"variant {variant.name!r} means nothing for {what} {wrong[0]!r}: ask for {' or '.join(sensible)} alone"
+                f"variant {variant.name!r} means nothing for {what} {wrong[0]!r}: ask for {sensible} alone"
             )
     if variant.pairing is in_both_orders and signal.kind != "pair":
         raise InputError(

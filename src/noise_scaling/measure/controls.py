@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import entr
@@ -14,22 +17,64 @@ from ..signals import Aligned
 BITS = 2.0
 """The positive control's information."""
 
-LEARNERS = {SHUFFLED: "pca", KNOWN: "random_projection"}
-"""The model that is trained for a control: the shuffled one is PCA's embedding; the known one needs none."""
-
 _SIGNAL, _NOISE, _CLASSES, _APART = 4, 12, 8, 10.0
 
 
+@dataclass(frozen=True)
+class Control:
+    """What the rest needs to know of a control.
+
+    Attributes
+    ----------
+    name
+        As it stands in the column `model`.
+    label, colour, marker, order
+        Of figures, as a model has them.
+    learner
+        The model that is trained for it.
+    draw
+        The pair that the estimator sees, from the learner's pair of embedding and signal, a seed and a cell number.
+    """
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    order: int
+    learner: str
+    draw: Callable[[Aligned, int, int], Aligned]
+
+
+def _shuffled(pair: Aligned, seed: int, n_cells: int) -> Aligned:
+    """The embeddings of other cells beside each signal."""
+    return pair._replace(x=pair.x[generator(seed, "control", n_cells).permutation(len(pair.x))])
+
+
+def _known(pair: Aligned, seed: int, n_cells: int) -> Aligned:
+    """As many pairs of known information, of labels or vectors as the signal is."""
+    draw = known_labels if is_labels(pair.y) else known_vectors
+    x, y = draw(len(pair.x), generator(seed, "control", KNOWN, n_cells))
+    return pair._replace(x=x, y=y)
+
+
+CONTROLS = {
+    control.name: control
+    for control in (
+        Control(SHUFFLED, "shuffled (control)", "#ca9161", "x", 60, "pca", _shuffled),
+        Control(KNOWN, "known 2 bits (control)", "#56b4e9", "*", 70, "random_projection", _known),
+    )
+}
+"""Every control by name, in the order of legends and tables."""
+
+
+def learner(model: str) -> str:
+    """The model that is trained for a name in the column `model`: a control's learner, or the model itself."""
+    return CONTROLS[model].learner if model in CONTROLS else model
+
+
 def apply(model: str, pair: Aligned, *, seed: int, n_cells: int) -> Aligned:
-    """What the estimator gets to see: the pair as it is, or a control of as many pairs in its place."""
-    if model == SHUFFLED:
-        order = generator(seed, "control", n_cells).permutation(len(pair.x))
-        return pair._replace(x=pair.x[order])
-    if model == KNOWN:
-        draw = known_labels if is_labels(pair.y) else known_vectors
-        x, y = draw(len(pair.x), generator(seed, "control", KNOWN, n_cells))
-        return pair._replace(x=x, y=y)
-    return pair
+    """The pair as the estimator sees it: as it is, or what a control puts in its place."""
+    return CONTROLS[model].draw(pair, seed, n_cells) if model in CONTROLS else pair
 
 
 def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,85 +1,64 @@
-"""What a job of a sweep asks for: memory and time from formulas in cells, depth and model, all of them here.
+"""What a sweep costs: the memory and time that a job asks for, and forecasts from the seconds in measured tables.
 
-They are requests to a scheduler: upper bounds, not predictions. `status` and the book's page on cost compare them with
-the rows' own seconds.
+Requests are upper bounds for a scheduler, from the models' own numbers (`models.base.Model`). Forecasts are fits to
+the rows of tables, carried to grids that were not measured.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
 
 from ..datasets.registry import Card, read_registry
-from .grid import Job
+from ..measurements import KEY, OK
+from ..models import MODELS
+from .controls import learner
+from .grid import Job, jobs
 
-MB = 1e6
+MB, GB = 1e6, 1e9
 PROGRAM_MB = 1500.0
 """Python with torch, numba and scanpy loaded, before any data."""
 NONZEROS_PER_UMI = 0.6
 """Genes seen per molecule, at most, below saturation: 0.4-0.6 on the small data sets at full depth."""
-BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in training": 12.0}
+BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in_training": 12.0}
 """int32 index and value; the same thinned; index and float64 value while PCA normalises (scVI: float32)."""
+TOKENS, TOKEN_BYTES = 512, 2
 OVERHEAD_SECONDS = 120.0
-"""Queue, start, load, thin, score: per job."""
-
-# Seconds on one CPU thread: fixed, and for each cell that training sees, per unit of the model's width (below).
-_CPU = {
-    "random_projection": (2.0, 0.0),
-    "pca": (2.0, 2e-4),
-    "shuffled": (2.0, 2e-4),
-    "known_2_bits": (2.0, 0.0),
-    "scvi": (20.0, 4e-4),
-    "geneformer": (20.0, 0.09),
-    "untrained_geneformer": (60.0, 0.0),
-}
-GPU_SPEEDUP = {"scvi": 10.0, "geneformer": 50.0, "untrained_geneformer": 50.0}
-"""Assumed, not measured: how much faster than one CPU thread a card trains. Only requests for time rest on it."""
-CELLS_SEEN = {"small": {"scvi": 5e5, "geneformer": 3e4}, "published": {"scvi": 1e7, "geneformer": 1e8}}
-"""Cells that a training sees at most, all epochs together: the presets' limits (published: limit / N epochs)."""
-TOKENS = 512
+"""Queue and start, or thin, and score: for each depth of a job."""
 LONGEST_MINUTES = 2880
 """No job asks for more than two days: what is not done by then is sent again and goes on from its finished units."""
 
 
 def nonzeros_per_cell(card: Card, fraction: float = 1.0) -> float:
-    """Entries of a row of counts at a depth: no more than genes, no more than NONZEROS_PER_UMI x molecules."""
+    """Non-zero counts of a cell at a depth: no more than genes, no more than NONZEROS_PER_UMI x molecules."""
     return min(card.n_genes, NONZEROS_PER_UMI * card.median_umis * fraction) + 1
 
 
 def memory_mb(job: Job) -> int:
-    """Megabytes for one job: the program, all cells at full depth, and the job's own cells thinned and in training."""
+    """Megabytes for one job: the program, all cells at full depth, and its own cells thinned and in training."""
     card = _card(job)
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
     cells = min(card.n_cells, held_out + max(job.cell_numbers))
-    entries = nonzeros_per_cell(card, job.fraction) * cells
-    own = entries * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in training"])
+    own = nonzeros_per_cell(card, max(job.fractions)) * cells
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    return math.ceil(PROGRAM_MB + (data + own) / MB)
-
-
-def cells_seen(model: str, preset: str, n_cells: int) -> float:
-    """Cells that training sees at most: at least one epoch, at most the preset's limit."""
-    return max(n_cells, CELLS_SEEN[preset].get(model, n_cells))
-
-
-def width(model: str, card: Card, fraction: float) -> float:
-    """What a cell costs in training: tokens / 512, thousands of genes (scVI's layers are dense), or of entries."""
-    entries = nonzeros_per_cell(card, fraction)
-    if "geneformer" in model:
-        return min(TOKENS, entries) / TOKENS
-    return card.n_genes / 1000 if model == "scvi" else entries / 1000
-
-
-def unit_seconds(job: Job, model: str, n_cells: int) -> float:
-    """Seconds for one model at one N, at most."""
-    fixed, per_cell = _CPU.get(model, _CPU["scvi"])
-    seconds = fixed + per_cell * width(model, _card(job), job.fraction) * cells_seen(model, job.preset, n_cells)
-    return seconds / (GPU_SPEEDUP.get(model, 1.0) if job.device != "cpu" else 1.0)
+    return math.ceil(PROGRAM_MB + (data + own * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])) / MB)
 
 
 def runtime_minutes(job: Job) -> int:
-    """Minutes for one job: its units one after the other."""
-    units = sum(unit_seconds(job, model, n) for model in job.models for n in job.cell_numbers)
-    return min(LONGEST_MINUTES, math.ceil((OVERHEAD_SECONDS + units * len(job.estimators)) / 60))
+    """Minutes for one job: its depths and units one after the other, a training's time for each of its estimates."""
+    card, seconds = _card(job), OVERHEAD_SECONDS * len(job.fractions)
+    for model in (MODELS[learner(name)] for name in job.models):
+        faster = model.gpu_speedup if job.device != "cpu" else 1.0
+        for fraction in job.fractions:
+            size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
+            units = sum(model.train_seconds(job.preset, n_cells=n, **size) for n in job.cell_numbers)
+            seconds += units * len(job.estimators) / faster
+    return min(LONGEST_MINUTES, math.ceil(seconds / 60))
 
 
 def _card(job: Job) -> Card:
@@ -87,3 +66,116 @@ def _card(job: Job) -> Card:
     return read_registry().get(job.dataset) or Card(
         job.dataset, job.dataset, n_cells=100_000, n_genes=20_000, median_umis=5_000, n_test=10_000, n_validation=2_000
     )
+
+
+def training_times(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each training: dataset, model, preset, n_cells, kilogenes, seconds.
+
+    Rows of one embedding under several estimators are one training. The median over seeds and depths of each data
+    set, model and N is taken: the first unit of a job has imports and compilation in its seconds.
+    """
+    measured = table[(table["status"] == OK) & table["train_seconds"].notna() & (table["variant"] == "")]
+    measured = measured.drop_duplicates([name for name in KEY if name not in ("estimator", "signal")])
+    genes = {name: card.n_genes / 1000 for name, card in read_registry().items()}
+    measured = measured.assign(kilogenes=measured["dataset"].map(genes))
+    by = ["dataset", "model", "preset", "n_cells", "kilogenes"]
+    return measured.groupby(by)["train_seconds"].median().rename("seconds").reset_index()
+
+
+def fit_training(table: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of a training as fixed + per_kilogene g + per_cell g N / 1000, by model and preset.
+
+    g is thousands of genes and N training cells; all three terms are at least 0, and relative errors are least.
+    Columns: model, preset, points, fixed, per_kilogene, per_cell, error (median relative), largest (N measured).
+    """
+    found = []
+    for (model, preset), here in training_times(table).groupby(["model", "preset"]):
+        terms = _terms(here["kilogenes"], here["n_cells"])
+        seconds = here["seconds"].clip(lower=1e-3).to_numpy()
+        (fixed, per_kilogene, per_cell), _ = nnls(terms / seconds[:, None], np.ones(len(seconds)))
+        error = np.median(np.abs(terms @ [fixed, per_kilogene, per_cell] / seconds - 1))
+        found.append((model, preset, len(here), fixed, per_kilogene, per_cell, error, here["n_cells"].max()))
+    columns = ["model", "preset", "points", "fixed", "per_kilogene", "per_cell", "error", "largest"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def training_seconds(fit: Mapping[str, float], n_genes: float, n_cells: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Seconds of one training of each number of cells, after a row of `fit_training`."""
+    terms = _terms(np.full(np.shape(n_cells), n_genes / 1000), n_cells)
+    return terms @ np.array([fit["fixed"], fit["per_kilogene"], fit["per_cell"]], float)
+
+
+def _terms(kilogenes: Sequence[float] | np.ndarray, n_cells: Sequence[float] | np.ndarray) -> np.ndarray:
+    g, n = np.asarray(kilogenes, float), np.asarray(n_cells, float)
+    return np.stack([np.ones_like(g), g, g * n / 1000], axis=-1)
+
+
+def fit_estimates(table: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of an estimate for 1,000 test cells, by estimator and kind of signal (label, or vectors and pairs).
+
+    Columns: estimator, signals, rows, per_kilocell (median), largest (test cells measured).
+    """
+    rows = table[(table["status"] == OK) & table["mi_seconds"].notna() & (table["variant"] == "")]
+    kinds = [_kind(name, signal) for name, signal in zip(rows["dataset"], rows["signal"], strict=True)]
+    rows = rows.assign(signals=kinds, each=rows["mi_seconds"] / rows["n_test"] * 1000)
+    by = rows.groupby(["estimator", "signals"])
+    return by.agg(rows=("each", "size"), per_kilocell=("each", "median"), largest=("n_test", "max")).reset_index()
+
+
+def _kind(dataset: str, signal: str) -> str:
+    about = read_registry().get(dataset)
+    label = about is not None and about.signals.get(signal, {}).get("kind") == "label"
+    return "label" if label else "vector"
+
+
+def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "small") -> pd.DataFrame:
+    """Hours on one core of a configuration's grid, by data set and model, after the fits to `table`.
+
+    Columns: dataset, model, trainings, train_hours, beyond (share of them in trainings of more cells than were
+    measured), estimate_hours. Hours are NaN where the model was never measured with `preset`; of the estimators, those
+    that were never measured are left out (`unmeasured_estimators`).
+    """
+    training = fit_training(table)
+    training = training[training["preset"] == preset].set_index("model")
+    estimates = fit_estimates(table).set_index(["estimator", "signals"])["per_kilocell"]
+    found = [
+        (job.dataset, model, *_hours(job, model, training, estimates)) for job in jobs(config) for model in job.models
+    ]
+    columns = ["dataset", "model", "trainings", "train_hours", "beyond_hours", "estimate_hours"]
+    out = pd.DataFrame(found, columns=columns).groupby(["dataset", "model"], sort=False).sum(min_count=1).reset_index()
+    out["beyond"] = out.pop("beyond_hours") / out["train_hours"]
+    return out[["dataset", "model", "trainings", "train_hours", "beyond", "estimate_hours"]]
+
+
+def _hours(job: Job, model: str, training: pd.DataFrame, estimates: pd.Series) -> tuple[int, float, float, float]:
+    """Trainings of one model in a job, their hours, the hours of those beyond what was measured, and of estimates."""
+    about, cells = _card(job), np.array(job.cell_numbers)
+    trainings = len(job.fractions) * len(cells)
+    kind = _kind(job.dataset, job.signal or about.signal)
+    per_kilocell = sum(estimates.get((name, kind), 0.0) for name in job.estimators)
+    estimate_hours = per_kilocell * (job.n_test or about.n_test) / 1000 * trainings / 3600
+    if model not in training.index:
+        return trainings, np.nan, np.nan, estimate_hours
+    fit = training.loc[model]
+    hours = len(job.fractions) * training_seconds(fit, about.n_genes, cells) / 3600
+    return trainings, hours.sum(), hours[cells > fit["largest"]].sum(), estimate_hours
+
+
+def unmeasured_estimators(config: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
+    """Estimators that a configuration asks for and no row of the table has used."""
+    asked = {name for job in jobs(config) for name in job.estimators}
+    return sorted(asked - set(table.loc[table["status"] == OK, "estimator"]))
+
+
+def footprint(
+    cell_numbers: Iterable[int], *, n_genes: int = 24_552, umis: float = 2_500.0, dims: Sequence[int] = (16, 256)
+) -> pd.DataFrame:
+    """Gigabytes of an atlas of N cells; the defaults are the embryo atlas's.
+
+    Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
+    embeddings (float32) of every cell for each number of dimensions.
+    """
+    nonzeros = nonzeros_per_cell(Card("atlas", "atlas", n_genes=n_genes, median_umis=umis))
+    each = {name: size * nonzeros for name, size in BYTES_PER_NONZERO.items()}
+    each |= {"tokens": min(TOKENS, nonzeros) * TOKEN_BYTES} | {f"embeddings_{d}": 4 * d for d in dims}
+    return pd.DataFrame([{"cells": n} | {name: size * n / GB for name, size in each.items()} for n in cell_numbers])

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
 
-from .. import paths
+from .. import information, paths
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
+from ..models import MODELS
 from . import ablations
+from .controls import CONTROLS, learner
+from .unit import NUMBERS_VERSION, model_version
 
 SCHEMA = paths.ROOT / "workflow" / "config" / "schema.json"
-ON_A_GPU = ("scvi", "geneformer", "untrained_geneformer")
-"""Models that train or run a network: with a GPU they have jobs of their own. The others never leave the CPU."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one run of notebooks/measure.ipynb measures: one data set, depth, seed and class of device.
+    """What one run of notebooks/measure.ipynb measures: one data set, seed and class of device.
 
     Attributes
     ----------
@@ -31,9 +33,11 @@ class Job:
         The entry's name in the configuration: the data set's, unless the entry names another.
     part
         "cpu" or "gpu", and "cpu_large" or "gpu_large" for the cell numbers from `large_cells` on.
+    fractions
+        All depths of the entry, or one (`jobs: depth`): the ends of the depth axis before its middle, so that a sweep
+        that was stopped holds whole curves.
     priority
-        Higher runs first: whole replicates one after the other, in each the ends of the depth axis before its middle,
-        so that a sweep that was stopped holds whole curves.
+        Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis.
     """
 
     entry: str
@@ -41,7 +45,7 @@ class Job:
     signal: str | None
     variant: str
     part: str
-    fraction: float
+    fractions: tuple[float, ...]
     seed: int
     models: tuple[str, ...]
     cell_numbers: tuple[int, ...]
@@ -51,34 +55,47 @@ class Job:
     n_validation: int | None
     device: str
     priority: int
+    depth: str = ""
 
     @property
     def name(self) -> str:
         """Where its table goes, below slices/ and without .csv."""
-        return f"{self.variant or 'protocol'}/{self.entry}_q{self.fraction:.12g}_seed{self.seed}_{self.part}"
+        return f"{self.variant or 'protocol'}/{self.entry}{self.depth}_seed{self.seed}_{self.part}"
 
     def parameters(self) -> dict[str, object]:
         """Arguments of `measure`; what the configuration leaves out is left to the card."""
         values = {
             "dataset": self.dataset, "signal": self.signal, "models": list(self.models), "preset": self.preset,
-            "cell_numbers": list(self.cell_numbers), "fractions": [self.fraction], "seeds": [self.seed],
+            "cell_numbers": list(self.cell_numbers), "fractions": list(self.fractions), "seeds": [self.seed],
             "estimators": list(self.estimators), "variant": self.variant, "n_test": self.n_test,
             "n_validation": self.n_validation, "device": self.device,
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
 
-    def keys(self) -> Iterator[dict[str, object]]:
+    def row_keys(self) -> Iterator[dict[str, object]]:
         """The key of every row that the job makes, as far as the configuration says (no signal: the card's)."""
         card = read_registry().get(self.dataset)
         signal = self.signal or (card.signal if card else "")
-        for n_cells, model, estimator in product(self.cell_numbers, self.models, self.estimators):
+        for fraction, n_cells, model, estimator in product(
+            self.fractions, self.cell_numbers, self.models, self.estimators
+        ):
             yield {
                 "dataset": self.dataset, "signal": signal, "model": model, "preset": self.preset, "n_cells": n_cells,
-                "fraction": self.fraction, "seed": self.seed, "estimator": estimator, "variant": self.variant,
+                "fraction": fraction, "seed": self.seed, "estimator": estimator, "variant": self.variant,
             }  # fmt: skip
 
+    def versions(self) -> dict[str, object]:
+        """Which version of its numbers the job's code makes: when one changes, the job looks its units up again."""
+        card = read_registry().get(self.dataset)
+        pairs = self.n_test or (card.n_test if card else 0)
+        return {
+            "measure": NUMBERS_VERSION,
+            "models": {name: model_version(name) for name in self.models},
+            "estimators": {name: information.numbers_version(name, pairs) for name in self.estimators},
+        }
 
-def read_config(path: str | Path) -> dict[str, object]:
+
+def read_config(path: str | Path) -> dict[str, Any]:
     """A configuration from its YAML file; an InputError of one sentence if it does not fit the schema.
 
     Examples of the sentence: an unknown key is named with the known ones, a wrong type with where and what was found.
@@ -93,15 +110,27 @@ def read_config(path: str | Path) -> dict[str, object]:
     return check_config(config, name=str(path))
 
 
-def check_config(config: object, *, name: str = "the configuration") -> dict[str, object]:
+def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
     """`config` if it fits workflow/config/schema.json and names what exists; else an InputError of one sentence."""
-    schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
+    schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:
         raise InputError(_in_words(fault, name))
     for entry, own in config["datasets"].items():
         _card(entry, own or {}, name)
+        for variant in {**config, **(own or {})}.get("variants", ()):
+            ablations.named(variant)
     return config
+
+
+def _schema() -> dict[str, Any]:
+    """The schema, with the names that the registries hold."""
+    schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
+    known = schema["$defs"]
+    known["models"]["items"]["enum"] = [*MODELS, *CONTROLS]
+    known["estimators"]["items"]["enum"] = [*information.METHODS]
+    known["preset"]["enum"] = list(dict.fromkeys(preset for model in MODELS.values() for preset in model.PRESETS))
+    return schema
 
 
 def _in_words(fault: jsonschema.ValidationError, name: str) -> str:
@@ -121,7 +150,7 @@ def _in_words(fault: jsonschema.ValidationError, name: str) -> str:
     return f"{name}: {place} {wanted}: found {repr(fault.instance)[:80]}"
 
 
-def _card(entry: str, own: Mapping[str, object], name: str = "the configuration") -> Card | None:
+def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -> Card | None:
     """The card of an entry's data set; None for a file, which must then bring its own grid."""
     dataset = own.get("dataset", entry)
     card = read_registry().get(dataset)
@@ -136,51 +165,51 @@ def _card(entry: str, own: Mapping[str, object], name: str = "the configuration"
     return None
 
 
-def jobs(config: Mapping[str, object]) -> list[Job]:
+def jobs(config: Mapping[str, Any]) -> list[Job]:
     """The jobs of a checked configuration, in the order they should run."""
     found = [job for entry, own in config["datasets"].items() for job in _jobs_of(config, entry, own or {})]
     return sorted(found, key=lambda job: -job.priority)
 
 
-def _jobs_of(config: Mapping[str, object], entry: str, own: Mapping[str, object]) -> Iterator[Job]:
-    card, settings = _card(entry, own), {**config, **own}
-    fractions = list(settings.get("fractions") or card.fractions)
-    cells = tuple(settings.get("cell_numbers") or card.cell_numbers)
-    seeds, names = settings["seeds"], settings.get("variants", [""])
-    for variant, (rank, seed), fraction in product(names, enumerate(seeds), fractions):
-        switch = ablations.named(variant)
-        estimators = _that(settings["estimators"], switch.estimators)
-        for part, models, cell_numbers in _parts(settings, _that(settings["models"], switch.models), cells):
+def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> Iterator[Job]:
+    card = _card(entry, own)
+    usual = {"fractions": card.fractions, "cell_numbers": card.cell_numbers} if card else {}
+    settings: dict[str, Any] = {**usual, **config, **own}
+    fractions, cells = _from_the_ends(settings["fractions"]), tuple(settings["cell_numbers"])
+    each = [("", fractions)] if config.get("jobs") != "depth" else [(f"_q{q:.12g}", (q,)) for q in fractions]
+    for name, (rank, seed), (at, (depth, some)) in product(
+        settings.get("variants", [""]), enumerate(settings["seeds"]), enumerate(each)
+    ):
+        variant = ablations.named(name)
+        estimators = tuple(filter(variant.suits_estimator, settings["estimators"]))
+        for part, models, numbers in _parts(settings, tuple(filter(variant.suits, settings["models"])), cells):
             if estimators:
                 yield Job(
-                    entry, settings.get("dataset", entry), settings.get("signal"), variant, part, float(fraction),
-                    int(seed), models, cell_numbers, settings["preset"], estimators, settings.get("n_test"),
-                    settings.get("n_validation"), settings["device"] if part.startswith("gpu") else "cpu",
-                    1000 - 10 * rank - _from_the_ends(fractions, fraction),
+                    entry, settings.get("dataset", entry), settings.get("signal"), name, part, some, int(seed), models,
+                    numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
+                    settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth,
                 )  # fmt: skip
 
 
-def _that(asked: list[str], sensible: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(name for name in asked if sensible is None or name in sensible)
-
-
-def _from_the_ends(fractions: list[float], fraction: float) -> int:
-    """0 for the ends of the depth axis, up to 9 for its middle."""
-    at, last = sorted(fractions).index(fraction), max(1, len(fractions) - 1)
-    return round(18 * min(at, last - at) / last)
+def _from_the_ends(fractions: Sequence[float]) -> tuple[float, ...]:
+    """The largest, the smallest, then inwards."""
+    rest = sorted(map(float, fractions), reverse=True)
+    return tuple(rest.pop(0 if at % 2 == 0 else -1) for at in range(len(rest)))
 
 
 def _parts(
-    settings: Mapping[str, object], models: tuple[str, ...], cells: tuple[int, ...]
+    settings: Mapping[str, Any], models: tuple[str, ...], cells: tuple[int, ...]
 ) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """Name, models and cell numbers of each job at one depth and seed; none is empty."""
-    gpu = settings["device"] != "cpu"
-    by_device = {
-        "cpu": tuple(m for m in models if not (gpu and m in ON_A_GPU)),
-        "gpu": tuple(m for m in models if gpu and m in ON_A_GPU),
-    }
+    """Name, models and cell numbers of each job at one seed: by device and size; none is empty."""
     large = settings.get("large_cells") or float("inf")
-    by_size = {"": tuple(n for n in cells if n < large), "_large": tuple(n for n in cells if n >= large)}
-    for (device, some), (size, numbers) in product(by_device.items(), by_size.items()):
+    for device, (size, numbers) in product(
+        ("cpu", "gpu"), (("", [n for n in cells if n < large]), ("_large", [n for n in cells if n >= large]))
+    ):
+        some = tuple(m for m in models if (device == "gpu") == _on_a_gpu(m, settings["device"]))
         if some and numbers:
-            yield device + size, some, numbers
+            yield device + size, some, tuple(numbers)
+
+
+def _on_a_gpu(model: str, device: str) -> bool:
+    """Whether the model has jobs of its own, for the card; the others never leave the processor."""
+    return device != "cpu" and MODELS[learner(model)].wants_gpu

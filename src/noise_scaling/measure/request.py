@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..information.core import MIN_PAIRS
-from ..measurements import CONTROLS
+from .controls import CONTROLS
 
 DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
 LARGEST = 2**63 - 1
@@ -92,7 +92,7 @@ def _whole(name: str, value: object, least: int = 0, wanted: str = "") -> int:
     if not number.is_integer():
         raise _wrong(name, wanted, value)
     try:
-        exact = int(value)  # all digits of a large one
+        exact = int(value)  # type: ignore[call-overload]  # all digits of a large one
     except ValueError:
         exact = int(number)
     if exact < least:
@@ -148,12 +148,6 @@ def _seconds(name: str, value: object) -> float:
     return number
 
 
-def _workers(name: str, value: object) -> int | str:
-    if _is_nothing(value) or value == "auto":
-        return value or 1
-    return _whole(name, value, 1, "'auto' or a whole number from 1 on")
-
-
 _NAME = partial(_text, usual="")
 _READERS: dict[str, Callable[[str, object], object]] = {
     "dataset": _dataset,
@@ -173,7 +167,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "results": _path,
     "keep_embeddings": _switch,
     "unit_seconds": partial(_maybe, _seconds),
-    "workers": _workers,
+    "workers": lambda name, value: 1 if _is_nothing(value) else _whole(name, value, 1),
     "output": _path,
     "progress": _switch,
 }
@@ -181,9 +175,10 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 def check_places(results: Path | None, output: Path | None) -> None:
     """Raise an InputError unless files can be made in `results`, which may be yet to be made, and at `output`."""
-    for name, path, folder in (("results", results, results), ("output", output, output and output.parent)):
-        if folder is None:
+    for name, path in (("results", results), ("output", output)):
+        if path is None:
             continue
+        folder = path if name == "results" else path.parent
         try:
             if name == "output" and path.is_dir():
                 raise _wrong(name, "the CSV file to write, and that is a folder", str(path))

@@ -14,14 +14,12 @@ from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
 from ..errors import choose
-from ..measurements import CONTROLS
 from ..models.base import resolve_device
 from . import ablations, request
-from .packing import Packing, take_memory_share
+from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
-from .slice import OUT_OF_MEMORY, Grid, Slice, sentence
-from .unit import learner
-from .workers import Crew, fork_safe_cuda
+from .slice import HELD, Grid, Slice
+from .workers import Outcome, fork_safe_cuda, outcomes
 
 
 def measure(
@@ -43,7 +41,7 @@ def measure(
     results: str | Path | None = None,
     keep_embeddings: bool = False,
     unit_seconds: float | None = None,
-    workers: int | str = 1,
+    workers: int = 1,
     output: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -66,7 +64,7 @@ def measure(
     estimators
         Methods of `information.estimate`; each embedding is scored by all.
     variant
-        A named departure from the protocol (`variants.VARIANTS`, or fixed_steps_N); "" for none.
+        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N or width_N); "" for none.
     n_test, n_validation
         Cells held out, the same at every depth and cell number; the card's by default.
     device
@@ -79,8 +77,8 @@ def measure(
         Wall-clock limit for one model at one N, with all its estimators: what takes longer is stopped, wherever its
         code is, and becomes a failed row; likewise what dies. None sets no limit.
     workers
-        Units at a time, each in a process of its own on one thread, all on one card where there is one. "auto" finds
-        by trying how many do most work a second. With 1 and no limit all runs in this process.
+        Units at a time, each in a process of its own on one thread, all on one card where there is one. With 1 and no
+        limit all runs in this process.
     output
         CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
 
@@ -126,6 +124,7 @@ def measure(
         measurements.check_replaceable(ask.output, hashes)
     with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
         table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
+    HELD.clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
     return table
@@ -139,65 +138,31 @@ def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -
         choose("estimator", name, information.METHODS)
 
 
-class _Missing:
-    """The points that are still to be measured, by number; the slice at work is the only one whose counts are held."""
+def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
+    """The rows of every point of every slice: first those missing are measured, then those kept are read.
 
-    def __init__(self, slices: Sequence[Slice]) -> None:
-        self.points = [(one, point) for one in slices for point in one.points if None in one.kept(point).values()]
-        self._at_work: Slice | None = None
+    Those missing are measured here or, with a limit or for several at a time, in workers.
+    """
+    points = [(one, point) for one in slices for point in one.points]
+    missing = [(one, point) for one, point in points if None in one.kept(point).values()]
+    bar.update(len(points) - len(missing))
 
-    def rows(self, number: int) -> list[dict]:
-        """Measure one point here."""
-        try:
-            return self._rows_or_no_memory(number)
-        except OUT_OF_MEMORY as error:
-            one, point = self.points[number]
-            return one.failed(point, sentence(error))
-
-    def _rows_or_no_memory(self, number: int) -> list[dict]:
-        one, point = self.points[number]
-        if self._at_work not in (None, one):
-            self._at_work.release()
-        self._at_work = one
+    def rows(number: int) -> list[dict]:
+        one, point = missing[number]
         return one.rows(point)
 
-    def outcomes(self, unit_seconds: float | None, workers: int | str) -> Iterator[tuple[int, list[dict]]]:
-        """All of them, here or, with a limit or for several at a time, in workers."""
-        numbers = range(len(self.points))
-        if (unit_seconds is None and workers == 1) or not self.points:
-            yield from ((number, self.rows(number)) for number in numbers)
-            return
-        if len({id(one) for one, _ in self.points}) == 1:
-            _ = self.points[0][0].counts  # thinned before the fork: all workers share them
-        packing = Packing(lambda size: self._crew(size, unit_seconds), cost=self._cost, size=workers, say=tqdm.write)
-        for outcome in packing.run(numbers):
-            one, point = self.points[outcome.task]
-            yield outcome.task, one.failed(point, outcome.error) if outcome.error else outcome.result
-
-    def _crew(self, size: int, unit_seconds: float | None) -> Crew:
-        return Crew(
-            self._rows_or_no_memory, size=size, seconds=unit_seconds, out_of_memory=OUT_OF_MEMORY,
-            prepare=lambda: take_memory_share(size),
-        )  # fmt: skip
-
-    def _cost(self, number: int) -> float:
-        """Training takes a fixed time and one that grows with cells: a thousand cells count twice no cells."""
-        return 1.0 + self.points[number][1].n_cells / 1000
-
-
-def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int | str, bar: tqdm) -> Iterator[list[dict]]:
-    """The rows of every point of every slice: first those missing are measured, then those kept are read."""
-    missing = _Missing(slices)
-    bar.update(bar.total - len(missing.points))
-    measured = set()
-    for number, rows in missing.outcomes(unit_seconds, workers):
-        one, point = missing.points[number]
-        measured.add((id(one), point))
+    numbers = range(len(missing))
+    if unit_seconds is None and workers == 1:
+        found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
+    else:
+        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds)
+    for outcome in found:
+        one, point = missing[outcome.task]
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")
         bar.update()
-        yield rows
-    for one in slices:
-        yield from (list(one.kept(point).values()) for point in one.points if (id(one), point) not in measured)
+        yield one.failed(point, outcome.error) if outcome.error else outcome.result
+    kept = set(points) - set(missing)
+    yield from (one.rows(point) for one, point in points if (one, point) in kept)
 
 
 @contextmanager

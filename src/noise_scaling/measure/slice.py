@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
 
 from .. import __version__, datasets, information, measurements, models, signals
@@ -25,12 +24,14 @@ from ..seeds import derive
 from ..splits import Split, split
 from . import controls
 from .ablations import Variant
-from .unit import Unit, digest, learner
+from .unit import Unit, digest
 
-# What a unit may raise without ending the job: bad slices and failed numerics, never a mistake in our own code
-# (KeyError, TypeError, AttributeError).
+# What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
+# in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+
+HELD: dict[Slice, dict[str, csr_matrix]] = {}
+"""The thinned counts of the slice at work, and of no other."""
 
 
 class Point(NamedTuple):
@@ -102,30 +103,28 @@ class Slice:
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
         self.points = [Point(model, int(n)) for n in grid.cell_numbers for model in grid.models]
-        self._thinned_alone: dict[int, csr_matrix] = {}
 
     def __str__(self) -> str:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
 
-    @cached_property
+    @property
     def counts(self) -> dict[str, csr_matrix]:
         """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
-        largest = self.cells.training_cells(max(self.grid.cell_numbers))
-        pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
-        return {pool: self._thin(pool, at) for pool, at in pools.items()}
-
-    def release(self) -> None:
-        """Forget the thinned counts; they come back when they are asked for."""
-        self.__dict__.pop("counts", None)
-        self._thinned_alone.clear()
+        if self not in HELD:
+            HELD.clear()
+            largest = self.cells.training_cells(max(self.grid.cell_numbers))
+            pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
+            HELD[self] = {pool: self._thin(pool, at) for pool, at in pools.items()}
+        return HELD[self]
 
     def train(self, n_cells: int) -> csr_matrix:
-        """Thinned counts of the N training cells."""
+        """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
+        counts, alone = self.counts, f"train {n_cells}"
         if self.grid.variant.prefix:
-            return self.counts["train"][:n_cells]
-        if n_cells not in self._thinned_alone:
-            self._thinned_alone[n_cells] = self._thin("train", self.cells.training_cells(n_cells))
-        return self._thinned_alone[n_cells]
+            return counts["train"][:n_cells]
+        if alone not in counts:
+            counts[alone] = self._thin("train", self.cells.training_cells(n_cells))
+        return counts[alone]
 
     def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
         data, variant = self.grid.data, self.grid.variant
@@ -161,16 +160,15 @@ class Slice:
         """The rows of a point: those kept from before, the others measured on one embedding and kept."""
         kept = self.kept(point)
         missing = [unit for unit, row in kept.items() if row is None]
-        if missing:
-            kept |= {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)}
-        return list(kept.values())
+        made = {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)} if missing else {}
+        return [row or made[unit] for unit, row in kept.items()]
 
     def failed(self, point: Point, error: str) -> list[dict]:
         """The rows of a point whose process was stopped or died; what it had finished by then stays."""
-        kept = self.kept(point)
-        for unit in [unit for unit, row in kept.items() if row is None]:
-            kept[unit] = self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
-        return list(kept.values())
+        return [
+            row or self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
+            for unit, row in self.kept(point).items()
+        ]
 
     def _keep(self, unit: Unit, row: dict) -> dict:
         if self.grid.results is not None:
@@ -181,8 +179,6 @@ class Slice:
         try:
             found = self._embedded(point, units[0])
             pair = self._pair(point, found.embedding)
-        except OUT_OF_MEMORY:
-            raise  # whoever runs several at a time may run fewer
         except UNIT_ERRORS as error:
             for unit in units:
                 yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
@@ -216,7 +212,7 @@ class Slice:
         start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
-            learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
+            controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
         model.fit(train, counts["validation"], **genes)
@@ -224,9 +220,8 @@ class Slice:
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = time.perf_counter() - start
-        history = getattr(model, "history", None)
-        if history and grid.results is not None:
-            measurements.write_history(grid.results, unit.config_hash, history)
+        if model.history and grid.results is not None:
+            measurements.write_history(grid.results, unit.config_hash, model.history)
         return Embedded(embedding, int(model.n_parameters), seconds)
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
@@ -240,19 +235,17 @@ class Slice:
         start = time.perf_counter()
         try:
             found = self._estimate(unit, pair)
-        except OUT_OF_MEMORY:
-            raise
         except UNIT_ERRORS as error:
             return self._row(unit, **facts, status=measurements.ERROR, error=sentence(error))
         return self._row(
-            unit, **facts, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
+            unit, **facts, method=found.method, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
             mi_seconds=time.perf_counter() - start,
         )  # fmt: skip
 
     def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
         seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
-        settings = {"seed": seed, "device": unit.device, "groups": pair.groups}
-        if self.grid.variant.estimator_options:  # of lmi alone: `variants.check` has seen to it
+        settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
+        if self.grid.variant.estimator_options:  # of lmi alone: `ablations.check` has seen to it
             return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
 

@@ -41,7 +41,7 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
         If a configuration or a table is not one.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
-    wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.keys())  # noqa: SIM118
+    wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.row_keys())
     wanted = wanted.astype({name: COLUMNS[name] for name in KEY}).drop_duplicates(KEY, ignore_index=True)
     if source is None:
         found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)

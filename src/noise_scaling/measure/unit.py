@@ -10,16 +10,16 @@ from functools import cached_property
 from .. import information, models
 from ..splits import Split
 from .ablations import named
-from .controls import LEARNERS
+from .controls import learner
 
 NUMBERS_VERSION = 1
 """Raised by hand when a change to what lies around the models and estimators (splits, thinning, pairs, the order of
 things) can change a number. Models and estimators have versions of their own: a change to one re-runs only that one."""
 
 
-def learner(model: str) -> str:
-    """The model that is trained: the negative control is PCA's embedding beside other cells' signals."""
-    return LEARNERS.get(model, model)
+def model_version(model: str) -> int:
+    """The version of the numbers of the model that is trained for a name in the column `model`."""
+    return models.MODELS[learner(model)].NUMBERS_VERSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Unit:
 
     @property
     def _versions(self) -> dict[str, int]:
-        return {"measure": NUMBERS_VERSION, "model": getattr(models.MODELS[learner(self.model)], "NUMBERS_VERSION", 1)}
+        return {"measure": NUMBERS_VERSION, "model": model_version(self.model)}
 
 
 def digest(cells: Split) -> str:

@@ -52,7 +52,7 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
 def as_published(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the published table with all of our columns: what is the same in each, and blanks."""
-    constant = {"preset": "published", "estimator": "lmi", "status": OK, "version": "published"}
+    constant = {"preset": "published", "estimator": "lmi", "method": "lmi", "status": OK, "version": "published"}
     table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
     for name, kind in COLUMNS.items():
         if name not in table:

@@ -19,7 +19,7 @@ KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "e
 
 COLUMNS: dict[str, type] = {
     "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float, "seed": int,
-    "estimator": str, "variant": str, "umis_per_cell": float, "umis_per_cell_train": float,
+    "estimator": str, "variant": str, "method": str, "umis_per_cell": float, "umis_per_cell_train": float,
     "umis_per_cell_nominal": float, "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int,
     "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str, "error": str,
     "config_hash": str, "data_sha256": str, "version": str,
@@ -32,7 +32,7 @@ MAY_BE_MISSING = [
 TIMES = ["train_seconds", "mi_seconds"]
 """Clock readings: the only columns that two runs of one seed do not share."""
 
-_ADDED = {"variant": ""}
+_ADDED = {"variant": "", "method": ""}
 """Columns that tables written before them do not have, with what they stand for there."""
 
 OK, ERROR = "ok", "error"

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ..datasets import card
 from ..measure import cost, grid
-from ..measure import projection as measure_projection
+from ..measure import cost as measure_projection
 from ..measurements import CONTROLS
 from . import page, style
 

@@ -5,7 +5,6 @@ import pytest
 from noise_scaling import measurements
 from noise_scaling.datasets import card
 from noise_scaling.measure import cost as measure_cost
-from noise_scaling.measure import projection
 from noise_scaling.measure.grid import check_config
 from noise_scaling.plots import cost
 
@@ -35,15 +34,15 @@ def table():
 
 def test_a_formula_is_found_again(table):
     """Exactly, and past a first unit that took 50 times as long: medians are fitted."""
-    fit = projection.fit_training(table).iloc[0]
+    fit = measure_cost.fit_training(table).iloc[0]
     assert [fit["fixed"], fit["per_kilogene"], fit["per_cell"]] == pytest.approx([3, 0.5, 2])
     assert fit["largest"] == 3000
-    assert projection.training_seconds(fit, 2000, np.array([1e6]))[0] == pytest.approx(3 + 1 + 4000)
+    assert measure_cost.training_seconds(fit, 2000, np.array([1e6]))[0] == pytest.approx(3 + 1 + 4000)
 
 
 def test_no_term_is_negative():
     """Times that fall with cells, which no formula with positive terms can follow, give a constant."""
-    fit = projection.fit_training(rows(lambda g, n: 10 - n / 1000)).iloc[0]
+    fit = measure_cost.fit_training(rows(lambda g, n: 10 - n / 1000)).iloc[0]
     assert fit["per_cell"] == 0
     assert fit["fixed"] > 0
 
@@ -57,34 +56,27 @@ def test_a_grid_is_projected_by_hand(table):
             "datasets": {"merfish": {"cell_numbers": [1000, 10000], "fractions": [1]}},
         }
     )  # fmt: skip
-    hours = projection.project(config, table).set_index("model")
+    hours = measure_cost.project(config, table).set_index("model")
     g = card("merfish").n_genes / 1000
     small, large = 3 + 0.5 * g + 2 * g, 3 + 0.5 * g + 20 * g
     assert hours.loc["scvi", "train_hours"] == pytest.approx((small + large) / 3600)
     assert hours.loc["scvi", "beyond"] == pytest.approx(large / (small + large))
     assert hours.loc["scvi", "estimate_hours"] == pytest.approx(2 * 15_000 * 0.002 / 3600)
     assert np.isnan(hours.loc["geneformer", "train_hours"])
-    assert projection.unmeasured_estimators(config, table) == ["lmi"]
+    assert measure_cost.unmeasured_estimators(config, table) == ["lmi"]
 
 
 def test_trainings_under_two_estimators_are_one(table):
     both = measurements.sort(pd.concat([table, table.assign(estimator="lmi")]))
-    pd.testing.assert_frame_equal(projection.training_times(both), projection.training_times(table))
+    pd.testing.assert_frame_equal(measure_cost.training_times(both), measure_cost.training_times(table))
 
 
 def test_an_atlas_by_hand():
     """10^7 cells of 0.6 x 2,500 + 1 entries at 8 bytes are 120 GB; 256 float32 dimensions of them are 10.24 GB."""
-    (found,) = projection.footprint([10**7]).to_dict("records")
+    (found,) = measure_cost.footprint([10**7]).to_dict("records")
     assert found["loaded"] == pytest.approx(10**7 * 1501 * 8 / 1e9)
     assert found["embeddings_256"] == pytest.approx(10.24)
     assert found["tokens"] == pytest.approx(10.24)
-
-
-def test_widths_are_what_training_works_on():
-    about = card("mouse_embryo")
-    assert measure_cost.width("scvi", about, 0.01) == about.n_genes / 1000
-    assert measure_cost.width("geneformer", about, 1.0) == 1.0
-    assert measure_cost.width("pca", about, 0.01) == pytest.approx((0.6 * about.median_umis * 0.01 + 1) / 1000)
 
 
 def test_times_have_units():
