@@ -1,11 +1,11 @@
-"""The published table's doubtful rows, against counts made by hand from the file."""
+"""The published table's flagged rows, against counts made by hand from the file."""
 
 import pandas as pd
 import pytest
 
 from noise_scaling import cli, laws, measurements, paths
 from noise_scaling.errors import InputError
-from noise_scaling.measurements import published as careful
+from noise_scaling.measurements import published
 
 
 @pytest.fixture(scope="module")
@@ -13,33 +13,33 @@ def table(published) -> pd.DataFrame:
     return measurements.read_published(published)
 
 
-def test_every_doubt_has_its_rows(table):
-    why = careful.reasons(table)
-    doubted = table.assign(why=why)[why != ""]
-    assert set(doubted["why"]) == set(careful.REASONS)
-    assert (why == careful.LOW_SEED).sum() == 200  # a hundred points, two signals
-    kept = careful.sound(table)
-    assert len(kept) + careful.doubtful(table).sum() == 4844
+def test_every_flag_has_its_rows(table):
+    why = published.reasons(table)
+    flagged = table.assign(why=why)[why != ""]
+    assert set(flagged["why"]) == set(published.REASONS)
+    assert (why == published.LOW_SEED).sum() == 200  # a hundred points, two signals
+    kept = published.filtered(table)
+    assert len(kept) + published.flagged(table).sum() == 4844
     assert not ((kept["dataset"] == "pbmc") & (kept["seed"] == 2303)).any()
 
 
 def test_larry_keeps_one_projection_a_depth(table):
-    kept = careful.sound(table)
+    kept = published.filtered(table)
     rows = kept[(kept["dataset"] == "larry") & (kept["model"] == "random_projection")]
     assert len(rows) == 10  # of 300: three seeds, ten cell numbers, one value per depth
     assert set(rows["n_cells"]) == {100_000}
 
 
 def test_only_projections_are_copies(table):
-    assert set(table.loc[careful.copies(table), "model"]) == {"random_projection"}
-    values = careful.projection_values(table).groupby("dataset")["values_per_depth"].max()
+    assert set(table.loc[published.copies(table), "model"]) == {"random_projection"}
+    values = published.projection_values(table).groupby("dataset")["values_per_depth"].max()
     assert values.to_dict() == {"larry": 1, "merfish": 1, "mouse_embryo": 1, "pbmc": 10}
 
 
 def test_the_notes_carry_the_numbers(table):
     fits = laws.fit_curves(table[table["model"] == "scvi"])
     cells = laws.fit_curves(table[table["model"] == "pca"], law=laws.CELL_NUMBER_LAW)
-    notes = careful.notes(table, fits, cells).set_index("found")["number"]
+    notes = published.notes(table, fits, cells).set_index("found")["number"]
     numbers = " | ".join(notes)
     for expected in ("3 of 4", "100 of 100", "14 (0) of 100", "27 (0) of 100", "59 of 4,844"):
         assert expected in numbers
@@ -47,10 +47,10 @@ def test_the_notes_carry_the_numbers(table):
 
 
 def test_a_summary_gives_its_rows_back(table):
-    summary = careful.points(table)
+    summary = published.points(table)
     assert summary["seeds"].max() == 3
-    whole, kept = (careful.rows_of(summary, version) for version in (careful.ALL, careful.KEPT))
-    for rows, truth in ((whole, table), (kept, careful.sound(table))):
+    whole, kept = (published.rows_of(summary, version) for version in (published.ALL, published.KEPT))
+    for rows, truth in ((whole, table), (kept, published.filtered(table))):
         order = [c for c in measurements.KEY if c != "seed"] + ["mi_bits"]
         both = [t.drop(columns="seed").sort_values(order, ignore_index=True) for t in (rows, truth)]
         pd.testing.assert_frame_equal(*both, check_exact=True)
@@ -59,23 +59,23 @@ def test_a_summary_gives_its_rows_back(table):
 
 
 def test_equal_seeds_of_which_one_is_kept():
-    point = dict(zip(careful._POINT, ("larry", "clone", "random_projection", 100, 1.0, 50), strict=True))
+    point = dict(zip(published._POINT, ("larry", "clone", "random_projection", 100, 1.0, 50), strict=True))
     every = {"mi_bits": 0.3, "lowest": 0.3, "highest": 0.3, "seeds": 3}
     one = {"mi_bits": 0.3, "lowest": 0.3, "highest": 0.3, "seeds": 1}
-    summary = pd.DataFrame([point | every | {"rows": careful.ALL}, point | one | {"rows": careful.KEPT}])
-    assert careful.rows_of(summary, careful.ALL)["seed"].tolist() == [1, 2, 3]
-    assert careful.rows_of(summary, careful.KEPT)["seed"].tolist() == [1]
+    summary = pd.DataFrame([point | every | {"rows": published.ALL}, point | one | {"rows": published.KEPT}])
+    assert published.rows_of(summary, published.ALL)["seed"].tolist() == [1, 2, 3]
+    assert published.rows_of(summary, published.KEPT)["seed"].tolist() == [1]
 
 
 def test_without_a_checkout_one_sentence_says_what_is_missing(nothing_at_hand, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"neither the published table nor its summary is here.*fetch published"):
-        careful.read()
+        published.read()
 
 
 COMMANDS = {
     "fit": ["fit", "published"],
-    "fit, sound": ["fit", "published-sound"],
+    "fit, filtered": ["fit", "published-filtered"],
     "figure": ["figure", "information", "published", "--output", "figure.png"],
     "plan": ["plan", "--measurements", "published", "--dataset", "pbmc", "--signal", "protein"],
     "plan, by data set": ["plan", "--dataset", "larry"],

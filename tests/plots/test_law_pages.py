@@ -138,11 +138,11 @@ def test_infinite_rates_are_words():
     assert cells_or_depth._factor(np.nan) == "–"
 
 
-def test_the_sound_table_is_the_published_without_its_doubts(published):
-    whole, sound = page.measured("published"), page.measured("published-sound")
-    assert len(whole.table) - len(sound.table) == 1440
-    assert "without 1,440 doubtful rows" in sound.name
-    assert "1,440 of 4,844 rows" in table_audit.doubted().data
+def test_the_filtered_table_is_the_published_without_its_flagged_rows(published):
+    whole, filtered = page.measured("published"), page.measured("published-filtered")
+    assert len(whole.table) - len(filtered.table) == 1440
+    assert "without 1,440 flagged rows" in filtered.name
+    assert "1,440 of 4,844 rows" in table_audit.flagged().data
 
 
 def test_seeds_figure_shows_who_lies_below(published):

@@ -32,7 +32,7 @@ def settled(fits: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("points", 1e-6), ("fits", 1e-4), ("claims", 0.01), ("seed_shares", 0.01), ("seed_pairs", 1e-6), ("doubtful", 0)],
+    [("points", 1e-6), ("fits", 1e-4), ("claims", 0.01), ("seed_shares", 0.01), ("seed_pairs", 1e-6), ("flagged", 0)],
 )
 def test_made_again_it_is_what_is_committed(name, tolerance, table):
     again, kept = (
@@ -89,11 +89,11 @@ def embedded(data) -> list:
     if isinstance(data, dict):
         if data.get("status", laws.CONVERGED) != laws.CONVERGED:
             return [data["status"]]
-        if "doubtful" in data:
+        if "flagged" in data:
             order = np.lexsort([data["bits"], data["fraction"]])
-            doubtful = set(data["doubtful"])
-            at = [i for i in order if i in doubtful]
-            data |= {"bits": [data["bits"][i] for i in order], "doubtful": [data["bits"][i] for i in at]}
+            flagged = set(data["flagged"])
+            at = [i for i in order if i in flagged]
+            data |= {"bits": [data["bits"][i] for i in order], "flagged": [data["bits"][i] for i in at]}
         return [x for key in sorted(data) if key != "seed" for x in embedded(data[key])]
     return [x for part in data for x in embedded(part)] if isinstance(data, list) else [data]
 
@@ -101,9 +101,9 @@ def embedded(data) -> list:
 WHOLE = {
     **{figure: (lambda draw=draw: drawn(draw(page.measured("published").table))) for figure, draw in FIGURES.items()},
     "between seeds": lambda: (
-        told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-sound"))
+        told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-filtered"))
     ),
-    "rows in doubt": lambda: told(table_audit.doubted()),
+    "flagged rows": lambda: told(table_audit.flagged()),
     "seeds": lambda: drawn(table_audit.seeds_figure(table_audit._of_seeds("seed_pairs", table_audit.seed_pairs))),
 }
 OF_ONE_SIGNAL = {
@@ -112,7 +112,7 @@ OF_ONE_SIGNAL = {
     "planner": lambda: embedded(plan_page.planner_groups(OURS, "published")),
     "zoo": lambda: embedded(curve_zoo.zoo_data(OURS, "published")),
 }
-"""On one signal of the table, with doubtful rows of every kind: all would take minutes."""
+"""On one signal of the table, with flagged rows of every kind: all would take minutes."""
 PARTS = WHOLE | OF_ONE_SIGNAL
 read = published.read
 
@@ -143,7 +143,7 @@ def test_both_ways_draw_the_same(part, published, request):
     rows = PARTS[part]()
     request.getfixturevalue("nothing_at_hand")
     summed = from_summary(part)
-    if part == "rows in doubt":  # the table's own sentence goes on: its download holds every row
+    if part == "flagged rows":  # the table's own sentence goes on: its download holds every row
         rows[0] = rows[0].removesuffix(" The download holds every row with its reason.")
     assert len(rows) == len(summed)
     for one, other in zip(rows, summed, strict=True):
@@ -154,12 +154,12 @@ def test_both_ways_draw_the_same(part, published, request):
 
 
 def test_the_line_below_says_which_it_was(published, request):
-    line = page.provenance("published-sound", notebook="n").data
-    assert "measurements the published table without 1,440 doubtful rows (3,404 rows, sha256 14560d54" in line
+    line = page.provenance("published-filtered", notebook="n").data
+    assert "measurements the published table without 1,440 flagged rows (3,404 rows, sha256 14560d54" in line
     assert "not here" not in line
     request.getfixturevalue("nothing_at_hand")
-    line = page.provenance("published-sound", notebook="n").data
-    assert "without 1,440 doubtful rows, from its summary data/published (3,404 rows, sha256 " in line
+    line = page.provenance("published-filtered", notebook="n").data
+    assert "without 1,440 flagged rows, from its summary data/published (3,404 rows, sha256 " in line
     assert "`noise-scaling fetch published` gets it." in line
 
 
@@ -168,7 +168,7 @@ def test_asked_for_in_the_place_of_ours_it_is_never_called_ours(nothing_at_hand,
     monkeypatch.setattr(published, "read", one_signal)
     assert [c.heading for c in ledger.columns("published", "published")] == [
         "published, all rows",
-        "published, not doubtful",
+        "published, not flagged",
     ]
     assert {c["source"] for c in curve_zoo.zoo_data("published", "published")["curves"]} == {curve_zoo.PUBLISHED}
     shown = page.rows("published").data

@@ -211,14 +211,25 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
     return CONVERGED, ""
 
 
-def protocol_rows(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Rows that a law can follow: measured by the protocol itself, no control, with bits and a value in `columns`.
+def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, variant: str | None = "") -> pd.DataFrame:
+    """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
 
-    A table without the columns `variant` or `status` has protocol rows only.
+    Parameters
+    ----------
+    table
+        A measurements table. One without the columns `variant` or `status` has protocol rows only.
+    columns
+        Columns that must have a value, besides the bits.
+    controls
+        Whether the controls' rows stay.
+    variant
+        Another variant than the protocol, by its name; None takes all of them.
     """
-    here = ~table["model"].isin(CONTROLS) & table[["mi_bits", *columns]].notna().all(axis=1)
-    for column, value in (("variant", ""), ("status", OK)):
-        if column in table:
+    here = table[["mi_bits", *columns]].notna().all(axis=1)
+    if not controls:
+        here &= ~table["model"].isin(CONTROLS)
+    for column, value in (("variant", variant), ("status", OK)):
+        if column in table and value is not None:
             here &= table[column] == value
     return table[here]
 

@@ -1,4 +1,4 @@
-"""The published table, or the summary that stands for it, and what a careful reader finds in it: rows to doubt."""
+"""The published table, or the summary that stands for it, and the audit of it: rows to leave out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .. import datasets, measurements, paths
 from ..errors import InputError
 from .table import KEY
 
-ALL, KEPT = "all rows", "not doubtful"
+ALL, KEPT = "all rows", "not flagged"
 """The two versions of everything that is made from the table."""
 _POINT = ["dataset", "signal", "model", "n_cells", "fraction", "umis_per_cell_nominal"]
 _DECIMALS = 5
@@ -18,14 +18,14 @@ COPY = "a copy: the random projection took one seed whatever its label, and cell
 LOW_SEED = "PBMC Geneformer, seed 42: far below the other seed in many cells, never above"
 PARTIAL_SEED = "PBMC, seed 2303: a part of the grid only, and off from the other seeds"
 REASONS = (COPY, LOW_SEED, PARTIAL_SEED)
-"""Why a row is doubted. Where two apply, the first."""
+"""Why a row is flagged. Where two apply, the first."""
 
 FAR = 0.5
 """Bits; 13 times the standard deviation between seeds at the median point of the table."""
 
 
 def reasons(table: pd.DataFrame) -> pd.Series:
-    """For each row of the published table why it is to be doubted, "" where it is not; indexed as the table.
+    """For each row of the published table why it is flagged, "" where it is not; indexed as the table.
 
     Of copies, the one at the largest number of cells and the lowest seed is kept.
     """
@@ -37,14 +37,14 @@ def reasons(table: pd.DataFrame) -> pd.Series:
     return out
 
 
-def doubtful(table: pd.DataFrame) -> pd.Series:
+def flagged(table: pd.DataFrame) -> pd.Series:
     """Rows of the published table to leave out of a second version of every figure, as a mask."""
     return reasons(table) != ""
 
 
-def sound(table: pd.DataFrame) -> pd.DataFrame:
-    """The published table without its doubtful rows."""
-    return table[~doubtful(table)].reset_index(drop=True)
+def filtered(table: pd.DataFrame) -> pd.DataFrame:
+    """The published table without its flagged rows."""
+    return table[~flagged(table)].reset_index(drop=True)
 
 
 def at_hand() -> bool:
@@ -57,10 +57,10 @@ def read(version: str = ALL) -> pd.DataFrame:
     if not at_hand():
         return rows_of(statistics("points"), version)
     table = measurements.read_published(datasets.fetch("published"))
-    return table if version == ALL else sound(table)
+    return table if version == ALL else filtered(table)
 
 
-def in_doubt(table: pd.DataFrame) -> pd.Series:
+def is_flagged(table: pd.DataFrame) -> pd.Series:
     """Rows of `read()` that `read(KEPT)` lacks, as a mask."""
     kept = pd.MultiIndex.from_frame(read(KEPT)[KEY])
     return pd.Series(~pd.MultiIndex.from_frame(table[KEY]).isin(kept), index=table.index)
@@ -80,7 +80,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     """Mean, lowest and highest bits over seeds, and their number, at each point and in both versions."""
     aggregates = {"mi_bits": "mean", "lowest": "min", "highest": "max", "seeds": "size"}
     named = {name: ("mi_bits", how) for name, how in aggregates.items()}
-    versions = {ALL: table, KEPT: sound(table)}
+    versions = {ALL: table, KEPT: filtered(table)}
     return pd.concat({v: t.groupby(_POINT).agg(**named) for v, t in versions.items()}, names=["rows"]).reset_index()
 
 
@@ -90,10 +90,10 @@ def rows_of(summary: pd.DataFrame, version: str) -> pd.DataFrame:
     A row has the same seed in both versions.
     """
     every, kept = (_values(summary[summary["rows"] == v]) for v in (ALL, KEPT))
-    every["doubtful"] = ~pd.MultiIndex.from_frame(every).isin(pd.MultiIndex.from_frame(kept))
-    every = every.sort_values([*_POINT, "doubtful", "mi_bits"])
+    every["flagged"] = ~pd.MultiIndex.from_frame(every).isin(pd.MultiIndex.from_frame(kept))
+    every = every.sort_values([*_POINT, "flagged", "mi_bits"])
     every["seed"] = every.groupby(_POINT).cumcount() + 1
-    return measurements.as_published(every[~every["doubtful"] | (version == ALL)].drop(columns=["doubtful", "again"]))
+    return measurements.as_published(every[~every["flagged"] | (version == ALL)].drop(columns=["flagged", "again"]))
 
 
 def _values(summary: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def projection_values(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> pd.DataFrame:
-    """The careful reader's notes on the published table, each with its number.
+    """The notes of the audit of the published table, each with its number.
 
     Parameters
     ----------

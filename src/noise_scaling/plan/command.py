@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
     add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
-    add("--without-doubtful", action="store_true", help="leave the doubtful rows of the published table out")
+    add("--without-flagged", action="store_true", help="leave the flagged rows of the published table out")
     add("--budget", type=float, required=True, help="what all may cost, in any currency")
     add("--cost-per-cell", type=float, required=True, help="price of preparing one cell")
     add("--cost-per-million-reads", type=float, required=True, help="price of a million reads")
@@ -84,7 +84,7 @@ def _evidence(options: argparse.Namespace) -> Evidence:
         raise InputError("a plan rests on one thing: give either --dataset or --pilot")
     choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
     if options.pilot is None:
-        table = {"source": options.measurements, "without_doubtful": options.without_doubtful}
+        table = {"source": options.measurements, "without_flagged": options.without_flagged}
         return evidence.evidence(options.dataset, **table, **choice)
     if options.measurements is not None:
         raise InputError("--measurements names a table to choose a data set from, and --pilot is one: leave it out")

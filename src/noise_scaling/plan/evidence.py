@@ -51,12 +51,12 @@ class Evidence:
 
 
 def open_table(
-    dataset: str, source: str | Path | None = None, *, without_doubtful: bool = False
+    dataset: str, source: str | Path | None = None, *, without_flagged: bool = False
 ) -> tuple[pd.DataFrame, str]:
     """The measurements to plan from and their name: `source` (a CSV, a folder, "published"), else where `dataset` is.
 
     Without a source our own measurements are looked in first, the published ones after them, in the version with all
-    rows or without the doubtful ones (`published.doubtful`).
+    rows or without the flagged ones (`published.flagged`).
     """
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
@@ -71,7 +71,7 @@ def open_table(
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
     datasets.fetch("published")  # a plan may download it, and never takes its summary for it
-    version = published.KEPT if without_doubtful else published.ALL
+    version = published.KEPT if without_flagged else published.ALL
     return published.read(version), f"published, {version}"
 
 
@@ -82,11 +82,11 @@ def evidence(
     signal: str | None = None,
     estimator: str | None = None,
     models: Sequence[str] | None = None,
-    without_doubtful: bool = False,
+    without_flagged: bool = False,
     seed: int = 0,
 ) -> Evidence:
     """Laws of the models measured on `dataset`, one estimator's rows only; InputError where there is no such thing."""
-    table, name = open_table(dataset, source, without_doubtful=without_doubtful)
+    table, name = open_table(dataset, source, without_flagged=without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
     rows, _ = _usable(table[table["dataset"] == dataset], name)
     rows = _chosen(rows, signal=signal)

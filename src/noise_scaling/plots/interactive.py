@@ -130,12 +130,12 @@ def kinds(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, s
     for model, preset in sorted(set(pairs)):
         presets.setdefault(model, []).append(preset)
     for model in style.ordered(list(presets)):
-        symbol = SYMBOLS.get(style.MARKERS.get(model, "o"), "circle")
+        symbol = SYMBOLS.get(style.marker(model), "circle")
         for preset, form in zip(presets[model], cycle(("", "-open", "-dot", "-open-dot")), strict=False):
             several = len(presets[model]) > 1
             out[model, preset] = {
                 "name": f"{model}/{preset}" if several else model,
-                "label": style.MODELS.get(model, model) + (f" ({preset})" if several else ""),
-                "colour": style.COLOURS.get(model, "#56b4e9"), "symbol": symbol + form,
+                "label": style.label(model) + (f" ({preset})" if several else ""),
+                "colour": style.colour(model), "symbol": symbol + form,
             }  # fmt: skip
     return out
