@@ -27,7 +27,7 @@
     const left = candidates();
     const view = chosenView();
     const models = charts.distinct(left, (c) => c.kind);
-    charts.fill(model, models.map((k) => [k, data.kinds[k].label]), models.includes("scvi") ? "scvi" : models[0]);
+    charts.fill(model, models.map((k) => [k, data.kinds[k].label]), models[0]);
     model.disabled = view === "models";
     const ofModel = view === "models" ? left : left.filter((c) => c.kind === model.value);
     const numbers = charts.distinct(ofModel, (c) => c.n_cells).sort((a, b) => a - b);

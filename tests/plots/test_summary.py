@@ -10,7 +10,8 @@ import pytest
 
 from noise_scaling import laws, measurements, paths
 from noise_scaling.measurements import published
-from noise_scaling.plots import FIGURES, cells_or_depth, curve_zoo, ledger, page, plan_page, summary, table_audit
+from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, summary, table_audit
+from noise_scaling.plots.figures import FIGURES
 
 OURS = "data/measurements/demo.csv"
 GREATEST = "Greatest u_bar"
@@ -104,11 +105,11 @@ WHOLE = {
         told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-filtered"))
     ),
     "flagged rows": lambda: told(table_audit.flagged()),
-    "seeds": lambda: drawn(table_audit.seeds_figure(table_audit._of_seeds("seed_pairs", table_audit.seed_pairs))),
+    "seeds": lambda: drawn(table_audit.seeds_figure()),
 }
 OF_ONE_SIGNAL = {
-    "claims": lambda: told(ledger.show(OURS, "published")),
-    "open questions": lambda: told(ledger.show_open(OURS, "published")),
+    "claims": lambda: told(ledger.ledger(OURS, "published")),
+    "open questions": lambda: told(ledger.open_ledger(OURS, "published")),
     "planner": lambda: embedded(plan_page.planner_groups(OURS, "published")),
     "zoo": lambda: embedded(curve_zoo.zoo_data(OURS, "published")),
 }

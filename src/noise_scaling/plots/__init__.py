@@ -1,1 +1,1 @@
-"""The book's figures and tables: one module a page, functions of a measurements table; `page.show` shows any of them."""
+"""The book's figures and tables, a module a page: functions of a measurements table, which `page.show` shows."""

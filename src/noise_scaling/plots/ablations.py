@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
@@ -16,7 +15,7 @@ from ..errors import TooLittle
 from ..laws.curves import protocol_rows
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KEY
-from . import page, style
+from . import style
 from .figures import largest
 
 ABLATIONS = {
@@ -48,8 +47,6 @@ NO_DEPTHS = "No row with training and test cells thinned apart is in this table.
 _PAIR = [name for name in KEY if name != "variant"]
 _UNIT = ["dataset", "model", "estimator"]
 _CURVE = ["dataset", "signal", "model", "estimator", "n_cells"]
-_DIGITS = dict.fromkeys(["effect", "stderr", "low_depth", "sd", "sd_low", "sd_high", "i_max"], 3) | {"u_bar": 0}
-_DIGITS |= {f"{name}_{end}": _DIGITS[name] for name in ("i_max", "u_bar") for end in ("with", "without")}
 
 
 def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
@@ -64,23 +61,28 @@ def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """The effect of each ablation by data set, model and estimator: bits (all depths and cells), u_bar and I_max.
 
+    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves.
+
     `stderr` is that of the mean over depths, cells and seeds; `low_depth` is the mean in the shallowest third.
     u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without; blank where a curve
     has too few depths or its fit did not converge.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
-    return pd.DataFrame([row for label, both in pairs for row in _effect_rows(label, both)])
+    found = [row for label, both in pairs for row in _effect_rows(label, both)]
+    if not found:
+        raise TooLittle("No row with a published choice switched on is in this table.")
+    return pd.DataFrame([*found, *_effect_rows(NOMINAL, nominal_depth(table))])
 
 
 def nominal_depth(table: pd.DataFrame) -> pd.DataFrame:
-    """What the nominal depth in place of the measured one does: rows as of `effects`; the bits stay, the law moves.
+    """Rows as of `paired` that differ by the nominal depth in place of the measured one.
 
     Of the default estimator and the models that cells train.
     """
     rows = protocol_rows(table)
     rows = rows[~rows["model"].isin(UNIMPROVABLE) & (rows["estimator"] == "default")]
     nominal = {"umis_per_cell_base": rows["umis_per_cell"], "umis_per_cell": rows["umis_per_cell_nominal"]}
-    return pd.DataFrame(_effect_rows(NOMINAL, rows.assign(bits=rows["mi_bits"], base=rows["mi_bits"], **nominal)))
+    return rows.assign(bits=rows["mi_bits"], base=rows["mi_bits"], **nominal)
 
 
 def _effect_rows(label: str, both: pd.DataFrame) -> Iterable[dict[str, object]]:
@@ -125,24 +127,9 @@ def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
                 "source": label, **dict(zip(_UNIT, key, strict=True)), "sd": np.sqrt(squares / freedom),
                 "degrees_of_freedom": freedom, "sd_low": low, "sd_high": high,
             })  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def effects_table(table: pd.DataFrame) -> HTML:
-    """`effects` of the published choices, and the nominal depth's, to read and to download."""
-    found = effects(table)
-    if found.empty:
-        raise TooLittle("No row with a published choice switched on is in this table.")
-    found = pd.concat([found, nominal_depth(table)], ignore_index=True)
-    return page.as_table(found, "ablations.csv", digits=_DIGITS)
-
-
-def noise_table(table: pd.DataFrame) -> HTML:
-    """`noise_by_source` to read and to download."""
-    found = noise_by_source(table)
-    if found.empty:
+    if not found:
         raise TooLittle("No repeats by source are in this table.")
-    return page.as_table(found, "noise_by_source.csv", digits=_DIGITS)
+    return pd.DataFrame(found)
 
 
 def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
@@ -193,21 +180,11 @@ def depth_fits(table: pd.DataFrame) -> pd.DataFrame:
             if len(points) >= 4:
                 fit = laws.fit_noise_law(points["u"], points[variant]).row()
                 lowest = points.sort_values("u")[variant].iloc[0]
-                found.append({**dict(zip(_CURVE, key, strict=True)), "thinned": label, **fit} | {_LOWEST: lowest})
-    return pd.DataFrame(found)
-
-
-_LOWEST = "bits_at_lowest_depth"
-
-
-def depths_table(table: pd.DataFrame) -> HTML:
-    """`depth_fits` to read and to download."""
-    found = depth_fits(table)
-    if found.empty:
+                head = dict(zip(_CURVE, key, strict=True)) | {"thinned": label, "bits_at_lowest_depth": lowest}
+                found.append(head | fit)
+    if not found:
         raise TooLittle(NO_DEPTHS)
-    columns = ["dataset", "model", "estimator", "n_cells", "thinned", _LOWEST, "u_bar", "i_max", "r_squared", "status"]
-    digits = _DIGITS | {_LOWEST: 2, "r_squared": 3}
-    return page.as_table(found[columns], "separate_depths.csv", full=found, digits=digits)
+    return pd.DataFrame(found)
 
 
 def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
@@ -226,9 +203,3 @@ def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
         early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), effect=("effect", "mean"),
         sd=("effect", "std"), seeds=("effect", "count"),
     ).reset_index()  # fmt: skip
-
-
-def steps_table(table: pd.DataFrame) -> HTML:
-    """`steps_effects` to read and to download."""
-    digits = _DIGITS | {"early_stopping": 3, "fixed_steps": 3, "fraction": 4}
-    return page.as_table(steps_effects(table), "fixed_steps.csv", digits=digits)

@@ -180,7 +180,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 def scores_table(rows: pd.DataFrame) -> HTML:
     """`scores` to read, and every estimate of the suite to download."""
     table = scores(rows)
-    shown = table.assign(estimator=[method(name).label for name in table["estimator"]]).round(3)
+    shown = table.assign(estimator=[method(name).label for name in table["estimator"]])
     return page.as_table(shown, "calibration.csv", full=rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from ..seeds import generator
 from . import style
 from .figures import collapsed, largest, usable
 
+Depths = Callable[[pd.Series], pd.Series]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
 """From a measurements table to a statistic's terms: columns signal, block, num and den."""
 
@@ -89,30 +91,24 @@ def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["model"].map(style.is_control).astype(bool)]
 
 
-def best(model: str, *, at_largest: bool = False) -> Rows:
+def best(table: pd.DataFrame, model: str, *, at_largest: bool = False) -> pd.DataFrame:
     """Whether `model` is above every other but controls, at each point where it and two others were measured."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = _without_controls(table)
-        bits = grid(largest(table) if at_largest else table)
-        if model not in bits:
-            return terms([])
-        bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
-        return _rows(bits.idxmax(axis=1) == model) if len(bits) else terms([])
-
-    return rows
+    table = _without_controls(table)
+    bits = grid(largest(table) if at_largest else table)
+    if model not in bits:
+        return terms([])
+    bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
+    return _rows(bits.idxmax(axis=1) == model) if len(bits) else terms([])
 
 
-def above(one: str, other: str, *, development: bool, depths: Callable[[pd.Series], pd.Series] | None = None) -> Rows:
+def above(
+    table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None
+) -> pd.DataFrame:
     """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen depths."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = table[table["dataset"].isin(DEVELOPMENT) == development]
-        if depths is not None:
-            table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
-        return _above(grid(table), one, other)
-
-    return rows
+    table = table[table["dataset"].isin(DEVELOPMENT) == development]
+    if depths is not None:
+        table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
+    return _above(grid(table), one, other)
 
 
 def deepest(fractions: pd.Series) -> pd.Series:
@@ -142,19 +138,15 @@ def gains(table: pd.DataFrame, *, start: int | None = None) -> pd.DataFrame:
     return pd.concat(out) if out else pd.DataFrame()
 
 
-def gain(model: str, *, start: int | None = None) -> Rows:
+def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
     """The gain of one model, in bits."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        found = gains(table, start=start)
-        return _rows(found[model]) if model in found else terms([])
-
-    return rows
+    found = gains(table, start=start)
+    return _rows(found[model]) if model in found else terms([])
 
 
-def gains_more(one: str, other: str) -> Rows:
+def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     """Whether model `one` gains more from cells than `other`, at each depth."""
-    return lambda table: _above(gains(table), one, other)
+    return _above(gains(table), one, other)
 
 
 FITS_WELL = 0.9
@@ -167,50 +159,46 @@ def law_fits(table: pd.DataFrame) -> pd.DataFrame:
     return terms(pd.DataFrame({"block": block, "num": (fits["r_squared"] >= FITS_WELL).astype(float)}))
 
 
-def collapses(model: str) -> Rows:
+def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """Squares that the universal curve explains, and all, of the missing bits where u / u_bar >= 10 A; by curve."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = table[table["model"] == model]
-        if table.empty:
-            return terms([])
-        points = collapsed(table)
-        points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
-        left = points["missing"] - laws.collapse(points["x"])
-        spread = (points["missing"] - points["missing"].mean()) ** 2
-        block = points["dataset"] + points["signal"] + points["n_cells"].astype(str)
-        return terms(pd.DataFrame({"block": block, "num": spread - left**2, "den": spread}))
-
-    return rows
+    table = table[table["model"] == model]
+    if table.empty:
+        return terms([])
+    points = collapsed(table)
+    points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
+    left = points["missing"] - laws.collapse(points["x"])
+    spread = (points["missing"] - points["missing"].mean()) ** 2
+    block = points["dataset"] + points["signal"] + points["n_cells"].astype(str)
+    return terms(pd.DataFrame({"block": block, "num": spread - left**2, "den": spread}))
 
 
 CLAIMS = (
     Claim("scVI is the best model in almost all settings", "grid points where scVI is best", "share", 0.9, 0.5,
-          best("scvi")),
+          partial(best, model="scvi")),
     Claim("… at the largest number of cells", "grid points at the largest N where scVI is best", "share", 0.9, 0.5,
-          best("scvi", at_largest=True)),
+          partial(best, model="scvi", at_largest=True)),
     Claim("Geneformer beats PCA on developmental time", "grid points where Geneformer is above PCA", "share", 0.9, 0.5,
-          above("geneformer", "pca", development=True)),
+          partial(above, one="geneformer", other="pca", development=True)),
     Claim("PCA mostly beats Geneformer on the smaller sets", "grid points where PCA is above Geneformer", "share",
-          0.75, 0.5, above("pca", "geneformer", development=False)),
+          0.75, 0.5, partial(above, one="pca", other="geneformer", development=False)),
     Claim("… at full depth", "the same, at full depth", "share", 0.75, 0.5,
-          above("pca", "geneformer", development=False, depths=deepest)),
+          partial(above, one="pca", other="geneformer", development=False, depths=deepest)),
     Claim("… at low depth", "the same, in the shallowest third of the depths", "share", 0.75, 0.5,
-          above("pca", "geneformer", development=False, depths=shallowest)),
+          partial(above, one="pca", other="geneformer", development=False, depths=shallowest)),
     Claim("Random projections do not improve with cells", "mean gain from the fewest to the most cells", "bits",
-          0.05, 0.2, gain("random_projection")),
+          0.05, 0.2, partial(gain, model="random_projection")),
     Claim("PCA gains little beyond 1,000 cells", "mean gain from about 1,000 cells to the most", "bits", 0.1, 0.3,
-          gain("pca", start=1000)),
+          partial(gain, model="pca", start=1000)),
     Claim("scVI gains more from cells than PCA", "depths at which scVI's gain is the larger", "share", 0.9, 0.5,
-          gains_more("scvi", "pca")),
+          partial(gains_more, one="scvi", other="pca")),
     Claim("Geneformer gains more from cells than PCA", "depths at which Geneformer's gain is the larger", "share",
-          0.9, 0.5, gains_more("geneformer", "pca")),
+          0.9, 0.5, partial(gains_more, one="geneformer", other="pca")),
     Claim("Eq. 1 fits at the largest size of every signal", "curves with R² of 0.9 or more", "share", 0.95, 0.7,
           law_fits),
     Claim("All observations collapse on one curve: scVI", "R² about the universal curve", "R²", 0.9, 0.6,
-          collapses("scvi")),
-    Claim("… PCA", "R² about the universal curve", "R²", 0.9, 0.6, collapses("pca")),
-    Claim("… Geneformer", "R² about the universal curve", "R²", 0.9, 0.6, collapses("geneformer")),
+          partial(collapses, model="scvi")),
+    Claim("… PCA", "R² about the universal curve", "R²", 0.9, 0.6, partial(collapses, model="pca")),
+    Claim("… Geneformer", "R² about the universal curve", "R²", 0.9, 0.6, partial(collapses, model="geneformer")),
 )  # fmt: skip
 """Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +12,7 @@ from ..laws.exchange import grid_rates
 from ..laws.grids import grids
 from ..laws.surface import fit_grid
 from .ablations import TEST_FULL, TRAIN_FULL, fixed_steps, paired
-from .claims import Claim, Rows, shallowest, terms
+from .claims import Claim, shallowest, terms
 from .model_size import ladder
 
 GOOD_FIT = 0.95
@@ -27,35 +29,26 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     return terms(found)
 
 
-def depth_over_cells(model: str) -> Rows:
+def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """Whether twice the depth is worth more than twice the cells, at every start of a model's grids."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        found = []
-        for grid in grids(table[table["model"] == model]):
-            doubled = grid_rates(grid) ** (np.log(2) / np.log(grid.u[1:] / grid.u[:-1]))[:, None]
-            for depth, here in zip(grid.u, doubled, strict=False):
-                told = here[np.isfinite(here)]
-                found += [{"signal": grid.dataset, "block": f"{depth:.4g}", "num": float(x > 2)} for x in told]
-        return terms(found)
-
-    return rows
+    found = []
+    for grid in grids(table[table["model"] == model]):
+        doubled = grid_rates(grid) ** (np.log(2) / np.log(grid.u[1:] / grid.u[:-1]))[:, None]
+        for depth, here in zip(grid.u, doubled, strict=False):
+            told = here[np.isfinite(here)]
+            found += [{"signal": grid.dataset, "block": f"{depth:.4g}", "num": float(x > 2)} for x in told]
+    return terms(found)
 
 
-def lost_by(kept: str) -> Rows:
+def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
     """Bits lost in the shallowest third by thinning one side alone, the other kept at full depth (variant `kept`)."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        full = protocol_rows(table, controls=True)
-        full = full[full["fraction"] == 1.0]
-        keys = ["dataset", "signal", "model", "estimator", "n_cells", "seed"]
-        both = paired(table, kept).merge(full[[*keys, "mi_bits"]], on=keys)
-        both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
-        block = both["fraction"].astype(str) + " " + both["seed"].astype(str)
-        lost = both["mi_bits"] - both["bits"]
-        return terms(pd.DataFrame({"signal": both["dataset"], "block": block, "num": lost}))
-
-    return rows
+    full = protocol_rows(table, controls=True)
+    full = full[full["fraction"] == 1.0]
+    keys = ["dataset", "signal", "model", "estimator", "n_cells", "seed"]
+    both = paired(table, kept).merge(full[[*keys, "mi_bits"]], on=keys)
+    both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
+    block = both["fraction"].astype(str) + " " + both["seed"].astype(str)
+    return terms(pd.DataFrame({"signal": both["dataset"], "block": block, "num": both["mi_bits"] - both["bits"]}))
 
 
 def gain_at_fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,15 +78,15 @@ OPEN = (
     Claim("One law of cells and depth: the noise budget", "grids of which five parameters explain 95 %", "share", 0.9,
           0.5, budget_fits),
     Claim("Depth is worth more than cells: PCA", "starts from which twice the depth is worth more than twice the cells",
-          "share", 0.75, 0.5, depth_over_cells("pca")),
-    Claim("… scVI", "the same", "share", 0.75, 0.5, depth_over_cells("scvi")),
-    Claim("… Geneformer", "the same", "share", 0.75, 0.5, depth_over_cells("geneformer")),
+          "share", 0.75, 0.5, partial(depth_over_cells, model="pca")),
+    Claim("… scVI", "the same", "share", 0.75, 0.5, partial(depth_over_cells, model="scvi")),
+    Claim("… Geneformer", "the same", "share", 0.75, 0.5, partial(depth_over_cells, model="geneformer")),
     Claim("Shallow training cells lose nothing, if test cells are deep",
-          "mean loss in the shallowest third, test cells at full depth", "bits", 0.05, 0.2, lost_by(TEST_FULL),
-          ablations=True),
+          "mean loss in the shallowest third, test cells at full depth", "bits", 0.05, 0.2,
+          partial(lost_by, kept=TEST_FULL), ablations=True),
     Claim("Shallow test cells lose nothing, if training cells are deep",
-          "mean loss in the shallowest third, training cells at full depth", "bits", 0.05, 0.2, lost_by(TRAIN_FULL),
-          ablations=True),
+          "mean loss in the shallowest third, training cells at full depth", "bits", 0.05, 0.2,
+          partial(lost_by, kept=TRAIN_FULL), ablations=True),
     Claim("The gain from cells is no gain from steps", "scVI's gain at a fixed number of steps, over that with early "
           "stopping", "ratio", 0.75, 0.5, gain_at_fixed_steps, ablations=True),
     Claim("A larger Geneformer finds more", "points at which the widest is above the narrowest", "share", 0.75, 0.5,

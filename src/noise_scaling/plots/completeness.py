@@ -116,8 +116,7 @@ def hours(configs: Configs, source: str | Path | None = None) -> HTML:
     table = status.times(status.completeness(configs, source))
     spent, left = table["hours_spent"].sum(), table["hours_left"].sum()
     title = f"{spent:.2f} hours spent, {left:.2f} expected for what is left, on one core."
-    digits = {"hours_spent": 3, "seconds_each": 2, "hours_left": 3}
-    return page.as_table(table, "hours.csv", digits=digits, title=title)
+    return page.as_table(table, "hours.csv", title=title)
 
 
 def failures(configs: Configs, source: str | Path | None = None) -> HTML:

@@ -69,10 +69,9 @@ def formulas(table: pd.DataFrame) -> HTML:
     return page.as_table(_formatted(full, forms), "training_formulas.csv", full=full)
 
 
-def estimates(table: pd.DataFrame) -> HTML:
+def estimates(table: pd.DataFrame) -> pd.DataFrame:
     """Seconds of an estimate for 1,000 test cells."""
-    full = measure_projection.fit_estimates(table)
-    return page.as_table(full.round(3), "estimate_seconds.csv", full=full)
+    return measure_projection.fit_estimates(table)
 
 
 def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
@@ -108,7 +107,7 @@ def limits(config: str | Path) -> HTML:
     jobs = pd.DataFrame(rows, columns=["dataset", "part", "units", "memory_gb", "hours_asked"]).assign(jobs=1)
     by = {"jobs": "sum", "units": "sum", "memory_gb": "max", "hours_asked": "max"}
     table = jobs.groupby(["dataset", "part"], sort=False).agg(by).reset_index()
-    return page.as_table(table, "requests.csv", digits={"memory_gb": 1, "hours_asked": 1})
+    return page.as_table(table, "requests.csv")
 
 
 def footprint() -> HTML:

@@ -28,36 +28,8 @@ RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace
 
 def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
     """The interactive page of all curves: those of a measurements table, and those of a reference table."""
-    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
-<div class="chart" data-part="chart" role="img" aria-label="Information in bits against UMIs per cell, points with the \
-fitted law; the table below holds the fits, the download the points."></div>
-{interactive.table(_COLUMNS, "Fits of the curves shown")}
-<p class="downloads"><a data-part="points">Download the points</a> <a data-part="fits">Download the fits</a>
-<span class="hint" data-part="counts"></span></p>"""
-    fallback, alt = _fallback(page.measured(measurements).table)
-    return HTML(interactive.frame(
-        "zoo", controls=_controls(), results=results, data=zoo_data(measurements, reference), fallback=fallback, alt=alt,
-        scripts=["zoo.js"], static=static,
-    ))  # fmt: skip
-
-
-_COLUMNS = (
-    "model", "cells", "ū, UMIs per cell (95 %)", "I<sub>max</sub>, bits (95 %)", "R²", "points", "status", "note",
-)  # fmt: skip
-
-
-def _controls() -> str:
-    select = interactive.select
-    views = {"models": "all models", "cells": "all numbers of cells", "one": "one curve"}
-    return "\n".join(
-        [
-            select("source", "Source"), select("signal", "Data set and signal"), select("estimator", "Estimator"),
-            select("model", "Model"), select("cells", "Training cells"),
-            interactive.radios("zoo-view", "Show together", views),
-            '<div class="check" data-part="flagged-line"><label><input type="checkbox" data-part="flagged"> '
-            "leave out the flagged rows of the published table</label></div>",
-        ]
-    )  # fmt: skip
+    data, (fallback, alt) = zoo_data(measurements, reference), _fallback(page.measured(measurements).table)
+    return interactive.frame("zoo", data=data, fallback=fallback, alt=alt, scripts=["zoo.js"], static=static)
 
 
 def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -> dict[str, object]:

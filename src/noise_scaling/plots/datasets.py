@@ -140,11 +140,6 @@ def _fitted(table: pd.DataFrame, u: np.ndarray) -> np.ndarray:
     return np.full(len(u), np.nan)
 
 
-def truth_table(table: pd.DataFrame, name: str) -> HTML:
-    """`truth_gaps` to read and to download."""
-    return page.as_table(truth_gaps(table, name), f"{name}_truth.csv")
-
-
 def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits."""
     data, here = _with_truth(table, name)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import TooLittle
 from ..laws.curves import protocol_rows
-from . import page, style
+from . import style
 from .figures import largest, of_signal
 
 LINES = {"default": ("default", "-"), "lmi": ("LMI", "--")}
@@ -74,7 +73,7 @@ def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
         for estimator in LINES:
             fit = laws.fit_noise_law(means["umis_per_cell"], means[estimator]).row()
             line |= {f"{name}, {estimator}": fit[name] for name in ("u_bar", "i_max", "r_squared", "status")}
-        line["u_bar, lmi / default"] = line["u_bar, lmi"] / line["u_bar, default"]
+        line["ratio of u_bar, lmi / default"] = line["u_bar, lmi"] / line["u_bar, default"]
         found.append(line | {"i_max, lmi - default": line["i_max, lmi"] - line["i_max, default"]})
     return pd.DataFrame(found)
 
@@ -109,24 +108,3 @@ def level_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
         default=("default", "mean"), lmi=("lmi", "mean"), difference=("difference", "mean"), rows=("lmi", "size")
     )
     return means.reset_index()
-
-
-def _shown(table: pd.DataFrame, download: str) -> HTML:
-    digits = {name: 1 if name.startswith("u_bar, ") else 3 for name in table.select_dtypes("number")}
-    shown = table.round(digits).rename(columns={"u_bar, lmi / default": "u_bar ratio"})
-    return page.as_table(shown, download, full=table, wrap=True)
-
-
-def level_table(table: pd.DataFrame) -> HTML:
-    """`level_by_estimator` to read and to download."""
-    return _shown(level_by_estimator(table), "estimators_level.csv")
-
-
-def estimator_fits_table(table: pd.DataFrame) -> HTML:
-    """`fits_by_estimator` to read and to download."""
-    return _shown(fits_by_estimator(table), "estimators_fits.csv")
-
-
-def order_table(table: pd.DataFrame) -> HTML:
-    """`order_of_models` to read and to download."""
-    return _shown(order_of_models(table), "estimators_order.csv")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
-from . import page, style
+from . import style
 
 MODEL = "geneformer"
 """The model that was measured at several widths."""
@@ -50,15 +49,6 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
     if not found:
         raise TooLittle("No model was measured at several sizes in this table.")
     return pd.DataFrame(found)
-
-
-def sizes_table(table: pd.DataFrame) -> HTML:
-    """`sizes` to read and to download."""
-    found = sizes(table)
-    digits = {"full_depth_bits": 3, **dict.fromkeys(("i_max", "i_max_low", "i_max_high"), 2)}
-    digits |= {**dict.fromkeys(("u_bar", "u_bar_low", "u_bar_high"), 0), "train_seconds": 1}
-    columns = [*_LADDER, "n_parameters", "seeds", *digits, "status"]
-    return page.as_table(found.reindex(columns=columns), "model_sizes.csv", full=found, digits=digits)
 
 
 @style.book_style()

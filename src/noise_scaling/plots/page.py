@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -82,17 +82,16 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
-def show(
-    draw: str | Callable[..., Figure | HTML], source: str | Path, *arguments: Any, **options: Any
-) -> Figure | HTML:
-    """A figure or a piece of text, made of a measurements table; in its place a sentence where that holds too little.
+def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
+    """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
 
-    A notebook shows either. A figure's caption and alt text stand in the metadata of the notebook's cell.
+    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell.
 
     Parameters
     ----------
     draw
-        One of `FIGURES` by name, or a function that takes a table first.
+        One of `FIGURES` by name, or a function of a table that returns a Figure, HTML, or a DataFrame, which is shown
+        as a table to read and to download.
     source
         A measurements table, as `measured` takes it.
     arguments, options
@@ -100,9 +99,12 @@ def show(
     """
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     try:
-        return draw(measured(source).table, *arguments, **options)
+        made = draw(measured(source).table, *arguments, **options)
     except TooLittle as error:
         return paragraph(str(error))
+    if isinstance(made, pd.DataFrame):
+        return as_table(made, f"{draw.__name__}.csv", wrap=any(" " in name for name in made))
+    return made
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
@@ -180,19 +182,57 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
     found = laws.fit_curves(usable(table), law=laws.named(law))
     counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
-    return as_table(_readable(found), f"{law}_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
+    return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
+
+
+_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
+"""Decimals to read, by the beginning of a column's name; all others have 3."""
+
+
+def as_table(
+    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
+) -> HTML:
+    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
+
+    Parameters
+    ----------
+    table
+        What is shown, rounded; names in the column `model` are shown by their labels.
+    download
+        Name of the CSV.
+    full
+        What the CSV holds, where it is not `table`.
+    title
+        A sentence above the table.
+    wrap
+        Whether lines are broken in cells and headings instead of scrolling sideways.
+    """
+    head = f"<p>{html.escape(title)}</p>" if title else ""
+    csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
+    data = base64.b64encode(csv.encode()).decode()
+    link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
+    body = _readable(table).to_html(
+        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
+    )
+    return HTML(f'{head}<div class="scroll">{body}</div><p>{link}</p>')
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Fits to be read: one value with its interval a column."""
-    out = table[["dataset", "signal", "model"]].copy()
-    for name in {"n_cells", "fraction"} & set(table):
-        out[name] = table[name].map(style.plain)
-    for name in ("u_bar", "i_max", "n_sat", "s", "i_inf"):
-        if name in table:
-            ends = table[[name, f"{name}_low", f"{name}_high"]]
-            out[f"{name} (95 %)"] = [_interval(*values) for values in ends.itertuples(index=False)]
-    return out.assign(**{"R²": table["r_squared"].map("{:.3f}".format), "status": table["status"]})
+    """A table as it is shown: models by their labels, numbers rounded, a value and its interval in one column."""
+    out = {}
+    for name, values in table.items():
+        base, _, end = str(name).rpartition("_")
+        if f"{name}_low" in table:
+            ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
+        elif name == "model":
+            out[name] = values.map(style.label)
+        elif pd.api.types.is_integer_dtype(values):
+            out[name] = values.map("{:,}".format)
+        elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
+            digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
+            out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
+    return pd.DataFrame(out, index=table.index)
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -205,46 +245,7 @@ def _interval(value: float, low: float, high: float) -> str:
 def _number(value: float) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-def as_table(
-    table: pd.DataFrame,
-    download: str,
-    *,
-    full: pd.DataFrame | None = None,
-    title: str = "",
-    digits: Mapping[str, int] | None = None,
-    wrap: bool = False,
-) -> HTML:
-    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
-
-    Parameters
-    ----------
-    table
-        What is shown; names in the column `model` are shown by their labels.
-    download
-        Name of the CSV.
-    full
-        What the CSV holds, where it is not `table`.
-    title
-        A sentence above the table.
-    digits
-        Decimals to show, by column.
-    wrap
-        Whether lines are broken in cells and headings instead of scrolling sideways.
-    """
-    head = f"<p>{html.escape(title)}</p>" if title else ""
-    csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
-    data = base64.b64encode(csv.encode()).decode()
-    link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
-    shown = table.round(dict(digits or {}))
-    if "model" in shown:
-        shown = shown.assign(model=shown["model"].map(style.label))
-    body = shown.to_html(
-        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
-    )
-    return HTML(f'{head}<div class="scroll">{body}</div><p>{link}</p>')
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def rows(source: str | Path) -> HTML:
@@ -255,8 +256,7 @@ def rows(source: str | Path) -> HTML:
         return as_table(points[points["rows"] == VERSIONS[str(source)]], "points.csv")
     table = opened.table
     columns = ["dataset", "signal", "model", "n_cells", "umis_per_cell", "seed", "estimator", "mi_bits", "mi_stderr"]
-    digits = {"umis_per_cell": 1, "mi_bits": 3, "mi_stderr": 3}
-    return as_table(table[[*columns, "status"]], "measurements.csv", full=table, digits=digits)
+    return as_table(table[[*columns, "status"]], "measurements.csv", full=table)
 
 
 def card(name: str) -> HTML:

@@ -18,7 +18,6 @@ from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
 
-_COLUMNS = ("design", "model", "cells", "UMIs per cell", "reads per cell", "saturation", "bits (95 %)", "cost")
 _ESTIMATORS = {"default": "default estimator", "lmi": "LMI"}
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
@@ -36,41 +35,16 @@ def planner(
         return page.paragraph(
             "No model here was measured at three depths and three numbers of cells: nothing to plan from."
         )
-    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
-<p class="said warned" data-part="warning" role="status" aria-live="polite" hidden></p>
-<div class="pair">
-<div class="chart" data-part="map" role="img" aria-label="Training cells against UMIs per cell: lines of equal \
-information, the designs that the budget buys, the best one and the runner-up; the table below holds them."></div>
-<div class="chart" data-part="along" role="img" aria-label="Information in bits against training cells, the budget \
-spent: one line for each model."></div>
-</div>
-{interactive.table(_COLUMNS, "Designs for this budget")}
-<p class="downloads"><a data-part="designs">Download the designs</a></p>"""
     fallback, alt = _fallback(groups[0])
-    data = {"groups": groups, "ramp": RAMP}
-    return HTML(interactive.frame(
-        "planner", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt,
-        scripts=["planning.js", "plan.js"], static=static,
-    ))  # fmt: skip
-
-
-def _controls() -> str:
-    number = interactive.number
-    slider = (
-        '<div><label for="budget-slider">Budget, by slider</label><input type="range" id="budget-slider" '
-        'data-part="budget-slider" min="1.5" max="7" step="0.02" value="2.18"></div>'
+    return interactive.frame(
+        "planner",
+        data={"groups": groups, "ramp": RAMP},
+        fallback=fallback,
+        alt=alt,
+        scripts=["planning.js", "plan.js"],
+        static=static,
+        saturation=f"{100 * ASSUMED_SATURATION:g}",
     )
-    return "\n".join(
-        [
-            interactive.select("group", "Cells most like yours"), interactive.select("planned", "Model"),
-            number("budget", "Budget", 150, hint="in any currency"), slider,
-            number("per-cell", "Cost per cell", 0.05, hint="an example: put yours"),
-            number("per-million", "Cost per million reads", 4, hint="an example: put yours"),
-            number("saturation", "Sequencing saturation, %", f"{100 * ASSUMED_SATURATION:g}", hint="of your library"),
-            number("at-reads", "Usable reads per cell there", "", hint="empty: at the deepest measurement"),
-            number("usable", "Usable reads, %", 100, hint="mapped, with a valid barcode"),
-        ]
-    )  # fmt: skip
 
 
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
