@@ -99,7 +99,7 @@ def _effect_rows(label: str, both: pd.DataFrame) -> Iterable[dict[str, object]]:
 def _parameters(rows: pd.DataFrame) -> dict[str, float]:
     """u_bar and I_max of the paired rows at their largest cell number, without and with the ablation."""
     here = rows[rows["n_cells"] == rows["n_cells"].max()]
-    out = {}
+    out: dict[str, float] = {}
     for suffix, depth, bits in (("without", "umis_per_cell_base", "base"), ("with", "umis_per_cell", "bits")):
         enough = here[depth].round(3).nunique() >= 4
         fit = laws.fit_noise_law(here[depth], here[bits]) if enough else None

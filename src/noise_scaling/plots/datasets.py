@@ -58,13 +58,13 @@ def _scatter(figure: Figure, axes: Axes, data: Dataset) -> None:
 
         xy, names = create("pca").fit(data.counts, data.counts).embed(data.counts)[:, :2], ("PC 1", "PC 2")
     axes.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
-    dots = {"s": max(2.0, min(9.0, 9000 / len(xy))), "linewidths": 0, "rasterized": True}
+    dots: dict[str, Any] = {"s": max(2.0, min(9.0, 9000 / len(xy))), "linewidths": 0, "rasterized": True}
     classes = _classes(signal)
     if classes is not None:
         _classed(axes, xy, classes, dots)
         return
     label = "x" if signal.is_spatial else f"{signal.name}, first of {signal.values.shape[1]}"
-    points = axes.scatter(*xy.T, c=signal.values[:, 0], cmap="viridis", **dots)
+    points = axes.scatter(xy[:, 0], xy[:, 1], c=signal.values[:, 0], cmap="viridis", **dots)
     figure.colorbar(points, ax=axes, label=label, shrink=0.85)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -82,8 +84,8 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
         points = table[table["model"] == model].groupby(by).agg(
             x=(x, "mean"), mean=("mi_bits", "mean"), low=("mi_bits", "min"), high=("mi_bits", "max")
         )  # fmt: skip
-        band = {"color": style.colour(model), "alpha": 0.2, "linewidth": 0}
-        axes.fill_between(points["x"], points["low"], points["high"], **band)
+        low, high = points["low"], points["high"]
+        axes.fill_between(points["x"], low, high, color=style.colour(model), alpha=0.2, linewidth=0)
         style.plot(axes, model, points["x"], points["mean"])
     style.bits_axes(axes)
 
@@ -106,7 +108,7 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     for axes in figure.axes[:: len(models)]:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.35 * (high - low))  # room for the two lines of parameters
-    marks = [
+    marks: list[dict[str, Any]] = [
         {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"},
         {"color": "0.3", "label": "Eq. 1"},
         {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -60,7 +62,7 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
     found = sizes(table)
     settled = found[found["status"] == laws.CONVERGED]
     figure, panels = style.new_figure(1, 3, 3.2, sharex=True)
-    look = {"color": style.colour(MODEL), "marker": style.marker(MODEL), "markersize": 5}
+    look: dict[str, Any] = {"color": style.colour(MODEL), "marker": style.marker(MODEL), "markersize": 5}
     marks = []
     for ((dataset, signal, estimator, n), curve), line in zip(found.groupby(_LADDER, sort=True), _LINES, strict=False):
         look |= {"linestyle": line}
@@ -83,7 +85,7 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
 _U_BAR = "$\\bar{u}$ (UMIs per cell)"
 
 
-def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, object]) -> None:
+def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, Any]) -> None:
     value, low, high = (curve[f"{name}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
     spread = np.clip(np.nan_to_num(np.stack([value - low, high - value]), posinf=1e12), 0, 1e12)
     if name == "u_bar":

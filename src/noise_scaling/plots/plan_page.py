@@ -66,13 +66,13 @@ def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
 def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The laws that could be fitted to the rows of one data set, signal and estimator."""
     looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
-    found = {(c.model, c.preset): c for c in evidence.candidates(rows) if c.fit}
+    found = {(c.model, c.preset): (c.fit, c.measured) for c in evidence.candidates(rows) if c.fit and c.measured}
     out = []
     for key in [key for key in looks if key in found]:
-        fit, measured = found[key].fit, found[key].measured
+        fit, measured = found[key]
         out.append(looks[key] | {
             "parameters": [fit.parameters[p] for p in _PARAMETERS],
-            "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in fit.draws.tolist()],
+            "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in np.asarray(fit.draws).tolist()],
             "n": list(measured.n), "u": list(measured.u), "status": fit.status, "note": fit.note,
         })  # fmt: skip
     return out
@@ -82,7 +82,7 @@ def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
 def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     """What stands on the page without its scripts: lines of equal information of the first law."""
     model = group["models"][0]
-    n, u = (np.geomspace(*model[axis], 60) for axis in ("n", "u"))
+    n, u = (np.geomspace(low, high, 60) for low, high in (model["n"], model["u"]))
     bits = noise_budget(n[None, :], u[:, None], *model["parameters"])
     figure, panels = style.new_figure(1, 1, 3.6)
     axes = panels[0, 0]

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .. import datasets
-from ..measurements import KNOWN, SHUFFLED
+from ..measurements import CONTROLS, KNOWN, SHUFFLED
 
 WIDTH = 8.6
 """Inches. The book shows figures 860 px wide or less, so that a point of type is at least a pixel."""
@@ -31,18 +31,17 @@ _Key = TypeVar("_Key")
 
 
 class Look(NamedTuple):
-    """How a model is drawn; the same attributes as of a class in `models.MODELS`."""
+    """How a model is drawn; the same four attributes as of a class in `models.MODELS`."""
 
     label: str
     colour: str
     marker: str
     order: int
-    is_control: bool = False
 
 
 CONTROL_LOOKS = {
-    SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200, True),
-    KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210, True),
+    SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200),
+    KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210),
 }
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
 
@@ -76,7 +75,7 @@ def marker(model: str) -> str:
 
 def is_control(model: str) -> bool:
     """Whether a model is a control, which claims and figures of laws leave out."""
-    return bool(_look(model).is_control)
+    return model in CONTROLS or getattr(_look(model), "is_control", False)
 
 
 def ordered(models: Collection[str] | pd.Series) -> list[str]:

@@ -31,7 +31,9 @@ def loss_curves(table: pd.DataFrame, results: str | Path | None) -> Figure | HTM
 def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, list[Curve]]:
     """Curves by model, few cells first, as they were kept with the units in the folder `results`."""
     found: dict[str, list[Curve]] = {}
-    for row in table.sort_values(["n_cells", "fraction"]).itertuples() if results is not None else ():
+    if results is None:
+        return found
+    for row in table.sort_values(["n_cells", "fraction"]).itertuples():
         history = measurements.read_history(results, row.config_hash)
         losses = next((values for name, values in history.items() if name.endswith("_validation")), [])
         steps = history.get("step", list(range(len(losses))))
