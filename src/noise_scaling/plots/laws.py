@@ -100,7 +100,8 @@ def residuals_figure(table: pd.DataFrame) -> Figure:
 
 
 def _binned(axes: Axes, x: np.ndarray, left: np.ndarray, bins: int = 8) -> None:
-    bin_of = pd.qcut(np.log(x), bins, labels=False, duplicates="drop")
+    edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
+    bin_of = np.digitize(np.log(x), edges[1:-1])
     points = pd.DataFrame({"x": x, "left": left}).groupby(bin_of)
     at, (low, middle, high) = points["x"].median(), (points["left"].quantile(q) for q in (0.25, 0.5, 0.75))
     axes.fill_between(at, low, high, color="#0173b2", alpha=0.25, linewidth=0)

@@ -232,7 +232,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
             digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
             out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
-    return pd.DataFrame(out, index=table.index)
+    return pd.DataFrame(out, index=table.index).rename(columns={"r_squared": "R²"})
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -213,9 +213,10 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend under the panels, outside the data: one set of `Line2D` options a mark."""
+    """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark."""
     handles = [Line2D([], [], **mark) for mark in marks]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(marks), frameon=False, **options)
+    where = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
+    figure.legend(handles=handles, **where | options)
 
 
 def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
