@@ -12,7 +12,7 @@ from scipy import stats
 
 from .. import laws
 from ..errors import TooLittle
-from ..laws.curves import protocol_rows
+from ..laws.curves import fit_groups, protocol_rows
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KEY
 from . import style
@@ -173,18 +173,12 @@ def separate_depths_figure(table: pd.DataFrame, estimator: str = "default") -> F
 
 def depth_fits(table: pd.DataFrame) -> pd.DataFrame:
     """Eq. 1 for each way of thinning, at the largest number of cells: parameters, intervals and status."""
-    found = []
-    for key, curve in separate_depths(table).groupby(_CURVE, sort=True):
-        for variant, (label, _) in DEPTHS.items():
-            points = curve.dropna(subset=[variant]) if variant in curve else curve[:0]
-            if len(points) >= 4:
-                fit = laws.fit_noise_law(points["u"], points[variant]).row()
-                lowest = points.sort_values("u")[variant].iloc[0]
-                head = dict(zip(_CURVE, key, strict=True)) | {"thinned": label, "bits_at_lowest_depth": lowest}
-                found.append(head | fit)
-    if not found:
-        raise TooLittle(NO_DEPTHS)
-    return pd.DataFrame(found)
+    bits = separate_depths(table).rename(columns={"u": "umis_per_cell"} | {v: name for v, (name, _) in DEPTHS.items()})
+    ways = [name for name, _ in DEPTHS.values() if name in bits]
+    curves = bits.melt([*_CURVE, "umis_per_cell"], ways, "thinned", "mi_bits").dropna()
+    lowest = curves.sort_values("umis_per_cell").groupby([*_CURVE, "thinned"])["mi_bits"].first()
+    fits = fit_groups(curves, [*_CURVE, "thinned"])
+    return fits.merge(lowest.rename("bits_at_lowest_depth").reset_index())
 
 
 def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:

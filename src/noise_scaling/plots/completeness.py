@@ -60,17 +60,15 @@ def _lines(grid: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _panel(axes: Axes, grid: pd.DataFrame) -> None:
-    lines, depths = _lines(grid), sorted(set(grid["fraction"]))
-    share, failed = np.full((len(lines), len(depths)), np.nan), []
-    for (model, n, q), here in grid.groupby(["model", "n_cells", "fraction"]):
-        at = lines.index((model, n)), depths.index(q)
-        share[at] = (here["state"] == status.DONE).mean()
-        if (here["state"] == status.FAILED).any():
-            failed.append(at)
+    lines = _lines(grid)
+    states = grid.groupby(["model", "n_cells", "fraction"])["state"]
+    share = states.agg(lambda state: (state == status.DONE).mean()).unstack("fraction").reindex(lines)
+    failed = states.agg(lambda state: (state == status.FAILED).any()).unstack("fraction").reindex(lines)
+    depths = list(share.columns)
     axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
-    if failed:
-        y, x = np.array(failed).T + 0.5
-        axes.plot(x, y, "x", color=FAILED_COLOUR, markersize=4)
+    y, x = np.nonzero((failed == True).to_numpy())  # noqa: E712 - a missing cell is neither
+    if len(x):
+        axes.plot(x + 0.5, y + 0.5, "x", color=FAILED_COLOUR, markersize=4)
     axes.set_ylim(len(lines), 0)
     axes.set_yticks(np.arange(len(lines)) + 0.5, [style.plain(n) for _, n in lines], fontsize=7)
     axes.set_xticks(np.arange(len(depths)) + 0.5, [f"{q:.2g}" for q in depths], fontsize=7, rotation=45)

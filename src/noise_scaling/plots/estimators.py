@@ -8,16 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import laws
 from ..errors import TooLittle
-from ..laws.curves import protocol_rows
+from ..laws.curves import fit_groups, protocol_rows
 from . import style
 from .figures import largest, of_signal
 
 LINES = {"default": ("default", "-"), "lmi": ("LMI", "--")}
 """Label and line of the two estimators that are compared."""
 _UNIT = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "umis_per_cell"]
-_CURVE = ["dataset", "signal", "model"]
+_CURVE = ["dataset", "signal", "model", "n_cells"]
 
 
 def both_estimators(table: pd.DataFrame, *, controls: bool = True) -> pd.DataFrame:
@@ -64,18 +63,16 @@ def _draw(axes: Axes, bits: pd.DataFrame) -> None:
 
 def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
     """Eq. 1 at the largest cell number, from the same embeddings: u_bar and I_max under each estimator."""
-    found = []
-    for key, curve in largest(both_estimators(table, controls=False)).groupby(_CURVE, sort=True):
-        means = curve.groupby("fraction")[["umis_per_cell", *LINES]].mean()
-        if len(means) < 4:
-            continue
-        line = dict(zip(_CURVE, key, strict=True)) | {"n_cells": curve["n_cells"].iloc[0]}
-        for estimator in LINES:
-            fit = laws.fit_noise_law(means["umis_per_cell"], means[estimator]).row()
-            line |= {f"{name}, {estimator}": fit[name] for name in ("u_bar", "i_max", "r_squared", "status")}
-        line["ratio of u_bar, lmi / default"] = line["u_bar, lmi"] / line["u_bar, default"]
-        found.append(line | {"i_max, lmi - default": line["i_max, lmi"] - line["i_max, default"]})
-    return pd.DataFrame(found)
+    bits = largest(both_estimators(table, controls=False))
+    means = bits.groupby([*_CURVE, "fraction"])[["umis_per_cell", *LINES]].mean().reset_index()
+    curves = means.melt([*_CURVE, "umis_per_cell"], list(LINES), "estimator", "mi_bits")
+    fits = fit_groups(curves, [*_CURVE, "estimator"])
+    wide = fits.pivot(index=_CURVE, columns="estimator", values=["u_bar", "i_max", "r_squared", "status"])
+    wide.columns = [f"{name}, {estimator}" for name, estimator in wide.columns]
+    wide = wide.infer_objects()
+    wide["ratio of u_bar, lmi / default"] = wide["u_bar, lmi"] / wide["u_bar, default"]
+    wide["i_max, lmi - default"] = wide["i_max, lmi"] - wide["i_max, default"]
+    return wide.reset_index()
 
 
 def order_of_models(table: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
-from ..errors import InputError, TooLittle
-from ..laws.curves import protocol_rows
+from ..errors import TooLittle
+from ..laws.curves import fit_groups, protocol_rows
 from . import style
 
 MODEL = "geneformer"
@@ -38,19 +38,14 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
     TooLittle
         If no model was measured at several sizes.
     """
-    found = []
-    for key, rows in ladder(table).groupby([*_LADDER, "n_parameters"], sort=True):
-        head = dict(zip([*_LADDER, "n_parameters"], key, strict=True)) | {"seeds": rows["seed"].nunique()}
-        deepest = rows.loc[rows["fraction"] == rows["fraction"].max(), "mi_bits"]
-        head |= {"full_depth_bits": deepest.mean(), "train_seconds": rows["train_seconds"].mean()}
-        try:
-            fit = laws.fit_noise_law(rows["umis_per_cell"], rows["mi_bits"]).row()
-        except InputError as error:
-            fit = {"status": laws.FAILED, "note": str(error)}
-        found.append(head | fit)
-    if not found:
+    rows, by = ladder(table), [*_LADDER, "n_parameters"]
+    if rows.empty:
         raise TooLittle("No model was measured at several sizes in this table.")
-    return pd.DataFrame(found)
+    deepest = rows["fraction"] == rows.groupby(by)["fraction"].transform("max")
+    facts = rows.assign(full_depth_bits=rows["mi_bits"].where(deepest)).groupby(by).agg(
+        seeds=("seed", "nunique"), full_depth_bits=("full_depth_bits", "mean"), train_seconds=("train_seconds", "mean")
+    )  # fmt: skip
+    return facts.reset_index().merge(fit_groups(rows, by), on=by)
 
 
 @style.book_style()
