@@ -35,6 +35,11 @@ def test_scores_by_hand(suite):
 def test_figures_hold_every_estimator_and_number(suite):
     figure = calibration.recovered_figure(suite)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["default (ours)", "LMI (ours)"]
+    at_5000 = figure.axes[0].containers[2]
+    drawn = dict(zip(at_5000[0].get_xdata(), at_5000[0].get_ydata(), strict=True))
+    assert drawn == {2.0: pytest.approx(1.8), 0.0: -0.04, 4.0: 3.0}
+    bars = {x: high - low for (x, low), (_, high) in at_5000[2][0].get_segments()}
+    assert bars[2.0] == pytest.approx(2 * 0.2 / 2**0.5)  # the sd over two seeds 0.2 apart, up and down
     texts = [text.get_text() for text in calibration.errors_figure(suite).axes[0].texts]
     assert sorted(texts) == ["+0.00", "-0.04", "-0.20", "-1.00", "-1.20"] or sorted(texts) == [
         "-0.04",
@@ -44,6 +49,7 @@ def test_figures_hold_every_estimator_and_number(suite):
     ]
     lines = calibration.cost_figure(suite).axes[0].lines
     assert [line.get_label() for line in lines] == ["default (ours)", "LMI (ours)"]
+    assert lines[0].get_xydata().tolist() == [[280, 0.5], [5000, 2.0]]  # medians over problems of medians over seeds
 
 
 def measured(*estimators_, seeds=2):
@@ -110,3 +116,5 @@ def test_without_a_second_estimator_the_page_says_so(estimator):
 def test_the_figure_draws_both_estimators_of_each_model():
     axes = estimators.estimators_figure(measured("default", "lmi")).axes[0]
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
+    for line, (u_bar, i_max) in zip(axes.lines, ((200, 2.8), (100, 1.7), (200, 3.0), (100, 1.5)), strict=True):
+        assert line.get_ydata() == pytest.approx(laws.noise_law(line.get_xdata(), u_bar, i_max))

@@ -162,8 +162,9 @@ def test_dataset_figure(table):
     figure = dataset_page.dataset_figure(table, "pbmc68k")
     assert [a.get_title(loc="left") for a in figure.axes] == ["scVI", "PCA"]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["100", "1,000", "10,000"]
-    lines = [x for x in figure.axes[1].lines if len(x.get_xdata()) == 6]
-    np.testing.assert_allclose(sorted(x.get_ydata()[-1] for x in lines)[-1], laws.noise_law(1000, 400, 2.4) + 0.05)
+    for line, n in zip(curve_lines(figure.axes[1]), (100, 1000, 10_000), strict=True):  # light to dark
+        means = laws.noise_law(line.get_xdata(), 400, 2 + 0.1 * np.log10(n)) + 0.05
+        np.testing.assert_allclose(line.get_ydata(), means)
 
 
 def test_cells_figure_counts_every_cell():

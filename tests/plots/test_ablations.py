@@ -64,7 +64,10 @@ def test_noise_by_source_is_the_spread_over_seeds():
     found = ablations.noise_by_source(measurements.sort(rows)).set_index("source")
     assert found.loc["split of the cells", "sd"] == pytest.approx(0.05, rel=0.15)
     assert found.loc["estimator", "degrees_of_freedom"] == 6 * 19
-    assert found.loc["estimator", "sd_low"] < 0.01 < found.loc["estimator", "sd_high"]
+    line = found.loc["estimator"]
+    assert line["sd_low"] < 0.01 < line["sd_high"]
+    squares = 114 * line["sd"] ** 2  # chi-squared of 114 degrees of freedom: 2.5 % below 86.34, 2.5 % above 145.44
+    assert (line["sd_low"], line["sd_high"]) == pytest.approx(np.sqrt([squares / 145.44, squares / 86.34]), rel=1e-3)
 
 
 def test_separate_depths_stand_side_by_side():
@@ -78,7 +81,10 @@ def test_separate_depths_stand_side_by_side():
     fits = ablations.depth_fits(table).set_index("thinned")
     assert fits.loc["train at full depth, test thinned", "u_bar"] == pytest.approx(250, rel=1e-3)
     assert fits.loc["train and test thinned", "bits_at_lowest_depth"] == pytest.approx(laws.noise_law(10, 300, 3))
-    assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["-", "--", ":"]
+    lines = figure.axes[0].lines[1:]
+    assert [line.get_linestyle() for line in lines] == ["-", "--", ":"]
+    for line, u_bar in zip(lines, (300, 250, 20), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), laws.noise_law(line.get_xdata(), u_bar, 3))
 
 
 def test_steps_held_fixed_and_early_stopping():

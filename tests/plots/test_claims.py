@@ -101,6 +101,26 @@ def test_the_interval_is_that_of_a_mean():
     value, low, high, blocks = claims.interval(rows_)
     assert (value, blocks) == (pytest.approx(values.mean()), 400)
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+    low, high = claims.interval(rows_, level=0.68)[1:3]
+    assert high - low == pytest.approx(2 * values.std() / 20, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "low", "high", "verdict"),
+    [
+        ("share", 0.9, 0.85, 0.95, "holds"), ("share", 0.89, 0.8, 0.95, "partly"), ("share", 0.5, 0.4, 0.6, "fails"),
+        ("share", 0.7, 0.5, 0.9, "can't be told here"), ("bits", 0.05, 0.02, 0.08, "holds"),
+        ("bits", -0.1, -0.15, -0.06, "partly"), ("bits", 0.2, 0.19, 0.3, "fails"),
+        ("bits", 0.1, -0.01, 0.2, "can't be told here"),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_untold_where_the_interval_reaches_its_opposite(
+    unit, value, low, high, verdict
+):
+    thresholds = (0.05, 0.2) if unit == "bits" else (0.9, 0.5)
+    claim = claims.Claim("c", "s", unit, *thresholds, lambda table: table)
+    assert claims._verdict(claim, value, low, high, blocks=5) == verdict
+    assert claims._verdict(claim, value, low, high, blocks=4) == "can't be told here"
 
 
 def test_ledger_has_every_claim_on_every_table(table, tmp_path):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.laws import holdout
+from noise_scaling.laws import compare, holdout
+from noise_scaling.laws.grids import grids
 from noise_scaling.plots import cells_or_depth, page, style, table_audit
 from noise_scaling.plots import laws as law_pages
 
@@ -54,8 +55,18 @@ def test_scores_name_every_law(source):
 
 def test_errors_figure_has_a_row_a_law(table):
     figure = law_pages.errors_figure(table)
-    assert len(figure.axes[0].get_yticklabels()) == len(laws.ALTERNATIVES)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == len(laws.ALTERNATIVES)
     assert outside(figure)
+    found = law_pages.compared(table).groupby("label")
+    for axes, column in zip(figure.axes, ("left_out", "ahead"), strict=True):
+        bars, middles = axes.lines[:-1:2], axes.lines[1:-1:2]
+        for label, bar, middle in zip(labels, bars, middles, strict=True):
+            quartiles = found.get_group(label)[column].quantile([0.25, 0.5, 0.75])
+            np.testing.assert_allclose([bar.get_xdata()[0], middle.get_xdata()[0], bar.get_xdata()[1]], quartiles)
+            assert middle.get_marker() == ("s" if found.get_group(label)["n_parameters"].iloc[0] == 3 else "o")
+        eq1 = found.get_group("Eq. 1")[column].median()
+        assert axes.lines[-1].get_xdata()[0] == pytest.approx(eq1)
 
 
 def test_residuals_of_the_true_law_lie_on_zero(table):
@@ -63,6 +74,12 @@ def test_residuals_of_the_true_law_lie_on_zero(table):
     eq1 = figure.axes[0].lines[0].get_ydata()
     straight = figure.axes[3].lines[0].get_ydata()
     assert np.abs(eq1).max() < 0.02 < np.abs(straight).max()
+    found = compare.curves(grids(table))
+    left = compare.residuals(found, laws.ALTERNATIVES["noise_law"])
+    low, middle, high = np.quantile(left[:, 0], [0.25, 0.5, 0.75])  # every curve has the same six depths: a bin each
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    at = np.isclose(corners[:, 0], figure.axes[0].lines[0].get_xdata()[0])
+    assert (corners[at, 1].min(), eq1[0], corners[at, 1].max()) == pytest.approx((low, middle, high))
 
 
 def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
@@ -128,6 +145,20 @@ def test_rates_and_seeds_are_told(source):
     shares, count = cells_or_depth.seed_shares(measurements.read(source))
     assert f"{count:,} starts" in told
     assert 0 <= shares["law"] <= 1
+
+
+def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
+    rates = cells_or_depth.rated(table)
+    for axes, column in zip(cells_or_depth.rates_figure(table).axes, ("law", "surface"), strict=True):
+        corners = axes.collections[0].get_paths()[0].vertices
+        right = corners[corners[:, 0] == corners[:, 0].max()]
+        np.testing.assert_allclose([right[:, 1].min(), right[:, 1].max()], right[0, 0] * np.array([0.5, 2]))
+        drawn = np.concatenate([line.get_xydata() for line in axes.lines[1:]])
+        assert sorted(drawn[:, 0]) == sorted(rates["free"])
+        top = min(rates["free"].max() * 3, 1e4)
+        assert sorted(drawn[:, 1]) == sorted(rates[column].clip(upper=top))
+        share = (np.abs(np.log(rates[column] / rates["free"])) < np.log(2)).mean()
+        assert f"{share:.0%} of {len(rates)} within 2 x" in axes.get_title(loc="left")
 
 
 def test_infinite_rates_are_words():

@@ -37,6 +37,12 @@ def test_the_figure_has_a_point_for_each_size(tmp_path):
     assert figure.axes[0].lines[0].get_xdata().tolist() == [80_000, 300_000]
     for axes in figure.axes[1:]:
         assert axes.containers[0][0].get_xdata().tolist() == [80_000, 300_000]
+    found = model_size.sizes(table)
+    for axes, name in zip(figure.axes[1:], ("i_max", "u_bar"), strict=True):
+        (line,) = axes.containers
+        np.testing.assert_allclose(line[0].get_ydata(), found[name])
+        ends = np.array(line[2][0].get_segments())[:, :, 1]
+        np.testing.assert_allclose(ends, found[[f"{name}_low", f"{name}_high"]])  # 95 % intervals
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
     for draw in (model_size.sizes, model_size.sizes_figure):
         assert page.show(draw, path).data.startswith("<p>No model was measured at several sizes")
