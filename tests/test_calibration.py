@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws
+from noise_scaling.errors import TooLittle
 from noise_scaling.plots import calibration, estimators
 
 
@@ -34,6 +35,11 @@ def test_scores_by_hand(suite):
 def test_figures_hold_every_estimator_and_number(suite):
     figure = calibration.recovered_figure(suite)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["default (ours)", "LMI (ours)"]
+    at_5000 = figure.axes[0].containers[2]
+    drawn = dict(zip(at_5000[0].get_xdata(), at_5000[0].get_ydata(), strict=True))
+    assert drawn == {2.0: pytest.approx(1.8), 0.0: -0.04, 4.0: 3.0}
+    bars = {x: high - low for (x, low), (_, high) in at_5000[2][0].get_segments()}
+    assert bars[2.0] == pytest.approx(2 * 0.2 / 2**0.5)  # the sd over two seeds 0.2 apart, up and down
     texts = [text.get_text() for text in calibration.errors_figure(suite).axes[0].texts]
     assert sorted(texts) == ["+0.00", "-0.04", "-0.20", "-1.00", "-1.20"] or sorted(texts) == [
         "-0.04",
@@ -43,6 +49,7 @@ def test_figures_hold_every_estimator_and_number(suite):
     ]
     lines = calibration.cost_figure(suite).axes[0].lines
     assert [line.get_label() for line in lines] == ["default (ours)", "LMI (ours)"]
+    assert lines[0].get_xydata().tolist() == [[280, 0.5], [5000, 2.0]]  # medians over problems of medians over seeds
 
 
 def measured(*estimators_, seeds=2):
@@ -66,7 +73,7 @@ def test_fits_under_both_estimators_are_those_the_curves_were_made_with():
     table = estimators.fits_by_estimator(measured("default", "lmi")).set_index("model")
     assert table.loc["pca", "u_bar, default"] == pytest.approx(200, rel=1e-3)
     assert table.loc["scvi", "u_bar, lmi"] == pytest.approx(100, rel=1e-3)
-    assert table.loc["pca", "u_bar, lmi / default"] == pytest.approx(0.5, rel=1e-3)
+    assert table.loc["pca", "ratio of u_bar, lmi / default"] == pytest.approx(0.5, rel=1e-3)
     assert table.loc["scvi", "i_max, lmi - default"] == pytest.approx(-1.1, abs=1e-3)
 
 
@@ -98,12 +105,16 @@ def test_variants_and_failures_are_left_out():
 @pytest.mark.parametrize("estimator", ["default", "lmi"])
 def test_without_a_second_estimator_the_page_says_so(estimator):
     table = measured(estimator)
-    assert len(estimators.both_estimators(table)) == 0
-    assert len(estimators.fits_by_estimator(table)) == len(estimators.order_of_models(table)) == 0
-    assert estimators._shown(estimators.level_by_estimator(table), "x.csv").data == ""
-    assert estimators.estimators_figure(table).axes[0].texts[0].get_text() == estimators.NOTHING
+    for compute in (
+        estimators.both_estimators, estimators.fits_by_estimator, estimators.order_of_models,
+        estimators.level_by_estimator, estimators.estimators_figure,
+    ):  # fmt: skip
+        with pytest.raises(TooLittle, match="both with LMI and with the default estimator"):
+            compute(table)
 
 
 def test_the_figure_draws_both_estimators_of_each_model():
     axes = estimators.estimators_figure(measured("default", "lmi")).axes[0]
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
+    for line, (u_bar, i_max) in zip(axes.lines, ((200, 2.8), (100, 1.7), (200, 3.0), (100, 1.5)), strict=True):
+        assert line.get_ydata() == pytest.approx(laws.noise_law(line.get_xdata(), u_bar, i_max))

@@ -43,7 +43,7 @@ def test_one_parameters_cell_with_a_comment_on_each_line(notebook):
 def test_figures_have_names_captions_and_alt_texts(notebook):
     for cell in code(notebook):
         settings = cell.metadata.get("mystnb")
-        if settings or re.search(r"plots\.(show|dataset)\(", cell.source):
+        if settings or re.search(r'_figure\b|page\.show\("', cell.source):
             assert settings["figure"]["name"].startswith("fig-")
             assert len(settings["figure"]["caption"]) > 40
             assert len(settings["image"]["alt"]) > 40

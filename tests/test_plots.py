@@ -6,18 +6,9 @@ import pytest
 
 from noise_scaling import datasets, laws, measurements
 from noise_scaling.errors import InputError
-from noise_scaling.plots import (
-    FIGURES,
-    cells_figure,
-    collapse_figure,
-    dataset_figure,
-    figures,
-    information_figure,
-    page,
-    style,
-    truth_figure,
-)
-from noise_scaling.plots.datasets import absent_figure, truth_table
+from noise_scaling.plots import datasets as dataset_page
+from noise_scaling.plots import figures, page, style
+from noise_scaling.plots.figures import FIGURES, collapse_figure, information_figure
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +34,31 @@ def texts(figure):
     return " ".join(t.get_text() for t in figure.findobj(match=lambda a: hasattr(a, "get_text")))
 
 
+def curve_lines(axes):
+    """The lines of models, without the one at 0 bits."""
+    return [line for line in axes.lines if line.get_marker() not in ("None", "")]
+
+
+def bands(axes, x):
+    """Lowest and highest y of each filled band at its corners `x`."""
+    for band in axes.collections:
+        corners = band.get_paths()[0].vertices
+        at = [corners[np.isclose(corners[:, 0], value), 1] for value in x]
+        yield [y.min() for y in at], [y.max() for y in at]
+
+
 def test_information_figure_shows_means_and_extremes(table):
     figure = information_figure(table)
     cells, depth = figure.axes
     assert (cells.get_xlabel(), cells.get_ylabel()) == ("training cells, at full depth", "information (bits)")
-    line = next(x for x in cells.lines if x.get_color() == style.COLOURS["pca"])
+    line = next(x for x in cells.lines if x.get_color() == style.colour("pca"))
     np.testing.assert_array_equal(line.get_xdata(), [100, 1000, 10_000])
     expected = [laws.noise_law(1000, 400, 2 + 0.1 * np.log10(n)) + 0.05 for n in (100, 1000, 10_000)]
     np.testing.assert_allclose(line.get_ydata(), expected)
-    band = depth.collections[0].get_paths()[0].get_extents()
-    assert band.height > 0.1
+    for axes, x in ((cells, [100, 1000, 10_000]), (depth, 1000 * np.geomspace(0.01, 1, 6))):
+        for (low, high), line in zip(bands(axes, x), curve_lines(axes), strict=True):  # the two seeds, 0.1 bits apart
+            np.testing.assert_allclose(low, line.get_ydata() - 0.05)
+            np.testing.assert_allclose(high, line.get_ydata() + 0.05)
     assert cells.get_xscale() == depth.get_xscale() == "log"
 
 
@@ -71,6 +77,30 @@ def test_fits_figure_prints_the_parameters(table):
     assert "200" in found
     assert "400" in found
     assert "2.40" in found  # 2 + 0.1 log10(10,000)
+
+
+def test_fits_figure_draws_bands_of_2_standard_errors(table):
+    noisy = table.assign(mi_bits=table["mi_bits"] + 0.03 * np.sin(np.arange(len(table))))
+    for axes, model in zip(FIGURES["fits"](noisy).axes, ("scvi", "pca"), strict=True):
+        rows = noisy[(noisy["model"] == model) & (noisy["n_cells"] == 10_000)]
+        fit = laws.fit_noise_law(rows["umis_per_cell"], rows["mi_bits"])
+        u = np.geomspace(10, 1000, 200)
+        np.testing.assert_allclose(axes.lines[-1].get_ydata(), fit.predict(u))
+        ((low, high),) = bands(axes, u)
+        np.testing.assert_allclose([low, high], fit.band(u, sigmas=2))
+        np.testing.assert_allclose(np.subtract(high, low), 4 * (fit.predict(u) - fit.band(u, sigmas=1)[0]))
+        assert sorted(curve_lines(axes)[0].get_ydata()) == sorted(rows["mi_bits"])  # every seed's point
+
+
+def test_collapse_panels_hold_every_point_and_the_curve(table):
+    points = figures.collapsed(table)
+    for axes, x in zip(collapse_figure(table).axes, ("x", "z"), strict=True):
+        *models, curve = axes.lines
+        drawn = np.concatenate([line.get_xydata() for line in models])
+        expected = points.sort_values(x)[[x, "missing"]]
+        np.testing.assert_allclose(drawn[np.argsort(drawn[:, 0])][:, 0], expected[x])
+        assert sorted(drawn[:, 1]) == sorted(expected["missing"])
+        np.testing.assert_allclose(curve.get_ydata(), 0.5 * np.log2(1 + 1 / curve.get_xdata()))
 
 
 def test_collapse_lies_on_the_curve(table):
@@ -94,9 +124,10 @@ def test_failed_rows_are_not_drawn(table):
 
 def test_truth_table_says_where_they_part(table):
     data = datasets.load("simulated")
-    rows = truth_table(data, table[table["seed"] == 0].assign(dataset="simulated", signal="vector"))
+    simulated = table[table["seed"] == 0].assign(dataset="simulated", signal="vector")
+    rows = dataset_page.truth_gaps(simulated, "simulated")
     assert len(rows) == 2 * 6
-    deepest = rows[(rows["model"] == "PCA") & (rows["UMIs per cell"] == 1000)].iloc[0]
+    deepest = rows[(rows["model"] == "pca") & (rows["UMIs per cell"] == 1000)].iloc[0]
     measured = laws.noise_law(1000, 400, 2.4)
     assert deepest["truth - measured"] == pytest.approx(datasets.true_information(data, 1000.0) - measured, abs=0.006)
     assert deepest["measured - Eq. 1"] == pytest.approx(0, abs=0.006)
@@ -121,22 +152,23 @@ def test_tables_carry_their_csv(table, tmp_path):
     import base64
 
     path = measurements.write(table, tmp_path / "mine.csv")
-    html = page.fits(path).data
+    html = page.show(page.fits, path).data
     assert "6 curves: 6 converged" in html
     data = re.search(r"base64,([\w+/=]+)", html).group(1)
     assert base64.b64decode(data).decode().count("\n") == 7
 
 
 def test_dataset_figure(table):
-    figure = dataset_figure("pbmc68k", table)
+    figure = dataset_page.dataset_figure(table, "pbmc68k")
     assert [a.get_title(loc="left") for a in figure.axes] == ["scVI", "PCA"]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["100", "1,000", "10,000"]
-    lines = [x for x in figure.axes[1].lines if len(x.get_xdata()) == 6]
-    np.testing.assert_allclose(sorted(x.get_ydata()[-1] for x in lines)[-1], laws.noise_law(1000, 400, 2.4) + 0.05)
+    for line, n in zip(curve_lines(figure.axes[1]), (100, 1000, 10_000), strict=True):  # light to dark
+        means = laws.noise_law(line.get_xdata(), 400, 2 + 0.1 * np.log10(n)) + 0.05
+        np.testing.assert_allclose(line.get_ydata(), means)
 
 
 def test_cells_figure_counts_every_cell():
-    figure = cells_figure(datasets.load("pbmc68k"))
+    figure = dataset_page.cells_figure("pbmc68k")
     histogram, scatter = figure.axes
     assert sum(bar.get_height() for bar in histogram.patches) == 700
     assert sum(len(c.get_offsets()) for c in scatter.collections) == 700
@@ -144,17 +176,16 @@ def test_cells_figure_counts_every_cell():
 
 
 def test_cells_that_are_not_here_are_said(nothing_at_hand):
-    assert page.cells("pbmc10k").data[:4] == b"\x89PNG"
-    assert "The cells of pbmc10k are not here" in texts(absent_figure("pbmc10k"))
+    assert "run `noise-scaling fetch pbmc10k`" in dataset_page.cells_figure("pbmc10k").data
     assert "run `noise-scaling fetch pbmc10k`" in page.cells_provenance("pbmc10k", notebook="n").data
     with pytest.raises(InputError, match="noise-scaling fetch pbmc10k"):
-        page.truth("pbmc10k", "published")
+        page.show(dataset_page.truth_figure, "published", "pbmc10k")
     assert "700 cells" in page.cells_provenance("pbmc68k", notebook="n").data  # scanpy ships them
 
 
 def test_truth_figure_draws_the_known_curve(table):
     data = datasets.load("simulated")
-    figure = truth_figure(data, table.assign(dataset="simulated", signal="vector"))
+    figure = dataset_page.truth_figure(table.assign(dataset="simulated", signal="vector"), "simulated")
     dashed = next(x for x in figure.axes[0].lines if x.get_linestyle() == "--")
     expected = datasets.true_information(data, np.array([10.0, 1000.0]))
     np.testing.assert_allclose(dashed.get_ydata()[[0, -1]], expected, rtol=1e-6)
@@ -170,10 +201,10 @@ PAGES = {
     "information": lambda source: page.show("information", source),
     "fits": lambda source: page.show("fits", source),
     "collapse": lambda source: page.show("collapse", source),
-    "dataset": lambda source: page.dataset("simulated", source),
-    "truth": lambda source: page.truth("simulated", source),
-    "gaps": lambda source: page.truth_gaps("simulated", source),
-    "every fit": page.fits,
+    "dataset": lambda source: page.show(dataset_page.dataset_figure, source, "simulated"),
+    "truth": lambda source: page.show(dataset_page.truth_figure, source, "simulated"),
+    "gaps": lambda source: page.show(dataset_page.truth_gaps, source, "simulated"),
+    "every fit": lambda source: page.show(page.fits, source),
     "rows": page.rows,
     "provenance": lambda source: page.provenance(source, notebook="a page"),
 }
@@ -195,4 +226,5 @@ PAGES = {
 def test_a_page_takes_any_table(make, change, table, tmp_path):
     """What is too little is said in the place of the figure."""
     path = measurements.write(change(table), tmp_path / "t.csv")
-    assert make(path).data
+    shown = make(path)
+    assert len(getattr(shown, "data", None) or shown._repr_png_()) > 20

@@ -187,7 +187,7 @@
   function update() {
     charts.fill(group, data.groups.map((g) => [g.name, g.name]));
     const { models } = chosenGroup();
-    charts.fill(model, models.map((m) => [m.name, m.label]), models.some((m) => m.name === "scvi") ? "scvi" : models[0].name);
+    charts.fill(model, models.map((m) => [m.name, m.label]), models[0].name);
     const input = read();
     if (input.problem) return refuse(input.problem);
     part("said").classList.remove("warned");

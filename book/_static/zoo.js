@@ -8,7 +8,7 @@
   const part = (name) => charts.part(root, name);
   const [source, signal, estimator, model, cells] = ["source", "signal", "estimator", "model", "cells"].map(part);
   const chosenView = () => root.querySelector('input[name="zoo-view"]:checked').value;
-  const leaveOut = part("doubtful");
+  const leaveOut = part("flagged");
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon", "hexagon"];
 
   /** The curves that source, signal and estimator leave; the three selects are filled on the way. */
@@ -27,7 +27,7 @@
     const left = candidates();
     const view = chosenView();
     const models = charts.distinct(left, (c) => c.kind);
-    charts.fill(model, models.map((k) => [k, data.kinds[k].label]), models.includes("scvi") ? "scvi" : models[0]);
+    charts.fill(model, models.map((k) => [k, data.kinds[k].label]), models[0]);
     model.disabled = view === "models";
     const ofModel = view === "models" ? left : left.filter((c) => c.kind === model.value);
     const numbers = charts.distinct(ofModel, (c) => c.n_cells).sort((a, b) => a - b);
@@ -36,14 +36,14 @@
     return view === "cells" ? ofModel : ofModel.filter((c) => String(c.n_cells) === cells.value);
   }
 
-  /** The rows of a curve as objects, without the doubtful ones if so chosen. */
+  /** The rows of a curve as objects, without the flagged ones if so chosen. */
   function points(curve) {
-    const doubtful = new Set(curve.doubtful);
+    const flagged = new Set(curve.flagged);
     const all = curve.u.map((u, i) => ({
       umis_per_cell: u, mi_bits: curve.bits[i], mi_stderr: curve.stderr?.[i] ?? null, seed: curve.seed[i],
-      fraction: curve.fraction[i], doubtful: doubtful.has(i),
+      fraction: curve.fraction[i], flagged: flagged.has(i),
     }));
-    return leaveOut.checked ? all.filter((p) => !p.doubtful) : all;
+    return leaveOut.checked ? all.filter((p) => !p.flagged) : all;
   }
 
   const fitOf = (curve) => (leaveOut.checked && curve.kept_fit ? curve.kept_fit : curve.fit);
@@ -80,9 +80,9 @@
     const bars = rows.some((r) => r.mi_stderr !== null);
     return {
       x: rows.map((r) => r.umis_per_cell), y: rows.map((r) => r.mi_bits), mode: "markers", name: `${name}, one seed each`,
-      text: rows.map((r) => `seed ${r.seed}${r.doubtful ? ", doubtful" : ""}`),
+      text: rows.map((r) => `seed ${r.seed}${r.flagged ? ", flagged" : ""}`),
       hovertemplate: "%{x:,.4~g} UMIs per cell<br>%{y:.3f} bits<br>%{text}<extra></extra>",
-      marker: { color: rows.map((r) => (r.doubtful ? "#fff" : colour)), symbol, size: charts.markerSize(symbol), line: { color: colour, width: 1.5 } },
+      marker: { color: rows.map((r) => (r.flagged ? "#fff" : colour)), symbol, size: charts.markerSize(symbol), line: { color: colour, width: 1.5 } },
       error_y: bars ? { array: rows.map((r) => r.mi_stderr ?? 0), color: colour, thickness: 1, width: 3 } : undefined,
     };
   }
@@ -170,7 +170,7 @@
 
   function update() {
     const curves = shown().sort((a, b) => a.n_cells - b.n_cells);
-    part("doubtful-line").hidden = !curves.some((c) => c.doubtful.length);
+    part("flagged-line").hidden = !curves.some((c) => c.flagged.length);
     const alone = curves.length === 1;
     const traces = curves.flatMap((curve, i) => {
       const style = look(curve, i, curves.length);

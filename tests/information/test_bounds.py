@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from noise_scaling.information.critic_network import Towers, pointwise
 from scipy.special import gammaln, psi
 from scipy.stats import norm
 
 from noise_scaling.information import classifier_bound, infonce, lmi
-from noise_scaling.information.critic_network import Towers, pointwise
 
 
 def gaussian(n, bits, seed=0, signal=4, noise=12):

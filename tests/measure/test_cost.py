@@ -85,8 +85,7 @@ def test_times_have_units():
     ]  # fmt: skip
 
 
-def test_the_page_says_what_was_not_measured(monkeypatch, table):
-    monkeypatch.setattr(cost.page, "measured", lambda source: cost.page.Source(table, "t", "0"))
-    text = cost.projection("workflow/config/paper.yml", "any").data
+def test_the_page_says_what_was_not_measured(table):
+    text = cost.projection(table, "workflow/config/paper.yml").data
     assert "Never measured here, and so not counted: Geneformer, PCA, random projection." in text
     assert "Estimates by lmi are not counted" in text

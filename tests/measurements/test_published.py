@@ -75,7 +75,7 @@ def test_without_a_checkout_one_sentence_says_what_is_missing(nothing_at_hand, m
 
 COMMANDS = {
     "fit": ["fit", "published"],
-    "fit, sound": ["fit", "published-sound"],
+    "fit, filtered": ["fit", "published-filtered"],
     "figure": ["figure", "information", "published", "--output", "figure.png"],
     "plan": ["plan", "--measurements", "published", "--dataset", "pbmc", "--signal", "protein"],
     "plan, by data set": ["plan", "--dataset", "larry"],

@@ -1,9 +1,13 @@
+import base64
+import io
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import claims, claims_open, ledger
+from noise_scaling.plots import claims, claims_open, ledger, page
 
 DEPTHS = np.geomspace(1, 0.01, 9)
 CELLS = (100, 1000, 10_000)
@@ -97,15 +101,33 @@ def test_the_interval_is_that_of_a_mean():
     value, low, high, blocks = claims.interval(rows_)
     assert (value, blocks) == (pytest.approx(values.mean()), 400)
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+    low, high = claims.interval(rows_, level=0.68)[1:3]
+    assert high - low == pytest.approx(2 * values.std() / 20, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "low", "high", "verdict"),
+    [
+        ("share", 0.9, 0.85, 0.95, "holds"), ("share", 0.89, 0.8, 0.95, "partly"), ("share", 0.5, 0.4, 0.6, "fails"),
+        ("share", 0.7, 0.5, 0.9, "can't be told here"), ("bits", 0.05, 0.02, 0.08, "holds"),
+        ("bits", -0.1, -0.15, -0.06, "partly"), ("bits", 0.2, 0.19, 0.3, "fails"),
+        ("bits", 0.1, -0.01, 0.2, "can't be told here"),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_untold_where_the_interval_reaches_its_opposite(unit, value, low, high, verdict):
+    thresholds = (0.05, 0.2) if unit == "bits" else (0.9, 0.5)
+    claim = claims.Claim("c", "s", unit, *thresholds, lambda table: table)
+    assert claims._verdict(claim, value, low, high, blocks=5) == verdict
+    assert claims._verdict(claim, value, low, high, blocks=4) == "can't be told here"
 
 
 def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     path = measurements.write(table, tmp_path / "ours.csv")
-    full = ledger.ledger(path, path)
+    html = ledger.ledger(path, path).data
+    full = pd.read_csv(io.BytesIO(base64.b64decode(re.search(r"base64,([\w+/=]+)", html).group(1))))
     assert len(full) == len(claims.CLAIMS)
     assert (full["ours, LMI: verdict"] == "can't be told here").all()
     assert full["ours, default: value"].iloc[0] == 1
-    html = ledger.show(path, path).data
     assert "holds: 1.00 (1.00 to 1.00)" in html
     assert "not measured" in html
 
@@ -140,7 +162,7 @@ def test_what_one_side_loses_when_it_is_thinned_alone(table):
     assert much.value == pytest.approx(base["mi_bits"].max() - shallow.mean())
 
 
-def test_the_gain_at_fixed_steps_is_set_beside_the_gain_with_early_stopping(table):
+def test_the_gain_at_fixed_steps_is_set_against_the_gain_with_early_stopping(table):
     base = table[table["model"] == "scvi"]
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
     found = of_open(pd.concat([base, half]), "The gain from cells is no gain from steps")
@@ -148,7 +170,7 @@ def test_the_gain_at_fixed_steps_is_set_beside_the_gain_with_early_stopping(tabl
     assert of_open(base, "The gain from cells is no gain from steps").blocks == 0
 
 
-def test_the_widest_is_set_beside_the_narrowest(table):
+def test_the_widest_is_set_against_the_narrowest(table):
     base = table[(table["model"] == "geneformer") & (table["n_cells"] == 100)].assign(n_parameters=1000)
     wide = base.assign(variant="width_256", n_parameters=9000, mi_bits=base["mi_bits"] + 0.1)
     narrow = base.assign(variant="width_16", n_parameters=100, mi_bits=base["mi_bits"] - 0.1)
@@ -160,7 +182,7 @@ def test_verdicts_in_words(table, tmp_path):
     base = table[table["model"] == "scvi"]
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
     path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
-    words = ledger.verdicts(path, "steps", "larger").data
+    words = page.show(ledger.verdicts, path, "steps", "larger").data
     assert "The gain from cells is no gain from steps: fails: " in words
     assert "0.50 (0.50 to 0.50)" in words
     assert "A larger Geneformer finds more: not measured in this table." in words

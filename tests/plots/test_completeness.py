@@ -20,7 +20,7 @@ def states():
 
 
 def test_colours_are_shares_and_crosses_are_failures(states):
-    figure = completeness.completeness_figure(states)
+    figure = completeness.draw(states)
     axes = figure.axes[0]
     shares = axes.collections[0].get_array().reshape(4, 2)
     # scVI above PCA, each from few cells to many; columns from shallow to deep

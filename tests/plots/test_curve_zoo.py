@@ -74,9 +74,9 @@ def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_p
     curves = [c for c in data["curves"] if c["source"] == curve_zoo.PUBLISHED]
     assert len(curves) == 200  # 5 signals, 4 models, 10 numbers of cells
     assert sum(len(c["u"]) for c in curves) == 4844
-    doubtful = int(table_audit.flagged(published_table).sum())
-    assert sum(len(c["doubtful"]) for c in curves) == doubtful
-    assert all(("kept_fit" in c) == bool(c["doubtful"]) for c in curves)
+    flagged = int(table_audit.flagged(published_table).sum())
+    assert sum(len(c["flagged"]) for c in curves) == flagged
+    assert all(("kept_fit" in c) == bool(c["flagged"]) for c in curves)
     assert len(interactive.as_json(data)) < 1_000_000
 
 
@@ -90,7 +90,7 @@ def test_the_planner_has_the_published_laws_in_two_versions(published_table, tmp
         *["published, not flagged, LMI)"] * 5,
     ]
     scvi = [next(m for m in g["models"] if m["name"] == "scvi") for g in groups if "proteins (pub" in g["name"]]
-    assert scvi[0]["parameters"] != scvi[1]["parameters"]  # PBMC's seed 2303 is among the doubtful
+    assert scvi[0]["parameters"] != scvi[1]["parameters"]  # PBMC's seed 2303 is among the flagged
     assert len(interactive.as_json(groups)) < 1_500_000
 
 

@@ -48,41 +48,56 @@ def outside(figure):
 
 
 def test_scores_name_every_law(source):
-    shown = law_pages.scores(source).data
+    shown = page.show(law_pages.scores, source).data
     assert "24 curves of 4 grids" in shown
     assert all(law.label in shown for law in laws.ALTERNATIVES.values())
 
 
 def test_errors_figure_has_a_row_a_law(table):
-    held = compare.compare_laws(compare.curves(grids(table)))
-    figure = law_pages.errors_figure(held)
-    assert len(figure.axes[0].get_yticklabels()) == len(laws.ALTERNATIVES)
+    figure = law_pages.errors_figure(table)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == len(laws.ALTERNATIVES)
     assert outside(figure)
+    found = law_pages.compared(table).groupby("label")
+    for axes, column in zip(figure.axes, ("left_out", "ahead"), strict=True):
+        bars, middles = axes.lines[:-1:2], axes.lines[1:-1:2]
+        for label, bar, middle in zip(labels, bars, middles, strict=True):
+            quartiles = found.get_group(label)[column].quantile([0.25, 0.5, 0.75])
+            np.testing.assert_allclose([bar.get_xdata()[0], middle.get_xdata()[0], bar.get_xdata()[1]], quartiles)
+            assert middle.get_marker() == ("s" if found.get_group(label)["n_parameters"].iloc[0] == 3 else "o")
+        eq1 = found.get_group("Eq. 1")[column].median()
+        assert axes.lines[-1].get_xdata()[0] == pytest.approx(eq1)
 
 
 def test_residuals_of_the_true_law_lie_on_zero(table):
-    figure = law_pages.residuals_figure(compare.curves(grids(table)))
+    figure = law_pages.residuals_figure(table)
     eq1 = figure.axes[0].lines[0].get_ydata()
     straight = figure.axes[3].lines[0].get_ydata()
     assert np.abs(eq1).max() < 0.02 < np.abs(straight).max()
+    found = compare.curves(grids(table))
+    left = compare.residuals(found, laws.ALTERNATIVES["noise_law"])
+    low, middle, high = np.quantile(left[:, 0], [0.25, 0.5, 0.75])  # every curve has the same six depths: a bin each
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    at = np.isclose(corners[:, 0], figure.axes[0].lines[0].get_xdata()[0])
+    assert (corners[at, 1].min(), eq1[0], corners[at, 1].max()) == pytest.approx((low, middle, high))
 
 
 def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
-    told = law_pages.verdict(source).data
+    told = page.show(law_pages.verdict, source).data
     assert re.search(r"straight line in log depth, left-out depth: .*?: Eq. 1 is ahead", told)
     assert "about seed noise" in told
 
 
 def test_sides_take_embedded_signals_only(source):
-    told = law_pages.sides(source).data
+    told = page.show(law_pages.sides, source).data
     assert "LARRY subset, clone" in told
     assert "protein" not in re.sub(r'href="[^"]*"', "", told)
 
 
 def test_a_short_table_says_so(table, tmp_path):
     short = str(measurements.write(table[table["fraction"] > 0.1], tmp_path / "short.csv"))
-    assert "No curve here has 5 depths" in law_pages.verdict(short).data
-    assert "No grid here is large enough" in cells_or_depth.goals(short).data
+    assert "No curve here has 5 depths" in page.show(law_pages.verdict, short).data
+    assert "No grid here is large enough" in page.show(cells_or_depth.goals, short).data
 
 
 def test_goals_follow_the_scores():
@@ -110,14 +125,14 @@ def test_goals_follow_the_scores():
     }
 
 
-def test_forecasts_of_an_exact_law_are_its_noise(source):
-    table = cells_or_depth._scored(source)
-    assert (table.loc[table["forecast"] == holdout.LAW, "rms"] < 0.06).all()
-    assert outside(cells_or_depth.forecasts_figure(cells_or_depth._plain(table)))
+def test_forecasts_of_an_exact_law_are_its_noise(table):
+    scored = cells_or_depth.scored(table)
+    assert (scored.loc[scored["forecast"] == holdout.LAW, "rms"] < 0.06).all()
+    assert outside(cells_or_depth.forecasts_figure(table))
 
 
-def test_contours_label_bits_and_lie_in_the_grid(source):
-    figure = cells_or_depth.contours_figure(cells_or_depth._grids(source))
+def test_contours_label_bits_and_lie_in_the_grid(table):
+    figure = cells_or_depth.contours_figure(table)
     assert len(figure.axes) == 4
     style.as_png(figure)
     assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
@@ -125,11 +140,25 @@ def test_contours_label_bits_and_lie_in_the_grid(source):
 
 
 def test_rates_and_seeds_are_told(source):
-    assert "read off the grid" in cells_or_depth.rates(source).data
+    assert "read off the grid" in page.show(cells_or_depth.rates, source).data
     told = cells_or_depth.between_seeds(source).data
     shares, count = cells_or_depth.seed_shares(measurements.read(source))
     assert f"{count:,} starts" in told
     assert 0 <= shares["law"] <= 1
+
+
+def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
+    rates = cells_or_depth.rated(table)
+    for axes, column in zip(cells_or_depth.rates_figure(table).axes, ("law", "surface"), strict=True):
+        corners = axes.collections[0].get_paths()[0].vertices
+        right = corners[corners[:, 0] == corners[:, 0].max()]
+        np.testing.assert_allclose([right[:, 1].min(), right[:, 1].max()], right[0, 0] * np.array([0.5, 2]))
+        drawn = np.concatenate([line.get_xydata() for line in axes.lines[1:]])
+        assert sorted(drawn[:, 0]) == sorted(rates["free"])
+        top = min(rates["free"].max() * 3, 1e4)
+        assert sorted(drawn[:, 1]) == sorted(rates[column].clip(upper=top))
+        share = (np.abs(np.log(rates[column] / rates["free"])) < np.log(2)).mean()
+        assert f"{share:.0%} of {len(rates)} within 2 x" in axes.get_title(loc="left")
 
 
 def test_infinite_rates_are_words():
@@ -138,22 +167,22 @@ def test_infinite_rates_are_words():
     assert cells_or_depth._factor(np.nan) == "–"
 
 
-def test_the_sound_table_is_the_published_without_its_doubts(published):
-    whole, sound = page.measured("published"), page.measured("published-sound")
-    assert len(whole.table) - len(sound.table) == 1440
-    assert "without 1,440 doubtful rows" in sound.name
-    assert "1,440 of 4,844 rows" in table_audit.doubted().data
+def test_the_filtered_table_is_the_published_without_its_flagged_rows(published):
+    whole, filtered = page.measured("published"), page.measured("published-filtered")
+    assert len(whole.table) - len(filtered.table) == 1440
+    assert "without 1,440 flagged rows" in filtered.name
+    assert "1,440 of 4,844 rows" in table_audit.flagged().data
 
 
 def test_seeds_figure_shows_who_lies_below(published):
-    figure = table_audit.seeds_figure(table_audit.seed_pairs(page.measured("published").table))
+    figure = table_audit.seeds_figure()
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100
 
 
-def test_verdict_counts_grids_and_doublings(source):
-    found = cells_or_depth._grids(source)
+def test_verdict_counts_grids_and_doublings(table):
+    found = cells_or_depth.measured_grids(table)
     rates = pd.DataFrame({"grid": [found[0].key] * 5, "deeper": 4.0, "free": [16.0, 16, 16, 25, 9]})
     told = cells_or_depth.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
     assert any("(1 of 2 grids), twice the depth is worth 4.0 x the cells" in line for line in told)

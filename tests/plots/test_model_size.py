@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import model_size
+from noise_scaling.errors import TooLittle
+from noise_scaling.plots import model_size, page
 
 FRACTIONS = (1.0, 0.3, 0.1, 0.03, 0.01)
 
@@ -35,9 +37,15 @@ def test_the_figure_has_a_point_for_each_size(tmp_path):
     assert figure.axes[0].lines[0].get_xdata().tolist() == [80_000, 300_000]
     for axes in figure.axes[1:]:
         assert axes.containers[0][0].get_xdata().tolist() == [80_000, 300_000]
+    found = model_size.sizes(table)
+    for axes, name in zip(figure.axes[1:], ("i_max", "u_bar"), strict=True):
+        (line,) = axes.containers
+        np.testing.assert_allclose(line[0].get_ydata(), found[name])
+        ends = np.array(line[2][0].get_segments())[:, :, 1]
+        np.testing.assert_allclose(ends, found[[f"{name}_low", f"{name}_high"]])  # 95 % intervals
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
-    assert model_size.sizes_table(path).data.startswith("<p>No model")
-    assert "several sizes" in model_size.sizes_figure(measurements.read(path)).axes[0].texts[0].get_text()
+    for draw in (model_size.sizes, model_size.sizes_figure):
+        assert page.show(draw, path).data.startswith("<p>No model was measured at several sizes")
 
 
 def test_a_fit_that_is_not_identified_is_left_out_of_the_figure_and_no_value_off_its_axes():
@@ -53,6 +61,7 @@ def test_a_fit_that_is_not_identified_is_left_out_of_the_figure_and_no_value_off
         assert low < found.loc[80_000, name] < high
 
 
-def test_other_models_and_departures_are_no_sizes():
+def test_other_models_and_ablations_are_no_sizes():
     rows = curve("", 1, 400, 2.0) + curve("fixed_steps_10", 1, 300, 2.0) + curve("width_16", 2, 9, 1.0, model="pca")
-    assert len(model_size.sizes(measurements.sort(rows))) == 0
+    with pytest.raises(TooLittle):
+        model_size.sizes(measurements.sort(rows))

@@ -10,7 +10,8 @@ import pytest
 
 from noise_scaling import laws, measurements, paths
 from noise_scaling.measurements import published
-from noise_scaling.plots import FIGURES, cells_or_depth, curve_zoo, ledger, page, plan_page, summary, table_audit
+from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, summary, table_audit
+from noise_scaling.plots.figures import FIGURES
 
 OURS = "data/measurements/demo.csv"
 GREATEST = "Greatest u_bar"
@@ -32,7 +33,7 @@ def settled(fits: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("points", 1e-6), ("fits", 1e-4), ("claims", 0.01), ("seed_shares", 0.01), ("seed_pairs", 1e-6), ("doubtful", 0)],
+    [("points", 1e-6), ("fits", 1e-4), ("claims", 0.01), ("seed_shares", 0.01), ("seed_pairs", 1e-6), ("flagged", 0)],
 )
 def test_made_again_it_is_what_is_committed(name, tolerance, table):
     again, kept = (
@@ -89,11 +90,11 @@ def embedded(data) -> list:
     if isinstance(data, dict):
         if data.get("status", laws.CONVERGED) != laws.CONVERGED:
             return [data["status"]]
-        if "doubtful" in data:
+        if "flagged" in data:
             order = np.lexsort([data["bits"], data["fraction"]])
-            doubtful = set(data["doubtful"])
-            at = [i for i in order if i in doubtful]
-            data |= {"bits": [data["bits"][i] for i in order], "doubtful": [data["bits"][i] for i in at]}
+            flagged = set(data["flagged"])
+            at = [i for i in order if i in flagged]
+            data |= {"bits": [data["bits"][i] for i in order], "flagged": [data["bits"][i] for i in at]}
         return [x for key in sorted(data) if key != "seed" for x in embedded(data[key])]
     return [x for part in data for x in embedded(part)] if isinstance(data, list) else [data]
 
@@ -101,18 +102,18 @@ def embedded(data) -> list:
 WHOLE = {
     **{figure: (lambda draw=draw: drawn(draw(page.measured("published").table))) for figure, draw in FIGURES.items()},
     "between seeds": lambda: (
-        told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-sound"))
+        told(cells_or_depth.between_seeds("published")) + told(cells_or_depth.between_seeds("published-filtered"))
     ),
-    "rows in doubt": lambda: told(table_audit.doubted()),
-    "seeds": lambda: drawn(table_audit.seeds_figure(table_audit._of_seeds("seed_pairs", table_audit.seed_pairs))),
+    "flagged rows": lambda: told(table_audit.flagged()),
+    "seeds": lambda: drawn(table_audit.seeds_figure()),
 }
 OF_ONE_SIGNAL = {
-    "claims": lambda: told(ledger.show(OURS, "published")),
-    "open questions": lambda: told(ledger.show_open(OURS, "published")),
+    "claims": lambda: told(ledger.ledger(OURS, "published")),
+    "open questions": lambda: told(ledger.open_ledger(OURS, "published")),
     "planner": lambda: embedded(plan_page.planner_groups(OURS, "published")),
     "zoo": lambda: embedded(curve_zoo.zoo_data(OURS, "published")),
 }
-"""On one signal of the table, with doubtful rows of every kind: all would take minutes."""
+"""On one signal of the table, with flagged rows of every kind: all would take minutes."""
 PARTS = WHOLE | OF_ONE_SIGNAL
 read = published.read
 
@@ -143,7 +144,7 @@ def test_both_ways_draw_the_same(part, published, request):
     rows = PARTS[part]()
     request.getfixturevalue("nothing_at_hand")
     summed = from_summary(part)
-    if part == "rows in doubt":  # the table's own sentence goes on: its download holds every row
+    if part == "flagged rows":  # the table's own sentence goes on: its download holds every row
         rows[0] = rows[0].removesuffix(" The download holds every row with its reason.")
     assert len(rows) == len(summed)
     for one, other in zip(rows, summed, strict=True):
@@ -154,12 +155,12 @@ def test_both_ways_draw_the_same(part, published, request):
 
 
 def test_the_line_below_says_which_it_was(published, request):
-    line = page.provenance("published-sound", notebook="n").data
-    assert "measurements the published table without 1,440 doubtful rows (3,404 rows, sha256 14560d54" in line
+    line = page.provenance("published-filtered", notebook="n").data
+    assert "measurements the published table without 1,440 flagged rows (3,404 rows, sha256 14560d54" in line
     assert "not here" not in line
     request.getfixturevalue("nothing_at_hand")
-    line = page.provenance("published-sound", notebook="n").data
-    assert "without 1,440 doubtful rows, from its summary data/published (3,404 rows, sha256 " in line
+    line = page.provenance("published-filtered", notebook="n").data
+    assert "without 1,440 flagged rows, from its summary data/published (3,404 rows, sha256 " in line
     assert "`noise-scaling fetch published` gets it." in line
 
 

@@ -35,7 +35,8 @@ class File:
 class Card:
     """What is known of a data set: where it comes from, what it is, its limits, and the default grid.
 
-    `signals` maps a signal's name to its kind ("label", "vector", "pair") and description. `median_umis` is per
+    `signals` maps a signal's name to its kind ("label", "vector", "pair") and description, `titles` a signal to its
+    title in figures. `median_umis` is per
     cell at full depth. `fractions` run from 1 down to about 10 UMI per cell. `kind` is "cells" or "table".
     """
 
@@ -50,6 +51,7 @@ class Card:
     median_umis: float = 0.0
     signal: str = ""
     signals: dict[str, dict[str, str]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""
     doi: str = ""

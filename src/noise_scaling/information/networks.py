@@ -67,9 +67,7 @@ def descend(
     flat = torch.cat([weight.flatten(1) for weight in weights], 1)
     mean = flat.clone()
     means = unpack(mean)
-    adam = torch.optim.AdamW(
-        [flat.requires_grad_()], betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
-    )
+    adam = torch.optim.AdamW([flat.requires_grad_()], betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True)
     for step in range(1, training.steps + 1):
         rate = training.learning_rate * min(1, step / 20) * (0.5 + 0.5 * math.cos(math.pi * step / training.steps))
         adam.param_groups[0]["lr"] = rate

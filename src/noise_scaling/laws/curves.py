@@ -218,10 +218,16 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
+    return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)
+
+
+def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> pd.DataFrame:
+    """Fit every group of rows that the columns `by` make, as `fit_curves`; no row is left out."""
+    x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
     rows: list[dict[str, object]] = []
     points: dict[int, _Points] = {}
-    for key, curve in protocol_rows(table, x).groupby([*CURVE, fixed], sort=True):
-        rows.append(dict(zip([*CURVE, fixed], key, strict=True)))
+    for key, curve in table.groupby(by, sort=True):
+        rows.append(dict(zip(by, key, strict=True)))
         try:
             points[len(rows) - 1] = _checked(law, curve[x], curve["mi_bits"])
         except InputError as error:
@@ -231,4 +237,4 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
             rows[i] |= fit.row()
     values = [f"{name}{part}" for name in law.parameters for part in ("", "_stderr", "_low", "_high")]
     quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
-    return pd.DataFrame(rows, columns=[*CURVE, fixed, *values, *quality])
+    return pd.DataFrame(rows, columns=[*by, *values, *quality])

@@ -49,6 +49,12 @@ class Model(ABC):
     """Matplotlib marker: it tells the models apart without any colour."""
     order: ClassVar[int] = 100
     """Place in legends and tables, lowest first."""
+    is_control: ClassVar[bool] = False
+    """Whether figures of laws, and claims, leave it out."""
+    trained: ClassVar[bool] = True
+    """Whether `fit` learns from cells."""
+    loss_unit: ClassVar[str] = ""
+    """What the losses in `history` count, where there are any."""
     wants_gpu: ClassVar[bool] = False
     """Whether it trains or runs a network, and so has jobs of its own where there is a GPU."""
     trained: ClassVar[bool] = True
@@ -86,6 +92,14 @@ class Model(ABC):
         """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it."""
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
+
+    def network(self, n_genes: int) -> torch.nn.Module:
+        """The untrained network at a number of genes; a model without one gives `shapes` instead."""
+        raise NotImplementedError
+
+    def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the matrices and vectors at a number of genes, by name."""
+        return {name: tuple(p.shape) for name, p in self.network(n_genes).named_parameters()}
 
     @property
     @abstractmethod

@@ -64,6 +64,7 @@ class Geneformer(Model):
     """
 
     name, label, colour, marker, order = "geneformer", "Geneformer", "#029e73", "s", 20
+    loss_unit: ClassVar[str] = "nats a masked gene"
     wants_gpu: ClassVar[bool] = True
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 0.09, 50.0
     NUMBERS_VERSION: ClassVar[int] = 2
@@ -216,6 +217,7 @@ class UntrainedGeneformer(Geneformer):
     )  # fmt: skip
     fixed_seconds, seconds_per_cell = 60.0, 0.0
     NUMBERS_VERSION: ClassVar[int] = 1
+    is_control: ClassVar[bool] = True
     trained: ClassVar[bool] = False
 
 

@@ -38,6 +38,10 @@ class PCA(Model):
         "small": {"dims": 16, "n_genes": 750},
     }
 
+    def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
+        """Axes over the chosen genes."""
+        return {"axes": (self.settings["dims"], self.settings["n_genes"])}
+
     @property
     def n_parameters(self) -> int:
         """Entries of the axes."""

@@ -25,6 +25,12 @@ class RandomProjection(Model):
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
 
+    trained: ClassVar[bool] = False
+
+    def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
+        """Directions over all genes."""
+        return {"projection": (self.settings["dims"], n_genes)}
+
     @property
     def n_parameters(self) -> int:
         """None: the directions are drawn."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from .. import paths
@@ -27,7 +28,7 @@ ESTIMATORS = {
     "nwj": ("NWJ", "#56b4e9", "<"),
     "infonce_bmi": ("InfoNCE", "#6b6b00", ">"),
 }
-"""Name, colour and marker of each estimator; the markers tell them apart without any colour."""
+"""Label, colour and marker of each estimator of the suite, in the order of every legend."""
 
 SIZES = {280: ("#fdae61", "v"), 1000: ("#56b4e9", "s"), 5000: ("#08519c", "o"), 30_000: ("#222222", "D")}
 """Colour and marker of each number of cells."""
@@ -36,13 +37,28 @@ SHOWN_CELLS = 5000
 """Where errors are shown problem by problem: the size of the paper's smaller test sets."""
 
 
-def _read(source: str | Path) -> pd.DataFrame:
+class Method(NamedTuple):
+    """How an estimator is drawn; the markers tell them apart without any colour."""
+
+    label: str
+    colour: str
+    marker: str
+
+
+def method(name: str) -> Method:
+    """The look of an estimator; one that is not in `ESTIMATORS` is black."""
+    return Method(*ESTIMATORS.get(name, (name, "#000000", ".")))
+
+
+def read(source: str | Path) -> pd.DataFrame:
+    """The suite's table: one estimate a row."""
     return pd.read_csv(paths.find(source))
 
 
 def _present(rows: pd.DataFrame) -> list[str]:
-    """The estimators in `rows`, in the order of every legend."""
-    return [method for method in ESTIMATORS if method in set(rows["method"])]
+    """The estimators in `rows`, in the order of every legend, others last."""
+    found = set(rows["method"])
+    return [name for name in ESTIMATORS if name in found] + sorted(found - set(ESTIMATORS))
 
 
 def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
@@ -54,26 +70,27 @@ def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(error=table["bits"] - table["true"]).reset_index()
 
 
+@style.book_style()
 def recovered_figure(rows: pd.DataFrame) -> Figure:
     """Found against true bits, a panel an estimator, a marker a problem and number of cells; bars: sd over seeds."""
-    means, methods = by_problem(rows), _present(rows)
-    columns = min(5, len(methods))
-    with style.book_style():
-        figure, panels = style.new_figure(
-            -(-len(methods) // columns), columns, 0.6 + 2.0 * -(-len(methods) // columns), sharex=True, sharey=True
-        )
-        for axes, method in zip(panels.flat, methods, strict=False):
-            _recovered(axes, means[means["method"] == method])
-            axes.set_title(ESTIMATORS[method][0], loc="left")
-        for axes in panels.flat[len(methods) :]:
-            axes.set_axis_off()
-        figure.supxlabel("true information (bits)", fontsize=9.5)
-        figure.supylabel("information found (bits)", fontsize=9.5)
-        cells = [n for n in SIZES if n in set(means["cells"])]
-        handles = [
-            Line2D([], [], color=SIZES[n][0], marker=SIZES[n][1], linestyle="", label=f"{n:,} cells") for n in cells
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    means = by_problem(rows)
+    names = _present(means)
+    columns = min(5, len(names))
+    lines = -(-len(names) // columns)
+    figure, panels = style.new_figure(lines, columns, 0.6 + 2.0 * lines, sharex=True, sharey=True)
+    for axes, name in zip(panels.flat, names, strict=False):
+        _recovered(axes, means[means["method"] == name])
+        axes.set_title(method(name).label, loc="left")
+    for axes in panels.flat[len(names) :]:
+        axes.set_axis_off()
+    figure.supxlabel("true information (bits)", fontsize=9.5)
+    figure.supylabel("information found (bits)", fontsize=9.5)
+    marks = [
+        {"color": colour, "marker": marker, "linestyle": "", "label": f"{n:,} cells"}
+        for n, (colour, marker) in SIZES.items()
+        if n in set(means["cells"])
+    ]
+    style.legend(figure, *marks, loc="outside upper center")
     return figure
 
 
@@ -88,28 +105,25 @@ def _recovered(axes: Axes, means: pd.DataFrame) -> None:
     axes.set(xlim=(-0.3, 5.6), ylim=(-0.5, 5.6), xticks=range(6), yticks=range(6))
 
 
+@style.book_style()
 def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
     """Found less true bits at `cells`, problems down, estimators across: each number written, and a colour."""
-    means = by_problem(rows[rows["cells"] == cells])
-    methods = _present(means)
-    errors = means.pivot(index="problem", columns="method", values="error")[methods]
-    order = means.drop_duplicates("problem").set_index("problem")["true"]
-    errors = errors.loc[sorted(errors.index, key=lambda name: (name.rsplit("_", 1)[0], order[name]))]
-    with style.book_style():
-        figure, panels = style.new_figure(1, 1, 1.0 + 0.22 * len(errors))
-        axes = panels[0, 0]
-        axes.imshow(errors.to_numpy(), cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
-        for (i, j), value in np.ndenumerate(errors.to_numpy()):
-            if np.isfinite(value):
-                colour = "white" if abs(value) > 1.2 else "black"
-                axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
-        names = [ESTIMATORS[method][0].replace(" (ours)", "\n(ours)").replace(" as ", "\nas ") for method in methods]
-        names = [name.replace("KSG for", "KSG for\n").replace("CCA + ", "CCA +\n") for name in names]
-        axes.set_xticks(range(len(methods)), names)
-        axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {order[name]:.2f}" for name in errors.index])
-        axes.tick_params(length=0, labeltop=True, labelbottom=False)
-        for side in axes.spines.values():
-            side.set_visible(False)
+    means = by_problem(rows).query("cells == @cells")
+    names = _present(means)
+    errors = means.pivot(index="problem", columns="method", values="error")[names]
+    true = means.drop_duplicates("problem").set_index("problem")["true"]
+    errors = errors.loc[sorted(errors.index, key=lambda problem: (problem.rsplit("_", 1)[0], true[problem]))]
+    figure, panels = style.new_figure(1, 1, 1.0 + 0.22 * len(errors))
+    axes = panels[0, 0]
+    axes.imshow(errors.to_numpy(), cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
+    for (i, j), value in np.ndenumerate(errors.to_numpy()):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > 1.2 else "black"
+            axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(names)), [textwrap.fill(method(name).label, 9) for name in names])
+    axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
     return figure
 
 
@@ -123,39 +137,24 @@ def _problem(name: str) -> str:
     return words.get(kind, kind)
 
 
+@style.book_style()
 def cost_figure(rows: pd.DataFrame) -> Figure:
     """Median seconds of one estimate against cells, one thread, a line an estimator."""
     means = by_problem(rows)
-    with style.book_style():
-        figure, panels = style.new_figure(1, 1, 3.3)
-        axes = panels[0, 0]
-        for method in _present(means):
-            name, colour, marker = ESTIMATORS[method]
-            here = means[means["method"] == method].groupby("cells")["seconds"].median()
-            axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=name)
-        axes.set_xscale("log")
-        cells = sorted(set(means["cells"]))
-        axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
-        axes.xaxis.set_minor_locator(NullLocator())
-        style.log_y_axis(axes)
-        axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
-        figure.legend(loc="outside right center", frameon=False)
+    figure, panels = style.new_figure(1, 1, 3.3)
+    axes = panels[0, 0]
+    for name in _present(means):
+        here = means[means["method"] == name].groupby("cells")["seconds"].median()
+        label, colour, marker = method(name)
+        axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=label)
+    axes.set_xscale("log")
+    cells = sorted(set(means["cells"]))
+    axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    style.log_y_axis(axes)
+    axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
+    figure.legend(loc="outside right center", frameon=False)
     return figure
-
-
-def recovered_image(source: str | Path) -> Image:
-    """`recovered_figure` of a table of the suite."""
-    return Image(style.as_png(recovered_figure(_read(source))), format="png")
-
-
-def errors_image(source: str | Path) -> Image:
-    """`errors_figure` of a table of the suite."""
-    return Image(style.as_png(errors_figure(_read(source))), format="png")
-
-
-def cost_image(source: str | Path) -> Image:
-    """`cost_figure` of a table of the suite."""
-    return Image(style.as_png(cost_figure(_read(source))), format="png")
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,33 +163,27 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     *within 15 %*: problems of 1 to 4 true bits whose mean over seeds is that near; *at 0 bits*: the largest mean found
     where the truth is 0.
     """
-    means, lines = by_problem(rows), []
-    for (method, cells), part in means.groupby(["method", "cells"], sort=False):
+    means, found = by_problem(rows), []
+    order = _present(rows)
+    for (cells, name), part in means.groupby(["cells", "method"]):
         middle, none = part[part["true"].between(0.9, 4.0)], part[part["true"] == 0]
         near = (middle["error"].abs() <= 0.15 * middle["true"]).sum()
-        line = {
-            "estimator": method,
-            "cells": cells,
-            "problems": len(part),
-            "mean size of error (bits)": part.error.abs().mean(),
-        }
-        line |= {"within 15 %": f"{near} of {len(middle)}", "found at 0 bits": none["bits"].abs().max()}
-        lines.append(line | {"seconds (median)": part["seconds"].median(), "estimates": part["seeds"].sum()})
-    table = pd.DataFrame(lines)
-    rank = {method: i for i, method in enumerate(ESTIMATORS)}
-    return table.sort_values(["cells", "estimator"], key=lambda c: c.map(rank) if c.name == "estimator" else c)
+        found.append((order.index(name), {
+            "estimator": name, "cells": cells, "problems": len(part),
+            "mean size of error (bits)": part["error"].abs().mean(), "within 15 %": f"{near} of {len(middle)}",
+            "found at 0 bits": none["bits"].abs().max(), "seconds (median)": part["seconds"].median(),
+            "estimates": part["seeds"].sum(),
+        }))  # fmt: skip
+    return pd.DataFrame([row for _, row in sorted(found, key=lambda pair: (pair[1]["cells"], pair[0]))])
 
 
-def scores_table(source: str | Path) -> HTML:
-    """`scores` to read and to download, and every estimate of the suite to download."""
-    rows = _read(source)
+def scores_table(rows: pd.DataFrame) -> HTML:
+    """`scores` to read, and every estimate of the suite to download."""
     table = scores(rows)
-    short = table.assign(estimator=table["estimator"].map(lambda method: ESTIMATORS[method][0])).round(3)
-    return page.as_table(short, download="calibration.csv", full=rows)
+    shown = table.assign(estimator=[method(name).label for name in table["estimator"]])
+    return page.as_table(shown, "calibration.csv", full=rows)
 
 
 def calibration_provenance(source: str | Path, *, notebook: str) -> HTML:
     """One line: notebook, the suite's table with rows and sha256, version."""
-    file = paths.find(source)
-    rows = f"{len(_read(source)):,} estimates in {page._label(file)} (sha256 {page._digest(file)})"
-    return page._line(notebook, rows)
+    return page.file_provenance(source, notebook=notebook, what=f"{len(read(source)):,} estimates in")

@@ -2,96 +2,92 @@
 
 from __future__ import annotations
 
-import html
-from functools import cache
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from ..errors import TooLittle
 from ..laws import exchange, holdout
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from ..measurements import published
-from . import figures, page, style
+from . import page, style
+from .figures import usable
 
 _ENOUGH_STARTS = 5
 """Fewer starts of a grid than this are no ground for a median."""
-_MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "yardstick": ("D", "#949494")}
-
-_NO_GRID = "No model that cells train was measured here at three depths and three numbers of cells."
-_NO_START = "No start here has an answer within the measured cells."
-
-
-@cache
-def _grids(source: str) -> tuple[Grid, ...]:
-    return tuple(grids(figures.usable(page.measured(source).table)))
+_MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
+_RATES = {"law": "noise budget", "surface": "with residuals"}
+"""Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
 
 
-@cache
-def _scored(source: str) -> pd.DataFrame:
-    return holdout.score(_grids(source))
+@page.of_content
+def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
+    """The grids of a table's models that cells train; TooLittle where there are none."""
+    found = tuple(grids(usable(table)))
+    if not found:
+        raise TooLittle("No model that cells train was measured here at three depths and three numbers of cells.")
+    return found
 
 
-@cache
-def _rates(source: str) -> pd.DataFrame:
-    rated = [exchange.compare_rates(grid) for grid in _grids(source)]
-    return pd.concat(rated, ignore_index=True) if rated else pd.DataFrame()
+@page.of_content
+def scored(table: pd.DataFrame) -> pd.DataFrame:
+    """`holdout.score` of a table's grids; TooLittle where none is large enough."""
+    found = holdout.score(grids(usable(table)))
+    if found.empty:
+        raise TooLittle("No grid here is large enough to hide a part of it (five depths, five cell numbers).")
+    return found
+
+
+@page.of_content
+def rated(table: pd.DataFrame) -> pd.DataFrame:
+    """Exchange rates of a table's grids; empty where no start has an answer within the measured cells."""
+    return pd.concat([exchange.compare_rates(grid) for grid in measured_grids(table)], ignore_index=True)
+
+
+def _rated(table: pd.DataFrame) -> pd.DataFrame:
+    if rated(table).empty:
+        raise TooLittle("No start here has an answer within the measured cells.")
+    return rated(table)
 
 
 def _named(key: tuple[str, ...]) -> str:
-    return f"{style.title(*key[:2])}, {style.MODELS.get(key[2], key[2])}"
+    return f"{style.title(*key[:2])}, {style.label(key[2])}"
 
 
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~holdout.is_candidate(table["forecast"])]
+def forecasts(table: pd.DataFrame) -> pd.DataFrame:
+    """`scored` without the candidates that the chosen forecast is one of."""
+    return scored(table)[~holdout.is_candidate(scored(table)["forecast"])]
 
 
-def scores(source: str) -> HTML:
+def scores(table: pd.DataFrame) -> HTML:
     """A table of forecasts: median over grids of the RMS and of the median absolute error, by what was hidden."""
-    table = _plain(_scored(str(source)))
-    if table.empty:
-        return _too_few()
-    middle = table.groupby(["forecast", "design"], sort=False)[["rms", "median"]].median()
-    counts = table.groupby("design")["grid"].nunique()
-    rows = []
-    for forecast in [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]:
-        row = {"forecast": forecast}
-        for design in [d for d in holdout.DESIGNS if d in counts]:
-            found = (forecast, design) in middle.index
-            pair = middle.loc[(forecast, design)] if found else None
-            row[f"{design} ({counts[design]} grids)"] = f"{pair['rms']:.3f} ({pair['median']:.3f})" if found else "–"
-        rows.append(row)
-    noise = np.nanmedian(
-        [np.nanmedian(grid.noise()) for grid in _grids(str(source)) if np.isfinite(grid.noise()).any()]
-    )
+    full = forecasts(table)
+    cells = full.groupby(["forecast", "design"])[["rms", "median"]].median()
+    text = cells.apply(lambda pair: f"{pair['rms']:.3f} ({pair['median']:.3f})", axis=1).unstack("design")
+    counts = full.groupby("design")["grid"].nunique()
+    names = {design: f"{design} ({counts[design]} grids)" for design in holdout.DESIGNS if design in counts}
+    order = [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]
+    shown = text.reindex(index=order, columns=list(names)).rename(columns=names).rename_axis(columns=None)
+    noise = [np.nanmedian(x) for x in (grid.noise() for grid in measured_grids(table)) if np.isfinite(x).any()]
     title = (
         "RMS error in bits, in brackets the median absolute error; medians over grids. The spread between seeds gives "
-        f"the measured means themselves a standard error of {noise:.3f} bits in the median grid."
+        f"the measured means themselves a standard error of {np.median(noise):.3f} bits in the median grid."
+        if noise
+        else "RMS error in bits, in brackets the median absolute error; medians over grids, of one seed each."
     )
-    return page.as_table(
-        pd.DataFrame(rows),
-        download="forecasts.csv",
-        full=table.assign(grid=table["grid"].map(_named)),
-        title=title,
-        wrap=True,
-    )
+    named = full.assign(grid=full["grid"].map(_named))
+    return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title, wrap=True)
 
 
-def _too_few() -> HTML:
-    return HTML("<p>No grid here is large enough to hide a part of it (five depths, five cell numbers).</p>")
-
-
-def goals(source: str) -> HTML:
+def goals(table: pd.DataFrame) -> HTML:
     """A table of what the joint law was asked for, and what was found."""
-    table = _scored(str(source))
-    if table.empty:
-        return _too_few()
-    return page.as_table(pd.DataFrame(goal_rows(table, _rates(str(source)))), download="goals.csv", wrap=True)
+    return page.as_table(pd.DataFrame(goal_rows(scored(table), rated(table))), "goals.csv", wrap=True)
 
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
@@ -117,68 +113,49 @@ def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
     return [*rows, row]
 
 
-def forecasts(source: str) -> Image | HTML:
-    """The figure of errors by grid and by what was hidden."""
-    table = _plain(_scored(str(source)))
-    return _too_few() if table.empty else Image(style.as_png(forecasts_figure(table)), format="png")
-
-
+@style.book_style()
 def forecasts_figure(table: pd.DataFrame) -> Figure:
     """RMS errors of the law, the law with residuals and the yardstick to beat; one row a grid, one panel a design."""
-    keys = sorted(table["grid"].unique(), key=lambda k: (k[2], k[:2]), reverse=True)
-    designs = [d for d in holdout.DESIGNS if d in set(table["design"])]
-    with style.book_style():
-        figure, panels = style.new_figure(1, len(designs), 1.3 + 0.27 * len(keys), sharey=True)
-        for axes, design in zip(panels[0], designs, strict=True):
-            yardstick = holdout.MIXED_WITH[design] or holdout.LOW_RANK
-            for name, (marker, colour) in reversed(_MARKS.items()):
-                forecast = yardstick if name == "yardstick" else name
-                here = table[(table["design"] == design) & (table["forecast"] == forecast)].set_index("grid")["rms"]
-                axes.plot(here.reindex(keys), range(len(keys)), marker=marker, color=colour, linestyle="", alpha=0.9)
-            axes.set_title(f"{design}\n(yardstick: {yardstick})", loc="left", fontsize=8.5)
-            style.error_axis(axes)
-            axes.set_xlabel("RMS error (bits)")
-            axes.grid(axis="y", color="0.92", linewidth=0.6)
-        panels[0, 0].set_yticks(range(len(keys)), [_named(k) for k in keys], fontsize=7.5)
-        handles = [
-            Line2D([], [], marker=m, color=c, linestyle="", label=name if name != "yardstick" else "the yardstick")
-            for name, (m, c) in _MARKS.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    found = forecasts(table)
+    keys = sorted(found["grid"].unique(), key=lambda key: (key[2], key[:2]), reverse=True)
+    designs = [d for d in holdout.DESIGNS if d in set(found["design"])]
+    figure, panels = style.new_figure(1, len(designs), 1.3 + 0.27 * len(keys), sharey=True)
+    for axes, design in zip(panels[0], designs, strict=True):
+        yardstick = holdout.MIXED_WITH[design] or holdout.LOW_RANK
+        for name, (marker, colour) in reversed(_MARKS.items()):
+            forecast = name if name in (holdout.CHOSEN, holdout.LAW) else yardstick
+            here = found[(found["design"] == design) & (found["forecast"] == forecast)].set_index("grid")["rms"]
+            axes.plot(here.reindex(keys), range(len(keys)), marker=marker, color=colour, linestyle="", alpha=0.9)
+        axes.set_title(f"{design}\n(yardstick: {yardstick})", loc="left", fontsize=8.5)
+        style.error_axis(axes)
+        axes.set_xlabel("RMS error (bits)")
+        axes.grid(axis="y", color="0.92", linewidth=0.6)
+    panels[0, 0].set_yticks(range(len(keys)), [_named(key) for key in keys], fontsize=7.5)
+    marks = [{"marker": m, "color": c, "linestyle": "", "label": name} for name, (m, c) in _MARKS.items()]
+    style.legend(figure, *marks)
     return figure
 
 
-def contours(source: str) -> Image | HTML:
-    """The figure of equal information over cells and depth, one panel a grid."""
-    found = _grids(str(source))
-    return Image(style.as_png(contours_figure(found)), format="png") if found else HTML(f"<p>{_NO_GRID}</p>")
-
-
-def contours_figure(found: tuple[Grid, ...]) -> Figure:
+@style.book_style()
+def contours_figure(table: pd.DataFrame) -> Figure:
     """Lines of equal information by the noise budget (solid) and with residuals (dotted); dots were measured."""
-    models = style.ordered({grid.model for grid in found})
-    signals = list(dict.fromkeys(grid.key[:2] for grid in found))
-    where = {(grid.key[:2], grid.model): grid for grid in found}
-    with style.book_style():
-        figure, panels = style.new_figure(len(signals), len(models), 0.9 + 2.0 * len(signals))
-        for row, signal in zip(panels, signals, strict=True):
-            for axes, model in zip(row, models, strict=True):
-                grid = where.get((signal, model))
-                if grid is None:
-                    axes.set_axis_off()
-                    continue
-                _contour_panel(axes, grid)
-            row[0].set_ylabel(f"{style.title(*signal)}\n{style.UMIS}")
-        for axes, model in zip(panels[0], models, strict=True):
-            axes.set_title(style.MODELS.get(model, model), loc="left")
-        for axes in panels[-1]:
-            axes.set_xlabel(style.CELLS)
-        notes = [
-            Line2D([], [], color="black", label="noise budget, bits"),
-            Line2D([], [], color="#de8f05", linestyle=":", label="with residuals"),
-            Line2D([], [], color="0.6", marker=".", linestyle="", label="measured"),
-        ]
-        figure.legend(handles=notes, loc="outside lower center", ncols=3, frameon=False)
+    found = {(grid.key[:2], grid.model): grid for grid in measured_grids(table)}
+
+    def draw(axes: Axes, signal: tuple[str, ...], model: str) -> None:
+        if (signal, model) in found:
+            _contour_panel(axes, found[signal, model])
+        else:
+            axes.set_axis_off()
+
+    rows = {signal: f"{style.title(*signal)}\n{style.UMIS}" for signal, _ in found}
+    models = style.ordered([model for _, model in found])
+    figure = style.model_panels(rows, models, draw, xlabel=style.CELLS, height=2.0)
+    style.legend(
+        figure,
+        {"color": "black", "label": "noise budget, bits"},
+        {"color": "#de8f05", "linestyle": ":", "label": "with residuals"},
+        {"color": "0.6", "marker": ".", "linestyle": "", "label": "measured"},
+    )
     return figure
 
 
@@ -197,10 +174,9 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     style.log_y_axis(axes)
 
 
-def verdict(source: str) -> HTML:
+def verdict(table: pd.DataFrame) -> HTML:
     """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
-    lines = verdict_lines(_grids(str(source)), _rates(str(source))) or [_NO_GRID]
-    return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
+    return page.bullets(verdict_lines(measured_grids(table), rated(table)))
 
 
 def verdict_lines(found: tuple[Grid, ...], table: pd.DataFrame) -> list[str]:
@@ -210,7 +186,7 @@ def verdict_lines(found: tuple[Grid, ...], table: pd.DataFrame) -> list[str]:
         keys = [grid.key for grid in found if grid.model == model]
         here = [table[table["grid"] == key] for key in keys] if len(table) else []
         doubled = [(t["free"] ** (np.log(2) / np.log(t["deeper"]))).median() for t in here if len(t) >= _ENOUGH_STARTS]
-        line = f"{style.MODELS.get(model, model)}: "
+        line = f"{style.label(model)}: "
         if doubled:
             ends = f"{_factor(min(doubled))} to {_factor(max(doubled))}" if len(doubled) > 1 else _factor(doubled[0])
             line += f"where cells make up for depth ({len(doubled)} of {len(keys)} grids), "
@@ -225,19 +201,17 @@ def verdict_lines(found: tuple[Grid, ...], table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def rates(source: str) -> HTML:
+def rates(table: pd.DataFrame) -> HTML:
     """A table of exchange rates by grid: what one step in depth is worth in cells, read off the grid and by the law."""
-    table = _rates(str(source))
-    if table.empty:
-        return HTML(f"<p>{_NO_START}</p>")
-    rows = [rate_row(key, here) for key, here in table.groupby("grid", sort=False)]
-    silent = sum(grid.key not in set(table["grid"]) for grid in _grids(str(source)))
+    full = _rated(table)
+    rows = [rate_row(key, here) for key, here in full.groupby("grid", sort=False)]
     title = (
         "Factor in cells that twice the depth is worth, median over starts; in brackets medians of the ends of 95 % "
-        f"intervals. {silent} grids have no start from which measured cells make up for one step in depth."
+        f"intervals. {len(measured_grids(table)) - len(rows)} grids have no start from which measured cells make up "
+        "for one step in depth."
     )
-    full = table.assign(grid=table["grid"].map(_named))
-    return page.as_table(pd.DataFrame(rows), download="exchange_rates.csv", full=full, title=title, wrap=True)
+    named = full.assign(grid=full["grid"].map(_named))
+    return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title, wrap=True)
 
 
 def rate_row(key: tuple[str, ...], here: pd.DataFrame) -> dict[str, object]:
@@ -265,45 +239,44 @@ def _factor(value: float) -> str:
     return "no number" if np.isinf(value) else f"{value:,.1f} x" if value < 100 else f"{value:,.0f} x"
 
 
-def rates_figure_of(table: pd.DataFrame) -> Figure:
+@style.book_style()
+def rates_figure(table: pd.DataFrame) -> Figure:
     """Exchange rates by law and by surface against those read off the grid, with the band of a factor 2."""
-    with style.book_style():
-        figure, panels = style.new_figure(1, 2, 4.0, sharex=True, sharey=True)
-        top = min(float(np.nanmax(table["free"])) * 3, 1e4)
-        span = np.array([1.0, top])
-        for axes, column, label in ((panels[0, 0], "law", "noise budget"), (panels[0, 1], "surface", "with residuals")):
-            axes.fill_between(span, span / 2, span * 2, color="0.9", linewidth=0)
-            axes.plot(span, span, color="black", linewidth=1)
-            for model in style.ordered(set(table["model"])):
-                here = table[table["model"] == model]
-                value = here[column].replace(np.inf, top).clip(upper=top)
-                axes.plot(
-                    here["free"], value, linestyle="", color=style.COLOURS[model], marker=style.MARKERS[model],
-                    markersize=3, alpha=0.6,
-                )  # fmt: skip
-            share = exchange.agree(table[column], table["free"]).mean()
-            axes.set_title(f"{label}: {share:.0%} of {len(table)} within 2 x", loc="left")
-            style.log_axis(axes)
-            style.log_y_axis(axes)
-            axes.set_ylim(0.5, top * 1.3)
-            axes.set_xlabel("factor in cells, read off the grid")
-        panels[0, 0].set_ylabel("factor in cells, by the law")
-        style.legend_below(figure, style.ordered(set(table["model"])))
+    found = _rated(table)
+    figure, panels = style.new_figure(1, 2, 4.0, sharex=True, sharey=True)
+    top = min(float(np.nanmax(found["free"])) * 3, 1e4)
+    span = np.array([1.0, top])
+    for axes, (column, label) in zip(panels[0], _RATES.items(), strict=True):
+        axes.fill_between(span, span / exchange.FACTOR, span * exchange.FACTOR, color="0.9", linewidth=0)
+        axes.plot(span, span, color="black", linewidth=1)
+        for model in style.ordered(found["model"]):
+            here = found[found["model"] == model]
+            value = here[column].replace(np.inf, top).clip(upper=top)
+            style.plot(axes, model, here["free"], value, linestyle="", markersize=3, alpha=0.6)
+        share = exchange.agree(found[column], found["free"]).mean()
+        axes.set_title(f"{label}: {share:.0%} of {len(found)} within {exchange.FACTOR:g} x", loc="left")
+        style.log_axis(axes)
+        style.log_y_axis(axes)
+        axes.set_ylim(0.5, top * 1.3)
+        axes.set_xlabel("factor in cells, read off the grid")
+    panels[0, 0].set_ylabel("factor in cells, by the law")
+    style.model_legend(figure, found["model"])
     return figure
 
 
-def rates_figure(source: str) -> Image | HTML:
-    """The figure of exchange rates against those read off the grid."""
-    table = _rates(str(source))
-    return HTML(f"<p>{_NO_START}</p>") if table.empty else Image(style.as_png(rates_figure_of(table)), format="png")
+def between_seeds(source: str | Path) -> HTML:
+    """How far exchange rates of one seed agree with those read off another seed's grid, in a sentence.
 
-
-def between_seeds(source: str) -> HTML:
-    """How far exchange rates of one seed agree with those read off another seed's grid, in a sentence."""
+    Of a summary as committed: it does not tell which seed a value is of.
+    """
     opened = page.measured(source)
-    shares, count = _committed_shares(source) if opened.summary else seed_shares(figures.usable(opened.table))
+    if opened.summary:
+        committed = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]
+        shares, count = committed.drop("starts").to_dict(), int(committed["starts"])
+    else:
+        shares, count = seed_shares(usable(opened.table))
     if not count:
-        return HTML("<p>No grid here was measured whole with two seeds.</p>")
+        return page.paragraph("No grid here was measured whole with two seeds.")
     line = (
         f"Of {count:,} starts, the rate read off one seed's grid is within a factor {exchange.FACTOR:g} of the rate "
         f"read off another seed's in {shares['grid']:.0%}; the noise budget fitted to the one seed foretells the "
@@ -311,13 +284,7 @@ def between_seeds(source: str) -> HTML:
     )
     if shares["grid"] < 0.7:
         line += "A rate read off one seed is itself no surer than that: 70 % is more than one seed's rates can test."
-    return HTML(f"<p>{html.escape(line)}</p>")
-
-
-def _committed_shares(source: str) -> tuple[dict[str, float], int]:
-    """`seed_shares` as committed: a summary does not tell which seed a value is of."""
-    found = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[source]]
-    return found.drop("starts").to_dict(), int(found["starts"])
+    return page.paragraph(line)
 
 
 def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:

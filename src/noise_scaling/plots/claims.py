@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from .. import laws
-from ..measurements import OK
+from ..errors import TooLittle
+from ..laws.curves import protocol_rows
 from ..seeds import generator
+from . import style
 from .figures import collapsed, largest, usable
+
+Depths = Callable[[pd.Series], pd.Series]
+Rows = Callable[[pd.DataFrame], pd.DataFrame]
+"""From a measurements table to a statistic's terms: columns signal, block, num and den."""
 
 HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
 DRAWS = 2000
@@ -26,9 +33,9 @@ _MIN_BLOCKS = 5
 class Claim:
     """One claim, the statistic that stands for it, and the two values between which it holds partly.
 
-    `rows` takes a table of one estimator and gives columns signal, block, num and den; the statistic is the sum of
-    `num` over the sum of `den`. Rows of one block (a depth: its test cells are shared; or a curve) are drawn together.
-    With `departures` the table holds the rows with a departure from the protocol too, and the simulated set.
+    `rows` takes a table of one estimator; the statistic is the sum of `num` over the sum of `den`. Rows of one block
+    (a depth: its test cells are shared; or a curve) are drawn together. With `ablations` the table holds their rows
+    too, and the simulated set's.
     """
 
     text: str
@@ -36,8 +43,8 @@ class Claim:
     unit: str  # "share", "ratio", "R²", or "bits" (of which nothing is expected: the fewer the better)
     holds_from: float
     fails_at: float
-    rows: Callable[[pd.DataFrame], pd.DataFrame]
-    departures: bool = False
+    rows: Rows
+    ablations: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,52 +63,52 @@ def grid(table: pd.DataFrame) -> pd.DataFrame:
     return table.pivot_table(index=_GRID, columns="model", values="mi_bits", aggfunc="mean")
 
 
+def terms(found: pd.DataFrame | list[dict[str, object]]) -> pd.DataFrame:
+    """Columns signal, block, num and den: without a signal all rows are of one, without `den` each weighs 1."""
+    rows = pd.DataFrame(found)
+    defaults = {"signal": "all", "block": "", "num": 0.0, "den": 1.0}
+    return rows.assign(**{name: value for name, value in defaults.items() if name not in rows})
+
+
 def _rows(values: pd.Series) -> pd.DataFrame:
-    """`values` by (dataset, signal, ..., fraction) as rows of weight 1, blocked by depth, or by cells at one depth."""
-    at = values.dropna().rename("num").reset_index()
-    if not len(at):
-        return empty()
+    """`values` by (dataset, signal, ..., fraction) as terms, blocked by depth, or by cells at one depth."""
+    at = values.dropna().astype(float).rename("num").reset_index()
+    if at.empty:
+        return terms([])
     one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
-    by = "n_cells" if one_depth and "n_cells" in at else "fraction"
-    signal = at["dataset"] + ", " + at["signal"]
-    rows = pd.DataFrame({"signal": signal, "block": at[by].astype(str), "num": at["num"].astype(float)})
-    return rows.assign(den=1.0)
+    block = at["n_cells" if one_depth and "n_cells" in at else "fraction"].astype(str)
+    return terms(pd.DataFrame({"signal": at["dataset"] + ", " + at["signal"], "block": block, "num": at["num"]}))
 
 
-def empty() -> pd.DataFrame:
-    """No rows: nothing here was measured."""
-    return pd.DataFrame({"signal": [], "block": [], "num": [], "den": []})
+def _above(bits: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """Whether column `one` is above `other`, at each point that has both, as terms."""
+    if not {one, other} <= set(bits):
+        return terms([])
+    return _rows((bits[one] > bits[other]).astype(float).where(bits[[one, other]].notna().all(axis=1)))
 
 
-def best(model: str, *, at_largest: bool = False) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Whether `model` is above every other trained model, at each point where it and two others were measured."""
+def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["model"].map(style.is_control).astype(bool)]
 
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = table[table["model"].isin(["random_projection", "pca", "scvi", "geneformer"])]
-        bits = grid(largest(table) if at_largest else table)
-        if model not in bits:
-            return empty()
-        bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
-        return _rows((bits.idxmax(axis=1) == model).astype(float)) if len(bits) else empty()
 
-    return rows
+def best(table: pd.DataFrame, model: str, *, at_largest: bool = False) -> pd.DataFrame:
+    """Whether `model` is above every other but controls, at each point where it and two others were measured."""
+    table = _without_controls(table)
+    bits = grid(largest(table) if at_largest else table)
+    if model not in bits:
+        return terms([])
+    bits = bits[bits[model].notna() & (bits.notna().sum(axis=1) >= 3)]
+    return _rows(bits.idxmax(axis=1) == model) if len(bits) else terms([])
 
 
 def above(
-    one: str, other: str, *, development: bool, depths: Callable[[pd.Series], pd.Series] | None = None
-) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None
+) -> pd.DataFrame:
     """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen depths."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = table[table["dataset"].isin(DEVELOPMENT) == development]
-        if depths is not None:
-            table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
-        bits = grid(table)
-        if not {one, other} <= set(bits):
-            return empty()
-        return _rows((bits[one] > bits[other]).astype(float).where(bits[[one, other]].notna().all(axis=1)))
-
-    return rows
+    table = table[table["dataset"].isin(DEVELOPMENT) == development]
+    if depths is not None:
+        table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
+    return _above(grid(table), one, other)
 
 
 def deepest(fractions: pd.Series) -> pd.Series:
@@ -131,26 +138,15 @@ def gains(table: pd.DataFrame, *, start: int | None = None) -> pd.DataFrame:
     return pd.concat(out) if out else pd.DataFrame()
 
 
-def gain(model: str, *, start: int | None = None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
     """The gain of one model, in bits."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        found = gains(table, start=start)
-        return _rows(found[model]) if model in found else empty()
-
-    return rows
+    found = gains(table, start=start)
+    return _rows(found[model]) if model in found else terms([])
 
 
-def gains_more(one: str, other: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     """Whether model `one` gains more from cells than `other`, at each depth."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        found = gains(table)
-        if not {one, other} <= set(found):
-            return empty()
-        return _rows((found[one] > found[other]).astype(float).where(found[[one, other]].notna().all(axis=1)))
-
-    return rows
+    return _above(gains(table), one, other)
 
 
 FITS_WELL = 0.9
@@ -158,76 +154,68 @@ FITS_WELL = 0.9
 
 def law_fits(table: pd.DataFrame) -> pd.DataFrame:
     """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve."""
-    fits = laws.fit_curves(largest(table[table["model"].isin(["pca", "scvi", "geneformer", "random_projection"])]))
-    if not len(fits) or "r_squared" not in fits:
-        return empty()
-    fits = fits.dropna(subset=["r_squared"])
-    signal = fits["dataset"] + ", " + fits["signal"]
-    good = (fits["r_squared"] >= FITS_WELL).astype(float)
-    return pd.DataFrame({"signal": "all", "block": signal + fits["model"], "num": good, "den": 1.0})
+    fits = laws.fit_curves(largest(_without_controls(table))).dropna(subset=["r_squared"])
+    block = fits["dataset"] + ", " + fits["signal"] + fits["model"]
+    return terms(pd.DataFrame({"block": block, "num": (fits["r_squared"] >= FITS_WELL).astype(float)}))
 
 
-def collapses(model: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """Squares that the universal curve explains, and all, of the missing bits where u / u_bar >= 10 A; by curve."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        table = table[table["model"] == model]
-        points = collapsed(table) if len(table) else table
-        if not len(points):
-            return empty()
-        points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
-        left = points["missing"] - laws.collapse(points["x"])
-        spread = (points["missing"] - points["missing"].mean()) ** 2
-        block = points["dataset"] + points["signal"] + points["n_cells"].astype(str)
-        return pd.DataFrame({"signal": "all", "block": block, "num": spread - left**2, "den": spread})
-
-    return rows
+    table = table[table["model"] == model]
+    if table.empty:
+        return terms([])
+    points = collapsed(table)
+    points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
+    left = points["missing"] - laws.collapse(points["x"])
+    spread = (points["missing"] - points["missing"].mean()) ** 2
+    block = points["dataset"] + points["signal"] + points["n_cells"].astype(str)
+    return terms(pd.DataFrame({"block": block, "num": spread - left**2, "den": spread}))
 
 
 CLAIMS = (
     Claim("scVI is the best model in almost all settings", "grid points where scVI is best", "share", 0.9, 0.5,
-          best("scvi")),
+          partial(best, model="scvi")),
     Claim("… at the largest number of cells", "grid points at the largest N where scVI is best", "share", 0.9, 0.5,
-          best("scvi", at_largest=True)),
+          partial(best, model="scvi", at_largest=True)),
     Claim("Geneformer beats PCA on developmental time", "grid points where Geneformer is above PCA", "share", 0.9, 0.5,
-          above("geneformer", "pca", development=True)),
+          partial(above, one="geneformer", other="pca", development=True)),
     Claim("PCA mostly beats Geneformer on the smaller sets", "grid points where PCA is above Geneformer", "share",
-          0.75, 0.5, above("pca", "geneformer", development=False)),
+          0.75, 0.5, partial(above, one="pca", other="geneformer", development=False)),
     Claim("… at full depth", "the same, at full depth", "share", 0.75, 0.5,
-          above("pca", "geneformer", development=False, depths=deepest)),
+          partial(above, one="pca", other="geneformer", development=False, depths=deepest)),
     Claim("… at low depth", "the same, in the shallowest third of the depths", "share", 0.75, 0.5,
-          above("pca", "geneformer", development=False, depths=shallowest)),
+          partial(above, one="pca", other="geneformer", development=False, depths=shallowest)),
     Claim("Random projections do not improve with cells", "mean gain from the fewest to the most cells", "bits",
-          0.05, 0.2, gain("random_projection")),
+          0.05, 0.2, partial(gain, model="random_projection")),
     Claim("PCA gains little beyond 1,000 cells", "mean gain from about 1,000 cells to the most", "bits", 0.1, 0.3,
-          gain("pca", start=1000)),
+          partial(gain, model="pca", start=1000)),
     Claim("scVI gains more from cells than PCA", "depths at which scVI's gain is the larger", "share", 0.9, 0.5,
-          gains_more("scvi", "pca")),
+          partial(gains_more, one="scvi", other="pca")),
     Claim("Geneformer gains more from cells than PCA", "depths at which Geneformer's gain is the larger", "share",
-          0.9, 0.5, gains_more("geneformer", "pca")),
+          0.9, 0.5, partial(gains_more, one="geneformer", other="pca")),
     Claim("Eq. 1 fits at the largest size of every signal", "curves with R² of 0.9 or more", "share", 0.95, 0.7,
           law_fits),
     Claim("All observations collapse on one curve: scVI", "R² about the universal curve", "R²", 0.9, 0.6,
-          collapses("scvi")),
-    Claim("… PCA", "R² about the universal curve", "R²", 0.9, 0.6, collapses("pca")),
-    Claim("… Geneformer", "R² about the universal curve", "R²", 0.9, 0.6, collapses("geneformer")),
+          partial(collapses, model="scvi")),
+    Claim("… PCA", "R² about the universal curve", "R²", 0.9, 0.6, partial(collapses, model="pca")),
+    Claim("… Geneformer", "R² about the universal curve", "R²", 0.9, 0.6, partial(collapses, model="geneformer")),
 )  # fmt: skip
 """Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
 
 
 def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> Finding:
-    """The claim's statistic on a measurements table, under one estimator; of real cells, but for departures."""
+    """The claim's statistic on a measurements table, under one estimator; of real cells, but for ablations."""
     nothing = Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
-    if not claim.departures:
-        table = table[table["dataset"] != SIMULATED]
-    if not len(table) or (estimator is not None and estimator not in set(table["estimator"])):
+    if estimator is not None:
+        table = table[table["estimator"] == estimator]
+    try:
+        if claim.ablations:
+            rows = claim.rows(protocol_rows(table, controls=True, variant=None))
+        else:
+            rows = claim.rows(usable(table[table["dataset"] != SIMULATED]))
+    except TooLittle:
         return nothing
-    if claim.departures:
-        table = table if estimator is None else table[table["estimator"] == estimator]
-        rows = claim.rows(table[(table["status"] == OK) & table["mi_bits"].notna()])
-    else:
-        rows = claim.rows(usable(table, estimator))
-    if not len(rows):
+    if rows.empty:
         return nothing
     value, low, high, blocks = interval(rows)
     return Finding(value, low, high, blocks, _verdict(claim, value, low, high, blocks))

@@ -1,4 +1,4 @@
-"""What of a sweep's grid is there: a heat map by data set, model, cells and depth, and tables beside it."""
+"""What of a sweep's grid is there: a heat map by data set, model, cells and depth, and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -17,13 +17,14 @@ from matplotlib.lines import Line2D
 from ..measure import status
 from . import page, style
 
-SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", style.COLOURS["pca"]])
+SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """One hue from light grey (nothing done) to the darkest (all done): read by lightness alone."""
 FAILED_COLOUR = "#d55e00"
 _ROW_INCHES = 0.145
 
 
-def completeness_figure(table: pd.DataFrame) -> Figure:
+@style.book_style()
+def draw(table: pd.DataFrame) -> Figure:
     """A panel for each data set and signal: rows are models and their cell numbers, columns depths.
 
     Parameters
@@ -36,44 +37,38 @@ def completeness_figure(table: pd.DataFrame) -> Figure:
     n_columns = 2 if len(grids) > 1 else 1
     rows = [grids[i : i + n_columns] for i in range(0, len(grids), n_columns)]
     heights = [max(len(_lines(grid)) for grid in row) * _ROW_INCHES + 0.75 for row in rows]
-    with style.book_style():
-        figure, panels = style.new_figure(
-            len(rows), n_columns, sum(heights) + 0.6, gridspec_kw={"height_ratios": heights}
-        )
-        for axes, grid in zip(panels.flat, grids, strict=False):
-            _panel(axes, grid)
-        for axes in list(panels.flat)[len(grids) :]:
-            axes.set_axis_off()
-        bar = figure.colorbar(
-            ScalarMappable(Normalize(0, 1), SHARE), ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.02
-        )
-        bar.set_label("share of seeds, estimators and variants that are done")
-        bar.outline.set_visible(False)
-        if (table["state"] == status.FAILED).any():
-            mark = Line2D([], [], color=FAILED_COLOUR, marker="x", linestyle="", label="one or more failed")
-            figure.legend(handles=[mark], loc="outside upper right", frameon=False)
+    figure, panels = style.new_figure(len(rows), n_columns, sum(heights) + 0.6, gridspec_kw={"height_ratios": heights})
+    for axes, grid in zip(panels.flat, grids, strict=False):
+        _panel(axes, grid)
+    for axes in list(panels.flat)[len(grids) :]:
+        axes.set_axis_off()
+    shares = ScalarMappable(Normalize(0, 1), SHARE)
+    bar = figure.colorbar(shares, ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.02)
+    bar.set_label("share of seeds, estimators and variants that are done")
+    bar.outline.set_visible(False)
+    if (table["state"] == status.FAILED).any():
+        mark = Line2D([], [], color=FAILED_COLOUR, marker="x", linestyle="", label="one or more failed")
+        figure.legend(handles=[mark], loc="outside upper right", frameon=False)
     return figure
 
 
 def _lines(grid: pd.DataFrame) -> list[tuple[str, int]]:
     """Rows of a panel from top to bottom: models in the legend's order, each from few cells to many."""
-    models = style.ordered(set(grid["model"]))
+    models = style.ordered(grid["model"])
     pairs = set(zip(grid["model"], grid["n_cells"], strict=True))
     return sorted(pairs, key=lambda pair: (models.index(pair[0]), pair[1]))
 
 
 def _panel(axes: Axes, grid: pd.DataFrame) -> None:
-    lines, depths = _lines(grid), sorted(set(grid["fraction"]))
-    share, failed = np.full((len(lines), len(depths)), np.nan), []
-    for (model, n, q), here in grid.groupby(["model", "n_cells", "fraction"]):
-        at = lines.index((model, n)), depths.index(q)
-        share[at] = (here["state"] == status.DONE).mean()
-        if (here["state"] == status.FAILED).any():
-            failed.append(at)
+    lines = _lines(grid)
+    states = grid.groupby(["model", "n_cells", "fraction"])["state"]
+    share = states.agg(lambda state: (state == status.DONE).mean()).unstack("fraction").reindex(lines)
+    failed = states.agg(lambda state: (state == status.FAILED).any()).unstack("fraction").reindex(lines)
+    depths = list(share.columns)
     axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
-    if failed:
-        y, x = np.array(failed).T + 0.5
-        axes.plot(x, y, "x", color=FAILED_COLOUR, markersize=4)
+    y, x = np.nonzero((failed == True).to_numpy())  # noqa: E712 - a missing cell is neither
+    if len(x):
+        axes.plot(x + 0.5, y + 0.5, "x", color=FAILED_COLOUR, markersize=4)
     axes.set_ylim(len(lines), 0)
     axes.set_yticks(np.arange(len(lines)) + 0.5, [style.plain(n) for _, n in lines], fontsize=7)
     axes.set_xticks(np.arange(len(depths)) + 0.5, [f"{q:.2g}" for q in depths], fontsize=7, rotation=45)
@@ -90,43 +85,42 @@ def _name_models(axes: Axes, lines: list[tuple[str, int]]) -> None:
         first, n = models.index(model), models.count(model)
         if first:
             axes.axhline(first, color="0.4", linewidth=0.8)
-        name = style.MODELS.get(model, model).replace(" (control)", "").replace(" ", "\n", n > 1)
+        name = style.label(model).replace(" (control)", "").replace(" ", "\n", n > 1)
         axes.annotate(
             name, (1.01, first + n / 2), xycoords=("axes fraction", "data"), va="center", fontsize=7.5, color="0.2"
         )
     axes.set_ylabel("training cells")
 
 
-def show_completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> Image:
+Configs = str | Path | Sequence[str | Path]
+
+
+def completeness_figure(configs: Configs, source: str | Path | None = None) -> Figure:
     """The heat map of what of the configurations' grid a table holds (or, without one, their units so far)."""
-    return Image(style.as_png(completeness_figure(status.completeness(configs, source))), format="png")
+    return draw(status.completeness(configs, source))
 
 
-def counts(
-    configs: str | Path | Sequence[str | Path], source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)
-) -> HTML:
+def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
     """Done, failed and missing as a table to read and to download, with the totals above it."""
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
-    title = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
-    text = f"{len(table):,} measurements asked for: {title}."
-    return page.as_table(status.summary(table, list(by)), download=f"completeness_{'_'.join(by)}.csv", title=text)
+    states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
+    title = f"{len(table):,} measurements asked for: {states}."
+    return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv", title=title)
 
 
-def hours(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> HTML:
+def hours(configs: Configs, source: str | Path | None = None) -> HTML:
     """Hours spent and expected by model, from the rows' own seconds."""
     table = status.times(status.completeness(configs, source))
-    short = table.assign(model=table["model"].map(lambda model: style.MODELS.get(model, model)))
-    short = short.round({"hours_spent": 3, "seconds_each": 2, "hours_left": 3})
     spent, left = table["hours_spent"].sum(), table["hours_left"].sum()
     title = f"{spent:.2f} hours spent, {left:.2f} expected for what is left, on one core."
-    return page.as_table(short, download="hours.csv", full=table, title=title)
+    return page.as_table(table, "hours.csv", title=title)
 
 
-def failures(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> HTML:
+def failures(configs: Configs, source: str | Path | None = None) -> HTML:
     """Every failed measurement with its error; a sentence where there is none."""
     table = status.completeness(configs, source)
     failed = table[table["state"] == status.FAILED].drop(columns=["state", "seconds"])
     if failed.empty:
-        return HTML("<p>None of them failed.</p>")
-    return page.as_table(failed, download="failures.csv", title=f"{len(failed):,} failed.")
+        return page.paragraph("None of them failed.")
+    return page.as_table(failed, "failures.csv", title=f"{len(failed):,} failed.")

@@ -6,52 +6,50 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from ..datasets import card
+from ..laws.curves import protocol_rows
 from ..measure import cost, grid
-from ..measure import cost as measure_projection
-from ..measurements import CONTROLS
 from . import page, style
 
 ATLAS_GENES = card("mouse_embryo").n_genes
 CELLS = (100_000, 1_000_000, 10_000_000, 100_000_000)
 
 
+@style.book_style()
 def training_figure(table: pd.DataFrame) -> Figure:
     """Seconds a training against its cells: medians as measured, and the fit carried to 10^8 cells.
 
     Lines are of the embryo atlas's number of genes, dashed beyond the largest N that was measured.
     """
-    times = measure_projection.training_times(table)
-    times = times[~times["model"].isin(CONTROLS)]
-    fits = measure_projection.fit_training(table).set_index("model")
-    models = style.ordered(set(times["model"]))
-    with style.book_style():
-        figure, panels = style.new_figure(1, 1, 4.3)
-        axes = panels[0, 0]
-        for model in models:
-            here, fit, colour = times[times["model"] == model], fits.loc[model], style.COLOURS[model]
-            axes.plot(here["n_cells"], here["seconds"], linestyle="", marker=style.MARKERS[model], color=colour)
-            for low, high, line in ((100, fit["largest"], "-"), (fit["largest"], 1e8, "--")):
-                n = np.geomspace(low, high, 100)
-                axes.plot(n, measure_projection.training_seconds(fit, ATLAS_GENES, n), line, color=colour)
-        style.log_axis(axes)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_duration))
-        axes.set_yticks([1e-3, 1, 60, 3600, 86400, 86400 * 30])
-        axes.minorticks_off()
-        axes.set_xlabel(style.CELLS)
-        axes.set_ylabel("time of one training, one core")
-        lines = [
-            Line2D([], [], color="0.3", marker="o", linestyle="", label="measured, each data set"),
-            Line2D([], [], color="0.3", label=f"formula, {ATLAS_GENES:,} genes"),
-            Line2D([], [], color="0.3", linestyle="--", label="projected"),
-        ]
-        style.legend_below(figure, models, lines)
+    table = protocol_rows(table)
+    times = cost.training_times(table)
+    fits = cost.fit_training(table).set_index("model")
+    figure, panels = style.new_figure(1, 1, 4.3)
+    axes = panels[0, 0]
+    for model in style.ordered(times["model"]):
+        here, fit = times[times["model"] == model], fits.loc[model]
+        style.plot(axes, model, here["n_cells"], here["seconds"], linestyle="")
+        for low, high, line in ((100, fit["largest"], "-"), (fit["largest"], 1e8, "--")):
+            n = np.geomspace(low, high, 100)
+            seconds = cost.training_seconds(fit, ATLAS_GENES, n)
+            axes.plot(n, seconds, line, color=style.colour(model))
+    style.log_axis(axes)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(_duration))
+    axes.set_yticks([1e-3, 1, 60, 3600, 86400, 86400 * 30])
+    axes.minorticks_off()
+    axes.set(xlabel=style.CELLS, ylabel="time of one training, one core")
+    style.model_legend(
+        figure,
+        times["model"],
+        {"color": "0.3", "marker": "o", "linestyle": "", "label": "measured, each data set"},
+        {"color": "0.3", "label": f"formula, {ATLAS_GENES:,} genes"},
+        {"color": "0.3", "linestyle": "--", "label": "projected"},
+    )
     return figure
 
 
@@ -63,32 +61,26 @@ def _duration(seconds: float, _position: int | None = None) -> str:
     return f"{seconds:g} s"
 
 
-def show_training(source: str | Path) -> Image:
-    """The figure of training times, of a measurements table."""
-    return Image(style.as_png(training_figure(page.measured(source).table)), format="png")
-
-
-def formulas(source: str | Path) -> HTML:
+def formulas(table: pd.DataFrame) -> HTML:
     """The fitted formula of each model: seconds = fixed + per_kilogene g + per_cell g N / 1000."""
-    table = measure_projection.fit_training(page.measured(source).table)
-    short = table.assign(
-        model=_names(table["model"]),
-        error=table["error"].map("{:.0%}".format),
-        **{name: table[name].map("{:.3g}".format) for name in ("fixed", "per_kilogene", "per_cell")},
-    )
-    return page.as_table(short, download="training_formulas.csv", full=table)
+    full = cost.fit_training(table)
+    forms = {"error": "{:.0%}", **dict.fromkeys(("fixed", "per_kilogene", "per_cell"), "{:.3g}")}
+    return page.as_table(_formatted(full, forms), "training_formulas.csv", full=full)
 
 
-def estimates(source: str | Path) -> HTML:
+def estimates(table: pd.DataFrame) -> pd.DataFrame:
     """Seconds of an estimate for 1,000 test cells."""
-    table = measure_projection.fit_estimates(page.measured(source).table)
-    return page.as_table(table.round(3), download="estimate_seconds.csv", full=table)
+    return cost.fit_estimates(table)
 
 
-def projection(config: str | Path, source: str | Path) -> HTML:
+def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
+    return table.assign(**{name: table[name].map(form.format, na_action="ignore") for name, form in forms.items()})
+
+
+def projection(measured: pd.DataFrame, config: str | Path) -> HTML:
     """Hours of a configuration's grid on one core with the small presets, by data set and model."""
-    asked, measured = grid.read_config(config), page.measured(source).table
-    table = measure_projection.project(asked, measured)
+    asked = grid.read_config(config)
+    table = cost.project(asked, measured)
     known = table["train_hours"].notna()
     hours = table[["train_hours", "estimate_hours"]].sum().sum()
     parts = [
@@ -97,41 +89,29 @@ def projection(config: str | Path, source: str | Path) -> HTML:
     ]
     missing = sorted(set(table.loc[~known, "model"]))
     if missing:
-        parts.append(f"Never measured here, and so not counted: {', '.join(_names(pd.Series(missing)))}.")
-    if unmeasured := measure_projection.unmeasured_estimators(asked, measured):
+        parts.append(f"Never measured here, and so not counted: {', '.join(map(style.label, missing))}.")
+    if unmeasured := cost.unmeasured_estimators(asked, measured):
         parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
-    short = table.assign(
-        model=_names(table["model"]), beyond=table["beyond"].map("{:.0%}".format, na_action="ignore"),
-        train_hours=table["train_hours"].map("{:,.1f}".format, na_action="ignore"),
-        estimate_hours=table["estimate_hours"].map("{:,.1f}".format),
-    )  # fmt: skip
-    return page.as_table(short, download="projection.csv", full=table, title=" ".join(parts))
+    forms = {"beyond": "{:.0%}", "train_hours": "{:,.1f}", "estimate_hours": "{:,.1f}"}
+    return page.as_table(_formatted(table, forms), "projection.csv", full=table, title=" ".join(parts))
 
 
 def limits(config: str | Path) -> HTML:
     """The most that the configuration's jobs can ask for: memory, and time by the presets' limits, by class of job."""
-    jobs = grid.jobs(grid.read_config(config))
     rows = [
-        {
-            "dataset": job.dataset, "part": job.part, "jobs": 1, "units": len(job.models) * len(job.cell_numbers),
-            "memory_gb": cost.memory_mb(job) / 1000, "hours_asked": cost.runtime_minutes(job) / 60,
-        }
-        for job in jobs
+        (job.dataset, job.part, len(job.models) * len(job.cell_numbers), cost.memory_mb(job) / 1000,
+         cost.runtime_minutes(job) / 60)
+        for job in grid.jobs(grid.read_config(config))
     ]  # fmt: skip
-    by = pd.DataFrame(rows).groupby(["dataset", "part"], sort=False)
-    table = by.agg(jobs=("jobs", "sum"), units=("units", "sum"), memory_gb=("memory_gb", "max"),
-                   hours_asked=("hours_asked", "max")).reset_index()  # fmt: skip
-    return page.as_table(table.round({"memory_gb": 1, "hours_asked": 1}), download="requests.csv", full=table)
+    jobs = pd.DataFrame(rows, columns=["dataset", "part", "units", "memory_gb", "hours_asked"]).assign(jobs=1)
+    by = {"jobs": "sum", "units": "sum", "memory_gb": "max", "hours_asked": "max"}
+    table = jobs.groupby(["dataset", "part"], sort=False).agg(by).reset_index()
+    return page.as_table(table, "requests.csv")
 
 
 def footprint() -> HTML:
     """Memory and disk of an atlas of 10^5 to 10^8 cells, by the formulas."""
-    table = measure_projection.footprint(CELLS)
-    short = table.assign(cells=table["cells"].map("{:,}".format))
-    numbers = [name for name in table if name != "cells"]
-    short[numbers] = table[numbers].map(lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.0f}")
-    return page.as_table(short, download="footprint.csv", full=table)
-
-
-def _names(models: pd.Series) -> pd.Series:
-    return models.map(lambda model: style.MODELS.get(model, model))
+    table = cost.footprint(CELLS)
+    cells = table["cells"].map("{:,}".format)
+    shown = table.map(lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.0f}").assign(cells=cells)
+    return page.as_table(shown, "footprint.csv", full=table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,8 +14,10 @@ from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError
-from ..measurements import CONTROLS, OK, published
-from . import figures, interactive, page, style
+from ..laws.curves import protocol_rows
+from ..measurements import CONTROLS, published
+from . import interactive, page, style
+from .figures import curves, largest, of_signal, usable
 
 ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}
 OURS, PUBLISHED = "measured by this project", "published"
@@ -23,58 +26,22 @@ _CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
 RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
 
 
-def zoo(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
-    """The interactive page of all curves: those of a measurements table, and those of the table `beside` it."""
-    data = zoo_data(source, beside)
-    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
-<div class="chart" data-part="chart" role="img" aria-label="Information in bits against UMIs per cell, points with the \
-fitted law; the table below holds the fits, the download the points."></div>
-{interactive.table(_COLUMNS, "Fits of the curves shown")}
-<p class="downloads"><a data-part="points">Download the points</a> <a data-part="fits">Download the fits</a>
-<span class="hint" data-part="counts"></span></p>"""
-    fallback, alt = _fallback(page.measured(source).table)
-    return HTML(interactive.frame(
-        "zoo", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt, scripts=["zoo.js"],
-        static=static,
-    ))  # fmt: skip
+def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
+    """The interactive page of all curves: those of a measurements table, and those of a reference table."""
+    data, (fallback, alt) = zoo_data(measurements, reference), _fallback(page.measured(measurements).table)
+    return interactive.frame("zoo", data=data, fallback=fallback, alt=alt, scripts=["zoo.js"], static=static)
 
 
-_COLUMNS = (
-    "model",
-    "cells",
-    "ū, UMIs per cell (95 %)",
-    "I<sub>max</sub>, bits (95 %)",
-    "R²",
-    "points",
-    "status",
-    "note",
-)
-
-
-def _controls() -> str:
-    select = interactive.select
-    views = {"models": "all models", "cells": "all numbers of cells", "one": "one curve"}
-    return "\n".join(
-        [
-            select("source", "Source"), select("signal", "Data set and signal"), select("estimator", "Estimator"),
-            select("model", "Model"), select("cells", "Training cells"),
-            interactive.radios("zoo-view", "Show together", views),
-            '<div class="check" data-part="doubtful-line"><label><input type="checkbox" data-part="doubtful"> '
-            "leave out the doubtful rows of the published table</label></div>",
-        ]
-    )  # fmt: skip
-
-
-def zoo_data(source: str | Path, beside: str | Path = page.PUBLISHED) -> dict[str, object]:
+def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -> dict[str, object]:
     """What the page embeds: curves, titles, styles."""
-    tables = _named(source, OURS) | _named(beside)
-    curves, looks = [], {}
-    for name, table in tables.items():
-        found, kinds = _curves(protocol(table), name)
-        curves += found
+    found: list[dict[str, Any]] = []
+    looks: dict[str, dict[str, str]] = {}
+    for name, table in (_named(measurements, OURS) | _named(reference)).items():
+        here, kinds = _curves(protocol_rows(table, controls=True), name)
+        found += here
         looks |= kinds
-    titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in curves}
-    return {"curves": curves, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
+    titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}
+    return {"curves": found, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
 
 
 def _named(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
@@ -82,45 +49,41 @@ def _named(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
     return {PUBLISHED if str(source) == page.PUBLISHED else name or opened.name: opened.table}
 
 
-def protocol(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that were measured under our protocol: no failed ones, no named deviations (column `variant`)."""
-    table = table[(table["status"] == OK) & table["mi_bits"].notna()]
-    return table[table["variant"] == ""] if "variant" in table else table
-
-
-def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, object]], dict[str, dict[str, str]]]:
+def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
-    table = table.assign(doubtful=published.is_flagged(table) if source == PUBLISHED else False)
-    rank = {signal: i for i, signal in enumerate(figures._signals(table))}
-    curves = []
+    table = table.assign(flagged=published.is_flagged(table) if source == PUBLISHED else False)
+    rank = {signal: i for i, signal in enumerate(style.signals(table))}
+    order = {key: i for i, key in enumerate(looks)}
+    found = []
     for key, rows in table.groupby(_CURVE, sort=False):
-        head = dict(zip(_CURVE, (k if isinstance(k, str) else int(k) for k in key), strict=True))
-        head |= {"source": source, "kind": f"{source}/{looks[key[3], key[4]]['name']}"}
-        curves.append(head | _points(rows) | _fits(rows, head["model"]))
-    order = {f"{source}/{look['name']}": i for i, look in enumerate(looks.values())}
-    curves.sort(key=lambda c: (rank[c["dataset"], c["signal"]], c["estimator"], order[c["kind"]], c["n_cells"]))
-    return curves, {f"{source}/{look['name']}": look for look in looks.values()}
+        dataset, signal, estimator, model, preset, n = key
+        head = dict(zip(_CURVE, (*key[:-1], int(n)), strict=True))
+        head |= {"source": source, "kind": f"{source}/{looks[model, preset]['name']}"}
+        place = rank[dataset, signal], estimator, order[model, preset], n
+        found.append((place, head | _points(rows) | _fits(rows, model)))
+    kinds = {f"{source}/{look['name']}": look for look in looks.values()}
+    return [curve for _, curve in sorted(found, key=lambda pair: pair[0])], kinds
 
 
-def _points(rows: pd.DataFrame) -> dict[str, list]:
+def _points(rows: pd.DataFrame) -> dict[str, list[Any]]:
     rows = rows.sort_values(["fraction", "seed"])
     columns = {"u": "umis_per_cell", "bits": "mi_bits", "stderr": "mi_stderr", "fraction": "fraction"}
     out = {name: [interactive.digits(v) for v in rows[column]] for name, column in columns.items()}
     if rows["mi_stderr"].isna().all():
         del out["stderr"]
-    return out | {"seed": rows["seed"].tolist(), "doubtful": np.flatnonzero(rows["doubtful"]).tolist()}
+    return out | {"seed": rows["seed"].tolist(), "flagged": np.flatnonzero(rows["flagged"]).tolist()}
 
 
-def _fits(rows: pd.DataFrame, model: str) -> dict[str, dict[str, object]]:
-    """The fit of all rows and, where some are doubtful, the fit without them."""
+def _fits(rows: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
+    """The fit of all rows and, where some are flagged, the fit without them."""
     out = {"fit": _fit(rows, model)}
-    if rows["doubtful"].any():
-        out["kept_fit"] = _fit(rows[~rows["doubtful"]], model)
+    if rows["flagged"].any():
+        out["kept_fit"] = _fit(rows[~rows["flagged"]], model)
     return out
 
 
-def _fit(rows: pd.DataFrame, model: str) -> dict[str, object]:
+def _fit(rows: pd.DataFrame, model: str) -> dict[str, Any]:
     """A fit of Eq. 1 as the page shows it; controls and curves too short to fit say so in `status` and `note`."""
     if model in CONTROLS:
         return {"n_points": len(rows), "status": "no fit", "note": "a control: it follows no law"}
@@ -133,14 +96,15 @@ def _fit(rows: pd.DataFrame, model: str) -> dict[str, object]:
     return row | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
 
 
+@style.book_style()
 def _fallback(table: pd.DataFrame) -> tuple[Figure, str]:
     """What stands on the page without its scripts: the first signal's curves at the largest number of cells."""
-    table = figures.largest(figures.usable(protocol(table)))
-    signal = figures._signals(table)[0]
-    with style.book_style():
-        figure, panels = style.new_figure(1, 1, 3.6)
-        figures._curves(panels[0, 0], figures._of(table, signal), "umis_per_cell")
-        panels[0, 0].set(xlabel=style.UMIS, ylabel=style.BITS)
-        panels[0, 0].set_title(style.title(*signal), loc="left")
-        style.legend_below(figure, style.ordered(set(figures._of(table, signal)["model"])))
+    table = largest(usable(table))
+    signal = style.signals(table)[0]
+    here = of_signal(table, signal)
+    figure, panels = style.new_figure(1, 1, 3.6)
+    curves(panels[0, 0], here, "umis_per_cell")
+    panels[0, 0].set(xlabel=style.UMIS, ylabel=style.BITS)
+    panels[0, 0].set_title(style.title(*signal), loc="left")
+    style.model_legend(figure, here["model"])
     return figure, f"{style.title(*signal)}: information in bits against UMIs per cell, one line for each model."

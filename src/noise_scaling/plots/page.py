@@ -5,28 +5,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from .. import __version__, datasets, laws, measurements, paths
-from ..errors import InputError, TooLittle, choose
+from ..errors import TooLittle, choose
 from ..measurements import published
-from . import datasets as dataset_pages
-from . import figures, style
+from . import style
+from .figures import FIGURES, usable
 
-FIGURES = {
-    "information": figures.information_figure,
-    "fits": figures.fits_figure,
-    "collapse": figures.collapse_figure,
-}
 PUBLISHED = "published"
-SOUND = "published-sound"
-"""The published table without the rows that measurements/published.py doubts."""
-VERSIONS = {PUBLISHED: published.ALL, SOUND: published.KEPT}
+FILTERED = "published-filtered"
+"""The published table without the rows that measurements/published.py flags."""
+VERSIONS = {PUBLISHED: published.ALL, FILTERED: published.KEPT}
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -40,39 +40,41 @@ class Source:
 
 
 def measured(source: str | Path) -> Source:
-    """Open a measurements table: a CSV, a folder of them, "published" for the paper's, or
-    "published-sound" for that without its doubtful rows.
+    """Open a measurements table.
 
     Nothing is downloaded: where the published table is not at hand, its committed summary stands for it.
+
+    Parameters
+    ----------
+    source
+        A CSV, a folder of them, "published" for the paper's table, or "published-filtered" for that without its
+        flagged rows.
     """
     if str(source) not in VERSIONS:
         file = paths.find(source)
-        return Source(measurements.read(file), _label(file), _digest(file))
+        return Source(measurements.read(file), *_named(file))
     every, table = published.read(), published.read(VERSIONS[str(source)])
-    name = (
-        "the published table"
-        if len(table) == len(every)
-        else (f"the published table without {len(every) - len(table):,} doubtful rows")
-    )
+    dropped = len(every) - len(table)
+    name = f"the published table without {dropped:,} flagged rows" if dropped else "the published table"
     if published.at_hand():
         return Source(table, name, _digest(datasets.fetch(PUBLISHED)))
     return Source(table, f"{name}, from its summary data/published", _digest(paths.PUBLISHED), summary=True)
 
 
 def versions(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
-    """A table by its name, or by `name`; "published" in two versions, all rows and without the doubtful."""
+    """A table by its name, or by `name`; "published" in two versions, all rows and without the flagged."""
     if str(source) == PUBLISHED:
         return {f"published, {version}": published.read(version) for version in VERSIONS.values()}
     opened = measured(source)
     return {name or opened.name: opened.table}
 
 
-def _label(file: Path) -> str:
-    """A name without this machine's folders: relative to the checkout, or the bare file name."""
+def _named(file: Path) -> tuple[str, str]:
+    """A file's name without this machine's folders (relative to the checkout, or bare), and its digest."""
     try:
-        return file.resolve().relative_to(paths.ROOT).as_posix()
+        return file.resolve().relative_to(paths.ROOT).as_posix(), _digest(file)
     except ValueError:
-        return file.name
+        return file.name, _digest(file)
 
 
 def _digest(file: Path) -> str:
@@ -80,18 +82,53 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
-def show(figure: str, source: str | Path) -> Image | HTML:
-    """One of FIGURES, drawn from a measurements table; a sentence where the table holds too little for it."""
-    draw = FIGURES[choose("figure", figure, FIGURES)]
-    return _or_why_not(lambda: Image(style.as_png(draw(measured(source).table)), format="png"))
+def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
+    """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
 
+    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell.
 
-def _or_why_not(make: Callable[[], Image | HTML]) -> Image | HTML:
-    """What `make` makes, or in its place a sentence where the table holds too little for it."""
+    Parameters
+    ----------
+    draw
+        One of `FIGURES` by name, or a function of a table that returns a Figure, HTML, or a DataFrame, which is shown
+        as a table to read and to download.
+    source
+        A measurements table, as `measured` takes it.
+    arguments, options
+        What `draw` takes after the table.
+    """
+    draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     try:
-        return make()
+        made = draw(measured(source).table, *arguments, **options)
     except TooLittle as error:
-        return HTML(f"<p>{html.escape(str(error))}</p>")
+        return paragraph(str(error))
+    if isinstance(made, pd.DataFrame):
+        return as_table(made, f"{draw.__name__}.csv", wrap=any(" " in name for name in made))
+    return made
+
+
+def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
+    """`compute` done once for each content of a table: several pieces of a page rest on one slow result."""
+    found: dict[bytes, _Result] = {}
+
+    @wraps(compute)
+    def once(table: pd.DataFrame) -> _Result:
+        key = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+        if key not in found:
+            found[key] = compute(table)
+        return found[key]
+
+    return once
+
+
+def paragraph(text: str, kind: str = "") -> HTML:
+    """One paragraph, of a CSS class if one is named."""
+    return HTML(f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>")
+
+
+def bullets(lines: Iterable[str]) -> HTML:
+    """A list of sentences."""
+    return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
@@ -101,10 +138,10 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     """
     opened = measured(source)
     try:
-        estimators = sorted(set(figures.usable(opened.table)["estimator"]))
+        estimators = ", ".join(sorted(set(usable(opened.table)["estimator"])))
     except TooLittle:
-        estimators = ["none"]
-    settings = {"estimator": ", ".join(estimators)} | parameters
+        estimators = "none"
+    settings = {"estimator": estimators} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
     return _line(notebook, table, *(f"{name} {value}" for name, value in settings.items()), note=note)
@@ -116,47 +153,86 @@ _SUMMARY = (
 )
 
 
+def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = "") -> HTML:
+    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version."""
+    name, digest = _named(paths.find(file))
+    return _line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
+
+
 def cells_provenance(name: str, *, notebook: str) -> HTML:
     """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
-    if not _at_hand(name):
-        note = f"Its files are not here: run `noise-scaling fetch {name}` where there is a network."
-        return _line(notebook, f"cells of {name}", note=note)
+    if not datasets.at_hand(datasets.card(name)):
+        return _line(notebook, f"cells of {name}", note=datasets_absent(name))
     data = datasets.load(name)
-    return _line(
-        notebook, f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
-    )
+    about = f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
+    return _line(notebook, about)
+
+
+def datasets_absent(name: str) -> str:
+    """Says that a data set's files are not here, and how to get them: a page never waits for a network."""
+    return f"The files of {name} are not here: run `noise-scaling fetch {name}` where there is a network."
 
 
 def _line(notebook: str, *parts: str, note: str = "") -> HTML:
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
-    return HTML(f'<p class="provenance">{html.escape(text)}</p>')
+    return paragraph(text, "provenance")
 
 
-def fits(source: str | Path, *, law: str = "noise_law") -> HTML:
+def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
-    return _or_why_not(lambda: _fits(measured(source).table, law))
+    found = laws.fit_curves(usable(table), law=laws.named(law))
+    counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
+    return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
 
 
-def _fits(rows: pd.DataFrame, law: str) -> HTML:
-    table = laws.fit_curves(figures.usable(rows), law=laws.named(law))
-    counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
-    return as_table(_rounded(table), download=f"{law}_fits.csv", full=table, title=f"{len(table)} curves: {counts}.")
+_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
+"""Decimals to read, by the beginning of a column's name; all others have 3."""
 
 
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """For reading: one value with its interval a column, four digits, models by their names."""
-    out = table[["dataset", "signal"]].copy()
-    out["model"] = table["model"].map(lambda m: style.MODELS.get(m, m))
-    for name in ("n_cells", "fraction"):
-        if name in table:
-            out[name] = table[name].map(style.plain)
-    for name in ("u_bar", "i_max", "n_sat", "s", "i_inf"):
-        if name in table:
-            out[f"{name} (95 %)"] = [
-                _interval(*values) for values in table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
-            ]
-    out["R²"] = table["r_squared"].map("{:.3f}".format) if "r_squared" in table else ""
-    return out.assign(status=table["status"])
+def as_table(
+    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
+) -> HTML:
+    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
+
+    Parameters
+    ----------
+    table
+        What is shown, rounded; names in the column `model` are shown by their labels.
+    download
+        Name of the CSV.
+    full
+        What the CSV holds, where it is not `table`.
+    title
+        A sentence above the table.
+    wrap
+        Whether lines are broken in cells and headings instead of scrolling sideways.
+    """
+    head = f"<p>{html.escape(title)}</p>" if title else ""
+    csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
+    data = base64.b64encode(csv.encode()).decode()
+    link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
+    body = _readable(table).to_html(
+        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
+    )
+    return HTML(f'{head}<div class="scroll">{body}</div><p>{link}</p>')
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as it is shown: models by their labels, numbers rounded, a value and its interval in one column."""
+    out = {}
+    for name, values in table.items():
+        base, _, end = str(name).rpartition("_")
+        if f"{name}_low" in table:
+            ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
+        elif name == "model":
+            out[name] = values.map(style.label)
+        elif pd.api.types.is_integer_dtype(values):
+            out[name] = values.map("{:,}".format)
+        elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
+            digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
+            out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
+    return pd.DataFrame(out, index=table.index).rename(columns={"r_squared": "R²"})
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -169,24 +245,7 @@ def _interval(value: float, low: float, high: float) -> str:
 def _number(value: float) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-def as_table(
-    table: pd.DataFrame, *, download: str, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
-) -> HTML:
-    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
-
-    `wrap` breaks lines in cells and headings instead of scrolling sideways.
-    """
-    title = f"<p>{html.escape(title)}</p>" if title else ""
-    csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
-    data = base64.b64encode(csv.encode()).decode()
-    link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
-    body = table.to_html(
-        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
-    )
-    return HTML(f'{title}<div class="scroll">{body}</div><p>{link}</p>')
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def rows(source: str | Path) -> HTML:
@@ -194,11 +253,10 @@ def rows(source: str | Path) -> HTML:
     opened = measured(source)
     if opened.summary:
         points = published.statistics("points")
-        return as_table(points[points["rows"] == VERSIONS[str(source)]], download="points.csv")
+        return as_table(points[points["rows"] == VERSIONS[str(source)]], "points.csv")
     table = opened.table
     columns = ["dataset", "signal", "model", "n_cells", "umis_per_cell", "seed", "estimator", "mi_bits", "mi_stderr"]
-    short = table[[*columns, "status"]].round({"umis_per_cell": 1, "mi_bits": 3, "mi_stderr": 3})
-    return as_table(short, download="measurements.csv", full=table)
+    return as_table(table[[*columns, "status"]], "measurements.csv", full=table)
 
 
 def card(name: str) -> HTML:
@@ -214,42 +272,3 @@ def card(name: str) -> HTML:
     }  # fmt: skip
     lines = "\n".join(f"<tr><th>{k}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items() if v)
     return HTML(f'<table class="card"><tbody>{lines}</tbody></table>')
-
-
-def cells(name: str) -> Image:
-    """The figure of a data set's cells: molecules per cell, and the signal over two components or in its place.
-
-    Without its files a line says so.
-    """
-    absent = not _at_hand(name)
-    figure = dataset_pages.absent_figure(name) if absent else dataset_pages.cells_figure(datasets.load(name))
-    return Image(style.as_png(figure), format="png")
-
-
-def dataset(name: str, source: str | Path) -> Image | HTML:
-    """The figure of what was measured on a data set: information against depth, by cells and model."""
-    draw = dataset_pages.dataset_figure
-    return _or_why_not(lambda: Image(style.as_png(draw(name, measured(source).table)), format="png"))
-
-
-def truth(name: str, source: str | Path) -> Image | HTML:
-    """The figure of a simulated data set: measured bits and fitted law beside what the counts hold."""
-    data, draw = _of_known_truth(name), dataset_pages.truth_figure
-    return _or_why_not(lambda: Image(style.as_png(draw(data, measured(source).table)), format="png"))
-
-
-def truth_gaps(name: str, source: str | Path) -> HTML:
-    """A table of where measured bits and fitted law part from the truth, by model and depth, in bits."""
-    data, rows = _of_known_truth(name), dataset_pages.truth_table
-    return _or_why_not(lambda: as_table(rows(data, measured(source).table), download=f"{name}_truth.csv"))
-
-
-def _at_hand(name: str) -> bool:
-    """Whether a data set's files can be had without a download: a page never waits for a network."""
-    return datasets.at_hand(datasets.card(name))
-
-
-def _of_known_truth(name: str) -> datasets.Dataset:
-    if not _at_hand(name):
-        raise InputError(f"the files of {name} are not here: run `noise-scaling fetch {name}` where there is a network")
-    return datasets.load(name)

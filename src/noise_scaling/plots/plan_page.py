@@ -3,126 +3,95 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from ..measurements import CONTROLS
+from ..laws import noise_budget
+from ..laws.curves import protocol_rows
 from ..plan import backtest, evidence
 from ..plan.command import ASSUMED_SATURATION
-from . import figures, interactive, page, style
-from .curve_zoo import RAMP, protocol
+from . import interactive, page, style
+from .curve_zoo import RAMP
+from .figures import of_signal, usable
 
-_COLUMNS = ("design", "model", "cells", "UMIs per cell", "reads per cell", "saturation", "bits (95 %)", "cost")
 _ESTIMATORS = {"default": "default estimator", "lmi": "LMI"}
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
 
 
-def planner(source: str | Path, beside: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
-    """The interactive planner on the laws of a measurements table and of the table `beside` it.
+def planner(
+    measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC
+) -> HTML:
+    """The interactive planner on the laws of a measurements table and of a reference table.
 
-    The published table comes in two versions: all its rows, and without the doubtful ones.
+    The published table comes in two versions: all its rows, and without the flagged ones.
     """
-    groups = planner_groups(source, beside)
+    groups = planner_groups(measurements, reference)
     if not groups:
-        return HTML(
-            "<p>No model here was measured at three depths and three numbers of cells: nothing to plan from.</p>"
+        return page.paragraph(
+            "No model here was measured at three depths and three numbers of cells: nothing to plan from."
         )
-    results = f"""<p class="said" data-part="said" role="status" aria-live="polite"></p>
-<p class="said warned" data-part="warning" role="status" aria-live="polite" hidden></p>
-<div class="pair">
-<div class="chart" data-part="map" role="img" aria-label="Training cells against UMIs per cell: lines of equal \
-information, the designs that the budget buys, the best one and the runner-up; the table below holds them."></div>
-<div class="chart" data-part="along" role="img" aria-label="Information in bits against training cells, the budget \
-spent: one line for each model."></div>
-</div>
-{interactive.table(_COLUMNS, "Designs for this budget")}
-<p class="downloads"><a data-part="designs">Download the designs</a></p>"""
     fallback, alt = _fallback(groups[0])
-    data = {"groups": groups, "ramp": RAMP}
-    return HTML(interactive.frame(
-        "planner", controls=_controls(), results=results, data=data, fallback=fallback, alt=alt,
-        scripts=["planning.js", "plan.js"], static=static,
-    ))  # fmt: skip
-
-
-def _controls() -> str:
-    number = interactive.number
-    slider = (
-        '<div><label for="budget-slider">Budget, by slider</label><input type="range" id="budget-slider" '
-        'data-part="budget-slider" min="1.5" max="7" step="0.02" value="2.18"></div>'
+    return interactive.frame(
+        "planner",
+        data={"groups": groups, "ramp": RAMP},
+        fallback=fallback,
+        alt=alt,
+        scripts=["planning.js", "plan.js"],
+        static=static,
+        saturation=f"{100 * ASSUMED_SATURATION:g}",
     )
-    return "\n".join(
-        [
-            interactive.select("group", "Cells most like yours"), interactive.select("planned", "Model"),
-            number("budget", "Budget", 150, hint="in any currency"), slider,
-            number("per-cell", "Cost per cell", 0.05, hint="an example: put yours"),
-            number("per-million", "Cost per million reads", 4, hint="an example: put yours"),
-            number("saturation", "Sequencing saturation, %", f"{100 * ASSUMED_SATURATION:g}", hint="of your library"),
-            number("at-reads", "Usable reads per cell there", "", hint="empty: at the deepest measurement"),
-            number("usable", "Usable reads, %", 100, hint="mapped, with a valid barcode"),
-        ]
-    )  # fmt: skip
 
 
-def planner_groups(source: str | Path, beside: str | Path) -> list[dict[str, object]]:
+def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
     """Laws by data set, signal, estimator and source."""
-    tables = page.versions(source, "ours") | page.versions(beside)
-    return [group for name, table in tables.items() for group in _groups(table, name)]
+    tables = page.versions(measurements, "ours") | page.versions(reference)
+    return [group for name, table in tables.items() for group in _groups(protocol_rows(table), name)]
 
 
-def _groups(table: pd.DataFrame, source: str) -> list[dict[str, object]]:
-    table = protocol(table)
-    table = table[~table["model"].isin(CONTROLS)]
-    rank = {signal: i for i, signal in enumerate(figures._signals(table))}
+def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
     out = []
-    for (dataset, signal, estimator), rows in table.groupby(["dataset", "signal", "estimator"]):
-        models = _models(rows)
-        if models:
-            name = f"{style.title(dataset, signal)} ({source}, {_ESTIMATORS.get(estimator, estimator)})"
-            deepest = max(model["u"][1] for model in models)
-            out.append((rank[dataset, signal], {"name": name, "deepest": deepest, "models": models}))
-    return [group for _, group in sorted(out, key=lambda pair: pair[0])]
-
-
-def _models(rows: pd.DataFrame) -> list[dict[str, object]]:
-    """The laws that could be fitted to the rows of one data set, signal and estimator."""
-    looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
-    found = {(c.model, c.preset): c for c in evidence.candidates(rows) if c.fit}
-    out = []
-    for key, look in looks.items():
-        if key in found:
-            fit, measured = found[key].fit, found[key].measured
-            law = {
-                "parameters": [fit.parameters[p] for p in _PARAMETERS],
-                "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in fit.draws.tolist()],
-                "n": list(measured.n), "u": list(measured.u), "status": fit.status, "note": fit.note,
-            }  # fmt: skip
-            out.append(look | law)
+    for signal in style.signals(table):
+        for estimator, rows in of_signal(table, signal).groupby("estimator"):
+            if models := _models(rows):
+                name = f"{style.title(*signal)} ({source}, {_ESTIMATORS.get(estimator, estimator)})"
+                out.append({"name": name, "deepest": max(model["u"][1] for model in models), "models": models})
     return out
 
 
-def _fallback(group: dict[str, object]) -> tuple[Figure, str]:
+def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The laws that could be fitted to the rows of one data set, signal and estimator."""
+    looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
+    found = {(c.model, c.preset): (c.fit, c.measured) for c in evidence.candidates(rows) if c.fit and c.measured}
+    out = []
+    for key in [key for key in looks if key in found]:
+        fit, measured = found[key]
+        out.append(looks[key] | {
+            "parameters": [fit.parameters[p] for p in _PARAMETERS],
+            "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in np.asarray(fit.draws).tolist()],
+            "n": list(measured.n), "u": list(measured.u), "status": fit.status, "note": fit.note,
+        })  # fmt: skip
+    return out
+
+
+@style.book_style()
+def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     """What stands on the page without its scripts: lines of equal information of the first law."""
-    model = next((m for m in group["models"] if m["name"] == "scvi"), group["models"][0])
-    n, u = (np.geomspace(*model[axis], 60) for axis in ("n", "u"))
-    few, shallow = n[None, :] ** -model["parameters"][4], u[:, None] ** -model["parameters"][5]
-    v0, v1, v2, v3 = model["parameters"][:4]
-    bits = 0.5 * np.log2(1 + 1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
-    with style.book_style():
-        figure, panels = style.new_figure(1, 1, 3.6)
-        axes = panels[0, 0]
-        axes.clabel(axes.contour(n, u, bits, levels=8, cmap="viridis"), fmt="%g bits")
-        style.log_axis(axes)
-        axes.set(yscale="log", xlabel=style.CELLS, ylabel=style.UMIS)
-        axes.set_title(f"{group['name']}: {model['label']}", loc="left")
-    return (
-        figure,
-        f"{group['name']}, {model['label']}: lines of equal information over training cells and UMIs per cell.",
-    )
+    model = group["models"][0]
+    n, u = (np.geomspace(low, high, 60) for low, high in (model["n"], model["u"]))
+    bits = noise_budget(n[None, :], u[:, None], *model["parameters"])
+    figure, panels = style.new_figure(1, 1, 3.6)
+    axes = panels[0, 0]
+    axes.clabel(axes.contour(n, u, bits, levels=8, cmap="viridis"), fmt="%g bits")
+    style.log_axis(axes)
+    axes.set(yscale="log", xlabel=style.CELLS, ylabel=style.UMIS)
+    title = f"{group['name']}: {model['label']}"
+    axes.set_title(title, loc="left")
+    return figure, f"{title}: lines of equal information over training cells and UMIs per cell."
 
 
 def plan_regret(source: str | Path) -> HTML:
@@ -130,13 +99,15 @@ def plan_regret(source: str | Path) -> HTML:
 
     The published table in two versions.
     """
-    made = {name: backtest.choices(figures.usable(table)) for name, table in page.versions(source).items()}
+    made = {name: backtest.choices(usable(table)) for name, table in page.versions(source).items()}
     scores = {name: backtest.summary(rows) for name, rows in made.items() if len(rows)}
     if not scores:
-        return HTML("<p>No grid of this table is large enough to hold a pilot and something dearer to choose from.</p>")
+        return page.paragraph(
+            "No grid of this table is large enough to hold a pilot and something dearer to choose from."
+        )
     sentences = " ".join(_score_sentence(name, score.loc["all"]) for name, score in scores.items())
     table = pd.concat([_score_rows(name, score) for name, score in scores.items()])
-    return page.as_table(table, download="plan_regret.csv", title=sentences)
+    return page.as_table(table, "plan_regret.csv", title=sentences)
 
 
 def _score_sentence(name: str, score: pd.Series) -> str:

@@ -1,66 +1,99 @@
-"""One definition of every colour, marker, label and axis."""
+"""One definition of every label, colour, marker and axis; those of models come from their registry."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
 from itertools import cycle
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from .. import datasets
+from ..measurements import CONTROLS, KNOWN, SHUFFLED
+
 WIDTH = 8.6
 """Inches. The book shows figures 860 px wide or less, so that a point of type is at least a pixel."""
-
-# seaborn's "colorblind" palette; the markers tell the models apart without any colour
-COLOURS = defaultdict(cycle(["#4b4b4b", "#d55e00", "#8c6d31"]).__next__) | {  # models of other people's tables too
-    "scvi": "#de8f05",
-    "geneformer": "#029e73",
-    "untrained_geneformer": "#cc78bc",
-    "pca": "#0173b2",
-    "random_projection": "#949494",
-    "shuffled": "#ca9161",
-    "known_2_bits": "#56b4e9",
-}
-MARKERS = defaultdict(cycle("v<>p").__next__) | {
-    "scvi": "o", "geneformer": "s", "untrained_geneformer": "P", "pca": "^", "random_projection": "D", "shuffled": "x",
-    "known_2_bits": "*",
-}  # fmt: skip
-MODELS = {
-    "scvi": "scVI",
-    "geneformer": "Geneformer",
-    "untrained_geneformer": "untrained Geneformer (control)",
-    "pca": "PCA",
-    "random_projection": "random projection",
-    "shuffled": "shuffled (control)",
-    "known_2_bits": "known 2 bits (control)",
-}
-SIGNALS = {
-    ("pbmc", "protein"): "PBMC, surface proteins",
-    ("pbmc", "celltype.l3"): "PBMC, cell type",
-    ("larry", "clone"): "haematopoiesis, clone",
-    ("merfish", "space"): "mouse brain, place",
-    ("mouse_embryo", "time"): "mouse embryo, time",
-    ("pbmc10k", "protein"): "PBMC 10k, 14 proteins",
-    ("pbmc68k", "bulk_labels"): "PBMC 68k, cell type",
-    ("larry_subset", "clone"): "LARRY subset, clone",
-    ("merfish_poa", "space"): "hypothalamus, place",
-    ("worm_embryo", "time.point"): "worm embryo, time",
-    ("simulated", "vector"): "simulated, 4 values",
-}
+DPI = 160
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 
+_Key = TypeVar("_Key")
 
-@contextmanager
-def book_style() -> Iterator[None]:
-    """seaborn's ticks style at the book's type size."""
-    with sns.axes_style("ticks"), sns.plotting_context("paper", rc=_TYPE):
-        yield
+
+class Look(NamedTuple):
+    """How a model is drawn; the same four attributes as of a class in `models.MODELS`."""
+
+    label: str
+    colour: str
+    marker: str
+    order: int
+
+
+CONTROL_LOOKS = {
+    SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200),
+    KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210),
+}
+_OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
+
+
+def _look(name: str) -> Any:
+    """Label, colour, marker and order of a model or control; a name in no registry takes the next free colour."""
+    from ..models import MODELS  # not above: it loads torch, which reading a table does not need
+
+    return MODELS.get(name) or CONTROL_LOOKS.get(name) or _other(name)
+
+
+@cache
+def _other(name: str) -> Look:
+    return Look(name, next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
+
+
+def label(model: str) -> str:
+    """A model's name in figures and tables."""
+    return str(_look(model).label)
+
+
+def colour(model: str) -> str:
+    """A model's colour, as hexadecimal RGB."""
+    return str(_look(model).colour)
+
+
+def marker(model: str) -> str:
+    """A model's Matplotlib marker: it tells the models apart without any colour."""
+    return str(_look(model).marker)
+
+
+def is_control(model: str) -> bool:
+    """Whether a model is a control, which claims and figures of laws leave out."""
+    return model in CONTROLS or getattr(_look(model), "is_control", False)
+
+
+def ordered(models: Collection[str] | pd.Series) -> list[str]:
+    """Each model once, in the order of every legend; those in no registry come last."""
+    return sorted(set(models), key=lambda name: (_look(name).order, name))
+
+
+def signals(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Each (dataset, signal) of a table once, in the order of the data sets' cards, others after them."""
+    found = set(zip(table["dataset"], table["signal"], strict=True))
+    known = [(name, signal) for name in datasets.names() for signal in datasets.card(name).titles]
+    return [signal for signal in known if signal in found] + sorted(found - set(known))
+
+
+def title(dataset: str, signal: str) -> str:
+    """What a panel is called: the signal's title on its data set's card, else both names."""
+    titles = datasets.card(dataset).titles if dataset in datasets.names() else {}
+    return titles.get(signal, f"{dataset}, {signal}")
 
 
 _TYPE = {
@@ -69,9 +102,77 @@ _TYPE = {
 }  # fmt: skip
 
 
-def title(dataset: str, signal: str) -> str:
-    """What a panel is called: the signal in plain words."""
-    return SIGNALS.get((dataset, signal), f"{dataset}, {signal}")
+@contextmanager
+def book_style() -> Iterator[None]:
+    """seaborn's ticks style at the book's type size; a decorator of every function that draws."""
+    with sns.axes_style("ticks"), sns.plotting_context("paper", rc=_TYPE):
+        yield
+
+
+class BookFigure(Figure):
+    """A figure that a notebook shows by itself; its alt text and caption stand in the cell's metadata."""
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self)
+
+
+def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once."""
+    figure = BookFigure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
+    panels = figure.subplots(rows, columns, squeeze=False, **options)
+    for axes in panels.flat:
+        sns.despine(ax=axes)
+    return figure, panels
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG bytes at 160 dots an inch."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    plt.close("all")
+    return buffer.getvalue()
+
+
+def model_panels(
+    rows: Mapping[_Key, str],
+    models: list[str],
+    draw: Callable[[Axes, _Key, str], None],
+    *,
+    xlabel: str,
+    height: float,
+    narrow: bool = False,
+    **options: Any,
+) -> Figure:
+    """Panels with rows of any kind down and models across.
+
+    Parameters
+    ----------
+    rows
+        Key of each row, and the label of its vertical axis.
+    draw
+        Fills one panel, from its axes, the row's key and the model.
+    height
+        Of one row, in inches.
+    narrow
+        Whether the models' labels are broken into short lines.
+    options
+        Of `Figure.subplots`.
+    """
+    figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
+    for line, (key, text) in zip(panels, rows.items(), strict=True):
+        for axes, model in zip(line, models, strict=True):
+            draw(axes, key, model)
+        line[0].set_ylabel(text)
+    for axes, model in zip(panels[0], models, strict=True):
+        axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel(xlabel)
+    return figure
+
+
+def plot(axes: Axes, model: str, x: Any, y: Any, **options: Any) -> None:
+    """A line or points in the model's colour and marker."""
+    axes.plot(x, y, **{"color": colour(model), "marker": marker(model)} | options)
 
 
 def plain(value: float, _position: int | None = None) -> str:
@@ -79,6 +180,12 @@ def plain(value: float, _position: int | None = None) -> str:
     if value >= 1e6:
         return f"{value / 1e6:g} M"
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def bits_axes(axes: Axes) -> None:
+    """A logarithmic x axis, and a line at 0 bits."""
+    axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
+    log_axis(axes)
 
 
 def log_axis(axes: Axes, *, every: int = 1) -> None:
@@ -105,35 +212,16 @@ def log_y_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
 
 
-def ordered(models: set[str] | list[str]) -> list[str]:
-    """Models in the order of every legend, unknown ones last."""
-    return [m for m in MODELS if m in set(models)] + sorted(set(models) - set(MODELS))
+def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
+    """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark."""
+    handles = [Line2D([], [], **mark) for mark in marks]
+    where = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
+    figure.legend(handles=handles, **where | options)
 
 
-def legend_below(figure: Figure, models: list[str], extra: list[Line2D] | None = None) -> None:
-    """One legend under the panels, outside the data."""
-    handles = [Line2D([], [], color=COLOURS[m], marker=MARKERS[m], label=MODELS.get(m, m)) for m in models] + (
-        extra or []
-    )
-    long = max(len(handle.get_label()) for handle in handles) > 20  # in five columns it would be cut
-    columns = min(3 if long else 5, len(handles))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.2)
-
-
-def new_figure(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, object]:
-    """A figure of the book's width, not registered with pyplot: it is shown once, where it is returned."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, **options)
-    for axes in panels.flat:
-        sns.despine(ax=axes)
-    return figure, panels
-
-
-def as_png(figure: Figure) -> bytes:
-    """The figure as PNG bytes at 2 pixels a point."""
-    from io import BytesIO
-
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
-    plt.close("all")
-    return buffer.getvalue()
+def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
+    """A legend of models, with any other marks after them."""
+    lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
+    long = max(len(mark["label"]) for mark in [*lines, *marks]) > 20  # in five columns it would be cut
+    columns = min(3 if long else 5, len(lines) + len(marks))
+    legend(figure, *lines, *marks, columns=columns, handlelength=2.2)

@@ -26,13 +26,13 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
     found = [
         {"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | vars(claims.find(claim, table))
         for claim in (*claims.CLAIMS, *claims_open.OPEN)
-        if not claim.departures
+        if not claim.ablations
     ]
     return pd.DataFrame(found)
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """`trade.seed_shares` as a table of one row."""
+    """`cells_or_depth.seed_shares` as a table of one row."""
     by_law, starts = cells_or_depth.seed_shares(table)
     return pd.DataFrame([by_law | {"starts": starts}])
 
@@ -53,7 +53,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "seed_shares": _in_both(shares),
     "seed_pairs": table_audit.seed_pairs,
     "notes": table_audit.note_table,
-    "doubtful": table_audit.doubt_counts,
+    "flagged": table_audit.flag_counts,
 }
 """The committed tables, each from the published one. data/README.md says what they hold."""
 

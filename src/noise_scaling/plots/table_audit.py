@@ -1,4 +1,4 @@
-"""The page of a careful reader's notes on the published table: each with its number, and the rows they cost."""
+"""The audit of the published table: notes, each with its number, and the rows that they flag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import laws
@@ -14,12 +14,14 @@ from ..measurements import published
 from ..measurements import table_audit as audit
 from . import page, style
 
-_SIGNALS, _MODELS = ("celltype.l3", "protein"), ("geneformer", "scvi")
+_SIGNALS = {"celltype.l3": "o", "protein": "^"}
+_MODELS = ("geneformer", "scvi")
+"""What the note on seed 42 is about: the model that it flags, and one that it does not."""
 
 
 def notes() -> HTML:
     """The notes as a table: what was found, its number, and what is done about it here."""
-    return page.as_table(_of_seeds("notes", note_table), download="notes.csv", wrap=True)
+    return page.as_table(_of_seeds("notes", note_table), "notes.csv", wrap=True)
 
 
 def _of_seeds(name: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
@@ -29,33 +31,28 @@ def _of_seeds(name: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.
 
 
 def note_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`published.notes` of the published table."""
+    """`audit.notes` of the published table."""
     fits, cell_fits = laws.fit_curves(table), laws.fit_curves(table, law=laws.CELL_NUMBER_LAW)
     return audit.notes(table, fits, cell_fits)
 
 
-def doubted() -> HTML:
+def flagged() -> HTML:
     """How many rows each reason takes out of the second version of a figure, by data set."""
     opened = page.measured(page.PUBLISHED)
-    counts = _of_seeds("doubtful", doubt_counts)
+    counts = _of_seeds("flagged", flag_counts)
     title = f"{counts['all'].sum():,} of {len(opened.table):,} rows."
     if opened.summary:
-        return page.as_table(counts, download="doubtful.csv", title=title, wrap=True)
-    full = opened.table.assign(doubt=audit.reasons(opened.table))
+        return page.as_table(counts, "flagged.csv", title=title, wrap=True)
+    full = opened.table.assign(flag=audit.reasons(opened.table))
     title += " The download holds every row with its reason."
-    return page.as_table(counts, download="published_with_doubts.csv", full=full, title=title, wrap=True)
+    return page.as_table(counts, "published_with_flags.csv", full=full, title=title, wrap=True)
 
 
-def doubt_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Doubtful rows by reason, one column a data set."""
+def flag_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Flagged rows by reason, one column a data set."""
     why = audit.reasons(table)
     counts = table.assign(reason=why)[why != ""].groupby(["reason", "dataset"]).size().unstack(fill_value=0)
     return counts.assign(all=counts.sum(axis=1)).rename_axis(columns=None).reset_index()
-
-
-def seeds() -> Image:
-    """The figure of PBMC Geneformer's two whole seeds against each other, beside scVI's."""
-    return Image(style.as_png(seeds_figure(_of_seeds("seed_pairs", seed_pairs))), format="png")
 
 
 def seed_pairs(table: pd.DataFrame) -> pd.DataFrame:
@@ -66,24 +63,23 @@ def seed_pairs(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"mean": both.mean(axis=1), "difference": both[42] - both[2701]}).reset_index()
 
 
-def seeds_figure(pairs: pd.DataFrame) -> Figure:
-    """Bits of seed 42 against those of seed 2701 at every point of `seed_pairs`, Geneformer beside scVI."""
-    with style.book_style():
-        figure, panels = style.new_figure(1, 2, 3.9, sharex=True, sharey=True)
-        for axes, model in zip(panels[0], _MODELS, strict=True):
-            for signal, marker in zip(_SIGNALS, "o^", strict=True):
-                here = pairs[(pairs["model"] == model) & (pairs["signal"] == signal)]
-                half = here["difference"] / 2
-                axes.plot(
-                    here["mean"] - half, here["mean"] + half, linestyle="", marker=marker, color=style.COLOURS[model],
-                    markerfacecolor="none" if signal == "protein" else None, label=style.title("pbmc", signal),
-                )  # fmt: skip
-            ends = np.array([0.0, 5.0])
-            axes.plot(ends, ends, color="0.4", linewidth=0.9)
-            axes.plot(ends, ends - audit.FAR, color="0.4", linewidth=0.9, linestyle="--")
-            axes.set_title(style.MODELS[model], loc="left")
-            axes.set_xlabel("seed 2701 (bits)")
-            axes.set_aspect("equal")
-            axes.legend(frameon=False, loc="upper left", fontsize=8.5)
-        panels[0, 0].set_ylabel("seed 42 (bits)")
+@style.book_style()
+def seeds_figure() -> Figure:
+    """Bits of seed 42 against those of seed 2701 at every point of `seed_pairs`, a panel a model."""
+    pairs = _of_seeds("seed_pairs", seed_pairs)
+    figure, panels = style.new_figure(1, 2, 3.9, sharex=True, sharey=True)
+    for axes, model in zip(panels[0], _MODELS, strict=True):
+        for (signal, marker), face in zip(_SIGNALS.items(), (None, "none"), strict=True):
+            here = pairs[(pairs["model"] == model) & (pairs["signal"] == signal)]
+            half = here["difference"] / 2
+            look = {"linestyle": "", "marker": marker, "markerfacecolor": face, "label": style.title("pbmc", signal)}
+            style.plot(axes, model, here["mean"] - half, here["mean"] + half, **look)
+        ends = np.array([0.0, 5.0])
+        axes.plot(ends, ends, color="0.4", linewidth=0.9)
+        axes.plot(ends, ends - audit.FAR, color="0.4", linewidth=0.9, linestyle="--")
+        axes.set_title(style.label(model), loc="left")
+        axes.set_xlabel("seed 2701 (bits)")
+        axes.set_aspect("equal")
+        axes.legend(frameon=False, loc="upper left", fontsize=8.5)
+    panels[0, 0].set_ylabel("seed 42 (bits)")
     return figure

@@ -1,4 +1,4 @@
-"""How trainings went: the validation loss of each, step by step, from the curves kept beside the units."""
+"""How trainings went: the validation loss of each, step by step, from the curves kept with the units."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image
+from IPython.display import HTML
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import measurements
-from . import style
+from . import page, style
 
 Curve = tuple[int, float, list[float], list[float]]
 """Training cells, fraction of molecules, steps, validation losses."""
 
 
-def loss_curves(table: pd.DataFrame, results: str | Path | None) -> Image | HTML:
+def loss_curves(table: pd.DataFrame, results: str | Path | None) -> Figure | HTML:
     """The validation losses of a table's trainings; a sentence where none were kept."""
     curves = kept_curves(table, results)
     if not curves:
-        return HTML("<p>No loss curves: nothing here was trained step by step, or no folder of results was given.</p>")
-    return Image(style.as_png(loss_figure(curves)), format="png")
+        return page.paragraph(
+            "No loss curves: nothing here was trained step by step, or no folder of results was given."
+        )
+    return loss_figure(curves)
 
 
 def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, list[Curve]]:
-    """Curves by model, few cells first, as they were kept beside the units in the folder `results`."""
+    """Curves by model, few cells first, as they were kept with the units in the folder `results`."""
     found: dict[str, list[Curve]] = {}
-    for row in table.sort_values(["n_cells", "fraction"]).itertuples() if results is not None else ():
+    if results is None:
+        return found
+    for row in table.sort_values(["n_cells", "fraction"]).itertuples():
         history = measurements.read_history(results, row.config_hash)
         losses = next((values for name, values in history.items() if name.endswith("_validation")), [])
         steps = history.get("step", list(range(len(losses))))
@@ -38,16 +42,13 @@ def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, li
     return found
 
 
+@style.book_style()
 def loss_figure(curves: dict[str, list[Curve]]) -> Figure:
     """A panel for each model; darker lines are more training cells, a dot marks the lowest loss, whose weights stay."""
-    models = style.ordered(set(curves))
-    with style.book_style():
-        figure, panels = style.new_figure(1, len(models), 3.2)
-        for axes, model in zip(panels.flat, models, strict=True):
-            _panel(axes, curves[model])
-            axes.set_title(style.MODELS.get(model, model), loc="left")
-        panels[0, 0].set_ylabel("validation loss")
-    return figure
+    rows, models = {None: "validation loss"}, style.ordered(curves)
+    return style.model_panels(
+        rows, models, lambda axes, _, model: _panel(axes, curves[model]), xlabel="steps", height=2.3
+    )
 
 
 def _panel(axes: Axes, curves: list[Curve]) -> None:
@@ -60,5 +61,4 @@ def _panel(axes: Axes, curves: list[Curve]) -> None:
         axes.plot(steps, losses, color=shades[numbers.index(n)], linewidth=1.1, label=label)
         best = int(np.argmin(losses))
         axes.plot(steps[best], losses[best], ".", color=shades[numbers.index(n)])
-    axes.set_xlabel("steps")
     axes.legend(frameon=False, fontsize=8)

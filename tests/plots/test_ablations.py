@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import ablations
+from noise_scaling.errors import TooLittle
+from noise_scaling.plots import ablations, page
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)
 
@@ -25,7 +27,7 @@ def curve(variant: str, u_bar: float, i_max: float, seed: int = 0, **values) -> 
 
 def test_effects_are_paired_differences_and_parameters_of_eq_1():
     table = measurements.sort(curve("", 300, 3) + curve("genes_full_depth", 200, 3.1) + curve("thin_per_gene", 300, 3))
-    found = ablations.effects(table).set_index("deviation")
+    found = ablations.effects(table).set_index("ablation")
     genes = found.loc["genes chosen, and medians taken, at full depth"]
     u = 1000 * np.array(FRACTIONS)
     difference = laws.noise_law(u, 200, 3.1) - laws.noise_law(u, 300, 3)
@@ -39,7 +41,7 @@ def test_effects_are_paired_differences_and_parameters_of_eq_1():
 
 def test_the_nominal_depth_moves_the_law_and_no_bits():
     rows = [r | {"umis_per_cell_nominal": 0.9 * r["umis_per_cell"]} for r in curve("", 300, 3)]
-    found = ablations.nominal_depth(measurements.sort(rows)).iloc[0]
+    found = pd.DataFrame(ablations._effect_rows("", ablations.nominal_depth(measurements.sort(rows)))).iloc[0]
     assert (found["effect"], found["pairs"]) == (0, 6)
     assert found["u_bar_with"] / found["u_bar_without"] == pytest.approx(0.9, rel=1e-3)
     assert found["i_max_with"] == pytest.approx(found["i_max_without"], abs=1e-3)
@@ -47,7 +49,8 @@ def test_the_nominal_depth_moves_the_law_and_no_bits():
 
 def test_a_row_without_its_partner_has_no_effect():
     table = measurements.sort(curve("", 300, 3, seed=1) + curve("epoch_patience", 300, 2, seed=0))
-    assert len(ablations.effects(table)) == 0
+    with pytest.raises(TooLittle):
+        ablations.effects(table)
 
 
 def test_noise_by_source_is_the_spread_over_seeds():
@@ -61,7 +64,10 @@ def test_noise_by_source_is_the_spread_over_seeds():
     found = ablations.noise_by_source(measurements.sort(rows)).set_index("source")
     assert found.loc["split of the cells", "sd"] == pytest.approx(0.05, rel=0.15)
     assert found.loc["estimator", "degrees_of_freedom"] == 6 * 19
-    assert found.loc["estimator", "sd_low"] < 0.01 < found.loc["estimator", "sd_high"]
+    line = found.loc["estimator"]
+    assert line["sd_low"] < 0.01 < line["sd_high"]
+    squares = 114 * line["sd"] ** 2  # chi-squared of 114 degrees of freedom: 2.5 % below 86.34, 2.5 % above 145.44
+    assert (line["sd_low"], line["sd_high"]) == pytest.approx(np.sqrt([squares / 145.44, squares / 86.34]), rel=1e-3)
 
 
 def test_separate_depths_stand_side_by_side():
@@ -75,10 +81,13 @@ def test_separate_depths_stand_side_by_side():
     fits = ablations.depth_fits(table).set_index("thinned")
     assert fits.loc["train at full depth, test thinned", "u_bar"] == pytest.approx(250, rel=1e-3)
     assert fits.loc["train and test thinned", "bits_at_lowest_depth"] == pytest.approx(laws.noise_law(10, 300, 3))
-    assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["-", "--", ":"]
+    lines = figure.axes[0].lines[1:]
+    assert [line.get_linestyle() for line in lines] == ["-", "--", ":"]
+    for line, u_bar in zip(lines, (300, 250, 20), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), laws.noise_law(line.get_xdata(), u_bar, 3))
 
 
-def test_steps_held_fixed_beside_early_stopping():
+def test_steps_held_fixed_and_early_stopping():
     rows = [
         row(fraction=1.0, umis_per_cell=1000.0, seed=s, n_cells=n, mi_bits=2.0, model="scvi")
         for s in (0, 1)
@@ -93,7 +102,6 @@ def test_steps_held_fixed_beside_early_stopping():
 
 def test_pages_say_when_nothing_was_measured(tmp_path):
     path = measurements.write(measurements.sort(curve("", 300, 3)), tmp_path / "t.csv")
-    for make in (ablations.effects_table, ablations.noise_table, ablations.steps_table):
-        assert make(path).data.startswith("<p>No ")
-    figure = ablations.separate_depths_figure(measurements.read(path))
-    assert "no separate depths" in figure.axes[0].texts[0].get_text()
+    pieces = (ablations.effects, ablations.noise_by_source, ablations.steps_effects, ablations.depth_fits)
+    for draw in (*pieces, ablations.separate_depths_figure):
+        assert page.show(draw, path).data.startswith("<p>No ")

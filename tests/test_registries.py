@@ -1,0 +1,124 @@
+"""One file makes a new model, and one a new data set: each goes through measuring, the table and Figures 1 to 3."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import yaml
+
+from noise_scaling import datasets, laws, measurements, models, paths
+from noise_scaling.measure.run import measure
+from noise_scaling.plots import page, style
+
+MODEL = '''
+"""A model that learns nothing: log counts summed over a cell's two halves of genes."""
+
+import numpy as np
+
+from noise_scaling.models import Model, register
+
+
+@register
+class Halves(Model):
+    name, label, colour, marker, order = "halves", "two halves", "#123456", "h", 45
+    PRESETS = {"small": {"scale": 1.0}, "published": {"scale": 1.0}}
+    n_parameters = 0
+
+    def fit(self, train, validation, *, genes_from=None):
+        return self
+
+    def embed(self, counts):
+        half = counts.shape[1] // 2
+        sums = np.hstack([counts[:, :half].sum(axis=1), counts[:, half:].sum(axis=1)])
+        return np.log1p(np.asarray(sums, dtype=np.float32))
+
+    def state(self):
+        return {}, {}
+
+    def restore(self, tensors, facts):
+        pass
+'''
+
+DATASET = '''
+"""Two kinds of cells, which differ in half of their genes."""
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from noise_scaling.datasets.dataset import assemble
+from noise_scaling.signals import Signal
+
+
+def load(card, files, signal):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, card.n_cells)
+    rates = np.where(np.arange(card.n_genes) < card.n_genes // 2, 1 + kind[:, None], 2 - kind[:, None])
+    cells = pd.DataFrame(index=[f"cell {i}" for i in range(card.n_cells)])
+    genes = np.array([f"gene {i}" for i in range(card.n_genes)])
+    labels = Signal(signal, "label", np.where(kind, "one", "other"))
+    return assemble(card, sp.csr_matrix(rng.poisson(rates)), cells, genes, labels)
+'''
+
+CARD = {
+    "title": "Cells of two kinds", "titles": {"kind": "two kinds, known"}, "organism": "none", "tissue": "none",
+    "technology": "a draw of numbers", "n_cells": 700, "n_genes": 60, "median_umis": 90, "signal": "kind",
+    "signals": {"kind": {"kind": "label", "description": "which of two kinds"}}, "licence": "none", "files": [],
+    "citation": "this test", "limits": ["It is made up."], "n_test": 300, "n_validation": 50,
+    "cell_numbers": [50, 200], "fractions": [1, 0.5, 0.2, 0.1],
+}  # fmt: skip
+
+
+def run(folder, name, text):
+    """Write one file and run it, as an import would."""
+    file = folder / f"{name}.py"
+    file.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def registered(tmp_path, monkeypatch):
+    cards = yaml.safe_load(paths.DATASETS_YML.read_text())
+    file = tmp_path / "datasets.yml"
+    file.write_text(yaml.safe_dump(cards | {"two_kinds": CARD}, sort_keys=False))
+    monkeypatch.setattr(paths, "DATASETS_YML", file)
+    monkeypatch.setitem(datasets._LOADERS, "two_kinds", run(tmp_path, "two_kinds", DATASET).load)
+    run(tmp_path, "halves", MODEL)
+    yield
+    del models.MODELS["halves"]
+
+
+def legend(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_a_new_model_and_data_set_reach_the_figures(registered, tmp_path):
+    path = tmp_path / "table.csv"
+    measure("two_kinds", models=["halves", "pca", "shuffled"], seeds=[0, 1], output=path, progress=False)
+    table = measurements.read(path)
+    assert (table["status"] == "ok").all()
+    assert len(table) == 3 * 2 * 4 * 2  # models, cell numbers, fractions, seeds
+    deepest = table[(table["model"] == "halves") & (table["fraction"] == 1)]
+    assert (deepest["mi_bits"] > 0.5).all()  # of the one bit that two kinds hold
+    assert style.ordered(table["model"]) == ["pca", "halves", "shuffled"]
+    assert "halves" in set(laws.fit_curves(table)["model"])
+
+    information, fits, collapse = (page.show(name, path) for name in page.FIGURES)
+    assert information.axes[0].get_title(loc="left") == "two kinds, known"
+    assert legend(information) == ["PCA", "two halves", "shuffled (control)"]
+    drawn = next(line for line in information.axes[0].lines if line.get_color() == "#123456")
+    assert drawn.get_marker() == "h"
+    full = table[(table["model"] == "halves") & (table["fraction"] == 1)].groupby("n_cells")["mi_bits"].mean()
+    np.testing.assert_allclose(drawn.get_ydata(), full)
+    assert [axes.get_title(loc="left") for axes in fits.axes] == ["PCA", "two halves"]
+    assert set(legend(collapse)) <= {"PCA", "two halves", "universal curve"}
+
+
+def test_a_name_in_no_registry_is_drawn_under_itself():
+    assert style.label("theirs") == "theirs"
+    assert style.ordered(["theirs", "pca", "known_2_bits", "scvi"]) == ["scvi", "pca", "known_2_bits", "theirs"]
+    assert style.colour("theirs") != style.colour("others'")
+    assert style.marker("theirs") == style.marker("theirs")
