@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 GRID = ROOT / "workflow" / "config" / "small.yml"
 RESERVE = 20.0  # seconds kept for writing and leaving
 MARGIN = 1.5  # a point may take so many times the longest of its model before
-ORDER = ("pbmc10k", "simulated", "merfish_poa", "worm_embryo", "larry_subset", "pbmc68k")
 
 
 class Point(NamedTuple):
@@ -108,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu: to see that it runs")
     parser.add_argument("--preset", default="published", choices=["published", "small"])
     parser.add_argument("--models", nargs="+", default=["geneformer", "scvi"])
-    parser.add_argument("--datasets", nargs="+", default=list(ORDER), choices=list(ORDER))
+    parser.add_argument("--datasets", nargs="+", help="of the grid (default: all, those of most cells first)")
     parser.add_argument("--estimators", nargs="+", default=["default", "lmi"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "gpu", help="where finished points are kept")
@@ -119,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("no GPU is visible to torch: run this where one is, or with --device cpu --preset small")
         return 2
     grid = measure_grid.read_config(GRID)["datasets"]
-    names = at_hand(options.datasets)
+    by_size = sorted(grid, key=lambda name: max(grid[name]["cell_numbers"]), reverse=True)
+    names = at_hand(options.datasets or by_size)
     done = sweep(points(grid, names, options.models), options, until) if names else 0
     print(f"{done} points; the table: {options.output}" if done else "nothing was measured")
     return 0 if done else 1

@@ -143,9 +143,9 @@ def main() -> None:
     )
     last = (
         "Reading bounds it: anndata copies each chunk out of the store into fresh memory, and cell names are read and "
-        "hashed one by one; thinning and ranking run beside the reading. Compressed stores wait for decompression, and those "
-        "larger than memory for the disk. Memory holds a chunk or two, some tens of bytes a cell (row pointers, keys), "
-        "and for medians one histogram a gene."
+        "hashed one by one; thinning and ranking run beside the reading. Compressed stores wait for decompression, and "
+        "those larger than memory for the disk. Memory holds a chunk or two, some tens of bytes a cell (row pointers, "
+        "keys), and for medians one histogram a gene."
     )
     parts = [lead, table(header, lines), *notes]
     if not options.quick:  # small stores take as long as opening them

@@ -98,7 +98,6 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
     """The kernel's inner loop up to one of its stages, on one thread, writing to one place."""
     words, small = np.empty(2048, np.uint64), np.empty(2048, np.uint8)
     kept = np.empty(2048, np.int32)
-    slow = np.empty(2048, np.uint32), np.empty(2048, np.uint64), np.empty(2048, np.uint64), np.empty(2048, np.int64)
     out_indices, out_data = np.empty(2048, indices.dtype), np.empty(2048, data.dtype)
     for row in range(indptr.size - 1):
         for start in range(indptr[row], indptr[row + 1], 2048):
@@ -110,7 +109,9 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
             if n_stages > 2:
                 thinning_kernel._keep_strip(words, small, genes.size, threshold, kept)
             if n_stages > 3:
-                thinning_kernel._keep_slow(words, counts, genes.size, threshold, kept, slow)
+                for j in range(genes.size):
+                    if kept[j] < 0:
+                        kept[j] = thinning_kernel._keep_one(words[j], np.int64(counts[j]), threshold)
             if n_stages > 4:
                 thinning_kernel._write(genes, kept, out_indices, out_data, np.uint64(0))
 

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from noise_scaling import datasets, measurements
+from noise_scaling import measurements
 from noise_scaling.measure.run import measure
 
 
@@ -44,7 +44,6 @@ def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, ca
     monkeypatch.setattr(script, "RESERVE", 0.0)
     monkeypatch.setattr(script, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(script, "measure", measured)
-    monkeypatch.setattr(datasets, "_PRELOADED", {})
     options = ["--device", "cpu", "--preset", "small", "--models", "random_projection", "--datasets", "pbmc68k"]
     options += ["--estimators", "default", "--folder", str(tmp_path), "--output", str(tmp_path / "gpu.csv")]
     assert script.main([*options, "--minutes", "0"]) == 1

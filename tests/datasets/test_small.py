@@ -6,7 +6,7 @@ import scanpy
 import scipy.sparse as sp
 
 from noise_scaling import datasets, signals
-from noise_scaling.datasets.recover import integers, unscale_rows
+from noise_scaling.datasets.reading import integers, unscale_rows
 from noise_scaling.errors import InputError
 
 

@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 
@@ -8,7 +7,6 @@ import pytest
 
 from noise_scaling import laws, measurements
 from noise_scaling.errors import InputError
-from noise_scaling.files import write_atomically
 
 
 def row(**changes):
@@ -74,22 +72,6 @@ def test_a_row_that_was_measured_takes_the_place_of_one_that_failed(order, first
     rows = {"good": row(), "failed": row(mi_bits=np.nan, status="error", error="no luck")}
     paths = [measurements.write([rows[name]], tmp_path / f"{name}.csv") for name in order]
     assert measurements.gather(paths, first_wins=first_wins)["status"].tolist() == ["ok"]
-
-
-def test_a_link_and_what_is_no_file_keep_their_place(tmp_path):
-    """A rename over /dev/null would end it."""
-    (tmp_path / "far").mkdir()
-    link, pipe = tmp_path / "table.csv", tmp_path / "pipe"
-    link.symlink_to(tmp_path / "far" / "table.csv")
-    measurements.write([row()], link)
-    assert link.is_symlink()
-    assert len(measurements.read(tmp_path / "far" / "table.csv")) == 1
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_atomically(pipe, "text")
-    assert os.read(reader, 9) == b"text"
-    os.close(reader)
-    assert pipe.is_fifo()
 
 
 def test_gather_is_idempotent_and_names_conflicts(tmp_path):

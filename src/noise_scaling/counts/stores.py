@@ -63,8 +63,8 @@ def thin_store(
     Raises
     ------
     InputError
-        If the source cannot be read, is itself thinned or holds no counts; if another run writes the target; if the
-        target, or what a stopped run left of it, came from other settings.
+        If the source cannot be read, is itself thinned or holds no counts; if the target came from other settings, or
+        another run finished it first; if the disk is full.
     """
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
@@ -91,7 +91,7 @@ def token_store(
     """Thin the counts of a store and rank them into tokens, in a folder for `open_tokens`.
 
     The folder holds ids.bin (uint16 or uint32, as `tokens.rank_tokens` gives), offsets.bin (int64 [cells + 1]) and
-    tokens.json. Parameters, resuming and errors as for `thin_store`; medians as for `tokens.rank_tokens`.
+    tokens.json. Parameters and errors as for `thin_store`; medians and `max_length` as for `tokens.rank_tokens`.
     """
     target, cells = Path(target), _Source(Path(source), layer, fraction, seed, progress)
     n_cells, n_genes = cells.store.shape

@@ -19,7 +19,7 @@ from anndata._io.specs.registry import IORegistryError  # raised by the public r
 from anndata.io import read_elem
 
 from ..errors import InputError
-from .recover import quietly
+from .reading import quietly
 
 ANEW = "write it anew with adata.write_h5ad"
 

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from ...signals import Signal, single_clone
-from ..recover import integers, need_columns, of_form, read_mtx, unique_genes, unscale_rows
+from ..reading import integers, need_columns, of_form, read_mtx, unique_genes, unscale_rows
 from . import Card, Dataset, Files, assemble, register
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anndata
 import numpy as np
 
-from ..recover import integers, quietly, unscale_rows
+from ..reading import integers, quietly, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..recover import integers, need_cells, need_columns, of_form
+from ..reading import integers, need_cells, need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _CELLS_AT_ONCE = 20_000

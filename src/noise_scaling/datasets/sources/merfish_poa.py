@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..recover import cells_by_genes, integers, read_r, unscale_rows
+from ..reading import cells_by_genes, integers, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 

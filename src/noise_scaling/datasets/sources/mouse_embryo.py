@@ -14,7 +14,7 @@ from anndata.utils import make_index_unique
 
 from ...errors import InputError
 from ...seeds import generator
-from ..recover import integers, need_columns, of_form, unique_genes
+from ..reading import integers, need_columns, of_form, unique_genes
 from . import Card, Dataset, Files, Signal, assemble, register
 
 CELLS_AT_ONCE = 20_000

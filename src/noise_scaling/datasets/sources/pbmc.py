@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..recover import integers, log1p, matrix_market, need_cells, need_columns, of_form
+from ..reading import integers, log1p, matrix_market, need_cells, need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..recover import integers, log1p
+from ..reading import integers, log1p
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _GENES_AT_ONCE = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..recover import integers, quietly
+from ..reading import integers, quietly
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
