@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from noise_scaling import information
 from noise_scaling.errors import InputError
-from noise_scaling.information import estimate, infonce, lmi, lmi_many
+from noise_scaling.information import core, estimate, infonce, lmi, lmi_many
 from noise_scaling.information.crossfit import folds, three_way
 
 pytestmark = pytest.mark.any_machine
@@ -83,6 +84,30 @@ def test_default_is_infonce_for_floats_and_classifier_for_labels():
     assert numbers.method == "classifier"
     assert estimate(x, np.array(list("abcde"))[codes]).bits == numbers.bits
     assert estimate(x, pd.Series(codes).astype("category")).bits == numbers.bits
+
+
+def test_a_new_estimator_is_one_registered_function():
+    before = dict(core.ESTIMATORS)
+
+    @core.register("counted", label="pairs", version=7, takes="labels", order=5)
+    def counted(x, y, *, seed=0):
+        return core.Information(float(seed), 0.0, None, "counted", len(x), False)
+
+    try:
+        assert list(information.METHODS)[:3] == ["default", "counted", "classifier"]
+        assert estimate(*labelled(), method="counted", seed=3).bits == 3.0  # groups and device are not its own
+        assert information.numbers_version("counted", 10) == 7
+        assert information.numbers_version("counted", information.MANY_PAIRS) == [7, 1]
+        with pytest.raises(InputError, match="counted needs one label a cell"):
+            estimate(*vectors(), method="counted")
+    finally:
+        core.ESTIMATORS.clear()
+        core.ESTIMATORS.update(before)
+
+
+def test_a_new_version_of_a_part_is_one_of_the_default():
+    parts = [information.ESTIMATORS[name].version for name in ("infonce", "classifier")]
+    assert information.ESTIMATORS["default"].version > max(parts)
 
 
 def test_ksg_takes_labels_as_standardised_one_hot_vectors():

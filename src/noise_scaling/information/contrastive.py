@@ -46,10 +46,11 @@ def infonce(
     on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
     their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
     cross-moments up to the fourth say of them (`coordinates`). From 3,000 cells, where a side lies on a curved
-    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside them.
-    For each part the ridge and its correlations, the step of the networks, and which of the critics (or which mean of
-    them) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
-    beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
+    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside.
+
+    For each part these are chosen on the other left-out cells: the ridge and its correlations, the step of the
+    networks, which of the critics (or which mean of them) counts, and below 2,000 cells a temperature. Where nothing
+    there beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
     each other in blocks of up to 2,048. No pair is fitted, chosen on and scored at once; means, variances and
     principal components are those of all cells, x and y apart. Each direction (x given y, y given x) counts half.
 
@@ -120,7 +121,9 @@ class Sides:
 
 def _sides(x: np.ndarray, y: np.ndarray, seed: int) -> Sides:
     found = [(components(standardised(x)), components(standardised(y)))]
-    along = manifolds(list(found[0]), seed=seed) if len(x) >= MANY_PAIRS else [None, None]
+    along: Coordinates = [None, None]
+    if len(x) >= MANY_PAIRS:
+        along = manifolds(list(found[0]), seed=seed)
     if x.size + y.size <= MOST_RANKED:
         found.append((components(normal_scores(x)), components(normal_scores(y))))
     return Sides(found, along)
@@ -231,8 +234,9 @@ def _combine(views: list[View], *, fine: bool) -> Features:
     """Features of a part's cells: over its fits, the mean of the critic and temperature that the other cells chose."""
     sizes = [len(view.fit.variates[0][0, view.other]) for view in views]
     n = sum(sizes)
-    c = sum((u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]) / n
-    offers = [view.critics(*canonical.choose_ridge(c, n)) for view in views]
+    products = [(u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]]
+    chosen_ridge = canonical.choose_ridge(torch.stack(products).sum(0) / n, n)
+    offers = [view.critics(*chosen_ridge) for view in views]
     best, highest = None, 2.0 / n
     for kind in range(len(offers[0])):
         for temperature in TEMPERATURES if fine else (1.0,):

@@ -53,7 +53,7 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
 def descend(
     weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Training
 ) -> Iterator[tuple[int, Weights]]:
-    """Move from `weights` down `loss`, step by step; yields the number of each step and the running mean of the weights.
+    """Move from `weights` down `loss`; yields the number of each step and the running mean of the weights.
 
     A loss summed over networks trains each as if alone. AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all
     weights as one tensor: in 14 tensors its steps took as long as the gradients.
@@ -67,9 +67,7 @@ def descend(
     flat = torch.cat([weight.flatten(1) for weight in weights], 1)
     mean = flat.clone()
     means = unpack(mean)
-    adam = torch.optim.AdamW(
-        [flat.requires_grad_()], betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
-    )
+    adam = torch.optim.AdamW([flat.requires_grad_()], betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True)
     for step in range(1, training.steps + 1):
         rate = training.learning_rate * min(1, step / 20) * (0.5 + 0.5 * math.cos(math.pi * step / training.steps))
         adam.param_groups[0]["lr"] = rate
