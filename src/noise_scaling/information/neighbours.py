@@ -72,8 +72,8 @@ def ksg(x: object, y: object, *, k: int = 3) -> Information:
 def mixed_ksg(x: object, labels: object, *, k: int = 3) -> Information:
     """Mutual information of a vector and a label by nearest neighbours, after Ross (2014), Eq. 2.
 
-    psi(N) + <psi(k) - psi(N_label) - psi(m)>, m the cells as near as the k-th neighbour of the same label, the cell
-    itself included. Chebyshev norm. Cells that are alone in their class have no neighbour there and are left out (the
+    psi(N) + <psi(k) - psi(N_label) - psi(m)>, with m the cells no further than the k-th neighbour of the same label.
+    Chebyshev norm. Cells that are alone in their class have no neighbour there and are left out (the
     note counts them, their pointwise value is NaN); a class smaller than k + 1 uses all its cells.
 
     Parameters
