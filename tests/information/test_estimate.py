@@ -116,7 +116,7 @@ def test_a_learned_estimate_varies_as_much_more_as_draws_of_the_suite_did(n, tim
 
 
 def test_cells_of_a_group_count_once_in_the_standard_error():
-    """Each of 50 values four times over, one group each: the error of 50, not of 200; a cell that is not scored is out."""
+    """Each of 50 values four times over, one group each: the error of 50, not of 200; a cell without a score is out."""
     values = np.random.default_rng(1).standard_normal(50)
     repeated = np.r_[np.repeat(values, 4), np.nan]
     found = core.from_pointwise(repeated, "m", lower_bound=False, groups=np.r_[np.repeat(np.arange(50), 4), 50])
