@@ -53,16 +53,16 @@ FLAT, CURVED = "gaussian_2", "paired_2"
 def time_lmi(cells: int, repeats: int) -> dict[str, float]:
     """Median seconds of our LMI and default, of latentmi's epoch, and of what that does once."""
     flat, curved = (pairs(problems()[name], cells, 0) for name in (FLAT, CURVED))
-    ours, default, sheets, one, four = [], [], [], [], []
+    ours, default, curved_default, one, four = [], [], [], [], []
     for seed in range(repeats):
         ours.append(seconds_of(lmi, *flat, seed=seed, device="cpu"))
         default.append(seconds_of(estimate, *flat, seed=seed))
-        sheets.append(seconds_of(estimate, *curved, seed=seed))
+        curved_default.append(seconds_of(estimate, *curved, seed=seed))
         one.append(latentmi(*flat, seed, epochs=1).seconds)
         four.append(latentmi(*flat, seed, epochs=4).seconds)
     epoch = (np.median(four) - np.median(one)) / 3
     once = float(np.median(one) - epoch)
-    medians = {"ours": ours, "default": default, "sheets": sheets}
+    medians = {"ours": ours, "default": default, "curved": curved_default}
     return {name: float(np.median(values)) for name, values in medians.items()} | {"epoch": float(epoch), "once": once}
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         timed = time_lmi(cells, 1 if cells > 5000 or options.quick else 2)
         of = {}
         for side, problem, name in (("ours", FLAT, "LMI"), ("default", FLAT, "default"),
-                                    ("sheets", CURVED, "default, both sides mapped")):  # fmt: skip
+                                    ("curved", CURVED, "default, both sides mapped")):  # fmt: skip
             epochs, source = epochs_run(problem, cells)
             theirs = timed["once"] + epochs * timed["epoch"]
             what = f"{name}, {cells:,} pairs, 16 + 16 dimensions"

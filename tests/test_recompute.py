@@ -20,6 +20,8 @@ another epoch. Two seeds, which differ in split, molecules and training, agree t
 REVISED = ("scvi",)
 """Models whose numbers have a new version since the table was made: other hashes, the same bits within the errors. They
 are measured again with everything else."""
+REVISED_ESTIMATORS = ("default",)
+"""Estimators likewise; their bits moved by 0.003 or less, so that the tolerance stays."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,8 @@ def test_a_random_handful_of_committed_rows_comes_out_again(committed):
     for _, row in rows.iterrows():
         again = once_more(row)
         revised = row["model"] in REVISED
-        exact = [name for name in EXACT if not (revised and name == "config_hash")]
+        other_hash = revised or row["estimator"] in REVISED_ESTIMATORS
+        exact = [name for name in EXACT if not (other_hash and name == "config_hash")]
         assert again[exact].to_dict() == row[exact].to_dict(), row[measurements.KEY].to_dict()
         off.append(abs(again["mi_bits"] - row["mi_bits"]) / (3 * row["mi_stderr"] / EACH if revised else 1))
     said = rows[measurements.KEY].assign(off=off).to_string()

@@ -6,15 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from noise_scaling.information import Information, estimate, lmi
+from noise_scaling.information import METHODS, Information, estimate, lmi
 from noise_scaling.information.latent import PUBLISHED
 
 from . import peers
 from .run import LABELS_ONLY, Estimator, Found
 
 __all__ = ["LABELS_ONLY", "estimators"]
-
-OURS = ("default", "lmi", "ksg", "mixed_ksg", "infonce", "classifier")
 
 
 def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
@@ -33,7 +31,7 @@ def _lmi(x: np.ndarray, y: np.ndarray, seed: int, *, settings: dict[str, object]
 
 def estimators() -> dict[str, Estimator]:
     """Every estimator of the suite."""
-    ours = {method: partial(_ours, method=method) for method in OURS}
+    ours = {method: partial(_ours, method=method) for method in METHODS}
     ours |= {method: partial(_lmi, settings=settings) for method, settings in LMI.items()}
     neural = {method: partial(peers.neural, method=method) for method in peers.NEURAL}
     return ours | {"latentmi": peers.latentmi, "cca_ksg": peers.cca_ksg} | neural

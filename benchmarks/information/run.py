@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from noise_scaling.information import ESTIMATORS
+
 from .problems import Problem, pairs, problems
 
 KEY = ("problem", "cells", "method", "seed")
@@ -35,7 +37,7 @@ class Found(NamedTuple):
 Estimator = Callable[[np.ndarray, np.ndarray, int], Found]
 """``estimator(x, y, seed)``, on one thread."""
 
-LABELS_ONLY = ("mixed_ksg", "classifier")
+LABELS_ONLY = tuple(name for name, estimator in ESTIMATORS.items() if estimator.takes == "labels")
 
 
 def run(

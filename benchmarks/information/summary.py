@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from common import machine, table
 
-from noise_scaling.information import NUMBERS_VERSION
+from noise_scaling.information import ESTIMATORS
 
 from .run import read
 from .truth import STORED, stored
@@ -74,7 +74,7 @@ def publish(results: Path, folder: Path) -> None:
         "rows": len(rows),
         "estimates": rows.groupby("method").size().to_dict(),
         "truths_sha256": hashlib.sha256(STORED.read_bytes()).hexdigest(),
-        "numbers_version": {name: NUMBERS_VERSION[name] for name in sorted(set(rows.method) & set(NUMBERS_VERSION))},
+        "numbers_version": {name: ESTIMATORS[name].version for name in sorted(set(rows.method) & set(ESTIMATORS))},
         "peers": {"latentmi": "0.1.3", "benchmark-mi": "0.1.3"},
     } | {key: value for key, value in machine("torch", "scipy").items() if key not in ("command", "load_at_start")}
     (folder / "information.json").write_text(json.dumps(made, indent=1) + "\n")

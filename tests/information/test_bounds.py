@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from noise_scaling.information.critic_network import Towers, pointwise
 from scipy.special import gammaln, psi
 from scipy.stats import norm
+from torch import nn
 
-from noise_scaling.information import classifier_bound, infonce, lmi
+from noise_scaling.information import classifier_bound, infonce, lmi, networks
 
 
 def gaussian(n, bits, seed=0, signal=4, noise=12):
@@ -70,33 +70,48 @@ def test_infonce_finds_a_common_scale():
     assert 0.6 * truth < found.bits < truth + 3 * found.stderr
 
 
-def test_networks_follow_the_gradient_that_automatic_differentiation_finds():
-    torch.manual_seed(0)
-    towers = Towers(2, (3, 4), 8, seed=0)
-    towers.flat += 0.3 * torch.randn_like(towers.flat)
-    x, y = torch.randn(2, 20, 3), torch.randn(2, 20, 4)
-    towers.step(x, y)
-    flat = towers.flat.clone().requires_grad_()
-    w = towers.views(flat)
-
-    def run(w, x):
-        for layer in (0, 2):
-            x = torch.nn.functional.silu(x @ w[layer] + w[layer + 1])
-        return x @ w[4] + w[5]
-
-    scores = run(w[:6], x) @ run(w[6:], y).transpose(1, 2)
-    own = torch.diagonal(scores, dim1=1, dim2=2)
-    (0.5 * (scores.logsumexp(1) + scores.logsumexp(2)) - own).mean(1).sum().backward()
-    torch.testing.assert_close(towers.gradient, flat.grad, rtol=1e-4, atol=1e-4)
+def test_infonce_is_the_mean_cross_entropy_of_both_directions():
+    """Of naming a cell's partner among all, less the log of their number; torch's own loss is the reference."""
+    g, h = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
+    scores, own = g @ h.T, torch.arange(30)
+    loss = 0.5 * (nn.functional.cross_entropy(scores, own) + nn.functional.cross_entropy(scores.T, own))
+    assert networks.nats(g, h).mean().item() == pytest.approx(np.log(30) - loss.item(), rel=1e-5)
+    far = 200 * torch.eye(30)
+    torch.testing.assert_close(networks.nats(far, far), torch.full((30,), np.log(30)))
 
 
-def test_scores_share_an_exponential_and_do_without_it_where_a_column_would_underflow():
-    g = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
-    for scale in (1.0, 200.0):
-        scores = scale * g @ g.transpose(1, 2)
-        own = torch.diagonal(scores, dim1=1, dim2=2)
-        by_hand = own - 0.5 * (scores.logsumexp(1) + scores.logsumexp(2)) + np.log(30)
-        torch.testing.assert_close(pointwise(scale * g, g), by_hand, rtol=1e-4, atol=2e-3)
+def test_networks_side_by_side_train_as_each_alone():
+    """The reference: one torch.nn.Sequential under torch.optim.AdamW at the same rates."""
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 50, 3, generator=rng), torch.randn(2, 50, 1, generator=rng)
+    weights = networks.start(2, (3, 8, 1), rng)
+    assert (weights[1] == 0).all()
+    training = networks.Training(steps=30)
+    steps = networks.descend(weights, lambda w: (networks.forward(w, x) - y).square().mean((1, 2)).sum(), training)
+    *_, (last, mean) = steps
+    assert last == 30
+
+    net = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
+    for layer, (weight, bias) in zip((net[0], net[2]), (weights[:2], weights[2:]), strict=True):
+        layer.weight.data, layer.bias.data = weight[1].T.contiguous(), bias[1, 0]
+    running = nn.utils.parameters_to_vector(net.parameters()).detach()
+    adam = torch.optim.AdamW(net.parameters(), betas=(0.9, 0.99), weight_decay=1e-2)
+    for step in range(1, 31):
+        adam.param_groups[0]["lr"] = 2e-2 * min(1, step / 20) * (0.5 + 0.5 * np.cos(np.pi * step / 30))
+        adam.zero_grad()
+        (net(x[1]) - y[1]).square().mean().backward()
+        adam.step()
+        share = min(0.98, step / (step + 10))
+        running = share * running + (1 - share) * nn.utils.parameters_to_vector(net.parameters()).detach()
+    nn.utils.vector_to_parameters(running, net.parameters())
+    torch.testing.assert_close(networks.forward(mean, x)[1], net(x[1]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_weights_are_each_networks_own():
+    best = networks.BestWeights([torch.zeros(3, 1, 1)])
+    for value, scores in ((1.0, [0.5, -0.1, 0.2]), (2.0, [0.4, -0.2, 0.3]), (3.0, [0.6, -0.3, 0.3])):
+        best.offer([torch.full((3, 1, 1), value)], torch.tensor(scores))
+    assert best.weights[0].flatten().tolist() == [3.0, 0.0, 2.0]
 
 
 def test_infonce_stderr_is_the_spread_over_samples():

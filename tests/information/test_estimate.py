@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from noise_scaling import information
 from noise_scaling.errors import InputError
-from noise_scaling.information import estimate, infonce, lmi, lmi_many
+from noise_scaling.information import core, estimate, infonce, lmi, lmi_many
 from noise_scaling.information.crossfit import folds, three_way
 
 pytestmark = pytest.mark.any_machine
@@ -83,6 +84,49 @@ def test_default_is_infonce_for_floats_and_classifier_for_labels():
     assert numbers.method == "classifier"
     assert estimate(x, np.array(list("abcde"))[codes]).bits == numbers.bits
     assert estimate(x, pd.Series(codes).astype("category")).bits == numbers.bits
+
+
+def test_a_new_estimator_is_one_registered_function():
+    before = dict(core.ESTIMATORS)
+
+    @core.register("counted", label="pairs", version=7, takes="labels", order=5)
+    def counted(x, y, *, seed=0):
+        return core.Information(float(seed), 0.0, None, "counted", len(x), False)
+
+    try:
+        assert list(information.METHODS)[:3] == ["default", "counted", "classifier"]
+        assert estimate(*labelled(), method="counted", seed=3).bits == 3.0  # groups and device are not its own
+        assert information.numbers_version("counted", 10) == 7
+        assert information.numbers_version("counted", information.MANY_PAIRS) == [7, 1]
+        with pytest.raises(InputError, match="counted needs one label a cell"):
+            estimate(*vectors(), method="counted")
+    finally:
+        core.ESTIMATORS.clear()
+        core.ESTIMATORS.update(before)
+
+
+@pytest.mark.parametrize(("n", "times"), [(280, 1.8), (1000, 1.3), (5000, 1.06)])
+def test_a_learned_estimate_varies_as_much_more_as_draws_of_the_suite_did(n, times):
+    """`times`: variance over draws of the suite, in units of that of the scored cells, as measured."""
+    values = np.random.default_rng(0).standard_normal(n)
+    plain, learned = (core.from_pointwise(values, "m", lower_bound=True, learned=how) for how in (False, True))
+    assert plain.stderr == pytest.approx(values.std(ddof=1) / np.sqrt(n))
+    assert (learned.stderr / plain.stderr) ** 2 == pytest.approx(times, rel=0.06)
+    assert learned.bits == plain.bits == pytest.approx(values.mean())
+
+
+def test_cells_of_a_group_count_once_in_the_standard_error():
+    """Each of 50 values four times over, one group each: the error of 50, not of 200; a cell without a score is out."""
+    values = np.random.default_rng(1).standard_normal(50)
+    repeated = np.r_[np.repeat(values, 4), np.nan]
+    found = core.from_pointwise(repeated, "m", lower_bound=False, groups=np.r_[np.repeat(np.arange(50), 4), 50])
+    assert found.n == 200
+    assert found.stderr == pytest.approx(values.std(ddof=1) / np.sqrt(50))
+
+
+def test_a_new_version_of_a_part_is_one_of_the_default():
+    parts = [information.ESTIMATORS[name].version for name in ("infonce", "classifier")]
+    assert information.ESTIMATORS["default"].version > max(parts)
 
 
 def test_ksg_takes_labels_as_standardised_one_hot_vectors():

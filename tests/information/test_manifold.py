@@ -1,4 +1,4 @@
-"""Coordinates along a curved sheet: found where there is one, with its width, from one side alone."""
+"""Coordinates along a curved manifold: found where there is one, with its width, from one side alone."""
 
 import sys
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from noise_scaling.information import contrastive, infonce, manifold
+from noise_scaling.information import contrastive, coordinates, infonce, manifold
 from noise_scaling.paths import ROOT
-from noise_scaling.seeds import generator
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -19,27 +18,27 @@ from information.truth import stored
 def codes(*sides, seed=0):
     """The codes of plain columns [cells, dims], by their principal components."""
     with torch.no_grad():
-        return manifold.sheets([manifold.side(contrastive.canonical.components(of(x))) for x in sides], seed=seed)
+        return manifold.manifolds([coordinates.components(of(x)) for x in sides], seed=seed)
 
 
 def of(x):
-    return contrastive.standardised(np.asarray(x, dtype=float))
+    return coordinates.standardised(np.asarray(x, dtype=float))
 
 
 @pytest.mark.parametrize(("latents", "dims"), [(3, 16), (4, 16), (5, 14), (4, 256)])
-def test_the_width_of_a_sheet_is_that_of_its_latents(latents, dims):
+def test_the_width_of_a_manifold_is_that_of_its_latents(latents, dims):
     rng = np.random.default_rng(1)
     (found,) = codes(mapped_latents(rng.standard_normal((3000, latents)), dims, rng))
     assert found.shape == (3000, latents)
     assert found.std(0).numpy() == pytest.approx(np.ones(latents), abs=1e-3)
 
 
-def test_two_noisy_views_of_a_cell_lie_closer_along_the_sheet_than_along_principal_components():
+def test_two_noisy_views_of_a_cell_lie_closer_along_the_manifold_than_along_principal_components():
     rng = np.random.default_rng(2)
     z = rng.standard_normal((1500, 4))
     views = np.concatenate([mapped_latents(z, 16, rng) for _ in range(2)])
     (found,) = codes(views)
-    flat = contrastive.canonical.components(of(views))[:, :4]
+    flat = coordinates.components(of(views))[:, :4]
 
     def apart(code):
         first, second = code[:1500], code[1500:]
@@ -60,7 +59,7 @@ def test_two_noisy_views_of_a_cell_lie_closer_along_the_sheet_than_along_princip
     ],
     ids=["noise", "linear", "heavy tails", "too few columns to tell"],
 )
-def test_no_sheet_where_there_is_none(draw):
+def test_no_manifold_where_there_is_none(draw):
     assert codes(draw(np.random.default_rng(3), 3000)) == [None]
 
 
@@ -73,37 +72,16 @@ def test_a_side_is_described_without_the_other():
     torch.testing.assert_close(codes(x, y)[0], alone[0], rtol=1e-3, atol=1e-3)
 
 
-def test_the_gradient_of_the_autoencoder_is_that_of_its_error():
-    z = [torch.randn(40, dims, generator=torch.Generator().manual_seed(dims)) for dims in (10, 12)]
-    fit = manifold._Fit(z, 10, generator(0))
-    fit.flat += 0.1 * torch.randn(fit.flat.shape, generator=torch.Generator().manual_seed(0))
-    columns = manifold._leading(torch.tensor([3, 6]))[:, None]
-    manifold._step(manifold.split(fit.flat, fit.shapes), manifold.split(fit.gradient, fit.shapes), fit.z, columns)
-
-    flat = fit.flat.clone().requires_grad_()
-    w = manifold.split(flat, fit.shapes)
-    silu = torch.nn.functional.silu
-
-    def network(w, x):
-        for k in (0, 2):
-            x = silu(x @ w[k] + w[k + 1])
-        return x @ w[4] + w[5]
-
-    code = (network(w[:6], fit.z) + fit.z @ w[12]) * columns
-    error = (network(w[6:12], code) + code @ w[13] - fit.z).square().mean((1, 2)).sum()
-    torch.testing.assert_close(fit.gradient, torch.autograd.grad(error, flat)[0], rtol=1e-4, atol=1e-6)
-
-
-def test_two_maps_of_related_latents_tell_more_along_their_sheets(monkeypatch):
+def test_two_maps_of_related_latents_tell_more_along_their_manifolds(monkeypatch):
     x, y = pairs(problems()["paired_2"], 3000, 7)
-    with_sheets = infonce(x, y)
-    monkeypatch.setattr(contrastive, "sheets", lambda sides, **_: [None, None])
+    with_manifolds = infonce(x, y)
+    monkeypatch.setattr(contrastive, "manifolds", lambda sides, **_: [None, None])
     without = infonce(x, y)
-    assert without.bits + 0.05 < with_sheets.bits < stored()["paired_2"][0] + 2 * with_sheets.stderr
+    assert without.bits + 0.05 < with_manifolds.bits < stored()["paired_2"][0] + 2 * with_manifolds.stderr
 
 
-def test_a_sheet_found_in_error_costs_little(monkeypatch):
-    """12 separate clusters look like a sheet; what both sides share within them lies off it."""
+def test_a_manifold_found_in_error_costs_little(monkeypatch):
+    """12 separate clusters look like a manifold; what both sides share within them lies off it."""
     rng = np.random.default_rng(0)
     centres, cluster = 3 * rng.standard_normal((12, 16)), rng.integers(0, 12, 3000)
     x, y = rng.standard_normal((2, 3000, 16))
@@ -111,7 +89,7 @@ def test_a_sheet_found_in_error_costs_little(monkeypatch):
     x, y = centres[cluster] + x, centres[cluster][:, ::-1] + y
     assert None not in codes(x, y)
     looked_at = infonce(x, y)
-    monkeypatch.setattr(contrastive, "sheets", lambda sides, **_: [None, None])
+    monkeypatch.setattr(contrastive, "manifolds", lambda sides, **_: [None, None])
     assert looked_at.bits > infonce(x, y).bits - 0.2
 
 

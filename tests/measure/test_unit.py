@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 
 from noise_scaling import information, models
-from noise_scaling.information import contrastive, latent_training
+from noise_scaling.information import latent_training
 from noise_scaling.information.crossfit import three_way
 from noise_scaling.measure import unit as measure_unit
 from noise_scaling.measure.unit import Unit, digest
@@ -20,6 +22,11 @@ OTHERS = {
 def hashes(**changes):
     unit = Unit(**(POINT | changes))
     return unit.config_hash, unit.embedding_hash("cells")
+
+
+def raised(monkeypatch, method, **facts):
+    """`method` with other facts in the registry."""
+    monkeypatch.setitem(information.ESTIMATORS, method, replace(information.ESTIMATORS[method], **facts))
 
 
 def test_every_field_changes_the_hash_of_the_row():
@@ -45,7 +52,7 @@ def test_the_hash_is_pinned(monkeypatch):
     """A change here re-runs every unit that anyone has kept: it must be meant (BLAKE2b of the JSON, by hand)."""
     monkeypatch.setattr(models.MODELS["pca"], "NUMBERS_VERSION", 1, raising=False)
     monkeypatch.setattr(models.MODELS["pca"], "PRESETS", {"small": {"dims": 16}})
-    monkeypatch.setattr(information, "NUMBERS_VERSION", {"default": 1}, raising=False)
+    raised(monkeypatch, "default", version=1)
     monkeypatch.setattr(measure_unit, "NUMBERS_VERSION", 1)
     assert hashes()[0] == "441e54a47b8c054163e9587d"
 
@@ -63,8 +70,7 @@ def test_a_new_version_of_one_model_leaves_the_others_alone(monkeypatch):
 
 def test_a_new_version_of_one_estimator_leaves_embeddings_and_other_estimators_alone(monkeypatch):
     before = {method: hashes(estimator=method) for method in ("default", "lmi")}
-    versions = getattr(information, "NUMBERS_VERSION", {})
-    monkeypatch.setattr(information, "NUMBERS_VERSION", versions | {"lmi": 99}, raising=False)
+    raised(monkeypatch, "lmi", version=99)
     assert hashes(estimator="lmi")[0] != before["lmi"][0]
     assert hashes(estimator="lmi")[1] == before["lmi"][1]
     assert hashes(estimator="default") == before["default"]
@@ -73,10 +79,9 @@ def test_a_new_version_of_one_estimator_leaves_embeddings_and_other_estimators_a
 def test_a_change_that_reaches_only_many_pairs_leaves_units_of_fewer_alone(monkeypatch):
     few, many = {"n_test": information.MANY_PAIRS - 1}, {"n_test": information.MANY_PAIRS}
     before = hashes(**few), hashes(**many)
-    monkeypatch.setattr(information, "MANY_PAIRS_VERSION", {"default": 99})
+    raised(monkeypatch, "default", many_pairs_version=99)
     assert hashes(**few) == before[0]
     assert hashes(**many)[0] != before[1][0]
-    assert information.MANY_PAIRS == contrastive.AMPLE_CELLS
     assert len(three_way(information.MANY_PAIRS, seed=0).fit) == latent_training.MANY_CELLS
 
 

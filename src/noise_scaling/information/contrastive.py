@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,9 +26,6 @@ UNTEMPERED = 2000  # cells from which on the critics need no tempering
 BESIDE = 0.1  # scale of a side's turned columns beside its manifold's coordinates
 VERY_MANY_CELLS = 20_000  # from here on a third of the cells is enough to fit
 
-Coordinates = list[torch.Tensor | None]
-"""Of each side those along its manifold [cells, width], or None."""
-
 
 @register("infonce", label="InfoNCE", version=4, many_pairs_version=3, takes="vectors", order=20)
 def infonce(
@@ -46,10 +44,11 @@ def infonce(
     on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or of
     their normal scores), and a network on either side, whose inputs are whitened, turned and scaled by what
     cross-moments up to the fourth say of them (`coordinates`). From 3,000 cells, where a side lies on a curved
-    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside them.
-    For each part the ridge and its correlations, the step of the networks, and which of the critics (or which mean of
-    them) counts, and below 2,000 cells a temperature, are chosen on the other left-out cells; where nothing there
-    beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
+    manifold (`manifolds`), a third critic: a network that sees its coordinates there, and the columns small beside.
+
+    For each part these are chosen on the other left-out cells: the ridge and its correlations, the step of the
+    networks, which of the critics (or which mean of them) counts, and below 2,000 cells a temperature. Where nothing
+    there beats a constant, the part is scored 0. The mean of the fits that left a part out scores it, its cells against
     each other in blocks of up to 2,048. No pair is fitted, chosen on and scored at once; means, variances and
     principal components are those of all cells, x and y apart. Each direction (x given y, y given x) counts half.
 
@@ -89,41 +88,19 @@ def infonce(
         return zero(len(x), "infonce", "one side is constant")
     n, values = len(x), np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        sides = _sides(x, y, seed)
-        curved = any(side is not None for side in sides.along)
+        forms = [(components(standardised(x)), components(standardised(y)))]
+        along = manifolds(list(forms[0]), seed=seed) if n >= MANY_PAIRS else [None, None]
+        if x.size + y.size <= MOST_RANKED:
+            forms.append((components(normal_scores(x)), components(normal_scores(y))))
+        curved = any(side is not None for side in along)
         n_folds = n_folds or _folds(n, n if groups is None else len(np.unique(groups)), curved)
         parts = deal(n, n_folds, seed=seed, groups=groups)
         training = training or Training(steps=400 if n >= VERY_MANY_CELLS else 200)
-        fits = _fit(sides, parts, _pairs(n, n_folds), training, hidden, seed)
+        fits = _fit(forms, along, parts, _pairs(n, n_folds), training, hidden, seed)
         for at, part in enumerate(parts):
-            views = [View(fit, fit.pair.index(at)) for fit in fits if at in fit.pair]
+            views = [View(fit, at) for fit in fits if at in fit.pair]
             values[part] = _score(*_combine(views, fine=n < UNTEMPERED)) / NATS_PER_BIT
     return from_pointwise(values, "infonce", lower_bound=True, groups=groups, learned=True)
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Both sides in the coordinates that critics need.
-
-    Attributes
-    ----------
-    components
-        Principal components of x and y [cells, dims], of the standardised columns and where that is not too slow of
-        their normal scores.
-    along
-        `Coordinates` of x and y.
-    """
-
-    components: list[tuple[torch.Tensor, torch.Tensor]]
-    along: Coordinates
-
-
-def _sides(x: np.ndarray, y: np.ndarray, seed: int) -> Sides:
-    found = [(components(standardised(x)), components(standardised(y)))]
-    along = manifolds(list(found[0]), seed=seed) if len(x) >= MANY_PAIRS else [None, None]
-    if x.size + y.size <= MOST_RANKED:
-        found.append((components(normal_scores(x)), components(normal_scores(y))))
-    return Sides(found, along)
 
 
 def _folds(n: int, n_groups: int, curved: bool) -> int:
@@ -153,22 +130,13 @@ class Fit:
     networks: list[list[Features]]
 
 
-@dataclass(frozen=True)
 class View:
-    """What a fit offers to one of its parts, `side` 0 or 1: critics chosen on the other."""
+    """What a fit offers to one of its parts: critics chosen on the cells `other`, to score the cells `own`."""
 
-    fit: Fit
-    side: int
-
-    @property
-    def own(self) -> slice:
-        """Cells to score."""
-        return slice(self.fit.split, None) if self.side else slice(self.fit.split)
-
-    @property
-    def other(self) -> slice:
-        """Cells to choose on."""
-        return slice(self.fit.split) if self.side else slice(self.fit.split, None)
+    def __init__(self, fit: Fit, part: int) -> None:
+        self.fit, self.side = fit, fit.pair.index(part)
+        ends = slice(fit.split), slice(fit.split, None)
+        self.own, self.other = ends[self.side], ends[1 - self.side]
 
     def critics(self, ridge: int, r: torch.Tensor) -> list[Features]:
         """All critics, and the mean of each group of them, as features of the cells of both parts."""
@@ -179,16 +147,20 @@ class View:
 
 
 def _fit(
-    sides: Sides,
+    forms: list[tuple[torch.Tensor, torch.Tensor]],
+    along: Sequence[torch.Tensor | None],
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
     training: Training,
     hidden: int,
     seed: int,
 ) -> list[Fit]:
-    """For every pair of parts, the critics fitted on all the others."""
-    zx, zy = map(whitened, sides.components[0])
-    products = [canonical.cross_products(*form, parts) for form in sides.components]
+    """For every pair of parts, the critics fitted on all the others.
+
+    `forms` are both sides' `components`, of their columns and of their normal scores; `along` their `manifolds`.
+    """
+    zx, zy = map(whitened, forms[0])
+    products = [canonical.cross_products(*form, parts) for form in forms]
     crossed = moments(zx, zy, parts, generator(seed, "shuffled"))
     rests = [[k for k in range(len(parts)) if k not in pair] for pair in pairs]
     fits = [np.concatenate([parts[k] for k in rest]) for rest in rests]
@@ -196,30 +168,22 @@ def _fit(
     gains = SURER if len(zx) >= MANY_PAIRS else Gains()
     turns = [axes(torch.stack([crossed[k] for k in rest]).sum(0), zx.shape[1], zy.shape[1], gains) for rest in rests]
     turned = torch.stack([zx @ a for a, _ in turns]), torch.stack([zy @ b for _, b in turns])
-    networks = []
-    for along, share in _seen(sides.along):
+    inputs = [(turned, training)]  # without a manifold first, so that one found in error costs little but time
+    if any(side is not None for side in along):
         x, y = (z if side is None else _beside(side, z) for side, z in zip(along, turned, strict=True))
-        some = replace(training, steps=round(share * training.steps))
-        networks.append(train_critics(x, y, fits, ends, some, hidden=hidden, seed=derive(seed, "towers")))
+        inputs.append(((x, y), replace(training, steps=round(1.5 * training.steps))))
+    stream = derive(seed, "towers")  # an old name: another would change all bits
+    networks = [train_critics(x, y, fits, ends, how, hidden=hidden, seed=stream) for (x, y), how in inputs]
     found = []
     for k, (rest, pair) in enumerate(zip(rests, pairs, strict=True)):
         cells = np.concatenate(ends[k])
         variates = [
             canonical.variates(*form, torch.stack([sums[i] for i in rest]).sum(0), len(fits[k]), cells)
-            for form, sums in zip(sides.components, products, strict=True)
+            for form, sums in zip(forms, products, strict=True)
         ]
         u, v = (torch.cat(side) for side in zip(*variates, strict=True))
         found.append(Fit(pair, len(ends[k][0]), (u, v), [network[k] for network in networks]))
     return found
-
-
-def _seen(along: Coordinates) -> list[tuple[Coordinates, float]]:
-    """What each network sees of the manifolds, and for how many times the steps it trains.
-
-    The first sees nothing, so that a manifold found in error costs little but time.
-    """
-    plain: list[tuple[Coordinates, float]] = [([None, None], 1.0)]
-    return plain if along == [None, None] else [*plain, (along, 1.5)]
 
 
 def _beside(along: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
@@ -231,8 +195,9 @@ def _combine(views: list[View], *, fine: bool) -> Features:
     """Features of a part's cells: over its fits, the mean of the critic and temperature that the other cells chose."""
     sizes = [len(view.fit.variates[0][0, view.other]) for view in views]
     n = sum(sizes)
-    c = sum((u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]) / n
-    offers = [view.critics(*canonical.choose_ridge(c, n)) for view in views]
+    products = [(u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]]
+    chosen_ridge = canonical.choose_ridge(torch.stack(products).sum(0) / n, n)
+    offers = [view.critics(*chosen_ridge) for view in views]
     best, highest = None, 2.0 / n
     for kind in range(len(offers[0])):
         for temperature in TEMPERATURES if fine else (1.0,):

@@ -103,7 +103,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Information])
 
 
 def register(name: str, **facts: Any) -> Callable[[_Function], _Function]:
-    """Function decorator: enter an estimator in `ESTIMATORS`, at its place by `order`; `facts` are those of `Estimator`."""
+    """Function decorator: enter an estimator in `ESTIMATORS`, at its place; `facts`: attributes of `Estimator`."""
 
     def enter(function: _Function) -> _Function:
         ESTIMATORS[name] = Estimator(name, function, **facts)

@@ -1,8 +1,8 @@
-"""Which cells fit, which choose, which score; and the one training loop of every critic."""
+"""Which cells fit, which choose, which score; batches of them; one thread for small networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,9 +11,6 @@ import torch
 
 from ..errors import InputError
 from ..seeds import generator
-
-REFINE_FROM = 500
-"""With fewer cells to fit a critic, its network adds nothing to the closed form (0.00 bits at 280 cells)."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,7 @@ def folds(
 
     `strata` (class codes) are dealt evenly, so that a rare class is in as many folds as it has cells.
     """
-    units = np.arange(n) if groups is None else groups
-    if len(np.unique(units)) < 2 * n_folds:
-        raise InputError(f"{len(np.unique(units))} groups are too few for {n_folds} folds: give more, or none")
+    units = _units(n, groups, 2 * n_folds, f"for {n_folds} folds: give more, or none")
     rng = generator(seed, "folds")
     part = _deal(units, n_folds, rng, strata)
     result = []
@@ -53,24 +48,29 @@ def folds(
 
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
     """`n` cells dealt to `n_parts` parts of even size, in random order; a group is never in two."""
-    units = np.arange(n) if groups is None else groups
-    if len(np.unique(units)) < 2 * n_parts:
-        raise InputError(f"{len(np.unique(units))} groups are too few for {n_parts} folds: give more, or none")
+    units = _units(n, groups, 2 * n_parts, f"for {n_parts} folds: give more, or none")
     rng = generator(seed, "folds")
-    part = _deal(units, n_parts, rng, None)
+    part = _deal(units, n_parts, rng)
     return [rng.permutation(np.flatnonzero(part == k)) for k in range(n_parts)]
 
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
     """Four tenths of `n` cells to fit, a tenth to stop, half to score; a group is never on two sides."""
-    units = np.arange(n) if groups is None else groups
-    if len(np.unique(units)) < 10:
-        raise InputError(f"{len(np.unique(units))} groups are too few to split three ways: give 10 or more, or none")
-    part = _deal(units, 10, generator(seed, "three-way"), None)
+    units = _units(n, groups, 10, "to split three ways: give 10 or more, or none")
+    part = _deal(units, 10, generator(seed, "three-way"))
     return Fold(np.flatnonzero(part < 4), np.flatnonzero(part == 4), np.flatnonzero(part > 4))
 
 
-def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.ndarray | None) -> np.ndarray:
+def _units(n: int, groups: np.ndarray | None, fewest: int, remedy: str) -> np.ndarray:
+    """What is dealt as a whole: each cell's group, or itself. Raises InputError where there are too few."""
+    units = np.arange(n) if groups is None else groups
+    found = len(np.unique(units))
+    if found < fewest:
+        raise InputError(f"{found} groups are too few {remedy}")
+    return units
+
+
+def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.ndarray | None = None) -> np.ndarray:
     """A part 0 .. n_parts - 1 for each cell: whole units, largest first, each to the part with fewest cells."""
     names, first, code, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     order = rng.permutation(len(names))
@@ -100,63 +100,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Training:
-    """How critics are trained: Adam on random batches of the fit cells, best weights on the stop cells kept."""
-
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
-    batch_size: int = 256
-    max_steps: int = 1000
-    check_every: int = 20
-    patience: int = 6
-
-
-Weights = dict[str, torch.Tensor]
-
-
-def descend(
-    weights: Weights,
-    batch_loss: Callable[[Weights, torch.Tensor], torch.Tensor],
-    stop_loss: Callable[[Weights], torch.Tensor],
-    fits: list[np.ndarray],
-    training: Training,
-    *,
-    seed: int,
-) -> Weights:
-    """Train the stacked `weights` (first axis: fold) and return, for each fold, the best seen on its stop cells.
-
-    `batch_loss(weights, index [folds, batch])` is summed over folds, so that no fold's gradient touches another;
-    `stop_loss(weights)` is [folds]. The starting weights are a candidate too.
-    """
-    rng = generator(seed, "batches")
-    best = {name: value.detach().clone() for name, value in weights.items()}
-    lowest = stop_loss(best)
-    live = {name: value.clone().requires_grad_() for name, value in best.items()}
-    adam = torch.optim.AdamW(
-        list(live.values()), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
-    )
-    waited = torch.zeros(len(fits), dtype=torch.int64)
-    streams = [batches(fit, training.batch_size, rng) for fit in fits]
-    for step in range(1, training.max_steps + 1):
-        index = torch.from_numpy(np.stack([next(stream) for stream in streams]))
-        adam.zero_grad()
-        batch_loss(live, index).backward()
-        adam.step()
-        if step % training.check_every:
-            continue
-        with torch.no_grad():
-            loss = stop_loss(live)
-        better = loss < lowest
-        lowest = torch.where(better, loss, lowest)
-        waited = torch.where(better, 0, waited + 1)
-        for name, value in live.items():
-            best[name][better] = value.detach()[better]
-        if (waited >= training.patience).all():
-            break
-    return best
 
 
 def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -82,11 +82,11 @@ def lmi(
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:
         part = Fold(np.sort(np.concatenate([part.fit, part.stop])), part.score, part.score)
-    sides = [torch.from_numpy(_standardised(side)).to(where) for side in (x, y)]
+    tx, ty = (torch.from_numpy(_standardised(side)).to(where) for side in (x, y))
     with one_thread():
-        net = train(*sides, part, chosen, seed=seed)
+        net = train(tx, ty, part, chosen, seed=seed)
         with torch.no_grad():
-            latents = [encoder(side[part.score]) for encoder, side in zip(net.encoders, sides, strict=True)]
+            latents = [net.encoders[0](tx[part.score]), net.encoders[1](ty[part.score])]
     pointwise = np.full(len(x), np.nan)
     pointwise[part.score] = ksg(*(latent.cpu().numpy() for latent in latents), k=chosen.k).pointwise
     return from_pointwise(pointwise, "lmi", lower_bound=False, groups=groups)

@@ -53,7 +53,7 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
 def descend(
     weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Training
 ) -> Iterator[tuple[int, Weights]]:
-    """Move from `weights` down `loss`, step by step; yields the number of each step and the running mean of the weights.
+    """Move from `weights` down `loss`; yields the number of each step and the running mean of the weights.
 
     A loss summed over networks trains each as if alone. AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all
     weights as one tensor: in 14 tensors its steps took as long as the gradients.
@@ -100,8 +100,8 @@ def nats(g: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
     Mean of the two directions of Eq. 10 of Poole et al. (2019), after van den Oord et al. (2018, Eq. 4).
     """
     scores = g @ h.transpose(-1, -2)
-    own = torch.diagonal(scores, dim1=-2, dim2=-1)
-    return own - 0.5 * (scores.logsumexp(-1) + scores.logsumexp(-2)) + math.log(g.shape[-2])
+    both = [torch.diagonal(scores.log_softmax(side), dim1=-2, dim2=-1) for side in (-1, -2)]
+    return 0.5 * (both[0] + both[1]) + math.log(g.shape[-2])
 
 
 def train_critics(

@@ -51,14 +51,12 @@ class Model(ABC):
     """Place in legends and tables, lowest first."""
     is_control: ClassVar[bool] = False
     """Whether figures of laws, and claims, leave it out."""
-    trained: ClassVar[bool] = True
-    """Whether `fit` learns from cells."""
     loss_unit: ClassVar[str] = ""
     """What the losses in `history` count, where there are any."""
     wants_gpu: ClassVar[bool] = False
     """Whether it trains or runs a network, and so has jobs of its own where there is a GPU."""
     trained: ClassVar[bool] = True
-    """False for a control that keeps its starting weights."""
+    """Whether `fit` learns from cells; False for a control that keeps its starting weights."""
     fixed_seconds: ClassVar[float] = 2.0
     """Upper bound on one CPU thread, whatever the number of cells."""
     seconds_per_cell: ClassVar[float] = 0.0
