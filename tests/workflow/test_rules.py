@@ -94,7 +94,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr + log[-3000:]
     rules = set(re.findall(r"\(Rule: (\w+)\)", log))
     assert rules == {
-        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "page", "html", "book",
+        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "pages", "html", "book",
     }  # fmt: skip
     rows = measurements.read(folder / "build/tiny/measurements.csv")
     assert rows[["model", "n_cells"]].values.tolist() == [
@@ -111,7 +111,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     for name in ("tiny", "measure"):
         edit(folder, name, 0, "# Other words")
     again = sweep(folder, "--dry-run")
-    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
 
     # a page that writes to stderr fails, each time, and the older book is not taken for its result
     good = json.loads((folder / "notebooks/tiny.ipynb").read_text())["cells"][2]["source"]
@@ -121,8 +121,8 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
         assert run.returncode == 1
         assert "The book:" not in run.stdout
         said = run.stderr.splitlines()
-        assert said[0].startswith("Execute notebooks/tiny.ipynb failed: ")
-        assert "UserWarning: a legend with no entries (more in build/tiny/logs/pages/tiny.txt)" in said[0]
+        assert said[0].startswith("Execute the pages, batch 0 failed: notebooks/tiny.ipynb: ")
+        assert "UserWarning: a legend with no entries (more in build/tiny/logs/pages/0.txt)" in said[0]
         assert said[1:] == [
             "The log: build/tiny/run.log",
             "No new book was made: build/tiny/book/_build/html/index.html is that of an earlier run.",
@@ -147,7 +147,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     table.parent.mkdir(parents=True)
     table.touch()
     again = sweep(folder, "--dry-run", NOISE_SCALING_MIRROR=str(tmp_path / "mirror"))
-    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
 
 
 def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):
