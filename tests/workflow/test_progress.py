@@ -42,8 +42,8 @@ def failed(rule, job, logs):
     ("log", "line"),
     [
         ("Building DAG of jobs...\n", "Getting ready"),
-        (STATS, "Measuring 0 of 2, about 4 min left"),
-        (STATS.replace("measure ", "measure_gpu_large "), "Measuring 0 of 2, about 4 min left"),
+        (STATS, "Measuring 0 of 2, about 6 min left"),
+        (STATS.replace("measure ", "measure_gpu_large "), "Measuring 0 of 2, about 6 min left"),
         (STATS + finished("measure", 1), "Measuring 1 of 2, about"),
         (STATS + finished("measure", 1, 2) + finished("pages", 3), "Executing the pages 1 of 3, about"),
         (STATS + finished("measure", 1, 2) + failed("pages", 3, "x.txt"), "Executing the pages 0 of 3, about"),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 import yaml
 
@@ -148,6 +149,37 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     table.touch()
     again = sweep(folder, "--dry-run", NOISE_SCALING_MIRROR=str(tmp_path / "mirror"))
     assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
+
+    # a page that is gone is executed again
+    (folder / "build/tiny/pages/tiny.ipynb").unlink()
+    again = sweep(folder, "--dry-run")
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
+
+
+def test_pages_that_are_up_to_date_are_kept(root, tmp_path):
+    """A kernel is started for what is older than its notebook or what all share; the names of one page are not seen by
+    the next."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for name, source in {"one": "left = 1; print('one')", "two": "print('left' in globals())"}.items():
+        cell = nbformat.v4.new_code_cell(source)
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), notebooks / f"{name}.ipynb")
+    (tmp_path / "table.csv").touch()
+
+    def execute():
+        command = [sys.executable, root / "workflow/scripts/pages.py", "run", "table.csv", "--pages", "one", "two"]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return [(tmp_path / f"run/pages/{name}.ipynb").stat().st_mtime for name in ("one", "two")]
+
+    first = execute()
+    assert '"False\\n"' in (tmp_path / "run/pages/two.ipynb").read_text()
+    os.utime(notebooks / "two.ipynb")
+    second = execute()
+    assert second[0] == first[0]
+    assert second[1] > first[1]
+    assert execute() == second
 
 
 def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):
