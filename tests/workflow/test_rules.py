@@ -167,8 +167,9 @@ def test_pages_that_are_up_to_date_are_kept(root, tmp_path):
         nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), notebooks / f"{name}.ipynb")
     (tmp_path / "table.csv").touch()
 
-    def execute():
+    def execute(*shared):
         command = [sys.executable, root / "workflow/scripts/pages.py", "run", "table.csv", "--pages", "one", "two"]
+        command += ["--shared", *shared] if shared else []
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout + run.stderr
         return [(tmp_path / f"run/pages/{name}.ipynb").stat().st_mtime for name in ("one", "two")]
@@ -180,6 +181,11 @@ def test_pages_that_are_up_to_date_are_kept(root, tmp_path):
     assert second[0] == first[0]
     assert second[1] > first[1]
     assert execute() == second
+    (tmp_path / "cells").touch()
+    os.utime(tmp_path / "cells", (1000, 1000))  # data that come may be older than the pages
+    third = execute("cells")
+    assert min(third) > max(second)
+    assert execute("cells") == third
 
 
 def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):

@@ -2,8 +2,8 @@
 
 python workflow/scripts/pages.py FOLDER TABLE --pages NAMES --shared FILES
 
-A page is out of date if it is older than its notebook or one of the files that all share. One that raises, or writes
-to stderr, is not kept, and the next run tries it again.
+A page is out of date if it is older than its notebook, than one of the files that all share, or than the list of them.
+One that raises, or writes to stderr, is not kept, and the next run tries it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--pages", nargs="+", default=[])
     parser.add_argument("--shared", nargs="+", type=Path, default=[])
     asked = parser.parse_args()
-    newest = max(path.stat().st_mtime for path in [asked.table, *asked.shared])
+    newest = max(path.stat().st_mtime for path in [asked.table, *asked.shared, record(asked.folder, asked.shared)])
     kernel, failed = AsyncKernelManager(kernel_name="python3"), 0
     for name in asked.pages:
         source, page = Path(f"notebooks/{name}.ipynb"), asked.folder / f"pages/{name}.ipynb"
@@ -35,6 +35,15 @@ def main() -> int:
             page.unlink(missing_ok=True)
             kernel, failed = AsyncKernelManager(kernel_name="python3"), 1
     return failed
+
+
+def record(folder: Path, shared: list[Path]) -> Path:
+    """A list of the shared files, as new as its last change: a file that comes may be older than the pages."""
+    path, text = folder / "pages/.shared", "\n".join(map(str, shared))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path
 
 
 def execute(source: Path, page: Path, log: Path, table: Path, kernel: AsyncKernelManager) -> str:
