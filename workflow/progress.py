@@ -13,7 +13,7 @@ STEPS = {
     "measure": ("Measuring", 60),
     "gather": ("Gathering the rows", 5),
     "show": ("Gathering the rows", 5),
-    "page": ("Executing the pages", 10),
+    "pages": ("Executing the pages", 60),
     "html": ("Building the book", 60),
 }
 """Rules in the order of their turns: what they do, and a guess of how many seconds a job takes."""

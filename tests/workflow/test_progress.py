@@ -9,7 +9,7 @@ STATS = """Job stats:
 job        count
 -------  -------
 measure        2
-page           3
+pages          3
 html           1
 book           1
 total          7
@@ -42,12 +42,12 @@ def failed(rule, job, logs):
     ("log", "line"),
     [
         ("Building DAG of jobs...\n", "Getting ready"),
-        (STATS, "Measuring 0 of 2, about 4 min left"),
-        (STATS.replace("measure ", "measure_gpu_large "), "Measuring 0 of 2, about 4 min left"),
+        (STATS, "Measuring 0 of 2, about 6 min left"),
+        (STATS.replace("measure ", "measure_gpu_large "), "Measuring 0 of 2, about 6 min left"),
         (STATS + finished("measure", 1), "Measuring 1 of 2, about"),
-        (STATS + finished("measure", 1, 2) + finished("page", 3), "Executing the pages 1 of 3, about"),
-        (STATS + finished("measure", 1, 2) + failed("page", 3, "x.txt"), "Executing the pages 0 of 3, about"),
-        (STATS + finished("measure", 1, 2) + finished("page", 3, 4, 5), "Building the book 0 of 1, about 1 min left"),
+        (STATS + finished("measure", 1, 2) + finished("pages", 3), "Executing the pages 1 of 3, about"),
+        (STATS + finished("measure", 1, 2) + failed("pages", 3, "x.txt"), "Executing the pages 0 of 3, about"),
+        (STATS + finished("measure", 1, 2) + finished("pages", 3, 4, 5), "Building the book 0 of 1, about 1 min left"),
     ],
 )
 def test_the_line_names_the_step_and_the_time_left(progress, log, line):
@@ -103,9 +103,9 @@ def test_the_reason_comes_from_the_failed_jobs_own_log(progress, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     for name, text in files.items():
         Path(name).write_text(text)
-    log = "Job 3: Execute notebooks/fits.ipynb\n" + failed("page", 3, ", ".join(files) or "gone.txt")
+    log = "Job 3: Execute notebooks/fits.ipynb\n" + failed("pages", 3, ", ".join(files) or "gone.txt")
     assert progress.reasons(log) == [f"Execute notebooks/fits.ipynb failed: {said}"]
-    assert progress.failed_jobs(log + finished("page", 3)) == {}
+    assert progress.failed_jobs(log + finished("pages", 3)) == {}
 
 
 def test_what_snakemake_refuses_is_said_in_its_own_words(progress):

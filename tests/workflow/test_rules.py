@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 import yaml
 
@@ -94,7 +95,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr + log[-3000:]
     rules = set(re.findall(r"\(Rule: (\w+)\)", log))
     assert rules == {
-        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "page", "html", "book",
+        "measure", "measure_large", "measure_gpu", "measure_gpu_large", "gather", "show", "pages", "html", "book",
     }  # fmt: skip
     rows = measurements.read(folder / "build/tiny/measurements.csv")
     assert rows[["model", "n_cells"]].values.tolist() == [
@@ -111,7 +112,7 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     for name in ("tiny", "measure"):
         edit(folder, name, 0, "# Other words")
     again = sweep(folder, "--dry-run")
-    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
 
     # a page that writes to stderr fails, each time, and the older book is not taken for its result
     good = json.loads((folder / "notebooks/tiny.ipynb").read_text())["cells"][2]["source"]
@@ -121,8 +122,8 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
         assert run.returncode == 1
         assert "The book:" not in run.stdout
         said = run.stderr.splitlines()
-        assert said[0].startswith("Execute notebooks/tiny.ipynb failed: ")
-        assert "UserWarning: a legend with no entries (more in build/tiny/logs/pages/tiny.txt)" in said[0]
+        assert said[0].startswith("Execute the pages, batch 0 failed: notebooks/tiny.ipynb: ")
+        assert "UserWarning: a legend with no entries (more in build/tiny/logs/pages/0.txt)" in said[0]
         assert said[1:] == [
             "The log: build/tiny/run.log",
             "No new book was made: build/tiny/book/_build/html/index.html is that of an earlier run.",
@@ -147,7 +148,44 @@ def test_a_tiny_configuration_through_every_rule(root, tmp_path):
     table.parent.mkdir(parents=True)
     table.touch()
     again = sweep(folder, "--dry-run", NOISE_SCALING_MIRROR=str(tmp_path / "mirror"))
-    assert set(jobs(again.stdout + again.stderr)) == {"page", "html", "book", "total"}
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
+
+    # a page that is gone is executed again
+    (folder / "build/tiny/pages/tiny.ipynb").unlink()
+    again = sweep(folder, "--dry-run")
+    assert set(jobs(again.stdout + again.stderr)) == {"pages", "html", "book", "total"}
+
+
+def test_pages_that_are_up_to_date_are_kept(root, tmp_path):
+    """A kernel is started for what is older than its notebook or what all share; the names of one page are not seen by
+    the next."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for name, source in {"one": "left = 1; print('one')", "two": "print('left' in globals())"}.items():
+        cell = nbformat.v4.new_code_cell(source)
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), notebooks / f"{name}.ipynb")
+    (tmp_path / "table.csv").touch()
+
+    def execute(*shared):
+        command = [sys.executable, root / "workflow/scripts/pages.py", "run", "table.csv", "--pages", "one", "two"]
+        command += ["--shared", *shared] if shared else []
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return [(tmp_path / f"run/pages/{name}.ipynb").stat().st_mtime for name in ("one", "two")]
+
+    first = execute()
+    assert '"False\\n"' in (tmp_path / "run/pages/two.ipynb").read_text()
+    os.utime(notebooks / "two.ipynb")
+    second = execute()
+    assert second[0] == first[0]
+    assert second[1] > first[1]
+    assert execute() == second
+    (tmp_path / "cells").touch()
+    os.utime(tmp_path / "cells", (1000, 1000))  # data that come may be older than the pages
+    third = execute("cells")
+    assert min(third) > max(second)
+    assert execute("cells") == third
 
 
 def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 import yaml
@@ -161,8 +162,8 @@ def _soon(look, seconds=180):
 def test_the_staged_book_is_not_executed_again(root, tmp_path):
     pages = tmp_path / "pages"
     pages.mkdir()
-    cell = '{"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "", "outputs": []}'
-    (pages / "fits.ipynb").write_text(f'{{"cells": [{cell}]}}')
+    cell = nbformat.v4.new_code_cell(metadata={"tags": ["injected-parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), pages / "fits.ipynb")
     script(root, "book").stage(pages, tmp_path / "site")
     assert yaml.safe_load((tmp_path / "site/_config.yml").read_text())["execute"]["execute_notebooks"] == "off"
     assert "hide-input" in (tmp_path / "site/notebooks/fits.ipynb").read_text()

@@ -1,30 +1,27 @@
-rule page:
-    # One page of the book: its notebook, executed on what was measured. What it writes to stderr fails it here, so that
-    # no page is left that the next run would take for good.
+rule pages:
+    # The pages of the book, executed on what was measured: one kernel in each batch, which keeps those that are up to date.
+    # What a page writes to stderr fails it here, so that none is left that the next run would take for good.
     input:
-        notebook="notebooks/{page}.ipynb",
+        notebooks=lambda wildcards: [f"notebooks/{page}.ipynb" for page in BATCHES[wildcards.batch]],
         table=SHOWN,
-        data=files_at_hand,
-        package=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*")]),
+        shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*")])
+        + files_at_hand(),
     output:
-        notebook=f"{RUN}/pages/{{page}}.ipynb",
+        touch(f"{RUN}/pages/.executed_{{batch}}"),
     log:
-        stderr=f"{RUN}/logs/pages/{{page}}.txt",
-        papermill=f"{RUN}/logs/pages/{{page}}.papermill.txt",
+        f"{RUN}/logs/pages/{{batch}}.txt",
     params:
-        parameters=page_parameters,
+        pages=lambda wildcards: BATCHES[wildcards.batch],
     message:
-        "Execute notebooks/{wildcards.page}.ipynb"
+        "Execute the pages, batch {wildcards.batch}"
     shell:
-        "papermill --no-progress-bar --log-level WARNING"
-        " --stderr-file {log.stderr} {input.notebook} {output.notebook} {params.parameters} >{log.papermill} 2>&1"
-        " && test ! -s {log.stderr}"
+        "python workflow/scripts/pages.py {RUN} {input.table} --pages {params.pages} --shared {input.shared} >{log} 2>&1"
 
 
 rule html:
     # The file that says the book is there goes with the book, which is replaced only by one that was built whole.
     input:
-        pages=expand(f"{RUN}/pages/{{page}}.ipynb", page=PAGES),
+        pages=EXECUTED,
         sources=["_config.yml", "_toc.yml", "data/README.md"]
         + sorted(str(path) for path in [*Path("book").rglob("*.*"), *Path("benchmarks/results").glob("*")]),
     output:

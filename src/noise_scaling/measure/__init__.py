@@ -1,4 +1,1 @@
-"""Measuring: a configuration's grid and jobs, the units of a run, and its rows. `run.measure` is the way in.
-
-Nothing is imported here, so reading a configuration needs no torch.
-"""
+"""Measuring: a configuration's grid and jobs, the units of a run, and its rows. `run.measure` is the way in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,12 +55,14 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
 
 def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
     """The rows kept in folders of units; where a measurement was kept under several versions, the newest file's."""
-    newest: dict[tuple, tuple[float, dict]] = {}
-    for path in (path for folder in folders for path in folder.glob("??/*.json")):
-        for row in _rows_of(path):
-            key = tuple(row[name] for name in KEY)
-            newest[key] = max(newest.get(key, (0.0, {})), (path.stat().st_mtime, row), key=lambda entry: entry[0])
-    return measurements.sort([row for _, row in newest.values()])
+    rows = [
+        row | {"kept": path.stat().st_mtime}
+        for folder in folders
+        for path in folder.glob("??/*.json")
+        for row in measurements.read_unit(folder, path.stem) or ()
+    ]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "kept"]).sort_values("kept").drop_duplicates(KEY, keep="last")
+    return measurements.sort(table.drop(columns="kept"))
 
 
 def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
@@ -87,15 +88,6 @@ def _some_units(folder: Path) -> pd.DataFrame:
     if units.empty:
         raise InputError(f"the folder {folder} holds no table and no finished unit: check the path, or measure first")
     return units
-
-
-def _rows_of(path: Path) -> list[dict]:
-    """Rows of one file, none if it is not whole or belongs to an embedding."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return []
-    return [row for row in rows if set(row) == set(COLUMNS)] if isinstance(rows, list) else []
 
 
 def _own_seconds(table: pd.DataFrame) -> pd.Series:
