@@ -114,9 +114,7 @@ def test_the_interval_is_that_of_a_mean():
         ("bits", 0.1, -0.01, 0.2, "can't be told here"),
     ],
 )  # fmt: skip
-def test_a_verdict_is_untold_where_the_interval_reaches_its_opposite(
-    unit, value, low, high, verdict
-):
+def test_a_verdict_is_untold_where_the_interval_reaches_its_opposite(unit, value, low, high, verdict):
     thresholds = (0.05, 0.2) if unit == "bits" else (0.9, 0.5)
     claim = claims.Claim("c", "s", unit, *thresholds, lambda table: table)
     assert claims._verdict(claim, value, low, high, blocks=5) == verdict

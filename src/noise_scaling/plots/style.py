@@ -43,6 +43,7 @@ CONTROL_LOOKS = {
     SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200),
     KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210),
 }
+ESTIMATOR_LABELS = {"default": "default", "lmi": "LMI"}
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
 
 
@@ -71,6 +72,11 @@ def colour(model: str) -> str:
 def marker(model: str) -> str:
     """A model's Matplotlib marker: it tells the models apart without any colour."""
     return str(_look(model).marker)
+
+
+def estimator(name: str) -> str:
+    """An estimator's name in figures and tables."""
+    return ESTIMATOR_LABELS.get(name, name)
 
 
 def is_control(model: str) -> bool:
