@@ -117,6 +117,9 @@ def test_collapse_panels_hold_every_point_and_the_curve(table):
 def test_collapse_lies_on_the_curve(table):
     points = figures.collapsed(table[table["seed"] == 0])
     np.testing.assert_allclose(points["missing"], laws.collapse(points["z"]), atol=1e-4)
+    np.testing.assert_allclose(
+        points["x"], points["umis_per_cell"] / points["model"].map({"pca": 400, "scvi": 200}), rtol=1e-3
+    )
     assert points.attrs == {"n_curves": 6, "n_left_out": 0}
     assert len(collapse_figure(table).axes) == 2
 
