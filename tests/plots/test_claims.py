@@ -44,6 +44,13 @@ def test_a_model_above_all_others_is_best_everywhere(table):
     assert (best.value, best.low, best.high, best.blocks, best.verdict) == (1, 1, 1, 9, "holds")
 
 
+def test_best_of_two_is_no_best_and_controls_do_not_count(table):
+    two = table[table["model"].isin(["scvi", "pca"])]
+    controls = two[two["model"] == "pca"].assign(mi_bits=9.0)
+    two = pd.concat([two, *(controls.assign(model=name) for name in ("known_2_bits", "untrained_geneformer"))])
+    assert share(two, "scVI is the best model in almost all settings").blocks == 0
+
+
 def test_reversal_at_low_depth_is_seen(table):
     mostly = share(table, "PCA mostly beats Geneformer on the smaller sets")
     assert mostly.value == pytest.approx(6 / 9)
