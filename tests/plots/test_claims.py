@@ -185,6 +185,14 @@ def test_the_widest_is_set_against_the_narrowest(table):
     assert (found.value, found.blocks, found.verdict) == (1, 9, "holds")
 
 
+@pytest.mark.parametrize(("power", "value"), [(1.5, 1.0), (0.8, 0.0)])
+def test_depth_counts_over_cells_where_its_double_is_worth_more_than_twice_the_cells(power, value):
+    line = measurements.sort(rows("one", "pca", lambda n, u: 0.1 * np.log2(n) + 0.1 * power * np.log2(u)))
+    found = of_open(line, "Depth is worth more than cells: PCA")  # twice the depth is worth 2^power times the cells
+    assert found.value == value
+    assert found.blocks == 8
+
+
 def test_verdicts_in_words(table, tmp_path):
     base = table[table["model"] == "scvi"]
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
