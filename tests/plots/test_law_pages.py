@@ -179,6 +179,8 @@ def test_seeds_figure_shows_who_lies_below(published):
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100
+    dashed = next(line for line in figure.axes[0].lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(dashed.get_xdata() - dashed.get_ydata(), 0.5)  # as its caption says
 
 
 def test_verdict_counts_grids_and_doublings(table):
