@@ -92,6 +92,17 @@ def test_fits_figure_draws_bands_of_2_standard_errors(table):
         assert sorted(curve_lines(axes)[0].get_ydata()) == sorted(rows["mi_bits"])  # every seed's point
 
 
+def test_fits_figure_has_a_column_for_models_of_half_of_the_signals(table):
+    scvi = table[table["model"] == "scvi"]
+    wide = [table, scvi.assign(dataset="larry_subset", signal="clone"), scvi.assign(dataset="d", signal="s")]
+    figure = FIGURES["fits"](pd.concat(wide))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["scVI", "", ""]
+    assert "not shown, measured on few signals: PCA" in texts(figure)
+    half = FIGURES["fits"](pd.concat(wide[:2]))
+    assert [axes.get_title(loc="left") for axes in half.axes] == ["scVI", "PCA", "", ""]
+    assert half.axes[3].texts[0].get_text() == "not measured"
+
+
 def test_collapse_panels_hold_every_point_and_the_curve(table):
     points = figures.collapsed(table)
     for axes, x in zip(collapse_figure(table).axes, ("x", "z"), strict=True):
@@ -106,6 +117,9 @@ def test_collapse_panels_hold_every_point_and_the_curve(table):
 def test_collapse_lies_on_the_curve(table):
     points = figures.collapsed(table[table["seed"] == 0])
     np.testing.assert_allclose(points["missing"], laws.collapse(points["z"]), atol=1e-4)
+    np.testing.assert_allclose(
+        points["x"], points["umis_per_cell"] / points["model"].map({"pca": 400, "scvi": 200}), rtol=1e-3
+    )
     assert points.attrs == {"n_curves": 6, "n_left_out": 0}
     assert len(collapse_figure(table).axes) == 2
 

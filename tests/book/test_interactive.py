@@ -85,11 +85,11 @@ def test_the_zoo_by_keyboard(zoo: Page) -> None:
 
 def test_the_zoo_keeps_estimators_apart_and_shows_the_table_beside(zoo: Page) -> None:
     options = "[...document.querySelector('[data-part={}]').options].map(o => o.textContent)"
-    assert zoo.evaluate(options.format("estimator")) == ["default (ours)"]
+    assert zoo.evaluate(options.format("estimator")) == ["default"]
     focus(zoo, "source")
     zoo.press("ArrowDown")
     assert zoo.evaluate(options.format("signal")) == ["PBMC 68k, cell type"]
-    assert zoo.evaluate(options.format("estimator")) == ["LMI (the paper's)"]
+    assert zoo.evaluate(options.format("estimator")) == ["LMI"]
 
 
 def test_the_zoo_downloads_what_it_shows(zoo: Page) -> None:

@@ -44,6 +44,13 @@ def test_a_model_above_all_others_is_best_everywhere(table):
     assert (best.value, best.low, best.high, best.blocks, best.verdict) == (1, 1, 1, 9, "holds")
 
 
+def test_best_of_two_is_no_best_and_controls_do_not_count(table):
+    two = table[table["model"].isin(["scvi", "pca"])]
+    controls = two[two["model"] == "pca"].assign(mi_bits=9.0)
+    two = pd.concat([two, *(controls.assign(model=name) for name in ("known_2_bits", "untrained_geneformer"))])
+    assert share(two, "scVI is the best model in almost all settings").blocks == 0
+
+
 def test_reversal_at_low_depth_is_seen(table):
     mostly = share(table, "PCA mostly beats Geneformer on the smaller sets")
     assert mostly.value == pytest.approx(6 / 9)
@@ -176,6 +183,14 @@ def test_the_widest_is_set_against_the_narrowest(table):
     narrow = base.assign(variant="width_16", n_parameters=100, mi_bits=base["mi_bits"] - 0.1)
     found = of_open(pd.concat([base, wide, narrow]), "A larger Geneformer finds more")
     assert (found.value, found.blocks, found.verdict) == (1, 9, "holds")
+
+
+@pytest.mark.parametrize(("power", "value"), [(1.5, 1.0), (0.8, 0.0)])
+def test_depth_counts_over_cells_where_its_double_is_worth_more_than_twice_the_cells(power, value):
+    line = measurements.sort(rows("one", "pca", lambda n, u: 0.1 * np.log2(n) + 0.1 * power * np.log2(u)))
+    found = of_open(line, "Depth is worth more than cells: PCA")  # twice the depth is worth 2^power times the cells
+    assert found.value == value
+    assert found.blocks == 8
 
 
 def test_verdicts_in_words(table, tmp_path):

@@ -85,7 +85,7 @@ def test_the_planner_has_the_published_laws_in_two_versions(published_table, tmp
     groups = plan_page.planner_groups(own, "published")
     names = [group["name"].rsplit("(", 1)[1] for group in groups]
     assert names == [
-        "ours, default estimator)",
+        "ours, default)",
         *["published, all rows, LMI)"] * 5,
         *["published, not flagged, LMI)"] * 5,
     ]

@@ -179,6 +179,8 @@ def test_seeds_figure_shows_who_lies_below(published):
     below = [sum(line.get_xdata() - line.get_ydata() > 0.5) for line in figure.axes[0].lines[:2]]
     assert below == [14, 27]
     assert len(figure.axes[1].lines[0].get_xdata()) == 100
+    dashed = next(line for line in figure.axes[0].lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(dashed.get_xdata() - dashed.get_ydata(), 0.5)  # as its caption says
 
 
 def test_verdict_counts_grids_and_doublings(table):
@@ -187,3 +189,18 @@ def test_verdict_counts_grids_and_doublings(table):
     told = cells_or_depth.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
     assert any("(1 of 2 grids), twice the depth is worth 4.0 x the cells" in line for line in told)
     assert any("in 2 of 2 grids fewer than 5 starts" in line for line in told)
+
+
+def test_a_row_of_rates_is_brought_to_twice_the_depth():
+    key = ("pbmc10k", "protein", "pca", "small", "default")
+    ends = {"law": 16.0, "law_low": 4.0, "law_high": 64.0, "surface": 64.0, "surface_low": 16.0, "surface_high": np.inf}
+    head = {"grid": [key] * 3, "model": "pca", "n": 100.0, "u": 10.0, "deeper": 4.0, "free": [9.0, 16.0, 16.0]}
+    assert cells_or_depth.rate_row(key, pd.DataFrame(head | ends)) == {
+        "grid": "PBMC 10k, 14 proteins, PCA",
+        "starts": 3,
+        "read off the grid": "4.0 x",
+        "noise budget": "4.0 x (2.0 x to 8.0 x)",
+        "with residuals": "8.0 x (4.0 x to no number)",
+        "noise budget within 2 x": "100%",
+        "with residuals within 2 x": "0%",
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,17 +36,8 @@ SHOWN_CELLS = 5000
 """Where errors are shown problem by problem: the size of the paper's smaller test sets."""
 
 
-class Method(NamedTuple):
-    """How an estimator is drawn; the markers tell them apart without any colour."""
-
-    label: str
-    colour: str
-    marker: str
-
-
-def method(name: str) -> Method:
-    """The look of an estimator; one that is not in `ESTIMATORS` is black."""
-    return Method(*ESTIMATORS.get(name, (name, "#000000", ".")))
+def _look(name: str) -> tuple[str, str, str]:
+    return ESTIMATORS.get(name, (name, "#000000", "."))
 
 
 def read(source: str | Path) -> pd.DataFrame:
@@ -80,7 +70,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
     figure, panels = style.new_figure(lines, columns, 0.6 + 2.0 * lines, sharex=True, sharey=True)
     for axes, name in zip(panels.flat, names, strict=False):
         _recovered(axes, means[means["method"] == name])
-        axes.set_title(method(name).label, loc="left")
+        axes.set_title(_look(name)[0], loc="left")
     for axes in panels.flat[len(names) :]:
         axes.set_axis_off()
     figure.supxlabel("true information (bits)", fontsize=9.5)
@@ -120,7 +110,7 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
         if np.isfinite(value):
             colour = "white" if abs(value) > 1.2 else "black"
             axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(names)), [textwrap.fill(method(name).label, 9) for name in names])
+    axes.set_xticks(range(len(names)), [textwrap.fill(_look(name)[0], 9) for name in names])
     axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -145,7 +135,7 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
     axes = panels[0, 0]
     for name in _present(means):
         here = means[means["method"] == name].groupby("cells")["seconds"].median()
-        label, colour, marker = method(name)
+        label, colour, marker = _look(name)
         axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=label)
     axes.set_xscale("log")
     cells = sorted(set(means["cells"]))
@@ -180,7 +170,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 def scores_table(rows: pd.DataFrame) -> HTML:
     """`scores` to read, and every estimate of the suite to download."""
     table = scores(rows)
-    shown = table.assign(estimator=[method(name).label for name in table["estimator"]])
+    shown = table.assign(estimator=[_look(name)[0] for name in table["estimator"]])
     return page.as_table(shown, "calibration.csv", full=rows)
 
 

@@ -13,8 +13,7 @@ from .. import laws
 from ..errors import TooLittle
 from ..laws.curves import protocol_rows
 from ..seeds import generator
-from . import style
-from .figures import collapsed, largest, usable
+from .figures import collapsed, largest, usable, without_controls
 
 Depths = Callable[[pd.Series], pd.Series]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
@@ -87,13 +86,9 @@ def _above(bits: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     return _rows((bits[one] > bits[other]).astype(float).where(bits[[one, other]].notna().all(axis=1)))
 
 
-def _without_controls(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["model"].map(style.is_control).astype(bool)]
-
-
 def best(table: pd.DataFrame, model: str, *, at_largest: bool = False) -> pd.DataFrame:
     """Whether `model` is above every other but controls, at each point where it and two others were measured."""
-    table = _without_controls(table)
+    table = without_controls(table)
     bits = grid(largest(table) if at_largest else table)
     if model not in bits:
         return terms([])
@@ -154,7 +149,7 @@ FITS_WELL = 0.9
 
 def law_fits(table: pd.DataFrame) -> pd.DataFrame:
     """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve."""
-    fits = laws.fit_curves(largest(_without_controls(table))).dropna(subset=["r_squared"])
+    fits = laws.fit_curves(largest(without_controls(table))).dropna(subset=["r_squared"])
     block = fits["dataset"] + ", " + fits["signal"] + fits["model"]
     return terms(pd.DataFrame({"block": block, "num": (fits["r_squared"] >= FITS_WELL).astype(float)}))
 

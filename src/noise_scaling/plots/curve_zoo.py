@@ -19,7 +19,6 @@ from ..measurements import CONTROLS, published
 from . import interactive, page, style
 from .figures import curves, largest, of_signal, usable
 
-ESTIMATORS = {"default": "default (ours)", "lmi": "LMI (the paper's)"}
 OURS, PUBLISHED = "measured by this project", "published"
 _CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
 # viridis without its lightest fifth, which is too faint on white
@@ -41,7 +40,8 @@ def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -
         found += here
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}
-    return {"curves": found, "titles": titles, "estimators": ESTIMATORS, "kinds": looks, "ramp": RAMP}
+    estimators = {c["estimator"]: style.estimator(c["estimator"]) for c in found}
+    return {"curves": found, "titles": titles, "estimators": estimators, "kinds": looks, "ramp": RAMP}
 
 
 def _named(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:

@@ -13,8 +13,8 @@ from ..laws.curves import fit_groups, protocol_rows
 from . import style
 from .figures import largest, of_signal
 
-LINES = {"default": ("default", "-"), "lmi": ("LMI", "--")}
-"""Label and line of the two estimators that are compared."""
+LINES = {"default": "-", "lmi": "--"}
+"""The two estimators that are compared, each with its line."""
 _UNIT = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "umis_per_cell"]
 _CURVE = ["dataset", "signal", "model", "n_cells"]
 
@@ -47,7 +47,7 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
     for axes, signal in zip(panels.flat, signals, strict=False):
         _draw(axes, of_signal(bits, signal))
         axes.set_title(style.title(*signal), loc="left")
-    lines = [{"color": "black", "linestyle": line, "label": label} for label, line in LINES.values()]
+    lines = [{"color": "black", "linestyle": line, "label": style.estimator(name)} for name, line in LINES.items()]
     style.model_legend(figure, bits["model"], *lines)
     return figure
 
@@ -55,7 +55,7 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
 def _draw(axes: Axes, bits: pd.DataFrame) -> None:
     for model in style.ordered(bits["model"]):
         means = bits[bits["model"] == model].groupby("fraction")[["umis_per_cell", *LINES]].mean()
-        for estimator, (_, line) in LINES.items():
+        for estimator, line in LINES.items():
             style.plot(axes, model, means["umis_per_cell"], means[estimator], linestyle=line)
     style.log_axis(axes)
     axes.set(xlabel=style.UMIS, ylabel=style.BITS)

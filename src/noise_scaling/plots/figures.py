@@ -50,6 +50,11 @@ def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
     return table[(table["dataset"] == signal[0]) & (table["signal"] == signal[1])]
 
 
+def without_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of models alone, without those of the untrained one."""
+    return table[[not style.is_control(model) for model in table["model"]]]
+
+
 def largest(table: pd.DataFrame) -> pd.DataFrame:
     """The rows at the largest cell number of each data set."""
     return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")]
@@ -93,8 +98,7 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
     """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
-    table = largest(usable(table))
-    table = table[[not style.is_control(model) for model in table["model"]]]
+    table = without_controls(largest(usable(table)))
     if table.empty:
         raise TooLittle("no model was measured here but controls: nothing to fit")
     models, rare = _columns(table)

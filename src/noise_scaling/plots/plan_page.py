@@ -18,7 +18,6 @@ from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
 
-_ESTIMATORS = {"default": "default estimator", "lmi": "LMI"}
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
 
@@ -58,7 +57,7 @@ def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
     for signal in style.signals(table):
         for estimator, rows in of_signal(table, signal).groupby("estimator"):
             if models := _models(rows):
-                name = f"{style.title(*signal)} ({source}, {_ESTIMATORS.get(estimator, estimator)})"
+                name = f"{style.title(*signal)} ({source}, {style.estimator(estimator)})"
                 out.append({"name": name, "deepest": max(model["u"][1] for model in models), "models": models})
     return out
 

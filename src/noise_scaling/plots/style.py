@@ -43,6 +43,7 @@ CONTROL_LOOKS = {
     SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200),
     KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210),
 }
+ESTIMATOR_LABELS = {"default": "default", "lmi": "LMI"}
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
 
 
@@ -71,6 +72,11 @@ def colour(model: str) -> str:
 def marker(model: str) -> str:
     """A model's Matplotlib marker: it tells the models apart without any colour."""
     return str(_look(model).marker)
+
+
+def estimator(name: str) -> str:
+    """An estimator's name in figures and tables."""
+    return ESTIMATOR_LABELS.get(name, name)
 
 
 def is_control(model: str) -> bool:
@@ -215,7 +221,7 @@ def log_y_axis(axes: Axes) -> None:
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
     """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark."""
     handles = [Line2D([], [], **mark) for mark in marks]
-    where = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
+    where: dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)
 
 
