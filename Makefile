@@ -54,9 +54,10 @@ book: .venv/.made ## measure, execute the notebooks, build the book; goes on whe
 test: lint ## run the tests
 	@$(BIN)/python -m pytest -n 2 tests
 
-lint: .venv/.made ## ruff, formatting, notebooks
+lint: .venv/.made ## ruff, formatting, types, notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py
 
 reproduce: .venv/.made ## measure the small data sets and the ablations (hours; stop and start it at will)
