@@ -61,12 +61,12 @@ def _lines(grid: pd.DataFrame) -> list[tuple[str, int]]:
 
 def _panel(axes: Axes, grid: pd.DataFrame) -> None:
     lines = _lines(grid)
-    states = grid.groupby(["model", "n_cells", "fraction"])["state"]
-    share = states.agg(lambda state: (state == status.DONE).mean()).unstack("fraction").reindex(lines)
-    failed = states.agg(lambda state: (state == status.FAILED).any()).unstack("fraction").reindex(lines)
+    marked = grid.assign(done=grid["state"] == status.DONE, failed=grid["state"] == status.FAILED)
+    shares = marked.groupby(["model", "n_cells", "fraction"])[["done", "failed"]].mean().unstack("fraction")
+    share, failed = (shares[name].reindex(lines) for name in ("done", "failed"))
     depths = list(share.columns)
     axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
-    y, x = np.nonzero((failed == True).to_numpy())  # noqa: E712 - a missing cell is neither
+    y, x = np.nonzero(failed.to_numpy() > 0)
     if len(x):
         axes.plot(x + 0.5, y + 0.5, "x", color=FAILED_COLOUR, markersize=4)
     axes.set_ylim(len(lines), 0)
