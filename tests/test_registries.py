@@ -1,4 +1,4 @@
-"""One file makes a new model, and one a new data set: each goes through measuring, the table and Figures 1 to 3."""
+"""One file makes a new model, data set or estimator: each goes through measuring, the table and Figures 1 to 3."""
 
 import importlib.util
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from noise_scaling import datasets, laws, measurements, models, paths
+from noise_scaling import information, laws, measurements, models, paths
+from noise_scaling.datasets.sources import LOADERS
 from noise_scaling.measure.run import measure
 from noise_scaling.plots import page, style
 
@@ -46,11 +47,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from noise_scaling.datasets.dataset import assemble
-from noise_scaling.signals import Signal
+from noise_scaling.datasets.sources import Signal, assemble, register
 
 
-def load(card, files, signal):
+@register("two_kinds")
+def two_kinds(card, files, signal):
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 2, card.n_cells)
     rates = np.where(np.arange(card.n_genes) < card.n_genes // 2, 1 + kind[:, None], 2 - kind[:, None])
@@ -58,6 +59,24 @@ def load(card, files, signal):
     genes = np.array([f"gene {i}" for i in range(card.n_genes)])
     labels = Signal(signal, "label", np.where(kind, "one", "other"))
     return assemble(card, sp.csr_matrix(rng.poisson(rates)), cells, genes, labels)
+'''
+
+ESTIMATOR = '''
+"""What the better of two guesses of a label tells, in bits: one threshold on one column."""
+
+import numpy as np
+
+from noise_scaling.information.core import Information, labels, register, vectors
+
+
+@register("threshold", label="one threshold", version=1, takes="labels", order=90)
+def threshold(x, y):
+    """Plug-in information of the label and whether a cell lies above the median of the first column."""
+    x, y = vectors(x, "x"), labels(y)
+    joint = np.histogram2d(x[:, 0] > np.median(x[:, 0]), y, bins=2)[0] / len(y)
+    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    bits = float((joint * np.log2(np.where(joint > 0, joint / apart, 1))).sum())
+    return Information(bits, 0.05, None, "threshold", len(y), True)
 '''
 
 CARD = {
@@ -85,22 +104,29 @@ def registered(tmp_path, monkeypatch):
     file = tmp_path / "datasets.yml"
     file.write_text(yaml.safe_dump(cards | {"two_kinds": CARD}, sort_keys=False))
     monkeypatch.setattr(paths, "DATASETS_YML", file)
-    monkeypatch.setitem(datasets._LOADERS, "two_kinds", run(tmp_path, "two_kinds", DATASET).load)
-    run(tmp_path, "halves", MODEL)
+    for name, text in {"two_kinds": DATASET, "halves": MODEL, "threshold": ESTIMATOR}.items():
+        run(tmp_path, name, text)
     yield
-    del models.MODELS["halves"]
+    for registry, name in ((LOADERS, "two_kinds"), (models.MODELS, "halves"), (information.ESTIMATORS, "threshold")):
+        del registry[name]
 
 
 def legend(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_a_new_model_and_data_set_reach_the_figures(registered, tmp_path):
+def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_path):
     path = tmp_path / "table.csv"
-    measure("two_kinds", models=["halves", "pca", "shuffled"], seeds=[0, 1], output=path, progress=False)
+    asked = {"models": ["halves", "pca", "shuffled"], "seeds": [0, 1], "estimators": ["default", "threshold"]}
+    measure("two_kinds", **asked, output=path, progress=False)
     table = measurements.read(path)
     assert (table["status"] == "ok").all()
-    assert len(table) == 3 * 2 * 4 * 2  # models, cell numbers, fractions, seeds
+    assert len(table) == 3 * 2 * 4 * 2 * 2  # models, cell numbers, fractions, seeds, estimators
+    told = table[(table["estimator"] == "threshold") & (table["model"] == "halves")]
+    assert (told["method"] == "threshold").all()
+    assert (told["mi_bits"] > 0.05).all()
+    assert style.estimator("threshold") == "one threshold"
+    table = table[table["estimator"] == "default"]
     deepest = table[(table["model"] == "halves") & (table["fraction"] == 1)]
     assert (deepest["mi_bits"] > 0.5).all()  # of the one bit that two kinds hold
     assert style.ordered(table["model"]) == ["pca", "halves", "shuffled"]

@@ -60,8 +60,8 @@ def _known(pair: Aligned, seed: int, n_cells: int) -> Aligned:
 CONTROLS = {
     control.name: control
     for control in (
-        Control(SHUFFLED, "shuffled (control)", "#ca9161", "x", 60, "pca", _shuffled),
-        Control(KNOWN, "known 2 bits (control)", "#56b4e9", "*", 70, "random_projection", _known),
+        Control(SHUFFLED, "shuffled (control)", "#ca9161", "x", 200, "pca", _shuffled),
+        Control(KNOWN, "known 2 bits (control)", "#56b4e9", "*", 210, "random_projection", _known),
     )
 }
 """Every control by name, in the order of legends and tables."""

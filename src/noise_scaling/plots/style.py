@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .. import datasets
-from ..measurements import CONTROLS, KNOWN, SHUFFLED
+from ..measurements import CONTROLS
 
 WIDTH = 8.6
 """Inches. The book shows figures 860 px wide or less, so that a point of type is at least a pixel."""
@@ -31,7 +31,7 @@ _Key = TypeVar("_Key")
 
 
 class Look(NamedTuple):
-    """How a model is drawn; the same four attributes as of a class in `models.MODELS`."""
+    """How a name in no registry is drawn; the same four attributes as of a class in `models.MODELS`."""
 
     label: str
     colour: str
@@ -39,19 +39,15 @@ class Look(NamedTuple):
     order: int
 
 
-CONTROL_LOOKS = {
-    SHUFFLED: Look("shuffled (control)", "#ca9161", "x", 200),
-    KNOWN: Look("known 2 bits (control)", "#56b4e9", "*", 210),
-}
-ESTIMATOR_LABELS = {"default": "default", "lmi": "LMI"}
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
 
 
 def _look(name: str) -> Any:
     """Label, colour, marker and order of a model or control; a name in no registry takes the next free colour."""
-    from ..models import MODELS  # not above: it loads torch, which reading a table does not need
+    from ..measure.controls import CONTROLS  # not above: they load torch, which reading a table does not need
+    from ..models import MODELS
 
-    return MODELS.get(name) or CONTROL_LOOKS.get(name) or _other(name)
+    return MODELS.get(name) or CONTROLS.get(name) or _other(name)
 
 
 @cache
@@ -76,7 +72,9 @@ def marker(model: str) -> str:
 
 def estimator(name: str) -> str:
     """An estimator's name in figures and tables."""
-    return ESTIMATOR_LABELS.get(name, name)
+    from ..information import ESTIMATORS
+
+    return ESTIMATORS[name].label if name in ESTIMATORS else name
 
 
 def is_control(model: str) -> bool:
