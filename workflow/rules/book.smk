@@ -1,5 +1,5 @@
 rule pages:
-    # The pages of the book, executed on what was measured: one kernel in each batch, which keeps those that are up to date.
+    # The pages of the book, executed on what was measured: a kernel for each batch; pages that are up to date are kept.
     # What a page writes to stderr fails it here, so that none is left that the next run would take for good.
     input:
         notebooks=lambda wildcards: [f"notebooks/{page}.ipynb" for page in BATCHES[wildcards.batch]],
