@@ -70,7 +70,7 @@ def draw(path: Path = PICTURE) -> None:
         colour = colours(at[room] * -1)
         axes.add_patch(FancyBboxPatch((0, y - 0.3), 6.4, 0.6, boxstyle="round,pad=0.02", fc="#f6f6f6", ec=colour, lw=2))
         axes.text(0.12, y, room, va="center", weight="bold")
-        axes.text(1.4, y, fill(purpose(room), 80), va="center", fontsize=8.5)
+        axes.text(1.4, y, fill(purpose(room), 72), va="center", fontsize=8.5)
     for room, used in imports().items():
         for other in used:
             curve = f"arc3,rad={0.38 + 0.006 * (at[room] - at[other])}"
