@@ -133,13 +133,15 @@ def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_pa
     assert "halves" in set(laws.fit_curves(table)["model"])
 
     information, fits, collapse = (page.show(name, path) for name in page.FIGURES)
-    assert information.axes[0].get_title(loc="left") == "two kinds, known"
+    assert information.axes[0].get_title(loc="left") == "two kinds, known (classifier)"
     assert legend(information) == ["PCA", "two halves", "shuffled (control)"]
     drawn = next(line for line in information.axes[0].lines if line.get_color() == "#123456")
     assert drawn.get_marker() == "h"
     full = table[(table["model"] == "halves") & (table["fraction"] == 1)].groupby("n_cells")["mi_bits"].mean()
     np.testing.assert_allclose(drawn.get_ydata(), full)
     assert [axes.get_title(loc="left") for axes in fits.axes] == ["PCA", "two halves"]
+    assert fits.axes[0].get_ylabel() == "two kinds, known\nbits by classifier"
+    assert collapse.axes[0].get_title(loc="left") == "estimated by classifier"
     assert set(legend(collapse)) <= {"PCA", "two halves", "universal curve"}
 
 

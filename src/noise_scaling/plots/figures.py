@@ -73,7 +73,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
         here = of_signal(table, signal)
         curves(row[0], here[here["fraction"] == here["fraction"].max()], "n_cells")
         curves(row[1], largest(here), "umis_per_cell")
-        row[0].set_title(style.title(*signal), loc="left")
+        row[0].set_title(f"{style.title(*signal)} ({style.methods(here)})", loc="left")
         row[0].set_ylabel(style.BITS)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
@@ -107,7 +107,8 @@ def fits_figure(table: pd.DataFrame) -> Figure:
         here = of_signal(table, signal)
         _fit_panel(axes, here[here["model"] == model], model)
 
-    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
+    by = {signal: style.methods(of_signal(table, signal)) for signal in style.signals(table)}
+    rows = {signal: f"{style.title(*signal)}\nbits by {method}" for signal, method in by.items()}
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     for axes in figure.axes[:: len(models)]:
         low, high = axes.get_ylim()
@@ -181,6 +182,7 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
     _collapse_panel(panels[0, 0], points, "x", "asymptotic: depth over $\\bar{u}$")
     _collapse_panel(panels[0, 1], points, "z", "exact: $z$")
     panels[0, 0].set_ylabel("missing information, $I_{max} - I$ (bits)")
+    panels[0, 0].set_title(f"estimated by {style.methods(points)}", loc="left")
     style.model_legend(figure, points["model"], {"color": "black", "label": "universal curve"})
     return figure
 

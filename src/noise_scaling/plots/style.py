@@ -77,6 +77,15 @@ def estimator(name: str) -> str:
     return ESTIMATORS[name].label if name in ESTIMATORS else name
 
 
+def methods(table: pd.DataFrame) -> str:
+    """What the rows of a measurements table were estimated by, in the order of the registry: "InfoNCE and classifier"."""
+    from ..information import ESTIMATORS
+
+    found = set(table["method"]) - {""}
+    names = [name for name in ESTIMATORS if name in found] + sorted(found - set(ESTIMATORS))
+    return " and ".join(estimator(name) for name in names) or "a method that the table does not name"
+
+
 def is_control(model: str) -> bool:
     """Whether a model is a control, which claims and figures of laws leave out."""
     return model in CONTROLS or getattr(_look(model), "is_control", False)
