@@ -78,7 +78,7 @@ def estimator(name: str) -> str:
 
 
 def methods(table: pd.DataFrame) -> str:
-    """What the rows of a measurements table were estimated by, in the order of the registry: "InfoNCE and classifier"."""
+    """What the rows of a table were estimated by, in the order of the registry: "InfoNCE and classifier"."""
     from ..information import ESTIMATORS
 
     found = set(table["method"]) - {""}
