@@ -11,32 +11,80 @@ from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
 
 
 def stretched_noise_law(u: Values, u_bar: Values, a: Values, i_max: Values) -> np.ndarray:
-    """Eq. 1 in a power of depth: Eq. 1 at (u / u_bar)^a, in bits."""
+    """Eq. 1 in a power of depth: Eq. 1 at (u / u_bar)^a, in bits.
+
+    Parameters
+    ----------
+    u, u_bar, i_max
+        As in `noise_law`.
+    a
+        Exponent of depth, above 0; 1 is Eq. 1 itself.
+    """
     return noise_law((u / u_bar) ** a, 1.0, i_max)
 
 
 def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
-    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth (Hill 1910)."""
+    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth (Hill 1910).
+
+    Parameters
+    ----------
+    u, half
+        UMIs per cell, above 0, and the depth at which half of `i_max` is reached.
+    a
+        Steepness, above 0.
+    i_max
+        Information at infinite depth, in bits.
+    """
     return i_max / (1 + (half / u) ** a)
 
 
 def hill(u: Values, half: Values, i_max: Values) -> np.ndarray:
-    """i_max u / (u + half), in bits (Hill 1910 with the exponent 1)."""
+    """i_max u / (u + half), in bits (Hill 1910 with the exponent 1).
+
+    Parameters
+    ----------
+    u, half, i_max
+        As in `logistic`.
+    """
     return logistic(u, half, 1.0, i_max)
 
 
 def exponential(u: Values, scale: Values, i_max: Values) -> np.ndarray:
-    """i_max (1 - exp(-u / scale)), in bits."""
+    """i_max (1 - exp(-u / scale)), in bits.
+
+    Parameters
+    ----------
+    u, scale
+        UMIs per cell, and the depth at which 63 % of `i_max` is reached.
+    i_max
+        Information at infinite depth, in bits.
+    """
     return -i_max * np.expm1(-u / scale)
 
 
 def power_law(u: Values, exponent: Values, bits_at_100: Values) -> np.ndarray:
-    """bits_at_100 (u / 100)^exponent, in bits."""
+    """bits_at_100 (u / 100)^exponent, in bits.
+
+    Parameters
+    ----------
+    u, exponent
+        UMIs per cell, above 0, and their exponent.
+    bits_at_100
+        Information at 100 UMIs per cell, in bits.
+    """
     return bits_at_100 * (u / 100) ** exponent
 
 
 def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
-    """bits_at_100 + slope ln(u / 100), in bits."""
+    """bits_at_100 + slope ln(u / 100), in bits.
+
+    Parameters
+    ----------
+    u, slope
+        UMIs per cell, above 0, and bits for each e-fold of them.
+    bits_at_100
+        Information at 100 UMIs per cell, in bits.
+    """
     return bits_at_100 + slope * np.log(u / 100)
 
 

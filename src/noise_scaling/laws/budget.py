@@ -92,7 +92,18 @@ class BudgetFit:
         return noise_budget(n, u, **self.parameters)
 
     def predict_draws(self, n: Values, u: Values) -> np.ndarray:
-        """Bits [draws, ...] by every bootstrap draw at `n` cells and `u` UMIs; InputError before `bootstrap`."""
+        """Bits by every bootstrap draw, [draws, ...].
+
+        Parameters
+        ----------
+        n, u
+            Training cells and UMIs per cell, of shapes that broadcast.
+
+        Raises
+        ------
+        InputError
+            Before `bootstrap`.
+        """
         if self.draws is None:
             raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
@@ -108,6 +119,18 @@ class BudgetFit:
 
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
         their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`).
+
+        Parameters
+        ----------
+        draws
+            Number of refits.
+        seed
+            Decides the factors.
+
+        Raises
+        ------
+        InputError
+            If the fit does not carry its data.
         """
         if self.data is None or self.theta is None:
             raise InputError("this fit has no data to resample: make it by fit_noise_budget")

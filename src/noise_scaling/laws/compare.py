@@ -20,7 +20,17 @@ AHEAD = 0.4
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth."""
+    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth.
+
+    Parameters
+    ----------
+    names
+        One row a curve: grid (its key), dataset, signal, model, n_cells.
+    u, bits
+        UMIs per cell and bits, means over seeds.
+    noise
+        Standard error of each mean, in bits (`Grid.noise`).
+    """
 
     names: pd.DataFrame
     u: np.ndarray
@@ -53,7 +63,12 @@ def compare_laws(found: Curves) -> pd.DataFrame:
     Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
-    residuals).
+    residuals). AICc: Hurvich & Tsai 1989.
+
+    Parameters
+    ----------
+    found
+        The curves; every law of ALTERNATIVES is fitted to each.
     """
     return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
@@ -107,7 +122,15 @@ def _repeat(left: np.ndarray) -> np.ndarray:
 
 
 def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
+    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`.
+
+    Parameters
+    ----------
+    found, law
+        The curves, and the law to refit.
+    theta
+        Its parameters fitted to all depths, [curves, P].
+    """
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
     start = np.tile(theta, (depths, 1))
@@ -139,6 +162,23 @@ def gap(
     """Median over curves of one law's error less another's, with a 95 % interval from resampling whole grids, in bits.
 
     Curves of one grid share cells, models and test cells, so that grids, not curves, are what was drawn.
+
+    A percentile interval of the bootstrap (Efron & Tibshirani 1993, chapter 13).
+
+    Parameters
+    ----------
+    table
+        As of `compare_laws`.
+    law, other
+        Names of the two laws.
+    column
+        The error: "left_out", "left_out_median" or "ahead".
+    draws, seed
+        Number of resamples, and what decides them.
+
+    Returns
+    -------
+    Median, lower end, upper end; below 0 where `law` errs less.
     """
     wide = table.pivot(index=["grid", "n_cells"], columns="law", values=column)
     differences = [d.to_numpy() for _, d in (wide[law] - wide[other]).groupby("grid")]

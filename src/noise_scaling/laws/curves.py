@@ -37,6 +37,11 @@ class LawFit:
     Intervals use Student's t; those of positive parameters are taken on the log scale, so they stay positive.
     `covariance` [P, P] is of the parameters as fitted, logarithms for the positive ones; None where there is none.
     `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`; nothing is dropped.
+
+    Parameters
+    ----------
+    theta
+        The parameters as fitted, [P].
     """
 
     law: Law
@@ -98,6 +103,8 @@ class LawFit:
         ----------
         at
             Depths or cell numbers, [M].
+        sigmas
+            Half the width, in standard errors.
         """
         at = np.asarray(at, float)
         middle = self.predict(at)
@@ -216,13 +223,38 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
 
     Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law against `n_cells` at each fraction.
     Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    law
+        NOISE_LAW or CELL_NUMBER_LAW.
+
+    Returns
+    -------
+    The columns of CURVE, n_cells or fraction, and those of `LawFit.row`.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)
 
 
 def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> pd.DataFrame:
-    """Fit every group of rows that the columns `by` make, as `fit_curves`; no row is left out."""
+    """Fit every group of rows that the columns `by` make, as `fit_curves`; no row is left out.
+
+    Parameters
+    ----------
+    table
+        Rows with `mi_bits`, and `umis_per_cell` or `n_cells` as the law needs.
+    by
+        Columns that name a curve.
+    law
+        NOISE_LAW or CELL_NUMBER_LAW.
+
+    Returns
+    -------
+    The columns `by`, and those of `LawFit.row`; NaN where a curve was too short.
+    """
     x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
     rows: list[dict[str, object]] = []
     points: dict[int, _Points] = {}

@@ -41,6 +41,8 @@ def exchange_rate(
 
     Parameters
     ----------
+    fit
+        The law, with bootstrap draws where an interval is wanted.
     n, u
         Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
     deeper
@@ -89,6 +91,8 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
     Parameters
     ----------
+    grid
+        The grid.
     bits
         In place of the grid's own, [depths, cell numbers].
     """
@@ -103,7 +107,15 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
 
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers]."""
+    """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers].
+
+    Parameters
+    ----------
+    grid
+        The grid whose steps and cell numbers are asked for.
+    fit
+        Its noise budget, with bootstrap draws; without, low and high are NaN.
+    """
     steps = [exchange_rate(fit, grid.n, u, deeper=v / u) for u, v in zip(grid.u[:-1], grid.u[1:], strict=True)]
     value, low, high = (np.array(x) for x in zip(*steps, strict=True))
     return value, low, high
@@ -118,10 +130,14 @@ def surface_rates(
 
     Parameters
     ----------
+    grid
+        The grid.
     smooth
         How residuals hang together.
     draws
         Residual surfaces that the interval's quantiles are read from.
+    seed
+        Decides them.
     """
     law = fit_grid(grid).predict(*grid.mesh)
     middle = law + smooth_residuals(grid, law, smooth)
@@ -144,6 +160,13 @@ def compare_rates(grid: Grid, *, draws: int = 100) -> pd.DataFrame:
     """Every start from which the grid itself gives a rate, with the law's and the surface's rates and intervals.
 
     Columns: grid, model, n, u, deeper, free, law, law_low, law_high, surface, surface_low, surface_high.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    draws
+        Draws of the surface's interval; the law's has at least 100.
     """
     free = grid_rates(grid)
     columns = {"free": free}

@@ -21,6 +21,13 @@ class Grid:
 
     `bits` are means over seeds, `seeds` how many there were, `seed_sd` one seed's standard deviation (NaN where a
     cell has one seed). All [depths, cell numbers], in bits.
+
+    Parameters
+    ----------
+    key
+        Data set, signal, model, preset and estimator.
+    n, u
+        Training cells, [cell numbers], and mean UMIs per cell, [depths].
     """
 
     key: tuple[str, ...]
@@ -32,10 +39,12 @@ class Grid:
 
     @property
     def dataset(self) -> str:
+        """Name of the data set."""
         return self.key[0]
 
     @property
     def model(self) -> str:
+        """Name of the model."""
         return self.key[2]
 
     @property
@@ -78,8 +87,16 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.
 
     Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
-    the random projection and the untrained Geneformer are left out: they do not learn from cells. The negative control
-    always is.
+    the random projection and the untrained Geneformer are left out: they do not learn from cells. Controls always are.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    least
+        Fewest depths and fewest cell numbers.
+    all_models
+        Whether models that cells do not train come too.
     """
     table = protocol_rows(table, "umis_per_cell")
     if not all_models:

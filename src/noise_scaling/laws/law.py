@@ -23,6 +23,10 @@ class Law:
 
     Parameters
     ----------
+    name, label
+        As it stands in tables, and in words.
+    parameters
+        Their names, in the order of `formula`.
     formula
         Bits of the coordinate and the parameters, of shapes that broadcast.
     kinds
@@ -44,6 +48,7 @@ class Law:
 
     @property
     def n_parameters(self) -> int:
+        """Number of parameters, P."""
         return len(self.parameters)
 
     @property
@@ -111,7 +116,24 @@ def named(name: str) -> Law:
 
 
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
-    """Named values as vectors; InputError unless they are of one length, finite, and those of `positive` above 0."""
+    """Named values as vectors, checked.
+
+    Parameters
+    ----------
+    values
+        By the names that the sentence uses.
+    positive
+        Names of those that must be above 0.
+
+    Returns
+    -------
+    Floats [M], in the order of `values`.
+
+    Raises
+    ------
+    InputError
+        Unless they are vectors of one length, finite, and above 0 where that is asked.
+    """
     arrays = {name: np.asarray(x, float) for name, x in values.items()}
     *first, last = arrays
     if len({x.shape for x in arrays.values()}) > 1 or arrays[last].ndim != 1:
@@ -147,11 +169,15 @@ def fit_many(
 
     Parameters
     ----------
+    law
+        The law.
     x, bits
         Coordinates (UMIs per cell, or cells) and bits, of shapes that broadcast to [B, M]; NaN where a curve has no
         such point.
     weights
         Inverse variances up to a factor, [B, M]; 0 leaves a point out.
+    start
+        Parameters as fitted to start from, [B, P].
     tolerance
         A fit is done where a step lowers its sum of squares by less than this fraction.
 
@@ -177,7 +203,17 @@ def fit_many(
 
 
 def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M]."""
+    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M].
+
+    Parameters
+    ----------
+    law
+        The law.
+    theta
+        Parameters as fitted, [B, P].
+    x
+        UMIs per cell, or cells, [B, M] or [M].
+    """
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))
 
 
@@ -191,8 +227,12 @@ def bootstrap_many(
 
     Parameters
     ----------
-    u, bits, weights
+    law, u, bits, weights
         As in `fit_many`.
+    draws
+        Refits of each curve.
+    seed
+        Decides the factors; each curve has its own stream.
     """
     u, bits = np.broadcast_arrays(np.asarray(u, float), np.asarray(bits, float))
     weights = np.broadcast_to(1.0 if weights is None else np.asarray(weights, float), bits.shape)

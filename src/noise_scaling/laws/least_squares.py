@@ -48,8 +48,8 @@ def jacobian(
 
     Parameters
     ----------
-    theta
-        Parameters, [B, P].
+    model, theta
+        What gives the bits, and its parameters, [B, P].
     at
         Coordinates, each of a shape that broadcasts to [B, M].
     lower, upper
@@ -96,18 +96,20 @@ def minimise(
     max_steps: int = 500,
     tolerance: float = 1e-9,
 ) -> Solutions:
-    """Minimise sum(weights (model - bits)^2) in each of B problems.
+    """Minimise sum(weights (model - bits)^2) in each of B problems (Levenberg 1944; Marquardt 1963).
 
     Parameters
     ----------
-    start
-        Parameters to start from, [B, P].
+    model, start
+        What gives the bits, and the parameters to start from, [B, P].
     at
         Coordinates, each broadcastable to [B, M].
     bits, weights
         Observations and weights (inverse variances up to a factor; 0 leaves a point out), broadcastable to [B, M].
     lower, upper
         Bounds, broadcastable to [B, P]; equal ones hold a parameter.
+    max_steps
+        Steps tried of each problem; one that is not solved by then has not converged.
     tolerance
         A problem is solved where a step lowers its cost by less than this fraction of it.
     """

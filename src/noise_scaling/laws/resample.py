@@ -33,6 +33,10 @@ def wild_bootstrap(
         d fit / d parameter at the minimum, free parameters only, [points, parameters].
     groups
         Number of each point's group, 0 to groups - 1.
+    draws
+        Number of resamples.
+    seed
+        Of numpy's generator.
     """
     freedom = max(int(groups.max()) - 1, 1)  # groups - 2: an intercept and a slope along depth
     wider = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
@@ -43,6 +47,19 @@ def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, grou
     """What each group's residuals would be (to first order) had it been left out: (I - H_gg)^-1 r_g.
 
     Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples.
+
+    Parameters
+    ----------
+    residuals, weights
+        Of the points, [points].
+    slope
+        d fit / d parameter, [points, parameters].
+    groups
+        Number of each point's group, [points].
+
+    Returns
+    -------
+    Residuals [points]; those of weight 0 are 0.
     """
     root = np.sqrt(weights)
     slope = slope * root[:, None]
@@ -61,6 +78,13 @@ def wild_factors(groups: np.ndarray, draws: int, *, seed: int | Sequence[int]) -
 
     Webb's six points (+-sqrt(1/2), +-1, +-sqrt(3/2)), made for few groups: Rademacher signs of 5 depths have only 32
     outcomes (Webb 2014, Reworking wild bootstrap based inference for clustered errors).
+
+    Parameters
+    ----------
+    groups
+        Number of each residual's group, [points].
+    draws, seed
+        Number of draws, and the seed of numpy's generator.
     """
     rng = np.random.default_rng(seed)
     values = np.concatenate([-_WEBB, _WEBB])

@@ -48,8 +48,8 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 
     Parameters
     ----------
-    law
-        The law's bits, [depths, cell numbers].
+    grid, law
+        The grid, and the law's bits, [depths, cell numbers].
     smooth
         How residuals hang together.
     """
@@ -68,8 +68,12 @@ def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothnes
 
     Parameters
     ----------
-    law
-        The law's bits, [depths, cell numbers].
+    grid, law
+        The grid, and the law's bits, [depths, cell numbers].
+    draws, seed
+        Number of surfaces, and the seed of numpy's generator.
+    smooth
+        How residuals hang together.
     """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
@@ -89,6 +93,8 @@ def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> Budge
 
     Parameters
     ----------
+    grid
+        The grid.
     stretched
         Whether the exponent of depth is free.
     deep
@@ -104,6 +110,15 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
     """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
 
     As `fit_grid` of the grid without them, many at once.
+
+    Parameters
+    ----------
+    grid
+        The whole grid.
+    hidden
+        Masks of what each fit does not see, [masks, depths, cell numbers].
+    stretched, deep
+        As in `fit_grid`.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
@@ -113,6 +128,16 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
 
 
 def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, stretched: bool = False) -> np.ndarray:
-    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
+    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers].
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    smooth
+        How residuals hang together.
+    stretched
+        Whether the law's exponent of depth is free.
+    """
     law = fit_grid(grid, stretched=stretched).predict(*grid.mesh)
     return law + smooth_residuals(grid, law, smooth)
