@@ -160,7 +160,13 @@ WIDTH = re.compile(r"width_([1-9]\d*)")
 
 
 def named(name: str) -> Variant:
-    """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps. InputError if there is none."""
+    """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps, "width_128" is Geneformer 128 wide.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a width is no multiple of 16 up to 1,024.
+    """
     text = name if isinstance(name, str) else ""
     if width := WIDTH.fullmatch(text):
         return _of_width(text, int(width[1]))
@@ -185,7 +191,22 @@ def _of_width(name: str, width: int) -> Variant:
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], signal: Signal) -> None:
-    """Raise an InputError where `variant` means nothing for a model, an estimator or the signal."""
+    """Refuse a variant that means nothing for a model, an estimator or the signal.
+
+    Parameters
+    ----------
+    variant
+        What is to be measured.
+    models, estimators
+        Names of all that it is to be measured with.
+    signal
+        The data set's signal.
+
+    Raises
+    ------
+    InputError
+        Where it means nothing for one of the models or estimators, or needs pairs and the signal has none.
+    """
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
         ("estimator", estimators, variant.suits_estimator, variant.estimators or ()),

@@ -73,14 +73,24 @@ def learner(model: str) -> str:
 
 
 def apply(model: str, pair: Aligned, *, seed: int, n_cells: int) -> Aligned:
-    """The pair as the estimator sees it: as it is, or what a control puts in its place."""
+    """The pair as the estimator sees it: as it is, or what a control puts in its place.
+
+    Parameters
+    ----------
+    model
+        A name in the column `model`.
+    pair
+        The learner's embedding of the test cells beside their signal.
+    seed, n_cells
+        The row's seed and number of training cells, which decide a control's draw.
+    """
     return CONTROLS[model].draw(pair, seed, n_cells) if model in CONTROLS else pair
 
 
 def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Gaussians [n, 16] that share 2 bits over 4 dimensions, among 12 of noise, each side rotated.
 
-    Each correlated pair of dimensions holds -1/2 log2(1 - rho^2) = 1/2 bit.
+    Each correlated pair of dimensions holds -1/2 log2(1 - rho^2) = 1/2 bit (Cover & Thomas 2006, example 8.5.1).
     """
     rho = np.sqrt(1 - 2.0 ** (-2 * BITS / _SIGNAL))
     x, y = rng.standard_normal((2, n, _SIGNAL + _NOISE))
@@ -91,7 +101,8 @@ def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 def known_labels(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Vectors [n, 16] that tell one of 8 equal classes beyond doubt, and labels [n] that name it most of the time.
 
-    A label is wrong with probability p, then any of the other 7: it holds 3 - H(p) - p log2 7 = 2 bits.
+    A label is wrong with probability p, then any of the other 7: it holds 3 - H(p) - p log2 7 = 2 bits (a symmetric
+    channel: Cover & Thomas 2006, section 7.2).
     """
     code = rng.integers(0, _CLASSES, n)
     wrong = rng.random(n) < wrong_labels()

@@ -100,7 +100,17 @@ def fit_training(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_seconds(fit: Mapping[str, float], n_genes: float, n_cells: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Seconds of one training of each number of cells, after a row of `fit_training`."""
+    """Seconds of one training of each number of cells, after a row of `fit_training`.
+
+    Parameters
+    ----------
+    fit
+        `fixed`, `per_kilogene` and `per_cell`, in seconds.
+    n_genes
+        Genes counted.
+    n_cells
+        Training cells, any shape; so have the seconds.
+    """
     terms = _terms(np.full(np.shape(n_cells), n_genes / 1000), n_cells)
     return terms @ np.array([fit["fixed"], fit["per_kilogene"], fit["per_cell"]], float)
 
@@ -134,6 +144,15 @@ def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "sm
     Columns: dataset, model, trainings, train_hours, beyond (share of them in trainings of more cells than were
     measured), estimate_hours. Hours are NaN where the model was never measured with `preset`; of the estimators, those
     that were never measured are left out (`unmeasured_estimators`).
+
+    Parameters
+    ----------
+    config
+        A checked configuration (`grid.read_config`).
+    table
+        A measurements table, whose seconds are fitted.
+    preset
+        Of every model.
     """
     training = fit_training(table)
     training = training[training["preset"] == preset].set_index("model")
@@ -174,6 +193,15 @@ def footprint(
 
     Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
     embeddings (float32) of every cell for each number of dimensions.
+
+    Parameters
+    ----------
+    cell_numbers
+        Cells of each row.
+    n_genes, umis
+        Genes counted, and median UMIs per cell.
+    dims
+        Dimensions of the embeddings.
     """
     nonzeros = nonzeros_per_cell(Card("atlas", "atlas", n_genes=n_genes, median_umis=umis))
     each = {name: size * nonzeros for name, size in BYTES_PER_NONZERO.items()}

@@ -38,6 +38,14 @@ class Job:
         that was stopped holds whole curves.
     priority
         Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis.
+    cell_numbers
+        Training cells N.
+    n_test, n_validation
+        Cells held out; None: the card's.
+    device
+        "cpu" in the parts "cpu" and "cpu_large", else the configuration's.
+    depth
+        What names the one depth of the job, "" where it has all.
     """
 
     entry: str
@@ -96,9 +104,15 @@ class Job:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """A configuration from its YAML file; an InputError of one sentence if it does not fit the schema.
+    """A configuration from its YAML file, checked.
 
-    Examples of the sentence: an unknown key is named with the known ones, a wrong type with where and what was found.
+    What does not fit is told in one sentence: an unknown key with the known ones, a wrong type with where and what was
+    found.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, is not YAML, or does not fit the schema.
     """
     file = paths.find(path)
     try:
@@ -111,7 +125,20 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
-    """`config` if it fits workflow/config/schema.json and names what exists; else an InputError of one sentence."""
+    """`config` if it fits workflow/config/schema.json and names what exists.
+
+    Parameters
+    ----------
+    config
+        What the YAML holds.
+    name
+        What the sentence calls it.
+
+    Raises
+    ------
+    InputError
+        For the first fault.
+    """
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:

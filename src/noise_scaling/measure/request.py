@@ -174,7 +174,18 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 
 def check_places(results: Path | None, output: Path | None) -> None:
-    """Raise an InputError unless files can be made in `results`, which may be yet to be made, and at `output`."""
+    """Refuse places in which no file can be made, before anything is measured.
+
+    Parameters
+    ----------
+    results, output
+        A folder and a file, either yet to be made or there; None is never refused.
+
+    Raises
+    ------
+    InputError
+        Where a folder or file is in the way, cannot be reached, or is read-only.
+    """
     for name, path in (("results", results), ("output", output)):
         if path is None:
             continue

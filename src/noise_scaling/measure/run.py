@@ -47,6 +47,8 @@ def measure(
 ) -> pd.DataFrame:
     """Measure a slice of the grid.
 
+    Lists may be given as a single value or as text ("[50, 100]"), numbers as text: papermill hands them over so.
+
     Parameters
     ----------
     dataset, signal, layer, round_counts
@@ -81,8 +83,8 @@ def measure(
         limit all runs in this process.
     output
         CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
-
-    Lists may be given as a single value or as text ("[50, 100]"), numbers as text: papermill hands them over so.
+    progress
+        Whether a bar and the data set's notes are shown.
 
     Returns
     -------

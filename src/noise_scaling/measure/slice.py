@@ -51,7 +51,23 @@ class Embedded(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """What stays the same over a call of `measure`."""
+    """What stays the same over a call of `measure`.
+
+    What is not listed is as in `measure`.
+
+    Attributes
+    ----------
+    data
+        Counts, signal and card of all cells.
+    cell_numbers, fractions
+        Training cells N, and shares of the molecules to keep, in (0, 1].
+    n_test, n_validation
+        Cells held out.
+    variant
+        The departure from the protocol, or none.
+    results
+        Folder of finished units; None keeps nothing.
+    """
 
     data: datasets.Dataset
     models: tuple[str, ...]
@@ -67,7 +83,13 @@ class Grid:
     keep_embeddings: bool = False
 
     def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate, large enough for the largest N."""
+        """Test, validation and training cells of one replicate, large enough for the largest N.
+
+        Raises
+        ------
+        InputError
+            If the cells do not suffice, or no estimator takes the test cells: too few, or nearly a class each.
+        """
         cells = split(
             self.data.cell_ids,
             seed=derive(self.variant.seed_of("split", seed), "split", self.data.stream),
@@ -98,7 +120,19 @@ class Grid:
 
 
 class Slice:
-    """One data set at one depth and seed."""
+    """One data set at one depth and seed.
+
+    Parameters
+    ----------
+    grid
+        What all slices share.
+    cells
+        The split of the seed.
+    seed
+        The replicate.
+    fraction
+        Share of the molecules to keep.
+    """
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)

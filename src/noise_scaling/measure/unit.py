@@ -24,7 +24,10 @@ def model_version(model: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on."""
+    """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on.
+
+    Fields are the row's columns of those names, but for `n_test` and `n_validation`, the cells that were asked for.
+    """
 
     dataset: str
     signal: str

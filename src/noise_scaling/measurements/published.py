@@ -68,7 +68,18 @@ def at_hand() -> bool:
 
 
 def read(version: str = ALL) -> pd.DataFrame:
-    """The table's rows; where it is not at hand, rows of the same bits in which seeds are 1 to 3, from the summary."""
+    """The table's rows; where it is not at hand, rows of the same bits in which seeds are 1 to 3, from the summary.
+
+    Parameters
+    ----------
+    version
+        ALL or KEPT.
+
+    Raises
+    ------
+    InputError
+        If neither the table nor its summary is here.
+    """
     from .. import datasets
 
     if not at_hand():
@@ -84,7 +95,13 @@ def is_flagged(table: pd.DataFrame) -> pd.Series:
 
 
 def statistics(name: str) -> pd.DataFrame:
-    """One of the committed tables that `plots.summary` made of the published table; data/README.md lists them."""
+    """One of the committed tables that `plots.summary` made of the published table; data/README.md lists them.
+
+    Raises
+    ------
+    InputError
+        If it is not here.
+    """
     file = paths.PUBLISHED / f"{name}.csv"
     if not file.exists():
         raise InputError(

@@ -100,7 +100,13 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
-    """Write a table as a sorted CSV at once, and give its path; errors as for `sort` and `files.write_atomically`."""
+    """Write a table as a sorted CSV at once, and give its path.
+
+    Raises
+    ------
+    InputError
+        As `sort` and `files.write_atomically`.
+    """
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
     return Path(path)
 
