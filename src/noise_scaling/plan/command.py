@@ -49,7 +49,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def answer(options: argparse.Namespace) -> str:
-    """The plan for these options as text; InputError where they cannot be met."""
+    """The plan for these options as text.
+
+    Raises
+    ------
+    InputError
+        Where they contradict each other, name what was not measured, or the budget is too small.
+    """
     from . import designs as planning
 
     purchase = planning.Purchase(options.budget, options.cost_per_cell, options.cost_per_million_reads, options.usable)

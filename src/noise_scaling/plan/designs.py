@@ -86,7 +86,13 @@ def library(saturation: float, *, reads: float | None = None, umis: float | None
 
 
 def positive(what: str, value: float) -> float:
-    """`value` if it is a finite number above 0; InputError otherwise."""
+    """`value` if it is a finite number above 0.
+
+    Raises
+    ------
+    InputError
+        If it is not; the sentence calls it `what`.
+    """
     if not (np.isfinite(value) and value > 0):
         raise InputError(f"{what} must be a number above 0: found {value:g}")
     return float(value)
@@ -94,7 +100,24 @@ def positive(what: str, value: float) -> float:
 
 @dataclass(frozen=True)
 class Purchase:
-    """A budget and its prices in one currency; `usable` is the share of reads that count (mapped, valid barcode)."""
+    """A budget and its prices in one currency; `usable` is the share of reads that count (mapped, valid barcode).
+
+    Parameters
+    ----------
+    budget
+        What all may cost.
+    per_cell
+        Price of preparing one cell.
+    per_million_reads
+        Price of a million reads, usable or not.
+    usable
+        In (0, 1].
+
+    Raises
+    ------
+    InputError
+        If a number is not above 0, the share is above 1, or the budget buys too few cells: below 2 LEAST_CELLS.
+    """
 
     budget: float
     per_cell: float
@@ -122,6 +145,7 @@ class Purchase:
 
     @property
     def per_usable_read(self) -> float:
+        """Price of one usable read."""
         return self.per_million_reads / 1e6 / self.usable
 
     def reads(self, n: np.ndarray | float) -> np.ndarray | float:
@@ -135,7 +159,13 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Range:
-    """The measured range of cells and depths, within which the law was fitted."""
+    """The measured range of cells and depths, within which the law was fitted.
+
+    Parameters
+    ----------
+    n, u
+        Fewest and most training cells, and lowest and highest mean UMIs per cell.
+    """
 
     n: tuple[float, float]
     u: tuple[float, float]
@@ -151,7 +181,21 @@ class Range:
 
 @dataclass(frozen=True)
 class Design:
-    """So many cells at such a depth: what it costs, and the bits the law expects with their 95 % interval."""
+    """So many cells at such a depth: what it costs, and the bits the law expects with their 95 % interval.
+
+    Parameters
+    ----------
+    n_cells, umis_per_cell
+        Training cells, and mean UMIs per cell.
+    reads_per_cell
+        Reads to order: usable ones over the usable share.
+    saturation
+        Sequencing saturation there, in [0, 1).
+    cost
+        In the budget's currency.
+    bits, low, high
+        What the law expects, and its interval.
+    """
 
     n_cells: int
     umis_per_cell: float
@@ -191,6 +235,11 @@ def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -
         The range in which it was fitted.
     purchase, source
         Budget and prices, and the library.
+
+    Raises
+    ------
+    InputError
+        If the law has no bootstrap draws.
     """
 
     def bits(n: np.ndarray | float) -> np.ndarray:
@@ -210,7 +259,17 @@ def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -
 
 
 def best_cells(bits: Bits, low: float, high: float) -> float:
-    """Where `bits` is highest between `low` and `high` cells: on a grid of logarithms, then by Brent's method."""
+    """Where `bits` is highest between `low` and `high` cells: on a grid of logarithms, then by Brent's method.
+
+    Brent 1973, bounded; `bits` may have several maxima, between which the grid of 400 points decides.
+
+    Parameters
+    ----------
+    bits
+        Bits of a number of cells, of any shape.
+    low, high
+        Fewest and most cells, above 0.
+    """
     grid = np.linspace(np.log(low), np.log(high), _GRID)
     top = int(np.argmax(bits(np.exp(grid))))
     around = grid[max(top - 1, 0)], grid[min(top + 1, _GRID - 1)]

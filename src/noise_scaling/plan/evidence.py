@@ -29,7 +29,17 @@ MOST_BITS = 12
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model's law on one data set, with its bootstrap draws, and the range it was fitted in; or why there is none."""
+    """A model's law on one data set, with its bootstrap draws, and the range it was fitted in; or why there is none.
+
+    Attributes
+    ----------
+    model, preset
+        As in the table; of a free-form pilot, its model and preset together, and "pilot".
+    fit, measured
+        The law and its range; None where there is none.
+    problem
+        Why there is none, as part of a sentence.
+    """
 
     model: str
     preset: str

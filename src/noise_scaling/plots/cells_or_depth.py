@@ -28,7 +28,13 @@ _RATES = {"law": "noise budget", "surface": "with residuals"}
 
 @page.of_content
 def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
-    """The grids of a table's models that cells train; TooLittle where there are none."""
+    """The grids of a table's models that cells train.
+
+    Raises
+    ------
+    TooLittle
+        Where there are none.
+    """
     found = tuple(grids(usable(table)))
     if not found:
         raise TooLittle("No model that cells train was measured here at three depths and three numbers of cells.")
@@ -37,7 +43,13 @@ def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
 
 @page.of_content
 def scored(table: pd.DataFrame) -> pd.DataFrame:
-    """`holdout.score` of a table's grids; TooLittle where none is large enough."""
+    """`holdout.score` of a table's grids.
+
+    Raises
+    ------
+    TooLittle
+        Where no grid is large enough.
+    """
     found = holdout.score(grids(usable(table)))
     if found.empty:
         raise TooLittle("No grid here is large enough to hide a part of it (five depths, five cell numbers).")

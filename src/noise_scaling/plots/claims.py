@@ -35,6 +35,13 @@ class Claim:
     `rows` takes a table of one estimator; the statistic is the sum of `num` over the sum of `den`. Rows of one block
     (a depth: its test cells are shared; or a curve) are drawn together. With `ablations` the table holds their rows
     too, and the simulated set's.
+
+    Attributes
+    ----------
+    text, statistic, unit
+        As the ledger shows them.
+    holds_from, fails_at
+        Values from which the claim holds and fails; of "bits", sizes.
     """
 
     text: str
@@ -87,7 +94,17 @@ def _above(bits: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
 
 
 def best(table: pd.DataFrame, model: str, *, at_largest: bool = False) -> pd.DataFrame:
-    """Whether `model` is above every other but controls, at each point where it and two others were measured."""
+    """Whether `model` is above every other but controls, at each point where it and two others were measured.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    model
+        Name of the model.
+    at_largest
+        Whether only each data set's largest cell number counts.
+    """
     table = without_controls(table)
     bits = grid(largest(table) if at_largest else table)
     if model not in bits:
@@ -99,7 +116,19 @@ def best(table: pd.DataFrame, model: str, *, at_largest: bool = False) -> pd.Dat
 def above(
     table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None
 ) -> pd.DataFrame:
-    """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen depths."""
+    """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen depths.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    one, other
+        Names of the two models.
+    development
+        Whether on the data sets of DEVELOPMENT, or on all others.
+    depths
+        `deepest` or `shallowest`; all depths without.
+    """
     table = table[table["dataset"].isin(DEVELOPMENT) == development]
     if depths is not None:
         table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
@@ -134,13 +163,31 @@ def gains(table: pd.DataFrame, *, start: int | None = None) -> pd.DataFrame:
 
 
 def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
-    """The gain of one model, in bits."""
+    """The gain of one model, in bits.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    model
+        Name of the model.
+    start
+        Cells to count from, as in `gains`.
+    """
     found = gains(table, start=start)
     return _rows(found[model]) if model in found else terms([])
 
 
 def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """Whether model `one` gains more from cells than `other`, at each depth."""
+    """Whether model `one` gains more from cells than `other`, at each depth.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    one, other
+        Names of the two models.
+    """
     return _above(gains(table), one, other)
 
 
@@ -199,7 +246,21 @@ CLAIMS = (
 
 
 def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> Finding:
-    """The claim's statistic on a measurements table, under one estimator; of real cells, but for ablations."""
+    """The claim's statistic on a measurements table, under one estimator; of real cells, but for ablations.
+
+    Parameters
+    ----------
+    claim
+        The claim.
+    table
+        A measurements table.
+    estimator
+        Whose rows count; without a choice as in `usable`, for claims on ablations all.
+
+    Returns
+    -------
+    The finding; of NaN and UNTOLD where the table holds no row for it.
+    """
     nothing = Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
     if estimator is not None:
         table = table[table["estimator"] == estimator]
@@ -217,7 +278,21 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> 
 
 
 def interval(rows: pd.DataFrame, *, level: float = 0.95) -> tuple[float, float, float, int]:
-    """The ratio of sums with its bootstrap interval over blocks, drawn within each signal, and the number of blocks."""
+    """The ratio of sums with its bootstrap interval over blocks, drawn within each signal, and the number of blocks.
+
+    Ends are percentiles of the bootstrap's draws (Efron & Tibshirani 1993, chapter 13).
+
+    Parameters
+    ----------
+    rows
+        As of `terms`.
+    level
+        How often such intervals are to hold the truth.
+
+    Returns
+    -------
+    Value, lower end, upper end, number of blocks.
+    """
     sums = rows.groupby(["signal", "block"], sort=True)[["num", "den"]].sum()
     rng = generator(0, "claims")
     total = np.zeros((DRAWS, 2))

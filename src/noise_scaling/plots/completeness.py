@@ -101,7 +101,15 @@ def completeness_figure(configs: Configs, source: str | Path | None = None) -> F
 
 
 def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
-    """Done, failed and missing as a table to read and to download, with the totals above it."""
+    """Done, failed and missing as a table to read and to download, with the totals above it.
+
+    Parameters
+    ----------
+    configs, source
+        As in `status.completeness`.
+    by
+        Columns of the key to count by.
+    """
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)

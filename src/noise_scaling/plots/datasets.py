@@ -91,7 +91,13 @@ def _classed(axes: Axes, xy: np.ndarray, classes: np.ndarray, dots: dict[str, An
 
 @style.book_style()
 def dataset_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Bits against depth on one data set, one line for each cell number, one panel a model, one row a signal."""
+    """Bits against depth on one data set, one line for each cell number, one panel a model, one row a signal.
+
+    Raises
+    ------
+    TooLittle
+        If the data set is not in the table.
+    """
     here = usable(table)
     here = here[here["dataset"] == name]
     if here.empty:
@@ -141,7 +147,15 @@ def _fitted(table: pd.DataFrame, u: np.ndarray) -> np.ndarray:
 
 
 def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits."""
+    """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits.
+
+    Raises
+    ------
+    InputError
+        If the data set's files are not here, or it is not simulated.
+    TooLittle
+        If no model was measured on it.
+    """
     data, here = _with_truth(table, name)
     rows = []
     for model in style.ordered(here["model"]):
@@ -157,7 +171,13 @@ def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 @style.book_style()
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model."""
+    """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model.
+
+    Raises
+    ------
+    InputError, TooLittle
+        As `truth_gaps`.
+    """
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
     truth = true_information(data, u)

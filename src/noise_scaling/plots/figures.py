@@ -62,7 +62,13 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def information_figure(table: pd.DataFrame) -> Figure:
-    """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max."""
+    """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
+
+    Raises
+    ------
+    TooLittle
+        If nothing but the control of known information was measured.
+    """
     table = usable(table)
     table = table[table["model"] != KNOWN]
     signals = style.signals(table)
@@ -82,7 +88,17 @@ def information_figure(table: pd.DataFrame) -> Figure:
 
 
 def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
-    """One line a model through the means over seeds, a band from the lowest to the highest seed."""
+    """One line a model through the means over seeds, a band from the lowest to the highest seed.
+
+    Parameters
+    ----------
+    axes
+        Where to draw.
+    table
+        Rows of one signal and estimator.
+    x
+        The column of the abscissa: "n_cells" or "umis_per_cell".
+    """
     for model in style.ordered(table["model"]):
         # by fraction: seeds of one fraction differ a little in measured depth and are one point
         by = "fraction" if x == "umis_per_cell" else x
@@ -97,7 +113,13 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
-    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
+    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors.
+
+    Raises
+    ------
+    TooLittle
+        If nothing but controls was measured.
+    """
     table = without_controls(largest(usable(table)))
     if table.empty:
         raise TooLittle("no model was measured here but controls: nothing to fit")
@@ -161,6 +183,11 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     """Every observation on the universal curve of its own fit: u_bar, i_max, x = u / u_bar, z, missing bits.
 
     Only curves whose fit converged; `n_left_out` in the frame's attrs counts the others.
+
+    Raises
+    ------
+    InputError, TooLittle
+        As `usable`.
     """
     table = protocol_rows(usable(table))
     fits = laws.fit_curves(table)
@@ -174,7 +201,13 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def collapse_figure(table: pd.DataFrame) -> Figure:
-    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
+    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact).
+
+    Raises
+    ------
+    TooLittle
+        If Eq. 1 could be fitted to no curve.
+    """
     points = collapsed(table)
     if points.empty:
         raise TooLittle("the noise law could be fitted to no curve here, which takes three depths: nothing to collapse")

@@ -48,8 +48,8 @@ def frame(
         What the scripts read.
     fallback, alt
         The static figure.
-    scripts
-        Files in the folder `static`, which come after laws.js and charts.js.
+    scripts, static
+        Files in the folder `static`, as seen from the page, which come after laws.js and charts.js.
     values
         Of the placeholders in NAME.html.
     """

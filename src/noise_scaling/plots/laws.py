@@ -29,7 +29,13 @@ def _curves(table: pd.DataFrame) -> compare.Curves:
 
 @page.of_content
 def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """`compare.compare_laws` of a table's curves; TooLittle where none has enough depths."""
+    """`compare.compare_laws` of a table's curves.
+
+    Raises
+    ------
+    TooLittle
+        Where none has LEAST_DEPTHS depths.
+    """
     return compare.compare_laws(_curves(table))
 
 
@@ -110,7 +116,13 @@ def _binned(axes: Axes, x: np.ndarray, left: np.ndarray, bins: int = 8) -> None:
 
 
 def sides(table: pd.DataFrame) -> HTML:
-    """A table of Eq. 1 against the law with noise on both sides, where the signal is an embedding itself."""
+    """A table of Eq. 1 against the law with noise on both sides, where the signal is an embedding itself.
+
+    Raises
+    ------
+    TooLittle
+        If no signal of PAIRED has enough depths.
+    """
     found = compared(table)
     found = found[found["signal"].isin(PAIRED)]
     if found.empty:

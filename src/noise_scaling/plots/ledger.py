@@ -35,7 +35,15 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
-    """The claims with a verdict and its number on each table, to read; all of the numbers to download."""
+    """The claims with a verdict and its number on each table, to read; all of the numbers to download.
+
+    Parameters
+    ----------
+    measurements, reference
+        Tables, as `page.measured` takes them; where the first is the published one, the reference stands alone.
+    which
+        The claims.
+    """
     shown, full, tables = [], [], columns(measurements, reference)
     for claim in which:
         found = {column.heading: column.find(claim) for column in tables}

@@ -49,6 +49,11 @@ def measured(source: str | Path) -> Source:
     source
         A CSV, a folder of them, "published" for the paper's table, or "published-filtered" for that without its
         flagged rows.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, or is no measurements table.
     """
     if str(source) not in VERSIONS:
         file = paths.find(source)
@@ -96,6 +101,11 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         A measurements table, as `measured` takes it.
     arguments, options
         What `draw` takes after the table.
+
+    Raises
+    ------
+    InputError
+        If there is no such figure or table, or the figure refuses the table for more than being too little.
     """
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     try:
@@ -154,7 +164,17 @@ _SUMMARY = (
 
 
 def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = "") -> HTML:
-    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version."""
+    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version.
+
+    Parameters
+    ----------
+    file
+        Relative to the working folder or to the checkout.
+    notebook
+        Name of the page's notebook.
+    what, about
+        What the file holds, and what else is to be said; no `about`, no part of the line.
+    """
     name, digest = _named(paths.find(file))
     return _line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
 

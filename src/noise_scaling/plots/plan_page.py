@@ -28,6 +28,13 @@ def planner(
     """The interactive planner on the laws of a measurements table and of a reference table.
 
     The published table comes in two versions: all its rows, and without the flagged ones.
+
+    Parameters
+    ----------
+    measurements, reference
+        Tables, as `page.measured` takes them.
+    static
+        The folder of the scripts, as seen from the page.
     """
     groups = planner_groups(measurements, reference)
     if not groups:

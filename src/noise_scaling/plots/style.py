@@ -130,7 +130,17 @@ class BookFigure(Figure):
 
 
 def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once."""
+    """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the panels.
+    height
+        Of the figure, in inches; its width is WIDTH.
+    options
+        Of `Figure.subplots`.
+    """
     figure = BookFigure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
@@ -164,6 +174,10 @@ def model_panels(
         Key of each row, and the label of its vertical axis.
     draw
         Fills one panel, from its axes, the row's key and the model.
+    models
+        One a column.
+    xlabel
+        Below each column.
     height
         Of one row, in inches.
     narrow
@@ -184,7 +198,19 @@ def model_panels(
 
 
 def plot(axes: Axes, model: str, x: Any, y: Any, **options: Any) -> None:
-    """A line or points in the model's colour and marker."""
+    """A line or points in the model's colour and marker.
+
+    Parameters
+    ----------
+    axes
+        Where to draw.
+    model
+        A name in the column `model`.
+    x, y
+        Values of one length.
+    options
+        Of `Axes.plot`; they come before the model's own.
+    """
     axes.plot(x, y, **{"color": colour(model), "marker": marker(model)} | options)
 
 
@@ -226,14 +252,36 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark."""
+    """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
+
+    Parameters
+    ----------
+    figure
+        What it belongs to.
+    marks
+        Options of `Line2D`, a label among them.
+    columns
+        Columns of marks; all in one row without.
+    options
+        Of `Figure.legend`.
+    """
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)
 
 
 def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
-    """A legend of models, with any other marks after them."""
+    """A legend of models, with any other marks after them.
+
+    Parameters
+    ----------
+    figure
+        What it belongs to.
+    models
+        Names of models; each is shown once.
+    marks
+        As in `legend`.
+    """
     lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
     long = max(len(mark["label"]) for mark in [*lines, *marks]) > 20  # in five columns it would be cut
     columns = min(3 if long else 5, len(lines) + len(marks))
