@@ -57,6 +57,11 @@ def answer(call: Callable[[], int | None]) -> int:
     """What `call` returns, or 0; 2 with one sentence on stderr when it could not do what was asked.
 
     130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints.
+
+    Raises
+    ------
+    OSError
+        As it came, unless the disk is full or the reader gone.
     """
     try:
         with _terminable():

@@ -21,7 +21,22 @@ class TooLittle(InputError):
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`, else raise an InputError that lists them."""
+    """Return `value` if it is one of `allowed`.
+
+    Parameters
+    ----------
+    kind
+        What it is, in words: the sentence names it.
+    value
+        The name that was asked for.
+    allowed
+        The names that there are.
+
+    Raises
+    ------
+    InputError
+        If `value` is none of them.
+    """
     names = sorted(allowed)
     if value in names:
         return value

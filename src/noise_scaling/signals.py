@@ -47,6 +47,11 @@ class Signal:
     stream
         Names the random draws of pairs; the signal's name if empty. With one, neither the signal's name nor those of
         its classes matter.
+
+    Raises
+    ------
+    InputError
+        If `kind` is none of KINDS, or `times` or `sections` are not one for each cell.
     """
 
     name: str
@@ -176,6 +181,21 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
     Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later
     one. Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+
+    The published code counts each pair in both orders and cuts folds through pairs (the variant `both_pair_orders`).
+
+    Parameters
+    ----------
+    signal
+        A signal of pairs, over all cells of the data set.
+    test_index
+        Indices of the test cells into the data set's cells, [test cells].
+    seed
+        Decides who is paired where there is a choice, and which of two neighbours comes first.
+
+    Returns
+    -------
+    Positions of the first and of the second cell of each pair, [pairs] each.
 
     Raises
     ------

@@ -13,14 +13,26 @@ from .seeds import derive
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of cells in their data set; `train` is in nested order: its first N are the N training cells."""
+    """Positions of cells in their data set; `train` is in nested order: its first N are the N training cells.
+
+    Parameters
+    ----------
+    test, validation, train
+        Positions, each a vector of its own length; no cell is in two of them.
+    """
 
     test: np.ndarray
     validation: np.ndarray
     train: np.ndarray
 
     def training_cells(self, n_cells: int) -> np.ndarray:
-        """The N training cells, which contain those of every smaller N; InputError if there are fewer."""
+        """The N training cells, which contain those of every smaller N: positions, [N].
+
+        Raises
+        ------
+        InputError
+            If there are fewer, or N is below 1.
+        """
         if not 0 < n_cells <= len(self.train):
             raise InputError(
                 f"{n_cells} training cells asked for, {len(self.train)} left beside "
@@ -40,12 +52,17 @@ def split(
 ) -> Split:
     """Deal cells into test, validation and a nested training order, by name: row order and company do not matter.
 
+    The published code draws validation and test cells from one pool independently, and each number of training cells
+    afresh (the book's page on deviations); here pools are disjoint and training sets nested.
+
     Parameters
     ----------
     cell_ids
         Unique names, [cells].
     n_test, n_validation
         Cells wanted; whole groups are taken, so that the last group may overshoot.
+    seed
+        Decides the order in which cells are dealt.
     eligible
         Boolean, [cells]: who may be tested (a cell without a signal cannot). All by default.
     groups
