@@ -23,7 +23,17 @@ def blocks_of(indptr: np.ndarray, size: int) -> list[tuple[int, int]]:
 def on_threads(
     work: Callable[[tuple[int, int]], _Found], blocks: list[tuple[int, int]], n_threads: int | None
 ) -> list[_Found]:
-    """What `work` gives for each block, in their order, on `n_threads` (numba's setting if None)."""
+    """What `work` gives for each block, in their order.
+
+    Parameters
+    ----------
+    work
+        Called with (first, last) of a block, in a thread: it must let go of Python's lock to be any faster.
+    blocks
+        As `blocks_of` gives them.
+    n_threads
+        None: numba's setting.
+    """
     with ThreadPoolExecutor(n_threads or numba.config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
         return list(pool.map(work, blocks))
 

@@ -24,7 +24,13 @@ BLOCK = 1 << 20
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Any]:
-    """The root group of an .h5ad or .zarr store, open for reading; InputError if it is none, or cut short."""
+    """The root group of an .h5ad or .zarr store, open for reading.
+
+    Raises
+    ------
+    InputError
+        If there is no such store, it is of another kind, or it cannot be read (cut short, say).
+    """
     if not path.exists():
         raise InputError(f"no store at {path}: check the path")
     openers = {".h5ad": lambda: h5py.File(path, "r"), ".zarr": lambda: zarr.open_group(path, mode="r")}
@@ -55,6 +61,12 @@ class CountStore:
         Mask [cells of the store] of those to take; None takes all.
     layer
         Where the counts are, if not in X.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened, its counts are missing or no CSR matrix, or `cells` is no mask; while reading, if
+        a block holds a value that is no count.
     """
 
     def __init__(self, path: str | Path, *, cells: np.ndarray | None = None, layer: str | None = None) -> None:
@@ -110,7 +122,13 @@ class CountStore:
 
 
 def check_mask(cells: np.ndarray, n_cells: int) -> np.ndarray:
-    """`cells` if it is a mask [cells of the store]; InputError otherwise."""
+    """`cells` if it is a mask [cells of the store].
+
+    Raises
+    ------
+    InputError
+        If it is not boolean, or of another shape.
+    """
     mask = np.asarray(cells)
     if mask.dtype != bool or mask.shape != (n_cells,):
         raise InputError(f"cells is {mask.dtype} {mask.shape} for a store of {n_cells} cells: give a mask of them all")

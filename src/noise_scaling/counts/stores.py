@@ -91,7 +91,25 @@ def token_store(
     """Thin the counts of a store and rank them into tokens, in a folder for `open_tokens`.
 
     The folder holds ids.bin (uint16 or uint32, as `tokens.rank_tokens` gives), offsets.bin (int64 [cells + 1]) and
-    tokens.json. Parameters and errors as for `thin_store`; medians and `max_length` as for `tokens.rank_tokens`.
+    tokens.json.
+
+    Parameters
+    ----------
+    source, fraction, seed, layer, progress
+        As for `thin_store`; fraction 1 keeps every molecule.
+    target
+        The folder.
+    gene_medians, max_length
+        As for `tokens.rank_tokens`.
+
+    Returns
+    -------
+    `target`, at once if it is already there with these settings.
+
+    Raises
+    ------
+    InputError
+        As for `thin_store` and `tokens.rank_tokens`.
     """
     target, cells = Path(target), _Source(Path(source), layer, fraction, seed, progress)
     n_cells, n_genes = cells.store.shape
@@ -116,7 +134,13 @@ def token_store(
 
 
 def open_tokens(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The ids and offsets of a token store, memory-mapped, read-only: as `tokens.rank_tokens` returns them."""
+    """The ids and offsets of a token store, memory-mapped, read-only: as `tokens.rank_tokens` returns them.
+
+    Raises
+    ------
+    InputError
+        If the folder is no token store.
+    """
     folder = Path(folder)
     facts = _facts(folder)
     if not facts:
@@ -138,13 +162,18 @@ def store_medians(
     Parameters
     ----------
     source, fraction, seed, layer, progress
-        As for `thin_store`, with its errors.
+        As for `thin_store`.
     cells
         Mask [cells of the store] of those to count, the training cells; None counts all.
 
     Returns
     -------
     float64 [genes], NaN for a gene that no cell has.
+
+    Raises
+    ------
+    InputError
+        If the source is refused as in `thin_store`, or `cells` is no mask.
     """
     source_cells = _Source(Path(source), layer, fraction, seed, progress)
     n_cells, n_genes = source_cells.store.shape

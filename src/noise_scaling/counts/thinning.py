@@ -168,10 +168,25 @@ def thin(
 def thin_keyed(
     matrix: sparse.csr_matrix, limit: int, cell_keys: np.ndarray, gene_keys: np.ndarray, *, n_threads: int | None = None
 ) -> sparse.csr_matrix | None:
-    """Thin at a `threshold` by keys from `name_keys`; None where `validate_counts` would not be content.
+    """Thin at a `threshold` by keys from `name_keys`.
 
     Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
     long as the input are asked for, but only memory that is written to is ever real.
+
+    Parameters
+    ----------
+    matrix
+        CSR [cells, genes] of integer counts.
+    limit
+        As `threshold` gives it.
+    cell_keys, gene_keys
+        uint64 [cells], [genes].
+    n_threads
+        As in `thin`.
+
+    Returns
+    -------
+    CSR [cells, genes] of the same dtype, or None where `validate_counts` would not be content with `matrix`.
     """
     starts, values = matrix.indptr, _for_kernel(matrix.data)
     indices, data, lengths = np.empty_like(matrix.indices), np.empty_like(values), np.zeros_like(starts)
@@ -192,7 +207,13 @@ def thin_keyed(
 
 
 def threshold(fraction: float) -> int:
-    """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower."""
+    """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower.
+
+    Raises
+    ------
+    InputError
+        If the fraction is no number in (0, 1].
+    """
     try:
         value = float(fraction)
     except (TypeError, ValueError):
@@ -203,7 +224,18 @@ def threshold(fraction: float) -> int:
 
 
 def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str) -> np.ndarray:
-    """64-bit keys [n] of cells or genes under `seed`: a hash of each name, or of its position where `ids` is None.
+    """64-bit keys [n] of cells or genes: a hash of each name, or of its position where there are no names.
+
+    Parameters
+    ----------
+    ids
+        Names [n], text or integers; None: 0, 1, 2, ...
+    n
+        How many there are.
+    seed
+        Any integer; another seed gives other keys.
+    axis
+        "cell" or "gene": salts the hash, so that a cell and a gene of one name have different keys.
 
     Raises
     ------
@@ -228,7 +260,22 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
 
 
 def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
-    """Raise an InputError that names the first of two cells or genes with one key."""
+    """Refuse two cells or genes with one key.
+
+    Parameters
+    ----------
+    keys
+        uint64 [n], from `name_keys`.
+    axis
+        "cell" or "gene", for the message.
+    name_of
+        Gives the name at a position.
+
+    Raises
+    ------
+    InputError
+        If a key repeats; the message has the first name of that key.
+    """
     in_order = np.sort(keys)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if repeated.size:

@@ -36,6 +36,7 @@ def _ones(z):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def hash_integers(values, salt):  # pragma: no cover - compiled
+    """Keys uint64 [n] of names that are integers, uint64 [n]; `salt` makes other keys of the same names."""
     keys = np.empty(values.size, np.uint64)
     for i in range(values.size):
         keys[i] = _mix(_mix(values[i] + _STEP) ^ salt)
@@ -44,7 +45,7 @@ def hash_integers(values, salt):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def hash_text(codes, salt):  # pragma: no cover - compiled
-    """Keys [n] of names given as code points [n, width], padded with zeros; the width does not matter."""
+    """Keys [n] of names given as code points [n, width], padded with zeros; only the salt and the name matter."""
     keys = np.empty(codes.shape[0], np.uint64)
     for i in range(codes.shape[0]):
         length = codes.shape[1]
@@ -63,7 +64,22 @@ def thin_rows(
 ):  # pragma: no cover - compiled
     """Thin rows first..last, one after another, into out_* from where the first of them starts in the input.
 
-    Returns whether all rows were canonical and held counts only; where not, the output means nothing.
+    Parameters
+    ----------
+    indptr, indices, data
+        Arrays of the CSR counts [cells, genes]; `data` of a dtype that `thinning` hands over.
+    cell_keys, gene_keys
+        uint64 [cells], [genes].
+    threshold
+        uint64: a molecule is kept if its number, in units of 2^-64, is below; all ones keep every molecule.
+    first, last
+        The rows, the last left out.
+    out_indices, out_data, out_lengths
+        Written to: arrays as long as the input's, and the kept entries of each row [cells].
+
+    Returns
+    -------
+    Whether all rows were canonical and held counts only; where not, the output means nothing.
     """
     words, small, kept = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8), np.empty(_STRIP, np.int32)
     end = np.uint64(indptr[first])
@@ -103,6 +119,15 @@ def _row_is_sound(genes, counts, n_genes):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def all_sound(indptr, indices, data, n_genes):  # pragma: no cover - compiled
+    """Whether all rows are canonical and hold counts only: what `thin_rows` asks of them, without thinning.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Arrays of the CSR counts [cells, genes], the row pointers known to fit.
+    n_genes
+        Gene indices must be below.
+    """
     for row in range(indptr.size - 1):
         start, stop = indptr[row], indptr[row + 1]
         if not _row_is_sound(indices[start:stop], data[start:stop], n_genes):

@@ -21,7 +21,8 @@ def rank_tokens(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Genes of each cell by count / total x 1e4 / median, highest first, ties by gene index.
 
-    The total is the same for all genes of a cell and cannot change their order, so it is left out.
+    The rank-value encoding of Theodoris et al. 2023. The total is the same for all genes of a cell and cannot change
+    their order, so it is left out.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def rank_tokens(
     gene_medians
         [genes], positive; NaN where a gene was never seen in training: it is no token (see `gene_medians`).
     max_length
-        Genes kept of a cell, at most.
+        Genes kept of a cell, at most; 512 as in Gowri et al. 2025.
     n_threads
         Default: numba's setting. The result does not depend on it.
 
@@ -66,6 +67,13 @@ def token_dtype(n_genes: int) -> type:
 
 
 def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
+    """`gene_medians` as float64 [genes].
+
+    Raises
+    ------
+    InputError
+        If there is not one for each gene, or one is neither positive and finite nor NaN.
+    """
     medians = np.asarray(gene_medians, dtype=np.float64)
     if medians.shape != (n_genes,):
         raise InputError(f"gene_medians has shape {medians.shape} for {n_genes} genes: give one median for each")
@@ -81,11 +89,17 @@ def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
 def gene_medians(counts: sparse.spmatrix) -> np.ndarray:
     """Median of each gene's non-zero count / total x 1e4 over the cells given: the training cells, at their depth.
 
-    Exact; takes 12 bytes a count. For cells that do not fit in memory there is `MedianSketch`.
+    Theodoris et al. 2023 scale ranks so, by medians of their whole corpus. Exact; takes 12 bytes a count. For cells
+    that do not fit in memory there is `MedianSketch`.
 
     Returns
     -------
     float64 [genes], NaN for a gene that no cell has.
+
+    Raises
+    ------
+    InputError
+        If the counts are none (see `thinning.validate_counts`).
     """
     matrix = validate_counts(counts)
     ends = np.zeros(matrix.shape[1] + 1, np.int64)
@@ -106,7 +120,13 @@ class MedianSketch:
         self._histogram = np.zeros((n_genes, _BINS_TO - _BINS_FROM + 1), np.int32)
 
     def add(self, counts: sparse.spmatrix) -> None:
-        """Count in the cells of a chunk [cells, genes]."""
+        """Count in the cells of a chunk [cells, genes].
+
+        Raises
+        ------
+        InputError
+            If the counts are none, or of another number of genes.
+        """
         matrix = validate_counts(counts)
         if matrix.shape[1] != self._histogram.shape[0]:
             raise InputError(f"counts has {matrix.shape[1]} genes, the chunks before had {self._histogram.shape[0]}")

@@ -84,18 +84,29 @@ def assemble(
     stream: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Put the parts together: cells without a single count are dropped, by name; names must be unique.
+    """Put the parts together: cells without a single count are dropped, by name.
 
     Parameters
     ----------
+    card
+        Of this data set; the name is taken from it.
     counts
         Integer counts [cells, genes].
     obs
         Annotation of the same cells; its index holds their names.
+    gene_ids
+        Names [genes].
     signal
         Over the same cells.
+    largest_deviation
+        How far the source's values were from integers, in molecules; 0 if it holds integers.
     stream, notes
         As in `Dataset`; the card's name if no stream is given.
+
+    Raises
+    ------
+    InputError
+        If two cells or two genes have one name.
     """
     kept = np.diff(counts.indptr) > 0
     adata = anndata.AnnData(X=counts[kept], obs=obs.loc[kept], var=pd.DataFrame(index=pd.Index(gene_ids.astype(str))))

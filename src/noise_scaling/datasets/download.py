@@ -45,12 +45,18 @@ def fetch(name: str, file: str | None = None) -> Path:
 
 
 def fetch_all(of: Card) -> dict[str, Path]:
-    """All files of a card, by their name without folder."""
+    """All files of a card, by their name without folder; errors as for `fetch_file`."""
     return {Path(file.name).name: fetch_file(file) for file in of.files}
 
 
 def fetch_file(file: File) -> Path:
-    """One file: from the mirror, from the cache, or downloaded into the cache."""
+    """One file: from the mirror, from the cache, or downloaded into the cache.
+
+    Raises
+    ------
+    InputError
+        If it has no address, cannot be downloaded, or its sha256 is not the registered one.
+    """
     if (found := _found(file)) is not None:
         return _checked(found, file)
     if file.url is None:

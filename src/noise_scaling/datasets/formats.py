@@ -64,7 +64,13 @@ class _Parts(Mapping[str, Any]):
 
 
 class Stored:
-    """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use."""
+    """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use.
+
+    Raises
+    ------
+    InputError
+        If obs or var, or an element that is asked for later, cannot be read.
+    """
 
     def __init__(self, group: Any, path: Path) -> None:
         self._group, self._file = group, path

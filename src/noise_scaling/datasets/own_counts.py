@@ -41,10 +41,21 @@ class Features(NamedTuple):
 def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
     """Counts of the genes in X or in a layer.
 
+    Parameters
+    ----------
+    cells
+        From `formats.open_cells`.
+    layer
+        Which layer holds the raw counts; None: X.
+    name
+        The file's name, for messages and notes.
+    round_counts
+        Round estimated counts to whole ones, rather than refuse them.
+
     Raises
     ------
     InputError
-        If there is no such matrix, it is broken, or it does not hold counts.
+        If there is no such matrix, it is broken, it does not hold counts, names repeat, or a cell has no count.
     """
     shape = (len(cells.obs_names), len(cells.var_names))
     if min(shape) == 0:
@@ -92,7 +103,13 @@ def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
 
 
 def check_arrays(values: sp.spmatrix, where: str) -> sp.spmatrix:
-    """`values`; InputError unless its arrays fit together and into its shape."""
+    """`values` as they are; `where` says in the message what they are.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit together and into the shape.
+    """
     try:
         values.check_format(full_check=True)
     except ValueError as error:

@@ -38,6 +38,17 @@ Found = tuple[Signal, list[str]]
 def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -> Found:
     """The signal `spec` over all cells, and notes for the user.
 
+    Parameters
+    ----------
+    cells
+        From `formats.open_cells`.
+    features
+        From `read_counts`, for a signal of features beside the genes.
+    spec
+        Where the signal lies, in one of `FORMS`.
+    name
+        The file's name, for messages.
+
     Raises
     ------
     InputError

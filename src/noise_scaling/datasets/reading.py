@@ -43,6 +43,11 @@ def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.cs
     Returns
     -------
     counts int32 CSR [cells, genes], and the largest deviation found.
+
+    Raises
+    ------
+    InputError
+        If a value is further from an integer than `tolerance`, negative or NaN.
     """
     csr = sp.csr_matrix(values, dtype=np.float64)
     csr.sum_duplicates()
@@ -92,7 +97,13 @@ def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
 
 @contextmanager
 def of_form(path: Path) -> Iterator[None]:
-    """Turn what the readers raise on a file of another form into a sentence."""
+    """Turn what the readers raise on a file of another form into a sentence.
+
+    Raises
+    ------
+    InputError
+        In place of what the block raises: its first line, and the way out.
+    """
     try:
         yield
     except InputError:
@@ -105,7 +116,13 @@ def of_form(path: Path) -> Iterator[None]:
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
-    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names."""
+    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names.
+
+    Raises
+    ------
+    InputError
+        If a file is not of that form, or the matrix is not of the shape of its names.
+    """
     names = []
     for part in ("barcodes", "features"):
         path = files[f"{stem}-{part}.tsv.gz"]
@@ -117,7 +134,13 @@ def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.
 
 
 def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
-    """A packed MatrixMarket file as CSR; InputError if its shape is another than that of the names (None: any)."""
+    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns).
+
+    Raises
+    ------
+    InputError
+        If it is of another form or shape.
+    """
     with of_form(path), gzip.open(path) as stream:
         values = sp.csr_matrix(scipy.io.mmread(stream))
     wanted = (shape[0], values.shape[1] if shape[1] is None else shape[1])
@@ -132,14 +155,44 @@ def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
 
 
 def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
-    """InputError if a file's table lacks one of these columns."""
+    """Check that a file's table has the columns its loader reads.
+
+    Parameters
+    ----------
+    table
+        As read.
+    wanted
+        Names of columns.
+    path
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        If one is absent.
+    """
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
 
 
 def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
-    """InputError if a file knows only some of the cells."""
+    """Check that a second file of a data set knows all cells of the first.
+
+    Parameters
+    ----------
+    cells
+        Names that are needed.
+    known
+        Names that the second file has.
+    path
+        The second file, for the message.
+
+    Raises
+    ------
+    InputError
+        If one is absent.
+    """
     absent = cells[~cells.isin(known)]
     if len(absent):
         raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")

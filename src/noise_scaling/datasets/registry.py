@@ -35,9 +35,12 @@ class File:
 class Card:
     """What is known of a data set: where it comes from, what it is, its limits, and the default grid.
 
-    `signals` maps a signal's name to its kind ("label", "vector", "pair") and description, `titles` a signal to its
-    title in figures. `median_umis` is per
-    cell at full depth. `fractions` run from 1 down to about 10 UMI per cell. `kind` is "cells" or "table".
+    `kind` is "cells" or "table". `n_cells` and `n_genes` are those of the files, `median_umis` is in UMIs per cell at
+    full depth. `signals` maps a signal's name to its kind ("label", "vector", "pair") and description, `signal` names
+    the default one, `titles` maps a signal to its title in figures.
+
+    The grid: `n_test` and `n_validation` cells, `cell_numbers` to train on, and `fractions` of the molecules, from 1
+    down to about 10 UMIs per cell.
     """
 
     name: str
@@ -65,7 +68,13 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a registered data set; an unknown name raises an InputError that lists the known ones."""
+    """The card of a registered data set.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown; the message lists the known ones.
+    """
     cards = read_registry()
     return cards[choose("data set", name, cards)]
 
@@ -131,6 +140,15 @@ def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> Gr
 
     At most 3,000 cells are tested, which an estimator scores in seconds; cell numbers are log-spaced from about 100 to
     all that is left.
+
+    Parameters
+    ----------
+    n_cells
+        Cells of the data set.
+    mean_umis
+        UMIs per cell at full depth, the mean.
+    n_fractions
+        Depths, log-spaced; fewer come where two are alike.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))

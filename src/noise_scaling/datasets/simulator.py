@@ -110,7 +110,7 @@ def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> flo
         label:  the quadrature of `label_information` with rho^2 times the variance that the counts explain
         pair:   I = mean of -1/2 log2 det[1 - rho^2 S S'], S = P (1 + P)^-1, both partners being at depth u
 
-    One latent, equal depths and P = u J give Eq. 1 with u_bar = 2^(2 I_max) / J.
+    One latent, equal depths and P = u J give Eq. 1 of Gowri et al. 2025 with u_bar = 2^(2 I_max) / J.
 
     Parameters
     ----------
@@ -118,6 +118,15 @@ def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> flo
         From `simulate`.
     umis_per_cell
         Mean UMI per cell, one value or an array; beyond the simulated depth too.
+
+    Returns
+    -------
+    Bits, one number for one depth, else an array [depths].
+
+    Raises
+    ------
+    InputError
+        If the data set is not simulated, or a depth is negative or not finite.
     """
     if "simulation" not in dataset.adata.uns:
         raise InputError(f"{dataset.name!r} is not simulated: only `simulate` gives data of known information")

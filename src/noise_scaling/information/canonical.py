@@ -14,15 +14,36 @@ Variates = tuple[torch.Tensor, torch.Tensor]
 
 
 def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
-    """For each part the sums over its cells of the products of all columns of x and y [d, d]: they add up."""
+    """For each part the sums over its cells of the products of all columns of x and y: they add up.
+
+    Parameters
+    ----------
+    x, y
+        `components` [cells, dims].
+    parts
+        Positions of each part's cells.
+
+    Returns
+    -------
+    float64 [dims, dims] each, the dims of x before those of y.
+    """
     z = torch.cat([x, y], 1).double()
     return [z[part].T @ z[part] for part in parts]
 
 
 def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, cells: np.ndarray) -> Variates:
-    """Variates of `cells` along the canonical directions of the `n_fit` cells whose `cross_products` are `fit`.
+    """Variates of some cells along the canonical directions of others (Hotelling 1936), for each of `RIDGES`.
 
-    x and y are `components`. Variates are scaled by the variance over all cells: no pairing is used.
+    Variates are scaled by the variance over all cells: no pairing is used.
+
+    Parameters
+    ----------
+    x, y
+        `components` [all cells, dims].
+    fit, n_fit
+        Sum of the `cross_products` of the cells that are fitted on, and their number.
+    cells
+        Positions of the cells whose variates are returned.
     """
     d, us, vs = x.shape[1], [], []
     fit = fit / n_fit
@@ -62,7 +83,19 @@ def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:
 
 
 def critic(u: torch.Tensor, v: torch.Tensor, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The Gaussian log density ratio as features g, h [cells, COMPONENTS + 2]: g . h, up to a constant."""
+    """The Gaussian log density ratio as features: g . h, up to a constant.
+
+    Parameters
+    ----------
+    u, v
+        Variates [cells, COMPONENTS] of x and y.
+    r
+        Their correlations [COMPONENTS].
+
+    Returns
+    -------
+    g and h, [cells, COMPONENTS + 2].
+    """
     a, b = r / (1 - r**2), r**2 / (1 - r**2)
     one = torch.ones(len(u), 1)
     g = torch.cat([u * a, -0.5 * (u**2 @ b)[:, None], one], 1)

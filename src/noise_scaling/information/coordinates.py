@@ -88,7 +88,20 @@ def _products(z: torch.Tensor) -> torch.Tensor:
 def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
     """For each part the sums over its pairs, and over its pairs shuffled, of features times features: they add up.
 
-    [2, features of z, features of w]; features are the columns of whitened `z`, `w` [cells, d] and their products.
+    Features are whitened columns and their products.
+
+    Parameters
+    ----------
+    z, w
+        `whitened` [cells, dims].
+    parts
+        Positions of each part's cells.
+    rng
+        Shuffles the pairs.
+
+    Returns
+    -------
+    [2, features of z, features of w] each: pairs, then shuffled pairs.
     """
     p, q = _products(z), _products(w)
     found = []
@@ -101,7 +114,23 @@ def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.r
 
 
 def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps [dx, dx] and [dy, dy] from whitened columns to coordinates, the strongest first and of unit gain."""
+    """Maps from whitened columns to coordinates, the strongest first and of unit gain.
+
+    Higher-order orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000), `ROUNDS` times on each side.
+
+    Parameters
+    ----------
+    moments
+        A sum of what `moments` gives.
+    dx, dy
+        Whitened columns of x and y.
+    how
+        Gains by what an axis carries.
+
+    Returns
+    -------
+    [dx, dx] and [dy, dy].
+    """
     full = _unfold(moments, dx, dy)
     turns, gains = [torch.eye(dx), torch.eye(dy)], [torch.ones(dx), torch.ones(dy)]
     for _ in range(ROUNDS):

@@ -124,10 +124,19 @@ def from_pointwise(
     note: str = "",
     learned: bool = False,
 ) -> Information:
-    """The Information whose bits are the mean of `pointwise` [n] over its finite values.
+    """The Information whose bits are the mean of `pointwise` over its finite values.
 
-    The standard error is that of a mean; with `groups` [n] it is summed by group first (cells of one clone
-    are not independent). With `learned` it is widened by what the fit varies from draw to draw (`LEARNING_CELLS`).
+    Parameters
+    ----------
+    pointwise
+        Bits of each cell [n], NaN where not scored.
+    method, lower_bound, note
+        As in `Information`.
+    groups
+        Codes [n]: the standard error, else that of a mean, is summed by group first (cells of one clone are not
+        independent).
+    learned
+        Widen the standard error by what the fit varies from draw to draw (`LEARNING_CELLS`).
     """
     scored = np.isfinite(pointwise)
     values = pointwise[scored]
@@ -142,12 +151,24 @@ def from_pointwise(
 
 
 def zero(n: int, method: str, note: str) -> Information:
-    """The defined answer where one side is constant: 0 bits, exactly."""
+    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells.
+
+    Parameters
+    ----------
+    n, method, note
+        As in `Information`.
+    """
     return Information(0.0, 0.0, np.zeros(n), method, n, method not in ("ksg", "mixed_ksg"), note)
 
 
 def vectors(values: object, name: str) -> np.ndarray:
-    """`values` as finite float64 [n, d]; a 1-d array becomes one column. Raises InputError."""
+    """`values` as finite float64 [n, d]; a 1-d array becomes one column.
+
+    Raises
+    ------
+    InputError
+        If they are no dense numbers [n, d], NaN or infinite; the message calls them `name`.
+    """
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -174,7 +195,13 @@ def is_labels(y: object) -> bool:
 
 
 def labels(values: object, name: str = "labels") -> np.ndarray:
-    """Class codes int64 [n], 0 .. classes - 1, in sorted order of the labels. Raises InputError."""
+    """Class codes int64 [n], 0 .. classes - 1, in sorted order of the labels.
+
+    Raises
+    ------
+    InputError
+        If labels are missing, fractional, not one a cell, or different in all cells; the message calls them `name`.
+    """
     array = np.asarray(values)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
@@ -196,7 +223,24 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 
 def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
-    """Raise InputError unless lengths agree and there are MIN_PAIRS of them; `groups` as int codes, or None."""
+    """Check that x and y have as many cells, and enough.
+
+    Parameters
+    ----------
+    x, y
+        Arrays of [n] or [n, d].
+    groups
+        Names or numbers [n], or None.
+
+    Returns
+    -------
+    `groups` as codes int64 [n], or None.
+
+    Raises
+    ------
+    InputError
+        If lengths differ, there are fewer than MIN_PAIRS pairs, or a cell has no group.
+    """
     if len(x) != len(y):
         raise InputError(f"x has {len(x)} cells and y has {len(y)}: row i of both must be the same cell")
     if len(x) < MIN_PAIRS:
@@ -219,9 +263,27 @@ def drop_constant(x: np.ndarray) -> np.ndarray:
 def prepare(
     x: object, y: object, *, discrete: bool, groups: object = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Checked `(x, y, groups)` without constant columns; `y` is codes [n] if `discrete`, else float [n, d].
+    """Checked `(x, y, groups)` without constant columns.
 
-    Labels given to an estimator for vectors become one-hot vectors.
+    Parameters
+    ----------
+    x
+        [n, d] numbers.
+    y
+        Labels [n] or numbers [n, d].
+    discrete
+        Whether the estimator is for labels; one for vectors gets labels as one-hot vectors.
+    groups
+        As in `check_pairs`.
+
+    Returns
+    -------
+    x float64 [n, d]; y codes [n] if `discrete`, else float64 [n, d]; groups as codes [n], or None.
+
+    Raises
+    ------
+    InputError
+        As `vectors`, `labels` and `check_pairs`.
     """
     x = vectors(x, "x")
     if discrete:

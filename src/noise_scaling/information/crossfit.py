@@ -31,9 +31,25 @@ def folds(
     strata: np.ndarray | None = None,
     stop_share: float = 0.2,
 ) -> list[Fold]:
-    """`n_folds` three-way splits of `n` cells, each cell scored once; a group is never on two sides of a split.
+    """Three-way splits of cells, each cell scored once; a group is never on two sides of a split.
 
-    `strata` (class codes) are dealt evenly, so that a rare class is in as many folds as it has cells.
+    Parameters
+    ----------
+    n, n_folds
+        Cells, and splits of them.
+    seed
+        Decides the splits.
+    groups
+        Codes [n], or None.
+    strata
+        Class codes [n], dealt evenly, so that a rare class is in as many folds as it has cells; None: one class.
+    stop_share
+        Of the cells that are not scored, those that choose.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 x `n_folds` groups, or cells where there are no groups.
     """
     units = _units(n, groups, 2 * n_folds, f"for {n_folds} folds: give more, or none")
     rng = generator(seed, "folds")
@@ -47,7 +63,20 @@ def folds(
 
 
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
-    """`n` cells dealt to `n_parts` parts of even size, in random order; a group is never in two."""
+    """Cells dealt to parts of even size, in random order; a group is never in two.
+
+    Parameters
+    ----------
+    n, n_parts
+        Cells, and parts of them.
+    seed, groups
+        As in `folds`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 x `n_parts` groups, or cells where there are no groups.
+    """
     units = _units(n, groups, 2 * n_parts, f"for {n_parts} folds: give more, or none")
     rng = generator(seed, "folds")
     part = _deal(units, n_parts, rng)
@@ -55,7 +84,20 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
-    """Four tenths of `n` cells to fit, a tenth to stop, half to score; a group is never on two sides."""
+    """Four tenths of the cells to fit, a tenth to stop, half to score; a group is never on two sides.
+
+    Parameters
+    ----------
+    n
+        Cells.
+    seed, groups
+        As in `folds`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 10 groups, or cells where there are no groups.
+    """
     units = _units(n, groups, 10, "to split three ways: give 10 or more, or none")
     part = _deal(units, 10, generator(seed, "three-way"))
     return Fold(np.flatnonzero(part < 4), np.flatnonzero(part == 4), np.flatnonzero(part > 4))
@@ -103,7 +145,17 @@ def one_thread() -> Iterator[None]:
 
 
 def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches of exactly `size` cells for ever: shuffled passes laid end to end."""
+    """Batches for ever: shuffled passes laid end to end.
+
+    Parameters
+    ----------
+    cells
+        Positions [cells], at least one.
+    size
+        Cells of a batch, exactly.
+    rng
+        Shuffles.
+    """
     left = np.empty(0, dtype=cells.dtype)
     while True:
         while len(left) < size:

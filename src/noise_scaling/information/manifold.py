@@ -81,7 +81,17 @@ class Autoencoder:
         return torch.baddbmm(forward(weights[6:12], code), code, weights[13])
 
     def left(self, weights: Weights, z: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Mean square [sides] that these columns of the code leave of a cell, summed over its dimensions."""
+        """Mean square [sides] that some columns of the code leave of a cell, summed over its dimensions.
+
+        Parameters
+        ----------
+        weights
+            Of encoders and decoders.
+        z
+            [sides, cells, dims].
+        columns
+            [1, max(WIDTHS)]: 1 for columns that count, 0 for the others.
+        """
         return (self.decode(weights, self.code(weights, z) * columns) - z).square().sum(2).mean(1)
 
 

@@ -35,7 +35,19 @@ class Training:
 
 
 def start(networks: int, widths: tuple[int, ...], rng: torch.Generator, *, last: float = 1.0) -> Weights:
-    """Random weights for SiLU layers of these widths, zero biases; the last layer's times `last`."""
+    """Random weights for SiLU layers, zero biases.
+
+    Parameters
+    ----------
+    networks
+        How many, side by side.
+    widths
+        Of input, hidden layers and output.
+    rng
+        Draws the weights.
+    last
+        Factor of the last layer's weights; 0: every output starts at 0.
+    """
     weights = []
     for layer, (a, b) in enumerate(pairwise(widths)):
         scale = (last if layer == len(widths) - 2 else 1.4) * a**-0.5
@@ -53,10 +65,19 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
 def descend(
     weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Training
 ) -> Iterator[tuple[int, Weights]]:
-    """Move from `weights` down `loss`; yields the number of each step and the running mean of the weights.
+    """Move down a loss; yields the number of each step and the running mean of the weights.
 
-    A loss summed over networks trains each as if alone. AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all
-    weights as one tensor: in 14 tensors its steps took as long as the gradients.
+    AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all weights as one tensor: in 14 tensors its steps took as
+    long as the gradients.
+
+    Parameters
+    ----------
+    weights
+        Where to start.
+    loss
+        Gives one number for weights; a sum over networks trains each as if alone.
+    training
+        Rate, decay and steps.
     """
     shapes = [weight.shape for weight in weights]
     sizes = [shape[1] * shape[2] for shape in shapes]
@@ -114,10 +135,23 @@ def train_critics(
     hidden: int,
     seed: int,
 ) -> list[list[Features]]:
-    """Train one critic g(x) . h(y) for each of `fits`, the cells it is fitted on; x [critics, cells, dims], y alike.
+    """Train critics g(x) . h(y), one for each set of cells to fit, by InfoNCE (van den Oord et al. 2018).
 
-    The result holds, for each critic and each of its two `ends`, features of all cells of `ends` by the running mean of
-    the weights at the step that this end chose.
+    Parameters
+    ----------
+    x, y
+        [critics, cells, dims].
+    fits
+        For each critic, positions of the cells it is fitted on.
+    ends
+        For each critic, two parts of the other cells; each chooses a step of its own.
+    training, hidden, seed
+        How they are trained, widths of the hidden layers, starting weights and batches.
+
+    Returns
+    -------
+    For each critic and each of its two `ends`, features of all cells of `ends` by the running mean of the weights at
+    the step that this end chose.
     """
     rng = torch.Generator().manual_seed(seed)
     of_x = start(len(fits), (x.shape[2], hidden, hidden, EMBEDDED), rng)

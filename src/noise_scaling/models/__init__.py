@@ -23,14 +23,36 @@ __all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "load", "regis
 
 
 def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
-    """Raise an InputError unless this model, this preset of it and these options exist."""
+    """Check that a model, a preset of it and options exist.
+
+    Parameters
+    ----------
+    name, preset, options
+        As for `create`.
+
+    Raises
+    ------
+    InputError
+        If one is unknown, or an option is of the wrong type.
+    """
     choose("model", name, MODELS)
     choose(f"preset of {name}", preset, MODELS[name].PRESETS)
     check_options(name, MODELS[name].PRESETS[preset], options or {})
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
-    """Every setting of a model: the preset's, with `options` in their place; errors as for `create`."""
+    """Every setting of a model: the preset's, with `options` in their place.
+
+    Parameters
+    ----------
+    name, preset, options
+        As for `create`.
+
+    Raises
+    ------
+    InputError
+        If one is unknown, or an option is of the wrong type.
+    """
     check_model(name, preset, options)
     return MODELS[name].PRESETS[preset] | options
 

@@ -37,6 +37,15 @@ class Model(ABC):
 
     The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
     attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`.
+
+    Parameters
+    ----------
+    seed
+        Decides every random choice.
+    device
+        Where a network is trained and run.
+    settings
+        All settings of the model, those of a preset with changes.
     """
 
     name: ClassVar[str]
@@ -87,12 +96,28 @@ class Model(ABC):
 
     @classmethod
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
-        """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it."""
+        """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
+
+        Parameters
+        ----------
+        preset
+            A key of `PRESETS`.
+        n_cells
+            Training cells.
+        n_genes, nonzeros
+            Genes counted, and a cell's mean number of non-zero counts.
+        """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
 
     def network(self, n_genes: int) -> torch.nn.Module:
-        """The untrained network at a number of genes; a model without one gives `shapes` instead."""
+        """The untrained network at a number of genes; a model without one gives `shapes` instead.
+
+        Raises
+        ------
+        NotImplementedError
+            The model has none.
+        """
         raise NotImplementedError
 
     def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
@@ -156,7 +181,13 @@ class Model(ABC):
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file that `Model.save` wrote; InputError if it is none."""
+    """Tensors and header of a file that `Model.save` wrote.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is cut short, or something else wrote it.
+    """
     if not path.is_file():
         raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
     try:
@@ -171,7 +202,22 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def check_options(model: str, settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """`settings` with `options` in their place; InputError for one that does not exist or has the wrong type."""
+    """`settings` with `options` in their place.
+
+    Parameters
+    ----------
+    model
+        Its name, for messages.
+    settings
+        Of the preset.
+    options
+        What to change. None fits every setting, anything one that is None in the preset, and an integer a float.
+
+    Raises
+    ------
+    InputError
+        If there is no such option, or its type is not that of the preset's value.
+    """
     for name, value in options.items():
         choose(f"option of {model}", name, settings)
         before = settings[name]
@@ -195,7 +241,13 @@ def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes the GPU where there is one. InputError if a GPU is asked for and absent."""
+    """The device to use, "cpu" or "cuda": "auto" takes the GPU where there is one.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown, or a GPU is asked for and absent.
+    """
     choose("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' was asked for and torch finds no GPU here: use device 'cpu' or 'auto'")

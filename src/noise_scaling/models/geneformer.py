@@ -31,11 +31,11 @@ _CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no 
 class Geneformer(Model):
     """Masked-token model of ranked genes: a BERT with tied embeddings, trained from scratch on the cells given.
 
-    `published` has the settings of Gowri et al.'s supplement: `context` 512 genes a cell, `width` 256, `feed_forward`
-    512, 4 `heads`, 3 `layers`, `dropout` 0.02, 15 % of the tokens masked, AdamW with `learning_rate` 1e-3 and
-    `weight_decay` 1e-3 (not of biases and norms), a rate that rises in a line for `warmup` 5,000 steps and falls in a
-    line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs. Its patience is 5 epochs. `small`
-    keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
+    After Theodoris et al. 2023. `published` has the settings of Gowri et al.'s supplement: `context` 512 genes a cell,
+    `width` 256, `feed_forward` 512, 4 `heads`, 3 `layers`, `dropout` 0.02, 15 % of the tokens masked, AdamW with
+    `learning_rate` 1e-3 and `weight_decay` 1e-3 (not of biases and norms), a rate that rises in a line for `warmup`
+    5,000 steps and falls in a line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs. Its patience is 5 epochs.
+    `small` keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
 
     width, feed_forward, heads, layers
         64, 128, 2, 2 for 256, 512, 4, 3.
@@ -225,6 +225,17 @@ class MaskedTraining(Training):
     """Cross-entropy of masked genes, on batches of `train`, validated on some of `validation` with one mask.
 
     In a `team` each member takes its share of every batch and of the validation batches; all hold the same weights.
+
+    Parameters
+    ----------
+    net
+        On its device.
+    train, validation
+        Tokens of the cells.
+    settings
+        All settings of `Geneformer`.
+    seed, device, team
+        See `Training`; `device` is the net's.
     """
 
     label = "Geneformer"

@@ -71,6 +71,11 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
     """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk; None for cells that are tokens already.
 
     An array is taken to be the medians themselves.
+
+    Raises
+    ------
+    InputError
+        If an array holds what is no median, or counts are none.
     """
     if isinstance(cells, np.ndarray):
         return check_medians(cells, len(cells))
@@ -89,6 +94,20 @@ def tokens_of(cells: Cells, medians: np.ndarray | None, context: int) -> Tokens:
 
     A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory, in
     a file without a name in the system's folder for temporary files for counts on disk. A cell takes 16 bytes more.
+
+    Parameters
+    ----------
+    cells
+        UMI counts [cells, genes], or the folder of a token store.
+    medians
+        Gene medians [genes], as in `tokens.rank_tokens`; not needed for a token store.
+    context
+        Tokens of a cell, at most.
+
+    Raises
+    ------
+    InputError
+        If there are counts and no medians, they do not match, or the folder is no token store.
     """
     if isinstance(cells, str | Path):
         ids, offsets = open_tokens(cells)
@@ -116,7 +135,22 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
 
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
-    """`tokens`, or an InputError if fewer than `at_least` cells have any."""
+    """`tokens`, if enough cells have any.
+
+    Parameters
+    ----------
+    tokens
+        From `tokens_of`.
+    at_least
+        Cells that must have a token.
+    what
+        "training" or "validation", for the message.
+
+    Raises
+    ------
+    InputError
+        If fewer cells have one.
+    """
     if tokens.n_cells < at_least:
         raise InputError(
             f"{tokens.n_cells} of {len(tokens.offsets) - 1} {what} cells have a token and at least {at_least} are "
@@ -128,9 +162,22 @@ def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> T
 def gather(
     tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens of some cells, the shortest first: ids int64 [n], ranks int64 [n], lengths int64 [cells].
+    """Tokens of some cells, the shortest first.
 
-    Of a cell with more than `at_most` tokens the highest are taken; given `rng`, a random choice that keeps its ranks.
+    Parameters
+    ----------
+    tokens
+        Of all cells.
+    cells
+        int64 [cells], positions among the cells that have a token.
+    at_most
+        Tokens taken of a cell: of more, the highest.
+    rng
+        Given one, a random choice in place of the highest; it keeps its ranks.
+
+    Returns
+    -------
+    Ids int64 [n], ranks int64 [n], lengths int64 [cells].
     """
     starts, lengths = tokens.offsets[tokens.rows[cells]], tokens.lengths_of(cells)
     order = np.argsort(lengths, kind="stable")
@@ -161,8 +208,15 @@ def masked_batch(
 ) -> Masked:
     """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
 
-    `share`: (i, n), the i-th of n parts of that batch, as like in length as can be; the mean over the parts of their
-    weighted losses is the loss of the batch.
+    Parameters
+    ----------
+    tokens, cells, at_most, rng
+        As in `gather`; `rng` draws the masks too.
+    device
+        Where the tensors go.
+    share
+        (i, n): the i-th of n parts of that batch, as like in length as can be; the mean over the parts of their
+        weighted losses is the loss of the batch.
     """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
     places = np.flatnonzero(rng.random(len(ids)) < MASKED)

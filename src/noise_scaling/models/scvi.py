@@ -42,7 +42,7 @@ _SMALL = {
 
 @register
 class SCVI(Model):
-    """scVI as scvi-tools implements it: zero-inflated negative binomial, one dispersion per gene, observed library.
+    """scVI (Lopez et al. 2018) by scvi-tools: zero-inflated negative binomial, a dispersion per gene, observed library.
 
     The published settings, by Gowri et al.'s supplement: `dims` 16, `n_hidden` 512, `n_layers` 1, `dropout` 0.1 (of
     the encoder), Adam with `learning_rate` 1e-3, `weight_decay` 1e-6 and `eps` 0.01, no KL term in the first epoch,
@@ -149,7 +149,13 @@ class SCVI(Model):
 
     @torch.inference_mode()
     def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
-        """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too."""
+        """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too.
+
+        Raises
+        ------
+        FloatingPointError
+            If the embedding holds NaN or infinite values: the training diverged.
+        """
         batches = (batch for chunk in chunks_of(counts) for batch in Counts(chunk, self.device).in_order())
         latent = np.concatenate([posterior(self._net, batch.dense)[0].cpu().numpy() for batch in batches])
         if not np.isfinite(latent).all():
@@ -208,9 +214,20 @@ def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, Tensor]:
-    """Log-likelihood at one draw of the latent, and KL divergence from N(0, 1), nats, [cells] each.
+    """The two terms of the evidence lower bound (Lopez et al. 2018), nats, [cells] each.
 
-    `half`: matrix products in bfloat16. Source: Lopez et al. 2018, the evidence lower bound.
+    Parameters
+    ----------
+    net
+        scvi-tools' module.
+    batch
+        Counts.
+    half
+        Matrix products in bfloat16.
+
+    Returns
+    -------
+    Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1).
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)

@@ -33,6 +33,11 @@ def open_counts(
         See `CountStore`.
     in_memory_below
         Bytes of CSR arrays, 8 a non-zero count.
+
+    Raises
+    ------
+    InputError
+        As `CountStore`.
     """
     store = CountStore(path, cells=cells, layer=layer)
     return store.tocsr() if 8 * int(store.lengths.sum()) < in_memory_below else store
@@ -48,7 +53,22 @@ def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
 
 
 def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "training") -> csr_matrix | CountStore:
-    """`counts` without the empty cells, which no model can learn from; InputError if fewer than `at_least` are left."""
+    """`counts` without the empty cells, which no model can learn from.
+
+    Parameters
+    ----------
+    counts
+        UMI counts [cells, genes].
+    at_least
+        Cells that must be left.
+    what
+        "training" or "validation", for the message.
+
+    Raises
+    ------
+    InputError
+        If fewer are left.
+    """
     if isinstance(counts, CountStore):
         kept = counts.not_empty()
     else:

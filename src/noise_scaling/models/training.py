@@ -88,11 +88,19 @@ class Limits:
 
 
 def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
-    """The limits that a model's settings mean for so many training cells and an `epoch` in steps.
+    """The limits that a model's settings mean.
 
     `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
-    Gowri et al. (arXiv 2503.02726, supplement). Patience in "epochs" checks after each epoch, in "steps" after
-    `check_every` steps.
+    Gowri et al. (arXiv 2503.02726, supplement).
+
+    Parameters
+    ----------
+    settings
+        Of the model.
+    n_cells, epoch
+        Training cells N, and the steps of one epoch.
+    check_every
+        Steps between checks where patience counts in "steps"; in "epochs" each epoch is checked.
     """
     epochs = max(1, int((settings["max_cells_seen"] or 0) / n_cells))
     return Limits(
@@ -281,7 +289,13 @@ class Training(ABC):
 
 
 def check_devices(devices: int, device: str) -> None:
-    """Raise an InputError unless the machine has so many GPUs, or processes can be forked."""
+    """Check that the machine has so many GPUs, or that processes can be forked.
+
+    Raises
+    ------
+    InputError
+        If it has not, or `devices` is no whole number of at least 1.
+    """
     if not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
     if devices > 1 and "fork" not in multiprocessing.get_all_start_methods():
@@ -291,10 +305,14 @@ def check_devices(devices: int, device: str) -> None:
 
 
 def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
-    """What `work(team, its device)` returns in the first of `devices` forked processes, one on each GPU or on a CPU.
+    """What `work` returns in the first of several forked processes that step as one (Lightning Fabric, DDP).
 
-    The processes step as one (Lightning Fabric, DDP). `work` returns no tensors: their shared memory ends with the
-    process.
+    Parameters
+    ----------
+    work
+        Called with the team and its device; returns no tensors: their shared memory ends with the process.
+    devices, device
+        How many processes; "cuda": one on each GPU, or "cpu".
 
     Raises
     ------

@@ -26,7 +26,20 @@ LOADERS: dict[str, Loader] = {}
 
 
 def register(name: str) -> Callable[[Loader], Loader]:
-    """Function decorator: enter the loader of the data set `name`."""
+    """Function decorator: enter the loader of the data set `name`.
+
+    All loaders share one contract, that of `Loader`; the docstring of each has only what is its own.
+
+    Parameters of a loader
+        `card`, the data set's card; `files`, the card's files by their names without folder, checked by sha256 where
+        the card has one; `signal`, the name of one of the card's signals, as `datasets.load` has checked.
+    What it returns
+        A `Dataset` from `assemble`: integer counts [cells, genes], cells and genes with unique names, and the signal
+        over the same cells. Cells without a count are dropped, those without the signal are kept and marked as missing.
+    What it raises
+        InputError where a file is not of the form its publication gave it, or its counts are not integers within the
+        loader's tolerance (`reading.integers`).
+    """
 
     def enter(loader: Loader) -> Loader:
         LOADERS[name] = loader

@@ -11,7 +11,10 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("larry_subset")
 def larry_subset(card: Card, files: Files, signal: str) -> Dataset:
-    """781 cells in 339 clones. X is scaled per cell; every cell has a gene of one molecule, its smallest value."""
+    """781 cells in 339 clones. X is scaled per cell; every cell has a gene of one molecule, its smallest value.
+
+    The signal "clone_later" has the time point of each cell beside its clone.
+    """
     source = quietly(anndata.read_h5ad, files["test_adata_preprocessed.h5ad"])
     counts, deviation = integers(unscale_rows(source.X), name=card.name, tolerance=1e-3)
     clone = np.asarray(source.obsm["X_clone"].argmax(axis=1)).ravel()  # each cell is in exactly one

@@ -25,7 +25,17 @@ MOST_CELLS = 300_000
 
 @register("mouse_embryo")
 def mouse_embryo(card: Card, files: Files, signal: str, *, most_cells: int = MOST_CELLS) -> Dataset:
-    """Qiu et al. 2024: a fixed random `most_cells` of the 11 million cells, streamed, never whole in memory."""
+    """Qiu et al. 2024: a fixed random `most_cells` of the 11 million cells, streamed, never whole in memory.
+
+    Counts are whole in the files. Every signal is the label "day".
+
+    Parameters
+    ----------
+    card, files, signal
+        As for every loader (see `register`).
+    most_cells
+        Cells kept, at most. Which ones depends on their places alone, not on a seed.
+    """
     paths = [path for name, path in sorted(files.items()) if name.endswith(".h5ad")]
     total = sum(_n_cells(path) for path in paths)
     chosen = np.ones(total, dtype=bool)
@@ -51,7 +61,17 @@ def embryo_blocks(
 ) -> Iterator[tuple[sp.csr_matrix, pd.DataFrame, pd.Index]]:
     """Stream .h5ad files block by block: counts [cells, genes], the cells' "day", the genes' names.
 
-    The files must hold the same genes in the same order; "day" may be called "author_day".
+    Parameters
+    ----------
+    paths
+        Files with the same genes in the same order; "day" may be called "author_day".
+    cells_at_once
+        Cells of a block, at most.
+
+    Raises
+    ------
+    InputError
+        If a file is of another form, has no day, other genes, or counts that are CSC.
     """
     first = None
     for path in paths:

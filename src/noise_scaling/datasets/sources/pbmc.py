@@ -10,7 +10,10 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("pbmc")
 def pbmc(card: Card, files: Files, signal: str) -> Dataset:
-    """Hao et al. 2021, 3' cells: two matrices [genes, cells] and [proteins, cells], and the cells' annotation."""
+    """Hao et al. 2021, 3' cells: two matrices [genes, cells] and [proteins, cells], and the cells' annotation.
+
+    Counts are whole in the files. The signal is log1p of the protein counts, or the finest cell type, "celltype.l3".
+    """
     meta = files["GSE164378_sc.meta.data_3P.csv.gz"]
     with of_form(meta):
         obs = pd.read_csv(meta, index_col=0)

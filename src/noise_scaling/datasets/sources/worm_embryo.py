@@ -11,7 +11,10 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("worm_embryo")
 def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
-    """1,805 embryonic cells of C. elegans. Cells of the "mixed" libraries have no time point."""
+    """1,805 embryonic cells of C. elegans. Cells of the "mixed" libraries have no time point.
+
+    Counts are whole in the file. A signal other than "time.point" is a column of numbers.
+    """
     values, cells, genes = cells_by_genes(read_r(files["worm_embryo_expression_matrix.rds"]))
     counts, deviation = integers(values, name=card.name, tolerance=0)
     columns = read_r(files["worm_embryo_coldata.rds"]).listData
