@@ -169,6 +169,16 @@ def test_mouse_embryo(embryo):
     assert len(set(data.cell_ids)) == 28
 
 
+def test_an_embryo_cell_without_a_day_has_no_signal(embryo):
+    folder, _, days = embryo
+    file = folder / "adata_JAX_dataset_1.h5ad"
+    cells = anndata.read_h5ad(file)
+    cells.obs["day"] = cells.obs["day"].where(np.arange(7) != 2)
+    cells.write_h5ad(file)
+    found = datasets.load("mouse_embryo").signal.values.tolist()
+    assert found == ["" if i == 2 else day for i, day in enumerate(days)]
+
+
 def test_mouse_embryo_is_streamed_and_sampled(embryo):
     folder, counts, days = embryo
     paths = sorted(folder.iterdir())

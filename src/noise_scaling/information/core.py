@@ -158,7 +158,7 @@ def zero(n: int, method: str, note: str) -> Information:
     n, method, note
         As in `Information`.
     """
-    return Information(0.0, 0.0, np.zeros(n), method, n, method not in ("ksg", "mixed_ksg"), note)
+    return Information(0.0, 0.0, np.zeros(n), method, n, method in ("infonce", "classifier"), note)
 
 
 def vectors(values: object, name: str) -> np.ndarray:

@@ -184,9 +184,13 @@ def named(name: str) -> Variant:
 
 def _of_width(name: str, width: int) -> Variant:
     """Geneformer with another width, in the proportions of the small preset: twice as much between, 32 a head."""
-    if width % 16 or width > 1024:
-        raise InputError(f"variant {name!r}: a width must be a multiple of 16, up to 1,024: found {width}")
-    options = {"width": width, "feed_forward": 2 * width, "heads": max(1, width // 32)}
+    heads = max(1, width // 32)
+    if width % 16 or width % heads or width > 1024:
+        raise InputError(
+            f"variant {name!r}: a width must be a multiple of 16 that its {heads} heads share evenly, up to 1,024: "
+            f"found {width}"
+        )
+    options = {"width": width, "feed_forward": 2 * width, "heads": heads}
     return Variant(name, f"Geneformer {width} wide", options=options)
 
 

@@ -284,7 +284,9 @@ class Training(ABC):
             raise InputError(f"{path} is of a training with other settings, seed or cells: remove it or name another")
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
-        self.best, self.history, self.losses = content["best"], content["history"], content["losses"]
+        self.best, self.history = content["best"], content["history"]
+        device = next(self.net.parameters()).device
+        self.losses = [loss.to(device) for loss in content["losses"]]
         self.progress = Progress(**content["progress"])
 
 

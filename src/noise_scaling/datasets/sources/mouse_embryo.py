@@ -51,7 +51,7 @@ def mouse_embryo(card: Card, files: Files, signal: str, *, most_cells: int = MOS
         genes = names
     obs = pd.concat(tables)
     obs.index = make_index_unique(obs.index.astype(str))
-    labels = Signal(signal, "label", obs["day"].astype(str).to_numpy(dtype=str))
+    labels = Signal(signal, "label", obs["day"].astype(object).fillna("").astype(str).to_numpy(dtype=str))
     counts = sp.csr_matrix(sp.vstack(blocks))
     return assemble(card, counts, obs, unique_genes(genes), labels)
 
