@@ -175,11 +175,21 @@ def test_the_status_says_when_every_unit_failed(bad, status, folder, monkeypatch
         assert said.out == "2 rows in t.csv, 1 of them failed: see their error\n"
 
 
+@pytest.fixture
+def interruptible():
+    """A shell starts what it runs in the background deaf to interrupts; a test has to hear them there too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
 @pytest.mark.parametrize("when", ["training", "estimating"])
-def test_a_signal_ends_with_the_sentence_and_its_status(number, status, word, when, folder, monkeypatch, capsys):
+def test_a_signal_ends_with_the_sentence_and_its_status(
+    number, status, word, when, interruptible, folder, monkeypatch, capsys
+):
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     if when == "training":
         from noise_scaling.models.training import Training
