@@ -167,6 +167,12 @@ def test_keeps_the_weights_of_the_lowest_validation_loss(cells):
     assert again == pytest.approx(min(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["fixed_steps", "max_steps"])
+def test_no_steps_at_all_are_refused(cells, name):
+    with pytest.raises(InputError, match=f"option '{name}' must be a whole number from 1 on, or None: found 0"):
+        create(**{name: 0}).fit(cells[:100], cells[120:160])
+
+
 def test_fixed_steps_train_exactly_so_many(cells):
     model = create(fixed_steps=33, patience=1).fit(cells[:100], cells[120:160])
     assert model.history["step"] == [20, 33]

@@ -109,11 +109,6 @@ class BudgetFit:
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
         return noise_budget(n, u, *self.draws.T.reshape(6, -1, *[1] * n.ndim))
 
-    @property
-    def ceiling(self) -> float:
-        """Bits with cells and depth without end: 1/2 log2(1 + 1/v0)."""
-        return float(0.5 * np.log2(1 + 1 / self.parameters["v0"]))
-
     def bootstrap(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
 

@@ -16,10 +16,7 @@ from .base import MODELS, Model, check_options, read_tensors, register
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-PLANNED: tuple[str, ...] = ()
-"""Models that the published table has and the package has not: none."""
-
-__all__ = ["MODELS", "PLANNED", "Model", "check_model", "create", "load", "register", "settings"]
+__all__ = ["MODELS", "Model", "check_model", "create", "load", "register", "settings"]
 
 
 def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:

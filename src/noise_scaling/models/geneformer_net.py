@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PAD, MASK = -2, -1
-"""Where the two special tokens stand in the vocabulary: after the genes, pad then mask."""
+MASK = -1
+"""Where the mask stands in the vocabulary: last, after the genes and the pad."""
 
 
 @dataclass(frozen=True)
@@ -290,15 +290,3 @@ class Net(nn.Module):
 
 def _norm(shape: Shape) -> nn.LayerNorm:
     return nn.LayerNorm(shape.width, eps=1e-12)
-
-
-def parameter_count(shape: Shape) -> dict[str, int]:
-    """Parameters of each part, by arithmetic; a test holds their sum against the network's own."""
-    w, f, v = shape.width, shape.feed_forward, shape.vocabulary
-    layer = 4 * (w * w + w) + (w * f + f) + (f * w + w) + 4 * w
-    return {
-        "token embedding (also the output)": v * w,
-        "position and type embeddings, norm": (shape.context + 2) * w + 2 * w,
-        "attention and feed-forward layers": shape.layers * layer,
-        "head": w * w + 3 * w + v,
-    }

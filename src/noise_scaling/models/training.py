@@ -95,13 +95,19 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
 
     Parameters
     ----------
-    settings
-        Of the model.
-    n_cells, epoch
-        Training cells N, and the steps of one epoch.
+    settings, n_cells, epoch
+        Of the model; the training cells N; the steps of one epoch.
     check_every
         Steps between checks where patience counts in "steps"; in "epochs" each epoch is checked.
+
+    Raises
+    ------
+    InputError
+        If a number of steps is below 1.
     """
+    for name in ("fixed_steps", "max_steps"):
+        if settings[name] is not None and settings[name] < 1:
+            raise InputError(f"option {name!r} must be a whole number from 1 on, or None: found {settings[name]}")
     epochs = max(1, int((settings["max_cells_seen"] or 0) / n_cells))
     return Limits(
         steps=settings["fixed_steps"] or settings["max_steps"] or epochs * epoch,
