@@ -217,6 +217,14 @@ def labels(values: object, name: str = "labels") -> np.ndarray:
     return codes.astype(np.int64)
 
 
+def has_order(values: object) -> bool:
+    """Whether labels have an order: integers, and ordered categories."""
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return bool(dtype.ordered)
+    return np.asarray(values).dtype.kind in "iu"
+
+
 def one_hot(codes: np.ndarray) -> np.ndarray:
     """Float64 [n, classes] of class codes [n]."""
     return np.eye(int(codes.max()) + 1)[codes]
