@@ -11,7 +11,7 @@ import torch
 
 from ..seeds import derive, generator
 from . import canonical
-from .coordinates import SURER, Gains, axes, components, moments, normal_scores, standardised, whitened
+from .coordinates import SURER, Gains, axes, components, moments, normal_scores, radius, standardised, whitened
 from .core import MANY_PAIRS, NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import deal, one_thread
 from .manifold import manifolds
@@ -88,10 +88,11 @@ def infonce(
         return zero(len(x), "infonce", "one side is constant")
     n, values = len(x), np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        forms = [(components(standardised(x)), components(standardised(y)))]
+        forms = [(components(_wide(standardised(x), x)), components(_wide(standardised(y), y)))]
         along = manifolds(list(forms[0]), seed=seed) if n >= MANY_PAIRS else [None, None]
         if x.size + y.size <= MOST_RANKED:
-            forms.append((components(normal_scores(x)), components(normal_scores(y))))
+            rx, ry = normal_scores(x), normal_scores(y)
+            forms.append((components(_wide(rx, rx.numpy(), True)), components(_wide(ry, ry.numpy(), True))))
         curved = any(side is not None for side in along)
         n_folds = n_folds or _folds(n, n if groups is None else len(np.unique(groups)), curved)
         parts = deal(n, n_folds, seed=seed, groups=groups)
@@ -226,3 +227,13 @@ def _score(g: torch.Tensor, h: torch.Tensor) -> np.ndarray:
     """Pointwise InfoNCE in nats of held-out features [cells, features], both directions, in even blocks."""
     blocks = np.array_split(np.arange(len(g)), -(-len(g) // BLOCK))
     return np.concatenate([nats(g[block], h[block]).numpy() for block in blocks])
+
+
+def _wide(z: torch.Tensor, x: np.ndarray, rank: bool = False) -> torch.Tensor:
+    if x.shape[1] == 1:
+        return z
+    low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
+    spread = x.std(axis=0)
+    scale = np.where(high > low, np.minimum((high - low) / 1.349, spread), spread)
+    r = (((x - middle) / scale)**2).mean(1, keepdims=True)
+    return torch.cat([z, normal_scores(r) if rank else standardised(np.log(r + 1e-12))], 1)

@@ -63,6 +63,12 @@ def standardised(x: np.ndarray) -> torch.Tensor:
     return (z - z.mean(0)) / z.std(0, correction=0)
 
 
+def radius(z: torch.Tensor) -> torch.Tensor:
+    """log of a cell's distance from the centre [cells, 1], standardised: what sides share that differ only in scale."""
+    log = z.square().mean(1, keepdim=True).clamp(min=1e-12).log()
+    return (log - log.mean()) / log.std()
+
+
 def normal_scores(x: np.ndarray) -> torch.Tensor:
     """Columns [cells, d] by their ranks, mapped to a standard normal: a monotone distortion is undone."""
     scores = ndtri((rankdata(x, axis=0) - 0.5) / len(x))
