@@ -30,6 +30,16 @@ def test_a_label_or_vector_is_that_of_the_test_cells_in_their_order():
     assert align(vectors, np.array([3, 0, 1]), embedding, seed=0).y.ravel().tolist() == [3, 0, 1]
 
 
+def test_labels_with_an_order_are_given_as_places_in_it():
+    days = np.array(["P0", "E10.5", "E8.5", "", "E8.75", "E10"])
+    order = ("E8.5", "E8.75", "E10", "E10.5", "P0")
+    assert signals.in_time(days) == order
+    labels = Signal("day", "label", days, levels=order)
+    assert align(labels, np.array([0, 1, 2, 4, 5]), np.zeros((5, 1)), seed=0).y.tolist() == [4, 3, 0, 1, 2]
+    with pytest.raises(InputError, match="'late' has no number"):
+        signals.in_time(np.array(["1 day", "late"]))
+
+
 def test_with_a_stream_the_names_of_classes_do_not_matter():
     one, other = np.array(["a", "b", "", "c", "a"]), np.array(["z", "10", "", "2", "z"])
     test, embedding = np.array([4, 1, 0, 3]), np.zeros((4, 1))

@@ -44,6 +44,8 @@ class Signal:
         For clonal relatives: time of each cell [cells]; the partner is then a *later* cell.
     sections
         For neighbours: the tissue section of each cell [cells], "" where missing; neighbours share one.
+    levels
+        For labels with an order: all of them, first to last; empty if they have none. `align` then gives their places.
     stream
         Names the random draws of pairs; the signal's name if empty. With one, neither the signal's name nor those of
         its classes matter.
@@ -60,6 +62,7 @@ class Signal:
     times: np.ndarray | None = None
     sections: np.ndarray | None = None
     stream: str = ""
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         choose("kind of signal", self.kind, KINDS)
@@ -83,6 +86,23 @@ class Signal:
         """The signal of some cells, by a mask or positions."""
         times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
         return replace(self, values=self.values[cells], times=times, sections=sections)
+
+
+def in_time(labels: np.ndarray) -> tuple[str, ...]:
+    """Different labels of time in their order, "" left out: by what stands before their number (E8.5, P0), then by it.
+
+    Raises
+    ------
+    InputError
+        If a label has no number.
+    """
+    different = pd.Series(sorted(set(labels) - {""}), dtype=str)
+    parts = different.str.extract(r"^(\D*)(\d+(?:\.\d+)?)")
+    if parts[1].isna().any():
+        raise InputError(
+            f"label {str(different[parts[1].isna()].iloc[0])!r} has no number: times need one to be in order"
+        )
+    return tuple(different.iloc[np.lexsort([parts[1].astype(float), parts[0]])])
 
 
 class Aligned(NamedTuple):
@@ -167,7 +187,11 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
         )
     if signal.kind != "pair":
         values = signal.values[test_index]
-        if signal.kind == "label" and signal.stream:
+        if signal.levels:
+            values = pd.Categorical(values, signal.levels).codes.astype(
+                np.int64
+            )  # integers: estimators use their order
+        elif signal.kind == "label" and signal.stream:
             values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
         return Aligned(embedding, values, None)
     first, second = pairs(signal, test_index, seed=seed)

@@ -1,9 +1,10 @@
 """infonce, classifier_bound and lmi against closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from scipy.special import gammaln, psi
+from scipy.special import gammaln, log_softmax, psi
 from scipy.stats import norm
 from torch import nn
 
@@ -164,26 +165,135 @@ def test_classes_of_one_and_two_cells_cost_bits_but_finitely_many():
 def test_one_cell_unlike_all_others_does_not_take_the_information_of_the_rest(factor, cell):
     """200 cells of three classes that x gives away (1.49 bits); one cell's x is far from all in a random direction.
 
-    It costs the 20 bits of the floor over 200 where it is scored, and as much again where it is among the fitted.
+    Class frequencies keep a weight of 1 cell in 33 or so: a cell costs 5 bits and what its class is worth, and as much
+    again where it is among the fitted; where it is among those that choose, the other classes' cells pay too.
     """
     rng = np.random.default_rng(0)
     codes = rng.choice(3, 200, p=[0.5, 0.3, 0.2])
     x = (10 * np.eye(3)[codes] + rng.standard_normal((200, 3))) @ rng.standard_normal((3, 8))
     x[cell] += factor * 10 * rng.standard_normal(8)
     found = classifier_bound(x, codes)
-    assert found.bits > 1.49 - 2 * 20 / 200 - 0.05
-    assert found.pointwise.min() >= -20
+    assert found.bits > 1.49 - 3 * 10 / 200 - 0.05
+    assert found.pointwise.min() >= -10
     assert found.stderr < 0.2
 
 
-def test_a_cell_that_counts_the_least_is_named():
+def test_a_cell_of_the_wrong_class_costs_about_log2_of_the_cells_that_choose():
     rng = np.random.default_rng(1)
     codes = np.tile([0, 1], 150)
     x = (codes * 200.0)[:, None] + rng.standard_normal((300, 1))
     x[0] = 200.0  # a label that is wrong for certain
     found = classifier_bound(x, codes)
-    assert found.pointwise[0] == -20
-    assert "1 cells unlike all others" in found.note
+    assert -np.log2(10 * 48) < found.pointwise[0] < -3  # 48 of 240 cells choose
+    assert found.bits > 0.9
+
+
+def test_four_outlier_cells_take_no_information_of_the_rest():
+    """One gene at 3,000 in 4 of 600 cells once gave -15 +- 24 bits where others found 1.4."""
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 4, 600)
+    x = 2.5 * np.eye(4)[codes] @ rng.standard_normal((4, 12)) + rng.standard_normal((600, 12))
+    whole = classifier_bound(x, codes)
+    x[:4, 0] = 3000.0
+    found = classifier_bound(x, codes)
+    assert abs(found.bits - whole.bits) < 0.1
+    assert found.stderr < 2 * whole.stderr
+
+
+def ordered(n, noise, seed=0, classes=20):
+    """Places on a curve [n, 3] that winds once and rises, in noise; and class codes [n] of `classes` in their order."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, classes, n)
+    t = 2 * np.pi * (codes + 0.5) / classes
+    return np.stack([np.cos(t), np.sin(t), t / 3], 1) + noise * rng.standard_normal((n, 3)), codes
+
+
+def test_the_order_of_integer_labels_is_used_and_that_of_strings_is_not():
+    x, codes = ordered(400, 0.3)
+    names = np.array([f"class {c:02d}" for c in codes])
+    by_name, by_place = classifier_bound(x, names), classifier_bound(x, codes)
+    assert by_place.bits > by_name.bits + 0.02
+    mixed = np.random.default_rng(1).permutation(20)[codes]
+    assert abs(classifier_bound(x, mixed).bits - by_name.bits) < 0.1  # an order that helps nothing costs nothing
+    categories = pd.Categorical(names, ordered=True)
+    np.testing.assert_array_equal(classifier_bound(x, categories).pointwise, by_place.pointwise)
+    backwards = pd.Categorical(names, categories=sorted(set(names), reverse=True), ordered=True)
+    assert abs(classifier_bound(x, backwards).bits - by_place.bits) < 0.05
+
+
+def test_ordered_labels_hold_what_their_exact_posterior_does():
+    """The mean log posterior of the true class over its share is the truth, by Monte Carlo on 200,000 cells."""
+
+    def posterior(x, noise):
+        t = 2 * np.pi * (np.arange(20) + 0.5) / 20
+        centres = np.stack([np.cos(t), np.sin(t), t / 3], 1)
+        return log_softmax(-0.5 * ((x[:, None] - centres) ** 2).sum(2) / noise**2, axis=1)
+
+    x, codes = ordered(200_000, 0.3, seed=1)
+    truth = np.log2(20) + posterior(x, 0.3)[np.arange(len(x)), codes].mean() / np.log(2)
+    for n, share in ((500, 0.85), (2400, 0.93)):
+        found = classifier_bound(*ordered(n, 0.3, seed=2))
+        assert share * truth < found.bits < truth + 3 * found.stderr
+
+
+@pytest.mark.parametrize("kind", ["labels", "vectors"])
+def test_cells_given_twice_invent_nothing(kind):
+    """Independent sides, each pair twice: .34 bits were found once."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 8))
+    y = rng.integers(0, 12, 300) if kind == "labels" else rng.standard_normal((300, 8))
+    twice = rng.permutation(np.repeat(np.arange(300), 2))
+    bound = classifier_bound if kind == "labels" else infonce
+    found = bound(x[twice], y[twice])
+    assert found.bits < 2 * found.stderr + 0.01
+    assert found.note.startswith("600 cells have the x and y of another: they are kept together")
+    assert bound(x, y).note == ""
+    clones = np.where(np.arange(600) < 20, np.arange(600) // 2, np.arange(600))  # joined with the copies of their cells
+    found = bound(x[twice], y[twice], groups=clones)
+    assert found.bits < 2 * found.stderr + 0.01
+
+
+def test_no_estimate_is_certain_of_nothing():
+    """Independent sides: held-out cells prefer a constant, which is 0 bits, but not 0 +- 0."""
+    rng = np.random.default_rng(4)
+    for seed in range(4):
+        found = infonce(rng.standard_normal((200, 5)), rng.standard_normal((200, 3)), seed=seed)
+        assert found.stderr >= np.sqrt(2) / 200 / np.log(2)
+
+
+@pytest.mark.parametrize(("dims", "nu"), [(1, 1), (2, 1), (5, 2)])
+def test_heavy_tails_leave_a_scale_to_go_by(dims, nu):
+    """Student's t of a common chi: the closed form of its entropies (Guerrero-Cusumano 1996) is the truth."""
+
+    def entropy(d):
+        half = (nu + d) / 2
+        return gammaln(nu / 2) - gammaln(half) + d / 2 * np.log(nu * np.pi) + half * (psi(half) - psi(nu / 2))
+
+    truth = (2 * entropy(dims) - entropy(2 * dims)) / np.log(2)
+    rng = np.random.default_rng(0)
+    chi = np.sqrt(rng.chisquare(nu, 4000) / nu)[:, None]
+    found = infonce(*rng.standard_normal((2, 4000, dims)) / chi)
+    assert 0.8 * truth < found.bits < truth + 3 * found.stderr
+
+
+def test_a_signal_outside_the_leading_components_is_found_and_what_is_cut_is_said():
+    """8 shared dimensions of 1.5 bits in all, beside 60 of nine times their variance."""
+    rng = np.random.default_rng(0)
+    rho = np.sqrt(1 - 2 ** (-2 * 1.5 / 8))
+    x, y = rng.standard_normal((2, 3000, 120))
+    y[:, :8] = rho * x[:, :8] + np.sqrt(1 - rho**2) * y[:, :8]
+    x[:, 8:68] *= 3
+    assert 0.5 < infonce(x, y[:, :10]).bits < 1.5
+    noted = infonce(rng.standard_normal((300, 300)), y[:300, :10]).note
+    assert noted == "x: 256 principal components of 300 used"
+
+
+def test_a_cell_more_changes_little():
+    """795 -> 805 cells cost .05 bits once, when a rule changed at 800."""
+    x, y = gaussian(2010, 2.0)
+    for n in (800, 1500, 2000):
+        few, many = infonce(x[: n - 5], y[: n - 5]), infonce(x[: n + 5], y[: n + 5])
+        assert abs(few.bits - many.bits) < 0.04
 
 
 def test_lmi_finds_one_strong_dimension():

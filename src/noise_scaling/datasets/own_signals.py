@@ -133,7 +133,7 @@ def _as_number(values: pd.Series, name: str, spec: str) -> Found:
 
 
 def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | None) -> Found:
-    """Classes. Their order is not used by today's estimators, so ordered ones are labels too."""
+    """Classes. Ordered categories and whole numbers have an order; text and other categories have none."""
     is_number = columns.numbers(values) is not None
     if asked == ORDERED and not is_number and columns.kind_of(values) != ORDERED:
         raise InputError(f"obs column {name!r} has no order: make it an ordered category, or give obs:{name}:label")
@@ -147,7 +147,20 @@ def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | N
         f"{c!r} is scored as a class, of {n} cells (none? make it NaN)"
         for c, n in zip(classes[odd], sizes[odd], strict=True)
     ]
-    return Signal(spec, "label", found), notes + _missing(missing, values)
+    return Signal(spec, "label", found, levels=_levels(values, kind)), notes + _missing(missing, values)
+
+
+def _levels(values: pd.Series, kind: str) -> tuple[str, ...]:
+    """The classes of a column in their order; empty if they have none."""
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
+        return tuple(columns.text(pd.Series(values.cat.categories)))
+    if kind != ORDERED and not pd.api.types.is_numeric_dtype(values):
+        return ()
+    found = columns.numbers(values)
+    if found is None:
+        return ()
+    different = pd.DataFrame({"text": columns.text(values), "number": found}).dropna().drop_duplicates("text")
+    return tuple(different.sort_values("number")["text"])
 
 
 def _from_obsm(cells: Cells, key: str, spec: str) -> Found:

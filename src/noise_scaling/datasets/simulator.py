@@ -88,7 +88,8 @@ def simulate(
     names = pd.Index([f"cell{i:07d}" for i in range(n_cells)])
     obs = pd.DataFrame({"depth": depth}, index=names)
     genes = np.array([f"gene{g:05d}" for g in range(n_genes)])
-    data = assemble(_card(n_cells, n_genes, mean_umis, counts), counts, obs, genes, Signal(signal, signal, values))
+    found = Signal(signal, signal, values, levels=tuple(np.unique(values)) if signal == "label" else ())
+    data = assemble(_card(n_cells, n_genes, mean_umis, counts), counts, obs, genes, found)
     kept = names.isin(data.adata.obs_names)
     data.adata.obsm["latent"] = latent[kept]
     data.adata.varm["loadings"], data.adata.var["log_mean"] = loadings, log_mean

@@ -7,20 +7,26 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ..seeds import derive, generator
-from .coordinates import components, normal_scores, standardised
-from .core import NATS_PER_BIT, Information, from_pointwise, has_order, is_constant, prepare, register, zero
+from .coordinates import columns, components, ranks
+from .core import (
+    NATS_PER_BIT,
+    Information,
+    fold_repeats,
+    from_pointwise,
+    has_order,
+    is_constant,
+    prepare,
+    register,
+    zero,
+)
 from .crossfit import Fold, batches, folds, one_thread
-from .networks import BestWeights, Training, Weights, descend, forward, start
+from .networks import BestWeights, Training, Weights, forward, start, train
 
 CLIP = 10.0
 FAR = 30.0
 """A value further from its column's median, in robust standard deviations, is moved to there before the column is
 standardised: one cell with one gene far above all others would leave the rest no scale. In 1,200 committed rows of
 labels (pbmc68k and worm_embryo, all models but scVI and trained Geneformer) the farthest value lies at 19.5."""
-LEAST_BITS = -20.0
-"""The least that a cell counts. A cell unlike all that were fitted can be foretold with a probability of 1e-900; no
-number of cells tells that from one in a million. What this adds to a bound is below 2^-20 / ln 2 bits. In the same
-1,200 rows the least is -16.7."""
 RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
 IQR_OF_A_NORMAL = 1.349
 NETWORK_FROM = 150
@@ -30,7 +36,7 @@ EM_STEPS, PRIOR_CELLS = 30, 1.0
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
-@register("classifier", label="classifier", version=3, takes="labels", order=10)
+@register("classifier", label="classifier", version=4, takes="labels", order=10)
 def classifier_bound(
     x: object,
     labels: object,
@@ -42,26 +48,30 @@ def classifier_bound(
 ) -> Information:
     """Mutual information of a vector and a label: H(label) minus the cross-entropy of a held-out classifier.
 
-    The classifier of a fold is a Gaussian discriminant whose class means have a Gaussian prior (Ioffe 2006), refined
-    by a small network where 500 or more cells fit it. It is fitted on the `fit` cells; ridge, temperature and epoch
-    are chosen on the `stop` cells, and the log-probabilities of the `score` cells are what counts. The three are
-    disjoint, and classes are dealt evenly over folds. A class without a cell to fit is foretold from the prior with the
-    weight of half a cell: it costs bits, never infinitely many. H is that of the observed class frequencies.
+    The probabilities of a fold are a mixture of up to four descriptions: the class frequencies; a Gaussian discriminant
+    whose class means have a Gaussian prior (Ioffe 2006); from 150 cells on a network that starts from the discriminant;
+    and, where classes have an order (integers, ordered categories), a network whose outputs are smooth functions of a
+    class's place in it. They are fitted on the `fit` cells; ridge, temperature, step and the mixture's weights are
+    chosen on the `stop` cells, and the log-probabilities of the `score` cells are what counts. The three are disjoint,
+    and classes are dealt evenly over folds. The frequencies keep a weight, so that no cell can cost more than about
+    log2 of the `stop` cells. H is that of the observed class frequencies.
 
     Parameters
     ----------
     x
         [cells, dims] floats; far outliers are drawn in (`FAR`), columns standardised and clipped to +-10.
     labels
-        [cells] integers, strings or categories.
-    seed, groups, n_folds, training
+        [cells] integers, strings or categories. Strings and unordered categories have no order.
+    seed, groups, training
         As in `infonce`.
+    n_folds
+        Parts of the cells; each is scored once.
 
     Returns
     -------
     Information
         A lower bound in expectation, with pointwise values. The standard error is that of the scored
-        cells, widened by what the fit varies (`core.LEARNING_CELLS`).
+        cells, widened by what the fit varies (`core.LEARNING_CELLS`); it does not hold the bias.
         0 bits where x is constant or there is one class.
 
     Raises
@@ -73,6 +83,7 @@ def classifier_bound(
     x, codes, groups = prepare(x, labels, discrete=True, groups=groups)
     if is_constant(x, codes):
         return zero(len(x), "classifier", "one side is constant")
+    groups, note = fold_repeats(x, codes, groups)
     parts = folds(len(x), n_folds, seed=seed, groups=groups, strata=codes)
     share = np.bincount(codes) / len(codes)
     training = training or TRAINING
@@ -80,27 +91,24 @@ def classifier_bound(
     with one_thread(), torch.no_grad():
         y = torch.from_numpy(codes)
         tx = torch.from_numpy(_standardised(x))
-        found = [torch.stack([_discriminant(tx, y, part) for part in parts]).log_softmax(2)]
+        plain = torch.log(torch.from_numpy(share)).float().expand(len(parts), len(x), -1)
+        found = [plain, torch.stack([_discriminant(tx, y, part) for part in parts]).log_softmax(2)]
         if min(len(part.fit) for part in parts) >= NETWORK_FROM:
             z = _axes(x).expand(len(parts), -1, -1)
-            found.append(_network(z, y, found[0], parts, training, derive(seed, "classifier")))
+            found.append(_network(z, y, found[1], parts, training, derive(seed, "classifier")))
             if order and len(share) > 2:
-                plain = torch.log(torch.from_numpy(share)).float().expand_as(found[0])
                 found.append(_network(z, y, plain, parts, training, derive(seed, "order"), _places(share)))
         descriptions = torch.stack(found).double()
         for logits, part in zip(descriptions.unbind(1), parts, strict=True):
             weights = _mixture(logits[:, part.stop, codes[part.stop]])
             own = (weights.log()[:, None] + logits[:, part.score, codes[part.score]]).logsumexp(0).numpy()
             pointwise[part.score] = (own - np.log(share[codes[part.score]])) / NATS_PER_BIT
-    unlike = int((pointwise < LEAST_BITS).sum())
-    note = f"{unlike} cells unlike all others count {LEAST_BITS:g} bits each" if unlike else ""
-    pointwise = np.maximum(pointwise, LEAST_BITS)
     return from_pointwise(pointwise, "classifier", lower_bound=True, groups=groups, learned=True, note=note)
 
 
 def _axes(x: np.ndarray) -> torch.Tensor:
-    """Principal components [cells, at most KEPT] of the columns and their normal scores, small ones raised."""
-    z = components(torch.cat([normal_scores(x), standardised(x)], 1))
+    """Principal components [cells, at most KEPT] of the `columns` and the `ranks`, small ones raised."""
+    z = components(torch.cat([ranks(x), columns(x)], 1))
     variance = z.var(0, correction=0)
     return z / (variance + RAISED * variance.mean()).sqrt()
 
@@ -191,9 +199,12 @@ def _network(
     outputs = base.shape[2] if basis is None else len(basis)
     weights = start(len(parts), (x.shape[2], HIDDEN, HIDDEN, outputs), rng, last=0.0)
     best, before = BestWeights(weights), loss_of(weights, stop)
-    for step, mean in descend(weights, loss, training):
-        if step % training.check_every == 0:
-            best.offer(mean, before - loss_of(mean, stop))
+
+    def check(weights: Weights) -> float:
+        best.offer(weights, before - loss_of(weights, stop))
+        return float(best.highest.sum())
+
+    train(weights, loss, check, training)
     return (base + logits(best.weights, x)).log_softmax(2)
 
 
@@ -205,7 +216,7 @@ def _places(share: np.ndarray) -> torch.Tensor:
 
 
 def _mixture(own: torch.Tensor) -> torch.Tensor:
-    """Weights [descriptions] of the mixture that foretells best: `own` [descriptions, cells] log-probabilities, by EM."""
+    """Weights [descriptions] of the best mixture of `own` log-probabilities [descriptions, cells], by EM."""
     weights = torch.full((len(own), 1), 1 / len(own), dtype=torch.double)
     for _ in range(EM_STEPS):
         shares = (weights.log() + own).softmax(0)

@@ -7,7 +7,7 @@ iteration (De Lathauwer, De Moor and Vandewalle 2000), and an axis is kept by wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 QUARTILES = 1.349  # between those of a standard normal
+TINY = 1e-12
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
-KEPT = 96  # principal components: beyond them only time is spent
+KEPT = 256  # principal components
 TURNED = 24  # whitened dimensions: products of more cost more cells than they bring
 RIDGE = 0.01  # in units of a column's variance
 ROUNDS = 3
@@ -42,10 +43,18 @@ class Gains:
     least: float = 0.1
 
 
-SURER = Gains(floor=1.6, power=0.1, least=0.05)
-"""Where many cells tell the axes well: all that carry anything count nearly alike, the others less.
+FEW, MANY = Gains(), Gains(floor=1.6, power=0.1, least=0.05)
+"""Where many cells tell the axes well, all that carry anything count nearly alike, the others less.
 
 At 0.03 common signs are found better still, but what clusters share beyond their names is lost (0.2 of 5.4 bits)."""
+BETWEEN = (1500, 6000)  # cells: between them gains go from FEW to MANY
+
+
+def gains(n: int) -> Gains:
+    """`Gains` for `n` cells: there is no step, since a cell more must not change an estimate."""
+    low, high = BETWEEN
+    share = float(np.clip(np.log(n / low) / np.log(high / low), 0, 1))
+    return Gains(*(few + share * (many - few) for few, many in zip(astuple(FEW), astuple(MANY), strict=True)))
 
 
 def standardised(x: np.ndarray) -> torch.Tensor:
@@ -54,19 +63,20 @@ def standardised(x: np.ndarray) -> torch.Tensor:
     Not their normal scores: on blood cells and their proteins ranks hide how far the cell types lie apart, and cost
     0.1 to 0.3 of 3 bits.
     """
-    low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
-    spread = x.std(axis=0)  # of heavy tails there may be none: then quartiles say how wide a column is
-    scale = np.where(high > low, np.minimum((high - low) / QUARTILES, spread), spread)
-    z = torch.from_numpy((x - middle) / scale).float()
+    z = torch.from_numpy(_scaled(x)).float()
     beyond = (z.abs() - LINEAR_TO).clamp(min=0)
     z = torch.where(beyond > 0, z.sign() * (LINEAR_TO + torch.log1p(beyond)), z)
     return (z - z.mean(0)) / z.std(0, correction=0)
 
 
-def radius(z: torch.Tensor) -> torch.Tensor:
-    """log of a cell's distance from the centre [cells, 1], standardised: what sides share that differ only in scale."""
-    log = z.square().mean(1, keepdim=True).clamp(min=1e-12).log()
-    return (log - log.mean()) / log.std()
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Columns from their median in units of their deviation or, if that is less, of what their quartiles say it is.
+
+    Heavy tails may have no deviation (a Student t of 1 or 2 degrees of freedom): one cell would set the scale.
+    """
+    low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
+    deviation = x.std(axis=0)
+    return (x - middle) / np.where(high > low, np.minimum((high - low) / QUARTILES, deviation), deviation)
 
 
 def normal_scores(x: np.ndarray) -> torch.Tensor:
@@ -75,11 +85,34 @@ def normal_scores(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(scores / scores.std(axis=0)).float()
 
 
+def columns(x: np.ndarray) -> torch.Tensor:
+    """`standardised` columns and, of two or more, the log of a cell's distance from the medians: [cells, d + 1].
+
+    The distance is what sides share that have nothing but their scale in common, and what a map turns by.
+    """
+    radius = np.log(np.square(_scaled(x)).mean(1, keepdims=True) + TINY)
+    return standardised(x if x.shape[1] == 1 else np.hstack([x, radius]))
+
+
+def ranks(x: np.ndarray) -> torch.Tensor:
+    """As `columns`, of the ranks: `normal_scores` and those of their distance from 0."""
+    z = normal_scores(x)
+    return z if x.shape[1] == 1 else torch.cat([z, normal_scores(z.square().mean(1, keepdim=True).numpy())], 1)
+
+
 def components(z: torch.Tensor) -> torch.Tensor:
     """The leading principal components [cells, at most KEPT] of standardised columns, at their own variance."""
     z = z - z.mean(0)
     _, axes = torch.linalg.eigh((z.T @ z / len(z)).double())
     return z @ axes.flip(1)[:, :KEPT].float()
+
+
+def left_out(**sides: np.ndarray) -> str:
+    """A note that names the sides of more than KEPT columns; empty if none."""
+    wide = [
+        f"{name}: {KEPT} principal components of {x.shape[1]} used" for name, x in sides.items() if x.shape[1] > KEPT
+    ]
+    return "; ".join(wide)
 
 
 def whitened(components: torch.Tensor) -> torch.Tensor:

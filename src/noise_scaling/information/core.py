@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ..errors import InputError
 
@@ -23,6 +25,8 @@ the variance was 1.8, 1.3 and 1.06 times that of the scored cells at 280, 1,000 
 1,000 without sign flips (information_suite.md)."""
 
 NATS_PER_BIT = np.log(2.0)
+BELOW_CHANCE = 3.0  # standard errors below 0, from which on the note says so
+MOST_COPIES = 10  # a mean of more pairs alike is how discrete values look, not cells that are given twice
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,12 @@ def from_pointwise(
         independent).
     learned
         Widen the standard error by what the fit varies from draw to draw (`LEARNING_CELLS`).
+
+    Returns
+    -------
+    Information
+        Its standard error is at least that of 1 / n nats, which n cells cannot tell from none: pointwise values of
+        a small information I have the variance 2 I nats^2 (two Gaussians of small correlation).
     """
     scored = np.isfinite(pointwise)
     values = pointwise[scored]
@@ -147,7 +157,11 @@ def from_pointwise(
     stderr = np.sqrt((deviations**2).sum() * m / max(m - 1, 1)) / len(values)
     if learned:
         stderr *= np.sqrt(1 + LEARNING_CELLS / len(values))
-    return Information(float(values.mean()), float(stderr), pointwise, method, len(values), lower_bound, note)
+    bits, stderr = float(values.mean()), max(float(stderr), np.sqrt(2) / m / NATS_PER_BIT)
+    if bits < -BELOW_CHANCE * stderr:
+        below = f"{bits:.2f} bits are below what chance explains: some cells are unlike those that were fitted"
+        note = "; ".join(filter(None, [note, below]))
+    return Information(bits, stderr, pointwise, method, len(values), lower_bound, note)
 
 
 def zero(n: int, method: str, note: str) -> Information:
@@ -195,13 +209,16 @@ def is_labels(y: object) -> bool:
 
 
 def labels(values: object, name: str = "labels") -> np.ndarray:
-    """Class codes int64 [n], 0 .. classes - 1, in sorted order of the labels.
+    """Class codes int64 [n], 0 .. classes - 1, in the order of ordered categories, else sorted.
 
     Raises
     ------
     InputError
         If labels are missing, fractional, not one a cell, or different in all cells; the message calls them `name`.
     """
+    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) and has_order(values):
+        places = pd.Categorical(values).codes  # -1: missing
+        values = np.where(places < 0, np.nan, places)
     array = np.asarray(values)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
@@ -261,6 +278,38 @@ def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarr
     if (codes < 0).any():
         raise InputError(f"groups are missing for {(codes < 0).sum()} cells: give such a cell a group of its own")
     return codes
+
+
+def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which cells have x and y in common, as codes int64 [n], and how many cells share theirs with another."""
+    if len(np.unique(x[:, 0])) == len(x):
+        return np.arange(len(x)), 0
+    _, codes, counts = np.unique(np.column_stack([x, y]), axis=0, return_inverse=True, return_counts=True)
+    return codes.ravel(), int(counts[counts > 1].sum())
+
+
+def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """Groups that hold together cells of one x and y too: a cell that is fitted on and scored invents information.
+
+    Parameters
+    ----------
+    x, y
+        Prepared sides, [n, d] and [n] or [n, d].
+    groups
+        Codes [n], or None.
+
+    Returns
+    -------
+    Groups as codes [n], or None as they were; and a note, empty if no cell is repeated.
+    """
+    codes, twice = repeats(x, y)
+    units = int(codes.max()) + 1
+    if not twice or units * MOST_COPIES < len(x):
+        return groups, ""
+    if groups is not None:
+        links = coo_array((np.ones(len(x)), (codes, units + groups)), shape=(units + groups.max() + 1,) * 2)
+        codes = connected_components(links, directed=False)[1][codes]
+    return codes, f"{twice} cells have the x and y of another: they are kept together in every split"
 
 
 def drop_constant(x: np.ndarray) -> np.ndarray:

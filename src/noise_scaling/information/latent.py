@@ -11,7 +11,7 @@ import torch
 
 from ..errors import InputError, choose
 from ..models.base import resolve_device
-from .core import Information, from_pointwise, is_constant, prepare, register, zero
+from .core import Information, fold_repeats, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import Fold, one_thread, three_way
 from .latent_training import Settings, train
 from .neighbours import ksg
@@ -79,6 +79,7 @@ def lmi(
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "lmi", "one side is constant")
+    groups, note = fold_repeats(x, y, groups)
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:
         part = Fold(np.sort(np.concatenate([part.fit, part.stop])), part.score, part.score)
@@ -89,7 +90,7 @@ def lmi(
             latents = [net.encoders[0](tx[part.score]), net.encoders[1](ty[part.score])]
     pointwise = np.full(len(x), np.nan)
     pointwise[part.score] = ksg(*(latent.cpu().numpy() for latent in latents), k=chosen.k).pointwise
-    return from_pointwise(pointwise, "lmi", lower_bound=False, groups=groups)
+    return from_pointwise(pointwise, "lmi", lower_bound=False, groups=groups, note=note)
 
 
 def lmi_many(

@@ -11,7 +11,7 @@ from scipy.special import digamma
 
 from ..errors import InputError
 from ..seeds import generator
-from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, is_labels, prepare, register, zero
+from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, is_labels, prepare, register, repeats, zero
 
 JITTER = 1e-10
 """Noise added to tied values, in standard deviations of their column (as Kraskov et al. advise)."""
@@ -65,7 +65,10 @@ def ksg(x: object, y: object, *, k: int = 3) -> Information:
         radius = _nearest(np.maximum(dx, dy), k)[:, -1:]
         near_x, near_y = (dx < radius).sum(axis=1), (dy < radius).sum(axis=1)
         nats[cells] = digamma(k) + digamma(len(x)) - digamma(near_x + 1) - digamma(near_y + 1)
-    note = "; ".join(filter(None, [*notes, _repeated(x, y)]))
+    twice = repeats(x, y)[1]
+    if twice:
+        notes.append(f"{twice} cells have the x and y of another: such pairs look like information")
+    note = "; ".join(filter(None, notes))
     return from_pointwise(nats / NATS_PER_BIT, "ksg", lower_bound=False, note=note)
 
 
@@ -145,12 +148,3 @@ def _untie(x: np.ndarray, name: str) -> tuple[np.ndarray, str]:
     noise = generator(0, "jitter", name).standard_normal(x.shape)
     moved = x + np.where(tied, JITTER * x.std(axis=0), 0.0) * noise
     return moved, f"ties in {tied.sum()} columns of {name} jittered by {JITTER:g} standard deviations"
-
-
-def _repeated(x: np.ndarray, y: np.ndarray) -> str:
-    """A note that counts the cells whose values, x and y, another cell has too; empty if there are none."""
-    if len(np.unique(x[:, 0])) == len(x):
-        return ""
-    counts = np.unique(np.hstack([x, y]), axis=0, return_counts=True)[1]
-    twice = int(counts[counts > 1].sum())
-    return f"{twice} cells have the x and y of another: such pairs look like information" if twice else ""

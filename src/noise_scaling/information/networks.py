@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +14,12 @@ from torch.nn.functional import silu
 from ..seeds import generator
 from .crossfit import batches
 
+HIDDEN = 64
 EMBEDDED = 32
+CYCLES = 3
+STILL_GAINS = 0.004
+"""The least share of the score that the last quarter of a cycle adds where another follows: of the 40 tasks of bmi,
+those with edges and spirals go on, from 0.77 and 0.86 to 0.85 and 0.93 of the truth at 10,000 pairs."""
 CHECK_CELLS = 384  # of a part that choose the step: the steps differ by more than their noise
 
 Weights = list[torch.Tensor]
@@ -25,7 +30,10 @@ Features = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Training:
-    """How networks are trained: AdamW, warm-up over 20 steps and half a cosine, and a running mean of the weights."""
+    """How networks are trained: AdamW, warm-up over 20 steps and half a cosine, and a running mean of the weights.
+
+    `steps` are those of the first cycle (`train`).
+    """
 
     learning_rate: float = 2e-2
     weight_decay: float = 1e-2
@@ -100,6 +108,31 @@ def descend(
         yield step, means
 
 
+def train(
+    weights: Weights,
+    loss: Callable[[Weights], torch.Tensor],
+    check: Callable[[Weights], float],
+    training: Training,
+) -> None:
+    """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
+
+    Parameters
+    ----------
+    weights, loss, training
+        As in `descend`.
+    check
+        Called every `check_every` steps with the running mean of the weights; gives the highest score yet.
+    """
+    for cycle in range(CYCLES):
+        highest = []
+        for step, mean in descend(weights, loss, replace(training, steps=training.steps * 2**cycle)):
+            if step % training.check_every == 0:
+                highest.append(check(mean))
+        weights = mean
+        if highest[-1] - highest[3 * len(highest) // 4 - 1] <= STILL_GAINS * highest[-1]:
+            return
+
+
 class BestWeights:
     """For each network the weights with the highest score yet, from `weights` of score 0 on."""
 
@@ -132,7 +165,6 @@ def train_critics(
     ends: list[tuple[np.ndarray, np.ndarray]],
     training: Training,
     *,
-    hidden: int,
     seed: int,
 ) -> list[list[Features]]:
     """Train critics g(x) . h(y), one for each set of cells to fit, by InfoNCE (van den Oord et al. 2018).
@@ -145,8 +177,8 @@ def train_critics(
         For each critic, positions of the cells it is fitted on.
     ends
         For each critic, two parts of the other cells; each chooses a step of its own.
-    training, hidden, seed
-        How they are trained, widths of the hidden layers, starting weights and batches.
+    training, seed
+        How they are trained; starting weights and batches.
 
     Returns
     -------
@@ -154,9 +186,9 @@ def train_critics(
     the step that this end chose.
     """
     rng = torch.Generator().manual_seed(seed)
-    of_x = start(len(fits), (x.shape[2], hidden, hidden, EMBEDDED), rng)
+    of_x = start(len(fits), (x.shape[2], HIDDEN, HIDDEN, EMBEDDED), rng)
     # The last layer of y starts at 0: training starts at 0 bits, and independence stays there.
-    of_y = start(len(fits), (y.shape[2], hidden, hidden, EMBEDDED), rng, last=0.0)
+    of_y = start(len(fits), (y.shape[2], HIDDEN, HIDDEN, EMBEDDED), rng, last=0.0)
     row, layers = torch.arange(len(fits))[:, None], len(of_x)
     size = min(training.batch_size, min(map(len, fits)) // 2)
     order = generator(seed, "batches")
@@ -171,12 +203,15 @@ def train_critics(
 
     weights = of_x + of_y
     least = min(CHECK_CELLS, min(len(part) for end in ends for part in end))
-    check = [torch.from_numpy(np.stack([end[side][:least] for end in ends])) for side in (0, 1)]
+    parts = [torch.from_numpy(np.stack([end[side][:least] for end in ends])) for side in (0, 1)]
     best = [BestWeights(weights), BestWeights(weights)]
-    for step, mean in descend(weights, loss, training):
-        if step % training.check_every == 0:
-            for side in (0, 1):
-                best[side].offer(mean, nats(*features(mean, check[side])).mean(1))
+
+    def check(weights: Weights) -> float:
+        for side, part in zip(best, parts, strict=True):
+            side.offer(weights, nats(*features(weights, part)).mean(1))
+        return float(sum(side.highest.sum() for side in best))
+
+    train(weights, loss, check, training)
     cells = [np.concatenate(end) for end in ends]
     most = max(map(len, cells))
     found = [features(side.weights, torch.from_numpy(np.stack([np.resize(c, most) for c in cells]))) for side in best]

@@ -14,6 +14,7 @@ from anndata.utils import make_index_unique
 
 from ...errors import InputError
 from ...seeds import generator
+from ...signals import in_time
 from ..reading import integers, need_columns, of_form, unique_genes
 from . import Card, Dataset, Files, Signal, assemble, register
 
@@ -51,7 +52,8 @@ def mouse_embryo(card: Card, files: Files, signal: str, *, most_cells: int = MOS
         genes = names
     obs = pd.concat(tables)
     obs.index = make_index_unique(obs.index.astype(str))
-    labels = Signal(signal, "label", obs["day"].astype(object).fillna("").astype(str).to_numpy(dtype=str))
+    days = obs["day"].astype(object).fillna("").astype(str).to_numpy(dtype=str)
+    labels = Signal(signal, "label", days, levels=in_time(days))
     counts = sp.csr_matrix(sp.vstack(blocks))
     return assemble(card, counts, obs, unique_genes(genes), labels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ...signals import in_time
 from ..reading import cells_by_genes, integers, read_r
 from . import Card, Dataset, Files, Signal, assemble, register
 
@@ -21,7 +22,8 @@ def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
     obs = pd.DataFrame({k: np.asarray(v) for k, v in columns.items()}).set_index("cell").loc[cells]
     if signal == "time.point":
         label = obs[signal].astype(str).replace("mixed", "")
-        found = Signal(signal, "label", label.to_numpy(dtype=str))
+        times = label.to_numpy(dtype=str)
+        found = Signal(signal, "label", times, levels=in_time(times))
     else:
         found = Signal(signal, "vector", obs[[signal]].to_numpy(dtype=np.float64))
     return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
