@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 QUARTILES = 1.349  # between those of a standard normal
 TINY = 1e-12
+SAME = 1e-6
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
 KEPT = 256  # principal components
 TURNED = 24  # whitened dimensions: products of more cost more cells than they bring
@@ -86,18 +87,24 @@ def normal_scores(x: np.ndarray) -> torch.Tensor:
 
 
 def columns(x: np.ndarray) -> torch.Tensor:
-    """`standardised` columns and, of two or more, the log of a cell's distance from the medians: [cells, d + 1].
+    """`standardised` columns and the log of a cell's distance from the medians, if it varies: [cells, d + 1].
 
     The distance is what sides share that have nothing but their scale in common, and what a map turns by.
     """
     radius = np.log(np.square(_scaled(x)).mean(1, keepdims=True) + TINY)
-    return standardised(x if x.shape[1] == 1 else np.hstack([x, radius]))
+    return standardised(np.hstack([x, radius]) if _adds(x, radius) else x)
 
 
 def ranks(x: np.ndarray) -> torch.Tensor:
     """As `columns`, of the ranks: `normal_scores` and those of their distance from 0."""
     z = normal_scores(x)
-    return z if x.shape[1] == 1 else torch.cat([z, normal_scores(z.square().mean(1, keepdim=True).numpy())], 1)
+    radius = z.square().mean(1, keepdim=True).numpy()
+    return torch.cat([z, normal_scores(radius)], 1) if _adds(x, radius) else z
+
+
+def _adds(x: np.ndarray, radius: np.ndarray) -> bool:
+    """Whether a distance is a column beside `x`: not of one column, nor where it is the same for all cells."""
+    return x.shape[1] > 1 and float(np.ptp(radius)) > SAME * float(np.abs(radius).max())
 
 
 def components(z: torch.Tensor) -> torch.Tensor:
