@@ -31,7 +31,7 @@ RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
 IQR_OF_A_NORMAL = 1.349
 NETWORK_FROM = 150
 HIDDEN, RAISED = 64, 0.03
-TRAINING = Training(learning_rate=3e-3, weight_decay=1e-2, steps=600)
+TRAINING = Training(learning_rate=4e-3, weight_decay=1e-2, steps=300)
 EM_STEPS, PRIOR_CELLS = 30, 1.0
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
