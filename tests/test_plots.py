@@ -214,10 +214,11 @@ def test_cells_figure_counts_every_cell():
     assert scatter.get_legend().get_texts()[1].get_text() == "Dendritic"  # 240 of 700; before it the grey others
 
 
-def cells(signal: Signal) -> datasets.Dataset:
-    """Sixty cells of two kinds."""
+def cells(signal: Signal, counts: np.ndarray | None = None) -> datasets.Dataset:
+    """Sixty cells of two kinds, or those of the counts."""
     kind = np.arange(60) % 2
-    counts = np.random.default_rng(0).poisson(1 + 3 * (kind[:, None] == np.arange(30) % 2))
+    if counts is None:
+        counts = np.random.default_rng(0).poisson(1 + 3 * (kind[:, None] == np.arange(30) % 2))
     adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
     return datasets.Dataset("mine", adata, signal, datasets.card("pbmc68k"), "", "mine")
 
@@ -228,6 +229,18 @@ def test_cells_in_space_lie_where_they_lay():
     (dots,) = scatter.collections
     np.testing.assert_allclose(dots.get_offsets(), places)
     np.testing.assert_allclose(dots.get_array(), places[:, 0])
+    assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("x", "y")
+
+
+def test_molecules_are_marked_in_ones_and_threes_as_far_as_there_are_cells():
+    umis = np.geomspace(20, 5000, 60).astype(int)
+    data = cells(Signal("space", "pair", np.zeros((60, 2))), np.stack([umis - 10, 0 * umis + 10], axis=1))
+    histogram = dataset_page.draw_cells(data).axes[0]
+    marks = {
+        label.get_text(): at for label, at in zip(histogram.get_xticklabels(), histogram.get_xticks(), strict=True)
+    }
+    assert marks == {text: pytest.approx(np.log10(n)) for text, n in (
+        ("30", 30), ("100", 100), ("300", 300), ("1,000", 1000), ("3,000", 3000))}  # fmt: skip
 
 
 def test_cells_of_a_quantity_lie_in_two_components():
@@ -235,6 +248,7 @@ def test_cells_of_a_quantity_lie_in_two_components():
     scatter = dataset_page.draw_cells(cells(Signal("protein", "vector", values))).axes[1]
     (dots,) = scatter.collections
     np.testing.assert_allclose(dots.get_array(), values[:, 0])
+    assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("PC 1", "PC 2")
     one, two = np.asarray(dots.get_offsets()).T
     # the axes are not centred: along the first lies the mean of all cells, along the second the kinds lie apart
     assert abs(np.corrcoef(one, np.arange(60) % 2)[0, 1]) < 0.5

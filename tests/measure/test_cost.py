@@ -110,6 +110,14 @@ def test_jobs_ask_for_their_units_by_hand(tmp_path):
     html = cost.limits(config).data
     full = pd.read_csv(io.BytesIO(base64.b64decode(re.search(r"base64,([\w+/=]+)", html).group(1))))
     assert full[["dataset", "jobs", "units"]].to_numpy().tolist() == [["merfish", 1, 24]]
+    merfish = card(
+        "merfish"
+    )  # bytes as on the page: the program, all cells as loaded, the job's own thinned and trained
+    entries = min(merfish.n_genes, 0.6 * merfish.median_umis) + 1
+    own = 1000 + merfish.n_test + merfish.n_validation
+    bytes_asked = 1.5e9 + 8 * entries * merfish.n_cells + 20 * entries * own
+    assert full["memory_gb"].item() == pytest.approx(bytes_asked / 1e9, abs=0.01)
+    assert full["hours_asked"].item() < 1
 
 
 def test_the_page_says_what_was_not_measured(table):

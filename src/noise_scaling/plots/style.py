@@ -284,6 +284,6 @@ def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: di
     """
     lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
     lengths = [8 + len(mark["label"]) for mark in [*lines, *marks]]  # in letters, of which an inch holds 12
-    widths = {n: sum(map(max, np.array_split(lengths, n))) for n in range(1, min(5, len(lengths)) + 1)}
+    widths = {n: sum(map(max, np.array_split(lengths, n))) for n in range(2, min(5, len(lengths)) + 1)}
     columns = max((n for n, width in widths.items() if width <= 12 * WIDTH), default=1)
     legend(figure, *lines, *marks, columns=columns, handlelength=2.2)
