@@ -35,6 +35,10 @@ def test_scores_by_hand(suite):
 def test_figures_hold_every_estimator_and_number(suite):
     figure = calibration.recovered_figure(suite)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["default (ours)", "LMI (ours)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["280 cells", "5,000 cells"]
+    (equal,) = (line for line in figure.axes[0].lines if hasattr(line, "get_slope"))
+    assert (equal.get_xy1(), equal.get_slope()) == ((0, 0), 1)
+    assert figure.axes[0].containers[0][0].get_xydata().tolist() == [[4.0, 2.0]]
     at_5000 = figure.axes[0].containers[2]
     drawn = dict(zip(at_5000[0].get_xdata(), at_5000[0].get_ydata(), strict=True))
     assert drawn == {2.0: pytest.approx(1.8), 0.0: -0.04, 4.0: 3.0}
@@ -111,6 +115,21 @@ def test_without_a_second_estimator_the_page_says_so(estimator):
     ):  # fmt: skip
         with pytest.raises(TooLittle, match="both with LMI and with the default estimator"):
             compute(table)
+
+
+def test_levels_come_sorted_by_data_set_and_model():
+    table = measured("default", "lmi")
+    both = pd.concat([table[table["model"] == "scvi"], table[table["model"] == "pca"].assign(signal="t")])
+    assert estimators.level_by_estimator(both)["model"].tolist() == ["pca", "scvi"]
+
+
+def test_panels_stand_in_two_columns():
+    table = measured("default", "lmi")
+    three = pd.concat([table.assign(signal=signal) for signal in "abc"])
+    for rows, shown in ((table, 1), (three, 3)):
+        axes = estimators.estimators_figure(rows).axes
+        assert [panel.axison for panel in axes] == [True] * shown + [False]
+        assert axes[0].get_gridspec().ncols == 2
 
 
 def test_the_figure_draws_both_estimators_of_each_model():

@@ -1,14 +1,17 @@
 import re
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 from noise_scaling import datasets, laws, measurements
 from noise_scaling.errors import InputError
 from noise_scaling.plots import datasets as dataset_page
 from noise_scaling.plots import figures, page, style
 from noise_scaling.plots.figures import FIGURES, collapse_figure, information_figure
+from noise_scaling.signals import Signal
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,26 @@ def test_information_figure_shows_means_and_extremes(table):
     assert cells.get_xscale() == depth.get_xscale() == "log"
 
 
+def test_only_the_last_row_of_panels_says_what_lies_below_it(table):
+    figure = information_figure(pd.concat([table, table.assign(dataset="larry_subset", signal="clone")]))
+    below = ["training cells, at full depth", "UMIs per cell, at the largest number of cells"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", *below]
+
+
+@pytest.mark.parametrize("letters", [4, 13, 20, 21, 40])
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_legend_of_models_is_no_wider_than_the_figure(letters, count):
+    names = ["a model of others, of a name that is long"[: letters - 1] + str(i) for i in range(count)]
+    with style.book_style():
+        figure, _ = style.new_figure(1, 1, 2.0)
+        style.model_legend(figure, names)
+    style.as_png(figure)
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    if letters * count <= 26:
+        assert legend._ncols == min(count, 5)
+
+
 def test_legends_lie_outside_the_panels(table):
     for draw in FIGURES.values():
         figure = draw(table)
@@ -112,6 +135,8 @@ def test_collapse_panels_hold_every_point_and_the_curve(table):
         np.testing.assert_allclose(drawn[np.argsort(drawn[:, 0])][:, 0], expected[x])
         assert sorted(drawn[:, 1]) == sorted(expected["missing"])
         np.testing.assert_allclose(curve.get_ydata(), 0.5 * np.log2(1 + 1 / curve.get_xdata()))
+        low, high = axes.get_ylim()
+        assert low < drawn[:, 1].min() < drawn[:, 1].max() < high < low + 1.25 * np.ptp(drawn[:, 1])
 
 
 def test_collapse_lies_on_the_curve(table):
@@ -187,6 +212,53 @@ def test_cells_figure_counts_every_cell():
     assert sum(bar.get_height() for bar in histogram.patches) == 700
     assert sum(len(c.get_offsets()) for c in scatter.collections) == 700
     assert scatter.get_legend().get_texts()[1].get_text() == "Dendritic"  # 240 of 700; before it the grey others
+
+
+def cells(signal: Signal, counts: np.ndarray | None = None) -> datasets.Dataset:
+    """Sixty cells of two kinds, or those of the counts."""
+    kind = np.arange(60) % 2
+    if counts is None:
+        counts = np.random.default_rng(0).poisson(1 + 3 * (kind[:, None] == np.arange(30) % 2))
+    adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
+    return datasets.Dataset("mine", adata, signal, datasets.card("pbmc68k"), "", "mine")
+
+
+def test_cells_in_space_lie_where_they_lay():
+    places = np.random.default_rng(0).uniform(size=(60, 2))
+    scatter = dataset_page.draw_cells(cells(Signal("space", "pair", places))).axes[1]
+    (dots,) = scatter.collections
+    np.testing.assert_allclose(dots.get_offsets(), places)
+    np.testing.assert_allclose(dots.get_array(), places[:, 0])
+    assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("x", "y")
+
+
+def test_molecules_are_marked_in_ones_and_threes_as_far_as_there_are_cells():
+    umis = np.geomspace(20, 5000, 60).astype(int)
+    data = cells(Signal("space", "pair", np.zeros((60, 2))), np.stack([umis - 10, 0 * umis + 10], axis=1))
+    histogram = dataset_page.draw_cells(data).axes[0]
+    marks = {
+        label.get_text(): at for label, at in zip(histogram.get_xticklabels(), histogram.get_xticks(), strict=True)
+    }
+    assert marks == {text: pytest.approx(np.log10(n)) for text, n in (
+        ("30", 30), ("100", 100), ("300", 300), ("1,000", 1000), ("3,000", 3000))}  # fmt: skip
+
+
+def test_cells_of_a_quantity_lie_in_two_components():
+    values = np.random.default_rng(0).normal(size=(60, 3))
+    scatter = dataset_page.draw_cells(cells(Signal("protein", "vector", values))).axes[1]
+    (dots,) = scatter.collections
+    np.testing.assert_allclose(dots.get_array(), values[:, 0])
+    assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("PC 1", "PC 2")
+    one, two = np.asarray(dots.get_offsets()).T
+    # the axes are not centred: along the first lies the mean of all cells, along the second the kinds lie apart
+    assert abs(np.corrcoef(one, np.arange(60) % 2)[0, 1]) < 0.5
+    assert abs(np.corrcoef(two, np.arange(60) % 2)[0, 1]) > 0.9
+
+
+def test_cells_of_clones_have_their_clones_colours():
+    clone = np.where(np.arange(60) < 40, np.arange(60) % 4, -1)
+    legend = dataset_page.draw_cells(cells(Signal("clone", "pair", clone))).axes[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["others", *(f"clone {i}" for i in range(4))]
 
 
 def test_cells_that_are_not_here_are_said(nothing_at_hand):

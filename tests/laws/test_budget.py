@@ -6,6 +6,7 @@ from scipy import optimize
 
 from noise_scaling import laws
 from noise_scaling.errors import InputError
+from noise_scaling.laws import budget
 
 TRUE = {"v0": 0.03, "v1": 20.0, "v2": 1.5, "v3": 900.0, "s": 0.5}
 N, U = (x.ravel() for x in np.meshgrid(np.geomspace(100, 1e5, 8), np.geomspace(10, 3000, 8)))
@@ -35,6 +36,26 @@ def test_exact_grid_is_recovered():
     assert fit.status == laws.CONVERGED
     for name, value in TRUE.items():
         assert fit.parameters[name] == pytest.approx(value, rel=1e-3)
+
+
+def test_a_steep_exponent_of_cells_is_recovered():
+    n = N / 1000
+    fit = laws.fit_noise_budget(n, U, laws.noise_budget(n, U, 0.03, 20.0, 0.5, 90.0, 2.0))
+    assert fit.status == laws.CONVERGED
+    assert fit.parameters["s"] == pytest.approx(2, rel=1e-3)
+
+
+def test_a_fit_starts_from_the_linear_fit_of_the_bits():
+    # to first order in what is off the law, at the law's own s: the hat matrix of d bits / d v by hand
+    exact, off = laws.noise_budget(N, U, **TRUE | {"s": 0.35}), 1e-5 * np.random.default_rng(0).normal(size=N.size)
+    data = budget._checked(N, U, exact + off, None, None, False)
+    starts = budget._starts(data)
+    start = starts[starts[:, 4] == 0.35]
+    terms = np.stack([np.ones(N.size), 1 / U, N**-0.35, N**-0.35 / U], axis=1)
+    ratio = terms @ [TRUE[f"v{i}"] for i in range(4)]
+    slope = -terms / (2 * np.log(2) * ratio * (1 + ratio))[:, None]
+    expected = slope @ np.linalg.pinv(slope) @ off
+    np.testing.assert_allclose(budget.budget_model(start, data.at)[0] - exact, expected, atol=1e-8)
 
 
 def test_stretched_budget_recovers_the_exponent_of_depth():
@@ -134,7 +155,9 @@ def test_quality_by_hand():
 
 
 def test_no_ceiling_is_said():
-    fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, 1e-9, 20.0, 0.0, 900.0, 0.5))
+    bits = laws.noise_budget(N, U, 1e-9, 20.0, 0.0, 900.0, 0.5)
+    fit = laws.fit_noise_budget(N, U, bits)
+    assert fit.predict(1e30, 1e30) == pytest.approx(bits.max() + 0.5 * np.log2(1000), abs=0.01)  # as far as it may go
     assert fit.status == laws.NOT_IDENTIFIED
     assert "ceiling" in fit.note
 

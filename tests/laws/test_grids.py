@@ -121,6 +121,17 @@ def test_draws_of_one_cell_by_hand():
     assert draws[:, 0, 0].mean() == pytest.approx(0.8, abs=0.03)
 
 
+def test_draws_of_two_cells_by_hand():
+    # residuals 1 and 2 far apart, share 4: noise the mean of 1/5 and 4/5, left over 1/2 (4 - 16/5) there, 1/2 x 4 afar
+    bits = np.full((7, 7), np.nan)
+    bits[0, 0], bits[6, 6] = 1.0, 2.0
+    smooth = surface.Smoothness(share=4, cells=0.1, depth=0.1)
+    draws = surface.residual_draws(grid(bits), np.zeros((7, 7)), 4000, smooth=smooth, seed=0)
+    for cell, mean, spread in (((0, 0), 0.8, np.sqrt(0.4)), ((6, 6), 1.6, np.sqrt(0.4)), ((0, 6), 0.0, np.sqrt(2))):
+        assert draws[:, *cell].mean() == pytest.approx(mean, abs=0.1)
+        assert draws[:, *cell].std() == pytest.approx(spread, rel=0.05)
+
+
 def test_deep_weights_depths():
     # a law that no budget follows: the more the deep end counts, the closer the fit comes to it
     bent = grid(budget().bits + 0.2 * np.sin(np.log(U))[:, None])

@@ -47,6 +47,12 @@ def test_a_decay_is_scipys():
         np.testing.assert_allclose(theta, expected, rtol=1e-5)
 
 
+def test_vectors_are_shared_by_all_problems():
+    bits = 2 * np.exp(-0.8 * X)
+    found = minimise(decay, np.array([[1.0, 0.5], [3.0, 0.2], [1.5, 1.0]]), (X,), bits, np.ones(12), *FREE)
+    np.testing.assert_allclose(found.theta, [[2, 0.8]] * 3, rtol=1e-6)
+
+
 def test_bounds_hold_and_the_others_are_at_their_best():
     bits = 2 * np.exp(-0.8 * X)
     found = solve(decay, bits, bounds=(np.array([0.0, 0.0]), np.array([10.0, 0.5])))

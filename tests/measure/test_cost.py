@@ -1,3 +1,7 @@
+import base64
+import io
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,6 +87,37 @@ def test_times_have_units():
     assert [cost._duration(s) for s in (1e-3, 1, 60, 3600, 86400, 86400 * 30)] == [
         "1 ms", "1 s", "1 min", "1 h", "1 day", "30 days",
     ]  # fmt: skip
+
+
+def test_days_are_rounded(monkeypatch):
+    """20 hours and 20 of estimates are 1.7 days on one core, 0.8 on two."""
+    line = {"dataset": "merfish", "model": "scvi", "trainings": 3, "beyond": 0.5}
+    table = pd.DataFrame([line | {"train_hours": 20.0, "estimate_hours": 20.0}])
+    monkeypatch.setattr(measure_cost, "project", lambda config, measured: table)
+    monkeypatch.setattr(measure_cost, "unmeasured_estimators", lambda config, measured: [])
+    text = cost.projection(table, "workflow/config/paper.yml").data
+    assert "3 trainings, of which 3 by models that were measured: 2 days on one core, 1 on two." in text
+
+
+def test_jobs_ask_for_their_units_by_hand(tmp_path):
+    """Two models at three cell numbers and two depths, each under two estimators: 24 units in the one seed's job."""
+    config = tmp_path / "mine.yml"
+    config.write_text(
+        "folder: x\npreset: small\ndevice: cpu\nseeds: [0]\n"
+        "models: [pca, random_projection]\nestimators: [default, lmi]\n"
+        "datasets:\n  merfish: {cell_numbers: [100, 300, 1000], fractions: [0.1, 1]}\n"
+    )
+    html = cost.limits(config).data
+    full = pd.read_csv(io.BytesIO(base64.b64decode(re.search(r"base64,([\w+/=]+)", html).group(1))))
+    assert full[["dataset", "jobs", "units"]].to_numpy().tolist() == [["merfish", 1, 24]]
+    merfish = card(
+        "merfish"
+    )  # bytes as on the page: the program, all cells as loaded, the job's own thinned and trained
+    entries = min(merfish.n_genes, 0.6 * merfish.median_umis) + 1
+    own = 1000 + merfish.n_test + merfish.n_validation
+    bytes_asked = 1.5e9 + 8 * entries * merfish.n_cells + 20 * entries * own
+    assert full["memory_gb"].item() == pytest.approx(bytes_asked / 1e9, abs=0.01)
+    assert full["hours_asked"].item() < 1
 
 
 def test_the_page_says_what_was_not_measured(table):

@@ -39,6 +39,27 @@ def test_effects_are_paired_differences_and_parameters_of_eq_1():
     assert found.loc["each gene thinned to a fixed total", "effect"] == 0
 
 
+def test_effects_come_sorted_whatever_the_order_of_the_rows():
+    rows = [
+        line
+        for dataset, model in (("pbmc10k", "scvi"), ("larry_subset", "pca"), ("pbmc10k", "pca"))
+        for line in curve("", 300, 3, dataset=dataset, model=model)
+        + curve("epoch_patience", 300, 2, dataset=dataset, model=model)
+    ]
+    found = ablations.effects(pd.DataFrame(rows))[:3]
+    assert found[["dataset", "model"]].to_numpy().tolist() == [
+        ["larry_subset", "pca"], ["pbmc10k", "pca"], ["pbmc10k", "scvi"]
+    ]  # fmt: skip
+
+
+def test_depths_a_rounding_apart_are_one_depth():
+    rows = [r for r in curve("", 300, 3) + curve("epoch_patience", 300, 3) if r["fraction"] in (1.0, 0.1, 0.01)]
+    twice = [r | {"seed": 1, "umis_per_cell": r["umis_per_cell"] + 2e-4} for r in rows]
+    (line,) = ablations.effects(measurements.sort(rows + twice))[:1].to_dict("records")
+    assert line["pairs"] == 6
+    assert np.isnan([line["u_bar_without"], line["u_bar_with"]]).all()  # three depths are too few
+
+
 def test_the_nominal_depth_moves_the_law_and_no_bits():
     rows = [r | {"umis_per_cell_nominal": 0.9 * r["umis_per_cell"]} for r in curve("", 300, 3)]
     found = pd.DataFrame(ablations._effect_rows("", ablations.nominal_depth(measurements.sort(rows)))).iloc[0]

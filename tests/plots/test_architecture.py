@@ -16,6 +16,13 @@ def test_geneformer_has_the_published_number_of_parameters(published):
     assert published["geneformer"] == 257 * 2002 + 1_779_712
 
 
+def test_each_layer_of_geneformer_is_a_part_of_its_own():
+    """256 wide, 512 between: query, key, value and output, two maps, two norms, and their biases."""
+    table = architecture.parts(2000, "published").query("model == 'geneformer'").set_index("part")["parameters"]
+    layer = 4 * (256 * 256 + 256) + (256 * 512 + 512) + (512 * 256 + 256) + 2 * 2 * 256
+    assert table[table.index.str.startswith("layers")].to_dict() == {f"layers {i}": layer for i in range(3)}
+
+
 def test_pca_has_16_axes_of_750_genes_and_a_projection_learns_nothing(published):
     assert published["pca"] == 16 * 750
     assert published["random_projection"] == 0

@@ -70,6 +70,19 @@ def test_gains_are_differences_of_the_ends(table):
     assert share(table, "scVI gains more from cells than PCA").value == 1
 
 
+def test_half_a_bit_is_no_little_gain(table):
+    steep = rows("one", "pca", lambda n, u: laws.noise_law(u, 20, 2 + 0.5 * np.log10(n / 100)))
+    found = share(measurements.sort(steep), "PCA gains little beyond 1,000 cells")
+    assert found.low > 0.3
+    assert found.verdict == "fails"
+
+
+@pytest.mark.parametrize(("most", "blocks"), [(1900, 0), (2500, 9)])
+def test_a_gain_takes_twice_the_cells_to_start_from(table, most, blocks):
+    fewer = table.assign(n_cells=table["n_cells"].replace(10_000, most))
+    assert share(fewer, "PCA gains little beyond 1,000 cells").blocks == blocks
+
+
 def test_curves_of_eq_1_fit_and_collapse(table):
     assert share(table, "Eq. 1 fits at the largest size of every signal").value == 1
     # far above A the exact law lies on the asymptote but for what A adds to z: that is all that is left unexplained

@@ -82,6 +82,15 @@ def test_residuals_of_the_true_law_lie_on_zero(table):
     assert (corners[at, 1].min(), eq1[0], corners[at, 1].max()) == pytest.approx((low, middle, high))
 
 
+def test_residuals_are_binned_in_eighths_of_the_points():
+    x = np.random.default_rng(0).permutation(np.geomspace(0.01, 1, 800))
+    axes = style.new_figure(1, 1, 2.0)[1][0, 0]
+    law_pages._binned(axes, x, np.log(x))
+    at, middle = axes.lines[0].get_data()
+    np.testing.assert_allclose(at, 0.01 ** (1 - np.arange(1, 16, 2) / 16), rtol=0.01)
+    np.testing.assert_allclose(middle, np.log(at), atol=0.01)
+
+
 def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
     told = page.show(law_pages.verdict, source).data
     assert re.search(r"straight line in log depth, left-out depth: .*?: Eq. 1 is ahead", told)
@@ -131,11 +140,33 @@ def test_forecasts_of_an_exact_law_are_its_noise(table):
     assert outside(cells_or_depth.forecasts_figure(table))
 
 
+def test_forecasts_are_drawn_by_grid_and_design(table):
+    found = cells_or_depth.forecasts(table).set_index(["design", "forecast", "grid"])["rms"]
+    figure = cells_or_depth.forecasts_figure(table)
+    first = figure.axes[0]
+    names = [label.get_text() for label in first.get_yticklabels()]
+    expected = [
+        f"{title}, {model}" for model in ("PCA", "scVI") for title in ("LARRY subset, clone", "PBMC 10k, 14 proteins")
+    ]
+    assert names[::-1] == expected  # from top to bottom
+    keys = sorted({key for *_, key in found.index}, key=lambda key: (key[2], key[0]), reverse=True)
+    assert len(figure.axes) == len(holdout.DESIGNS)
+    for axes, design in zip(figure.axes, holdout.DESIGNS, strict=True):
+        assert axes is first or axes.get_shared_y_axes().joined(axes, first)
+        drawn = {line.get_marker(): line for line in axes.lines}
+        yardstick = {holdout.MOST_CELLS: holdout.CARRY, holdout.DEEPEST: holdout.LINE}.get(design, holdout.LOW_RANK)
+        for marker, forecast in (("o", holdout.CHOSEN), ("^", holdout.LAW), ("D", yardstick)):
+            assert drawn[marker].get_ydata().tolist() == [0, 1, 2, 3]
+            assert drawn[marker].get_xdata().tolist() == [found[design, forecast, key] for key in keys]
+        assert axes.get_title(loc="left") == f"{design}\n(yardstick: {yardstick})"
+
+
 def test_contours_label_bits_and_lie_in_the_grid(table):
     figure = cells_or_depth.contours_figure(table)
     assert len(figure.axes) == 4
     style.as_png(figure)
     assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
+    assert {"100", "1,000", "10,000"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
     assert figure.legends[0].get_texts()[0].get_text() == "noise budget, bits"
 
 
@@ -145,6 +176,14 @@ def test_rates_and_seeds_are_told(source):
     shares, count = cells_or_depth.seed_shares(measurements.read(source))
     assert f"{count:,} starts" in told
     assert 0 <= shares["law"] <= 1
+
+
+def test_seeds_of_another_grid_are_left_out_alone(table):
+    one = table[(table["dataset"] == "pbmc10k") & (table["model"] == "pca")]
+    first = one[(one["seed"] == 0) & (one["fraction"] > one["fraction"].min())]
+    three = pd.concat([first, one.assign(seed=one["seed"] + 1)])
+    assert cells_or_depth.seed_shares(three) == cells_or_depth.seed_shares(one)
+    assert cells_or_depth.seed_shares(one)[1] > 0
 
 
 def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
@@ -189,6 +228,10 @@ def test_verdict_counts_grids_and_doublings(table):
     told = cells_or_depth.verdict_lines(found, rates)  # a factor 16 for four times the depth is a factor 4 for twice
     assert any("(1 of 2 grids), twice the depth is worth 4.0 x the cells" in line for line in told)
     assert any("in 2 of 2 grids fewer than 5 starts" in line for line in told)
+    more = pd.DataFrame({"grid": [found[0].key] * 5 + [found[2].key] * 9, "deeper": 2.0, "free": [4.0] * 5 + [3.0] * 9})
+    told = cells_or_depth.verdict_lines(found, more)
+    assert [grid.model for grid in found[::2]] == ["pca", "pca"]
+    assert any("(2 of 2 grids), twice the depth is worth 3.0 x to 4.0 x the cells" in line for line in told)
 
 
 def test_a_row_of_rates_is_brought_to_twice_the_depth():

@@ -44,6 +44,8 @@ def test_the_figure_has_a_point_for_each_size(tmp_path):
         np.testing.assert_allclose(line[0].get_ydata(), found[name])
         ends = np.array(line[2][0].get_segments())[:, :, 1]
         np.testing.assert_allclose(ends, found[[f"{name}_low", f"{name}_high"]])  # 95 % intervals
+        assert axes.get_shared_x_axes().joined(axes, figure.axes[0])
+    assert found["i_max"].max() > 0.5 * figure.axes[1].get_ylim()[1]
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
     for draw in (model_size.sizes, model_size.sizes_figure):
         assert page.show(draw, path).data.startswith("<p>No model was measured at several sizes")

@@ -179,8 +179,8 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
     """
     out = []
     candidates = table[is_candidate(table["forecast"])]
-    for (_, dataset), own in candidates.groupby(["design", "dataset"], sort=False):
-        others = candidates[(candidates["design"] == own["design"].iloc[0]) & (candidates["dataset"] != dataset)]
+    for (design, dataset), own in candidates.groupby(["design", "dataset"], sort=False):
+        others = candidates[(candidates["design"] == design) & (candidates["dataset"] != dataset)]
         means = np.log(others["rms"]).groupby(others["forecast"], sort=False).mean()
         best = means.idxmin() if len(means) else own["forecast"].iloc[0]
         out.append(own[own["forecast"] == best].assign(chosen=best, forecast=CHOSEN))

@@ -53,7 +53,7 @@ def _present(rows: pd.DataFrame) -> list[str]:
 
 def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean bits, spread over seeds, error, median seconds and number of seeds, by problem, cells and estimator."""
-    table = rows.groupby(["problem", "cells", "method"], sort=False).agg(
+    table = rows.groupby(["problem", "cells", "method"]).agg(
         true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), seconds=("seconds", "median"),
         seeds=("bits", "count"),
     )  # fmt: skip

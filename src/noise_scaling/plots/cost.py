@@ -99,10 +99,9 @@ def projection(measured: pd.DataFrame, config: str | Path) -> HTML:
 def limits(config: str | Path) -> HTML:
     """The most that the configuration's jobs can ask for: memory, and time by the presets' limits, by class of job."""
     rows = [
-        (job.dataset, job.part, len(job.models) * len(job.cell_numbers), cost.memory_mb(job) / 1000,
-         cost.runtime_minutes(job) / 60)
+        (job.dataset, job.part, len(list(job.row_keys())), cost.memory_mb(job) / 1000, cost.runtime_minutes(job) / 60)
         for job in grid.jobs(grid.read_config(config))
-    ]  # fmt: skip
+    ]
     jobs = pd.DataFrame(rows, columns=["dataset", "part", "units", "memory_gb", "hours_asked"]).assign(jobs=1)
     by = {"jobs": "sum", "units": "sum", "memory_gb": "max", "hours_asked": "max"}
     table = jobs.groupby(["dataset", "part"], sort=False).agg(by).reset_index()

@@ -271,7 +271,7 @@ def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, *
 
 
 def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
-    """A legend of models, with any other marks after them.
+    """A legend of models, with any other marks after them, in five columns or as few as the figure is wide enough for.
 
     Parameters
     ----------
@@ -283,6 +283,7 @@ def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: di
         As in `legend`.
     """
     lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
-    long = max(len(mark["label"]) for mark in [*lines, *marks]) > 20  # in five columns it would be cut
-    columns = min(3 if long else 5, len(lines) + len(marks))
+    lengths = [8 + len(mark["label"]) for mark in [*lines, *marks]]  # in letters, of which an inch holds 12
+    widths = {n: sum(map(max, np.array_split(lengths, n))) for n in range(2, min(5, len(lengths)) + 1)}
+    columns = max((n for n, width in widths.items() if width <= 12 * WIDTH), default=1)
     legend(figure, *lines, *marks, columns=columns, handlelength=2.2)
