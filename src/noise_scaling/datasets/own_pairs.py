@@ -69,8 +69,9 @@ def _found(cells: Cells, embedding: str, spec: str | None, name: str) -> tuple[n
 def _table(path: Path, signal: str) -> anndata.AnnData:
     """A table in the form of cells; of a .csv, the embedding is called x."""
     try:
-        read = pd.read_csv(path) if path.suffix.lower() == ".csv" else np.load(path, allow_pickle=False)
-        columns = {str(name): np.asarray(read[name]) for name in read}
+        with path.open("rb") as file:
+            read = pd.read_csv(file) if path.suffix.lower() == ".csv" else np.load(file, allow_pickle=False)
+            columns = {str(name): np.asarray(read[name]) for name in read}
     except FileNotFoundError:
         raise InputError(f"no file {path}: check the path") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -83,7 +84,9 @@ def _table(path: Path, signal: str) -> anndata.AnnData:
     obsm = {k: v for k, v in columns.items() if v.ndim == 2}
     if path.suffix.lower() == ".csv":
         named = signal.removeprefix("obs:")
-        numbers = obs.drop(columns=[c for c in obs if named in (c, *(f"{c}:{kind}" for kind in (LABEL, NUMBER, ORDERED)))])
+        numbers = obs.drop(
+            columns=[c for c in obs if named in (c, *(f"{c}:{kind}" for kind in (LABEL, NUMBER, ORDERED)))]
+        )
         obsm["x"] = numbers.select_dtypes("number").to_numpy()
     elif "x" in obs:
         obsm["x"] = obs[["x"]].to_numpy()

@@ -75,8 +75,9 @@ class Report:
         failed, ties = self.of_status(rules.FAILED), self.of_status(rules.TIE)
         within = f", {len(ties)} of them within the error" if ties else ""
         reasons, known = "; ".join(check.text for check in failed), self["known_signal"].text
+        passed = f"all {len(self.checks)} checks pass{within}; {known}, and {self['growth'].text}"
         start, end = {
-            "yes": ("Trust", f"all {len(self.checks)} checks pass{within}, and {known}"),
+            "yes": ("Trust", passed),
             "lower bound": ("There is more than", reasons),
             "nothing found": ("Nothing is found in", f"{self['shuffled'].text}, and {known}"),
             "no": ("Do not trust", reasons),
@@ -91,7 +92,9 @@ class Report:
         """Verdict and checks as JSON has them; `ok` is false for a check that failed."""
         facts = {name: getattr(self, name) for name in ("verdict", "answer", "bits", "stderr", "n", "dims", "method")}
         columns = ("name", "value", "limit", "stderr", "status", "text")
-        checks = [{c: getattr(check, c) for c in columns} | {"ok": check.status != rules.FAILED} for check in self.checks]
+        checks = [
+            {c: getattr(check, c) for c in columns} | {"ok": check.status != rules.FAILED} for check in self.checks
+        ]
         return facts | {"checks": checks, "notes": list(self.notes)}
 
 
@@ -204,7 +207,9 @@ def _estimates(pair: Aligned, estimator: str, seed: int, progress: bool) -> pd.D
             (x, y, groups), own = case.pair, derive(seed, "check", "estimator", case.repeat)
             one = information.estimate(x, y, method=estimator, seed=own, device="cpu", groups=groups)
             facts = {"n": one.n, "dims": x.shape[1], "bits": one.bits, "stderr": one.stderr, "method": one.method}
-            found.append({"setting": case.setting, "level": case.level, "repeat": case.repeat, "true": case.true} | facts)
+            found.append(
+                {"setting": case.setting, "level": case.level, "repeat": case.repeat, "true": case.true} | facts
+            )
             bar.set_postfix_str(case.setting)
             bar.update()
     return pd.DataFrame(found)

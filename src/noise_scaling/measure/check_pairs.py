@@ -20,7 +20,7 @@ PROJECTED, LEADING = "a random projection", "fewer components"
 
 
 class Case(NamedTuple):
-    """Pairs, what was done to them, how much of it, which repeat it is, and the bits that they share if that is known."""
+    """What was done to the pairs, how much of it, which repeat, the pairs, and their bits where those are known."""
 
     setting: str
     level: float

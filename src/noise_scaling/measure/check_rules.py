@@ -1,23 +1,28 @@
-"""The rules of `check`. A check has a value, a limit and a standard error: up to the limit it is "ok", up to `MARGIN`
-standard errors beyond a "tie", which counts as passed, further out "failed".
+"""The rules of `check`: "ok" up to a limit, "tie" up to `MARGIN` standard errors beyond it, "failed" further out.
 
-repeated_cells      Share of cells that repeat another cell's pair: at most `REPEATED`. Counted, without error.
-leak                R² of the row number, and of the signal's numbers, from a line in the embedding that is fitted to every
-                    other cell, on the cells between: at most `EXACT`. Beyond it the embedding holds them.
-shuffled            Mean bits of four shuffles (copies of a cell move together): at most `ZERO`.
-known_signal        Bits found over bits held of three signals made from the embedding (`controls.from_embedding`, about
-                    2 bits): from `FOUND` to 1 + `RISE`.
-growth              What all cells add to the mean of halves, over their bits: at most `GROWTH`, or .05 bits. Its error is
-                    the spread over three seeds and three halvings, for the cells are the same.
-split_halves        The difference of two halves over its standard error, root mean square of three halvings: at most 2,
-                    which three standard normals exceed in 0.7 % of draws. It has no error of its own.
+repeated_cells
+    Share of cells that repeat another cell's pair: at most `REPEATED`. Counted, without error.
+leak
+    R² of the row number, and of the signal's numbers, from a line in the embedding that is fitted to every other cell,
+    on the cells between: at most `EXACT`. Beyond it the embedding holds them.
+shuffled
+    Mean bits of four shuffles (copies of a cell move together): at most `ZERO`.
+known_signal
+    Bits found over bits held, of three signals of about 2 bits made from the embedding (`controls.from_embedding`):
+    from `FOUND` to 1 + `RISE`.
+growth
+    What all cells add to the mean of halves, over their bits: at most `GROWTH`, or .05 bits. Its error is the spread
+    over three seeds and three halvings, for the cells are the same.
+split_halves
+    The difference of two halves over its standard error, root mean square of three halvings: at most `APART`, which
+    chance exceeds in 0.7 % of draws where standard errors are a third too small. It has no error of its own.
 noise_on_embedding, noise_on_signal, random_projection, fewer_components
-                    The most that is added by noise of half a standard deviation or one (of labels a fifth or half are
-                    dealt anew), by two projections on half of the dimensions, by keeping the leading half or quarter of
-                    the principal components: at most `RISE` of the bits, or `ZERO`, since no processing of one side adds
-                    information (Cover & Thomas 2006, section 2.8). Errors are combined as if of other cells: too wide.
+    The most that is added by noise of half a standard deviation or one (of labels a fifth or half are dealt anew), by
+    random projections on half of the dimensions, by keeping the leading half or quarter of the principal components: at
+    most `RISE` of the bits, or `ZERO`, since no processing of one side adds information (Cover & Thomas 2006, section
+    2.8). Errors are combined as if of other cells, which is too wide.
 
-The standard error of a mean is the estimator's or that of the spread over repeats, whichever is larger.
+The standard error of a mean is the estimator's or that of the spread over repeats, whichever is larger. A tie passes.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from . import check_pairs as pairs
 
 MARGIN = 2.0
 """Standard errors beyond a limit within which a check is a tie."""
-REPEATED, EXACT, ZERO, FOUND, GROWTH, RISE = 0.01, 1 - 1e-6, 0.02, 0.8, 0.1, 0.05
+REPEATED, EXACT, ZERO, FOUND, GROWTH, APART, RISE = 0.01, 1 - 1e-6, 0.02, 0.8, 0.1, 3.0, 0.05
 OK, TIE, FAILED = "ok", "tie", "failed"
 
 _PROCESSING = {
@@ -47,7 +52,7 @@ _PROCESSING = {
 class Check:
     """One check: `value`, `limit` and `stderr` in its own unit, and in words what was found.
 
-    `beyond`: how far the value lies on the wrong side of the limit. `too_low`: a failure means that too little was found.
+    `beyond`: how far the value lies on the wrong side of the limit. `too_low`: it fails where too little is found.
     """
 
     name: str
@@ -127,4 +132,4 @@ def _halves(whole: pd.DataFrame, halvings: pd.core.groupby.DataFrameGroupBy, bit
     yield _at_most(GROWTH, "growth", grown, error, text, too_low=True)
     apart = halvings["bits"].agg(np.ptp) / np.maximum(halvings["stderr"].agg(np.linalg.norm), 1e-3)
     value = np.sqrt((apart**2).mean())
-    yield _at_most(2, "split_halves", value, 0, f"halves of the cells differ by {value:.1f} standard errors")
+    yield _at_most(APART, "split_halves", value, 0, f"halves of the cells differ by {value:.1f} standard errors")

@@ -46,9 +46,10 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
     """The options of `check`."""
     add = parser.add_argument
     add(
-        "file", help="a file as for measure, a data set's name, or a table of pairs: .npz with x and y, or .csv with the "
-        "embedding in its other columns of numbers",
-    )  # fmt: skip
+        "file",
+        help="a file as for measure, a data set's name, or a table of pairs: .npz with arrays x and y, or .csv with "
+        "the embedding in its other columns of numbers",
+    )
     add("--signal", help='the signal, as for measure: "obs:day", "obsm:protein" (default: of an .npz its array y)')
     add("--embedding", help='"obsm:KEY", or a model to be trained on the counts: NAMES (default: pca; of a table x)')
     add("--layer", help="own counts: the layer that holds them (default: X)")

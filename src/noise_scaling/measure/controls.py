@@ -9,7 +9,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans
 from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
-from scipy.special import entr, logsumexp, softmax
+from scipy.special import entr, softmax
 
 from ..information.core import is_labels
 from ..measurements import KNOWN, SHUFFLED
@@ -125,11 +125,12 @@ def wrong_labels() -> float:
 
 
 def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """A signal in the form of `y` that shares 2 bits with the embedding `x`, and the bits that these draws of it share.
+    """A signal in the form of `y` that shares 2 bits with the embedding `x`, and the bits that its draws share.
 
-    It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside dimensions
-    of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for the population:
-    a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006, eq. 2.28).
+    It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside
+    dimensions of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for
+    the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006,
+    eq. 2.28).
 
     Parameters
     ----------
@@ -169,8 +170,8 @@ def _channel_of(z: np.ndarray, dims: int, rng: np.random.Generator) -> tuple[np.
 
     def bits(scale: float, cells: np.ndarray) -> np.ndarray:
         """Of each cell: log2 of p(y | x), the density of its noise, over p(y), the mean of that over all x."""
-        others = logsumexp(-cdist(z[cells] / scale + noise[cells], z / scale, "sqeuclidean") / 2, axis=1) - np.log(n)
-        return (-(noise[cells] ** 2).sum(axis=1) / 2 - others) / np.log(2)
+        density = np.exp(-cdist(z[cells] / scale + noise[cells], z / scale, "sqeuclidean") / 2).mean(axis=1)
+        return (-(noise[cells] ** 2).sum(axis=1) / 2 - np.log(density)) / np.log(2)
 
     some = rng.permutation(n)[:_DRAWS]
     scale = _scale(lambda scale: float(bits(scale, some).mean()), sharp=2.0**-12, blunt=2.0**12)
