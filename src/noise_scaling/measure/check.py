@@ -77,7 +77,7 @@ class Report:
         reasons, known = "; ".join(check.text for check in failed), self["known_signal"].text
         passed = f"all {len(self.checks)} checks pass{within}; {known}, and {self['growth'].text}"
         start, end = {
-            "yes": ("Trust", passed),
+            "yes": ("Trust at least", passed),
             "lower bound": ("There is more than", reasons),
             "nothing found": ("Nothing is found in", f"{self['shuffled'].text}, and {known}"),
             "no": ("Do not trust", reasons),

@@ -11,6 +11,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import paths
 from ..files import write_atomically
 from ..measure import check_pairs as pairs
 from ..measure.check import Report
@@ -35,17 +36,18 @@ def check_figure(report: Report) -> Figure:
     left, right = panels[0]
     _settings(left, report)
     _growth(right, report)
-    figure.suptitle(textwrap.fill(report.verdict, 105), fontsize=9.5, x=0.01, ha="left")
-    figure.supxlabel("; ".join(report[name].text for name in ("repeated_cells", "leak")), fontsize=8.5)
+    figure.suptitle(textwrap.fill(report.verdict, 115), fontsize=9.5, x=0.01, ha="left")
+    left.set_title("\n".join(report[name].text for name in ("repeated_cells", "leak")), loc="left", fontsize=8.5)
     marks = [{"color": c, "marker": m, "linestyle": "", "label": text} for c, m, text in LOOKS.values()]
-    style.legend(figure, *marks, loc="outside lower right")
+    style.legend(figure, *marks)
     return figure
 
 
 def _settings(axes: Axes, report: Report) -> None:
     statuses, labels = {check.name: check.status for check in report.checks}, []
-    table = report.estimates
-    for (setting, level), rows in table[table["setting"].isin(_ROWS)].groupby(["setting", "level"], sort=False):
+    table = report.estimates.copy()
+    table["setting"] = pd.Categorical(table["setting"], _ROWS, ordered=True)
+    for (setting, level), rows in table.groupby(["setting", "level"], observed=True):
         bits, stderr = mean(rows)
         colour, marker, _ = LOOKS[statuses[_ROWS[setting]]]
         axes.errorbar(bits, len(labels), xerr=stderr, color=colour, marker=marker, markersize=6)
@@ -63,10 +65,11 @@ def _settings(axes: Axes, report: Report) -> None:
 def _growth(axes: Axes, report: Report) -> None:
     table = report.estimates[report.estimates["setting"].isin([pairs.ALL, pairs.PARTS])]
     colour, marker, _ = LOOKS[report["growth"].status]
-    means = table.groupby(table["setting"].eq(pairs.ALL) * -1.0 + table["level"])[["n", "bits"]].mean()
+    means = table.groupby(["setting", "level"])[["n", "bits"]].mean()
     axes.plot(means["n"], means["bits"], color=colour, marker=marker, markersize=6)
     axes.plot(table["n"], table["bits"], ".", color="0.5", zorder=0)
-    axes.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None), ylim=(min(0, table["bits"].min()), None))
+    axes.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None))
+    axes.set_ylim(min(0, table["bits"].min()), 1.1 * max(table["bits"].max(), 0.1))
 
 
 def checks_table(report: Report) -> HTML:
@@ -74,6 +77,23 @@ def checks_table(report: Report) -> HTML:
     columns = ["name", "status", "text", "value", "limit", "stderr"]
     table = pd.DataFrame([{name: getattr(check, name) for name in columns} for check in report.checks])
     return page.as_table(table.rename(columns={"name": "check", "text": "found"}), "checks.csv", wrap=True)
+
+
+def verdicts_table(source: str | Path) -> HTML:
+    """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
+    rows = pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["verdicts"])
+    once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0]
+    draws = [
+        f"{(part['answer'] == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again.groupby("case")
+    ]
+    trusted = (once["bits"] / once["true"])[once["answer"] == "yes"].dropna()
+    title = (
+        f"Right in {once['right'].sum()} of {len(once)} cases; trusted are {' and '.join(draws)}. Estimates of known "
+        f"information that were trusted are {trusted.min():.0%} to {trusted.max():.0%} of it, {trusted.median():.0%} "
+        "in the median."
+    )
+    shown = once[["case", "true", "bits", "answer", "failed", "right"]].replace({"right": {True: "yes", False: "no"}})
+    return page.as_table(shown, "verdicts.csv", full=rows, title=title)
 
 
 def write(report: Report, folder: str | Path) -> None:
