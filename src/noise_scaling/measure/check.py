@@ -38,7 +38,7 @@ class Report:
     checks
         All that apply (`check_rules`).
     estimates
-        A row each: setting, level, repeat, n, dims, bits, stderr, the true bits where they are known, method.
+        A row each: setting, level, repeat, n, dims, bits, stderr, the true bits where they are known, method, note.
     notes
         What was taken for what, and what was left out.
     """
@@ -144,8 +144,8 @@ def _embedded(ask: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, Signal, tup
     """Cells that have the signal, their embedding, the signal of all cells, and notes."""
     if datasets.is_table(ask.file) or (ask.embedding or "").startswith("obsm:"):
         x, signal, notes = datasets.load_embedding(ask.file, embedding=ask.embedding, signal=ask.signal)
-        cells = np.flatnonzero(signals.test_eligible(signal))
-        return cells, x[cells], signal, notes
+        known = np.flatnonzero(signals.test_eligible(signal))
+        return known, x[known], signal, notes
     name = ask.embedding or "pca"
     choose("embedding (a model, or obsm:KEY of a file)", name, models.MODELS)
     data = datasets.load(ask.file, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
@@ -187,7 +187,7 @@ def of_pair(
     if n < LEAST:
         raise InputError(f"{n} pairs of cells are too few for a check: give at least {LEAST}")
     groups = check_pairs(pair.x, pair.y, pair.groups)
-    x, y = vectors(pair.x, "the embedding"), np.asarray(pair.y) if is_labels(pair.y) else vectors(pair.y, "the signal")
+    x, y = vectors(pair.x, "the embedding"), pair.y if is_labels(pair.y) else vectors(pair.y, "the signal")
     if not np.ptp(x, axis=0).any():
         raise InputError("the embedding is the same in all cells: give one that varies")
     pair, rows = Aligned(x, y, groups), np.arange(n) if rows is None else rows
@@ -196,8 +196,10 @@ def of_pair(
         pair, rows, notes = pairs.of(pair, kept), rows[kept], (*notes, f"{MOST:,} of {n:,} pairs were drawn")
     table = _estimates(pair, estimator, seed, progress)
     checks = (*rules.counted(pair, rows), *rules.estimated(table))
-    whole = rules.mean(table[table["setting"] == pairs.ALL])
-    return Report(*whole, *pair.x.shape, table["method"].iloc[0], checks, table, notes)
+    whole = table[table["setting"] == pairs.ALL]
+    bits, stderr = rules.mean(whole)
+    notes = (*notes, *filter(None, whole["note"].unique()))
+    return Report(bits, stderr, len(pair.x), pair.x.shape[1], whole["method"].iloc[0], checks, table, notes)
 
 
 def _estimates(pair: Aligned, estimator: str, seed: int, progress: bool) -> pd.DataFrame:
@@ -206,10 +208,15 @@ def _estimates(pair: Aligned, estimator: str, seed: int, progress: bool) -> pd.D
         for case in pairs.cases(pair, seed):
             (x, y, groups), own = case.pair, derive(seed, "check", "estimator", case.repeat)
             one = information.estimate(x, y, method=estimator, seed=own, device="cpu", groups=groups)
-            facts = {"n": one.n, "dims": x.shape[1], "bits": one.bits, "stderr": one.stderr, "method": one.method}
-            found.append(
-                {"setting": case.setting, "level": case.level, "repeat": case.repeat, "true": case.true} | facts
-            )
+            where = {
+                "setting": case.setting,
+                "level": case.level,
+                "repeat": case.repeat,
+                "n": len(x),
+                "dims": x.shape[1],
+            }
+            facts = {"bits": one.bits, "stderr": one.stderr, "true": case.true, "method": one.method, "note": one.note}
+            found.append(where | facts)
             bar.set_postfix_str(case.setting)
             bar.update()
     return pd.DataFrame(found)

@@ -62,7 +62,7 @@ def copies(pair: Aligned) -> np.ndarray:
 
 def codes(y: np.ndarray) -> np.ndarray:
     """`y` as numbers [n, d]; labels as one column of codes."""
-    return pd.factorize(y.ravel(), sort=True)[0][:, None] if is_labels(y) else y
+    return pd.factorize(np.asarray(y).ravel(), sort=True)[0][:, None] if is_labels(y) else y
 
 
 def _numbered(rows: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def check_figure(report: Report) -> Figure:
 
 
 def _settings(axes: Axes, report: Report) -> None:
-    statuses, labels = {check.name: check.status for check in report.checks}, []
+    statuses, labels = {check.name: check.status for check in report.checks}, list[str]()
     table = report.estimates.copy()
     table["setting"] = pd.Categorical(table["setting"], _ROWS, ordered=True)
     for (setting, level), rows in table.groupby(["setting", "level"], observed=True):
