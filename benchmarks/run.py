@@ -19,6 +19,7 @@ SCRIPTS = (
     "faults.py",
     "information_speed.py",
     "information_suite.py",
+    "check_verdicts.py",
 )
 
 

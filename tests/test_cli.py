@@ -1,9 +1,11 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from noise_scaling import cli, datasets, information, measurements, models, paths
@@ -52,6 +54,12 @@ def test_measure_gather_fit_figure(tmp_path, capsys):
         (["measure", "--dataset", "nope"], "nope"),
         (["measure", "--models", "nope"], "unknown model 'nope'"),
         (["measure", "--fractions", "2"], "(0, 1]"),
+        (["check", "missing.npz"], "no file missing.npz"),
+        (["check", "nope"], "unknown data set 'nope'"),
+        (["check", "pbmc68k", "--embedding", "nope"], "obsm:KEY"),
+        (["check", "pbmc68k", "--estimator", "ksgg"], "unknown estimator 'ksgg'"),
+        (["check", "pbmc68k", "--estimator", "ksg", "--seed", "half"], "--seed"),
+        (["check", "pbmc68k", "--output", __file__], "is a file"),
         (["gather", "missing.csv", "--output", "x.csv"], "missing.csv"),
         (["fit", "missing.csv"], "missing.csv"),
         (["figure", "pie", "published", "--output", "x.png"], "unknown figure 'pie'"),
@@ -107,6 +115,30 @@ def test_one_sentence_and_status_2(arguments, word, capsys, tmp_path, monkeypatc
     assert word in said
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_check_answers_in_a_sentence_as_json_and_in_a_folder(folder, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 2))
+    np.savez("p.npz", x=x, y=x[:, :1] + rng.standard_normal((200, 1)))
+    assert cli.main(["check", "p.npz", "--estimator", "ksg"]) == 0
+    verdict, empty, *checks = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("Trust at least 0.")
+    assert empty == ""
+    assert len(checks) == 10
+    assert all(line.startswith(("ok ", "tie ")) for line in checks)
+    assert cli.main(["check", "p.npz", "--estimator", "ksg", "--output", "checked", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == verdict
+    assert {"name", "value", "ok"} <= set(answer["checks"][0])
+    assert json.loads((folder / "checked/check.json").read_text()) == answer
+    assert (folder / "checked/check.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "checked/estimates.csv").read_text().count("\n") == 29
+    np.savez("p.npz", x=np.r_[x, x], y=np.r_[x, x][:, :1])
+    assert cli.main(["check", "p.npz", "--estimator", "ksg", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"].startswith("Do not trust")
+    assert [check["name"] for check in answer["checks"] if not check["ok"]][:2] == ["repeated_cells", "leak"]
 
 
 def test_gathering_nothing_leaves_the_good_table(folder, capsys):

@@ -142,6 +142,7 @@ def _names(option: str) -> str:
     presets = dict.fromkeys(preset for model in models.MODELS.values() for preset in model.PRESETS)
     registries = {
         "models": [*models.MODELS, *controls.CONTROLS], "preset": presets, "estimators": information.METHODS,
+        "embedding": models.MODELS, "estimator": information.METHODS,
         "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N"],
         "dataset": datasets.names(), "law": laws.LAWS, "figure": page.FIGURES, "by": measurements.KEY,
     }  # fmt: skip
@@ -149,6 +150,7 @@ def _names(option: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from .measure.command import add_check_options, add_measure_options
     from .plan.command import add_options as plan_options
 
     parser = _Parser(
@@ -156,7 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"noise-scaling {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _measure_parser(commands)
+    add_measure_options(
+        _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
+    )
+    add_check_options(
+        _add(commands, "check", _check, "say in half a minute whether an estimate on your pairs can be trusted")
+    )
     gather = _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked")
     gather.add_argument("tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units")
     gather.add_argument("--output", required=True, help="the CSV; its provenance goes beside it")
@@ -189,43 +196,6 @@ def _add(commands: Any, name: str, run: Callable, text: str) -> argparse.Argumen
     return parser
 
 
-def _measure_parser(commands: Any) -> None:
-    parser = _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
-    add = parser.add_argument
-    add(
-        "--dataset", default="pbmc68k",
-        help="NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--signal",
-        help='the signal; own file: "obs:day" ("obs:day:number", "obs:day:label" say what it is), "obsm:protein", '
-        '"features:Antibody Capture", "pairs:clone[,time]", "space:obsm/spatial[,section]"',
-    )
-    add("--layer", help="own file: the layer that holds counts (default: X)")
-    add(
-        "--round", action="store_true", dest="round_counts",
-        help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
-    )  # fmt: skip
-    add("--models", nargs="+", metavar="MODEL", help="NAMES (default: all but the Geneformers)")
-    add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
-    add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
-    add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
-    add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
-    add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
-    add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
-    add("--n-test", metavar="N", help="test cells (default: the card's)")
-    add("--n-validation", metavar="N", help="validation cells (default: the card's)")
-    add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
-    add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
-    add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
-    add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
-    add("--workers", default=1, metavar="W", help="units at a time, a process each (default: %(default)s)")
-    add(
-        "--output", default="results/measurements.csv",
-        help="the table (default: %(default)s); one that holds other measurements is not replaced",
-    )  # fmt: skip
-
-
 def _measure(options: argparse.Namespace) -> int:
     from .measure import run as measure
     from .measurements import ERROR
@@ -240,6 +210,22 @@ def _measure(options: argparse.Namespace) -> int:
         + (f", {len(errors)} of them failed: see their error" if len(errors) else "")
     )
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    from .measure import request
+    from .measure.check import check
+
+    settings = {k: v for k, v in vars(options).items() if k not in ("run", "output", "json")}
+    if options.output is not None:
+        request.check_folder("output", Path(options.output))
+    report = check(**settings)
+    print(*report.notes, sep="\n", file=sys.stderr)
+    if options.output is not None:
+        from .plots import check as page
+
+        page.write(report, options.output)
+    print(json.dumps(report.as_dict(), indent=1) if options.json else report)
 
 
 def _status_parser(commands: Any) -> None:

@@ -9,6 +9,7 @@ from ..errors import InputError, choose
 from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all
 from .own import load_own
+from .own_pairs import is_table, load_embedding
 from .registry import Card, File, card, names, read_registry
 from .simulator import simulate, true_information
 from .sources import LOADERS
@@ -21,7 +22,9 @@ __all__ = [
     "card",
     "fetch",
     "fetch_all",
+    "is_table",
     "load",
+    "load_embedding",
     "names",
     "read_registry",
     "simulate",

@@ -164,7 +164,7 @@ def _levels(values: pd.Series, kind: str) -> tuple[str, ...]:
 
 
 def _from_obsm(cells: Cells, key: str, spec: str) -> Found:
-    values, notes = _matrix(cells, key)
+    values, notes = matrix(cells, key)
     marks = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) <= 1).all() and values.shape[1] > 2
     if marks:
         notes.append(
@@ -248,7 +248,7 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
         if key not in cells.obsm:
             there = listed(cells.obsm)
             raise InputError(f"unknown obsm key {key!r}: choose one of {there}, or two columns of obs, space:obs/X,Y")
-        place, notes = _matrix(cells, key)
+        place, notes = matrix(cells, key)
     notes = [f"places in {place.shape[1]} dimensions", *notes, *_crowd(place)]
     if not section:
         return Signal(spec, "pair", place), notes
@@ -299,7 +299,7 @@ def _numbers(cells: Cells, key: str) -> Any:
     return values.astype(np.float64)
 
 
-def _matrix(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
+def matrix(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
     """`_numbers` as an array, without columns of nothing but NaN, and notes on what is missing."""
     values, notes = _numbers(cells, key), []
     values = values.toarray() if sp.issparse(values) else values

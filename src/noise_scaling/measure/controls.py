@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.vq import kmeans
 from scipy.optimize import brentq
-from scipy.special import entr
+from scipy.spatial.distance import cdist
+from scipy.special import entr, softmax
 
 from ..information.core import is_labels
 from ..measurements import KNOWN, SHUFFLED
@@ -18,6 +20,7 @@ BITS = 2.0
 """The positive control's information."""
 
 _SIGNAL, _NOISE, _CLASSES, _APART = 4, 12, 8, 10.0
+_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,68 @@ def wrong_labels() -> float:
     return brentq(lambda p: bits(p) - BITS, 1e-9, 0.5)
 
 
-def _rotation(rng: np.random.Generator) -> np.ndarray:
-    q, r = np.linalg.qr(rng.standard_normal((_SIGNAL + _NOISE, _SIGNAL + _NOISE)))
+def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """A signal in the form of `y` that shares 2 bits with the embedding `x`, and the bits that its draws share.
+
+    It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside
+    dimensions of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for
+    the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006,
+    eq. 2.28).
+
+    Parameters
+    ----------
+    x
+        [n, dims].
+    y
+        Labels [n] or vectors [n, d], of which only the form is used.
+    rng
+        All random choices.
+
+    Returns
+    -------
+    Labels [n] or vectors [n, d], and the mean over these draws in bits; less than 2 where `x` has too few values.
+    """
+    k = min(_SIGNAL, x.shape[1], _SIGNAL if is_labels(y) else y.shape[1])
+    u, s, _ = np.linalg.svd((x - x.mean(axis=0)) @ rng.standard_normal((x.shape[1], k)), full_matrices=False)
+    z = u[:, s > 1e-6 * s[0]] * np.sqrt(len(x))
+    return _classes_of(z, rng) if is_labels(y) else _channel_of(z, y.shape[1], rng)
+
+
+def _classes_of(z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    centres, _ = kmeans(z, z[rng.permutation(len(z))[:_CLASSES]])
+    far = cdist(z, centres, "sqeuclidean")
+
+    def bits(scale: float) -> float:
+        p = softmax(-scale * far, axis=1)
+        return (entr(p.mean(axis=0)).sum() - entr(p).sum(axis=1).mean()) / np.log(2)
+
+    p = softmax(-_scale(bits, sharp=2.0**12, blunt=2.0**-20) * far, axis=1)
+    label = (p.cumsum(axis=1) < rng.random((len(z), 1))).sum(axis=1).clip(max=len(centres) - 1)
+    return label, float(np.log2(p[np.arange(len(z)), label] / p.mean(axis=0)[label]).mean())
+
+
+def _channel_of(z: np.ndarray, dims: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    n, k = z.shape
+    noise = rng.standard_normal((n, k))
+
+    def bits(scale: float, cells: np.ndarray) -> np.ndarray:
+        """Of each cell: log2 of p(y | x), the density of its noise, over p(y), the mean of that over all x."""
+        density = np.exp(-cdist(z[cells] / scale + noise[cells], z / scale, "sqeuclidean") / 2).mean(axis=1)
+        return (-(noise[cells] ** 2).sum(axis=1) / 2 - np.log(density)) / np.log(2)
+
+    some = rng.permutation(n)[:_DRAWS]
+    scale = _scale(lambda scale: float(bits(scale, some).mean()), sharp=2.0**-12, blunt=2.0**12)
+    y = np.hstack([z + scale * noise, rng.standard_normal((n, dims - k))])
+    truth = np.concatenate([bits(scale, cells) for cells in np.array_split(np.arange(n), 1 + n // _DRAWS)])
+    return y @ _rotation(rng, dims), float(truth.mean())
+
+
+def _scale(bits: Callable[[float], float], *, sharp: float, blunt: float) -> float:
+    """Where there are 2 bits, or 9/10 of the most that there can be: between a scale that blurs nothing and one all."""
+    aim = min(BITS, 0.9 * bits(sharp))
+    return float(np.exp2(brentq(lambda power: bits(2.0**power) - aim, *np.log2([sharp, blunt]), xtol=1e-3)))
+
+
+def _rotation(rng: np.random.Generator, dims: int = _SIGNAL + _NOISE) -> np.ndarray:
+    q, r = np.linalg.qr(rng.standard_normal((dims, dims)))
     return q * np.sign(np.diag(r))

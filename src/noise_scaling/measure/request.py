@@ -151,7 +151,9 @@ def _seconds(name: str, value: object) -> float:
 _NAME = partial(_text, usual="")
 _READERS: dict[str, Callable[[str, object], object]] = {
     "dataset": _dataset,
+    "file": _dataset,
     "signal": _text,
+    "embedding": _text,
     "layer": _text,
     "round_counts": _switch,
     "models": partial(_list, _NAME, DEFAULT_MODELS),
@@ -159,7 +161,9 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "cell_numbers": partial(_list, partial(_whole, least=1), None),
     "fractions": partial(_list, _fraction, None),
     "seeds": partial(_list, _whole, (0,)),
+    "seed": _whole,
     "estimators": partial(_list, _NAME, ("default",)),
+    "estimator": partial(_text, usual="default"),
     "variant": _NAME,
     "n_test": partial(_maybe, _test_cells),
     "n_validation": partial(_maybe, partial(_whole, least=1)),
@@ -186,17 +190,35 @@ def check_places(results: Path | None, output: Path | None) -> None:
     InputError
         Where a folder or file is in the way, cannot be reached, or is read-only.
     """
-    for name, path in (("results", results), ("output", output)):
-        if path is None:
-            continue
-        folder = path if name == "results" else path.parent
-        try:
-            if name == "output" and path.is_dir():
-                raise _wrong(name, "the CSV file to write, and that is a folder", str(path))
-            place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-        except OSError as error:
-            raise _wrong(name, f"a path that can be reached ({error.strerror})", str(path)) from None
-        if not place.is_dir():
-            raise _wrong(name, f"in a folder, and {place} is a file", str(path))
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise _wrong(name, f"where files can be written, and {place} is read-only", str(path))
+    if results is not None:
+        check_folder("results", results)
+    if output is not None and output.is_dir():
+        raise _wrong("output", "the CSV file to write, and that is a folder", str(output))
+    if output is not None:
+        check_folder("output", output.parent, output)
+
+
+def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
+    """Refuse a folder in which no file can be made, as `check_places` does.
+
+    Parameters
+    ----------
+    name
+        The argument that names it.
+    folder, path
+        The folder, and what is to lie in it, if that is what the argument names.
+
+    Raises
+    ------
+    InputError
+        Where a file is in the way, or it cannot be reached, or is read-only.
+    """
+    shown = str(path or folder)
+    try:
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    except OSError as error:
+        raise _wrong(name, f"a path that can be reached ({error.strerror})", shown) from None
+    if not place.is_dir():
+        raise _wrong(name, f"in a folder, and {place} is a file", shown)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _wrong(name, f"where files can be written, and {place} is read-only", shown)

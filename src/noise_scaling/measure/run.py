@@ -124,7 +124,7 @@ def measure(
     if ask.output is not None:
         hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
         measurements.check_replaceable(ask.output, hashes)
-    with _one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
+    with one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
         table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
     HELD.clear()
     if ask.output is not None:
@@ -168,7 +168,7 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread in BLAS and torch: sums come in one order, so that bits repeat; Snakemake fills the other cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

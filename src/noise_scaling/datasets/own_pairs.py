@@ -1,0 +1,93 @@
+"""An embedding of your own and its signal: from obsm of a file of cells, or from a table of pairs without counts.
+
+.npz    arrays [cells] are columns of obs, arrays [cells, d] keys of obsm; where nothing is named, x and y
+.csv    columns are those of obs; the embedding is every other column of numbers
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ..errors import InputError
+from ..signals import Signal
+from .columns import LABEL, NUMBER, ORDERED, listed
+from .formats import Cells, open_cells
+from .own_counts import Features
+from .own_signals import matrix, read_signal
+
+_NO_FEATURES = Features(sp.csr_matrix((0, 0)), np.empty(0), {}, [])
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a file is a table of pairs, by its ending."""
+    return Path(path).suffix.lower() in (".npz", ".csv")
+
+
+def load_embedding(
+    path: str | Path, *, embedding: str | None = None, signal: str | None = None
+) -> tuple[np.ndarray, Signal, tuple[str, ...]]:
+    """The embedding and the signal of a file whose counts are not looked at.
+
+    Parameters
+    ----------
+    path
+        A file of cells as for `load`, or a table, .npz or .csv.
+    embedding
+        "obsm:KEY", a matrix [cells, dims]; of a table it may be left out.
+    signal
+        Where it lies, as for `load` but for features:TYPE; of an .npz file with an array y it may be left out.
+
+    Returns
+    -------
+    The embedding [cells, dims], the signal of all cells, and notes on what was taken for what.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or one of the two is not there or of no use.
+    """
+    path = Path(path).expanduser()
+    if is_table(path):
+        cells = _table(path, signal or "")
+        return _found(cells, embedding or "obsm:x", signal or ("obsm:y" if "y" in cells.obsm else "obs:y"), path.name)
+    with open_cells(path) as stored:
+        return _found(stored, embedding or "", signal, path.name)
+
+
+def _found(cells: Cells, embedding: str, spec: str | None, name: str) -> tuple[np.ndarray, Signal, tuple[str, ...]]:
+    signal, notes = read_signal(cells, _NO_FEATURES, spec, name)
+    x, more = matrix(cells, embedding.removeprefix("obsm:"))
+    return x, signal, (f"embedding {embedding}: {'; '.join([f'{x.shape[1]} dimensions', *more])}", *notes)
+
+
+def _table(path: Path, signal: str) -> anndata.AnnData:
+    """A table in the form of cells; of a .csv, the embedding is called x."""
+    try:
+        with path.open("rb") as file:
+            read = pd.read_csv(file) if path.suffix.lower() == ".csv" else np.load(file, allow_pickle=False)
+            columns = {str(name): np.asarray(read[name]) for name in read}
+    except FileNotFoundError:
+        raise InputError(f"no file {path}: check the path") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}): write it anew with numpy.savez or to_csv") from error
+    sizes = {len(values) for values in columns.values() if values.ndim}
+    if len(sizes) != 1:
+        raise InputError(f"{path.name} has arrays of {listed(sizes)} rows: row i of all must be the same cell")
+    obs = pd.DataFrame({k: v for k, v in columns.items() if v.ndim == 1}, index=map(str, range(*sizes)))
+    obsm = {k: v for k, v in columns.items() if v.ndim == 2}
+    if path.suffix.lower() == ".csv":
+        named = signal.removeprefix("obs:")
+        numbers = obs.drop(
+            columns=[c for c in obs if named in (c, *(f"{c}:{kind}" for kind in (LABEL, NUMBER, ORDERED)))]
+        )
+        obsm["x"] = numbers.select_dtypes("number").to_numpy()
+    elif "x" in obs:
+        obsm["x"] = obs[["x"]].to_numpy()
+    return anndata.AnnData(obs=obs, obsm=obsm)

@@ -1,0 +1,60 @@
+"""The options of `noise-scaling measure` and `noise-scaling check`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_measure_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `measure`."""
+    add = parser.add_argument
+    add(
+        "--dataset", default="pbmc68k",
+        help="NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--signal",
+        help='the signal; own file: "obs:day" ("obs:day:number", "obs:day:label" say what it is), "obsm:protein", '
+        '"features:Antibody Capture", "pairs:clone[,time]", "space:obsm/spatial[,section]"',
+    )
+    add("--layer", help="own file: the layer that holds counts (default: X)")
+    add(
+        "--round", action="store_true", dest="round_counts",
+        help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
+    )  # fmt: skip
+    add("--models", nargs="+", metavar="MODEL", help="NAMES (default: all but the Geneformers)")
+    add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
+    add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
+    add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
+    add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
+    add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
+    add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
+    add("--n-test", metavar="N", help="test cells (default: the card's)")
+    add("--n-validation", metavar="N", help="validation cells (default: the card's)")
+    add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
+    add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
+    add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
+    add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
+    add("--workers", default=1, metavar="W", help="units at a time, a process each (default: %(default)s)")
+    add(
+        "--output", default="results/measurements.csv",
+        help="the table (default: %(default)s); one that holds other measurements is not replaced",
+    )  # fmt: skip
+
+
+def add_check_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `check`."""
+    add = parser.add_argument
+    add(
+        "file",
+        help="a file as for measure, a data set's name, or a table of pairs: .npz with arrays x and y, or .csv with "
+        "the embedding in its other columns of numbers",
+    )
+    add("--signal", help='the signal, as for measure: "obs:day", "obsm:protein" (default: of an .npz its array y)')
+    add("--embedding", help='"obsm:KEY", or a model to be trained on the counts: NAMES (default: pca; of a table x)')
+    add("--layer", help="own counts: the layer that holds them (default: X)")
+    add("--round", action="store_true", dest="round_counts", help="own counts: round estimated ones to whole ones")
+    add("--estimator", default="default", help="NAMES (default: default)")
+    add("--seed", default=0, help="all random choices (default: %(default)s)")
+    add("--output", metavar="FOLDER", help="write check.png, check.json and estimates.csv there")
+    add("--json", action="store_true", help="print the verdict and every check as JSON")

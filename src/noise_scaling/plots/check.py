@@ -1,0 +1,104 @@
+"""The figure of `check`: each estimate beside the ones that it is held against, and how it grows with cells."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import paths
+from ..files import write_atomically
+from ..measure import check_pairs as pairs
+from ..measure.check import Report
+from ..measure.check_rules import FAILED, OK, TIE, mean
+from . import page, style
+
+LOOKS = {OK: ("#0173b2", "o", "passes"), TIE: ("#de8f05", "s", "within its error"), FAILED: ("#d55e00", "X", "fails")}
+"""Colour, marker and label of each status."""
+
+_ROWS = {
+    pairs.KNOWN: "known_signal", pairs.ALL: "split_halves", pairs.NOISE_X: "noise_on_embedding",
+    pairs.NOISE_Y: "noise_on_signal", pairs.PROJECTED: "random_projection", pairs.LEADING: "fewer_components",
+    pairs.SHUFFLED: "shuffled",
+}  # fmt: skip
+"""The check that an estimate is coloured by."""
+
+
+@style.book_style()
+def check_figure(report: Report) -> Figure:
+    """The verdict; left every setting's bits, right the bits of all cells, halves and quarters of them."""
+    figure, panels = style.new_figure(1, 2, 4.4, width_ratios=(1.35, 1))
+    left, right = panels[0]
+    _settings(left, report)
+    _growth(right, report)
+    figure.suptitle(textwrap.fill(report.verdict, 115), fontsize=9.5, x=0.01, ha="left")
+    left.set_title("\n".join(report[name].text for name in ("repeated_cells", "leak")), loc="left", fontsize=8.5)
+    marks = [{"color": c, "marker": m, "linestyle": "", "label": text} for c, m, text in LOOKS.values()]
+    style.legend(figure, *marks)
+    return figure
+
+
+def _settings(axes: Axes, report: Report) -> None:
+    statuses, labels = {check.name: check.status for check in report.checks}, list[str]()
+    table = report.estimates.copy()
+    table["setting"] = pd.Categorical(table["setting"], _ROWS, ordered=True)
+    for (setting, level), rows in table.groupby(["setting", "level"], observed=True):
+        bits, stderr = mean(rows)
+        colour, marker, _ = LOOKS[statuses[_ROWS[setting]]]
+        axes.errorbar(bits, len(labels), xerr=stderr, color=colour, marker=marker, markersize=6)
+        if rows["true"].notna().all():
+            axes.plot(rows["true"].mean(), len(labels), "|", color="black", markersize=14)
+        several = table[table["setting"] == setting]["level"].nunique() > 1
+        labels.append(f"{setting} ({level:g})" if several else setting)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    for x in (0, report.bits):
+        axes.axvline(x, color="0.75", linewidth=0.8, zorder=0)
+    axes.set(xlabel=style.BITS)
+
+
+def _growth(axes: Axes, report: Report) -> None:
+    table = report.estimates[report.estimates["setting"].isin([pairs.ALL, pairs.PARTS])]
+    colour, marker, _ = LOOKS[report["growth"].status]
+    means = table.groupby(["setting", "level"])[["n", "bits"]].mean()
+    axes.plot(means["n"], means["bits"], color=colour, marker=marker, markersize=6)
+    axes.plot(table["n"], table["bits"], ".", color="0.5", zorder=0)
+    axes.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None))
+    axes.set_ylim(min(0, table["bits"].min()), 1.1 * max(table["bits"].max(), 0.1))
+
+
+def checks_table(report: Report) -> HTML:
+    """Every check, to read and to download."""
+    columns = ["name", "status", "text", "value", "limit", "stderr"]
+    table = pd.DataFrame([{name: getattr(check, name) for name in columns} for check in report.checks])
+    return page.as_table(table.rename(columns={"name": "check", "text": "found"}), "checks.csv", wrap=True)
+
+
+def verdicts_table(source: str | Path) -> HTML:
+    """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
+    rows = pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["verdicts"])
+    once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0]
+    draws = [
+        f"{(part['answer'] == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again.groupby("case")
+    ]
+    trusted = (once["bits"] / once["true"])[once["answer"] == "yes"].dropna()
+    title = (
+        f"Right in {once['right'].sum()} of {len(once)} cases; trusted are {' and '.join(draws)}. Estimates of known "
+        f"information that were trusted are {trusted.min():.0%} to {trusted.max():.0%} of it, {trusted.median():.0%} "
+        "in the median."
+    )
+    shown = once[["case", "true", "bits", "answer", "failed", "right"]].replace({"right": {True: "yes", False: "no"}})
+    return page.as_table(shown, "verdicts.csv", full=rows, title=title)
+
+
+def write(report: Report, folder: str | Path) -> None:
+    """Write check.png, check.json and estimates.csv into a folder, in place of those of an earlier check."""
+    folder = Path(folder).expanduser()
+    write_atomically(folder / "check.png", style.as_png(check_figure(report)))
+    write_atomically(folder / "check.json", json.dumps(report.as_dict(), indent=1) + "\n")
+    write_atomically(folder / "estimates.csv", report.estimates.to_csv(index=False, lineterminator="\n"))
