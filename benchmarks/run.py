@@ -19,6 +19,9 @@ SCRIPTS = (
     "faults.py",
     "information_speed.py",
     "information_suite.py",
+    "bmi.py",
+    "cell_like.py",
+    "held_out.py",
 )
 
 
