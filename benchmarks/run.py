@@ -20,6 +20,9 @@ SCRIPTS = (
     "information_speed.py",
     "information_suite.py",
     "check_verdicts.py",
+    "bmi.py",
+    "cell_like.py",
+    "held_out.py",
 )
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 import venv
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,23 +46,31 @@ def _ask(name: str, x: np.ndarray, y: np.ndarray, *arguments: object) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npz"
         np.savez(path, x=x, y=y)
-        command = [python(name), FILES / f"{name}_estimate.py", path, *map(str, arguments)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+        (answer,) = ask(name, *arguments, path)
+    return answer
+
+
+def ask(name: str, *arguments: object) -> Iterator[dict]:
+    """The lines of JSON that peers/NAME_estimate.py prints, as they come. Raises RuntimeError if it fails."""
+    command = [python(name), FILES / f"{name}_estimate.py", *map(str, arguments)]
+    with tempfile.TemporaryFile("w+") as complaints:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process:
+            yield from map(json.loads, process.stdout)
+        if process.returncode:
+            complaints.seek(0)
+            raise RuntimeError(f"{name}: {complaints.read().strip().splitlines()[-1:]}")
 
 
 def latentmi(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = None) -> Found:
     """latentmi 0.1.3 as published, on one thread; seconds by its own clock, without starting Python."""
-    found = _ask("latentmi", x, y, seed, *([] if epochs is None else [epochs]))
+    found = _ask("latentmi", x, y, seed, epochs or 0)
     return Found(found["bits"], found["stderr"], False, f"{found['epochs']} epochs", found["seconds"])
 
 
 def neural(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
     """MINE, SMILE, NWJ or InfoNCE in bmi's trainer with bmi's settings, on one thread."""
-    found = _ask("bmi", x, y, method, seed)
-    return Found(found["bits"], seconds=found["seconds"])
+    found = _ask("bmi", x, y, method, seed, 0)
+    return Found(found["bits"], note=found["note"], seconds=found["seconds"])
 
 
 def cca_ksg(x: np.ndarray, y: np.ndarray, seed: int) -> Found:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from noise_scaling.information import ESTIMATORS
 
-from .problems import Problem, pairs, problems
+from .problems import Pairs, pairs, problems
 
 KEY = ("problem", "cells", "method", "seed")
 COLUMNS = (*KEY, "bits", "stderr", "seconds", "lower_bound", "note")
@@ -37,41 +37,58 @@ class Found(NamedTuple):
 Estimator = Callable[[np.ndarray, np.ndarray, int], Found]
 """``estimator(x, y, seed)``, on one thread."""
 
+Draw = Callable[[str, int, int], Pairs]
+"""``draw(name, n, seed)``: the pairs of a problem."""
+
 LABELS_ONLY = tuple(name for name, estimator in ESTIMATORS.items() if estimator.takes == "labels")
 
 
-def run(
-    path: Path, method: str, estimator: Estimator, names: Iterable[str], cells: Iterable[int], seeds: Iterable[int]
-) -> pd.DataFrame:
-    """Add to the table at `path` what it lacks of problems x cells x seeds, and return it whole."""
+def suite_pairs(name: str, n: int, seed: int) -> Pairs:
+    """The suite's pairs of the problem `name`."""
+    return pairs(problems()[name], n, seed)
+
+
+def missing(
+    path: Path, method: str, names: Iterable[str], cells: Iterable[int], seeds: Iterable[int]
+) -> list[tuple[int, int, str]]:
+    """(cells, seed, problem) of the rows that the table at `path` lacks."""
     mend(path)
     done = set(read(path)[list(KEY)].itertuples(index=False, name=None)) if path.exists() else set()
-    warm = False
-    for n, seed, name in product(cells, seeds, names):
-        if (name, n, method, seed) in done:
-            continue
-        if not warm:  # what is compiled or loaded on the first call is no part of an estimate
-            estimator(*pairs(problems()["mixture_1" if method in LABELS_ONLY else "gaussian_1"], 280, 0), 0)
-            warm = True
-        _append(path, _measure(problems()[name], n, seed, method, estimator))
+    return [(n, seed, name) for n, seed, name in product(cells, seeds, names) if (name, n, method, seed) not in done]
+
+
+def run(
+    path: Path,
+    method: str,
+    estimator: Estimator,
+    names: Iterable[str],
+    cells: Iterable[int],
+    seeds: Iterable[int],
+    draw: Draw = suite_pairs,
+) -> pd.DataFrame:
+    """Add to the table at `path` what it lacks of problems x cells x seeds, and return it whole."""
+    left = missing(path, method, names, cells, seeds)
+    if left:  # what is compiled or loaded on the first call is no part of an estimate
+        estimator(*suite_pairs("mixture_1" if method in LABELS_ONLY else "gaussian_1", 280, 0), 0)
+    for n, seed, name in left:
+        append(path, name, n, method, seed, measure(draw(name, n, seed), seed, estimator))
     return read(path)
 
 
-def _measure(problem: Problem, n: int, seed: int, method: str, estimator: Estimator) -> tuple:
-    """The row of one estimate; one that fails is a row whose note is the error."""
-    x, y = pairs(problem, n, seed)
-    start = time.perf_counter()
+def measure(drawn: Pairs, seed: int, estimator: Estimator) -> Found:
+    """One estimate, timed in seconds of the processor; of one that fails the note is the error."""
+    start = time.process_time()
     try:
-        found = estimator(x, y, seed)
+        found = estimator(*drawn, seed)
     except (ArithmeticError, RuntimeError, ValueError) as error:
         found = Found(np.nan, note=f"failed: {error}")
-    seconds = time.perf_counter() - start if found.seconds is None else found.seconds
-    values = (f"{found.bits:.4f}", f"{found.stderr:.4f}", f"{seconds:.3f}")
-    return problem.name, n, method, seed, *values, found.lower_bound, " ".join(found.note.split())
+    return found if found.seconds is not None else found._replace(seconds=time.process_time() - start)
 
 
-def _append(path: Path, row: tuple) -> None:
-    """`row` is on disk before the next is begun."""
+def append(path: Path, name: str, n: int, method: str, seed: int, found: Found) -> None:
+    """The row of one estimate is on disk before the next is begun."""
+    values = (f"{found.bits:.4f}", f"{found.stderr:.4f}", f"{found.seconds:.3f}")
+    row = (name, n, method, seed, *values, found.lower_bound, " ".join(found.note.split()))
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:

@@ -1,14 +1,17 @@
-"""The neural estimators of the public benchmark bmi (Czyz et al. 2023) on the pairs in an .npz file: one line of JSON.
+"""The estimators of the public benchmark bmi (Czyz et al. 2023) on the pairs in .npz files: one line of JSON a file.
 
-    build/bmi/bin/python benchmarks/peers/bmi_estimate.py pairs.npz METHOD SEED
+    build/bmi/bin/python benchmarks/peers/bmi_estimate.py METHOD SEED PAIRS pairs.npz ...
 
-METHOD: mine, nwj, infonce_bmi as bmi ships them; smile, which it lacks: Song and Ermon (2020), trained on the
-Jensen-Shannon bound, scored by the Donsker-Varadhan bound with the critic clipped to +-5, in bmi's own trainer.
-Published settings: critic 16-8, batches of 256 (or as many as train), rate 0.1, at most 10,000 steps, half held out.
+METHOD: what bmi ships, with its settings; smile, which it lacks: Song and Ermon (2020), trained on the Jensen-Shannon
+bound, scored by the Donsker-Varadhan bound with the critic clipped to +-5, in bmi's own trainer. PAIRS: the first so
+many of each file (0: all). Published settings of the neural ones: critic 16-8, batches of 256 (or as many as train),
+rate 0.1, at most 10,000 steps, half held out. An estimate is stopped after LIMIT seconds of
+the processor, in which its time is given too.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -17,11 +20,12 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bmi.estimators import InfoNCEEstimator, MINEEstimator, NWJEstimator
+from bmi import estimators as bmi
 from bmi.estimators.neural import _estimators as neural
 from bmi.estimators.neural._backend_quadratic_memory import get_full_scores
 
 CLIP, SHIFTS = 5.0, 10
+LIMIT = 180
 
 
 def jensen_shannon(critic, xs, ys):
@@ -44,16 +48,41 @@ def smile_estimator(**settings):
     )  # fmt: skip
 
 
-MAKE = {"mine": MINEEstimator, "nwj": NWJEstimator, "infonce_bmi": InfoNCEEstimator, "smile": smile_estimator}
+NEURAL = {
+    "mine": bmi.MINEEstimator, "infonce_bmi": bmi.InfoNCEEstimator, "nwj": bmi.NWJEstimator,
+    "donsker_varadhan": bmi.DonskerVaradhanEstimator, "smile": smile_estimator,
+}  # fmt: skip
+PLAIN = {
+    "cca_bmi": bmi.CCAMutualInformationEstimator, "ksg_bmi": bmi.KSGEnsembleFirstEstimator,
+    "histogram": bmi.HistogramEstimator, "kde": bmi.KDEMutualInformationEstimator,
+}  # fmt: skip
+
+
+def stop(*_):
+    raise TimeoutError(f"over {LIMIT // 60} minutes")
+
+
+def estimate(method, seed, x, y):
+    """Nats."""
+    if method in PLAIN:
+        return PLAIN[method]().estimate(x, y)
+    return NEURAL[method](batch_size=min(256, len(x) // 2), seed=seed, verbose=False).estimate(x, y)
 
 
 def main() -> None:
-    pairs, method, seed = np.load(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    x, y = pairs["x"], pairs["y"]
-    start = time.perf_counter()
-    estimator = MAKE[method](batch_size=min(256, len(x) // 2), seed=seed, verbose=False)
-    nats = float(estimator.estimate(x, y))
-    print(json.dumps({"bits": nats / np.log(2), "seconds": time.perf_counter() - start}))
+    method, seed, pairs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    signal.signal(signal.SIGPROF, stop)
+    for path in sys.argv[4:]:
+        file = np.load(path)
+        x, y = (file[side][: pairs or None] for side in "xy")
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, LIMIT)
+        try:
+            bits, note = float(estimate(method, seed, x, y)) / np.log(2), ""
+        except (ArithmeticError, MemoryError, OSError, ValueError) as error:
+            bits, note = np.nan, str(error)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps({"bits": bits, "seconds": time.process_time() - start, "note": note}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """latentmi as its authors run it, on the pairs in an .npz file: prints one line of JSON. Runs in its own environment.
 
-build/latentmi/bin/python benchmarks/peers/latentmi_estimate.py pairs.npz SEED [EPOCHS]
+build/latentmi/bin/python benchmarks/peers/latentmi_estimate.py SEED EPOCHS pairs.npz
+
+EPOCHS: at most so many (0: as published).
 """
 
 import contextlib
@@ -19,8 +21,8 @@ from latentmi import lmi  # noqa: E402
 
 
 def main() -> None:
-    pairs, seed = np.load(sys.argv[1]), int(sys.argv[2])
-    limit = {"epochs": int(sys.argv[3])} if len(sys.argv) > 3 else {}
+    seed, epochs, pairs = int(sys.argv[1]), int(sys.argv[2]), np.load(sys.argv[3])
+    limit = {"epochs": epochs} if epochs else {}
     torch.set_num_threads(1)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)

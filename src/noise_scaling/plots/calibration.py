@@ -26,8 +26,13 @@ ESTIMATORS = {
     "smile": ("SMILE", "#8c5a9e", "*"),
     "nwj": ("NWJ", "#56b4e9", "<"),
     "infonce_bmi": ("InfoNCE", "#6b6b00", ">"),
+    "donsker_varadhan": ("Donsker-Varadhan", "#a6761d", "h"),
+    "ksg_bmi": ("KSG of bmi", "#666666", "d"),
+    "cca_bmi": ("CCA", "#1b9e77", "p"),
+    "kde": ("kernel density", "#7570b3", "H"),
+    "histogram": ("histogram", "#e7298a", "8"),
 }
-"""Label, colour and marker of each estimator of the suite, in the order of every legend."""
+"""Label, colour and marker of each estimator of the suite and of bmi, in the order of every legend."""
 
 SIZES = {280: ("#fdae61", "v"), 1000: ("#56b4e9", "s"), 5000: ("#08519c", "o"), 30_000: ("#222222", "D")}
 """Colour and marker of each number of cells."""
@@ -36,7 +41,8 @@ SHOWN_CELLS = 5000
 """Where errors are shown problem by problem: the size of the paper's smaller test sets."""
 
 
-def _look(name: str) -> tuple[str, str, str]:
+def look(name: str) -> tuple[str, str, str]:
+    """Label, colour and marker of an estimator."""
     return ESTIMATORS.get(name, (name, "#000000", "."))
 
 
@@ -70,7 +76,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
     figure, panels = style.new_figure(lines, columns, 0.6 + 2.0 * lines, sharex=True, sharey=True)
     for axes, name in zip(panels.flat, names, strict=False):
         _recovered(axes, means[means["method"] == name])
-        axes.set_title(_look(name)[0], loc="left")
+        axes.set_title(look(name)[0], loc="left")
     for axes in panels.flat[len(names) :]:
         axes.set_axis_off()
     figure.supxlabel("true information (bits)", fontsize=9.5)
@@ -110,7 +116,7 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
         if np.isfinite(value):
             colour = "white" if abs(value) > 1.2 else "black"
             axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(names)), [textwrap.fill(_look(name)[0], 9) for name in names])
+    axes.set_xticks(range(len(names)), [textwrap.fill(look(name)[0], 9) for name in names])
     axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -135,7 +141,7 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
     axes = panels[0, 0]
     for name in _present(means):
         here = means[means["method"] == name].groupby("cells")["seconds"].median()
-        label, colour, marker = _look(name)
+        label, colour, marker = look(name)
         axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=label)
     axes.set_xscale("log")
     cells = sorted(set(means["cells"]))
@@ -170,7 +176,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 def scores_table(rows: pd.DataFrame) -> HTML:
     """`scores` to read, and every estimate of the suite to download."""
     table = scores(rows)
-    shown = table.assign(estimator=[_look(name)[0] for name in table["estimator"]])
+    shown = table.assign(estimator=[look(name)[0] for name in table["estimator"]])
     return page.as_table(shown, "calibration.csv", full=rows)
 
 

@@ -1,0 +1,138 @@
+"""What our default finds in problems that look like cells: embeddings of real cells, and y read from them.
+
+    python benchmarks/cell_like.py              # what is not there yet, and goes on where it was stopped
+    python benchmarks/cell_like.py --anew       # all again, after a change of the default
+    python benchmarks/cell_like.py --gather
+    python benchmarks/cell_like.py --truths     # the true information again: half an hour
+
+Problems: `information/cells.py`. Rows, one an estimate: benchmarks/results/cell_like/default.csv; table and numbers:
+cell_like.md, cell_like.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numba
+import pandas as pd
+from common import RESULTS, machine, report, table
+from information import cell_truth
+from information.cells import CELLS, draw, problems, shuffled
+from information.estimators import estimators
+from information.run import read, run
+
+SEEDS = 5
+SHUFFLES, SHUFFLED_CELLS = 40, CELLS[:2]
+ABOVE = 2.0  # standard errors
+GOALS = {500: 0.75, 2400: 0.88, 6000: 0.93}
+"""Median share of the truth that was aimed at."""
+
+
+def measure(path: Path, names: list[str], cells: list[int], seeds: int, shuffles: int) -> None:
+    """Add to the table at `path` what it lacks."""
+    default = estimators()["default"]
+    run(path, "default", default, names, cells, range(seeds), draw)
+    run(path, "default", default, shuffled(), [n for n in cells if n in SHUFFLED_CELLS], range(shuffles), draw)
+
+
+def gather(path: Path) -> pd.DataFrame:
+    """The rows, with source, family, depth and true bits; of shuffled pairs the source is "shuffled"."""
+    rows, laws = read(path), problems()
+    parts = [laws[name] if name in laws else ("shuffled", name.split("_", 1)[1], 0) for name in rows.problem]
+    rows[["source", "family", "depth"]] = pd.DataFrame(parts, index=rows.index)
+    rows["true"] = rows.problem.map({name: value[0] for name, value in cell_truth.stored().items()})
+    return rows.assign(ratio=(rows.bits / rows.true).where(rows.true > 0))
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """By problem and cells: the truth, what was found, its spread beside the standard error stated, median share."""
+    by = rows.groupby(["problem", "source", "family", "depth", "cells"], sort=False)
+    table = by.agg(true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), stderr=("stderr", "mean"),
+                   ratio=("ratio", "median"), seconds=("seconds", "median"), draws=("bits", "count"))  # fmt: skip
+    return table.reset_index()
+
+
+def write(results: Path) -> None:
+    """cell_like.md and cell_like.json from the rows."""
+    rows = gather(results / "cell_like" / "default.csv")
+    told, plain, deep = rows[rows.true > 0], rows[(rows.true > 0) & (rows.depth == 0)], rows[rows.depth > 0]
+    null = _null(rows[rows.true == 0])
+    above = {"estimates": len(told), "above": int((told.bits - told.true > ABOVE * told.stderr).sum())}
+    cells = sorted(set(plain.cells))
+    worst = max(error / bits for bits, error, _ in cell_truth.stored().values() if bits)
+    parts = [
+        "x: embeddings of cells drawn around real ones; y: read from them through a known channel "
+        "(`benchmarks/information/cells.py`). Shares of the true bits, medians over sources of cells and "
+        f"{SEEDS} draws each. The standard error of a truth is at most {worst:.1%} of it.",
+        "## By kind of signal",
+        table(["signal", "true bits", *(f"{n:,} cells" for n in cells)], _shares(plain, cells)),
+        "`time45_float`, `time12_float`: the same codes as floats, for the estimator of vectors.",
+        "## Thinned to a depth before the embedding",
+        table(["signal", "UMIs a cell", "true bits", *(f"{n:,} cells" for n in cells)], _depths(deep, cells)),
+        "## Shuffled: nothing is shared",
+        table(["signal", "cells", "mean bits", "standard error", "draws"],
+              [[r["family"], f"{r['cells']:,}", f"{r['mean']:+.4f}", f"{r['se']:.4f}", r["draws"]] for r in null]),
+        f"Above the truth by more than {ABOVE:g} standard errors: {above['above']} of {above['estimates']} estimates.",
+    ]  # fmt: skip
+    medians = {str(n): part.ratio.median() for n, part in plain.groupby("cells")}
+    numbers = {"median": medians, "goals": {str(n): goal for n, goal in GOALS.items()}}
+    numbers |= {
+        "shuffled": null,
+        "above": above,
+        "problems": json.loads(means(rows).round(4).to_json(orient="records")),
+    }
+    report(results, "cell_like", "Problems that look like cells", machine("torch", "scikit-learn"), parts, numbers)
+
+
+def _shares(plain: pd.DataFrame, cells: list[int]) -> list[list[str]]:
+    """A line a family, and one of all."""
+    lines = []
+    for family, part in [*plain.groupby("family", sort=False), ("all", plain)]:
+        shares = part.groupby("cells").ratio.median()
+        true = sorted({f"{bits:.2f}" for bits in part.true}) if family != "all" else []
+        lines.append([family, ", ".join(true), *(f"{shares[n]:.2f}" for n in cells)])
+    return [*lines, ["aimed at", "", *(f"{GOALS[n]:.2f}" if n in GOALS else "" for n in cells)]]
+
+
+def _depths(deep: pd.DataFrame, cells: list[int]) -> list[list[str]]:
+    lines = []
+    for (family, depth), part in deep.groupby(["family", "depth"]):
+        shares = part.groupby("cells").ratio.median()
+        lines.append([family, f"{depth:,}", f"{part.true.iloc[0]:.2f}", *(f"{shares[n]:.2f}" for n in cells)])
+    return lines
+
+
+def _null(rows: pd.DataFrame) -> list[dict[str, object]]:
+    """Mean over shuffles and its standard error."""
+    found = []
+    for (family, cells), part in rows.groupby(["family", "cells"]):
+        mean, se = float(part.bits.mean()), float(part.bits.std() / len(part) ** 0.5)
+        found.append({"family": family, "cells": int(cells), "mean": mean, "se": se, "draws": len(part)})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--anew", action="store_true", help="forget the rows that are there")
+    parser.add_argument("--gather", action="store_true", help="run nothing, gather the rows that are there")
+    parser.add_argument("--truths", action="store_true", help="compute the truths, and run nothing")
+    parser.add_argument("--quick", action="store_true", help="three problems of 500 cells: to see that it runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
+    options = parser.parse_args()
+    numba.config.NUMBA_NUM_THREADS = 1
+    if options.truths:
+        return cell_truth.compute()
+    path = options.results / "cell_like" / "default.csv"
+    if options.anew:
+        path.unlink(missing_ok=True)
+    if options.quick:
+        measure(path, ["pbmc_labels3", "worm_time12_float", "depth100_time45"], [500], 1, 2)
+    elif not options.gather:
+        measure(path, list(problems()), list(CELLS), SEEDS, SHUFFLES)
+    return write(options.results)
+
+
+if __name__ == "__main__":
+    main()

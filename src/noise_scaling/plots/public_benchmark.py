@@ -1,0 +1,137 @@
+"""The page on a public benchmark: its 40 tasks, problems that look like cells, and the families that were held out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from .. import paths
+from . import calibration, page, style
+
+GROUPS = {
+    "classes": {
+        "labels3": ("3 classes", "#0173b2", "o"),
+        "labels12": ("12 classes", "#de8f05", "s"),
+        "labels45": ("45 classes", "#029e73", "D"),
+        "rare45": ("45, many rare", "#d55e00", "^"),
+        "parity": ("sign of a product", "#949494", "v"),
+    },
+    "time points": {
+        "time45": ("45, as labels", "#0173b2", "o"),
+        "time45_float": ("45, as floats", "#56b4e9", "s"),
+        "time12": ("12, as labels", "#d55e00", "D"),
+        "time12_float": ("12, as floats", "#de8f05", "^"),
+    },
+    "vectors": {
+        "proteins": ("14 proteins in batches", "#0173b2", "o"),
+        "sparse": ("30 sparse genes", "#de8f05", "s"),
+        "norm": ("length of x", "#029e73", "D"),
+        "slopes": ("clusters and slopes", "#d55e00", "^"),
+    },
+}
+"""Label, colour and marker of each kind of signal, by panel."""
+
+SIZES = {500: ("#fdae61", "v"), 2400: ("#56b4e9", "s"), 6000: ("#08519c", "o")}
+"""Colour and marker of each number of cells."""
+
+AT_DEPTH = {"labels12": "12 classes", "time45": "45 time points", "proteins": "14 proteins in batches"}
+
+
+def read(source: str | Path) -> dict[str, Any]:
+    """The numbers of a benchmark."""
+    found: dict[str, Any] = json.loads(paths.find(source).read_text(encoding="utf-8"))
+    return found
+
+
+def errors_figure(numbers: dict[str, Any], *, cells: int = 10_000) -> Figure:
+    """Found less true bits of every task at `cells` pairs, tasks down, estimators across."""
+    tasks = pd.DataFrame(numbers["tasks"])
+    return calibration.errors_figure(tasks.assign(problem=tasks["problem"].map(short)), cells=cells)
+
+
+def short(task: str) -> str:
+    """A task's name, as short as the figure needs it."""
+    return task.replace("normal_cdf", "cdf").replace("multinormal", "normal").replace("_", " ")
+
+
+def scores_table(numbers: dict[str, Any]) -> HTML:
+    """Tasks found, mean error and seconds by estimator and pairs; every mean to download."""
+    table = pd.DataFrame(numbers["scores"])
+    table["estimator"] = [calibration.look(name)[0] for name in table["estimator"]]
+    return page.as_table(table, "bmi.csv", full=pd.DataFrame(numbers["tasks"]), wrap=True)
+
+
+@style.book_style()
+def cell_like_figure(numbers: dict[str, Any]) -> Figure:
+    """Share of the truth against cells, a panel a group of signals, a line a signal: medians over sources of cells."""
+    problems = pd.DataFrame(numbers["problems"]).query("true > 0 and depth == 0")
+    figure, panels = style.new_figure(1, len(GROUPS), 3.6, sharey=True)
+    for axes, (title, looks) in zip(panels.flat, GROUPS.items(), strict=True):
+        for family, (label, colour, marker) in looks.items():
+            shares = problems[problems["family"] == family].groupby("cells")["ratio"].median()
+            axes.plot(shares.index, shares, color=colour, marker=marker, label=label)
+        goals = {int(n): share for n, share in numbers["goals"].items()}
+        axes.plot(list(goals), list(goals.values()), color="black", linestyle=":", linewidth=1, label="aimed at")
+        _cells_axis(axes, list(SIZES))
+        axes.set_title(title, loc="left")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
+    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
+    return figure
+
+
+def _cells_axis(axes: Axes, cells: list[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("cells")
+
+
+@style.book_style()
+def depth_figure(numbers: dict[str, Any]) -> Figure:
+    """Share of the truth against depth, a panel a signal, a line a number of cells; bars: sd over draws."""
+    problems = pd.DataFrame(numbers["problems"]).query("depth > 0")
+    figure, panels = style.new_figure(1, len(AT_DEPTH), 3.0, sharey=True)
+    for axes, (family, title) in zip(panels.flat, AT_DEPTH.items(), strict=True):
+        for cells, (colour, marker) in SIZES.items():
+            here = problems[(problems["family"] == family) & (problems["cells"] == cells)].sort_values("depth")
+            spread = here["sd"].fillna(0) / here["true"]
+            axes.errorbar(here["depth"], here["ratio"], spread, color=colour, marker=marker)
+        _cells_axis(axes, sorted(problems["depth"].unique()))
+        axes.set_xlabel("UMIs per cell")
+        axes.set_title(title, loc="left")
+    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
+    marks = [{"color": c, "marker": m, "label": f"{n:,} cells"} for n, (c, m) in SIZES.items()]
+    style.legend(figure, *marks, loc="outside upper center")
+    return figure
+
+
+def cell_like_table(numbers: dict[str, Any]) -> HTML:
+    """Every problem that looks like cells: truth, what is found, its spread beside the stated standard error."""
+    table = pd.DataFrame(numbers["problems"]).query("true > 0")
+    shown = table[["source", "family", "depth", "cells", "true", "bits", "ratio", "sd", "stderr", "draws"]]
+    return page.as_table(shown, "cell_like.csv", full=pd.DataFrame(numbers["problems"]))
+
+
+def shuffled_table(numbers: dict[str, Any]) -> HTML:
+    """What is found where nothing is shared, and how often more than the truth was found elsewhere."""
+    above = numbers["above"]
+    title = f"Of {above['estimates']} estimates {above['above']} lie above the truth by more than 2 standard errors."
+    return page.as_table(pd.DataFrame(numbers["shuffled"]), "shuffled.csv", title=title)
+
+
+def held_out_table(source: str | Path) -> HTML:
+    """Families found, by estimator and pairs; a sentence where they were not run."""
+    if not (paths.ROOT / source).exists():
+        return page.paragraph("The held-out families have not been run: python benchmarks/held_out.py runs them.")
+    numbers = read(source)
+    return page.as_table(
+        pd.DataFrame(numbers["scores"]), "held_out.csv", full=pd.DataFrame(numbers["families"]), wrap=True
+    )
