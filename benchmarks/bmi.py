@@ -29,8 +29,7 @@ TASKS = PEERS.with_name("bmi_tasks")
 PAIRS = (10_000, 1000)
 SEEDS = {"default": 3, "lmi": 1, "ksg": 3}
 PEER_SEEDS = {
-    "cca_bmi": 3, "ksg_bmi": 3, "kde": 1, "histogram": 1, "mine": 1, "infonce_bmi": 1, "nwj": 1,
-    "donsker_varadhan": 1, "smile": 1,
+    "cca_bmi": 3, "ksg_bmi": 3, "kde": 1, "histogram": 1, "mine": 1, "infonce_bmi": 1, "nwj": 1, "donsker_varadhan": 1,
 }  # fmt: skip
 """Draws of every task, by estimator; in this order they are run."""
 NEAR = 0.15
@@ -107,7 +106,7 @@ def write(results: Path) -> None:
         "say what was reached, not what to expect elsewhere. The claim about other data rests on families that are not "
         "among them (`benchmarks/held_out.py`). The first so many pairs of each draw, the same for every estimator, on "
         "one thread. `default`, `lmi`, `ksg` are ours; the rest are what benchmark-mi 0.1.3 ships with its own "
-        "settings (`smile`: in its trainer), stopped after 3 minutes of the processor. *Draws*: of each task. *Mean "
+        "settings, stopped after 3 minutes of the processor. *Draws*: of each task. *Mean "
         "error*: mean of |found - true| of the means over draws, over the tasks that gave an estimate. *Failed*: no "
         "estimate (a histogram of more than 32 dimensions, or 3 minutes were over). *Seconds*: of the processor, "
         "median; those of bmi's neural estimators hold the compilation of each. Not run: what bmi calls in R and "
