@@ -73,7 +73,8 @@ def test_the_distance_from_the_middle_is_a_column_unless_it_says_nothing():
         assert found.shape == (500, 4)
         assert spearmanr(found[:, 3], distance).statistic > 0.99
     assert coordinates.columns(x[:, :1]).shape == coordinates.ranks(x[:, :1]).shape == (500, 1)
-    assert coordinates.columns(rng.choice([-1.0, 1.0], (500, 3))).shape == (500, 3)  # the same for all cells
+    corners = rng.permuted(np.repeat([[-1.0], [1.0]], 250, axis=0) * np.ones(3), axis=0)
+    assert coordinates.columns(corners).shape == (500, 3)  # all as far from the middle
 
 
 def test_gains_go_from_few_cells_to_many_without_a_step():

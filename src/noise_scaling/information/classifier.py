@@ -11,7 +11,6 @@ from .coordinates import columns, components, ranks
 from .core import (
     NATS_PER_BIT,
     Information,
-    fold_repeats,
     from_pointwise,
     has_order,
     is_constant,
@@ -19,7 +18,7 @@ from .core import (
     register,
     zero,
 )
-from .crossfit import Fold, batches, folds, one_thread
+from .crossfit import Fold, batches, fold_repeats, folds, one_thread
 from .networks import BestWeights, Training, Weights, forward, start, train
 
 CLIP = 10.0

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from ..seeds import derive, generator
 from . import canonical
 from .coordinates import axes, columns, components, gains, left_out, moments, ranks, whitened
-from .core import NATS_PER_BIT, Information, fold_repeats, from_pointwise, is_constant, prepare, register, zero
-from .crossfit import deal, one_thread
+from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
+from .crossfit import deal, fold_repeats, one_thread
 from .networks import Features, Training, nats, train_critics
 
 PARTS = 5

@@ -9,8 +9,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..errors import InputError
 
@@ -26,7 +24,6 @@ the variance was 1.8, 1.3 and 1.06 times that of the scored cells at 280, 1,000 
 
 NATS_PER_BIT = np.log(2.0)
 BELOW_CHANCE = 3.0  # standard errors below 0, from which on the note says so
-MOST_COPIES = 10  # a mean of more pairs alike is how discrete values look, not cells that are given twice
 
 
 @dataclass(frozen=True)
@@ -278,38 +275,6 @@ def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarr
     if (codes < 0).any():
         raise InputError(f"groups are missing for {(codes < 0).sum()} cells: give such a cell a group of its own")
     return codes
-
-
-def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which cells have x and y in common, as codes int64 [n], and how many cells share theirs with another."""
-    if len(np.unique(x[:, 0])) == len(x):
-        return np.arange(len(x)), 0
-    _, codes, counts = np.unique(np.column_stack([x, y]), axis=0, return_inverse=True, return_counts=True)
-    return codes.ravel(), int(counts[counts > 1].sum())
-
-
-def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """Groups that hold together cells of one x and y too: a cell that is fitted on and scored invents information.
-
-    Parameters
-    ----------
-    x, y
-        Prepared sides, [n, d] and [n] or [n, d].
-    groups
-        Codes [n], or None.
-
-    Returns
-    -------
-    Groups as codes [n], or None as they were; and a note, empty if no cell is repeated.
-    """
-    codes, twice = repeats(x, y)
-    units = int(codes.max()) + 1
-    if not twice or units * MOST_COPIES < len(x):
-        return groups, ""
-    if groups is not None:
-        links = coo_array((np.ones(len(x)), (codes, units + groups)), shape=(units + groups.max() + 1,) * 2)
-        codes = connected_components(links, directed=False)[1][codes]
-    return codes, f"{twice} cells have the x and y of another: they are kept together in every split"
 
 
 def drop_constant(x: np.ndarray) -> np.ndarray:

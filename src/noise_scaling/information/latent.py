@@ -11,8 +11,8 @@ import torch
 
 from ..errors import InputError, choose
 from ..models.base import resolve_device
-from .core import Information, fold_repeats, from_pointwise, is_constant, prepare, register, zero
-from .crossfit import Fold, one_thread, three_way
+from .core import Information, from_pointwise, is_constant, prepare, register, zero
+from .crossfit import Fold, fold_repeats, one_thread, three_way
 from .latent_training import Settings, train
 from .neighbours import ksg
 

@@ -11,7 +11,8 @@ from scipy.special import digamma
 
 from ..errors import InputError
 from ..seeds import generator
-from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, is_labels, prepare, register, repeats, zero
+from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, is_labels, prepare, register, zero
+from .crossfit import repeats
 
 JITTER = 1e-10
 """Noise added to tied values, in standard deviations of their column (as Kraskov et al. advise)."""
