@@ -21,7 +21,7 @@ REVISED = ("scvi",)
 """Models whose numbers have a new version since the table was made: other hashes, the same bits within the errors. They
 are measured again with everything else."""
 REVISED_ESTIMATORS = ("default",)
-"""Estimators likewise; their bits moved by 0.003 or less, so that the tolerance stays."""
+"""Estimators likewise: the default of the table lacks the order of labels, the distance from the middle and more."""
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +58,17 @@ def once_more(row):
 def test_a_random_handful_of_committed_rows_comes_out_again(committed):
     rows = handful(committed)
     assert len(rows) == HANDFUL
-    off = []
+    off, near = [], []
     for _, row in rows.iterrows():
         again = once_more(row)
-        revised = row["model"] in REVISED
-        other_hash = revised or row["estimator"] in REVISED_ESTIMATORS
-        exact = [name for name in EXACT if not (other_hash and name == "config_hash")]
+        revised = row["model"] in REVISED or row["estimator"] in REVISED_ESTIMATORS
+        exact = [name for name in EXACT if not (revised and name == "config_hash")]
         assert again[exact].to_dict() == row[exact].to_dict(), row[measurements.KEY].to_dict()
-        off.append(abs(again["mi_bits"] - row["mi_bits"]) / (3 * row["mi_stderr"] / EACH if revised else 1))
-    said = rows[measurements.KEY].assign(off=off).to_string()
-    assert max(off) <= EACH, said
-    assert sorted(off)[HANDFUL // 2 - 1] <= HALF, said
+        moved = abs(again["mi_bits"] - row["mi_bits"])
+        off.append(moved / (3 * row["mi_stderr"] if revised else EACH))
+        near += [] if revised else [moved <= HALF]
+    assert max(off) <= 1, rows[measurements.KEY].assign(off=off).to_string()
+    assert not near or np.mean(near) >= 0.5, near
 
 
 def test_the_tolerance_tells_one_seed_from_another(committed):

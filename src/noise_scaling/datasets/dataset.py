@@ -129,7 +129,9 @@ def content_sha256(adata: anndata.AnnData, signal: Signal) -> str:
         digest.update(np.ascontiguousarray(array, dtype="<i8").data)
     for array in (adata.obs_names, adata.var_names, signal.values, signal.times, signal.sections):
         digest.update(_bytes(array))
-    digest.update(" ".join((signal.kind, signal.name, *signal.levels)).encode())
+    digest.update(f"{signal.kind} {signal.name}".encode())
+    if list(signal.levels) != sorted(signal.levels):  # an order that the names themselves do not have
+        digest.update(" ".join(signal.levels).encode())
     return digest.hexdigest()
 
 
