@@ -192,8 +192,6 @@ def check_places(results: Path | None, output: Path | None) -> None:
     """
     if results is not None:
         check_folder("results", results)
-    if output is not None and output.is_dir():
-        raise _wrong("output", "the CSV file to write, and that is a folder", str(output))
     if output is not None:
         check_folder("output", output.parent, output)
 
@@ -206,7 +204,7 @@ def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
     name
         The argument that names it.
     folder, path
-        The folder, and what is to lie in it, if that is what the argument names.
+        The folder, and the file that is to lie in it, if that is what the argument names.
 
     Raises
     ------
@@ -215,6 +213,8 @@ def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
     """
     shown = str(path or folder)
     try:
+        if path is not None and path.is_dir():
+            raise _wrong(name, "the file to write, and that is a folder", shown)
         place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     except OSError as error:
         raise _wrong(name, f"a path that can be reached ({error.strerror})", shown) from None
