@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = [*SEEDS, *PEER_SEEDS]
     parser.add_argument("--methods", nargs="+", default=every, choices=every, metavar="NAME")
-    parser.add_argument("--anew", nargs="+", default=[], choices=every, metavar="NAME", help="forget its rows first")
+    parser.add_argument("--anew", nargs="+", choices=every, metavar="NAME", help="these alone, their rows forgotten")
     parser.add_argument("--cells", nargs="+", type=int, default=PAIRS, help="pairs (default: 10,000 and 1,000)")
     parser.add_argument("--gather", action="store_true", help="run nothing, gather the rows that are there")
     parser.add_argument(
@@ -145,9 +145,9 @@ def main() -> None:
         names, known = list(truths(options.results)), estimators()
         if options.quick:
             names, options.cells, options.methods = names[:2], [280], ["default", "cca_bmi"]
-        for method in dict.fromkeys([*options.anew, *options.methods]):
+        for method in options.anew or options.methods:
             path = options.results / "bmi" / f"{method}.csv"
-            if method in options.anew:
+            if options.anew:
                 path.unlink(missing_ok=True)
             if method in SEEDS:
                 run(path, method, known[method], names, options.cells, range(SEEDS[method]), sample)

@@ -59,7 +59,7 @@ def test_rows_go_on_and_only_ours_is_run_anew(tasks, monkeypatch):
     run(results, monkeypatch, "--methods", "ksg", "cca_bmi", "--cells", "200", "100")
     assert asked == []
     assert (suite_run.read(results / "bmi" / "ksg.csv").bits == 9).all()
-    run(results, monkeypatch, "--anew", "ksg", "--methods", "ksg", "--cells", "200", "100")
+    run(results, monkeypatch, "--anew", "ksg", "--cells", "200", "100")
     again = suite_run.read(results / "bmi" / "ksg.csv")
     assert again.bits.tolist() == ksg.bits.tolist()
     found = again[(again.problem == "one") & (again.cells == 200)].bits.mean()
