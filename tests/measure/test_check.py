@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from noise_scaling import information
 from noise_scaling.errors import InputError
 from noise_scaling.measure import check_pairs, controls
-from noise_scaling.measure.check import check, of_pair
+from noise_scaling.measure.check import Report, check, of_pair
 from noise_scaling.measure.check_rules import FAILED, OK, TIE, Check, estimated
 from noise_scaling.signals import Aligned
 
@@ -115,6 +115,25 @@ def test_a_row_number_shows_where_cells_are_left_out():
     pair = Aligned(np.column_stack([pair.x, np.arange(600)])[kept], pair.y[kept], None)
     assert failed(of_pair(pair, kept, estimator="ksg")) >= {"leak"}
     assert "leak" not in failed(of_pair(pair, estimator="ksg"))
+
+
+def test_a_constant_number_of_the_signal_is_no_leak():
+    pair = gaussians()
+    report = of_pair(pair._replace(y=np.column_stack([pair.y, np.ones(len(pair.y))])), estimator="ksg")
+    assert "leak" not in failed(report)
+
+
+def test_what_still_grows_is_not_called_nothing():
+    """A tenth of a bit from 300 cells on, nothing from fewer."""
+    settings = {case.setting for case in check_pairs.cases(gaussians(200), 0)}
+    rows = table(**dict.fromkeys(settings, 0.1) | {check_pairs.KNOWN: 2.0, check_pairs.SHUFFLED: 0.0})
+    rows = rows.assign(stderr=0.06)
+    rows.loc[rows["setting"] == check_pairs.PARTS, "bits"] = 0.0
+    grown = Report(0.1, 0.06, 300, 2, "ksg", tuple(estimated(rows)), rows)
+    assert (grown["growth"].status, grown.answer) == (FAILED, "lower bound")
+    rows.loc[rows["setting"] == check_pairs.PARTS, "bits"] = 0.1
+    still = Report(0.1, 0.06, 300, 2, "ksg", tuple(estimated(rows)), rows)
+    assert (still["growth"].status, still.answer) == (OK, "nothing found")
 
 
 def test_too_few_cells_in_too_many_dimensions_are_a_lower_bound():

@@ -61,11 +61,12 @@ class Report:
 
     @property
     def answer(self) -> str:
-        """ "yes", "lower bound" where all that fails finds too little, "nothing found", or "no"."""
+        """ "yes", "lower bound" where all that fails finds too little, "nothing found" that grows, or "no"."""
         failed, null = self.of_status(rules.FAILED), self["shuffled"]
         if not all(check.too_low for check in failed):
             return "no"
-        if self.bits - max(null.value, 0) <= max(rules.ZERO, rules.MARGIN * np.hypot(self.stderr, null.stderr)):
+        chance = max(null.value, 0) + max(rules.ZERO, rules.MARGIN * np.hypot(self.stderr, null.stderr))
+        if self.bits <= chance and self["growth"] not in failed:
             return "nothing found"
         return "lower bound" if failed else "yes"
 

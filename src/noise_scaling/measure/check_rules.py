@@ -93,12 +93,13 @@ def counted(pair: Aligned, rows: np.ndarray) -> Iterator[Check]:
 
 
 def _explained(x: np.ndarray, targets: np.ndarray) -> float:
-    """The largest R² over the targets [n, k]."""
-    x, y = (values - values.mean(axis=0) for values in (x, targets.astype(float)))
-    x = x / np.maximum(x.std(axis=0), np.finfo(float).tiny)
+    """The largest R² over the targets [n, k] that vary on the cells between."""
+    centred = [values - values.mean(axis=0) for values in (x, targets.astype(float))]
+    x, y = (values / np.maximum(values.std(axis=0), np.finfo(float).tiny) for values in centred)
     left = y[1::2] - x[1::2] @ np.linalg.lstsq(x[::2], y[::2])[0]
-    varies = y[1::2].var(axis=0) > 0
-    return float((1 - (left[:, varies] ** 2).mean(axis=0) / y[1::2][:, varies].var(axis=0)).max(initial=0))
+    total = y[1::2].var(axis=0)
+    varies = total > 1e-9
+    return float((1 - (left**2).mean(axis=0)[varies] / total[varies]).max(initial=0))
 
 
 def estimated(table: pd.DataFrame) -> Iterator[Check]:
