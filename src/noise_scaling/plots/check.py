@@ -11,7 +11,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import paths
+from .. import __version__, paths
 from ..files import write_atomically
 from ..measure import check_pairs as pairs
 from ..measure.check import Report
@@ -70,6 +70,12 @@ def _growth(axes: Axes, report: Report) -> None:
     axes.plot(table["n"], table["bits"], ".", color="0.5", zorder=0)
     axes.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None))
     axes.set_ylim(min(0, table["bits"].min()), 1.1 * max(table["bits"].max(), 0.1))
+
+
+def provenance(report: Report, file: str, *, notebook: str) -> HTML:
+    """One line under the figure: notebook, pairs of which file, estimator, version."""
+    about = f"{report.n:,} pairs of {file} by {report.method}"
+    return page.paragraph(f"Provenance: notebook {notebook}; {about}; noise-scaling {__version__}.", "provenance")
 
 
 def checks_table(report: Report) -> HTML:
