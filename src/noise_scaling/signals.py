@@ -98,10 +98,9 @@ def in_time(labels: np.ndarray) -> tuple[str, ...]:
     """
     different = pd.Series(sorted(set(labels) - {""}), dtype=str)
     parts = different.str.extract(r"^(\D*)(\d+(?:\.\d+)?)")
-    if parts[1].isna().any():
-        raise InputError(
-            f"label {str(different[parts[1].isna()].iloc[0])!r} has no number: times need one to be in order"
-        )
+    timeless = different[parts[1].isna()]
+    if len(timeless):
+        raise InputError(f"label {str(timeless.iloc[0])!r} has no number: times need one to be in order")
     return tuple(different.iloc[np.lexsort([parts[1].astype(float), parts[0]])])
 
 
@@ -187,10 +186,8 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
         )
     if signal.kind != "pair":
         values = signal.values[test_index]
-        if signal.levels:
-            values = pd.Categorical(values, signal.levels).codes.astype(
-                np.int64
-            )  # integers: estimators use their order
+        if signal.levels:  # integers: estimators use their order
+            values = pd.Categorical(values, signal.levels).codes.astype(np.int64)
         elif signal.kind == "label" and signal.stream:
             values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
         return Aligned(embedding, values, None)

@@ -5,10 +5,19 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import gammaln, log_softmax, psi
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 from torch import nn
 
-from noise_scaling.information import classifier_bound, infonce, lmi, networks
+from noise_scaling.information import (
+    canonical,
+    classifier,
+    classifier_bound,
+    contrastive,
+    coordinates,
+    infonce,
+    lmi,
+    networks,
+)
 
 
 def gaussian(n, bits, seed=0, signal=4, noise=12):
@@ -316,3 +325,71 @@ def test_infonce_sees_clusters_that_no_line_joins():
     y = twisted[which] + rng.normal(0, 0.3, (2000, 2))
     found = infonce(x, y, seed=0)
     assert found.bits == pytest.approx(2.0, abs=0.06)
+
+
+def test_the_discriminant_is_the_density_of_its_classes():
+    """Of many cells a class, far apart: the log ratio of normal densities with the pooled covariance (scipy)."""
+    rng = np.random.default_rng(0)
+    codes, mix = rng.integers(0, 3, 3000), rng.standard_normal((4, 4)) + 2 * np.eye(4)
+    x = (3 * np.eye(4)[codes] + rng.standard_normal((3000, 4))) @ mix
+    tx, y = torch.from_numpy(x), torch.from_numpy(codes)
+    found = classifier._log_evidence(tx, y, np.arange(3000), torch.bincount(y).double(), 0.0).numpy()
+    means = np.stack([x[codes == k].mean(0) for k in range(3)])
+    pooled = np.cov((x - means[codes]).T)
+    density = np.stack([multivariate_normal.logpdf(x, mean, pooled) for mean in means], 1)
+    ratio = found - found[:, :1]
+    assert np.abs(ratio - (density - density[:, :1])).mean() < 0.02 * np.abs(ratio).mean()
+
+
+def test_variates_are_those_of_ridge_regularised_canonical_correlation():
+    """The leading eigenvector of (Sxx + r)^-1 Sxy (Syy + r)^-1 Syx, in columns of very different variance."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((2000, 3))
+    x = coordinates.components(torch.from_numpy(z * [2, 0.5, 0.1]).float())
+    y = coordinates.components(
+        torch.from_numpy(z @ rng.standard_normal((3, 3)) + rng.standard_normal((2000, 3))).float()
+    )
+    (sums,) = canonical.cross_products(x, y, [np.arange(2000)])
+    u, _ = canonical.variates(x, y, sums, 2000, np.arange(2000))
+    s = sums.numpy() / 2000
+    for k, ridge in enumerate(canonical.RIDGES):
+        a, b = s[:3, :3] + ridge * np.eye(3), s[3:, 3:] + ridge * np.eye(3)
+        values, vectors = np.linalg.eig(np.linalg.solve(a, s[:3, 3:]) @ np.linalg.solve(b, s[3:, :3]))
+        expected = x.numpy() @ vectors[:, values.real.argmax()].real
+        assert abs(np.corrcoef(expected, u[k, :, 0].numpy())[0, 1]) > 0.9999
+        assert u[k, :, 0].var(correction=0).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_ridge_that_foretells_most_is_chosen_and_chance_taken_off():
+    ridge, r = canonical.choose_ridge(torch.tensor([[0.5, 0.02], [0.8, -0.3], [0.6, 0.6]]), 1000)
+    assert ridge == 1
+    assert r.tolist() == pytest.approx([0.8 * (1 - 1 / (1000 * 0.64)), 0])
+
+
+def test_parts_left_out_together_are_neighbours_first():
+    ring = {(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)}
+    assert set(contrastive._pairs(5000)) == set(contrastive._pairs(2000)) == ring
+    assert len(set(contrastive._pairs(300))) == 10
+    assert ring < set(contrastive._pairs(1400))
+    assert len(contrastive._pairs(1400)) in (7, 8)
+
+
+def test_weights_of_critics_are_the_best_on_a_grid():
+    rng = torch.Generator().manual_seed(0)
+    scores = [torch.randn(2, n, n, generator=rng) + s * torch.eye(n) for n, s in ((40, 2.0), (60, 3.0))]
+    shares = [0.3, 0.7]
+
+    def value(weights):
+        nats = 0.0
+        for s, share in zip(scores, shares, strict=True):
+            total = torch.einsum("k,kij->ij", torch.tensor(weights).float(), s)
+            both = [total.log_softmax(side).diagonal() for side in (0, 1)]
+            nats += share * (0.5 * (both[0] + both[1]).mean().item() + np.log(len(total)))
+        return nats
+
+    found, gain = contrastive._weights(scores, shares)
+    best = max(value([a, b]) for a in np.arange(0, 4, 0.1) for b in np.arange(0, 4, 0.1))
+    assert gain == pytest.approx(value(found.tolist()), abs=1e-4)
+    assert best - 1e-3 < gain < best + 0.01
+    alone, _ = contrastive._weights([torch.stack([-s[0], s[1]]) for s in scores], shares)
+    assert alone[0] == 0  # a critic that misleads has no say

@@ -45,6 +45,9 @@ def test_moments_of_parts_add_up():
     torch.testing.assert_close((halves[0] + halves[1])[0], whole[0], rtol=1e-4, atol=1e-2)
     assert whole[0, 3, 1] > 400  # 600 cells of correlation 0.8
     assert abs(whole[1, 3, 1]) < 100  # shuffled: none
+    unfolded = coordinates._unfold(whole, 5, 4)
+    assert unfolded[0, 0, 3, 0, 1] == whole[0, 3, 1]  # column with column
+    assert unfolded[0, 1 + 2, 2, 0, 1] == whole[0, 5 + 9, 1]  # a square with a column
 
 
 def test_whitened_components_have_unit_variance_and_no_correlation_and_drop_what_is_constant_in_effect():

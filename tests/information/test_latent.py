@@ -217,3 +217,8 @@ def test_what_cannot_be_is_refused(options, sentence):
 def test_groups_are_one_entry_a_problem():
     with pytest.raises(InputError, match="groups has 1 entries for 2 problems"):
         lmi_many([vectors(), vectors()], groups=[None])
+
+
+def test_where_values_lie_does_not_matter():
+    x, y = vectors()
+    assert lmi(x + 1000, y - 50, **SMALL).bits == pytest.approx(lmi(x, y, **SMALL).bits, abs=0.1)

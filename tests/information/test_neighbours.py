@@ -6,7 +6,7 @@ from scipy.special import digamma
 from scipy.stats import norm
 
 from noise_scaling.errors import InputError
-from noise_scaling.information import ksg, mixed_ksg
+from noise_scaling.information import ksg, mixed_ksg, neighbours
 
 pytestmark = pytest.mark.any_machine
 
@@ -145,3 +145,11 @@ def test_mixed_ksg_leaves_lone_cells_out_and_says_so():
 def test_k_outside_the_cells_is_refused(k):
     with pytest.raises(InputError, match="k must be a whole number from 1 to 99"):
         ksg(*gaussian(100, 1, 1.0), k=k)
+
+
+def test_ties_are_moved_by_their_columns_own_scale():
+    x = np.column_stack([np.repeat(np.arange(50.0), 2) * 1e6, np.arange(100.0)])
+    moved, note = neighbours._untie(x, "x")
+    assert (moved[:, 1] == x[:, 1]).all()
+    assert 0.5 < (moved[:, 0] - x[:, 0]).std() / (neighbours.JITTER * x[:, 0].std()) < 1.5
+    assert note.startswith("ties in 1 columns of x")

@@ -120,7 +120,7 @@ def test_scvi_learns_from_disk_what_it_learns_in_memory(path, counts):
 def test_scvi_from_disk_resumes_in_the_middle_of_an_epoch(path, monkeypatch, tmp_path):
     """The loss is checked at a step that is no epoch's last; what goes on from there are the batches not yet seen."""
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    mid = training.Limits(steps=20, every=13, patience=5, keep_best=False)
+    mid = training.Limits(steps=20, every=13, patience=5, min_delta=0.0, keep_best=False)
     monkeypatch.setattr(scvi, "limits", lambda *arguments, **options: mid)
     mask = np.arange(300) < 250
     store, validation = (CountStore(path, cells=m) for m in (mask, ~mask))

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ..seeds import derive, generator
-from .coordinates import columns, components, ranks
+from .coordinates import QUARTILES, columns, components, ranks
 from .core import (
     NATS_PER_BIT,
     Information,
@@ -19,7 +19,7 @@ from .core import (
     zero,
 )
 from .crossfit import Fold, batches, fold_repeats, folds, one_thread
-from .networks import BestWeights, Training, Weights, forward, start, train
+from .networks import HIDDEN, BestWeights, Training, Weights, forward, start, train
 
 CLIP = 10.0
 FAR = 30.0
@@ -27,11 +27,11 @@ FAR = 30.0
 standardised: one cell with one gene far above all others would leave the rest no scale. In 1,200 committed rows of
 labels (pbmc68k and worm_embryo, all models but scVI and trained Geneformer) the farthest value lies at 19.5."""
 RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
-IQR_OF_A_NORMAL = 1.349
-NETWORK_FROM = 150
-HIDDEN, RAISED = 64, 0.03
+NETWORK_FROM = 150  # cells that fit it; of fewer it learns nothing that lasts
+RAISED = 0.03  # of the mean variance, added to each axis: small ones are noise
 TRAINING = Training(learning_rate=4e-3, weight_decay=1e-2, steps=300)
-EM_STEPS, PRIOR_CELLS = 30, 1.0
+EM_STEPS = 30
+PRIOR_CELLS = 1.0  # shared by the descriptions beside the stop cells: each keeps a weight
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
@@ -115,7 +115,7 @@ def _axes(x: np.ndarray) -> torch.Tensor:
 def _standardised(x: np.ndarray) -> np.ndarray:
     """Columns of mean 0 and variance 1, values clipped to +-`CLIP`; far outliers are drawn in first."""
     low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
-    reach = FAR * (high - low) / IQR_OF_A_NORMAL
+    reach = FAR * (high - low) / QUARTILES
     reach[reach == 0] = np.inf  # most cells share one value: there is no scale to go by
     x = np.clip(x, middle - reach, middle + reach)
     return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP)

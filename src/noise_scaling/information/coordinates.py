@@ -14,11 +14,11 @@ import torch
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-QUARTILES = 1.349  # between those of a standard normal
-TINY = 1e-12
-SAME = 1e-6
+QUARTILES = 1.349  # deviations between those of a normal
+TINY = 1e-12  # a cell at all medians has a distance too
+SAME = 1e-6  # distances that differ by less, in parts of the largest, are one
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
-KEPT = 256  # principal components
+KEPT = 256  # principal components: more take seconds
 TURNED = 24  # whitened dimensions: products of more cost more cells than they bring
 RIDGE = 0.01  # in units of a column's variance
 ROUNDS = 3

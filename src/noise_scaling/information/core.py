@@ -156,7 +156,7 @@ def from_pointwise(
         stderr *= np.sqrt(1 + LEARNING_CELLS / len(values))
     bits, stderr = float(values.mean()), max(float(stderr), np.sqrt(2) / m / NATS_PER_BIT)
     if bits < -BELOW_CHANCE * stderr:
-        below = f"{bits:.2f} bits are below what chance explains: some cells are unlike those that were fitted"
+        below = f"{bits:.2f} bits lie more than {BELOW_CHANCE:g} standard errors below 0, which no information does"
         note = "; ".join(filter(None, [note, below]))
     return Information(bits, stderr, pointwise, method, len(values), lower_bound, note)
 

@@ -83,8 +83,8 @@ class Limits:
     steps: int
     every: int
     patience: int
-    min_delta: float = 0.0
-    keep_best: bool = True
+    min_delta: float
+    keep_best: bool
 
 
 def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
