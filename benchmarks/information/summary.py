@@ -145,7 +145,7 @@ def _coverage(results: Path) -> list[str]:
     if not path.exists():
         return []
     rows = read(path)
-    rows = rows[~rows.problem.str.startswith("mixture")]  # labels have another estimator, and no widening
+    rows = rows[~rows.problem.str.startswith("mixture")]  # labels have another estimator
     lines = []
     for cells, part in rows.groupby("cells"):
         each = part.groupby("problem")

@@ -161,9 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add_measure_options(
         _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
     )
-    add_check_options(
-        _add(commands, "check", _check, "say in half a minute whether an estimate on your pairs can be trusted")
-    )
+    add_check_options(_add(commands, "check", _check, "say whether an estimate on your own pairs can be trusted"))
     gather = _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked")
     gather.add_argument("tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units")
     gather.add_argument("--output", required=True, help="the CSV; its provenance goes beside it")

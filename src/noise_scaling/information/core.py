@@ -19,8 +19,8 @@ LEARNING_CELLS = 230
 """A learned critic differs from draw to draw, as the scored cells do: its share of an estimate's variance falls with n.
 Over 5 draws of those problems of benchmarks/information that have vectors on both sides and are found above 0.05 bits,
 the variance was 1.8, 1.3 and 1.06 times that of the scored cells at 280, 1,000 and 5,000 pairs; 1 + 230 / n gives 1.82,
-1.23 and 1.05. Over ten other draws the squared deviations were 1.4, 2.6 and 0.90 times the widened variance; 1.1 at
-1,000 without sign flips (information_suite.md)."""
+1.23 and 1.05. Over ten other draws the squared deviations were 0.98, 2.6 and 0.95 times the widened variance; 1.07 at
+1,000 without sign flips, which some draws show and some do not (information_suite.md)."""
 
 NATS_PER_BIT = np.log(2.0)
 BELOW_CHANCE = 3.0  # standard errors below 0, from which on the note says so
