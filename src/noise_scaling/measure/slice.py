@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from .. import __version__, datasets, information, measurements, models, signals
+from .. import __version__, datasets, information, measurements, models, paths, signals
 from ..counts import umis_per_cell
+from ..counts.count_store import CountStore
+from ..counts.thinned_store import Pool, ThinnedStore, remove, thin_to_disk
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
@@ -30,7 +33,7 @@ from .unit import Unit, digest
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
-HELD: dict[Slice, dict[str, csr_matrix]] = {}
+HELD: dict[Slice, dict[str, csr_matrix | ThinnedStore]] = {}
 """The thinned counts of the slice at work, and of no other."""
 
 
@@ -67,6 +70,8 @@ class Grid:
         The departure from the protocol, or none.
     results
         Folder of finished units; None keeps nothing.
+    progress
+        Whether bars are shown.
     """
 
     data: datasets.Dataset
@@ -81,6 +86,7 @@ class Grid:
     variant: Variant = field(default_factory=Variant)
     results: Path | None = None
     keep_embeddings: bool = False
+    progress: bool = False
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate, large enough for the largest N.
@@ -142,18 +148,53 @@ class Slice:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
 
     @property
-    def counts(self) -> dict[str, csr_matrix]:
-        """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
+    def counts(self) -> dict[str, csr_matrix | ThinnedStore]:
+        """Thinned counts of the test, validation and largest training set; made when the first unit needs them.
+
+        Of data on disk the training set is a store, the others are in memory.
+        """
         if self not in HELD:
             HELD.clear()
-            largest = self.cells.training_cells(max(self.grid.cell_numbers))
-            pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
-            HELD[self] = {pool: self._thin(pool, at) for pool, at in pools.items()}
+            HELD[self] = self._thin_to_disk() if self.grid.data.on_disk else self._thin_in_memory()
         return HELD[self]
 
-    def train(self, n_cells: int) -> csr_matrix:
+    @cached_property
+    def _pools(self) -> dict[str, np.ndarray]:
+        largest = self.cells.training_cells(max(self.grid.cell_numbers))
+        return {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
+
+    def _thin_in_memory(self) -> dict[str, csr_matrix | ThinnedStore]:
+        return {pool: self._thin(pool, at) for pool, at in self._pools.items()}
+
+    def _thin_to_disk(self) -> dict[str, csr_matrix | ThinnedStore]:
+        data, variant = self.grid.data, self.grid.variant
+        pools = {
+            name: Pool(at, 1.0 if name in variant.full_depth else self.fraction) for name, at in self._pools.items()
+        }
+        train, held = thin_to_disk(
+            data.on_disk.store, pools.pop("train"), pools, self.folder, seed=self._thin_seed,
+            cell_ids=data.cell_ids, gene_ids=data.gene_ids, largest=data.on_disk.largest, progress=self.grid.progress,
+        )  # fmt: skip
+        return {"train": train, **held}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where thinned training cells lie while the slice is measured, if they are too many for memory."""
+        facts = (self.fraction, self._thin_seed, self.grid.variant.full_depth, max(self.grid.cell_numbers))
+        name = digest(self.cells, self.grid.data.data_sha256, *facts)
+        return (self.grid.results or paths.cache()) / "thinned" / name
+
+    def forget(self) -> None:
+        """Let go of the thinned counts, in memory and on disk."""
+        HELD.pop(self, None)
+        if self.grid.data.on_disk:
+            remove(self.folder)
+
+    def train(self, n_cells: int) -> csr_matrix | CountStore:
         """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
         counts, alone = self.counts, f"train {n_cells}"
+        if isinstance(counts["train"], ThinnedStore):
+            return counts["train"].take(slice(n_cells)).held()
         if self.grid.variant.prefix:
             return counts["train"][:n_cells]
         if alone not in counts:
@@ -164,10 +205,19 @@ class Slice:
         data, variant = self.grid.data, self.grid.variant
         if pool in variant.full_depth:
             return data.counts[at]
-        seed = derive(variant.seed_of("thin", self.seed), "thin", data.stream)
         return variant.thin(
-            data.counts[at], self.fraction, seed=seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
+            data.counts[at], self.fraction, seed=self._thin_seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
         )
+
+    @property
+    def _thin_seed(self) -> int:
+        return derive(self.grid.variant.seed_of("thin", self.seed), "thin", self.grid.data.stream)
+
+    def _umis_of_train(self, n_cells: int) -> float:
+        train = self.counts["train"]
+        if isinstance(train, ThinnedStore):
+            return float(train.take(slice(n_cells)).umis.mean())
+        return umis_per_cell(self.train(n_cells))
 
     def units(self, point: Point) -> list[Unit]:
         """The units of a point: one for each estimator."""
@@ -286,10 +336,11 @@ class Slice:
     def _row(self, unit: Unit, **found: object) -> dict:
         row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
         row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
+        with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
+            row["umis_per_cell"] = umis_per_cell(self.counts["test"])
+            row["umis_per_cell_train"] = self._umis_of_train(unit.n_cells)
         row |= {
-            "umis_per_cell": umis_per_cell(self.counts["test"]),
-            "umis_per_cell_train": umis_per_cell(self.train(unit.n_cells)),
-            "umis_per_cell_nominal": umis_per_cell(self.grid.data.counts) * self.fraction,
+            "umis_per_cell_nominal": float(self.grid.data.umis.mean()) * self.fraction,
             "status": measurements.OK,
             "version": __version__,
             "n_test": len(self.cells.test),
