@@ -154,8 +154,8 @@ def main() -> None:
     )
     last = (
         "Reading bounds it: anndata copies each chunk out of the store into fresh memory. Compressed stores wait for "
-        "decompression, and those larger than memory for the disk. Memory holds a block or two, a bucket that is sorted, "
-        "some tens of bytes a cell (names, row pointers, keys), and for medians one histogram a gene."
+        "decompression, and those larger than memory for the disk. Memory holds a block or two, a bucket that is "
+        "sorted, some tens of bytes a cell (names, row pointers, keys), and for medians one histogram a gene."
     )
     parts = [lead, table(header, lines), *notes]
     if not options.quick:  # small stores take as long as opening them

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -24,8 +24,8 @@ from .count_store import CountStore
 from .thinning import name_keys, refuse_repeats, thin_keyed, threshold
 
 _READ = 1 << 22  # counts read at a time, 32 MB
-_BUCKET = 1 << 24  # counts of a bucket, which is sorted in memory: 0.3 GB
-_MOST_BUCKETS = 200  # each has two open files, and a process is often allowed 1,024
+_BUCKET = 1 << 22  # counts of a bucket, which is sorted in memory: 0.1 GB
+_MOST_BUCKETS = 200  # each is an open file, of which some systems allow a process 256
 _NAMES = 1 << 16  # names hashed at a time
 _SPARE = 1 << 28  # bytes that are left on the disk
 _FACTS = "facts.json"
@@ -41,12 +41,12 @@ class Pool(NamedTuple):
 class ThinnedStore(CountStore):
     """Training cells in a folder that `thin_to_disk` wrote, in nested order.
 
-    The folder holds genes.bin and counts.bin (unsigned integers as narrow as they may be), starts.npy and umis.npy.
+    The folder holds counts.bin, for each count its gene and itself, as narrow as they may be; starts.npy; and umis.npy.
     """
 
     def __init__(self, folder: Path) -> None:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        self.folder, self._dtypes = folder, (np.dtype(facts["genes_dtype"]), np.dtype(facts["counts_dtype"]))
+        self.folder, self._entry = folder, _entry(facts["genes"], facts["largest"])
         self._umis = np.load(folder / "umis.npy")
         super().__init__(np.load(folder / "starts.npy"), facts["genes"])
 
@@ -55,19 +55,30 @@ class ThinnedStore(CountStore):
         """Molecules of each cell, int64 [cells]."""
         return self._umis[self.rows]
 
-    @contextmanager
-    def _open(self) -> Iterator[tuple[IO[bytes], ...]]:
-        with open(self.folder / "genes.bin", "rb") as genes, open(self.folder / "counts.bin", "rb") as counts:
-            yield genes, counts
+    def _open(self) -> IO[bytes]:
+        return (self.folder / "counts.bin").open("rb")
 
-    def _span(self, opened: tuple[IO[bytes], ...], first: int, stop: int) -> csr_matrix:
-        start, end = self.indptr[first], self.indptr[stop]
-        arrays = []
-        for file, dtype in zip(opened, self._dtypes, strict=True):
-            file.seek(start * dtype.itemsize)
-            arrays.append(np.fromfile(file, dtype, end - start).astype(np.int32))
-        starts = (self.indptr[first : stop + 1] - start).astype(np.int32)
-        return csr_matrix((arrays[1], arrays[0], starts), shape=(stop - first, self.shape[1]))
+    def _span(self, opened: IO[bytes], first: int, stop: int) -> csr_matrix:
+        starts = self.indptr[first : stop + 1]
+        opened.seek(starts[0] * self._entry.itemsize)
+        found = np.fromfile(opened, self._entry, starts[-1] - starts[0])
+        return _rows(found, (starts - starts[0]).astype(np.int32), self.shape[1])
+
+
+def _entry(n_genes: int, largest: int) -> np.dtype:
+    """A count's gene and the count."""
+    return np.dtype([("gene", np.min_scalar_type(n_genes - 1)), ("count", np.min_scalar_type(largest))])
+
+
+def _rows(entries: np.ndarray, starts: np.ndarray, n_genes: int) -> csr_matrix:
+    values, genes = entries["count"].astype(np.int32), entries["gene"].astype(np.int32)
+    return csr_matrix((values, genes, starts), shape=(len(starts) - 1, n_genes))
+
+
+def _entries(rows: csr_matrix, dtype: np.dtype) -> np.ndarray:
+    found = np.empty(rows.nnz, dtype)
+    found["gene"], found["count"] = rows.indices, rows.data
+    return found
 
 
 def thin_to_disk(
@@ -153,16 +164,16 @@ def _write(
     progress: bool,
 ) -> None:
     pools = {"train": train, **held}
-    dtypes = np.min_scalar_type(source.shape[1] - 1), np.min_scalar_type(largest)
-    expected = source.lengths[train.cells].sum()  # at most
-    _check_room(folder.parent, expected * sum(dtype.itemsize for dtype in dtypes))
+    entry = _entry(source.shape[1], largest)
+    most = int(source.lengths[train.cells].sum())
+    _check_room(folder.parent, most * entry.itemsize)
     folder.mkdir()
     of, rank = np.full(source.shape[0], -1, np.int8), np.zeros(source.shape[0], np.int64)
     for number, pool in enumerate(pools.values()):
         of[pool.cells], rank[pool.cells] = number, np.arange(len(pool.cells))
     parts: dict[str, list[csr_matrix]] = {name: [] for name in held}
     order: dict[str, list[np.ndarray]] = {name: [] for name in held}
-    with _Sorter(folder, len(train.cells), expected, dtypes) as sorter:
+    with _Sorter(folder, (len(train.cells), source.shape[1]), most, entry) as sorter:
         for cells, chunk in _chunks(source, progress):
             for number, (name, pool) in enumerate(pools.items()):
                 mine = np.flatnonzero(of[cells] == number)
@@ -178,8 +189,7 @@ def _write(
     for name in held:
         rows = np.argsort(np.concatenate(order[name]))
         save_npz(folder / f"{name}.npz", vstack(parts[name], format="csr")[rows], compressed=False)
-    facts = {"genes": source.shape[1], "genes_dtype": dtypes[0].name, "counts_dtype": dtypes[1].name}
-    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    (folder / _FACTS).write_text(json.dumps({"genes": source.shape[1], "largest": largest}), encoding="utf-8")
 
 
 def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_matrix]]:
@@ -215,21 +225,21 @@ class _Sorter:
     ----------
     folder
         Where to.
-    n_rows, n_counts
-        How many rows there will be, and about how many counts.
-    dtypes
-        Of column numbers and of counts.
+    shape
+        Of all rows together.
+    n_counts
+        How many counts there will be, at most.
+    entry
+        How a count is written.
     """
 
-    def __init__(self, folder: Path, n_rows: int, n_counts: int, dtypes: tuple[np.dtype, np.dtype]) -> None:
-        buckets = min(max(1, int(n_counts) // _BUCKET), _MOST_BUCKETS)
-        self.width, self.folder, self.dtypes = -(-n_rows // buckets), folder, dtypes
-        self.lengths, self.umis = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
+    def __init__(self, folder: Path, shape: tuple[int, int], n_counts: int, entry: np.dtype) -> None:
+        buckets = min(max(1, n_counts // _BUCKET), _MOST_BUCKETS)
+        self.width, self.folder, self.n_genes, self.entry = -(-shape[0] // buckets), folder, shape[1], entry
+        self.lengths, self.umis = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
         self.ranks: list[list[np.ndarray]] = [[] for _ in range(buckets)]
         self.files = ExitStack()
-        self.buckets = [
-            [self.files.enter_context(path.open("wb")) for path in self._paths(number)] for number in range(buckets)
-        ]
+        self.buckets = [self.files.enter_context(self._path(number).open("wb")) for number in range(buckets)]
 
     def __enter__(self) -> _Sorter:
         return self
@@ -237,8 +247,8 @@ class _Sorter:
     def __exit__(self, *error: Any) -> None:
         self.files.close()
 
-    def _paths(self, bucket: int) -> list[Path]:
-        return [self.folder / f"{bucket}.{what}" for what in ("genes", "counts")]
+    def _path(self, bucket: int) -> Path:
+        return self.folder / f"{bucket}.bucket"
 
     def add(self, rows: csr_matrix, ranks: np.ndarray) -> None:
         """Write `rows` to the buckets of their ranks."""
@@ -246,13 +256,10 @@ class _Sorter:
         rows, ranks = rows[order], ranks[order]
         self.lengths[ranks] = np.diff(rows.indptr)
         self.umis[ranks] = np.asarray(rows.sum(1, dtype=np.int64)).ravel()
-        bucket = ranks // self.width
+        entries, bucket = _entries(rows, self.entry), ranks // self.width
         firsts = np.flatnonzero(np.diff(bucket, prepend=-1))
         for first, stop in zip(firsts, np.append(firsts[1:], len(ranks)), strict=True):
-            part = slice(rows.indptr[first], rows.indptr[stop])
-            arrays = rows.indices[part], rows.data[part]
-            for file, array, dtype in zip(self.buckets[bucket[first]], arrays, self.dtypes, strict=True):
-                file.write(array.astype(dtype).data)
+            self.buckets[bucket[first]].write(entries[rows.indptr[first] : rows.indptr[stop]].data)
             self.ranks[bucket[first]].append(ranks[first:stop])
 
     def finish(self) -> None:
@@ -260,16 +267,10 @@ class _Sorter:
         self.files.close()
         np.save(self.folder / "starts.npy", np.append(0, np.cumsum(self.lengths)))
         np.save(self.folder / "umis.npy", self.umis)
-        with open(self.folder / "genes.bin", "wb") as genes, open(self.folder / "counts.bin", "wb") as counts:
+        with (self.folder / "counts.bin").open("wb") as file:
             for number, parts in enumerate(self.ranks):
                 ranks = np.concatenate(parts) if parts else np.empty(0, np.int64)
-                at, values = (
-                    np.fromfile(path, dtype).astype(np.int32)
-                    for path, dtype in zip(self._paths(number), self.dtypes, strict=True)
-                )
                 starts = np.append(0, np.cumsum(self.lengths[ranks]))
-                rows = csr_matrix((values, at, starts), shape=(len(ranks), np.iinfo(np.int32).max))[np.argsort(ranks)]
-                genes.write(rows.indices.astype(self.dtypes[0]).data)
-                counts.write(rows.data.astype(self.dtypes[1]).data)
-                for path in self._paths(number):
-                    path.unlink()
+                rows = _rows(np.fromfile(self._path(number), self.entry), starts, self.n_genes)
+                file.write(_entries(rows[np.argsort(ranks)], self.entry).data)
+                self._path(number).unlink()

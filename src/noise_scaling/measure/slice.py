@@ -89,12 +89,12 @@ class Grid:
     progress: bool = False
 
     def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate, large enough for the largest N.
+        """Test, validation and training cells of one replicate; an N for which they do not suffice becomes a failed row.
 
         Raises
         ------
         InputError
-            If the cells do not suffice, or no estimator takes the test cells: too few, or nearly a class each.
+            If the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
         """
         cells = split(
             self.data.cell_ids,
@@ -104,7 +104,7 @@ class Grid:
             eligible=signals.test_eligible(self.data.signal),
             groups=signals.groups(self.data.signal),
         )
-        cells.training_cells(max(self.cell_numbers))  # fail before the work, not after
+        cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
         self._check_scored(cells, seed)
         return cells
 
@@ -158,9 +158,13 @@ class Slice:
             HELD[self] = self._thin_to_disk() if self.grid.data.on_disk else self._thin_in_memory()
         return HELD[self]
 
+    @property
+    def _largest(self) -> int:
+        return max(n for n in self.grid.cell_numbers if n <= len(self.cells.train))
+
     @cached_property
     def _pools(self) -> dict[str, np.ndarray]:
-        largest = self.cells.training_cells(max(self.grid.cell_numbers))
+        largest = self.cells.training_cells(self._largest)
         return {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
 
     def _thin_in_memory(self) -> dict[str, csr_matrix | ThinnedStore]:
@@ -180,7 +184,7 @@ class Slice:
     @cached_property
     def folder(self) -> Path:
         """Where thinned training cells lie while the slice is measured, if they are too many for memory."""
-        facts = (self.fraction, self._thin_seed, self.grid.variant.full_depth, max(self.grid.cell_numbers))
+        facts = (self.fraction, self._thin_seed, self.grid.variant.full_depth, self._largest)
         name = digest(self.cells, self.grid.data.data_sha256, *facts)
         return (self.grid.results or paths.cache()) / "thinned" / name
 
@@ -192,13 +196,14 @@ class Slice:
 
     def train(self, n_cells: int) -> csr_matrix | CountStore:
         """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
+        at = self.cells.training_cells(n_cells)
         counts, alone = self.counts, f"train {n_cells}"
         if isinstance(counts["train"], ThinnedStore):
             return counts["train"].take(slice(n_cells)).held()
         if self.grid.variant.prefix:
             return counts["train"][:n_cells]
         if alone not in counts:
-            counts[alone] = self._thin("train", self.cells.training_cells(n_cells))
+            counts[alone] = self._thin("train", at)
         return counts[alone]
 
     def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
@@ -216,7 +221,7 @@ class Slice:
     def _umis_of_train(self, n_cells: int) -> float:
         train = self.counts["train"]
         if isinstance(train, ThinnedStore):
-            return float(train.take(slice(n_cells)).umis.mean())
+            return float(train.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
         return umis_per_cell(self.train(n_cells))
 
     def units(self, point: Point) -> list[Unit]:
