@@ -90,7 +90,7 @@ def split(
     return Split(tested[eligible[tested]], order[validation], rest)
 
 
-def _shuffled(names: np.ndarray, seed: int) -> np.ndarray:
+def _shuffled(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
     """Positions ordered by a hash of (seed, name): a cell's rank among others does not depend on the row order.
 
     Names are hashed one by one and compared only where two hashes are alike, so that ten million fit in memory.

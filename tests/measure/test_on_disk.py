@@ -68,7 +68,7 @@ def test_training_from_disk_gives_the_same_projections_and_all_models_work(path,
 def test_a_finished_run_thins_nothing(path, counts_on_disk, monkeypatch, tmp_path):
     ask = ASK | {"models": ["random_projection"], "results": tmp_path / "results"}
     first = measure(path, **ask)
-    monkeypatch.setattr("noise_scaling.measure.slice.thin_to_disk", None)
+    monkeypatch.setattr("noise_scaling.measure.pools.thin_to_disk", None)
     pd.testing.assert_frame_equal(measure(path, **ask), first)
 
 

@@ -46,7 +46,8 @@ class ThinnedStore(CountStore):
 
     def __init__(self, folder: Path) -> None:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        self.folder, self._entry = folder, _entry(facts["genes"], facts["largest"])
+        self.folder: Path = folder
+        self._entry = _entry(facts["genes"], facts["largest"])
         self._umis = np.load(folder / "umis.npy")
         super().__init__(np.load(folder / "starts.npy"), facts["genes"])
 

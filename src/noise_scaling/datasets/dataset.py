@@ -49,7 +49,7 @@ class Dataset:
     """
 
     name: str
-    adata: anndata.AnnData | None
+    adata: Any
     signal: Signal
     card: Card
     data_sha256: str
@@ -167,8 +167,8 @@ def assemble(
 def content_sha256(counts: sp.csr_matrix | CountStore, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
     """sha256 of what is measured: counts, names and signal, independent of file format and integer width."""
     digest = hashlib.sha256()
-    for array in _csr_arrays(counts):
-        digest.update(np.ascontiguousarray(array, dtype="<i8").data)
+    for numbers in _csr_arrays(counts):
+        digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
     for array in (cell_ids, gene_ids, signal.values, signal.times, signal.sections):
         for part in _bytes(array):
             digest.update(part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from .own_rounding import Rounding, elsewhere, normalised, whole_counts
 _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
 
 
-Others = dict[str, Callable[[], sp.csr_matrix]]
+Others = Mapping[str, Callable[[], sp.csr_matrix]]
 """By type what was counted beside genes [cells, features], read when it is asked for."""
 
 

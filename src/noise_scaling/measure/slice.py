@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from .. import __version__, datasets, information, measurements, models, paths, signals
+from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
-from ..counts.count_store import CountStore
-from ..counts.thinned_store import Pool, ThinnedStore, remove, thin_to_disk
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
@@ -27,13 +24,14 @@ from ..seeds import derive
 from ..splits import Split, split
 from . import controls
 from .ablations import Variant
+from .pools import Pools
 from .unit import Unit, digest
 
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
-HELD: dict[Slice, dict[str, csr_matrix | ThinnedStore]] = {}
+HELD: dict[Slice, Pools] = {}
 """The thinned counts of the slice at work, and of no other."""
 
 
@@ -89,7 +87,7 @@ class Grid:
     progress: bool = False
 
     def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate; an N for which they do not suffice becomes a failed row.
+        """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
 
         Raises
         ------
@@ -148,81 +146,23 @@ class Slice:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
 
     @property
-    def counts(self) -> dict[str, csr_matrix | ThinnedStore]:
-        """Thinned counts of the test, validation and largest training set; made when the first unit needs them.
-
-        Of data on disk the training set is a store, the others are in memory.
-        """
+    def pools(self) -> Pools:
+        """Thinned counts; those of the slice before are let go."""
         if self not in HELD:
             HELD.clear()
-            HELD[self] = self._thin_to_disk() if self.grid.data.on_disk else self._thin_in_memory()
+            HELD[self] = self._pools()
         return HELD[self]
 
-    @property
-    def _largest(self) -> int:
-        return max(n for n in self.grid.cell_numbers if n <= len(self.cells.train))
-
-    @cached_property
-    def _pools(self) -> dict[str, np.ndarray]:
-        largest = self.cells.training_cells(self._largest)
-        return {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
-
-    def _thin_in_memory(self) -> dict[str, csr_matrix | ThinnedStore]:
-        return {pool: self._thin(pool, at) for pool, at in self._pools.items()}
-
-    def _thin_to_disk(self) -> dict[str, csr_matrix | ThinnedStore]:
-        data, variant = self.grid.data, self.grid.variant
-        pools = {
-            name: Pool(at, 1.0 if name in variant.full_depth else self.fraction) for name, at in self._pools.items()
-        }
-        train, held = thin_to_disk(
-            data.on_disk.store, pools.pop("train"), pools, self.folder, seed=self._thin_seed,
-            cell_ids=data.cell_ids, gene_ids=data.gene_ids, largest=data.on_disk.largest, progress=self.grid.progress,
+    def _pools(self) -> Pools:
+        g = self.grid
+        return Pools(
+            g.data, self.cells, g.variant, fraction=self.fraction, seed=self.seed, cell_numbers=g.cell_numbers,
+            results=g.results, progress=g.progress,
         )  # fmt: skip
-        return {"train": train, **held}
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where thinned training cells lie while the slice is measured, if they are too many for memory."""
-        facts = (self.fraction, self._thin_seed, self.grid.variant.full_depth, self._largest)
-        name = digest(self.cells, self.grid.data.data_sha256, *facts)
-        return (self.grid.results or paths.cache()) / "thinned" / name
 
     def forget(self) -> None:
         """Let go of the thinned counts, in memory and on disk."""
-        HELD.pop(self, None)
-        if self.grid.data.on_disk:
-            remove(self.folder)
-
-    def train(self, n_cells: int) -> csr_matrix | CountStore:
-        """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
-        at = self.cells.training_cells(n_cells)
-        counts, alone = self.counts, f"train {n_cells}"
-        if isinstance(counts["train"], ThinnedStore):
-            return counts["train"].take(slice(n_cells)).held()
-        if self.grid.variant.prefix:
-            return counts["train"][:n_cells]
-        if alone not in counts:
-            counts[alone] = self._thin("train", at)
-        return counts[alone]
-
-    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
-        data, variant = self.grid.data, self.grid.variant
-        if pool in variant.full_depth:
-            return data.counts[at]
-        return variant.thin(
-            data.counts[at], self.fraction, seed=self._thin_seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
-        )
-
-    @property
-    def _thin_seed(self) -> int:
-        return derive(self.grid.variant.seed_of("thin", self.seed), "thin", self.grid.data.stream)
-
-    def _umis_of_train(self, n_cells: int) -> float:
-        train = self.counts["train"]
-        if isinstance(train, ThinnedStore):
-            return float(train.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
-        return umis_per_cell(self.train(n_cells))
+        (HELD.pop(self, None) or self._pools()).remove()
 
     def units(self, point: Point) -> list[Unit]:
         """The units of a point: one for each estimator."""
@@ -297,15 +237,15 @@ class Slice:
         The model's seed holds its name and N but not the depth: one draw is followed along the depth axis, so that
         a curve against depth compares like with like.
         """
-        grid, counts, train = self.grid, self.counts, self.train(point.n_cells)
+        grid, train = self.grid, self.pools.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
             controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        model.fit(train, counts["validation"], **genes)
-        embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
+        model.fit(train, self.pools.validation, **genes)
+        embedding = np.asarray(model.embed(self.pools.test), dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = time.perf_counter() - start
@@ -342,8 +282,8 @@ class Slice:
         row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
         row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
         with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
-            row["umis_per_cell"] = umis_per_cell(self.counts["test"])
-            row["umis_per_cell_train"] = self._umis_of_train(unit.n_cells)
+            row["umis_per_cell"] = umis_per_cell(self.pools.test)
+            row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)
         row |= {
             "umis_per_cell_nominal": float(self.grid.data.umis.mean()) * self.fraction,
             "status": measurements.OK,
