@@ -121,7 +121,7 @@ def test_a_cancelled_job_and_a_killed_driver_leave_the_same_table(root, tmp_path
 
 
 def test_a_job_that_needs_more_memory_gets_it_at_the_second_attempt(root, tmp_path, expected):
-    enough = {"set-resources": {"measure": {"mem_mb": "300 if attempt == 1 else 4000"}}}
+    enough = {"set-resources": {"measure": {"mem_mb": "1000 if attempt == 1 else 4000"}}}
     sweep = Sweep(root, tmp_path, ONE, **enough)
     sweep.finish(sweep.start())
     assert list(sweep.submissions().values()) == [2]
@@ -130,7 +130,7 @@ def test_a_job_that_needs_more_memory_gets_it_at_the_second_attempt(root, tmp_pa
 
 
 def test_what_never_gets_enough_is_sent_three_times_and_no_more(root, tmp_path):
-    limits = {"limits": {"measure": {"mem_mb": 300}}}
+    limits = {"limits": {"measure": {"mem_mb": 1000}}}
     sweep = Sweep(root, tmp_path, ONE | limits)
     said = sweep.finish(sweep.start(), code=1)
     assert list(sweep.submissions().values()) == [3]
