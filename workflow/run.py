@@ -1,6 +1,6 @@
 """Run a configuration of the workflow: one run on a folder at a time, safe to kill and to start again.
 
-python workflow/run.py workflow/config/demo.yml [TARGETS] [--cores N] [other Snakemake options]
+python workflow/run.py workflow/config/demo.yml [TARGETS] [--cores N] [--profile FOLDER] [other Snakemake options]
 
 One line says how far it is, and all that is said goes to run.log. With other options Snakemake speaks for itself.
 Snakemake's own lock outlives a killed run and would ask for --unlock; this one is the kernel's and ends with the run.
@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -51,13 +53,18 @@ def run(config: str, options: tuple[str, ...], settings: dict, folder: Path) -> 
     """Have the files that pages would like, then run Snakemake: silently, unless it is asked for more than targets."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("targets", nargs="*")
-    parser.add_argument("--cores", "-c", default=str(os.cpu_count() or 1))
+    parser.add_argument("--cores", "-c")
+    parser.add_argument("--profile", default="workflow/profiles/local")
     asked, others = parser.parse_known_args(options)
     words = [
         sys.executable, "-m", "snakemake", *asked.targets, "--snakefile", "workflow/Snakefile", "--configfile", config,
-        "--profile", "workflow/profiles/local", "--nolock", "--cores", asked.cores, *others,
+        "--profile", asked.profile, "--nolock", *(["--cores", asked.cores] if asked.cores else []), *others,
     ]  # fmt: skip
     forget_the_future(folder)
+    if Path(asked.profile).name == "slurm":
+        name = f"noise-scaling-{zlib.crc32(str(folder.resolve()).encode()):08x}"
+        cancel(name)
+        words += ["--slurm-jobname-prefix", name]
     if others:
         return snakemake(words).wait()
     if settings.get("fetch") and not asked.targets:
@@ -82,6 +89,14 @@ def snakemake(words: list[str], output: IO[str] | None = None) -> subprocess.Pop
         ["bash", "-c", GUARD, "bash", *words], env={"OMP_NUM_THREADS": "1"} | os.environ | {"PATH": path},
         start_new_session=True, stdin=subprocess.PIPE, stdout=output, stderr=output,
     )  # fmt: skip
+
+
+def cancel(name: str) -> None:
+    """Cancel the Slurm jobs that a killed run on this folder left: they would write what this one writes."""
+    queue = ["squeue", "--me", "--noheader", "--format=%i %j"]
+    while left := re.findall(rf"^(\S+) {name}", subprocess.check_output(queue, text=True), re.M):
+        subprocess.run(["scancel", *left], check=True)
+        time.sleep(1)
 
 
 def forget_the_future(folder: Path) -> None:

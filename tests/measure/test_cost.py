@@ -115,7 +115,7 @@ def test_jobs_ask_for_their_units_by_hand(tmp_path):
     )  # bytes as on the page: the program, all cells as loaded, the job's own thinned and trained
     entries = min(merfish.n_genes, 0.6 * merfish.median_umis) + 1
     own = 1000 + merfish.n_test + merfish.n_validation
-    bytes_asked = 1.5e9 + 8 * entries * merfish.n_cells + 20 * entries * own
+    bytes_asked = 2e9 + 8 * entries * merfish.n_cells + 20 * entries * own
     assert full["memory_gb"].item() == pytest.approx(bytes_asked / 1e9, abs=0.01)
     assert full["hours_asked"].item() < 1
 

@@ -60,6 +60,11 @@ def test_the_paper_grid(root):
         (changed(estimators=["guess"]), "estimators.0 must be one of 'default', "),
         (changed(preset="huge"), "preset must be one of 'published', 'small': found 'huge'"),
         (entry(variants=["upside_down"]), "unknown variant 'upside_down': choose one of"),
+        (changed(limits={"gather": {}}), "limits must be one of 'measure', 'measure_large', "),
+        (
+            changed(limits={"measure": {"cpus": 1}}),
+            "unknown key 'cpus' in limits.measure: choose one of mem_mb, runtime",
+        ),
         (changed(jobs="cell"), "jobs must be one of 'seed', 'depth': found 'cell'"),
         (changed(workers="auto"), "workers must be of type integer: found 'auto'"),
         ([], "the file must be of type object: found []"),
@@ -124,6 +129,41 @@ def test_a_gpu_takes_the_networks_and_large_cell_numbers_stand_apart():
     }  # fmt: skip
 
 
+def test_each_large_training_has_a_job_of_its_own():
+    """2 depths x 2 large N x 2 models, beside one job for the small N at both depths; no row is lost or doubled."""
+    config = entry(cell_numbers=[100, 20, 80], fractions=[1, 0.5], seeds=[3]) | {"large_cells": 80}
+    found = jobs(check_config(config))
+    assert {job.name for job in found if job.part == "cpu_large"} == {
+        f"protocol/pbmc68k_q{q}_n{n}_{model}_seed3_cpu_large"
+        for q in ("1", "0.5")
+        for n in (80, 100)
+        for model in ("pca", "scvi")
+    }
+    assert [(job.cell_numbers, job.fractions) for job in found if job.part == "cpu"] == [((20,), (1, 0.5))]
+    whole = jobs(check_config(config | {"large_cells": 1000}))
+    keys = [sorted(str(sorted(key.items())) for job in some for key in job.row_keys()) for some in (found, whole)]
+    assert keys[0] == keys[1]
+    assert [job.rule for job in found][:2] == ["measure", "measure_large"]
+
+
+def test_no_request_exceeds_its_limit_and_what_was_cut_is_said():
+    found = jobs(check_config(entry(seeds=[0], fractions=[1]) | {"large_cells": 100}))
+    small, large = found[0], found[1]
+    needed = cost.memory_mb(large)
+    limits = {"measure_large": {"mem_mb": needed - 1, "runtime": 10**6}, "measure_gpu": {"mem_mb": 1}}
+    assert cost.request(small, limits, attempt=3) == {
+        "mem_mb": 3 * cost.memory_mb(small), "runtime": 3 * cost.runtime_minutes(small)
+    }  # fmt: skip
+    assert cost.request(large, limits, attempt=2)["mem_mb"] == needed - 1
+    assert cost.request(large, limits, attempt=9999)["runtime"] > cost.LONGEST_MINUTES
+    assert cost.request(large, {}, attempt=9999)["runtime"] == cost.LONGEST_MINUTES
+    assert cost.cuts(found, limits) == [
+        f"2 of 2 jobs of measure_large would ask for up to {needed:,} MB and get {needed - 1:,}: "
+        "limits.measure_large.mem_mb allows no more"
+    ]
+    assert cost.cuts(found, {}) == []
+
+
 def test_an_entry_may_differ_in_seeds_models_estimators_and_variants():
     config = entry(
         seeds=[7], models=["pca"], estimators=["default", "lmi"], fractions=[1],
@@ -148,7 +188,7 @@ def test_memory_by_hand():
     about = card("mouse_embryo")
     config = changed(datasets={"mouse_embryo": {"cell_numbers": [100], "fractions": [1]}}, seeds=[0])
     entries = 0.6 * about.median_umis + 1
-    expected = 1500 + (11_441_407 * 8 + (about.n_test + about.n_validation + 100) * 20) * entries / 1e6
+    expected = 2000 + (11_441_407 * 8 + (about.n_test + about.n_validation + 100) * 20) * entries / 1e6
     assert cost.memory_mb(jobs(check_config(config))[0]) == pytest.approx(expected, abs=1)
 
 

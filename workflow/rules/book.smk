@@ -13,6 +13,7 @@ rule pages:
         f"{RUN}/logs/pages/{{batch}}.txt",
     params:
         pages=lambda wildcards: BATCHES[wildcards.batch],
+    retries: 0
     message:
         "Execute the pages, batch {wildcards.batch}"
     shell:
@@ -29,6 +30,7 @@ rule html:
         touch(f"{RUN}/book/_build/html/.built"),
     log:
         f"{RUN}/logs/book.txt",
+    retries: 0
     message:
         "Build the book"
     shell:

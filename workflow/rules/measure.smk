@@ -1,7 +1,10 @@
 # A job is one data set and seed on one class of device, with all its depths or one (`jobs: depth`): a papermill run
 # whose executed notebook is the log. Units finished before an interruption are looked up in units/, so a second run
 # measures only what is missing. Four rules of one body, so that a cluster can give each class its own queue: the CPU's
-# and the GPU's models, and the same for the largest numbers of cells (`large_cells`).
+# and the GPU's models, and the same for the largest numbers of cells (`large_cells`), a job for each training.
+# How often a job that was killed is tried again is said in one place, the profile. One that was refused (an InputError)
+# would be refused again: its rows say so, and the rest goes on.
+LIMITS = config.get("limits", {})
 
 
 def measure_parameters(wildcards):
@@ -30,18 +33,18 @@ rule measure:
         parameters=measure_parameters,
         versions=lambda wildcards: json.dumps(JOBS[wildcards.job].versions()),
     threads: 1
-    retries: 2
     priority: lambda wildcards: JOBS[wildcards.job].priority
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * cost.memory_mb(JOBS[wildcards.job]),
-        runtime=lambda wildcards, attempt: attempt * cost.runtime_minutes(JOBS[wildcards.job]),
+        mem_mb=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["mem_mb"],
+        runtime=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["runtime"],
     message:
         "Measure {wildcards.job}"
     shell:
         # an earlier run's table goes: beside it, Snakemake would not miss the part of a job that fails
-        "rm -f {TABLE}; papermill"
+        "rm -f {TABLE} {log.notebook}; papermill"
         " --no-progress-bar --log-level WARNING {input.notebook} {log.notebook}"
         " -y {params.parameters:q} -p output {output.table} >{log.said} 2>&1"
+        " || python -m noise_scaling.measure.refused {log.notebook} {output.table} >>{log.said} 2>&1"
 
 
 use rule measure as measure_large with:
@@ -52,9 +55,10 @@ use rule measure as measure_large with:
 use rule measure as measure_gpu with:
     wildcard_constraints:
         job=".+_gpu",
+    threads: config.get("workers", 1)
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * cost.memory_mb(JOBS[wildcards.job]),
-        runtime=lambda wildcards, attempt: attempt * cost.runtime_minutes(JOBS[wildcards.job]),
+        mem_mb=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["mem_mb"],
+        runtime=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["runtime"],
         gpu=1,
 
 

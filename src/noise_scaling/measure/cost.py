@@ -21,8 +21,8 @@ from .controls import learner
 from .grid import Job, jobs
 
 MB, GB = 1e6, 1e9
-PROGRAM_MB = 1500.0
-"""Python with torch, numba and scanpy loaded, before any data."""
+PROGRAM_MB = 2000.0
+"""A job before any data, measured on Slurm: the kernel 660 MB, papermill 60, two Snakemakes of 510: 1,750 resident."""
 NONZEROS_PER_UMI = 0.6
 """Genes seen per molecule, at most, below saturation: 0.4-0.6 on the small data sets at full depth."""
 BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in_training": 12.0}
@@ -32,6 +32,8 @@ OVERHEAD_SECONDS = 120.0
 """Queue and start, or thin, and score: for each depth of a job."""
 LONGEST_MINUTES = 2880
 """No job asks for more than two days: what is not done by then is sent again and goes on from its finished units."""
+UNITS = {"mem_mb": "MB", "runtime": "minutes"}
+"""What a job asks for, by Snakemake's names."""
 
 
 def nonzeros_per_cell(card: Card, fraction: float = 1.0) -> float:
@@ -50,7 +52,54 @@ def memory_mb(job: Job) -> int:
 
 
 def runtime_minutes(job: Job) -> int:
-    """Minutes for one job: its depths and units one after the other, a training's time for each of its estimates."""
+    """Minutes for one job: all its depths and units (`_minutes`), and no more than two days."""
+    return min(LONGEST_MINUTES, _minutes(job))
+
+
+def request(job: Job, limits: Mapping[str, Mapping[str, int]], attempt: int = 1) -> dict[str, int]:
+    """What a job asks a scheduler for: at the second and third attempt twice and thrice as much, up to the limits.
+
+    Parameters
+    ----------
+    job
+        The job.
+    limits
+        Of the configuration: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants.
+    attempt
+        From 1.
+    """
+    most = {"runtime": LONGEST_MINUTES} | dict(limits.get(job.rule, {}))
+    return {name: min(attempt * n, most.get(name, attempt * n)) for name, n in _wanted(job).items()}
+
+
+def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A sentence for each rule and limit that jobs would exceed at their first attempt.
+
+    Parameters
+    ----------
+    found
+        The jobs of a configuration.
+    limits
+        As in `request`.
+    """
+    asked = pd.DataFrame([{"rule": job.rule} | _wanted(job) for job in found])
+    sentences = []
+    for rule, name in ((rule, name) for rule, most in limits.items() for name in most):
+        most, here = limits[rule][name], asked.loc[asked["rule"] == rule, name]
+        if n := int((here > most).sum()):
+            sentences.append(
+                f"{n} of {len(here)} jobs of {rule} would ask for up to {here.max():,} {UNITS[name]} and get "
+                f"{most:,}: limits.{rule}.{name} allows no more"
+            )
+    return sentences
+
+
+def _wanted(job: Job) -> dict[str, int]:
+    return {"mem_mb": memory_mb(job), "runtime": _minutes(job)}
+
+
+def _minutes(job: Job) -> int:
+    """Depths and units one after the other, a training's time for each of its estimates."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.fractions)
     for model in (MODELS[learner(name)] for name in job.models):
         faster = model.gpu_speedup if job.device != "cpu" else 1.0
@@ -58,7 +107,7 @@ def runtime_minutes(job: Job) -> int:
             size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
             units = sum(model.train_seconds(job.preset, n_cells=n, **size) for n in job.cell_numbers)
             seconds += units * len(job.estimators) / faster
-    return min(LONGEST_MINUTES, math.ceil(seconds / 60))
+    return math.ceil(seconds / 60)
 
 
 def _card(job: Job) -> Card:

@@ -34,18 +34,18 @@ class Job:
     part
         "cpu" or "gpu", and "cpu_large" or "gpu_large" for the cell numbers from `large_cells` on.
     fractions
-        All depths of the entry, or one (`jobs: depth`): the ends of the depth axis before its middle, so that a sweep
-        that was stopped holds whole curves.
+        All depths of the entry, or one (`jobs: depth`, and in the large parts): the ends of the depth axis before its
+        middle, so that a sweep that was stopped holds whole curves.
     priority
         Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis.
     cell_numbers
-        Training cells N.
+        Training cells N; one of them, of one model, in the parts "cpu_large" and "gpu_large".
     n_test, n_validation
         Cells held out; None: the card's.
     device
         "cpu" in the parts "cpu" and "cpu_large", else the configuration's.
-    depth
-        What names the one depth of the job, "" where it has all.
+    point
+        What names the one depth of the job, and in the large parts its N and model; "" where it has all.
     """
 
     entry: str
@@ -63,12 +63,17 @@ class Job:
     n_validation: int | None
     device: str
     priority: int
-    depth: str = ""
+    point: str = ""
 
     @property
     def name(self) -> str:
         """Where its table goes, below slices/ and without .csv."""
-        return f"{self.variant or 'protocol'}/{self.entry}{self.depth}_seed{self.seed}_{self.part}"
+        return f"{self.variant or 'protocol'}/{self.entry}{self.point}_seed{self.seed}_{self.part}"
+
+    @property
+    def rule(self) -> str:
+        """The rule of workflow/rules/measure.smk that runs it."""
+        return f"measure_{self.part}".replace("_cpu", "")
 
     def parameters(self) -> dict[str, object]:
         """Arguments of `measure`; what the configuration leaves out is left to the card."""
@@ -81,16 +86,8 @@ class Job:
         return {name: value for name, value in values.items() if value is not None}
 
     def row_keys(self) -> Iterator[dict[str, object]]:
-        """The key of every row that the job makes, as far as the configuration says (no signal: the card's)."""
-        card = read_registry().get(self.dataset)
-        signal = self.signal or (card.signal if card else "")
-        for fraction, n_cells, model, estimator in product(
-            self.fractions, self.cell_numbers, self.models, self.estimators
-        ):
-            yield {
-                "dataset": self.dataset, "signal": signal, "model": model, "preset": self.preset, "n_cells": n_cells,
-                "fraction": fraction, "seed": self.seed, "estimator": estimator, "variant": self.variant,
-            }  # fmt: skip
+        """The key of every row that the job makes."""
+        return row_keys(self.parameters())
 
     def versions(self) -> dict[str, object]:
         """Which version of its numbers the job's code makes: when one changes, the job looks its units up again."""
@@ -101,6 +98,17 @@ class Job:
             "models": {name: model_version(name) for name in self.models},
             "estimators": {name: information.numbers_version(name, pairs) for name in self.estimators},
         }
+
+
+def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """The key of every row that a job with these parameters makes, as far as they say (no signal: the card's)."""
+    card = read_registry().get(parameters["dataset"])
+    same = {name: parameters[name] for name in ("dataset", "preset", "variant")}
+    same["signal"] = parameters.get("signal") or (card.signal if card else "")
+    each = ("seeds", "fractions", "cell_numbers", "models", "estimators")
+    for seed, fraction, n_cells, model, estimator in product(*(parameters[name] for name in each)):
+        own = {"model": model, "n_cells": n_cells, "fraction": fraction, "seed": seed, "estimator": estimator}
+        yield same | own
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -203,18 +211,18 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
     usual = {"fractions": card.fractions, "cell_numbers": card.cell_numbers} if card else {}
     settings: dict[str, Any] = {**usual, **config, **own}
     fractions, cells = _from_the_ends(settings["fractions"]), tuple(settings["cell_numbers"])
-    each = [("", fractions)] if config.get("jobs") != "depth" else [(f"_q{q:.12g}", (q,)) for q in fractions]
-    for name, (rank, seed), (at, (depth, some)) in product(
-        settings.get("variants", [""]), enumerate(settings["seeds"]), enumerate(each)
-    ):
+    alone = config.get("jobs") == "depth"
+    for name, (rank, seed) in product(settings.get("variants", [""]), enumerate(settings["seeds"])):
         variant = ablations.named(name)
         estimators = tuple(filter(variant.suits_estimator, settings["estimators"]))
-        for part, models, numbers in _parts(settings, tuple(filter(variant.suits, settings["models"])), cells):
-            if estimators:
+        suited = tuple(filter(variant.suits, settings["models"])) if estimators else ()
+        for part, models, numbers, point in _parts(settings, suited, cells):
+            each = [(f"_q{q:.12g}", (q,)) for q in fractions] if alone or point else [("", fractions)]
+            for at, (depth, some) in enumerate(each):
                 yield Job(
                     entry, settings.get("dataset", entry), settings.get("signal"), name, part, some, int(seed), models,
                     numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
-                    settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth,
+                    settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
                 )  # fmt: skip
 
 
@@ -226,15 +234,16 @@ def _from_the_ends(fractions: Sequence[float]) -> tuple[float, ...]:
 
 def _parts(
     settings: Mapping[str, Any], models: tuple[str, ...], cells: tuple[int, ...]
-) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """Name, models and cell numbers of each job at one seed: by device and size; none is empty."""
+) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], str]]:
+    """Part, models, cell numbers and name's point of each job at one seed and depth: each large training is a job."""
     large = settings.get("large_cells") or float("inf")
-    for device, (size, numbers) in product(
-        ("cpu", "gpu"), (("", [n for n in cells if n < large]), ("_large", [n for n in cells if n >= large]))
-    ):
+    small, rest = (tuple(n for n in cells if (n < large) == wanted) for wanted in (True, False))
+    for device in ("cpu", "gpu"):
         some = tuple(m for m in models if (device == "gpu") == _on_a_gpu(m, settings["device"]))
-        if some and numbers:
-            yield device + size, some, tuple(numbers)
+        if some and small:
+            yield device, some, small, ""
+        for n, model in product(rest, some):
+            yield f"{device}_large", (model,), (n,), f"_n{n}_{model}"
 
 
 def _on_a_gpu(model: str, device: str) -> bool:

@@ -1,0 +1,59 @@
+"""Rows for a job that was refused: what cannot be done as asked is the same the next time, so nobody tries it again.
+
+python -m noise_scaling.measure.refused EXECUTED_NOTEBOOK TABLE: 0 if the notebook ended with an InputError, else 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import __version__, measurements
+from ..errors import InputError
+from .grid import row_keys
+
+
+def refusal(notebook: Mapping[str, Any]) -> str:
+    """The sentence of the InputError that ended an executed notebook (nbformat's JSON), "" if none did."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    errors = [output for output in outputs if output["output_type"] == "error"]
+    return (
+        f"{errors[-1]['ename']}: {errors[-1]['evalue']}"
+        if errors and errors[-1]["ename"] == InputError.__name__
+        else ""
+    )
+
+
+def rows(parameters: Mapping[str, Any], error: str) -> pd.DataFrame:
+    """A failed row for each measurement that was asked for.
+
+    Parameters
+    ----------
+    parameters
+        Those of notebooks/measure.ipynb, as `grid.Job.parameters` gives them.
+    error
+        The sentence.
+    """
+    empty = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    said = {"device": parameters["device"], "status": measurements.ERROR, "error": error, "version": __version__}
+    return measurements.sort(empty | key | said for key in row_keys(parameters))
+
+
+def main(executed: str, table: str) -> int:
+    """Write the rows if the notebook was refused."""
+    path = Path(executed)
+    notebook = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cells": []}
+    error = refusal(notebook)
+    if error:
+        measurements.write(rows(notebook["metadata"]["papermill"]["parameters"], error), table)
+    return 0 if error else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
