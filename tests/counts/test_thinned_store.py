@@ -69,7 +69,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("fraction", [0.3, 0.001, 1.0])
 def test_the_molecules_and_their_order_are_those_of_thinning_in_memory(source, tmp_path, fraction):
-    train, held = run(source, tmp_path / "thinned", fraction)
+    train, held, _ = run(source, tmp_path / "thinned", fraction)
     thinned = thin(counts(), fraction, seed=SEED, cell_ids=CELLS, gene_ids=GENES)
     same(train.tocsr(), thinned[TRAIN])
     same(held["test"], thinned[TEST])
@@ -84,7 +84,7 @@ def test_the_molecules_and_their_order_are_those_of_thinning_in_memory(source, t
 
 
 def test_counts_lie_in_integers_as_narrow_as_they_may_be(source, tmp_path):
-    train, _ = run(source, tmp_path / "thinned", 1.0)
+    train, *_ = run(source, tmp_path / "thinned", 1.0)
     nnz = counts()[TRAIN].nnz
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "thinned").iterdir()}
     assert sizes["counts.bin"] == 6 * nnz
@@ -104,11 +104,20 @@ def test_chosen_cells_of_several_files_are_read_across_their_border(source):
 def test_what_is_there_is_used_as_it_is(source, tmp_path, monkeypatch):
     run(source, tmp_path / "thinned")
     monkeypatch.setattr(thinned_store, "_write", None)  # would be called
-    train, held = run(source, tmp_path / "thinned")
+    train, held, _ = run(source, tmp_path / "thinned")
     assert train.shape == (50, N_GENES)
     assert held["test"].shape == (20, N_GENES)
-    thinned_store.remove(tmp_path / "thinned")
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("thinned")]
+
+
+def test_a_folder_is_removed_when_nobody_reads_it(source, tmp_path):
+    mine, other = run(source, tmp_path / "thinned"), run(source, tmp_path / "thinned")
+    for lease in (mine, other):
+        assert not thinned_store.remove(tmp_path / "thinned")
+        same(lease.train.tocsr(), other.train.tocsr())
+        lease.lease._file.close()
+    assert thinned_store.remove(tmp_path / "thinned")
+    assert not (tmp_path / "thinned").exists()
+    assert thinned_store.remove(tmp_path / "thinned")
 
 
 KILLED = """
@@ -131,7 +140,7 @@ def test_a_killed_process_leaves_no_target_and_the_next_one_clears_up(tmp_path):
     done = subprocess.run([sys.executable, "-c", script, here, tmp_path], check=False)
     assert done.returncode == -signal.SIGKILL
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.h5ad", "thinned.draft", "thinned.lock"]
-    train, _ = run(FileStore(tmp_path / "cells.h5ad"), tmp_path / "thinned")
+    train, *_ = run(FileStore(tmp_path / "cells.h5ad"), tmp_path / "thinned")
     same(train.tocsr(), thin(counts(), 0.3, seed=SEED, cell_ids=CELLS, gene_ids=GENES)[TRAIN])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.h5ad", "thinned", "thinned.lock"]
 
@@ -140,7 +149,7 @@ def test_of_several_processes_one_writes_and_all_read(tmp_path):
     write(tmp_path / "cells.h5ad")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_thinned_store as t; from pathlib import Path\n"
-        "train, held = t.run(t.FileStore(sys.argv[2] + '/cells.h5ad'), Path(sys.argv[2]) / 'thinned')\n"
+        "train, held, _ = t.run(t.FileStore(sys.argv[2] + '/cells.h5ad'), Path(sys.argv[2]) / 'thinned')\n"
         "print(train.umis.sum(), held['test'].sum(), (Path(sys.argv[2]) / 'thinned').stat().st_mtime_ns)"
     )
     command = [sys.executable, "-c", script, os.path.dirname(__file__), str(tmp_path)]
@@ -223,7 +232,7 @@ def test_a_chunk_that_cannot_be_unpacked_is_named_with_its_file(tmp_path):
 def test_a_store_can_be_handed_to_another_process(source, tmp_path):
     import pickle
 
-    train, _ = run(source, tmp_path / "thinned")
+    train, *_ = run(source, tmp_path / "thinned")
     again = pickle.loads(pickle.dumps(train))
     assert isinstance(again, ThinnedStore)
     same(again.tocsr(), train.tocsr())

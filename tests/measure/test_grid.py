@@ -1,13 +1,17 @@
 import json
 import re
 
+import anndata
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import yaml
 
 from noise_scaling.datasets import card
 from noise_scaling.errors import InputError
 from noise_scaling.measure import cost, grid
 from noise_scaling.measure.grid import check_config, jobs, read_config
+from noise_scaling.models import MODELS
 
 TINY = {
     "folder": "build/tiny", "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0, 1],
@@ -184,12 +188,36 @@ def test_two_entries_of_one_data_set_have_jobs_of_their_own():
 
 
 def test_memory_by_hand():
-    """11,441,407 cells of 0.6 x 2,500 + 1 entries at 8 bytes, 35,000 + 100 own at 20 bytes, and the program."""
-    about = card("mouse_embryo")
-    config = changed(datasets={"mouse_embryo": {"cell_numbers": [100], "fractions": [1]}}, seeds=[0])
-    entries = 0.6 * about.median_umis + 1
-    expected = 2000 + (11_441_407 * 8 + (about.n_test + about.n_validation + 100) * 20) * entries / 1e6
-    assert cost.memory_mb(jobs(check_config(config))[0]) == pytest.approx(expected, abs=1)
+    """78,329 cells of 483 + 1 entries at 8 bytes, 20,000 + 100 own at 20 bytes, the model, and the program."""
+    about = card("merfish")
+    config = changed(datasets={"merfish": {"cell_numbers": [100], "fractions": [1]}}, seeds=[0])
+    entries = min(about.n_genes, 0.6 * about.median_umis) + 1
+    expected = 2000 + (about.n_cells * 8 + (about.n_test + about.n_validation + 100) * 20) * entries / 1e6
+    model = max(MODELS[name].bytes_in_training("small", n_genes=about.n_genes) for name in config["models"])
+    assert cost.memory_mb(jobs(check_config(config))[0]) == pytest.approx(expected + model / 1e6, abs=1)
+
+
+def test_memory_of_what_stays_on_disk_hardly_grows_with_the_cells_in_training():
+    """The atlas at full depth: 100 bytes for each of 11,441,407 cells, whatever N; 140 GB would hold it."""
+
+    def gigabytes(n):
+        atlas = {"mouse_embryo": {"cell_numbers": [n], "fractions": [1]}}
+        return cost.memory_mb(jobs(check_config(changed(datasets=atlas, seeds=[0], models=["pca"])))[0]) / 1000
+
+    assert gigabytes(10**7) == gigabytes(10**6)
+    assert gigabytes(10**6) - gigabytes(100) == pytest.approx(0.67, abs=0.02)
+    assert gigabytes(10**7) < 6
+
+
+def test_a_file_of_ones_own_is_asked_for_by_its_shape(tmp_path):
+    counts = sp.random_array((400, 90), density=0.2, random_state=0, format="csr")
+    anndata.AnnData(counts.astype(bool).astype(np.float32)).write_h5ad(tmp_path / "cells.h5ad")
+    own = {"cells": {"dataset": str(tmp_path / "cells.h5ad"), "cell_numbers": [50], "fractions": [1]}}
+    job = jobs(check_config(changed(datasets=own, seeds=[0], models=["random_projection"])))[0]
+    assert 2000 < cost.memory_mb(job) < 2020
+    unknown = {"cells": {"dataset": "elsewhere.h5ad", "cell_numbers": [50], "fractions": [1]}}
+    job = jobs(check_config(changed(datasets=unknown, seeds=[0], models=["random_projection"])))[0]
+    assert cost.memory_mb(job) > 3000
 
 
 def test_time_grows_with_cells_and_depth_and_stops_at_two_days():

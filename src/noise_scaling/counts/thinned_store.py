@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 from tqdm import tqdm
 
 from ..errors import InputError
 from .count_store import CountStore
 from .thinning import name_keys, refuse_repeats, thin_keyed, threshold
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 _READ = 1 << 22  # counts read at a time, 32 MB
 _BUCKET = 1 << 22  # counts of a bucket, which is sorted in memory: 0.1 GB
@@ -93,7 +97,7 @@ def thin_to_disk(
     gene_ids: np.ndarray,
     largest: int,
     progress: bool = False,
-) -> tuple[ThinnedStore, dict[str, csr_matrix]]:
+) -> Thinned:
     """Thin some cells of a store in one pass, as `counts.thin` does given names: training cells into a folder.
 
     Parameters
@@ -123,28 +127,64 @@ def thin_to_disk(
     InputError
         If names repeat, the store cannot be read, or the disk is full or has too little room left.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            draft = folder.with_name(folder.name + ".draft")
-            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: the lock is ours
-            try:
-                keys = _keys(cell_ids, "cell", seed), _keys(gene_ids, "gene", seed)
-                _write(source, train, held, draft, keys, largest, progress)
-                os.replace(draft, folder)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy's own has no number
-                    raise
-                raise InputError(f"no space left to write {folder}: free some and run again") from error
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    return ThinnedStore(folder), {name: load_npz(folder / f"{name}.npz") for name in held}
+    lease = Lease(folder)
+    if not folder.exists():
+        draft = folder.with_name(folder.name + ".draft")
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: the lock is ours
+        try:
+            keys = _keys(cell_ids, "cell", seed), _keys(gene_ids, "gene", seed)
+            _write(source, train, held, draft, keys, largest, progress)
+            os.replace(draft, folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy's own has no number
+                raise
+            raise InputError(f"no space left to write {folder}: free some and run again") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    lease.share()
+    pools = {name: load_npz(folder / f"{name}.npz") for name in held}
+    return Thinned(ThinnedStore(folder), pools, lease)
 
 
-def remove(folder: Path) -> None:
-    """Remove what `thin_to_disk` wrote."""
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(f"{folder}.lock").unlink(missing_ok=True)
+class Thinned(NamedTuple):
+    """Training cells on disk, the other pools in memory, and the lease on the folder."""
+
+    train: ThinnedStore
+    held: dict[str, csr_matrix]
+    lease: Lease
+
+
+class Lease:
+    """The right to write a folder, then to read it: while any process has one, nobody removes the folder.
+
+    It ends with the object, or with the process. Where the system has no such locks (Windows) it means nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Wait until no other process has one."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(f"{folder}.lock", "wb")  # noqa: SIM115 - closed with the object
+        if fcntl:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def share(self) -> None:
+        """Let others read too."""
+        if fcntl:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+
+def remove(folder: Path) -> bool:
+    """Remove what `thin_to_disk` wrote, unless another process, or an object of this one, has a lease on it."""
+    if not folder.exists():
+        return True
+    with open(f"{folder}.lock", "wb") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def _keys(names: np.ndarray, axis: str, seed: int) -> np.ndarray:

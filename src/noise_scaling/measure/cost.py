@@ -6,15 +6,19 @@ the rows of tables, carried to grids that were not measured.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from ..counts.count_store import IN_MEMORY_BELOW, FileStore
 from ..datasets.registry import Card, read_registry
+from ..errors import InputError
 from ..measurements import KEY, OK
 from ..models import MODELS
 from .controls import learner
@@ -28,6 +32,8 @@ NONZEROS_PER_UMI = 0.6
 BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in_training": 12.0}
 """int32 index and value; the same thinned; index and float64 value while PCA normalises (scVI: float32)."""
 TOKENS, TOKEN_BYTES = 512, 2
+ON_DISK_BYTES_PER_CELL, ON_DISK_BYTES = 100, 6e8
+"""Of counts that stay on disk: names, row pointers and keys; blocks that are read, thinned and sorted."""
 OVERHEAD_SECONDS = 120.0
 """Queue and start, or thin, and score: for each depth of a job."""
 LONGEST_MINUTES = 2880
@@ -42,13 +48,25 @@ def nonzeros_per_cell(card: Card, fraction: float = 1.0) -> float:
 
 
 def memory_mb(job: Job) -> int:
-    """Megabytes for one job: the program, all cells at full depth, and its own cells thinned and in training."""
+    """Megabytes for one job: the program, the data set, its own cells thinned and in training, and the largest model.
+
+    Counts that stay on disk take what the book's page on memory says, whatever the number of cells in training.
+    """
     card = _card(job)
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
-    cells = min(card.n_cells, held_out + max(job.cell_numbers))
-    own = nonzeros_per_cell(card, max(job.fractions)) * cells
+    train = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, max(job.cell_numbers))
+    held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    return math.ceil(PROGRAM_MB + (data + own * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])) / MB)
+    if _streams(card) and data >= IN_MEMORY_BELOW:
+        data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
+    counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
+    model = max(MODELS[learner(name)].bytes_in_training(job.preset, n_genes=card.n_genes) for name in job.models)
+    return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
+
+
+def _streams(card: Card) -> bool:
+    """Whether large counts of the data set stay on disk."""
+    return all(file.name.endswith(".h5ad") for file in card.files) and card.name not in ("pbmc68k", "simulated")
 
 
 def runtime_minutes(job: Job) -> int:
@@ -111,10 +129,21 @@ def _minutes(job: Job) -> int:
 
 
 def _card(job: Job) -> Card:
-    """The data set's card; a file of one's own is taken for a set of 100,000 cells of 5,000 molecules."""
-    return read_registry().get(job.dataset) or Card(
-        job.dataset, job.dataset, n_cells=100_000, n_genes=20_000, median_umis=5_000, n_test=10_000, n_validation=2_000
-    )
+    """The data set's card; of a file of one's own by its shape, where it holds its counts cell by cell.
+
+    Any other is taken for a set of 100,000 cells of 5,000 molecules.
+    """
+    known = read_registry().get(job.dataset)
+    if known is not None:
+        return known
+    shape, umis = (100_000, 20_000), 5_000.0
+    with contextlib.suppress(InputError):
+        store = FileStore(Path(job.dataset).expanduser())
+        shape, umis = store.shape, float(store.lengths.mean()) / NONZEROS_PER_UMI
+    return Card(
+        job.dataset, job.dataset, n_cells=shape[0], n_genes=shape[1], median_umis=umis, n_test=min(10_000, shape[0]),
+        n_validation=min(2_000, shape[0]),
+    )  # fmt: skip
 
 
 def training_times(table: pd.DataFrame) -> pd.DataFrame:

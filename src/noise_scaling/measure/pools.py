@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -11,12 +12,19 @@ from scipy.sparse import csr_matrix
 from .. import paths
 from ..counts import umis_per_cell
 from ..counts.count_store import CountStore
-from ..counts.thinned_store import Pool, ThinnedStore, remove, thin_to_disk
+from ..counts.thinned_store import Pool, Thinned, ThinnedStore, thin_to_disk
 from ..datasets import Dataset
 from ..seeds import derive
 from ..splits import Split
 from .ablations import Variant
 from .unit import digest
+
+
+class InMemory(NamedTuple):
+    """Training cells, and the other pools by name."""
+
+    train: csr_matrix
+    held: dict[str, csr_matrix]
 
 
 class Pools:
@@ -58,12 +66,12 @@ class Pools:
     @property
     def test(self) -> csr_matrix:
         """Counts of the test cells."""
-        return self._counts[1]["test"]
+        return self._counts.held["test"]
 
     @property
     def validation(self) -> csr_matrix:
         """Counts of the validation cells."""
-        return self._counts[1]["validation"]
+        return self._counts.held["validation"]
 
     def train(self, n_cells: int) -> csr_matrix | CountStore:
         """Counts of the N training cells: the first of the largest set, or thinned by themselves.
@@ -73,7 +81,7 @@ class Pools:
         InputError
             If there are fewer.
         """
-        at, largest = self.cells.training_cells(n_cells), self._counts[0]
+        at, largest = self.cells.training_cells(n_cells), self._counts.train
         if isinstance(largest, ThinnedStore):
             return largest.take(slice(n_cells)).held()
         if self.variant.prefix:
@@ -84,23 +92,18 @@ class Pools:
 
     def umis_of_train(self, n_cells: int) -> float:
         """Molecules of a training cell, the mean of N; errors as `train`."""
-        largest = self._counts[0]
+        largest = self._counts.train
         if isinstance(largest, ThinnedStore):
             return float(largest.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
         return umis_per_cell(self.train(n_cells))
 
-    def remove(self) -> None:
-        """Remove what lies on disk."""
-        if self.data.on_disk:
-            remove(self.folder)
-
     @cached_property
-    def _counts(self) -> tuple[csr_matrix | ThinnedStore, dict[str, csr_matrix]]:
+    def _counts(self) -> Thinned | InMemory:
         pools = {"test": self.cells.test, "validation": self.cells.validation}
         train = self.cells.training_cells(self.largest)
         if self.data.on_disk is None:
             held = {pool: self._thin(pool, at) for pool, at in pools.items()}
-            return self._thin("train", train), held
+            return InMemory(self._thin("train", train), held)
         shares = {name: 1.0 if name in self.variant.full_depth else self.fraction for name in (*pools, "train")}
         return thin_to_disk(
             self.data.on_disk.store, Pool(train, shares["train"]),

@@ -156,7 +156,7 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         return one.rows(point)
 
     numbers = range(len(missing))
-    left = Counter(one for one, _ in missing)
+    left, done = Counter(one for one, _ in missing), list[Slice]()
     if unit_seconds is None and workers == 1:
         found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
     else:
@@ -167,9 +167,11 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         bar.update()
         yield one.failed(point, outcome.error) if outcome.error else outcome.result
         left[one] -= 1
-        if not left[one]:
-            one.forget()
+        done += [] if left[one] else [one]
+        done = [each for each in done if not each.forget()]
     kept = set(points) - set(missing)
+    for one in done:  # what workers were reading to their end
+        one.forget()
     yield from (one.rows(point) for one, point in points if (one, point) in kept)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
+from ..counts.thinned_store import remove
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
@@ -160,9 +161,10 @@ class Slice:
             results=g.results, progress=g.progress,
         )  # fmt: skip
 
-    def forget(self) -> None:
-        """Let go of the thinned counts, in memory and on disk."""
-        (HELD.pop(self, None) or self._pools()).remove()
+    def forget(self) -> bool:
+        """Let go of the thinned counts, in memory and on disk; False where another process still reads them."""
+        folder = (HELD.pop(self, None) or self._pools()).folder
+        return not self.grid.data.on_disk or remove(folder)
 
     def units(self, point: Point) -> list[Unit]:
         """The units of a point: one for each estimator."""

@@ -95,6 +95,11 @@ class Model(ABC):
         return n_cells
 
     @classmethod
+    def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
+        """What is held beside the counts; arguments as for `train_seconds`."""
+        return 1e7 + 200 * n_genes
+
+    @classmethod
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
         """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
 

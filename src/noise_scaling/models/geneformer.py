@@ -100,6 +100,12 @@ class Geneformer(Model):
         return min(512, nonzeros) / 512
 
     @classmethod
+    def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
+        """Weights, gradients, two moments and the best weights; a histogram of each gene; 1 GB of activations."""
+        width = cls.PRESETS[preset]["width"]
+        return 20 * (2 * width * n_genes + 28 * width**2) + 23_000 * n_genes + 1e9
+
+    @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
         """The published limit; the small preset's 400 steps of about 75 cells."""
         return max(n_cells, {"published": 1e8, "small": 3e4}[preset])

@@ -86,6 +86,12 @@ class SCVI(Model):
         return n_genes / 1000
 
     @classmethod
+    def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
+        """Weights, gradients, two moments and the best weights, a batch, and windows of cells from disk."""
+        s = cls.PRESETS[preset]
+        return 20 * 5 * s["n_hidden"] * n_genes + 24 * (s["batch_size"] or 128) * n_genes + 8e8
+
+    @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
         """The published limit; the small preset's 4,000 steps of 128 cells."""
         return max(n_cells, {"published": 1e7, "small": 5e5}[preset])
