@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from noise_scaling import models
 from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
-from noise_scaling.models import training
+from noise_scaling.models import team, training
 from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
@@ -117,7 +117,7 @@ def test_wrong_numbers_of_devices(cells, devices, word):
 def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="devices is 3 and 2 GPUs are visible"):
-        training.check_devices(3, "cuda")
+        team.check_devices(3, "cuda")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(InputError, match="used none before"):
-        training.train_together(lambda team, device: None, 2, "cuda")
+        team.train_together(lambda crew, device: None, 2, "cuda")

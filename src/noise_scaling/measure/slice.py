@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from tqdm import tqdm
 
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
+from ..models.training import BadCheckpoint
 from ..seeds import derive
 from ..splits import Split, split
 from . import controls
@@ -248,15 +251,28 @@ class Slice:
         model = models.create(
             controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
-        genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        model.fit(train, counts["validation"], **genes)
+        self._fit(model, unit, train)
         embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
-        seconds = time.perf_counter() - start
+        seconds = model.earlier_seconds + time.perf_counter() - start
         if model.history and grid.results is not None:
             measurements.write_history(grid.results, unit.config_hash, model.history)
         return Embedded(embedding, int(model.n_parameters), seconds)
+
+    def _fit(self, model: models.Model, unit: Unit, train: csr_matrix) -> None:
+        """Train, going on from where an earlier run was stopped; a checkpoint that is of no use is removed."""
+        grid, held = self.grid, self.counts["validation"]
+        options: dict[str, Any] = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
+        if grid.results is not None and model.takes("checkpoint"):
+            name = unit.embedding_hash(self._cells_digest)
+            options["checkpoint"] = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
+        try:
+            model.fit(train, held, **options)
+        except BadCheckpoint as error:
+            tqdm.write(f"{str(error).rpartition(':')[0]}: it is removed and the training starts anew", file=sys.stderr)
+            options["checkpoint"].unlink()
+            model.fit(train, held, **options)
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""

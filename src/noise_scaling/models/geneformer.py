@@ -21,7 +21,8 @@ from ..seeds import derive, generator
 from .base import Model, has_bfloat16, register, resolve_device
 from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
-from .training import ALONE, Team, Training, check_devices, limits, train_together
+from .team import ALONE, Team, check_devices, train_together
+from .training import Training, limits
 
 _TOKENS = 1 << 13  # of an embedding's batch
 _CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no number but by rounding
@@ -153,16 +154,17 @@ class Geneformer(Model):
         return self
 
     def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int) -> None:
-        def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
+        def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]], float]:
             net = self._net.to(device)
             training = MaskedTraining(net, cells, held, self.settings, seed=self.seed, device=device, team=team)
             training.run(checkpoint)
-            return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}, training.history
+            weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
+            return weights, training.history, training.earlier_seconds
 
         if devices == 1:
-            self.history = train_in(ALONE, self.device)[1]
+            _, self.history, self.earlier_seconds = train_in(ALONE, self.device)
         else:
-            weights, self.history = train_together(train_in, devices, self.device)
+            weights, self.history, self.earlier_seconds = train_together(train_in, devices, self.device)
             self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
 
     def network(self, n_genes: int) -> Net:

@@ -130,7 +130,7 @@ class SCVI(Model):
         training = _Training(self._net, source, held, self.settings, seed=self.seed)
         training.run(None if checkpoint is None else Path(checkpoint))
         self._net.eval()
-        self.history = training.history
+        self.history, self.earlier_seconds = training.history, training.earlier_seconds
         return self
 
     def network(self, n_genes: int) -> nn.Module:
