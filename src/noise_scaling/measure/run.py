@@ -84,7 +84,7 @@ def measure(
     output
         CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
     progress
-        Whether a bar and the data set's notes are shown.
+        Whether a bar, the data set's notes and how far each training is are shown.
 
     Returns
     -------
@@ -118,6 +118,7 @@ def measure(
         departure,
         ask.results,
         ask.keep_embeddings,
+        ask.progress,
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]

@@ -70,6 +70,8 @@ class Grid:
         The departure from the protocol, or none.
     results
         Folder of finished units; None keeps nothing.
+    progress
+        Whether trainings say how far they are.
     """
 
     data: datasets.Dataset
@@ -84,6 +86,7 @@ class Grid:
     variant: Variant = field(default_factory=Variant)
     results: Path | None = None
     keep_embeddings: bool = False
+    progress: bool = False
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate, large enough for the largest N.
@@ -267,6 +270,8 @@ class Slice:
         if grid.results is not None and model.takes("checkpoint"):
             name = unit.embedding_hash(self._cells_digest)
             options["checkpoint"] = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
+        if grid.progress and model.takes("progress"):
+            options["progress"] = f"{self} {unit.model} N={unit.n_cells}"
         try:
             model.fit(train, held, **options)
         except BadCheckpoint as error:

@@ -37,8 +37,9 @@ class Model(ABC):
     """Learns from the counts of training cells, then maps the counts of any cell to a vector.
 
     The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
-    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`. Where its `fit` has a parameter
-    `checkpoint`, a sweep gives it a file to go on from.
+    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`. Where its `fit` has the
+    parameters, a sweep gives it `checkpoint`, a file to go on from, and `progress`, a title under which to say how far
+    it is.
 
     Parameters
     ----------

@@ -118,6 +118,7 @@ class Geneformer(Model):
         genes_from: Cells | np.ndarray | None = None,
         checkpoint: str | Path | None = None,
         devices: int = 1,
+        progress: str = "",
     ) -> Geneformer:
         """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
 
@@ -132,6 +133,8 @@ class Geneformer(Model):
         devices
             GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding, and where
             there is dropout by its draws. A checkpoint may go on with another number.
+        progress
+            Title of what is said on the way (`report.Report`); empty: nothing is.
 
         Raises
         ------
@@ -149,14 +152,15 @@ class Geneformer(Model):
             held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
             if s["frequency_start"]:
                 self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
-            self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices)
+            self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices, progress)
         self._net.to(self.device)
         return self
 
-    def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int) -> None:
+    def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int, title: str) -> None:
         def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]], float]:
             net = self._net.to(device)
             training = MaskedTraining(net, cells, held, self.settings, seed=self.seed, device=device, team=team)
+            training.title = title
             training.run(checkpoint)
             weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
             return weights, training.history, training.earlier_seconds
@@ -240,7 +244,7 @@ class MaskedTraining(Training):
         See `Training`; `device` is the net's.
     """
 
-    label = "Geneformer"
+    label, unit = "Geneformer", "tokens"
 
     def __init__(
         self,
@@ -281,6 +285,9 @@ class MaskedTraining(Training):
     def loss(self, batch: Masked) -> Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
             return self.model(batch.batch, batch.places, batch.targets, batch.queries) * batch.weight
+
+    def amount(self, batch: Masked) -> int:
+        return len(batch.batch.ids)
 
     def _masked_validation(self, tokens: Tokens) -> Iterator[Masked]:
         """Validation cells with one mask for the whole training."""

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..errors import InputError
 from ..files import replacing
 from ..seeds import derive
+from .report import Report
 from .team import ALONE, Team
 
 CHECKPOINT_SECONDS = 60.0
@@ -133,6 +134,8 @@ class Training(ABC):
     """
 
     label: ClassVar[str]
+    unit: ClassVar[str] = "cells"
+    """What the reported speed counts."""
     validation_name: ClassVar[str] = "loss_validation"
 
     def __init__(
@@ -152,6 +155,7 @@ class Training(ABC):
         self.step_scheduler, self.check_scheduler, self.max_norm = step_scheduler, check_scheduler, max_norm
         self.team, self.model = team, team.join(net)
         self.progress = Progress()
+        self.title = ""  # of what is said on the way; empty: nothing is
         self.earlier_seconds = 0.0  # of the runs before the checkpoint
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # since the last check
@@ -164,6 +168,10 @@ class Training(ABC):
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
         """Mean loss of a batch, at step `self.progress.step`."""
+
+    @abstractmethod
+    def amount(self, batch: Any) -> int:
+        """Cells or tokens of a batch, as `unit` says."""
 
     @abstractmethod
     def validation_loss(self) -> float:
@@ -181,8 +189,12 @@ class Training(ABC):
         """
         self._resume(checkpoint)
         try:
-            with torch.random.fork_rng(), closing(self.batches(self.progress.step)) as batches:
-                self._train(batches, checkpoint)
+            with (
+                torch.random.fork_rng(),
+                closing(self.batches(self.progress.step)) as batches,
+                closing(self._report()) as report,
+            ):
+                self._train(batches, checkpoint, report)
         except FloatingPointError:
             _remove(checkpoint)
             raise
@@ -190,13 +202,19 @@ class Training(ABC):
             self.net.load_state_dict(self.best)
         _remove(checkpoint)
 
-    def _train(self, batches: Generator[Any], checkpoint: Path | None) -> None:
+    def _report(self) -> Report:
+        title = self.title if self.team.rank == 0 else ""
+        return Report(title, steps=self.limits.steps, done=self.progress.step, unit=self.unit)
+
+    def _train(self, batches: Generator[Any], checkpoint: Path | None, report: Report) -> None:
         saved = started = time.monotonic()
         while not self._is_over():
-            self.losses.append(self.update(next(batches)))
+            batch = next(batches)
+            self.losses.append(self.update(batch))
             if self.progress.step % self.limits.every == 0 or self.progress.step == self.limits.steps:
-                self._check(torch.stack(self.losses))
+                report.checked(self._check(torch.stack(self.losses)))
                 self.losses.clear()
+            report.step(self.amount(batch) * self.team.size)
             if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 self.progress.seconds = self.earlier_seconds + time.monotonic() - started
                 if self.team.rank == 0:
@@ -226,8 +244,8 @@ class Training(ABC):
         self.progress.step += 1
         return loss.detach()
 
-    def _check(self, losses: Tensor) -> None:
-        """Validate, note the curves, and keep the weights if they are the best."""
+    def _check(self, losses: Tensor) -> float:
+        """Validate, note the curves, and keep the weights if they are the best; the validation loss."""
         torch.manual_seed(derive(self.seed, "check"))  # the same draws at every check
         self.net.eval()
         with torch.no_grad():
@@ -241,6 +259,7 @@ class Training(ABC):
             self.best = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
         if self.check_scheduler is not None:
             self.check_scheduler.step(validation)
+        return validation
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
