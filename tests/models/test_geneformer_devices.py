@@ -54,6 +54,12 @@ def test_two_processes_train_what_one_trains(cells, alone):
     assert not torch.distributed.is_initialized()
 
 
+def test_a_network_larger_than_a_pipe_comes_back(cells):
+    """The small preset's, of 0.3 MB; Linux's pipes hold 64 kB."""
+    wide = models.create("geneformer", seed=0, device="cpu", fixed_steps=2)
+    assert sum(p.nbytes for p in wide.fit(cells[:120], cells[120:160], devices=2)._net.parameters()) > 1 << 18
+
+
 def test_each_sees_its_share_alone(cells, alone):
     """Without the other's half the weights are others: what the equality above rests on."""
     half = create(batch_size=16).fit(cells[:120], cells[120:160])

@@ -29,7 +29,7 @@ rule measure:
     params:
         parameters=measure_parameters,
         versions=lambda wildcards: json.dumps(JOBS[wildcards.job].versions()),
-    threads: 1
+    threads: lambda wildcards: JOBS[wildcards.job].devices  # a process each, on the processor or beside a card
     retries: 2
     priority: lambda wildcards: JOBS[wildcards.job].priority
     resources:
@@ -55,7 +55,7 @@ use rule measure as measure_gpu with:
     resources:
         mem_mb=lambda wildcards, attempt: attempt * cost.memory_mb(JOBS[wildcards.job]),
         runtime=lambda wildcards, attempt: attempt * cost.runtime_minutes(JOBS[wildcards.job]),
-        gpu=1,
+        gpu=lambda wildcards: JOBS[wildcards.job].devices,
 
 
 use rule measure_gpu as measure_gpu_large with:

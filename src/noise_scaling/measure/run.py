@@ -13,9 +13,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
-from ..errors import choose
+from ..errors import InputError, choose
 from ..models.base import resolve_device
-from . import ablations, request
+from ..models.team import check_devices
+from . import ablations, fitting, request
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
 from .slice import HELD, Grid, Slice
@@ -38,6 +39,8 @@ def measure(
     n_test: int | None = None,
     n_validation: int | None = None,
     device: str = "cpu",
+    devices: int = 1,
+    precision: str | None = None,
     results: str | Path | None = None,
     keep_embeddings: bool = False,
     unit_seconds: float | None = None,
@@ -71,6 +74,11 @@ def measure(
         Cells held out, the same at every depth and cell number; the card's by default.
     device
         "cpu", "cuda" or "auto".
+    devices
+        GPUs (on a CPU: processes) that train one model together, for the models that can (`Geneformer.fit`).
+    precision
+        "32", "bf16" (matrix products in bfloat16) or "auto" (that where the hardware has it), for the models that train
+        a network; None: the preset's.
     results
         Folder in which finished units are kept and looked up; None keeps nothing.
     keep_embeddings
@@ -99,7 +107,12 @@ def measure(
     _check_names(ask.models, ask.preset, ask.estimators)
     request.check_places(ask.results, ask.output)
     departure = ablations.named(ask.variant)
-    if ask.unit_seconds is not None or ask.workers != 1:
+    fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
+    if ask.workers > 1 and ask.devices > 1:
+        raise InputError(
+            f"workers is {ask.workers} and devices is {ask.devices}: they would share the devices, give one"
+        )
+    if ask.unit_seconds is not None or ask.workers != 1 or ask.devices != 1:
         fork_safe_cuda()
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress else ():
@@ -119,7 +132,10 @@ def measure(
         ask.results,
         ask.keep_embeddings,
         ask.progress,
+        ask.devices,
+        ask.precision,
     )
+    check_devices(grid.devices, grid.device)
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
     if ask.output is not None:
@@ -144,7 +160,7 @@ def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -
 def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
     """The rows of every point of every slice: first those missing are measured, then those kept are read.
 
-    Those missing are measured here or, with a limit or for several at a time, in workers.
+    Those missing are measured here or, with a limit, for several at a time or on several devices, in workers.
     """
     points = [(one, point) for one in slices for point in one.points]
     missing = [(one, point) for one, point in points if None in one.kept(point).values()]
@@ -155,10 +171,11 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         return one.rows(point)
 
     numbers = range(len(missing))
-    if unit_seconds is None and workers == 1:
+    devices = max(one.grid.devices for one in slices)
+    if unit_seconds is None and workers == devices == 1:
         found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
     else:
-        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds)
+        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds, fresh=devices > 1)
     for outcome in found:
         one, point = missing[outcome.task]
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,17 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from tqdm import tqdm
 
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
-from ..models.training import BadCheckpoint
 from ..seeds import derive
 from ..splits import Split, split
-from . import controls
+from . import controls, fitting
 from .ablations import Variant
 from .unit import Unit, digest
 
@@ -87,6 +84,8 @@ class Grid:
     results: Path | None = None
     keep_embeddings: bool = False
     progress: bool = False
+    devices: int = 1
+    precision: str = ""
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate, large enough for the largest N.
@@ -182,6 +181,7 @@ class Slice:
             Unit(
                 g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, self.fraction, self.seed,
                 estimator, g.n_test, g.n_validation, g.device, g.data.data_sha256, g.variant.name,
+                *fitting.taken(point.model, g.preset, g.devices, g.precision),
             )
             for estimator in g.estimators
         ]  # fmt: skip
@@ -251,8 +251,9 @@ class Slice:
         grid, counts, train = self.grid, self.counts, self.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
+        options = {**grid.variant.options, **({"precision": unit.precision} if unit.precision else {})}
         model = models.create(
-            controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
+            controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **options
         )
         self._fit(model, unit, train)
         embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
@@ -264,20 +265,15 @@ class Slice:
         return Embedded(embedding, int(model.n_parameters), seconds)
 
     def _fit(self, model: models.Model, unit: Unit, train: csr_matrix) -> None:
-        """Train, going on from where an earlier run was stopped; a checkpoint that is of no use is removed."""
-        grid, held = self.grid, self.counts["validation"]
-        options: dict[str, Any] = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        if grid.results is not None and model.takes("checkpoint"):
+        """Train, going on from where an earlier run was stopped."""
+        grid, checkpoint = self.grid, None
+        if grid.results is not None:
             name = unit.embedding_hash(self._cells_digest)
-            options["checkpoint"] = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
-        if grid.progress and model.takes("progress"):
-            options["progress"] = f"{self} {unit.model} N={unit.n_cells}"
-        try:
-            model.fit(train, held, **options)
-        except BadCheckpoint as error:
-            tqdm.write(f"{str(error).rpartition(':')[0]}: it is removed and the training starts anew", file=sys.stderr)
-            options["checkpoint"].unlink()
-            model.fit(train, held, **options)
+            checkpoint = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
+        title = f"{self} {unit.model} N={unit.n_cells}" if grid.progress else ""
+        genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
+        held = self.counts["validation"]
+        fitting.fit(model, train, held, devices=unit.devices, checkpoint=checkpoint, progress=title, **genes)
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""

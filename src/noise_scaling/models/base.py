@@ -39,7 +39,7 @@ class Model(ABC):
     The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
     attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`. Where its `fit` has the
     parameters, a sweep gives it `checkpoint`, a file to go on from, and `progress`, a title under which to say how far
-    it is.
+    it is; and `devices`, where several are asked for.
 
     Parameters
     ----------
@@ -114,6 +114,11 @@ class Model(ABC):
         """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
+
+    @classmethod
+    def hashed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings as they enter a unit's hash: without what was added or renamed since and changes no number."""
+        return settings
 
     @classmethod
     def takes(cls, option: str) -> bool:

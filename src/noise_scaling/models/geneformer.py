@@ -52,9 +52,9 @@ class Geneformer(Model):
     dropout
         0: with at most 400 steps and the best weights kept there is nothing for it to do.
 
-    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "float32",
-    "bfloat16" (matrix products) or "auto": bfloat16 where the hardware multiplies it. `fixed_steps` trains exactly so
-    many steps and keeps the last weights.
+    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "32",
+    "bf16" (matrix products in bfloat16) or "auto": that where the hardware multiplies it. `fixed_steps` trains exactly
+    so many steps and keeps the last weights.
 
     Memory: 16 bytes a parameter (weights, gradients, two moments) and 4 more for the best weights; 2 bytes a token and
     16 a cell; a step's activations, about 70 x width x layers bytes for each token of the batch, and 12 x vocabulary
@@ -83,7 +83,7 @@ class Geneformer(Model):
             "train_tokens": 64, "batch_size": 32, "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50,
             "weight_decay": 1e-3, "max_cells_seen": None, "max_steps": 400, "check_every": 50,
             "patience": 5, "patience_unit": "steps",
-            "validation_cells": 256, "fixed_steps": None, "precision": "float32", "layer": "second_to_last",
+            "validation_cells": 256, "fixed_steps": None, "precision": "32", "layer": "second_to_last",
             "frequency_start": True,
         },
     }  # fmt: skip
@@ -92,7 +92,7 @@ class Geneformer(Model):
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
         choose("layer", settings["layer"], ("second_to_last", "last"))
         choose("patience_unit", settings["patience_unit"], ("steps", "epochs"))
-        choose("precision", settings["precision"], ("auto", "bfloat16", "float32"))
+        choose("precision", settings["precision"], ("auto", "32", "bf16"))
         super().__init__(seed=seed, device=resolve_device(device), **settings)
 
     @classmethod
@@ -104,6 +104,12 @@ class Geneformer(Model):
     def cells_seen(cls, preset: str, n_cells: int) -> float:
         """The published limit; the small preset's 400 steps of about 75 cells."""
         return max(n_cells, {"published": 1e8, "small": 3e4}[preset])
+
+    @classmethod
+    def hashed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The precision by the name that it had before."""
+        before = {"32": "float32", "bf16": "bfloat16"}
+        return settings | {"precision": before.get(settings["precision"], settings["precision"])}
 
     @property
     def n_parameters(self) -> int:
@@ -260,7 +266,7 @@ class MaskedTraining(Training):
         self.train, self.settings, self.device = train, settings, device
         self.batch = _batch_size(train, settings)
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
-        self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bfloat16"
+        self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bf16"
         bounds = limits(settings, n_cells=train.n_cells, epoch=self.epoch, check_every=settings["check_every"])
         optimizer = _adamw(net, settings)
         schedule = LambdaLR(optimizer, lambda step: _schedule(step, settings["warmup"], bounds.steps))

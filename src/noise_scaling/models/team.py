@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
+import pickle
+import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -14,6 +20,8 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+
+_PR_SET_PDEATHSIG = 1
 
 
 class Team:
@@ -65,6 +73,19 @@ def check_devices(devices: int, device: str) -> None:
         raise InputError(f"devices is {devices} and {torch.cuda.device_count()} GPUs are visible: ask for as many")
 
 
+def die_with_the_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies, wherever its code is; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _quieten() -> None:
+    """No banners; "lightning.pytorch" has the word where scvi-tools was imported before."""
+    for name in ("lightning.fabric", "lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.distributed",
+                 "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):  # fmt: skip
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
     """What `work` returns in the first of several forked processes that step as one (Lightning Fabric, DDP).
 
@@ -83,21 +104,31 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
         This process used a GPU before: CUDA does not survive a fork.
     """
     from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments import LightningEnvironment
 
     if device == "cuda" and torch.cuda.is_initialized():
         raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
-    for name in ("lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.distributed", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp_fork")
+    _quieten()
+    # named, as Lightning would take a job of Slurm with one task for the launcher of all processes
+    environment = LightningEnvironment()
+    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp_fork", plugins=[environment])
 
-    def one_of_them(fabric: Fabric) -> Any:
-        torch.set_num_threads(1)  # a fork has lost the parent's threads
-        try:
-            return work(Team(fabric), str(fabric.device))
-        except (InputError, FloatingPointError) as error:
-            return error
+    with TemporaryDirectory() as folder:
+        # through a file: Lightning reads its pipe, of 64 kB, when the processes have ended
+        result = Path(folder) / "result"
 
-    found = fabric.launch(one_of_them)
+        def one_of_them(fabric: Fabric) -> None:
+            die_with_the_parent()
+            torch.set_num_threads(1)  # a fork has lost the parent's threads
+            try:
+                found = work(Team(fabric), str(fabric.device))
+            except (InputError, FloatingPointError) as error:
+                found = error
+            if fabric.global_rank == 0:
+                result.write_bytes(pickle.dumps(found))
+
+        fabric.launch(one_of_them)
+        found = pickle.loads(result.read_bytes())
     if isinstance(found, Exception):
         raise found
     return found
