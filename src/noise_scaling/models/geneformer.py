@@ -21,7 +21,7 @@ from ..seeds import derive, generator
 from .base import Model, has_bfloat16, register, resolve_device
 from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
-from .team import ALONE, Team, check_devices, train_together
+from .team import ALONE, Team, check_devices, place, train_together
 from .training import Training, limits
 
 _TOKENS = 1 << 13  # of an embedding's batch
@@ -138,7 +138,8 @@ class Geneformer(Model):
             File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
         devices
             GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding, and where
-            there is dropout by its draws. A checkpoint may go on with another number.
+            there is dropout by its draws. A checkpoint may go on with another number. Where torchrun or srun started
+            this process beside others, on any nodes, it is all of those, and each calls this.
         progress
             Title of what is said on the way (`report.Report`); empty: nothing is.
 
@@ -171,7 +172,7 @@ class Geneformer(Model):
             weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
             return weights, training.history, training.earlier_seconds
 
-        if devices == 1:
+        if devices == 1 and place()[1] == 1:
             _, self.history, self.earlier_seconds = train_in(ALONE, self.device)
         else:
             weights, self.history, self.earlier_seconds = train_together(train_in, devices, self.device)

@@ -1,14 +1,21 @@
-"""The processes that train one network together: each steps on its share of a batch, and gradients are averaged."""
+"""The processes that train one network together: each steps on its share of a batch, and gradients are averaged.
+
+They are forked here, on one machine, or were started by a launcher, torchrun or srun, on one or several.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import multiprocessing
+import os
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 _PR_SET_PDEATHSIG = 1
+_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_PATIENCE = timedelta(days=7)
+"""For the first process, which measures alone in between; one that dies is noticed at once."""
 
 
 class Team:
@@ -58,19 +68,80 @@ ALONE = Team()
 
 
 def check_devices(devices: int, device: str) -> None:
-    """Check that the machine has so many GPUs, or that processes can be forked.
+    """Check that the machine has so many GPUs, or that processes can be forked; or that a launcher started so many.
 
     Raises
     ------
     InputError
-        If it has not, or `devices` is no whole number of at least 1.
+        If it has not, or did not, or `devices` is no whole number of at least 1.
     """
     if not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
+    _, size = place()
+    if size > 1 and devices not in (1, size):
+        raise InputError(f"devices is {devices} and the launcher started {size} processes: leave devices out")
+    if size > 1:
+        return
     if devices > 1 and "fork" not in multiprocessing.get_all_start_methods():
         raise InputError("several devices need processes that fork and this system has none: use devices=1")
     if device == "cuda" and devices > torch.cuda.device_count():
         raise InputError(f"devices is {devices} and {torch.cuda.device_count()} GPUs are visible: ask for as many")
+
+
+def place() -> tuple[int, int]:
+    """This process's number and how many torchrun, or srun, started; (0, 1) without either."""
+    if all(name in os.environ for name in _LAUNCHER):
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+
+
+@cache
+def crew(device: str) -> Team:
+    """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
+
+    Parameters
+    ----------
+    device
+        "cuda": one on each GPU, or "cpu".
+
+    Raises
+    ------
+    InputError
+        If the nodes have different numbers of processes.
+    """
+    _, size = place()
+    if size == 1:
+        return ALONE
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments import TorchElasticEnvironment
+    from lightning.fabric.strategies import DDPStrategy
+
+    _quieten()
+    if not all(name in os.environ for name in _LAUNCHER):
+        os.environ |= _as_torchrun_says_it() | os.environ
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", size if device == "cpu" else torch.cuda.device_count()))
+    if size % each:
+        raise InputError(f"{size} processes were started, {each} on this node: start as many on every node")
+    fabric = Fabric(
+        accelerator=device, devices=each, num_nodes=size // each, strategy=DDPStrategy(timeout=_PATIENCE),
+        plugins=[TorchElasticEnvironment()],
+    )  # fmt: skip
+    fabric.launch()
+    return Team(fabric)
+
+
+def _as_torchrun_says_it() -> dict[str, str]:
+    """What srun says, by torchrun's names."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    said = {name: os.environ[f"SLURM_{name}"] for name in ("PROCID", "LOCALID", "NODEID", "JOB_ID")}
+    said |= {name: os.environ[f"SLURM_STEP_{name}"] for name in ("NUM_TASKS", "TASKS_PER_NODE", "NODELIST")}
+    return {
+        "RANK": said["PROCID"], "WORLD_SIZE": said["NUM_TASKS"], "LOCAL_RANK": said["LOCALID"],
+        "GROUP_RANK": said["NODEID"], "LOCAL_WORLD_SIZE": re.split(r"\D", said["TASKS_PER_NODE"])[0],
+        "MASTER_ADDR": SLURMEnvironment.resolve_root_node_address(said["NODELIST"]),
+        "MASTER_PORT": str(15000 + int(said["JOB_ID"]) % 10000),
+    }  # fmt: skip
 
 
 def die_with_the_parent() -> None:
@@ -87,7 +158,9 @@ def _quieten() -> None:
 
 
 def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
-    """What `work` returns in the first of several forked processes that step as one (Lightning Fabric, DDP).
+    """What `work` returns in the first of several processes that step as one (Lightning Fabric, DDP).
+
+    They are forked, or those that a launcher started: then in each of them what it returns there.
 
     Parameters
     ----------
@@ -106,6 +179,9 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
 
+    if place()[1] > 1:
+        started = crew(device)
+        return work(started, str(cast(Any, started.fabric).device))
     if device == "cuda" and torch.cuda.is_initialized():
         raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
     _quieten()
