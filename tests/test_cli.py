@@ -327,7 +327,7 @@ def test_fetch_prints_every_file_or_says_that_there_is_none(tmp_path, monkeypatc
     monkeypatch.setenv("NOISE_SCALING_MIRROR", str(tmp_path))
     monkeypatch.setattr(datasets, "card", lambda name: datasets.Card(name, "two files", files=files))
     assert cli.main(["fetch", "d"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/d/a.csv\n{tmp_path}/d/b.csv\n"
+    assert capsys.readouterr().out == f"{tmp_path}/d/a.csv  0.0 MB\n{tmp_path}/d/b.csv  0.0 MB\n"
     monkeypatch.undo()
     for name in ("pbmc68k", "simulated"):
         assert cli.main(["fetch", name]) == 0

@@ -183,8 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     about = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
     about.add_argument("name", nargs="?", help="a data set")
     plan_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
-    fetch = _add(commands, "fetch", _fetch, "download a data set's files, checked by sha256")
-    fetch.add_argument("name")
+    fetch = _add(commands, "fetch", _fetch, "download all files of a data set, checked by sha256")
+    fetch.add_argument("name", help="a data set, or published")
     return parser
 
 
@@ -323,12 +323,14 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _fetch(options: argparse.Namespace) -> None:
     from . import datasets
+    from .datasets.transfer import megabytes
 
-    files = datasets.fetch_all(datasets.card(options.name))
+    files = datasets.card(options.name).files
     if not files:
         print(f"{options.name} needs no download: an installed package holds it, or it is made here", file=sys.stderr)
-    for path in files.values():
-        print(path)
+    for file in files:
+        path = datasets.fetch_file(file)
+        print(f"{path}  {megabytes(path.stat().st_size)}", flush=True)
 
 
 if __name__ == "__main__":

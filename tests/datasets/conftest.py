@@ -1,9 +1,11 @@
 """Helpers of the data set tests: small .h5ad files, a web server on this machine, the mirror."""
 
+import contextlib
 import functools
 import http.server
 import os
 import threading
+import zlib
 from pathlib import Path
 
 import anndata
@@ -87,20 +89,36 @@ class _Served(http.server.BaseHTTPRequestHandler):
         if path not in self.server.files:
             self.send_error(404)
             return
-        body = self.server.files[path]
-        start = 0
-        if self.server.ranges and "Range" in self.headers:
+        with self.server.counting:
+            self.server.now += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.now)
+        with contextlib.suppress(ConnectionError):
+            self._answer(self.server.files[path])
+        with self.server.counting:
+            self.server.now -= 1
+        self.close_connection = True
+
+    def _answer(self, body):
+        start, tag = 0, f'"{zlib.crc32(body)}"'
+        same = not self.server.tags or self.headers.get("If-Range", tag) == tag
+        if self.server.ranges and "Range" in self.headers and same:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
             if start >= len(body):
                 self.send_error(416)
                 return
         self.server.asked.append(self.headers.get("Range"))
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
+        headers = {"Content-Length": str(len(body) - start)} | ({"ETag": tag} if self.server.tags else {})
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        for name, value in (headers | self.server.headers).items():
+            if value is not None:
+                self.send_header(name, value)
         self.end_headers()
         end = self.server.break_after.pop() if self.server.break_after else len(body)
         self.wfile.write(body[start:end])
-        self.close_connection = True
+        if end < len(body):
+            self.server.go_on.wait(10)
 
     def log_message(self, *_):
         pass
@@ -108,9 +126,16 @@ class _Served(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """A web server on this machine: put bodies into .files, see .asked, break one answer off with .break_after."""
+    """A web server on this machine: put bodies into .files, see .asked and .most_at_once.
+
+    .break_after breaks one answer off, at once or when .go_on is set; .headers replaces or (None) hides some; .ranges
+    and .tags say whether it resumes and tells versions of a file apart.
+    """
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Served)
-    httpd.files, httpd.asked, httpd.break_after, httpd.ranges = {}, [], [], True
+    httpd.files, httpd.asked, httpd.break_after, httpd.headers = {}, [], [], {}
+    httpd.ranges, httpd.tags, httpd.now, httpd.most_at_once = True, True, 0, 0
+    httpd.counting, httpd.go_on = threading.Lock(), threading.Event()
+    httpd.go_on.set()
     httpd.url = f"http://127.0.0.1:{httpd.server_port}"
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError, choose
 from .dataset import Dataset
-from .download import at_hand, fetch, fetch_all
+from .download import at_hand, fetch, fetch_all, fetch_file
 from .own import load_own
 from .own_pairs import is_table, load_embedding
 from .registry import Card, File, card, names, read_registry
@@ -22,6 +22,7 @@ __all__ = [
     "card",
     "fetch",
     "fetch_all",
+    "fetch_file",
     "is_table",
     "load",
     "load_embedding",

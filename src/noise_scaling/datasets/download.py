@@ -1,24 +1,18 @@
-"""Getting a data set's files: the mirror first, then the cache, then https; sha256 checked each time."""
+"""Getting a data set's files: the mirror first, then the cache, then https; sha256 checked, once for each version."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import warnings
-from collections.abc import Callable, Iterable
+import posixpath
+from collections.abc import Iterable
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from .. import paths
 from ..errors import InputError, choose
+from . import checksums, transfer
 from .registry import Card, File, card
-
-CONNECT_SECONDS, READ_SECONDS = 5, 30
-"""A machine without network must say so soon; a slow server may pause for half a minute between two blocks."""
-
-_BLOCK = 1 << 20
 
 
 def fetch(name: str, file: str | None = None) -> Path:
@@ -34,8 +28,8 @@ def fetch(name: str, file: str | None = None) -> Path:
     Raises
     ------
     InputError
-        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one:
-        an altered or truncated download is not kept.
+        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
+        not that of the first download: an altered or truncated download is not kept.
     """
     files = {each.name: each for each in card(name).files}
     if file is None and len(files) != 1:
@@ -45,8 +39,8 @@ def fetch(name: str, file: str | None = None) -> Path:
 
 
 def fetch_all(of: Card) -> dict[str, Path]:
-    """All files of a card, by their name without folder; errors as for `fetch_file`."""
-    return {Path(file.name).name: fetch_file(file) for file in of.files}
+    """All files of a card, by their paths from the card's folder ("matrix.mtx.gz"); errors as for `fetch_file`."""
+    return {posixpath.relpath(file.name, of.name): fetch_file(file) for file in of.files}
 
 
 def fetch_file(file: File) -> Path:
@@ -55,10 +49,11 @@ def fetch_file(file: File) -> Path:
     Raises
     ------
     InputError
-        If it has no address, cannot be downloaded, or its sha256 is not the registered one.
+        If it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered one,
+        not the one that it had when it was first used.
     """
     if (found := _found(file)) is not None:
-        return _checked(found, file)
+        return checksums.check(found, file)
     if file.url is None:
         raise InputError(f"{file.name} has no address to download from: {file.how} {_where(file)}".replace("  ", " "))
     return _download(file)
@@ -117,78 +112,22 @@ def _found(file: File) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def _checked(path: Path, file: File) -> Path:
-    found = sha256(path)
-    if file.sha256 is not None and found != file.sha256:
-        size = path.stat().st_size
-        raise InputError(
-            f"{path} is altered or truncated ({size:,} bytes, sha256 {found[:12]}..., registered "
-            f"{file.bytes or 0:,} bytes, {file.sha256[:12]}...): delete it and run again"
-        )
-    return path
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _download(file: File) -> Path:
-    """Download by pooch: into a file beside the target, which takes its place only when its sha256 is right."""
     target = paths.cache() / file.name
-    known = None if file.sha256 is None else f"sha256:{file.sha256}"
-    with warnings.catch_warnings():  # in a notebook pooch has tqdm ask for widgets, which nobody needs here
-        warnings.simplefilter("ignore")
-        import pooch
-    pooch.get_logger().setLevel("WARNING")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(file.url, known, fname=target.name, path=target.parent, downloader=_resume(target))
-    except (ValueError, OSError) as error:  # ValueError: wrong sha256. requests' errors are OSErrors.
-        with contextlib.suppress(OSError):
-            target.parent.rmdir()  # only if nothing is in it
+        transfer.download(file, target)
+    except (OSError, transfer.Refused) as error:  # requests' errors are OSErrors
+        reason = _reason(error) + _kept(file)
         raise InputError(
-            f"{file.name} ({_size(file)}) could not be downloaded ({_reason(error)}): when you are online, run "
+            f"{file.name} ({_size(file)}) could not be downloaded ({reason}): when you are online, run "
             f"`curl -L --create-dirs -o '{target}' '{file.url}'`, or set NOISE_SCALING_MIRROR to a folder that has it"
         ) from error
-    return target
+    return checksums.check(target, file)
 
 
-def _resume(target: Path) -> Callable[[str, str, object], None]:
-    """A downloader for pooch that goes on where a broken connection left off, in `<target>.part`."""
-    part = target.with_name(target.name + ".part")
-
-    def download(url: str, output_file: str, _: object) -> None:
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as answer:
-            if have and answer.status_code != requests.codes.partial:
-                part.unlink()  # the server cannot go on, or has another file by now
-                return download(url, output_file, _)
-            answer.raise_for_status()
-            try:
-                _write(answer, part, have)
-            except OSError as error:
-                if not isinstance(error, requests.RequestException):
-                    part.unlink(missing_ok=True)  # no room left: what is there only takes more of it
-                raise
-        part.replace(output_file)
-
-    return download
-
-
-def _write(answer: requests.Response, part: Path, have: int) -> None:
-    """Append the answer to `part`, with a progress bar where somebody watches."""
-    left = answer.headers.get("Content-Length")
-    bar = tqdm(
-        desc=part.stem, total=have + int(left) if left else None, initial=have, unit="B", unit_scale=True, leave=False,
-        disable=None,
-    )  # fmt: skip
-    with bar, part.open("ab") as stream:
-        for block in answer.iter_content(_BLOCK):
-            stream.write(block)
-            bar.update(len(block))
+def _kept(file: File) -> str:
+    kept = transfer.kept_bytes(file)
+    return f"; {transfer.megabytes(kept)} are kept, and the same command goes on from there" if kept else ""
 
 
 def _reason(error: BaseException) -> str:
@@ -197,15 +136,17 @@ def _reason(error: BaseException) -> str:
         return f"the server answered {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "the server did not answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off"
     if isinstance(error, requests.RequestException):
         return "no connection"
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}, NOISE_SCALING_CACHE may name a folder that can be written"
-    return "what came is altered or truncated, and was not kept"
+    return str(error)
 
 
 def _size(file: File) -> str:
-    return "size unknown" if file.bytes is None else f"{file.bytes / 1e6:.1f} MB"
+    return "size unknown" if file.bytes is None else transfer.megabytes(file.bytes)
 
 
 def _where(file: File) -> str:

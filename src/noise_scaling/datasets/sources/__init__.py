@@ -17,7 +17,7 @@ from ..registry import Card
 __all__ = ["LOADERS", "Card", "Dataset", "Files", "Loader", "Signal", "assemble", "register"]
 
 Files = dict[str, Path]
-"""The files of a card by their names without folder."""
+"""The files of a card by their paths from its folder."""
 Loader = Callable[[Card, Files, str], Dataset]
 """Makes a data set of its card, its files and the name of a signal on the card."""
 
@@ -31,8 +31,8 @@ def register(name: str) -> Callable[[Loader], Loader]:
     All loaders share one contract, that of `Loader`; the docstring of each has only what is its own.
 
     Parameters of a loader
-        `card`, the data set's card; `files`, the card's files by their names without folder, checked by sha256 where
-        the card has one; `signal`, the name of one of the card's signals, as `datasets.load` has checked.
+        `card`, the data set's card; `files`, the card's files by their paths from its folder, checked by sha256;
+        `signal`, the name of one of the card's signals, as `datasets.load` has checked.
     What it returns
         A `Dataset` from `assemble`: integer counts [cells, genes], cells and genes with unique names, and the signal
         over the same cells. Cells without a count are dropped, those without the signal are kept and marked as missing.

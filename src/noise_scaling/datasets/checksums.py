@@ -1,0 +1,119 @@
+"""The sha256 of a data set's file: computed once, kept by path, size and time, and the first one holds ever after."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .. import paths
+from ..errors import InputError
+from ..files import write_atomically
+from .registry import File
+
+BLOCK = 1 << 20
+LONG_BYTES = 1_000_000_000
+"""Hashing more than this takes seconds, and shows a progress bar where somebody watches."""
+
+
+def check(path: Path, file: File) -> Path:
+    """`path`, if it has the registered sha256; without one, a file of the cache must have that of its first use.
+
+    It is read only where it is new, or its path, size, time or inode are not those of the record in the cache folder.
+    Where that record cannot be written, the file is read each time. A mirror's file without a registered sha256 is
+    taken as it is: whoever keeps the mirror may replace it.
+
+    Raises
+    ------
+    InputError
+        If the sha256 is another one, or the file cannot be read.
+    """
+    if file.sha256 is None and path != paths.cache() / file.name:
+        return path
+    kept, wanted = record(file), expected(file)
+    try:
+        stamp = _stamp(path)
+        if kept == stamp | {"sha256": wanted}:
+            return path
+        found = sha256(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give yourself leave, or delete it") from error
+    if wanted is None or found == wanted:
+        _keep(file, stamp, found)
+        return path
+    now = f"{stamp['bytes']:,} bytes, sha256 {found[:12]}..."
+    if file.sha256 is None:
+        raise InputError(
+            f"{path} is not the file that was first used as {file.name} ({now}, then {kept['bytes']:,} bytes, "
+            f"{wanted[:12]}...): delete it and run again, or delete {beside(file, '.json')} to take the new one"
+        )
+    raise InputError(
+        f"{path} is altered or truncated ({now}, registered {file.bytes or 0:,} bytes, {wanted[:12]}...): "
+        "delete it and run again"
+    )
+
+
+def take(part: Path, target: Path, file: File) -> bool:
+    """Make a whole download the file itself if its sha256 is the expected one; whether it was."""
+    found = sha256(part)
+    if found != (expected(file) or found):
+        return False
+    part.replace(target)
+    _keep(file, _stamp(target), found)
+    return True
+
+
+def expected(file: File) -> str | None:
+    """The registered sha256, else the one that the file had when it was first used, else None."""
+    return file.sha256 or record(file).get("sha256")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    hide = None if size > LONG_BYTES else True  # None: hidden unless stderr is a terminal
+    bar = tqdm(desc=f"checking {path.name}", total=size, unit="B", unit_scale=True, leave=False, disable=hide)
+    with bar, path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            bar.update(len(block))
+    return digest.hexdigest()
+
+
+def beside(file: File, ending: str) -> Path:
+    """Where something about a file is kept: in a hidden folder beside its place in the cache."""
+    place = paths.cache() / file.name
+    return place.parent / ".state" / (place.name + ending)
+
+
+def record(file: File) -> dict[str, Any]:
+    """What is known of a file since it was last read, empty where nothing is or the record is corrupt."""
+    kept = read_json(beside(file, ".json"))
+    sound = isinstance(kept.get("bytes"), int) and re.fullmatch("[0-9a-f]{64}", str(kept.get("sha256")))
+    return kept if sound else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a JSON file; empty where there is none, or it is corrupt."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    about = path.stat()
+    return {
+        "path": str(path.resolve()), "bytes": about.st_size, "mtime_ns": about.st_mtime_ns, "inode": about.st_ino
+    }  # fmt: skip
+
+
+def _keep(file: File, stamp: dict[str, Any], found: str) -> None:
+    with contextlib.suppress(InputError):  # the cache cannot be written: the file is read again next time
+        write_atomically(beside(file, ".json"), json.dumps(stamp | {"sha256": found}) + "\n")
