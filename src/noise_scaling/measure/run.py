@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +121,7 @@ def measure(
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress and not crew.rank else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, ask.models, ask.estimators, data.signal)
+    ablations.check(departure, ask.models, ask.estimators, data)
     grid = Grid(
         data,
         ask.models,
@@ -132,7 +133,7 @@ def measure(
         ask.n_validation or data.card.n_validation,
         resolve_device(ask.device),
         departure,
-        None if crew.rank else ask.results,
+        ask.results,
         ask.keep_embeddings,
         ask.progress and not crew.rank,
         max(ask.devices, crew.size),
@@ -192,6 +193,7 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         return one.rows(point)
 
     numbers = range(len(missing))
+    left = Counter(one for one, _ in missing)
     forks = place()[1] == 1 and any(one.grid.devices > 1 for one in slices)
     if unit_seconds is None and workers == 1 and not forks:
         found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
@@ -202,6 +204,9 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")
         bar.update()
         yield one.failed(point, outcome.error) if outcome.error else outcome.result
+        left[one] -= 1
+        if not left[one]:
+            one.forget()
     kept = set(points) - set(missing)
     yield from (one.rows(point) for one, point in points if (one, point) in kept)
 
