@@ -49,7 +49,7 @@ def workloads(rng: np.random.Generator, quick: bool) -> dict[str, tuple[Tokens, 
 def ours(shape: Shape, tokens: Tokens, half: bool) -> MaskedTraining:
     """Our training with the published settings, learning rate constant so that no step is spared."""
     settings = models.settings("geneformer", preset="published") | {
-        "precision": "bfloat16" if half else "float32", "warmup": 1, "validation_cells": 16, "batch_size": 16,
+        "precision": "bf16" if half else "32", "warmup": 1, "validation_cells": 16, "batch_size": 16,
     }  # fmt: skip
     return MaskedTraining(Net.start(shape, seed=0), tokens, tokens, settings, seed=0, device="cpu")
 

@@ -112,7 +112,9 @@ def _sides(shape: Shape, tokens, data, device: str) -> dict:
     runs = {}
     for half in (False, True) if has_bfloat16(device) else (False,):
         kind = "bfloat16" if half else "float32"
-        settings = models.settings("geneformer", preset="published", precision=kind, validation_cells=1)
+        settings = models.settings(
+            "geneformer", preset="published", precision="bf16" if half else "32", validation_cells=1
+        )
         net = Net.start(shape, seed=0).to(device)
         training = MaskedTraining(net, tokens, tokens, settings, seed=0, device=device)
         peer = Reference(

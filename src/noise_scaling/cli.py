@@ -197,9 +197,12 @@ def _add(commands: Any, name: str, run: Callable, text: str) -> argparse.Argumen
 def _measure(options: argparse.Namespace) -> int:
     from .measure import run as measure
     from .measurements import ERROR
+    from .models.team import place
 
     settings = {k: v for k, v in vars(options).items() if k != "run"}
     table = measure.measure(settings.pop("dataset"), **settings)
+    if place()[0]:
+        return 0  # another process says it
     errors = table.loc[table["status"] == ERROR, "error"]
     if len(errors) == len(table):
         return _stopped(f"all {len(table)} rows failed, they are in {options.output}; the first: {errors.iloc[0]}", 1)

@@ -16,6 +16,7 @@ POINT = {
 OTHERS = {
     "dataset": "x", "signal": "x", "model": "scvi", "n_cells": 51, "fraction": 0.2, "seed": 1, "estimator": "ksg",
     "n_test": 1, "n_validation": 1, "device": "cuda", "data_sha256": "x", "variant": "test_full_depth",
+    "devices": 2, "precision": "bf16",
 }  # fmt: skip
 
 
@@ -43,9 +44,20 @@ def test_an_embedding_does_not_depend_on_signal_estimator_and_pools_sizes():
 
 
 def test_a_field_at_its_default_is_not_in_the_hash():
-    """So that units kept before there were variants keep their hashes."""
-    assert "variant" not in Unit(**POINT)._facts
-    assert hashes(variant="") == hashes()
+    """So that units kept before there were variants, devices and precisions keep their hashes."""
+    assert not {"variant", "devices", "precision"} & set(Unit(**POINT)._facts)
+    assert hashes(variant="", devices=1, precision="") == hashes()
+
+
+def test_geneformers_settings_are_hashed_as_they_were_before_they_had_other_names():
+    """The small preset as it stood in version 2 of its numbers, of which rows are kept."""
+    assert Unit(**(POINT | {"model": "geneformer"}))._settings == {
+        "context": 512, "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0, "train_tokens": 64,
+        "batch_size": 32, "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50, "weight_decay": 1e-3,
+        "max_cells_seen": None, "max_steps": 400, "check_every": 50, "patience": 5, "patience_unit": "steps",
+        "validation_cells": 256, "fixed_steps": None, "precision": "float32", "layer": "second_to_last",
+        "frequency_start": True,
+    }  # fmt: skip
 
 
 def test_the_hash_is_pinned(monkeypatch):

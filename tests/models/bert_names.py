@@ -17,6 +17,7 @@ _OUTSIDE = {
     "head": "cls.predictions.transform.dense",
     "head_norm": "cls.predictions.transform.LayerNorm",
     "bias": "cls.predictions.bias",
+    "output": "cls.predictions.decoder.weight",
 }
 _INSIDE = {
     "attention.output": "attention.output.dense",
@@ -34,7 +35,7 @@ def bert_settings(shape: Shape) -> dict[str, Any]:
         "num_attention_heads": shape.heads, "intermediate_size": shape.feed_forward, "hidden_act": "relu",
         "hidden_dropout_prob": shape.dropout, "attention_probs_dropout_prob": shape.dropout,
         "max_position_embeddings": shape.context, "layer_norm_eps": 1e-12, "initializer_range": 0.02,
-        "pad_token_id": shape.vocabulary - 2, "tie_word_embeddings": True,
+        "pad_token_id": shape.vocabulary - 2, "tie_word_embeddings": shape.tied,
     }  # fmt: skip
 
 
@@ -50,8 +51,8 @@ def bert_weights(net: Net) -> dict[str, Tensor]:
             theirs[f"{_OUTSIDE[stem]}.{kind}"] = tensor
         else:
             theirs |= _of_layer(stem, kind, tensor)
-    tied = {"cls.predictions.decoder.weight": ours["tokens.weight"], "cls.predictions.decoder.bias": ours["bias"]}
-    return theirs | tied
+    head = {"cls.predictions.decoder.weight": ours["tokens.weight"], "cls.predictions.decoder.bias": ours["bias"]}
+    return head | theirs
 
 
 def _of_layer(stem: str, kind: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from noise_scaling import models
 from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
-from noise_scaling.models import training
+from noise_scaling.models import team, training
 from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
@@ -52,6 +52,12 @@ def test_two_processes_train_what_one_trains(cells, alone):
     together = create().fit(cells[:120], cells[120:160], devices=2)
     same(together, alone, cells[160:])
     assert not torch.distributed.is_initialized()
+
+
+def test_a_network_larger_than_a_pipe_comes_back(cells):
+    """The small preset's, of 0.3 MB; Linux's pipes hold 64 kB."""
+    wide = models.create("geneformer", seed=0, device="cpu", fixed_steps=2)
+    assert sum(p.nbytes for p in wide.fit(cells[:120], cells[120:160], devices=2)._net.parameters()) > 1 << 18
 
 
 def test_each_sees_its_share_alone(cells, alone):
@@ -117,7 +123,7 @@ def test_wrong_numbers_of_devices(cells, devices, word):
 def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="devices is 3 and 2 GPUs are visible"):
-        training.check_devices(3, "cuda")
+        team.check_devices(3, "cuda")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(InputError, match="used none before"):
-        training.train_together(lambda team, device: None, 2, "cuda")
+        team.train_together(lambda crew, device: None, 2, "cuda")

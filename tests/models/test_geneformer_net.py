@@ -17,13 +17,14 @@ SHAPE = Shape(vocabulary=152, context=40, width=32, feed_forward=48, heads=4, la
 LENGTHS = np.array([1, 3, 17, 17, 18, 20, 39, 40])
 
 
-@pytest.fixture(scope="module")
-def both():
-    net = Net.start(SHAPE, seed=0)
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def both(request):
+    shape = replace(SHAPE, tied=request.param)
+    net = Net.start(shape, seed=0)
     with torch.no_grad():  # biases and norms away from their start, so that a wrong one shows
         for p in net.parameters():
             p += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
-    bert = BertForMaskedLM(BertConfig(**bert_settings(SHAPE)))
+    bert = BertForMaskedLM(BertConfig(**bert_settings(shape)))
     bert.load_state_dict(bert_weights(net))
     return net.eval(), bert.eval()
 
@@ -69,26 +70,41 @@ def test_same_weights_same_loss_and_gradients(both):
     assert found.item() == pytest.approx(expected.item(), abs=1e-4)
     bert.zero_grad(), net.zero_grad()
     expected.backward(), found.backward()
-    ours = Net(SHAPE)
+    ours = Net(net.shape)
     with torch.no_grad():
         for mine, other in zip(ours.parameters(), net.parameters(), strict=True):
             mine.copy_(other.grad)
     renamed, checked = bert_weights(ours), 0
     for name, parameter in bert.named_parameters():
+        if name == "cls.predictions.bias" and not net.shape.tied:
+            assert parameter.grad is None, "the reference has a bias of the matrix beside it, and uses that"
+            checked += 1
+            continue
         torch.testing.assert_close(renamed[name], parameter.grad, rtol=1e-3, atol=1e-5)
         checked += 1
     assert checked == len(list(bert.parameters()))
 
 
-@pytest.mark.parametrize("vocabulary", [20_000, 43_660])
-def test_parameters_are_those_of_the_reference(vocabulary):
+def parameters(shape: Shape) -> tuple[int, int]:
+    """Ours and the reference's."""
     with torch.device("meta"):
-        net = Net(Shape(vocabulary))
-        bert = BertForMaskedLM(BertConfig(**bert_settings(Shape(vocabulary))))
-    expected = 257 * vocabulary + 1_779_712
-    assert sum(p.numel() for p in net.parameters()) == expected
-    assert sum(p.numel() for p in bert.parameters()) == expected
-    assert vocabulary != 43_660 or round(expected / 1e6, 1) == 13.0
+        nets = Net(shape), BertForMaskedLM(BertConfig(**bert_settings(shape)))
+    return tuple(sum(p.numel() for p in net.parameters()) for net in nets)
+
+
+@pytest.mark.parametrize("vocabulary", [20_000, 24_554])
+def test_parameters_are_those_of_the_reference(vocabulary):
+    """Untied, the reference has a second bias that it does not use. 24,552 genes: 8.1 million tied, 14.4 untied."""
+    tied, untied = 257 * vocabulary + 1_779_712, 513 * vocabulary + 1_779_712
+    assert parameters(Shape(vocabulary)) == (tied, tied)
+    assert parameters(Shape(vocabulary, tied=False)) == (untied, untied + vocabulary)
+    assert vocabulary != 24_554 or (round(tied / 1e6, 1), round(untied / 1e6, 1)) == (8.1, 14.4)
+
+
+def test_the_published_number_of_parameters_is_that_of_tied_embeddings():
+    """13,480,151 (Sadalski et al., supplement) is the count of 45,527 entries, tied, and of no number untied."""
+    assert parameters(Shape(45_527)) == (13_480_151, 13_480_151)
+    assert not any((13_480_151 - 1_779_712) % each == 0 for each in (512, 513, 514))
 
 
 def test_bfloat16_stays_near_float32(both):

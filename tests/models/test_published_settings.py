@@ -1,6 +1,7 @@
 """Every published setting, as a number from the paper, read off what is built and trained with the published preset.
 
-Source of the numbers: Gowri et al. (arXiv 2503.02726), methods and supplement. Nothing here reads `PRESETS`.
+Source of the numbers: Gowri et al. (arXiv 2503.02726), methods and supplement, and the supplement of Sadalski et al.
+Nothing here reads `PRESETS`.
 """
 
 from types import SimpleNamespace
@@ -93,7 +94,9 @@ GENEFORMER = {
     "dropout of attention": (lambda t: one(layer.attention.dropout for layer in t.net.layers), 0.02),
     "layer-norm eps": (lambda t: one(m.eps for m in t.net.modules() if isinstance(m, torch.nn.LayerNorm)), 1e-12),
     "init": (lambda t: float(t.net.tokens.weight.detach().std()), pytest.approx(0.02, rel=0.01)),
-    "parameters": (lambda t: sum(p.numel() for p in t.net.parameters()), 257 * (GENES + 2) + 1_779_712),
+    "parameters": (lambda t: sum(p.numel() for p in t.net.parameters()), 513 * (GENES + 2) + 1_779_712),
+    "an output matrix of vocabulary x 256": (lambda t: tuple(t.net.output.shape), (GENES + 2, 256)),
+    "init of it": (lambda t: float(t.net.output.detach().std()), pytest.approx(0.02, rel=0.01)),
     "masking": (masked_share, pytest.approx(0.15, abs=4 * (0.15 * 0.85 / 98_000) ** 0.5)),
     "optimiser": (lambda t: type(t.optimizer), torch.optim.AdamW),
     "learning rate": (lambda t: rate(t, 5000), 1e-3),
@@ -105,7 +108,9 @@ GENEFORMER = {
     "gradient norm (HF Trainer)": (lambda t: t.max_norm, 1.0),
     "batch": (lambda t: len(next(t.batches(0)).batch.lengths), 64),
     "max epochs 1e8 / N": (lambda t: t.limits.steps, 125_000 * 13),
-    "patience": (lambda t: t.limits.patience, 5),
+    "a check each 1,000 steps": (lambda t: t.limits.every, 1000),
+    "patience of 5 checks": (lambda t: t.limits.patience, 5),
+    "no min delta": (lambda t: t.limits.min_delta, 0.0),
     "best weights": (lambda t: t.limits.keep_best, True),
     "all validation cells": (lambda t: sum(len(b.batch.lengths) for b in t._exam), 140),
 }  # fmt: skip

@@ -211,3 +211,25 @@ def test_leaves_the_global_generators_alone(counts):
     torch.manual_seed(5)
     create().fit(counts[:40], counts[100:120])
     assert (np.random.random(), float(torch.rand(1))) == before  # noqa: NPY002
+
+
+def test_no_more_than_a_batch_is_ever_moved_to_the_device(counts, monkeypatch):
+    """On "meta", which stands for a card and holds no numbers: the counts stay, 13 cells of each array go."""
+    moved = []
+    monkeypatch.setattr(scvi_data.Counts, "_there", lambda self, values: moved.append(values) or values.to("meta"))
+    held = scvi_data.Counts(counts, "meta")
+    assert {held.genes.device.type, held.counts.device.type, held.library.device.type} == {"cpu"}
+    assert moved == []
+    cells = np.arange(7, 20)
+    batch = held.batch(cells)
+    assert {tensor.device.type for tensor in batch} == {"meta"}
+    assert [len(values) for values in moved] == [counts[cells].nnz, counts[cells].nnz, 13, 13]
+    assert batch.dense.shape == (13, 60)
+
+
+def test_a_batch_holds_the_cells_asked_for_in_their_order(counts):
+    cells = np.array([150, 3, 3, 77])
+    batch = scvi_data.Counts(counts, "cpu").batch(cells)
+    np.testing.assert_array_equal(batch.dense, counts[cells].toarray())
+    np.testing.assert_array_equal(batch.library, counts[cells].sum(1).A1)
+    np.testing.assert_array_equal(batch.genes, counts[cells].indices)

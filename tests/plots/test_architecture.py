@@ -13,7 +13,7 @@ def published() -> pd.Series:
 
 
 def test_geneformer_has_the_published_number_of_parameters(published):
-    assert published["geneformer"] == 257 * 2002 + 1_779_712
+    assert published["geneformer"] == 513 * 2002 + 1_779_712
 
 
 def test_each_layer_of_geneformer_is_a_part_of_its_own():

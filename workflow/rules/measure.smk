@@ -32,7 +32,7 @@ rule measure:
     params:
         parameters=measure_parameters,
         versions=lambda wildcards: json.dumps(JOBS[wildcards.job].versions()),
-    threads: 1
+    threads: lambda wildcards: JOBS[wildcards.job].devices  # a process each, on the processor or beside a card
     priority: lambda wildcards: JOBS[wildcards.job].priority
     resources:
         mem_mb=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["mem_mb"],
@@ -59,7 +59,7 @@ use rule measure as measure_gpu with:
     resources:
         mem_mb=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["mem_mb"],
         runtime=lambda wildcards, attempt: cost.request(JOBS[wildcards.job], LIMITS, attempt)["runtime"],
-        gpu=1,
+        gpu=lambda wildcards: JOBS[wildcards.job].devices,
 
 
 use rule measure_gpu as measure_gpu_large with:

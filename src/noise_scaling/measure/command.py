@@ -32,6 +32,13 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add("--n-test", metavar="N", help="test cells (default: the card's)")
     add("--n-validation", metavar="N", help="validation cells (default: the card's)")
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
+    add(
+        "--devices",
+        default=1,
+        metavar="D",
+        help="GPUs (on a CPU: processes) that train a Geneformer together (default: 1)",
+    )
+    add("--precision", metavar="P", help="of training networks: auto, 32 or bf16 (default: the preset's)")
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
     add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")

@@ -16,7 +16,7 @@ from .. import information, paths
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
 from ..models import MODELS
-from . import ablations
+from . import ablations, fitting
 from .controls import CONTROLS, learner
 from .unit import NUMBERS_VERSION, model_version
 
@@ -46,6 +46,8 @@ class Job:
         "cpu" in the parts "cpu" and "cpu_large", else the configuration's.
     point
         What names the one depth of the job, and in the large parts its N and model; "" where it has all.
+    devices, precision
+        As in `measure`; 1 and "" where none of the job's models makes anything of them.
     """
 
     entry: str
@@ -64,6 +66,8 @@ class Job:
     device: str
     priority: int
     point: str = ""
+    devices: int = 1
+    precision: str = ""
 
     @property
     def name(self) -> str:
@@ -82,6 +86,7 @@ class Job:
             "cell_numbers": list(self.cell_numbers), "fractions": list(self.fractions), "seeds": [self.seed],
             "estimators": list(self.estimators), "variant": self.variant, "n_test": self.n_test,
             "n_validation": self.n_validation, "device": self.device,
+            "devices": self.devices if self.devices > 1 else None, "precision": self.precision or None,
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
 
@@ -153,6 +158,8 @@ def check_config(config: Any, *, name: str = "the configuration") -> dict[str, A
         raise InputError(_in_words(fault, name))
     for entry, own in config["datasets"].items():
         _card(entry, own or {}, name)
+        settings = {**config, **(own or {})}
+        fitting.check(settings.get("models", ()), settings["preset"], *_asked(settings))
         for variant in {**config, **(own or {})}.get("variants", ()):
             ablations.named(variant)
     return config
@@ -217,13 +224,20 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
         estimators = tuple(filter(variant.suits_estimator, settings["estimators"]))
         suited = tuple(filter(variant.suits, settings["models"])) if estimators else ()
         for part, models, numbers, point in _parts(settings, suited, cells):
+            takes = [fitting.taken(model, settings["preset"], *_asked(settings)) for model in models]
             each = [(f"_q{q:.12g}", (q,)) for q in fractions] if alone or point else [("", fractions)]
             for at, (depth, some) in enumerate(each):
                 yield Job(
                     entry, settings.get("dataset", entry), settings.get("signal"), name, part, some, int(seed), models,
                     numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
+                    *map(max, zip(*takes, strict=True)),
                 )  # fmt: skip
+
+
+def _asked(settings: Mapping[str, Any]) -> tuple[int, str]:
+    """Devices and precision; YAML reads 32 as a number."""
+    return settings.get("devices", 1), str(settings.get("precision", ""))
 
 
 def _from_the_ends(fractions: Sequence[float]) -> tuple[float, ...]:

@@ -168,6 +168,8 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "n_test": partial(_maybe, _test_cells),
     "n_validation": partial(_maybe, partial(_whole, least=1)),
     "device": partial(_text, usual="cpu"),
+    "devices": lambda name, value: 1 if _is_nothing(value) else _whole(name, value, 1),
+    "precision": lambda name, value: _text(name, str(value) if isinstance(value, int) else value, ""),
     "results": _path,
     "keep_embeddings": _switch,
     "unit_seconds": partial(_maybe, _seconds),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import torch
@@ -14,12 +15,15 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
-from ..errors import choose
+from ..errors import InputError, choose
+from ..models import team
 from ..models.base import resolve_device
-from . import ablations, request
+from ..models.team import Team, check_devices, place
+from . import ablations, fitting, request
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
 from .slice import HELD, Grid, Slice
+from .together import follow, leading
 from .workers import Outcome, fork_safe_cuda, outcomes
 
 
@@ -39,6 +43,8 @@ def measure(
     n_test: int | None = None,
     n_validation: int | None = None,
     device: str = "cpu",
+    devices: int = 1,
+    precision: str | None = None,
     results: str | Path | None = None,
     keep_embeddings: bool = False,
     unit_seconds: float | None = None,
@@ -72,6 +78,12 @@ def measure(
         Cells held out, the same at every depth and cell number; the card's by default.
     device
         "cpu", "cuda" or "auto".
+    devices
+        GPUs (on a CPU: processes) that train one model together, for the models that can (`Geneformer.fit`). Where
+        torchrun or srun started several processes, on one machine or many, they are those: the first writes all.
+    precision
+        "32", "bf16" (matrix products in bfloat16) or "auto" (that where the hardware has it), for the models that train
+        a network; None: the preset's.
     results
         Folder in which finished units are kept and looked up; None keeps nothing.
     keep_embeddings
@@ -85,7 +97,7 @@ def measure(
     output
         CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
     progress
-        Whether a bar and the data set's notes are shown.
+        Whether a bar, the data set's notes and how far each training is are shown.
 
     Returns
     -------
@@ -100,10 +112,14 @@ def measure(
     _check_names(ask.models, ask.preset, ask.estimators)
     request.check_places(ask.results, ask.output)
     departure = ablations.named(ask.variant)
-    if ask.unit_seconds is not None or ask.workers != 1:
-        fork_safe_cuda()
+    fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
+    if ask.workers > 1 and ask.devices > 1:
+        raise InputError(
+            f"workers is {ask.workers} and devices is {ask.devices}: they would share the devices, give one"
+        )
+    crew = _crew(ask)
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
-    for note in data.notes if ask.progress else ():
+    for note in data.notes if ask.progress and not crew.rank else ():
         tqdm.write(note, file=sys.stderr)
     ablations.check(departure, ask.models, ask.estimators, data)
     grid = Grid(
@@ -119,19 +135,40 @@ def measure(
         departure,
         ask.results,
         ask.keep_embeddings,
-        ask.progress,
+        ask.progress and not crew.rank,
+        max(ask.devices, crew.size),
+        ask.precision,
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
-    if ask.output is not None:
-        hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
-        measurements.check_replaceable(ask.output, hashes)
-    with one_thread(), tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit") as bar:
-        table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
+    if crew.rank:
+        with one_thread():
+            return follow(slices, crew)
+    with leading(crew):
+        if ask.output is not None:
+            hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
+            measurements.check_replaceable(ask.output, hashes)
+        bars = tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit")
+        with one_thread(), bars as bar:
+            table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
     HELD.clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
-    return table
+    return crew.share(table)
+
+
+def _crew(ask: SimpleNamespace) -> Team:
+    """The processes that a launcher started, or this one alone; refused where they and what is asked do not fit."""
+    _, size = place()
+    if size > 1 and (ask.workers > 1 or ask.unit_seconds is not None):
+        raise InputError(
+            f"a launcher started {size} processes: leave workers and unit_seconds out, they would fork them"
+        )
+    if size == 1 and (ask.unit_seconds is not None or ask.workers != 1 or ask.devices != 1):
+        fork_safe_cuda()
+    device = resolve_device(ask.device)
+    check_devices(ask.devices, device)
+    return team.crew(device)
 
 
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
@@ -145,7 +182,7 @@ def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -
 def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
     """The rows of every point of every slice: first those missing are measured, then those kept are read.
 
-    Those missing are measured here or, with a limit or for several at a time, in workers.
+    Those missing are measured here or, with a limit, for several at a time or on several devices, in workers.
     """
     points = [(one, point) for one in slices for point in one.points]
     missing = [(one, point) for one, point in points if None in one.kept(point).values()]
@@ -157,10 +194,11 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
 
     numbers = range(len(missing))
     left, done = Counter(one for one, _ in missing), list[Slice]()
-    if unit_seconds is None and workers == 1:
+    forks = place()[1] == 1 and any(one.grid.devices > 1 for one in slices)
+    if unit_seconds is None and workers == 1 and not forks:
         found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
     else:
-        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds)
+        found = outcomes(rows, numbers, size=workers, seconds=unit_seconds, fresh=forks)
     for outcome in found:
         one, point = missing[outcome.task]
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")

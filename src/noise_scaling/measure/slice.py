@@ -21,9 +21,10 @@ from ..counts.thinned_store import remove
 from ..errors import InputError
 from ..files import write_atomically
 from ..information.core import MIN_PAIRS
+from ..models.team import crew
 from ..seeds import derive
 from ..splits import Split, split
-from . import controls
+from . import controls, fitting
 from .ablations import Variant
 from .pools import Pools
 from .unit import Unit, digest
@@ -70,7 +71,7 @@ class Grid:
     results
         Folder of finished units; None keeps nothing.
     progress
-        Whether bars are shown.
+        Whether bars, and how far trainings are, are shown.
     """
 
     data: datasets.Dataset
@@ -86,6 +87,8 @@ class Grid:
     results: Path | None = None
     keep_embeddings: bool = False
     progress: bool = False
+    devices: int = 1
+    precision: str = ""
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
@@ -173,6 +176,7 @@ class Slice:
             Unit(
                 g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, self.fraction, self.seed,
                 estimator, g.n_test, g.n_validation, g.device, g.data.data_sha256, g.variant.name,
+                *fitting.taken(point.model, g.preset, g.devices, g.precision),
             )
             for estimator in g.estimators
         ]  # fmt: skip
@@ -234,26 +238,43 @@ class Slice:
         return digest(self.cells)
 
     def _embed(self, point: Point, unit: Unit) -> Embedded:
-        """Train, and embed the test cells.
-
-        The model's seed holds its name and N but not the depth: one draw is followed along the depth axis, so that
-        a curve against depth compares like with like.
-        """
-        grid, train = self.grid, self.pools.train(point.n_cells)
+        """Train, and embed the test cells."""
+        self.pools.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
-        seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
-        model = models.create(
-            controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
-        )
-        genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        model.fit(train, self.pools.validation, **genes)
+        if unit.devices > 1:  # the others of the crew, if there is one, train along
+            crew(self.grid.device).share((self.seed, self.fraction, point))
+        model = self._trained(point, unit)
         embedding = np.asarray(model.embed(self.pools.test), dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
-        seconds = time.perf_counter() - start
-        if model.history and grid.results is not None:
-            measurements.write_history(grid.results, unit.config_hash, model.history)
+        seconds = model.earlier_seconds + time.perf_counter() - start
+        if model.history and self.grid.results is not None:
+            measurements.write_history(self.grid.results, unit.config_hash, model.history)
         return Embedded(embedding, int(model.n_parameters), seconds)
+
+    def train_along(self, point: Point) -> None:
+        """Do in another process of the crew what the training of a point asks of it."""
+        self._trained(point, self.units(point)[0])
+
+    def _trained(self, point: Point, unit: Unit) -> models.Model:
+        """A new model, trained, going on from where an earlier run was stopped.
+
+        Its seed holds its name and N but not the depth: one draw is followed along the depth axis, so that a curve
+        against depth compares like with like.
+        """
+        grid, checkpoint = self.grid, None
+        seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
+        how = {"preset": grid.preset, "device": grid.device, **grid.variant.options}
+        how |= {"precision": unit.precision} if unit.precision else {}
+        model = models.create(controls.learner(point.model), seed=seed, **how)
+        if grid.results is not None and not crew(grid.device).rank:
+            name = unit.embedding_hash(self._cells_digest)
+            checkpoint = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
+        title = f"{self} {unit.model} N={unit.n_cells}" if grid.progress else ""
+        genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
+        train, held = self.pools.train(point.n_cells), self.pools.validation
+        fitting.fit(model, train, held, devices=unit.devices, checkpoint=checkpoint, progress=title, **genes)
+        return model
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""

@@ -26,7 +26,8 @@ def model_version(model: str) -> int:
 class Unit:
     """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on.
 
-    Fields are the row's columns of those names, but for `n_test` and `n_validation`, the cells that were asked for.
+    Fields are the row's columns of those names, but for `n_test` and `n_validation`, the cells that were asked for, and
+    `devices` and `precision` of the training (`fitting.taken`), of which there are no columns.
     """
 
     dataset: str
@@ -42,6 +43,8 @@ class Unit:
     device: str
     data_sha256: str
     variant: str = ""
+    devices: int = 1
+    precision: str = ""
 
     @cached_property
     def config_hash(self) -> str:
@@ -64,7 +67,8 @@ class Unit:
 
     @property
     def _settings(self) -> dict[str, object]:
-        return models.MODELS[learner(self.model)].PRESETS[self.preset]
+        kind = models.MODELS[learner(self.model)]
+        return kind.hashed(kind.PRESETS[self.preset])
 
     @property
     def _versions(self) -> dict[str, int]:

@@ -6,7 +6,6 @@ the parent must not have touched it (see `fork_safe_cuda`).
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -21,11 +20,11 @@ from typing import Any, NamedTuple
 from pebble import ProcessExpired, ProcessPool
 
 from ..errors import InputError
+from ..models.team import die_with_the_parent
 
 TRIES = 3
 """A task whose worker died is given to another: a process may be killed for what others did (no memory left, a careless
 signal), and only a task that ends three workers is itself the cause."""
-_PR_SET_PDEATHSIG = 1
 _work: Callable[[int], Any]
 """What this process, a worker, was started for."""
 
@@ -39,7 +38,12 @@ class Outcome(NamedTuple):
 
 
 def outcomes(
-    work: Callable[[int], Any], tasks: Sequence[int], *, size: int = 1, seconds: float | None = None
+    work: Callable[[int], Any],
+    tasks: Sequence[int],
+    *,
+    size: int = 1,
+    seconds: float | None = None,
+    fresh: bool = False,
 ) -> Iterator[Outcome]:
     """Do `work(task)` for each task in one of `size` forked processes; the outcomes, as they come.
 
@@ -53,6 +57,8 @@ def outcomes(
         Processes at a time.
     seconds
         Wall-clock limit of one task; None for none. The worker is killed, wherever its code is.
+    fresh
+        Whether each task has a worker that did nothing before.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def outcomes(
     left, deaths = list(tasks), Counter[int]()
     while left:
         again = []
-        with _pool(work, size) as pool:
+        with _pool(work, size, 1 if fresh else 0) as pool:
             futures: dict[Future, int] = {pool.schedule(_do, (task,), timeout=seconds): task for task in left}
             for future in as_completed(futures):
                 task = futures[future]
@@ -85,10 +91,10 @@ def outcomes(
 
 
 @contextmanager
-def _pool(work: Callable[[int], Any], size: int) -> Iterator[ProcessPool]:
-    """Forked workers, which are killed at the end, whatever they do then."""
+def _pool(work: Callable[[int], Any], size: int, max_tasks: int) -> Iterator[ProcessPool]:
+    """Forked workers, which are killed at the end, whatever they do then; `max_tasks` a worker, 0 for any number."""
     fork = multiprocessing.get_context("fork")
-    pool = ProcessPool(size, initializer=_become_a_worker, initargs=(work,), context=fork)
+    pool = ProcessPool(size, max_tasks, initializer=_become_a_worker, initargs=(work,), context=fork)
     try:
         yield pool
     finally:
@@ -99,8 +105,7 @@ def _pool(work: Callable[[int], Any], size: int) -> Iterator[ProcessPool]:
 def _become_a_worker(work: Callable[[int], Any]) -> None:
     global _work
     _work = work
-    if sys.platform == "linux":  # elsewhere it ends when it next looks for a task
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_the_parent()  # where there is no such thing it ends when it next looks for a task
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what the parent does on it
     sys.stdout = sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115 - not the kernel's own streams
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -36,7 +37,9 @@ class Model(ABC):
     """Learns from the counts of training cells, then maps the counts of any cell to a vector.
 
     The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
-    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`.
+    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`. Where its `fit` has the
+    parameters, a sweep gives it `checkpoint`, a file to go on from, and `progress`, a title under which to say how far
+    it is; and `devices`, where several are asked for.
 
     Parameters
     ----------
@@ -79,6 +82,8 @@ class Model(ABC):
 
     note: str = ""
     """What the last `fit` fell short of, as a sentence."""
+    earlier_seconds: float = 0.0
+    """What the last `fit` took before it was stopped, where it went on from a checkpoint."""
 
     def __init__(self, *, seed: int, device: str = "cpu", **settings: Any) -> None:
         self.seed, self.device, self.settings = seed, device, settings
@@ -114,6 +119,16 @@ class Model(ABC):
         """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
+
+    @classmethod
+    def hashed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings as they enter a unit's hash: without what was added or renamed since and changes no number."""
+        return settings
+
+    @classmethod
+    def takes(cls, option: str) -> bool:
+        """Whether training takes an option of `fit` that not every model has, such as "checkpoint"."""
+        return cls.trained and option in inspect.signature(cls.fit).parameters
 
     def network(self, n_genes: int) -> torch.nn.Module:
         """The untrained network at a number of genes; a model without one gives `shapes` instead.

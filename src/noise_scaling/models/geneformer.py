@@ -21,7 +21,8 @@ from ..seeds import derive, generator
 from .base import Model, has_bfloat16, register, resolve_device
 from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
-from .training import ALONE, Team, Training, check_devices, limits, train_together
+from .team import ALONE, Team, check_devices, place, train_together
+from .training import Training, limits
 
 _TOKENS = 1 << 13  # of an embedding's batch
 _CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no number but by rounding
@@ -29,16 +30,18 @@ _CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no 
 
 @register
 class Geneformer(Model):
-    """Masked-token model of ranked genes: a BERT with tied embeddings, trained from scratch on the cells given.
+    """Masked-token model of ranked genes: a BERT, trained from scratch on the cells given.
 
     After Theodoris et al. 2023. `published` has the settings of Gowri et al.'s supplement: `context` 512 genes a cell,
     `width` 256, `feed_forward` 512, 4 `heads`, 3 `layers`, `dropout` 0.02, 15 % of the tokens masked, AdamW with
     `learning_rate` 1e-3 and `weight_decay` 1e-3 (not of biases and norms), a rate that rises in a line for `warmup`
-    5,000 steps and falls in a line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs. Its patience is 5 epochs.
+    5,000 steps and falls in a line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs; and by that
+    of Sadalski et al. a check each 1,000 steps, a patience of 5 checks, an output matrix beside the embedding (not
+    `tied`; what speaks against it is on the book's page on deviations).
     `small` keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
 
-    width, feed_forward, heads, layers
-        64, 128, 2, 2 for 256, 512, 4, 3.
+    width, feed_forward, heads, layers, tied
+        64, 128, 2, 2 for 256, 512, 4, 3; the output matrix is the token embedding.
     train_tokens, batch_tokens
         A step sees 64 random tokens of a cell, with their ranks, not all 512, and as many cells (at least 32) as make
         2,048 tokens. Embeddings are of all 512.
@@ -51,9 +54,9 @@ class Geneformer(Model):
     dropout
         0: with at most 400 steps and the best weights kept there is nothing for it to do.
 
-    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "float32",
-    "bfloat16" (matrix products) or "auto": bfloat16 where the hardware multiplies it. `fixed_steps` trains exactly so
-    many steps and keeps the last weights.
+    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "32",
+    "bf16" (matrix products in bfloat16) or "auto": that where the hardware multiplies it. `fixed_steps` trains exactly
+    so many steps and keeps the last weights.
 
     Memory: 16 bytes a parameter (weights, gradients, two moments) and 4 more for the best weights; 2 bytes a token and
     16 a cell; a step's activations, about 70 x width x layers bytes for each token of the batch, and 12 x vocabulary
@@ -72,18 +75,18 @@ class Geneformer(Model):
         "published": {
             "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02,
             "train_tokens": 512, "batch_size": 64, "batch_tokens": None, "learning_rate": 1e-3, "warmup": 5000,
-            "weight_decay": 1e-3, "max_cells_seen": 1e8, "max_steps": None, "check_every": 50,
-            "patience": 5, "patience_unit": "epochs",
+            "weight_decay": 1e-3, "max_cells_seen": 1e8, "max_steps": None, "check_every": 1000,
+            "patience": 5, "patience_unit": "steps",
             "validation_cells": None, "fixed_steps": None, "precision": "auto", "layer": "second_to_last",
-            "frequency_start": False,
+            "frequency_start": False, "tied": False,
         },
         "small": {
             "context": 512, "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0,
             "train_tokens": 64, "batch_size": 32, "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50,
             "weight_decay": 1e-3, "max_cells_seen": None, "max_steps": 400, "check_every": 50,
             "patience": 5, "patience_unit": "steps",
-            "validation_cells": 256, "fixed_steps": None, "precision": "float32", "layer": "second_to_last",
-            "frequency_start": True,
+            "validation_cells": 256, "fixed_steps": None, "precision": "32", "layer": "second_to_last",
+            "frequency_start": True, "tied": True,
         },
     }  # fmt: skip
     trained: ClassVar[bool] = True
@@ -91,7 +94,7 @@ class Geneformer(Model):
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
         choose("layer", settings["layer"], ("second_to_last", "last"))
         choose("patience_unit", settings["patience_unit"], ("steps", "epochs"))
-        choose("precision", settings["precision"], ("auto", "bfloat16", "float32"))
+        choose("precision", settings["precision"], ("auto", "32", "bf16"))
         super().__init__(seed=seed, device=resolve_device(device), **settings)
 
     @classmethod
@@ -110,9 +113,16 @@ class Geneformer(Model):
         """The published limit; the small preset's 400 steps of about 75 cells."""
         return max(n_cells, {"published": 1e8, "small": 3e4}[preset])
 
+    @classmethod
+    def hashed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The precision by the name that it had before, and tied embeddings without a word, as there were no others."""
+        before = {"32": "float32", "bf16": "bfloat16"}
+        hashed = settings | {"precision": before.get(settings["precision"], settings["precision"])}
+        return {name: value for name, value in hashed.items() if (name, value) != ("tied", True)}
+
     @property
     def n_parameters(self) -> int:
-        """Weights, biases and embeddings; the output matrix is the token embedding."""
+        """Weights, biases and embeddings; a tied output matrix is the token embedding and counts once."""
         return sum(p.numel() for p in self._net.parameters())
 
     def fit(
@@ -123,6 +133,7 @@ class Geneformer(Model):
         genes_from: Cells | np.ndarray | None = None,
         checkpoint: str | Path | None = None,
         devices: int = 1,
+        progress: str = "",
     ) -> Geneformer:
         """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
 
@@ -136,7 +147,10 @@ class Geneformer(Model):
             File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
         devices
             GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding, and where
-            there is dropout by its draws. A checkpoint may go on with another number.
+            there is dropout by its draws. A checkpoint may go on with another number. Where torchrun or srun started
+            this process beside others, on any nodes, it is all of those, and each calls this.
+        progress
+            Title of what is said on the way (`report.Report`); empty: nothing is.
 
         Raises
         ------
@@ -154,27 +168,29 @@ class Geneformer(Model):
             held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
             if s["frequency_start"]:
                 self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
-            self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices)
+            self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices, progress)
         self._net.to(self.device)
         return self
 
-    def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int) -> None:
-        def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
+    def _train(self, cells: Tokens, held: Tokens, checkpoint: Path | None, devices: int, title: str) -> None:
+        def train_in(team: Team, device: str) -> tuple[dict[str, np.ndarray], dict[str, list[float]], float]:
             net = self._net.to(device)
             training = MaskedTraining(net, cells, held, self.settings, seed=self.seed, device=device, team=team)
+            training.title = title
             training.run(checkpoint)
-            return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}, training.history
+            weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
+            return weights, training.history, training.earlier_seconds
 
-        if devices == 1:
-            self.history = train_in(ALONE, self.device)[1]
+        if devices == 1 and place()[1] == 1:
+            _, self.history, self.earlier_seconds = train_in(ALONE, self.device)
         else:
-            weights, self.history = train_together(train_in, devices, self.device)
+            weights, self.history, self.earlier_seconds = train_together(train_in, devices, self.device)
             self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
 
     def network(self, n_genes: int) -> Net:
         """The network at its start, on the CPU, drawn by the seed."""
         s = self.settings
-        sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout")}
+        sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout", "tied")}
         return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights"))
 
     @torch.no_grad()
@@ -244,7 +260,7 @@ class MaskedTraining(Training):
         See `Training`; `device` is the net's.
     """
 
-    label = "Geneformer"
+    label, unit = "Geneformer", "tokens"
 
     def __init__(
         self,
@@ -260,7 +276,7 @@ class MaskedTraining(Training):
         self.train, self.settings, self.device = train, settings, device
         self.batch = _batch_size(train, settings)
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
-        self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bfloat16"
+        self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bf16"
         bounds = limits(settings, n_cells=train.n_cells, epoch=self.epoch, check_every=settings["check_every"])
         optimizer = _adamw(net, settings)
         schedule = LambdaLR(optimizer, lambda step: _schedule(step, settings["warmup"], bounds.steps))
@@ -285,6 +301,9 @@ class MaskedTraining(Training):
     def loss(self, batch: Masked) -> Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
             return self.model(batch.batch, batch.places, batch.targets, batch.queries) * batch.weight
+
+    def amount(self, batch: Masked) -> int:
+        return len(batch.batch.ids)
 
     def _masked_validation(self, tokens: Tokens) -> Iterator[Masked]:
         """Validation cells with one mask for the whole training."""

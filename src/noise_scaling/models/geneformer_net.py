@@ -1,8 +1,8 @@
 """The network of Geneformer: BERT's encoder and masked-token head over packed cells, in plain PyTorch.
 
-The layers, their order and their number of parameters are those of the reference (transformers' BertForMaskedLM with
-tied embeddings; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding, and
-the head and the last layer on masked places alone.
+The layers, their order and their number of parameters are those of the reference (transformers' BertForMaskedLM, its
+embeddings tied or not; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding,
+and the head and the last layer on masked places alone.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Shape:
         Of attention, a divisor of `width`; of the encoder.
     dropout
         Of embeddings, attention and layers, in training.
+    tied
+        Whether the output matrix is the token embedding.
     """
 
     vocabulary: int  # genes + 2
@@ -44,6 +46,7 @@ class Shape:
     heads: int = 4
     layers: int = 3
     dropout: float = 0.02
+    tied: bool = True
 
 
 class Group(NamedTuple):
@@ -222,11 +225,13 @@ class Layer(nn.Module):
 
 
 class Net(nn.Module):
-    """Masked-token model of ranked genes; 257 V + 1,779,712 parameters at the published sizes.
+    """Masked-token model of ranked genes; at the published sizes 257 V + 1,779,712 parameters tied, 513 V untied.
 
-    The output matrix is the token embedding (tied); the token-type embedding, whose second row nothing uses, and the
+    The token-type embedding, whose second row nothing uses, and the
     pad token are there because the reference has them.
     """
+
+    output: nn.Parameter | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -238,6 +243,8 @@ class Net(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head, self.head_norm = nn.Linear(shape.width, shape.width), _norm(shape)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))
+        output = None if shape.tied else nn.Parameter(torch.zeros(shape.vocabulary, shape.width))
+        self.register_parameter("output", output)
 
     @classmethod
     def start(cls, shape: Shape, *, seed: int) -> Net:
@@ -279,13 +286,16 @@ class Net(nn.Module):
         last = cast(Layer, self.layers[-1])
         x = last.at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)
         x = self.head_norm(F.relu(self.head(x)))
-        logits = F.linear(x, self.tokens.weight, self.bias).float()
+        logits = self._logits(x).float()
         return F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))  # 0 of an empty share
 
     def logits(self, batch: Packed) -> Tensor:
         """[tokens, vocabulary] at every place; for tests and for looking, training never makes them all."""
         x = self.head_norm(F.relu(self.head(self.hidden(batch))))
-        return F.linear(x, self.tokens.weight, self.bias)
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:  # [n, width] -> [n, vocabulary]
+        return F.linear(x, self.tokens.weight if self.output is None else self.output, self.bias)
 
 
 def _norm(shape: Shape) -> nn.LayerNorm:

@@ -108,6 +108,7 @@ class SCVI(Model):
         *,
         genes_from: csr_matrix | CountStore | None = None,
         checkpoint: str | Path | None = None,
+        progress: str = "",
     ) -> SCVI:
         """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
 
@@ -119,6 +120,8 @@ class SCVI(Model):
             Changes nothing: scVI takes all genes.
         checkpoint
             File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
+        progress
+            Title of what is said on the way (`report.Report`); empty: nothing is.
 
         Raises
         ------
@@ -134,9 +137,10 @@ class SCVI(Model):
         source = read(train, batch, seed=self.seed, device=self.device)
         self._net = self.network(train.shape[1]).to(self.device)
         training = _Training(self._net, source, held, self.settings, seed=self.seed)
+        training.title = progress
         training.run(None if checkpoint is None else Path(checkpoint))
         self._net.eval()
-        self.history = training.history
+        self.history, self.earlier_seconds = training.history, training.earlier_seconds
         return self
 
     def network(self, n_genes: int) -> nn.Module:
@@ -206,6 +210,9 @@ class _Training(Training):
     def loss(self, batch: Batch) -> Tensor:
         fit, kl = elbo_terms(self.net, batch, half=self.half)
         return (kl - fit if self.progress.step >= self.warmup else -fit).mean()
+
+    def amount(self, batch: Batch) -> int:
+        return len(batch.library)
 
     def validation_loss(self) -> float:
         terms = (elbo_terms(self.net, batch, half=self.half) for batch in self.held.in_order())

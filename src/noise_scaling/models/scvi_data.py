@@ -1,4 +1,4 @@
-"""Shuffled batches of counts for scVI, from arrays in memory or blocks on disk, made on the device that trains."""
+"""Shuffled batches of counts for scVI, from arrays in memory or blocks on disk, moved to the device that trains."""
 
 from __future__ import annotations
 
@@ -44,26 +44,38 @@ class Source(Protocol):
 
 
 class Counts:
-    """CSR counts on a device, from which batches of any cells are made there."""
+    """CSR counts in memory, from which batches of any cells are made on a device: the card never holds more than those.
+
+    A batch goes there as its non-zero counts, 8 bytes each, from page-locked memory: the copy does not wait.
+    """
 
     def __init__(self, counts: csr_matrix, device: str) -> None:
         self.shape, self.device = counts.shape, device
         self.indptr = counts.indptr.astype(np.int64)
-        self.genes, self.counts = (torch.from_numpy(a).to(device) for a in (counts.indices, counts.data))
-        self.library = torch.from_numpy(np.asarray(counts.sum(1), np.float32).ravel()).to(device)
+        self.genes, self.counts = torch.from_numpy(counts.indices), torch.from_numpy(counts.data)
+        self.library = torch.from_numpy(np.asarray(counts.sum(1), np.float32).ravel())
 
     def batch(self, cells: np.ndarray) -> Batch:
-        """The counts of these cells; only the bounds of their rows go to the device."""
+        """The counts of these cells."""
         starts, lengths = self.indptr[cells], self.indptr[cells + 1] - self.indptr[cells]
         n_counts = int(lengths.sum())
         shift = starts - np.cumsum(lengths) + lengths  # from a count's place in the batch to that in all counts
-        chosen, lengths, shift = (torch.from_numpy(a).to(self.device) for a in (cells, lengths, shift))
-        rows = torch.arange(len(cells), device=self.device).repeat_interleave(lengths, output_size=n_counts)
-        places = torch.arange(n_counts, device=self.device) + shift[rows]
-        genes, counts = self.genes[places].long(), self.counts[places].float()
+        places = torch.from_numpy(np.arange(n_counts) + np.repeat(shift, lengths))
+        parts = (
+            self.genes[places],
+            self.counts[places],
+            self.library[torch.from_numpy(cells)],
+            torch.from_numpy(lengths),
+        )
+        genes, counts, library, lengths_there = map(self._there, parts)
+        rows = torch.arange(len(cells), device=self.device).repeat_interleave(lengths_there, output_size=n_counts)
+        genes, counts = genes.long(), counts.float()
         dense = torch.zeros(len(cells), self.shape[1], device=self.device)
         dense[rows, genes] = counts
-        return Batch(dense, rows, genes, counts, self.library[chosen])
+        return Batch(dense, rows, genes, counts, library)
+
+    def _there(self, values: Tensor) -> Tensor:
+        return values if self.device == "cpu" else values.pin_memory().to(self.device, non_blocking=True)
 
     def in_order(self) -> Iterator[Batch]:
         """All cells, in batches."""

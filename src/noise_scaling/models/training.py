@@ -1,21 +1,17 @@
-"""The loop that trains every network: steps, checks on held-out cells, patience, best weights, checkpoints.
-
-Several processes can train one network: each takes its share of every batch, and the gradients are averaged.
-"""
+"""The loop that trains every network: steps, checks on held-out cells, patience, best weights, checkpoints."""
 
 from __future__ import annotations
 
-import logging
 import math
-import multiprocessing
 import pickle
 import time
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,41 +21,15 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..errors import InputError
 from ..files import replacing
 from ..seeds import derive
-
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+from .report import Report
+from .team import ALONE, Team
 
 CHECKPOINT_SECONDS = 60.0
 """Between checkpoints, each written after a step."""
 
 
-class Team:
-    """The processes that train one model; alone unless there is a `fabric` that joins them."""
-
-    def __init__(self, fabric: Fabric | None = None) -> None:
-        self.fabric = fabric
-        self.rank, self.size = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-
-    def join(self, net: nn.Module) -> nn.Module:
-        """The net as it is called in training: its gradients are averaged over the team."""
-        return net if self.fabric is None else self.fabric.setup_module(net)
-
-    def backward(self, loss: Tensor) -> None:
-        """Gradients of `loss`, averaged over the team."""
-        if self.fabric is None:
-            loss.backward()
-        else:
-            self.fabric.backward(loss)
-
-    def sum(self, value: float) -> float:
-        """Over the team; the same number in each of its processes."""
-        if self.fabric is None:
-            return value
-        mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
-        return float(cast(Tensor, self.fabric.all_reduce(mine, reduce_op="sum")))
-
-
-ALONE = Team()
+class BadCheckpoint(InputError):
+    """A file that no training can go on from, or another one only."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +98,8 @@ class Progress:
     mark: float = math.inf
     """The loss that the patience counts from."""
     checks_since: int = 0
+    seconds: float = 0.0
+    """Spent so far, by runs that were stopped too."""
 
     def improved(self, loss: float, min_delta: float) -> bool:
         """Note a validation loss; whether it is the lowest yet."""
@@ -162,6 +134,8 @@ class Training(ABC):
     """
 
     label: ClassVar[str]
+    unit: ClassVar[str] = "cells"
+    """What the reported speed counts."""
     validation_name: ClassVar[str] = "loss_validation"
 
     def __init__(
@@ -181,6 +155,8 @@ class Training(ABC):
         self.step_scheduler, self.check_scheduler, self.max_norm = step_scheduler, check_scheduler, max_norm
         self.team, self.model = team, team.join(net)
         self.progress = Progress()
+        self.title = ""  # of what is said on the way; empty: nothing is
+        self.earlier_seconds = 0.0  # of the runs before the checkpoint
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # since the last check
         self.history: dict[str, list[float]] = {"step": [], "loss_train": [], self.validation_name: []}
@@ -194,6 +170,10 @@ class Training(ABC):
         """Mean loss of a batch, at step `self.progress.step`."""
 
     @abstractmethod
+    def amount(self, batch: Any) -> int:
+        """Cells or tokens of a batch, as `unit` says."""
+
+    @abstractmethod
     def validation_loss(self) -> float:
         """Mean loss over the validation cells, the net in evaluation mode."""
 
@@ -202,28 +182,41 @@ class Training(ABC):
 
         Raises
         ------
-        InputError
+        BadCheckpoint
             The checkpoint is of another training, or no checkpoint.
         FloatingPointError
-            The loss is NaN or infinite.
+            The loss is NaN or infinite; no checkpoint is left.
         """
-        if checkpoint is not None and checkpoint.exists():
-            self._resume(checkpoint)
-        with torch.random.fork_rng(), closing(self.batches(self.progress.step)) as batches:
-            self._train(batches, checkpoint)
+        self._resume(checkpoint)
+        try:
+            with (
+                torch.random.fork_rng(),
+                closing(self.batches(self.progress.step)) as batches,
+                closing(self._report()) as report,
+            ):
+                self._train(batches, checkpoint, report)
+        except FloatingPointError:
+            _remove(checkpoint)
+            raise
         if self.best:
             self.net.load_state_dict(self.best)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
+        _remove(checkpoint)
 
-    def _train(self, batches: Generator[Any], checkpoint: Path | None) -> None:
-        saved = time.monotonic()
+    def _report(self) -> Report:
+        title = self.title if self.team.rank == 0 else ""
+        return Report(title, steps=self.limits.steps, done=self.progress.step, unit=self.unit)
+
+    def _train(self, batches: Generator[Any], checkpoint: Path | None, report: Report) -> None:
+        saved = started = time.monotonic()
         while not self._is_over():
-            self.losses.append(self.update(next(batches)))
+            batch = next(batches)
+            self.losses.append(self.update(batch))
             if self.progress.step % self.limits.every == 0 or self.progress.step == self.limits.steps:
-                self._check(torch.stack(self.losses))
+                report.checked(self._check(torch.stack(self.losses)))
                 self.losses.clear()
+            report.step(self.amount(batch) * self.team.size)
             if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                self.progress.seconds = self.earlier_seconds + time.monotonic() - started
                 if self.team.rank == 0:
                     self._save(checkpoint)
                 saved = time.monotonic()
@@ -251,8 +244,8 @@ class Training(ABC):
         self.progress.step += 1
         return loss.detach()
 
-    def _check(self, losses: Tensor) -> None:
-        """Validate, note the curves, and keep the weights if they are the best."""
+    def _check(self, losses: Tensor) -> float:
+        """Validate, note the curves, and keep the weights if they are the best; the validation loss."""
         torch.manual_seed(derive(self.seed, "check"))  # the same draws at every check
         self.net.eval()
         with torch.no_grad():
@@ -266,6 +259,7 @@ class Training(ABC):
             self.best = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
         if self.check_scheduler is not None:
             self.check_scheduler.step(validation)
+        return validation
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
@@ -274,77 +268,50 @@ class Training(ABC):
         return {name: part for name, part in parts.items() if part is not None}
 
     def _save(self, path: Path) -> None:
-        """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once."""
+        """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once.
+
+        A disk that is full costs the checkpoint, not the training.
+        """
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
-        with replacing(path) as draft:
-            torch.save(content | {"progress": asdict(self.progress)}, draft)
-
-    def _resume(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:  # by a path's name torch would take it for another format
-                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values alone
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
-            raise InputError(f"{path} is no whole checkpoint: remove it, or name another") from None
-        if not isinstance(content, dict) or content.get("identity") != self.identity:
-            raise InputError(f"{path} is of a training with other settings, seed or cells: remove it or name another")
+            with replacing(path) as draft:
+                torch.save(content | {"progress": asdict(self.progress)}, draft)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            said = " ".join(str(error).split())[:120]
+            warnings.warn(f"no checkpoint at {path} ({said}): a stopped training would start anew", stacklevel=2)
+
+    def _resume(self, path: Path | None) -> None:
+        """Take up what a checkpoint holds, if there is one; the first of the team reads it for all."""
+        content = self.team.share(self._read(path) if path is not None and self.team.rank == 0 else None)
+        if isinstance(content, BadCheckpoint):
+            raise content
+        if content is None:
+            return
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
         self.best, self.history = content["best"], content["history"]
         device = next(self.net.parameters()).device
         self.losses = [loss.to(device) for loss in content["losses"]]
         self.progress = Progress(**content["progress"])
+        self.earlier_seconds = self.progress.seconds
 
-
-def check_devices(devices: int, device: str) -> None:
-    """Check that the machine has so many GPUs, or that processes can be forked.
-
-    Raises
-    ------
-    InputError
-        If it has not, or `devices` is no whole number of at least 1.
-    """
-    if not isinstance(devices, int) or devices < 1:
-        raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
-    if devices > 1 and "fork" not in multiprocessing.get_all_start_methods():
-        raise InputError("several devices need processes that fork and this system has none: use devices=1")
-    if device == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"devices is {devices} and {torch.cuda.device_count()} GPUs are visible: ask for as many")
-
-
-def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
-    """What `work` returns in the first of several forked processes that step as one (Lightning Fabric, DDP).
-
-    Parameters
-    ----------
-    work
-        Called with the team and its device; returns no tensors: their shared memory ends with the process.
-    devices, device
-        How many processes; "cuda": one on each GPU, or "cpu".
-
-    Raises
-    ------
-    InputError, FloatingPointError
-        As `work` does, in every process alike.
-    InputError
-        This process used a GPU before: CUDA does not survive a fork.
-    """
-    from lightning.fabric import Fabric
-
-    if device == "cuda" and torch.cuda.is_initialized():
-        raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
-    for name in ("lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.distributed", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device, devices=devices, strategy="ddp_fork")
-
-    def one_of_them(fabric: Fabric) -> Any:
-        torch.set_num_threads(1)  # a fork has lost the parent's threads
+    def _read(self, path: Path) -> dict[str, Any] | BadCheckpoint | None:
+        """What a checkpoint of this training holds, None where there is none, or what is wrong with it."""
+        if not path.exists():
+            return None
         try:
-            return work(Team(fabric), str(fabric.device))
-        except (InputError, FloatingPointError) as error:
-            return error
+            with path.open("rb") as file:  # by a path's name torch would take it for another format
+                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values alone
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError):
+            return BadCheckpoint(f"{path} is no whole checkpoint: remove it, or name another")
+        if not isinstance(content, dict) or content.get("identity") != self.identity:
+            return BadCheckpoint(
+                f"{path} is of a training with other settings, seed or cells: remove it or name another"
+            )
+        return content
 
-    found = fabric.launch(one_of_them)
-    if isinstance(found, Exception):
-        raise found
-    return found
+
+def _remove(checkpoint: Path | None) -> None:
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)

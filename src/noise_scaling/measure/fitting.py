@@ -1,0 +1,99 @@
+"""How a model of the grid is trained: on how many devices, in which precision, going on from which checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.sparse import csr_matrix
+from tqdm import tqdm
+
+from ..errors import InputError, choose
+from ..models import MODELS, Model
+from ..models.training import BadCheckpoint
+from .controls import learner
+
+PRECISIONS = ("auto", "32", "bf16")
+"""Of matrix products in training; "auto": bfloat16 where the hardware multiplies it."""
+
+
+def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, str]:
+    """What a model makes of it: 1 device where it trains on one, "" where the precision is its preset's or it has none.
+
+    Parameters
+    ----------
+    model, preset
+        Of the row, controls too.
+    devices, precision
+        As asked for; "" leaves the precision to the preset.
+    """
+    kind = MODELS[learner(model)]
+    own = _precision(model, preset)
+    return devices if kind.takes("devices") else 1, precision if own not in (None, precision) else ""
+
+
+def check(models: Sequence[str], preset: str, devices: int, precision: str) -> None:
+    """Refuse what none of the models takes; where some do, the others train as ever.
+
+    Parameters
+    ----------
+    models, preset, devices, precision
+        As for `measure`.
+
+    Raises
+    ------
+    InputError
+        If no model trains on several devices, or none has a precision, or it is none of `PRECISIONS`.
+    """
+    if precision:
+        choose("precision", precision, PRECISIONS)
+    if precision and not any(_precision(name, preset) for name in models):
+        known = " or ".join(
+            name for name, kind in MODELS.items() if preset in kind.PRESETS and _precision(name, preset)
+        )
+        raise InputError(
+            f"precision {precision!r} means nothing for {', '.join(models)}: leave --precision out, or ask for {known}"
+        )
+    if devices > 1 and not any(MODELS[learner(name)].takes("devices") for name in models):
+        known = " or ".join(name for name, kind in MODELS.items() if kind.takes("devices"))
+        raise InputError(
+            f"devices is {devices} and {', '.join(models)} train on one: leave --devices out, or ask for {known}"
+        )
+
+
+def fit(
+    model: Model,
+    train: csr_matrix,
+    validation: csr_matrix,
+    *,
+    devices: int = 1,
+    checkpoint: Path | None = None,
+    progress: str = "",
+    **options: Any,
+) -> None:
+    """Train a model, going on from where an earlier run was stopped; a checkpoint that is of no use is removed.
+
+    Parameters
+    ----------
+    model, train, validation, options
+        For `Model.fit`.
+    devices, checkpoint, progress
+        As for those models that take them (`Geneformer.fit`); the others do without.
+    """
+    given = {"devices": devices, "checkpoint": checkpoint, "progress": progress}
+    options |= {name: value for name, value in given.items() if model.takes(name)}
+    try:
+        model.fit(train, validation, **options)
+    except BadCheckpoint as error:
+        if checkpoint is not None:  # of a crew the first process alone has one
+            tqdm.write(f"{str(error).rpartition(':')[0]}: it is removed and the training starts anew", file=sys.stderr)
+            checkpoint.unlink()
+        model.fit(train, validation, **options)
+
+
+def _precision(model: str, preset: str) -> str | None:
+    """The preset's own, None where nothing is trained in one."""
+    kind = MODELS[learner(model)]
+    return kind.PRESETS[preset].get("precision") if kind.trained else None
