@@ -114,7 +114,7 @@ def test_a_folder_is_removed_when_nobody_reads_it(source, tmp_path):
     for lease in (mine, other):
         assert not thinned_store.remove(tmp_path / "thinned")
         same(lease.train.tocsr(), other.train.tocsr())
-        lease.lease._file.close()
+        lease.lease.release()
     assert thinned_store.remove(tmp_path / "thinned")
     assert not (tmp_path / "thinned").exists()
     assert thinned_store.remove(tmp_path / "thinned")

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,6 +130,8 @@ def thin_to_disk(
     """
     lease = Lease(folder)
     if not folder.exists():
+        lease.own()
+    if not folder.exists():
         draft = folder.with_name(folder.name + ".draft")
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: the lock is ours
         try:
@@ -155,15 +158,19 @@ class Thinned(NamedTuple):
 
 
 class Lease:
-    """The right to write a folder, then to read it: while any process has one, nobody removes the folder.
+    """The right to read a folder: while any process has one, nobody writes or removes the folder.
 
     It ends with the object, or with the process. Where the system has no such locks (Windows) it means nothing.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Wait until no other process has one."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(f"{folder}.lock", "wb")  # noqa: SIM115 - closed with the object
+        self.release = weakref.finalize(self, self._file.close)
+        self.share()
+
+    def own(self) -> None:
+        """Wait until no other process has one: then the folder may be written."""
         if fcntl:
             fcntl.flock(self._file, fcntl.LOCK_EX)
 

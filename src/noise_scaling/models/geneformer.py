@@ -56,11 +56,7 @@ class Geneformer(Model):
 
     The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "32",
     "bf16" (matrix products in bfloat16) or "auto": that where the hardware multiplies it. `fixed_steps` trains exactly
-    so many steps and keeps the last weights.
-
-    Memory: 16 bytes a parameter (weights, gradients, two moments) and 4 more for the best weights; 2 bytes a token and
-    16 a cell; a step's activations, about 70 x width x layers bytes for each token of the batch, and 12 x vocabulary
-    for the masked ones (15 %).
+    so many steps and keeps the last weights. What memory it takes is on the book's page on memory.
 
     On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as the
     gradients of the embeddings are summed there in no fixed order.
@@ -105,8 +101,7 @@ class Geneformer(Model):
     @classmethod
     def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
         """Weights, gradients, two moments and the best weights; a histogram of each gene; 1 GB of activations."""
-        width = cls.PRESETS[preset]["width"]
-        return 20 * (2 * width * n_genes + 28 * width**2) + 23_000 * n_genes + 1e9
+        return 40 * cls.PRESETS[preset]["width"] * n_genes + 23_000 * n_genes + 1.1e9
 
     @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
