@@ -21,7 +21,7 @@ SWEEP = {
     "models": ["random_projection", "pca"],
     "datasets": {"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1, 0.3, 0.1]}},
 }  # fmt: skip
-ONE = SWEEP | {"seeds": [0], "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}}}
+ONE = SWEEP | {"seeds": [0], "unit_seconds": 300, "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}}}
 
 
 class Sweep:
@@ -111,7 +111,7 @@ def test_a_cancelled_job_and_a_killed_driver_leave_the_same_table(root, tmp_path
     soon(lambda: 2 in sweep.submissions().values())
     soon(lambda: queue("running"))
     running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.communicate(timeout=60)
     left = queue("running,pending")
     assert left
     sweep.finish(sweep.start())
