@@ -18,8 +18,8 @@ import torch
 from common import arguments, machine, report, simulate_counts, table
 
 from noise_scaling import models
-from noise_scaling.counts.count_store import CountStore
-from noise_scaling.models import streaming
+from noise_scaling.counts import count_store
+from noise_scaling.counts.count_store import FileStore
 
 CELLS, GENES, UMIS, STEPS = (100_000, 300_000), 4_000, 500, 200
 MODELS = ("random_projection", "pca", "scvi")
@@ -43,10 +43,11 @@ def one(path: Path, name: str, held: str) -> dict:
     models.create(name, device="cpu", **(options | {"fixed_steps": 2} if options else {})).fit(toy[:500], toy[500:])
     forget_peak()
     before = held_mb("VmRSS")
-    n_cells = CountStore(path).shape[0]
+    store = FileStore(path)
+    n_cells = store.shape[0]
     few = np.arange(n_cells) < 2000
-    limit = 0 if held == "on disk" else 1 << 60
-    train, validation = (streaming.open_counts(path, cells=c, in_memory_below=limit) for c in (~few, few))
+    count_store.IN_MEMORY_BELOW = 0 if held == "on disk" else 1 << 60
+    train, validation = store.take(~few).held(), store.take(few).tocsr()
     start = time.perf_counter()
     model = models.create(name, device="cpu", **options).fit(train, validation)
     fitted = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Streaming from stores of 10^4 to 10^6 cells: seconds and peak memory of thinning, tokens and medians."""
+"""Files of 10^4 to 10^6 cells: seconds and peak memory of loading, thinning, medians and tokens."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ import zarr
 from anndata.io import sparse_dataset, write_elem
 from common import N_GENES, arguments, machine, report, simulate_counts, table
 
+from noise_scaling import datasets
 from noise_scaling.counts import thin
-from noise_scaling.counts.stores import store_medians, thin_store, token_store
+from noise_scaling.counts.thinned_store import Pool, ThinnedStore, thin_to_disk
 from noise_scaling.counts.tokens import MedianSketch, rank_tokens
+from noise_scaling.models.geneformer_data import medians_of, tokens_of
 
 FRACTION = 0.1
+TASKS = ("load", "thin", "medians", "tokens")
 BLOCK = 10_000  # cells simulated; larger stores repeat them under other names, which thin differently
 PATIENCE = 900  # seconds that the largest store may take, projected from the one before
 
@@ -35,7 +38,8 @@ def write_store(path: Path, n_cells: int) -> float:
     is_h5 = path.suffix == ".h5ad"
     root = h5py.File(path, "w") if is_h5 else zarr.open_group(path, mode="w", zarr_format=2)
     root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-    write_elem(root, "obs", pd.DataFrame(index=[f"cell{i}" for i in range(n_cells)]))
+    days = pd.Categorical.from_codes(np.arange(n_cells) % 45, [f"E{8 + k / 4}" for k in range(45)])
+    write_elem(root, "obs", pd.DataFrame({"day": days}, index=[f"cell{i}" for i in range(n_cells)]))
     write_elem(root, "var", pd.DataFrame(index=[f"gene{i}" for i in range(N_GENES)]))
     layout = {"indptr_dtype": np.int64, "chunks": (1 << 18,)}
     write_elem(root, "X", block, dataset_kwargs=layout if is_h5 else layout | {"compressors": None, "shards": None})
@@ -60,28 +64,33 @@ def run_task(task: str, source: str, target: str) -> None:
     rank_tokens(thinned, np.ones(100))
     MedianSketch(100).add(thinned)
     start = time.perf_counter()
+    if task in ("load", "thin"):
+        data = datasets.load(source, signal="obs:day")
     if task == "thin":
-        thin_store(source, target, FRACTION, seed=0, progress=False)
+        start = time.perf_counter()  # what is loaded is known by now
+        cells, rest = np.split(np.random.default_rng(0).permutation(data.n_cells), [-1000])
+        names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids}
+        held = {"test": Pool(rest, FRACTION)}
+        thin_to_disk(data.counts, Pool(cells, FRACTION), held, Path(target), seed=0, largest=1000, **names)
+    elif task == "medians":
+        np.save(Path(source).parent / "medians.npy", medians_of(ThinnedStore(Path(target))))
     elif task == "tokens":
-        token_store(source, target, np.load(Path(source).parent / "medians.npy"), fraction=FRACTION, progress=False)
-    else:
-        medians = store_medians(source, fraction=FRACTION, progress=False)
-        np.save(Path(source).parent / "medians.npy", np.nan_to_num(medians, nan=1.0))
+        tokens_of(ThinnedStore(Path(target)), np.load(Path(source).parent / "medians.npy"), 512)
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(json.dumps({"seconds": seconds, "memory_gb": memory}))
 
 
 def measure_size(suffix: str, n_cells: int, folder: Path, repeats: int) -> list[dict]:
-    source, goals = folder / f"cells{suffix}", {"medians": None, "thin": f"thin{suffix}", "tokens": "tokens"}
+    source, os.environ["NOISE_SCALING_CACHE"] = folder / f"cells{suffix}", str(folder / "cache")
     size = write_store(source, n_cells)
-    runs: dict[str, list[dict]] = {task: [] for task in goals}
+    runs: dict[str, list[dict]] = {task: [] for task in TASKS}
     for _ in range(repeats):
-        for task, goal in goals.items():
+        for task in TASKS:
             os.sync()  # what was written before is not this task's to wait for
-            runs[task].append(measure(task, source, folder / str(goal)))
-            for done in (path for path in folder.iterdir() if path.name == goal):
-                shutil.rmtree(done) if done.is_dir() else done.unlink()
+            runs[task].append(measure(task, source, folder / "thinned"))
+        for made in ("thinned", "cache"):
+            shutil.rmtree(folder / made)
     rows = []
     for task, found in runs.items():
         medians = {key: statistics.median(run[key] for run in found) for key in ("seconds", "memory_gb")}
@@ -138,14 +147,15 @@ def main() -> None:
     ]
     lead = (
         f"Simulated cells of {N_GENES:,} genes, 2,500 UMI and about 1,030 genes each, uncompressed, thinned to "
-        f"{FRACTION}: gene medians in one pass, a thinned store, a token store. Medians of {repeats} runs, each in a "
-        "process of its own; files just written, so in the page cache as far as memory goes."
+        f"{FRACTION}. Load: what one data set needs, with the first look at all counts and their sha256, of which the "
+        "cache keeps the result; thin: all cells but 1,000 in nested order, on disk; medians and tokens: of those. "
+        f"Medians of {repeats} runs, each in a process of its own; files just written, so in the page cache as far as "
+        "memory goes. 10,000 cells are held in memory."
     )
     last = (
-        "Reading bounds it: anndata copies each chunk out of the store into fresh memory, and cell names are read and "
-        "hashed one by one; thinning and ranking run beside the reading. Compressed stores wait for decompression, and "
-        "those larger than memory for the disk. Memory holds a chunk or two, some tens of bytes a cell (row pointers, "
-        "keys), and for medians one histogram a gene."
+        "Reading bounds it: anndata copies each chunk out of the store into fresh memory. Compressed stores wait for "
+        "decompression, and those larger than memory for the disk. Memory holds a block or two, a bucket that is "
+        "sorted, some tens of bytes a cell (names, row pointers, keys), and for medians one histogram a gene."
     )
     parts = [lead, table(header, lines), *notes]
     if not options.quick:  # small stores take as long as opening them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -17,11 +16,13 @@ from common import N_GENES, arguments, interleave, machine, peers_python, report
 from peers import geneformer_tokens
 from scipy import sparse
 
-from noise_scaling.counts import stores, thin
-from noise_scaling.counts.stores import token_store
+from noise_scaling.counts import thin
+from noise_scaling.counts.count_store import FileStore
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
+from noise_scaling.models.geneformer_data import tokens_of
 
 MAX_LENGTH = 512
+STORED = "noise_scaling.models.geneformer_data.tokens_of"
 OURS, ONE, PEER = "noise_scaling.counts.tokens.rank_tokens", "the same, one thread", "Geneformer's loop, written anew"
 
 
@@ -59,13 +60,12 @@ def file_to_disk(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int, f
     np.save(folder / "medians.npy", medians)
     python, peer = peers_python(), Path(__file__).parent / "peers" / "geneformer_tokens.py"
     command = [python, peer, folder / "cells.h5ad", folder / "medians.npy", folder / "dataset", str(MAX_LENGTH)]
-    seconds: dict[str, list[float]] = {"noise_scaling.counts.stores.token_store": []}
+    seconds: dict[str, list[float]] = {STORED: []}
     for turn in range(repeats + 1):
-        shutil.rmtree(folder / "tokens", ignore_errors=True)
         start = time.perf_counter()
-        token_store(folder / "cells.h5ad", folder / "tokens", medians, max_length=MAX_LENGTH, progress=False)
+        tokens_of(FileStore(folder / "cells.h5ad"), medians, MAX_LENGTH)
         if turn:
-            seconds["noise_scaling.counts.stores.token_store"].append(time.perf_counter() - start)
+            seconds[STORED].append(time.perf_counter() - start)
         if python and turn:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             seconds.setdefault("Geneformer's path, written anew", []).append(float(done.stdout.split()[-1]))
@@ -73,15 +73,12 @@ def file_to_disk(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int, f
 
 
 def stages(path: Path, counts: sparse.csr_matrix, medians: np.ndarray, repeats: int) -> dict[str, float]:
-    """Median seconds of the parts of `token_store`, each alone; in it, reading runs beside ranking."""
-    seconds: dict[str, list[float]] = {"open the file, hash the names": [], "read and check the counts": [], "rank": []}
-    opened, read, rank = seconds.values()
+    """Median seconds of the parts of `tokens_of`, each alone; in it, reading runs beside ranking."""
+    seconds: dict[str, list[float]] = {"read and check the counts": [], "rank": []}
+    read, rank = seconds.values()
     for _ in range(repeats):
         start = time.perf_counter()
-        cells = stores._Source(path, None, 1.0, 0, False)
-        opened.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        for _chunk in cells.thinned():
+        for _chunk in FileStore(path).chunks():
             pass
         read.append(time.perf_counter() - start)
         start = time.perf_counter()

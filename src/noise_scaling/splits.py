@@ -73,48 +73,72 @@ def split(
     InputError
         If names repeat, or the cells do not suffice.
     """
-    names = np.asarray(cell_ids, dtype=str)
-    if len(np.unique(names)) != len(names):
-        raise InputError("cell names repeat: make them unique (AnnData.obs_names_make_unique)")
-    eligible = np.ones(len(names), bool) if eligible is None else np.asarray(eligible, bool)
-    order = _shuffled(names, seed)
-    units = _units(order, groups)
-    test, units = _take(units, n_test, lambda unit: eligible[unit].any(), "test")
-    validation, units = _take(units, n_validation, lambda unit: True, "validation")
-    keep = eligible[test]
-    rest = np.concatenate([np.asarray(u) for u in units]) if units else np.empty(0, int)
+    eligible = np.ones(len(cell_ids), bool) if eligible is None else np.asarray(eligible, bool)
+    order = _shuffled(cell_ids, seed)
+    unit = np.arange(len(order)) if groups is None else _units(order, np.asarray(groups))
+    order = order[np.argsort(unit, kind="stable")]
+    unit = np.sort(unit)
+    test, left = _take(unit, n_test, eligible[order], "test")
+    validation, left = _take(unit, n_validation, left, "validation", among=left)
+    rest = order[left]
     if len(rest) == 0:
         raise InputError(
-            f"no cells are left to train on: {len(names)} cells, {len(test)} for test, {len(validation)} for validation"
+            f"no cells are left to train on: {len(order)} cells, {test.sum()} for test, {validation.sum()} for "
+            "validation"
         )
-    return Split(test[keep], validation, rest)
+    tested = order[test]
+    return Split(tested[eligible[tested]], order[validation], rest)
 
 
-def _shuffled(names: np.ndarray, seed: int) -> np.ndarray:
-    """Positions ordered by a hash of (seed, name): a cell's rank among others does not depend on the row order."""
-    keys = np.array([derive(seed, "split", name) for name in names])
-    return np.lexsort((names, keys))
+def _shuffled(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
+    """Positions ordered by a hash of (seed, name): a cell's rank among others does not depend on the row order.
+
+    Names are hashed one by one and compared only where two hashes are alike, so that ten million fit in memory.
+    """
+    keys = np.fromiter((derive(seed, "split", name) for name in names), np.int64, len(names))
+    order = np.argsort(keys, kind="stable")
+    alike = np.flatnonzero(np.diff(keys[order]) == 0)
+    if len(alike):  # of 1e7 different names two have one hash with a chance of 1e-5
+        if any(str(names[order[i]]) == str(names[order[i + 1]]) for i in alike):
+            raise InputError("cell names repeat: make them unique (AnnData.obs_names_make_unique)")
+        return np.lexsort((np.asarray(names, dtype=str), keys))
+    return order
 
 
-def _units(order: np.ndarray, groups: np.ndarray | None) -> list[list[int]]:
-    """Cells dealt together, in the order of each unit's first cell."""
-    if groups is None:
-        return [[int(i)] for i in order]
-    units: dict[int, list[int]] = {}
-    for i in order:
-        key = int(groups[i])
-        units.setdefault(key if key >= 0 else -1 - int(i), []).append(int(i))
-    return list(units.values())
+def _units(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """For each cell in `order` the number of what it is dealt with: groups in the order of their first cells."""
+    keys = np.where(groups[order] >= 0, groups[order], -1 - order)
+    _, first, code = np.unique(keys, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[code]
 
 
-def _take(units: list[list[int]], wanted: int, may, pool: str) -> tuple[np.ndarray, list[list[int]]]:
-    taken: list[int] = []
-    left = []
-    for unit in units:
-        if len(taken) < wanted and may(unit):
-            taken += unit
-        else:
-            left.append(unit)
-    if len(taken) < wanted:
-        raise InputError(f"{wanted} {pool} cells asked for, {len(taken)} found: ask for fewer")
-    return np.asarray(taken, int), left
+def _take(
+    unit: np.ndarray, wanted: int, may: np.ndarray, pool: str, *, among: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whole units from the first on until `wanted` cells are taken.
+
+    Parameters
+    ----------
+    unit
+        Of each cell in the order of dealing, rising.
+    wanted
+        Cells.
+    may
+        Cells of which one must be in a unit that is taken.
+    pool
+        For the message.
+    among
+        Cells that are not taken yet; all by default.
+
+    Returns
+    -------
+    Masks [cells]: who is taken, and who is left.
+    """
+    there = np.ones(len(unit), bool) if among is None else among
+    sizes = np.bincount(unit, weights=there, minlength=1)
+    sizes[np.bincount(unit, weights=may & there, minlength=1) == 0] = 0
+    chosen = (np.cumsum(sizes) - sizes < wanted) & (sizes > 0)
+    if sizes[chosen].sum() < wanted:
+        raise InputError(f"{wanted} {pool} cells asked for, {int(sizes[chosen].sum())} found: ask for fewer")
+    taken = chosen[unit] & there
+    return taken, there & ~taken

@@ -10,7 +10,8 @@ import scipy.io
 import scipy.sparse as sp
 
 from noise_scaling import datasets, signals
-from noise_scaling.datasets.sources import mouse_embryo
+from noise_scaling.counts import count_store
+from noise_scaling.datasets import on_disk
 from noise_scaling.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -179,20 +180,44 @@ def test_an_embryo_cell_without_a_day_has_no_signal(embryo):
     assert found == ["" if i == 2 else day for i, day in enumerate(days)]
 
 
-def test_mouse_embryo_is_streamed_and_sampled(embryo):
-    folder, counts, days = embryo
-    paths = sorted(folder.iterdir())
-    blocks = list(mouse_embryo.embryo_blocks(paths, cells_at_once=3))
-    assert [block.shape[0] for block, _, _ in blocks] == [3, 3, 1] * 4
-    assert (sp.vstack([block for block, _, _ in blocks]).toarray() == counts).all()
-    files = {path.name: path for path in paths}
-    some, again = (
-        mouse_embryo.mouse_embryo(datasets.card("mouse_embryo"), files, "day", most_cells=10) for _ in range(2)
-    )
-    assert some.n_cells == 10
-    assert some.data_sha256 == again.data_sha256
-    rows = [int(np.flatnonzero((counts == row).all(axis=1))[0]) for row in some.counts.toarray()]
-    assert some.signal.values.tolist() == days[rows].tolist()
+def test_mouse_embryo_stays_in_its_files_where_it_is_large(embryo, monkeypatch, tmp_path):
+    """The same data set: what was kept out of memory, dropped and named."""
+    folder = embryo[0]
+    for i, path in enumerate(sorted(folder.iterdir())):
+        adata = anndata.read_h5ad(path)
+        adata.obs["cell_id"] = [f"run{i}_{name}" for name in adata.obs_names]
+        adata.obs["keep"] = ["no" if name == "cell3" else "yes" for name in adata.obs_names]
+        adata.X[2] = 0
+        adata.write_h5ad(path)
+    small = datasets.load("mouse_embryo")
+    assert small.cell_ids.tolist()[:3] == ["run0_cell0", "run0_cell1", "run0_cell4"]
+    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 0)
+    large = datasets.load("mouse_embryo")
+    assert large.on_disk
+    assert large.data_sha256 == small.data_sha256
+    assert (large.counts.tocsr() != small.counts).nnz == 0
+    assert (large.take(np.array([7, 2, 11])) != small.counts[[7, 2, 11]]).nnz == 0
+    assert large.cell_ids.tolist() == small.cell_ids.tolist()
+    assert large.signal.values.tolist() == small.signal.values.tolist()
+    assert large.umis.tolist() == small.umis.tolist()
+    assert (large.n_cells, large.n_genes) == (20, 5)
+
+
+def test_a_changed_file_is_read_anew(embryo, monkeypatch, tmp_path):
+    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 0)
+    before = datasets.load("mouse_embryo")
+    monkeypatch.setattr(on_disk, "content_sha256", None)  # would be called
+    assert datasets.load("mouse_embryo").data_sha256 == before.data_sha256
+    monkeypatch.undo()
+    monkeypatch.setenv("NOISE_SCALING_MIRROR", str(embryo[0].parent))
+    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 0)
+    rewrite(embryo[0], "adata_JAX_dataset_1.h5ad", lambda adata: adata.X.data.__iadd__(1))
+    after = datasets.load("mouse_embryo")
+    assert after.data_sha256 != before.data_sha256
+    assert after.umis.sum() == before.umis.sum() + 35
 
 
 def test_mouse_embryo_takes_the_other_name_of_the_day(embryo):
@@ -304,7 +329,11 @@ OTHER_FORMS = {
         lambda f: rewrite(f, "adata_JAX_dataset_3.h5ad", other_genes),
         "dataset_3.h5ad has other genes than adata_JAX_dataset_1.h5ad",
     ),
-    "embryo: by column": ("embryo", lambda f: rewrite(f, "adata_JAX_dataset_1.h5ad", as_csc), "is csc, not csr"),
+    "embryo: by column": (
+        "embryo",
+        lambda f: rewrite(f, "adata_JAX_dataset_1.h5ad", as_csc),
+        "is csc_matrix, not csr",
+    ),
     "embryo: fractional": ("embryo", lambda f: rewrite(f, "adata_JAX_dataset_4.h5ad", halved), "away from non-neg"),
     "embryo: not HDF5": (
         "embryo",

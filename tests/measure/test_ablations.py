@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, random
@@ -79,7 +81,7 @@ def test_unknown_names(name):
 )
 def test_a_variant_that_means_nothing_is_refused(variant, models, estimators, word):
     with pytest.raises(InputError, match=word):
-        ablations.check(ablations.named(variant), models, estimators, LABELS)
+        ablations.check(ablations.named(variant), models, estimators, SimpleNamespace(signal=LABELS, on_disk=None))
 
 
 def test_what_only_changes_the_score_shares_its_embedding():

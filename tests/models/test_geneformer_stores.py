@@ -1,4 +1,4 @@
-"""Training and embedding from counts on disk and from token stores: the same numbers as from memory."""
+"""Training and embedding from counts on disk: the same numbers as from memory."""
 
 import anndata
 import numpy as np
@@ -7,10 +7,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from noise_scaling import models
-from noise_scaling.counts import stores
-from noise_scaling.counts.count_store import CountStore
+from noise_scaling.counts.count_store import FileStore
 from noise_scaling.counts.tokens import gene_medians
-from noise_scaling.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,27 +37,8 @@ def test_counts_on_disk_give_what_counts_in_memory_give(counts, path):
     mask = np.arange(120) < 80
     medians = gene_medians(counts[:80])
     memory = create().fit(counts[:80], counts[80:], genes_from=medians)
-    disk = create().fit(CountStore(path, cells=mask), CountStore(path, cells=~mask), genes_from=medians)
+    disk = create().fit(FileStore(path, cells=mask), FileStore(path, cells=~mask), genes_from=medians)
     assert disk.history == memory.history
-    np.testing.assert_array_equal(disk.embed(CountStore(path)), memory.embed(counts))
-    own = create().fit(CountStore(path, cells=mask), counts[80:])
+    np.testing.assert_array_equal(disk.embed(FileStore(path)), memory.embed(counts))
+    own = create().fit(FileStore(path, cells=mask), counts[80:])
     np.testing.assert_allclose(own._medians, medians, rtol=2e-3)
-
-
-def test_token_stores_give_what_counts_give_and_longer_ones_are_cut(counts, path, tmp_path):
-    medians = gene_medians(counts)
-    tokens = stores.token_store(path, tmp_path / "cells.tokens", medians, max_length=60, progress=False)
-    memory = create().fit(counts, counts, genes_from=medians)
-    stored = create().fit(tokens, str(tokens), genes_from=medians)
-    assert stored.history == memory.history
-    np.testing.assert_array_equal(stored.embed(tokens), memory.embed(counts))
-    np.testing.assert_array_equal(stored.embed(counts), memory.embed(counts))
-
-
-def test_a_model_of_tokens_alone_knows_no_medians(counts, path, tmp_path):
-    tokens = stores.token_store(path, tmp_path / "cells.tokens", gene_medians(counts), progress=False)
-    model = create().fit(tokens, tokens)
-    loaded = models.load(model.save(tmp_path / "model.safetensors"), device="cpu")
-    np.testing.assert_array_equal(loaded.embed(tokens), model.embed(tokens))
-    with pytest.raises(InputError, match="knows no gene medians"):
-        model.embed(counts)

@@ -7,7 +7,8 @@ import pytest
 from scipy.sparse import csr_matrix, vstack
 
 from noise_scaling import models
-from noise_scaling.counts.count_store import CountStore
+from noise_scaling.counts import count_store
+from noise_scaling.counts.count_store import CountStore, FileStore
 from noise_scaling.errors import InputError
 from noise_scaling.models import pca, scvi, scvi_data, streaming, training
 
@@ -35,14 +36,15 @@ def path(request, counts, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of about 500 counts, some 8 cells, and two of them shuffled together."""
-    monkeypatch.setattr(CountStore.blocks, "__defaults__", (500,))
+    for store in (CountStore, FileStore):
+        monkeypatch.setattr(store.blocks, "__defaults__", (500,))
     monkeypatch.setattr(scvi_data.Streamed.__init__, "__kwdefaults__", {"block": 500})
     monkeypatch.setattr(scvi_data, "_BLOCKS", 2)
 
 
 def test_store_holds_the_chosen_cells(path, counts):
     mask = np.arange(300) % 3 == 0
-    store = CountStore(path, cells=mask)
+    store = FileStore(path, cells=mask)
     assert store.shape == (100, 80)
     assert len(store.blocks()) > 10
     np.testing.assert_array_equal(vstack(list(store.chunks())).toarray(), counts[mask].toarray())
@@ -51,14 +53,16 @@ def test_store_holds_the_chosen_cells(path, counts):
     assert store.not_empty().shape[0] == 100 - empty == 90
 
 
-def test_small_stores_are_read_into_memory(path, counts):
-    size = 8 * counts.nnz
-    assert isinstance(streaming.open_counts(path, in_memory_below=size), CountStore)
-    np.testing.assert_array_equal(streaming.open_counts(path, in_memory_below=size + 1).toarray(), counts.toarray())
+def test_small_stores_are_read_into_memory(path, counts, monkeypatch):
+    store = FileStore(path)
+    monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 8 * counts.nnz)
+    assert store.held() is store
+    monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 8 * counts.nnz + 1)
+    np.testing.assert_array_equal(store.held().toarray(), counts.toarray())
 
 
 def test_random_projection_is_the_same_from_disk(path, counts):
-    store = CountStore(path)
+    store = FileStore(path)
     on_disk = models.create("random_projection", seed=3).fit(store, store)
     in_memory = models.create("random_projection", seed=3).fit(counts, counts)
     np.testing.assert_array_equal(on_disk.embed(store), in_memory.embed(counts))
@@ -66,7 +70,7 @@ def test_random_projection_is_the_same_from_disk(path, counts):
 
 @pytest.mark.parametrize("n_genes", [40, 80])
 def test_pca_is_the_same_from_disk(path, counts, n_genes):
-    store = CountStore(path)
+    store = FileStore(path)
     on_disk = models.create("pca", n_genes=n_genes).fit(store, store)
     in_memory = models.create("pca", n_genes=n_genes).fit(counts, counts)
     np.testing.assert_array_equal(on_disk.genes, in_memory.genes)
@@ -87,7 +91,7 @@ def test_many_cells_in_memory_are_taken_in_parts(counts, monkeypatch):
 
 
 def test_streamed_batches_visit_each_cell_once_an_epoch(path, counts):
-    source = scvi_data.Streamed(CountStore(path).not_empty(), 32, seed=1, device="cpu")
+    source = scvi_data.Streamed(FileStore(path).not_empty(), 32, seed=1, device="cpu")
     assert source.steps_per_epoch == 10  # 290 cells
     epochs = [[b.dense.numpy() for b in islice(source.batches(10 * e), 10)] for e in (0, 1)]
     assert [len(batch) for batch in epochs[0]] == [32] * 9 + [2]
@@ -100,7 +104,7 @@ def test_streamed_batches_visit_each_cell_once_an_epoch(path, counts):
 
 @pytest.mark.parametrize("start", [1, 5, 9, 10, 17])
 def test_streamed_batches_start_at_any_step(path, start):
-    source = scvi_data.Streamed(CountStore(path).not_empty(), 32, seed=1, device="cpu")
+    source = scvi_data.Streamed(FileStore(path).not_empty(), 32, seed=1, device="cpu")
     through, late = ([batch.dense.numpy() for batch in islice(source.batches(n), 20 - n)] for n in (0, start))
     np.testing.assert_array_equal(np.concatenate(late), np.concatenate(through[start:]))
 
@@ -108,7 +112,7 @@ def test_streamed_batches_start_at_any_step(path, start):
 def test_scvi_learns_from_disk_what_it_learns_in_memory(path, counts):
     """The batches differ in their order alone, so the losses after 200 steps do by little."""
     mask = np.arange(300) < 200
-    store, validation = (CountStore(path, cells=m) for m in (mask, ~mask))
+    store, validation = (FileStore(path, cells=m) for m in (mask, ~mask))
     settings = {"seed": 1, "device": "cpu", "fixed_steps": 200}
     on_disk = models.create("scvi", **settings).fit(store, validation)
     in_memory = models.create("scvi", **settings).fit(counts[mask], counts[~mask])
@@ -123,7 +127,7 @@ def test_scvi_from_disk_resumes_in_the_middle_of_an_epoch(path, monkeypatch, tmp
     mid = training.Limits(steps=20, every=13, patience=5, min_delta=0.0, keep_best=False)
     monkeypatch.setattr(scvi, "limits", lambda *arguments, **options: mid)
     mask = np.arange(300) < 250
-    store, validation = (CountStore(path, cells=m) for m in (mask, ~mask))
+    store, validation = (FileStore(path, cells=m) for m in (mask, ~mask))
     settings = {"seed": 1, "device": "cpu", "batch_size": 25}
     through = models.create("scvi", **settings).fit(store, validation)
     update = scvi._Training.update
@@ -145,12 +149,12 @@ def test_scvi_from_disk_resumes_in_the_middle_of_an_epoch(path, monkeypatch, tmp
 
 def test_bad_stores(path, counts, tmp_path):
     with pytest.raises(InputError, match="no store at"):
-        CountStore(tmp_path / "absent.h5ad")
+        FileStore(tmp_path / "absent.h5ad")
     with pytest.raises(InputError, match="give a mask"):
-        CountStore(path, cells=np.ones(3, bool))
+        FileStore(path, cells=np.ones(3, bool))
     anndata.AnnData(counts.toarray()).write_h5ad(tmp_path / "dense.h5ad")
     with pytest.raises(InputError, match="store the counts by cell"):
-        CountStore(tmp_path / "dense.h5ad")
-    store = CountStore(path, cells=np.arange(300) % 30 == 0)
+        FileStore(tmp_path / "dense.h5ad")
+    store = FileStore(path, cells=np.arange(300) % 30 == 0)
     with pytest.raises(InputError, match="0 of 10 training cells hold any molecule"):
         models.create("pca").fit(store, store)

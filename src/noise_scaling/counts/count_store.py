@@ -1,12 +1,14 @@
-"""Counts that stay on disk: chosen cells of an .h5ad or .zarr store, read block by block."""
+"""Counts that stay on disk, read block by block: those of AnnData files, and the one form that all stores share."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -20,6 +22,9 @@ from .thinning import validate_counts
 
 BLOCK = 1 << 20
 """Non-zero counts read at a time, 8 MB; anndata takes 2.6 ms a slice, whatever its size."""
+IN_MEMORY_BELOW = 1 << 28
+"""Bytes of CSR counts, 8 a non-zero count, below which cells are held in memory: 3.4e7 non-zero counts, that is 34,000
+cells of 1,000 genes each."""
 
 
 @contextmanager
@@ -33,11 +38,11 @@ def open_store(path: Path) -> Iterator[Any]:
     """
     if not path.exists():
         raise InputError(f"no store at {path}: check the path")
-    openers = {".h5ad": lambda: h5py.File(path, "r"), ".zarr": lambda: zarr.open_group(path, mode="r")}
-    if path.suffix not in openers:
+    is_hdf5 = path.is_file() and h5py.is_hdf5(path)
+    if not (is_hdf5 or path.is_dir() or path.suffix == ".h5ad"):
         raise InputError(f"{path} is neither .h5ad nor .zarr: convert it with anndata")
     try:
-        root = openers[path.suffix]()
+        root = zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): it may be cut short; fetch or write it again") from None
     try:
@@ -47,78 +52,170 @@ def open_store(path: Path) -> Iterator[Any]:
             root.close()
 
 
-class CountStore:
-    """Chosen cells of a count store on disk (.h5ad or .zarr, CSR), in the store's order.
+def is_small(n_counts: int) -> bool:
+    """Whether so many non-zero counts are held in memory."""
+    return 8 * n_counts < IN_MEMORY_BELOW
 
-    Holds the row pointers, 8 bytes a cell of the store, and 8 more a chosen cell; counts are read block by block.
-    The file is opened for each pass, so that a store can be handed to another thread or process.
+
+class CountStore(ABC):
+    """UMI counts [cells, genes] on disk: what models take in place of a matrix when the cells are too many for memory.
+
+    Holds where each row starts, 8 bytes a row, and 8 more a chosen cell. Files are opened for each pass, so that a
+    store can be handed to another thread or process.
 
     Parameters
     ----------
-    path
-        As written by `stores.thin_store`, or any AnnData file of integer counts.
-    cells
-        Mask [cells of the store] of those to take; None takes all.
-    layer
-        Where the counts are, if not in X.
+    indptr
+        Where each row starts among the stored counts, and the last one ends, int64 [rows + 1].
+    n_genes
+        Columns.
 
-    Raises
-    ------
-    InputError
-        If the store cannot be opened, its counts are missing or no CSR matrix, or `cells` is no mask; while reading, if
-        a block holds a value that is no count.
+    Attributes
+    ----------
+    shape
+        Chosen cells, and genes.
+    rows
+        Their rows, rising [cells].
+    folder
+        Where what is made of the counts may lie beside them; None: in the system's folder for temporary files.
     """
 
-    def __init__(self, path: str | Path, *, cells: np.ndarray | None = None, layer: str | None = None) -> None:
-        self.path, self.where = Path(path), f"layers/{layer}" if layer else "X"
-        with open_store(self.path) as root:
-            counts = self._counts(root)
-            self.indptr = np.asarray(read_elem(counts.group["indptr"]), dtype=np.int64)
-            (n_cells, n_genes), self.dtype = counts.shape, counts.dtype
-        self.rows = np.arange(n_cells) if cells is None else np.flatnonzero(check_mask(cells, n_cells))
+    folder: Path | None = None
+
+    def __init__(self, indptr: np.ndarray, n_genes: int) -> None:
+        self.indptr, self.rows = indptr, np.arange(len(indptr) - 1)
         self.shape = (len(self.rows), n_genes)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Non-zero counts of each cell [cells]."""
-        return self.indptr[self.rows + 1] - self.indptr[self.rows]
+    @abstractmethod
+    def _open(self) -> AbstractContextManager[Any]:
+        """What `_span` reads from."""
 
-    def not_empty(self) -> CountStore:
-        """The same store without its empty cells."""
+    @abstractmethod
+    def _span(self, opened: Any, first: int, stop: int) -> csr_matrix:
+        """Rows that follow each other, from `first` to the one before `stop`."""
+
+    def take(self, cells: np.ndarray | slice) -> Self:
+        """The same store with these of its cells alone: a mask, rising positions, or a slice."""
         other = copy(self)
-        other.rows = self.rows[self.lengths > 0]
+        other.rows = self.rows[cells]
         other.shape = (len(other.rows), self.shape[1])
         return other
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Stored counts of each cell [cells]."""
+        return self.indptr[self.rows + 1] - self.indptr[self.rows]
+
+    def not_empty(self) -> Self:
+        """The same store without its empty cells."""
+        return self.take(self.lengths > 0)
+
     def blocks(self, size: int = BLOCK) -> list[tuple[int, int]]:
-        """Runs of cells (start, stop) that span about `size` non-zero counts of the store each."""
+        """Runs of cells (start, stop) that span about `size` stored counts each."""
         return blocks_of(np.append(self.indptr[self.rows], self.indptr[-1]), size)
 
     def read(self, blocks: list[tuple[int, int]]) -> Generator[csr_matrix]:
         """The counts of each run of cells, in turn, the next one read by a thread meanwhile."""
-        with open_store(self.path) as root:
-            counts = self._counts(root)
-            yield from read_ahead(lambda block: self._read(counts, *block), blocks)
+        with self._open() as opened:
+            yield from read_ahead(lambda block: self._block(opened, *block), blocks)
+
+    def _block(self, opened: Any, start: int, stop: int) -> csr_matrix:
+        rows = self.rows[start:stop]
+        span = self._span(opened, int(rows[0]), int(rows[-1]) + 1)
+        return span if span.shape[0] == len(rows) else span[rows - rows[0]]
 
     def chunks(self) -> Generator[csr_matrix]:
         """All cells, block by block."""
         return self.read(self.blocks())
 
+    def held(self) -> csr_matrix | CountStore:
+        """All cells, in memory if they take less than `IN_MEMORY_BELOW` there, else this store."""
+        return self.tocsr() if is_small(int(self.lengths.sum())) else self
+
     def tocsr(self) -> csr_matrix:
         """All cells, in memory."""
         return vstack(list(self.chunks()) or [csr_matrix(self.shape, dtype=np.int32)], format="csr")
 
-    def _counts(self, root: Any) -> Any:
+
+class FileStore(CountStore):
+    """The cells of AnnData files (.h5ad or .zarr, CSR), in the files' order.
+
+    Parameters
+    ----------
+    paths
+        One file, or several with the same genes, whose cells follow each other.
+    cells
+        Mask [cells of the files] of those to take; None takes all.
+    layer
+        Where the counts are, if not in X.
+    convert
+        Makes counts of a block [cells, genes of the files] and its name for messages; `validate_counts` if not given.
+    n_genes
+        Genes that `convert` leaves; None: all.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be opened, its counts are missing or no CSR matrix, or `cells` is no mask; while reading, if a
+        part cannot be read, and what `convert` raises.
+    """
+
+    def __init__(
+        self,
+        paths: str | Path | Sequence[Path],
+        *,
+        cells: np.ndarray | None = None,
+        layer: str | None = None,
+        convert: Callable[[csr_matrix, str], csr_matrix] | None = None,
+        n_genes: int | None = None,
+    ) -> None:
+        self.paths = [Path(paths)] if isinstance(paths, str | Path) else list(paths)
+        self.where, self.convert = f"layers/{layer}" if layer else "X", convert or _as_they_are
+        starts, first, width = [np.zeros(1, np.int64)], [0], 0
+        for path in self.paths:
+            with open_store(path) as root:
+                counts = self._counts(root, path)
+                starts.append(starts[-1][-1] + np.asarray(read_elem(counts.group["indptr"]), dtype=np.int64)[1:])
+                first.append(first[-1] + counts.shape[0])
+                width = counts.shape[1]
+        self.first = np.array(first)  # row of each file, and how many there are
+        super().__init__(np.concatenate(starts), width if n_genes is None else n_genes)
+        if cells is not None:
+            self.rows = np.flatnonzero(check_mask(cells, len(self.rows)))
+            self.shape = (len(self.rows), self.shape[1])
+
+    def blocks(self, size: int = BLOCK) -> list[tuple[int, int]]:
+        """See `CountStore`; no run goes on in the next file."""
+        files = np.searchsorted(self.rows, self.first)
+        return list(pairwise(np.unique(np.append(files, super().blocks(size))).tolist()))
+
+    @contextmanager
+    def _open(self) -> Iterator[list[Any]]:
+        with ExitStack() as files:
+            yield [self._counts(files.enter_context(open_store(path)), path) for path in self.paths]
+
+    def _counts(self, root: Any, path: Path) -> Any:
         group = root.get(self.where)
         kind = "missing" if group is None else group.attrs.get("encoding-type", "unknown")
         if kind != "csr_matrix":
-            raise InputError(f"{self.where} of {self.path} is {kind}, not csr_matrix: store the counts by cell, as CSR")
+            raise InputError(f"{self.where} of {path} is {kind}, not csr_matrix: store the counts by cell, as CSR")
         return sparse_dataset(group)
 
-    def _read(self, counts: Any, start: int, stop: int) -> csr_matrix:
-        rows = self.rows[start:stop]
-        span = validate_counts(counts[rows[0] : rows[-1] + 1], name=f"{self.where} of {self.path}")
-        return span if span.shape[0] == len(rows) else span[rows - rows[0]]
+    def _span(self, opened: list[Any], first: int, stop: int) -> csr_matrix:
+        which = int(np.searchsorted(self.first, first, side="right")) - 1
+        name, start = f"{self.where} of {self.paths[which]}", self.first[which]
+        try:
+            span = opened[which][first - start : stop - start]
+        except (OSError, ValueError, RuntimeError) as error:  # a chunk that cannot be unpacked, a file cut short
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{name} cannot be read from cell {first - start} on ({reason}): fetch or write it again"
+            ) from error
+        return self.convert(span, name)
+
+
+def _as_they_are(block: csr_matrix, name: str) -> csr_matrix:
+    return validate_counts(block, name=name)
 
 
 def check_mask(cells: np.ndarray, n_cells: int) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import anndata
@@ -11,9 +13,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..counts.count_store import CountStore
 from ..errors import InputError
 from ..signals import Signal
 from .registry import Card
+
+_TEXTS = 1 << 20  # hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +30,9 @@ class Dataset:
     name
         Registered name, or a file's stem.
     adata
-        AnnData whose X is CSR of integer counts [cells, genes]; uns["largest_deviation"] is how far the source's
-        values were from integers where counts had to be recovered (0 where the source holds integers). Of a file of
-        your own it holds no annotation: only what was asked for is read.
+        AnnData whose X is CSR of integer counts [cells, genes], or None where counts stay on disk;
+        uns["largest_deviation"] is how far the source's values were from integers where counts had to be recovered
+        (0 where the source holds integers). Of a file of your own it holds no annotation.
     signal
         The signal, over the same cells in the same order.
     card
@@ -39,38 +44,76 @@ class Dataset:
         that a file's name does not matter.
     notes
         What the user of a file should know: what was taken for what, how many cells lack the signal, what was rounded.
+    on_disk
+        Counts and names where they are too many for memory.
     """
 
     name: str
-    adata: anndata.AnnData
+    adata: Any
     signal: Signal
     card: Card
     data_sha256: str
     stream: str
     notes: tuple[str, ...] = ()
+    on_disk: OnDisk | None = None
 
     @property
-    def counts(self) -> sp.csr_matrix:
-        """Integer UMI counts [cells, genes], CSR."""
-        return self.adata.X
+    def counts(self) -> sp.csr_matrix | CountStore:
+        """Integer UMI counts [cells, genes], CSR or a store."""
+        return self.on_disk.store if self.on_disk else self.adata.X
+
+    @cached_property
+    def umis(self) -> np.ndarray:
+        """Molecules of each cell at full depth, int64 [cells]."""
+        return self.on_disk.umis if self.on_disk else np.asarray(self.adata.X.sum(axis=1, dtype=np.int64)).ravel()
 
     @property
     def cell_ids(self) -> np.ndarray:
         """Names of the cells [cells]."""
-        return self.adata.obs_names.to_numpy(dtype=str)
+        return self.on_disk.cell_ids if self.on_disk else self.adata.obs_names.to_numpy(dtype=str)
 
     @property
     def gene_ids(self) -> np.ndarray:
         """Names of the genes [genes]."""
-        return self.adata.var_names.to_numpy(dtype=str)
+        return self.on_disk.gene_ids if self.on_disk else self.adata.var_names.to_numpy(dtype=str)
 
     @property
     def n_cells(self) -> int:
-        return self.adata.n_obs
+        return self.counts.shape[0]
 
     @property
     def n_genes(self) -> int:
-        return self.adata.n_vars
+        return self.counts.shape[1]
+
+    def take(self, cells: np.ndarray) -> sp.csr_matrix:
+        """Counts of some cells in memory, by their positions, in that order."""
+        if self.on_disk is None:
+            return self.adata.X[cells]
+        order = np.argsort(cells)
+        return self.on_disk.store.take(np.asarray(cells)[order]).tocsr()[np.argsort(order)]
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Counts in files, and of their cells what is small.
+
+    Attributes
+    ----------
+    store
+        Cells that hold a molecule.
+    cell_ids, gene_ids
+        Their names [cells], variable-width text; and those of the genes [genes].
+    umis
+        Molecules of each cell, int64 [cells].
+    largest
+        The largest count.
+    """
+
+    store: CountStore
+    cell_ids: np.ndarray
+    gene_ids: np.ndarray
+    umis: np.ndarray
+    largest: int
 
 
 def assemble(
@@ -117,28 +160,45 @@ def assemble(
     adata.uns["largest_deviation"] = largest_deviation
     adata.uns["dropped_cells"] = obs.index[~kept].to_list()
     signal = signal.of(kept)
-    sha256 = content_sha256(adata, signal)
+    sha256 = content_sha256(adata.X, adata.obs_names, adata.var_names, signal)
     return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes)
 
 
-def content_sha256(adata: anndata.AnnData, signal: Signal) -> str:
+def content_sha256(counts: sp.csr_matrix | CountStore, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
     """sha256 of what is measured: counts, names and signal, independent of file format and integer width."""
     digest = hashlib.sha256()
-    counts = adata.X
-    for array in (counts.indptr, counts.indices, counts.data):
-        digest.update(np.ascontiguousarray(array, dtype="<i8").data)
-    for array in (adata.obs_names, adata.var_names, signal.values, signal.times, signal.sections):
-        digest.update(_bytes(array))
+    for numbers in _csr_arrays(counts):
+        digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
+    for array in (cell_ids, gene_ids, signal.values, signal.times, signal.sections):
+        for part in _bytes(array):
+            digest.update(part)
     digest.update(f"{signal.kind} {signal.name}".encode())
     if list(signal.levels) != sorted(signal.levels):  # an order that the names themselves do not have
         digest.update(" ".join(signal.levels).encode())
     return digest.hexdigest()
 
 
-def _bytes(array: Any) -> bytes:
+def _csr_arrays(counts: sp.csr_matrix | CountStore) -> Iterator[np.ndarray]:
+    """Row pointers, columns and values; of a store part by part, in three passes."""
+    if not isinstance(counts, CountStore):
+        yield from (counts.indptr, counts.indices, counts.data)
+        return
+    end = 0
+    yield np.zeros(1, np.int64)
+    for chunk in counts.chunks():
+        yield end + chunk.indptr[1:].astype(np.int64)
+        end += chunk.nnz
+    for name in ("indices", "data"):
+        yield from (getattr(chunk, name) for chunk in counts.chunks())
+
+
+def _bytes(array: Any) -> Iterator[bytes]:
     if array is None:
-        return b"-"
+        yield b"-"
+        return
     array = np.asarray(array)
     if array.dtype.kind in "biuf":
-        return np.ascontiguousarray(array, dtype="<f8").tobytes()
-    return "\0".join(map(str, array)).encode()
+        yield np.ascontiguousarray(array, dtype="<f8").tobytes()
+        return
+    for start in range(0, len(array), _TEXTS):
+        yield (b"\0" if start else b"") + "\0".join(map(str, array[start : start + _TEXTS])).encode()

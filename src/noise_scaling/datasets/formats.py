@@ -87,6 +87,14 @@ class Stored:
             found = self._group[element]
             return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else quietly(read_elem, found)
 
+    def stored_counts(self, element: str) -> int:
+        """Values stored in an element that can be read cell by cell, or 0: it is absent, or not CSR."""
+        group = self._group.get(element)
+        if group is None or group.attrs.get("encoding-type") != "csr_matrix":
+            return 0
+        data = group["data"]
+        return int(data.shape[0]) if data.dtype.isnative and data.dtype != np.float16 else 0
+
     @cached_property
     def X(self) -> Any:
         return self.read("X") if "X" in self._group else None

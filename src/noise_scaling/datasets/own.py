@@ -6,19 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from ..counts import umis_per_cell
+from ..counts.count_store import is_small
 from ..signals import Signal, test_eligible
+from . import on_disk
 from .dataset import Dataset, assemble
-from .formats import open_cells
-from .own_counts import read_counts
+from .formats import Stored, open_cells
+from .own_counts import read_counts, refuse_empty, stored_values, stream_counts
+from .own_rounding import normalised
 from .own_signals import STREAM, read_signal
 from .registry import Card, default_grid
 
 
 def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts: bool = False) -> Dataset:
     """Counts and signal of a file, with a card made from what is found and notes on what was taken for what.
+
+    Counts of `count_store.IN_MEMORY_BELOW` bytes or more stay in the file where it holds them cell by cell (CSR).
 
     Parameters
     ----------
@@ -37,24 +40,40 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
         If the file cannot be read, its counts are not raw counts, or the signal is missing, constant or unusable.
     """
     with open_cells(path) as cells:
+        if (values := stored_values(cells, layer)) and not is_small(values):
+            return _streamed(path, cells, signal, layer, round_counts)
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
-        found, notes = read_signal(cells, features, signal, path.name)
+        found, notes = read_signal(cells, features.others, signal, path.name)
         obs = pd.DataFrame(index=cells.obs_names)
-    card = _card(path, features.counts, found)
+    card = _card(path, np.asarray(features.counts.sum(axis=1)).ravel(), features.counts.shape[1], found)
     return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
 
 
-def _card(path: Path, counts: sp.csr_matrix, signal: Signal) -> Card:
+def _streamed(path: Path, cells: Stored, signal: str | None, layer: str | None, round_counts: bool) -> Dataset:
+    """The same of counts that stay in the file."""
+    features = stream_counts(path, cells, layer, round_counts=round_counts)
+    found, notes = read_signal(cells, features.others, signal, path.name)
+    seen = on_disk.survey(features.store, features.how, features.notes)
+    refuse_empty(seen.umis, features.where)
+    card = _card(path, seen.umis, len(features.genes), found)
+    names = cells.obs_names.to_numpy(dtype=np.dtypes.StringDType())
+    return on_disk.assemble_on_disk(
+        card, features.store, seen, names, features.genes, found, features.how, stream=STREAM,
+        notes=(*seen.notes, *normalised(seen.umis, features.where), *notes),
+    )  # fmt: skip
+
+
+def _card(path: Path, umis: np.ndarray, n_genes: int, signal: Signal) -> Card:
     eligible = int(test_eligible(signal).sum())
     about = f"{signal.name} of {path.name}, in {eligible} cells"
-    grid = default_grid(counts.shape[0], umis_per_cell(counts))
+    grid = default_grid(len(umis), float(umis.mean()))
     grid["n_test"] = max(1, min(grid["n_test"], eligible // 2))
     return Card(
         name=path.stem,
         title=path.name,
-        n_cells=counts.shape[0],
-        n_genes=counts.shape[1],
-        median_umis=float(np.median(np.asarray(counts.sum(axis=1)))),
+        n_cells=len(umis),
+        n_genes=n_genes,
+        median_umis=float(np.median(umis)),
         signal=signal.name,
         signals={signal.name: {"kind": signal.kind, "description": about}},
         licence="yours",

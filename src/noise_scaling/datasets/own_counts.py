@@ -1,32 +1,28 @@
-"""The raw counts of a file: which matrix, which of its features are genes, and what is refused or rounded."""
+"""The raw counts of a file: which matrix, which of its features are genes, and what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..counts import validate_counts
+from ..counts.count_store import FileStore
 from ..errors import InputError
 from .columns import listed
-from .formats import ANEW, Cells
-
-NOISE = 1e-3
-"""Floats so near to whole numbers are whole numbers, as exp(log(1 + x)) - 1 in single precision gives them back."""
-RELATIVE_NOISE = 2e-6
-"""The same as a share of the count: single precision has 7 digits."""
-
-_ESTIMATED = "made of estimated counts (EM, or corrected for ambient molecules)"
-_CORRECTED = "normalised, or corrected for ambient molecules"
-_LOGGED_OR_CORRECTED = "log-normalised, or corrected for ambient molecules"
-_MAY_BE_ROUNDED = (_ESTIMATED, _CORRECTED, _LOGGED_OR_CORRECTED)
-_ROUND = "if they are counts, round them with --round (round_counts=True in Python)"
+from .formats import ANEW, Cells, Stored
+from .own_rounding import Rounding, elsewhere, normalised, whole_counts
 
 _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
+
+
+Others = Mapping[str, Callable[[], sp.csr_matrix]]
+"""By type what was counted beside genes [cells, features], read when it is asked for."""
 
 
 class Features(NamedTuple):
@@ -34,8 +30,23 @@ class Features(NamedTuple):
 
     counts: sp.csr_matrix
     genes: np.ndarray
-    others: dict[str, sp.csr_matrix]
+    others: Others
     notes: list[str]
+
+
+class StreamedFeatures(NamedTuple):
+    """The same of counts that stay in the file.
+
+    `how` names what the store makes of the file's values, `where` says in sentences where they are; `notes` gives the
+    notes when all cells have been read.
+    """
+
+    store: FileStore
+    genes: np.ndarray
+    others: Others
+    notes: Callable[[], list[str]]
+    where: str
+    how: str
 
 
 def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
@@ -57,38 +68,120 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
     InputError
         If there is no such matrix, it is broken, it does not hold counts, names repeat, or a cell has no count.
     """
-    shape = (len(cells.obs_names), len(cells.var_names))
-    if min(shape) == 0:
-        raise InputError(f"{name} is empty, {shape[0]} cells x {shape[1]} genes: give at least one of each")
-    where = f"layer {layer!r} of {name}" if layer else f"X of {name}"
+    shape = _shape(cells, name)
+    where = _place(layer, name)
     values = _as_csr(_chosen(cells, layer, name), where, shape)
     genes, others, feature_notes = _features(cells, name)
     _names_unique(cells, genes, name)
-    counts, notes = _counts(values[:, genes], where, cells, round_counts)
-    notes += feature_notes
-    if _one_total(counts, within=0.01):
-        notes.append(f"{where}: every cell has about {counts.sum() / shape[0]:.0f} counts, as if normalised")
-    empty = int((np.diff(counts.indptr) == 0).sum())
-    if empty == shape[0]:
+    counts, rounding = whole_counts(values[:, genes], where, cells, round_counts)
+    refuse_empty(np.diff(counts.indptr), where)
+    notes = rounding.notes(where) + feature_notes
+    notes += normalised(np.asarray(counts.sum(axis=1)).ravel(), where)
+    rest = {kind: partial(values.__getitem__, (slice(None), at)) for kind, at in others.items()}
+    return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes)
+
+
+def stored_values(cells: Cells, layer: str | None) -> int:
+    """Values of the matrix with the counts that can be read cell by cell, or 0 where it cannot."""
+    return cells.stored_counts(f"layers/{layer}" if layer else "X") if isinstance(cells, Stored) else 0
+
+
+def stream_counts(path: Path, cells: Stored, layer: str | None, *, round_counts: bool = False) -> StreamedFeatures:
+    """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    cells, layer, round_counts
+        As for `read_counts`.
+
+    Raises
+    ------
+    InputError
+        As `read_counts`, as far as can be seen without reading the counts.
+    """
+    shape, where = _shape(cells, path.name), _place(layer, path.name)
+    genes, others, feature_notes = _features(cells, path.name)
+    _names_unique(cells, genes, path.name)
+    convert = _Convert(where, genes, round_counts)
+    store = FileStore(path, layer=layer, convert=convert, n_genes=int(genes.sum()))
+    if store.shape[0] != shape[0]:
+        raise InputError(f"{where} has {store.shape[0]} rows for {shape[0]} cells: {ANEW}")
+
+    def notes() -> list[str]:
+        return convert.rounding.notes(where) + feature_notes
+
+    rest = {kind: partial(_others, path, layer, at) for kind, at in others.items()}
+    how = f"round {round_counts} genes {hashlib.blake2b(np.packbits(genes).data, digest_size=8).hexdigest()}"
+    return StreamedFeatures(store, cells.var_names[genes].to_numpy(str), rest, notes, where, how)
+
+
+class _Convert:
+    """Makes counts of the genes from a block of the file's values, and remembers what it rounded."""
+
+    def __init__(self, where: str, genes: np.ndarray, round_counts: bool) -> None:
+        self.where, self.round_counts, self.rounding = where, round_counts, Rounding()
+        self.genes = None if genes.all() else np.flatnonzero(genes)
+
+    def __call__(self, block: sp.csr_matrix, _: str) -> sp.csr_matrix:
+        values = check_arrays(block, self.where)
+        values = values if self.genes is None else values[:, self.genes]
+        counts, rounding = whole_counts(values, self.where, None, self.round_counts)
+        self.rounding += rounding
+        return counts
+
+
+def _others(path: Path, layer: str | None, columns: np.ndarray) -> sp.csr_matrix:
+    store = FileStore(path, layer=layer, convert=lambda block, _: block[:, columns], n_genes=len(columns))
+    return store.tocsr()
+
+
+def _shape(cells: Cells, name: str) -> tuple[int, int]:
+    shape = (len(cells.obs_names), len(cells.var_names))
+    if min(shape) == 0:
+        raise InputError(f"{name} is empty, {shape[0]} cells x {shape[1]} genes: give at least one of each")
+    return shape
+
+
+def _place(layer: str | None, name: str) -> str:
+    return f"layer {layer!r} of {name}" if layer else f"X of {name}"
+
+
+def refuse_empty(counts: np.ndarray, where: str) -> None:
+    """Refuse cells without a count.
+
+    Parameters
+    ----------
+    counts
+        How many each cell has [cells].
+    where
+        Says in the message where they are.
+
+    Raises
+    ------
+    InputError
+        If there is such a cell.
+    """
+    empty = int((counts == 0).sum())
+    if empty == len(counts):
         raise InputError(f"{where} holds no count but 0: give the raw counts, in X or in a layer named with --layer")
     if empty:
         raise InputError(
-            f"{where} has {empty} of {shape[0]} cells without a single count: "
+            f"{where} has {empty} of {len(counts)} cells without a single count: "
             "remove them first with scanpy.pp.filter_cells(adata, min_counts=1)"
         )
-    rest = {kind: values[:, at] for kind, at in others.items()}
-    return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes)
 
 
 def _chosen(cells: Cells, layer: str | None, name: str) -> Any:
     if layer is not None and layer not in cells.layers:
-        hint = f"; {_elsewhere(cells)}" if layer.startswith("raw") and cells.raw is not None else ""
+        hint = f"; {elsewhere(cells)}" if layer.startswith("raw") and cells.raw is not None else ""
         hint += "; X is read where no layer is named" if layer == "X" else ""
         raise InputError(f"{name} has no layer {layer!r}: choose one of {listed(cells.layers)}{hint}")
     values = cells.layers[layer] if layer else cells.X
     if values is None:
         there = f"; there are layers {listed(cells.layers)}" if len(cells.layers) else ""
-        raise InputError(f"{name} has no X: {_elsewhere(cells)}{there}")
+        raise InputError(f"{name} has no X: {elsewhere(cells)}{there}")
     return values
 
 
@@ -144,81 +237,3 @@ def _names_unique(cells: Cells, genes: np.ndarray, name: str) -> None:
             raise InputError(
                 f"{name} has several {what} named {repeated[0]!r}, {len(repeated)} such names in all: {remedy} and save"
             )
-
-
-def _counts(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) -> tuple[sp.csr_matrix, list[str]]:
-    notes = []
-    if values.dtype.kind == "f":
-        values = values.copy()
-        values.sum_duplicates()  # a count may be stored in parts
-        if np.isfinite(values.data).all():
-            notes = _round(values, where, cells, round_counts)
-    counts = validate_counts(values, name=where).astype(np.int32)
-    counts.eliminate_zeros()
-    return counts, notes
-
-
-def _round(values: sp.csr_matrix, where: str, cells: Cells, round_counts: bool) -> list[str]:
-    """Round in place what is nearly whole, or what may be rounded; refuse other fractions."""
-    off = np.abs(values.data - np.rint(values.data))
-    if not off.any():
-        return []
-    fractional = _fractional(values.data)
-    some = f"{fractional.mean():.0%}" if fractional.mean() >= 0.005 else f"{fractional.sum()} in {len(fractional)}"
-    kind = _kind(values, fractional)
-    if fractional.any() and not (round_counts and kind in _MAY_BE_ROUNDED):
-        remedy = _elsewhere(cells) + (f", or, {_ROUND}" if kind in _MAY_BE_ROUNDED else "")
-        raise InputError(
-            f"{where} is {kind}, it seems: {some} of its non-zero values are fractional, "
-            f"the largest {values.data.max():.4g}; {remedy}"
-        )
-    values.data = np.rint(values.data)
-    share = f"{some} of the values were fractional, " if fractional.any() else ""
-    return [f"{where} was rounded to whole numbers: {share}by at most {off.max():.2g}"]
-
-
-def _fractional(data: np.ndarray) -> np.ndarray:
-    """Which values are not whole, but for what a float's last digits do."""
-    return np.abs(data - np.rint(data)) > np.maximum(NOISE, RELATIVE_NOISE * np.abs(data))
-
-
-def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
-    """What a matrix with fractions is, for a sentence."""
-    if values.data.min() < 0:
-        return "scaled"
-    if _one_total(values):
-        return f"normalised (every cell sums to {values.sum() / values.shape[0]:.4g})"
-    if fractional.mean() < 0.5:
-        return _ESTIMATED
-    # log1p of 10,000 per cell stays below 9.3, of 1e6 below 13.9, log2 of 1e6 below 20; counts nearly always pass 20.
-    if values.data.max() >= 20:
-        return _CORRECTED
-    undone = (values.expm1(), (values * np.log(2)).expm1())
-    logged = any(_one_total(counts) or not _fractional(counts.data).any() for counts in undone)
-    return "log-normalised" if logged else _LOGGED_OR_CORRECTED
-
-
-def _one_total(values: sp.csr_matrix, *, within: float = 1e-3) -> bool:
-    """Whether all cells sum to the same, as cells that were normalised do."""
-    totals = np.asarray(values.sum(axis=1)).ravel()
-    totals = totals[totals > 0]
-    return len(totals) > 1 and bool(np.ptp(totals) < within * totals.mean())
-
-
-def _elsewhere(cells: Cells) -> str:
-    """Where the counts may be instead."""
-    whole = [name for name in cells.layers if _is_whole(partial(cells.layers.__getitem__, name))]
-    if whole:
-        return f"give --layer {whole[0]} (layer={whole[0]!r} in Python), which holds whole numbers"
-    if _is_whole(lambda: cells.raw.X if cells.raw is not None else None):
-        return "raw.X holds whole numbers: save adata.raw.to_adata() with obs and obsm as a file of its own"
-    return "give the raw counts, in X or in a layer named with --layer"
-
-
-def _is_whole(read: Callable[[], Any]) -> bool:
-    try:
-        values = read()
-    except InputError:  # what cannot be read is no way out
-        return False
-    data = values.data if sp.issparse(values) else np.asarray(values)
-    return data.dtype.kind in "iu" or (data.dtype.kind == "f" and bool(np.all(data == np.rint(data))))

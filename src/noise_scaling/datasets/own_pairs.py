@@ -12,16 +12,12 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from ..errors import InputError
 from ..signals import Signal
 from .columns import LABEL, NUMBER, ORDERED, listed
 from .formats import Cells, open_cells
-from .own_counts import Features
 from .own_signals import matrix, read_signal
-
-_NO_FEATURES = Features(sp.csr_matrix((0, 0)), np.empty(0), {}, [])
 
 
 def is_table(path: str | Path) -> bool:
@@ -61,7 +57,7 @@ def load_embedding(
 
 
 def _found(cells: Cells, embedding: str, spec: str | None, name: str) -> tuple[np.ndarray, Signal, tuple[str, ...]]:
-    signal, notes = read_signal(cells, _NO_FEATURES, spec, name)
+    signal, notes = read_signal(cells, {}, spec, name)
     x, more = matrix(cells, embedding.removeprefix("obsm:"))
     return x, signal, (f"embedding {embedding}: {'; '.join([f'{x.shape[1]} dimensions', *more])}", *notes)
 

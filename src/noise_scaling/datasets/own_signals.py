@@ -21,7 +21,7 @@ from ..signals import NO_CLONE, Signal, single_clone, test_eligible
 from . import columns
 from .columns import LABEL, NUMBER, ORDERED, listed, quoted
 from .formats import Cells
-from .own_counts import Features, check_arrays
+from .own_counts import Others, check_arrays
 
 FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
 STREAM = "own"
@@ -35,15 +35,15 @@ FAR = 1e100
 Found = tuple[Signal, list[str]]
 
 
-def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -> Found:
+def read_signal(cells: Cells, others: Others, spec: str | None, name: str) -> Found:
     """The signal `spec` over all cells, and notes for the user.
 
     Parameters
     ----------
     cells
         From `formats.open_cells`.
-    features
-        From `read_counts`, for a signal of features beside the genes.
+    others
+        Features beside the genes by type, for a signal of them.
     spec
         Where the signal lies, in one of `FORMS`.
     name
@@ -60,7 +60,7 @@ def read_signal(cells: Cells, features: Features, spec: str | None, name: str) -
     form, _, rest = (part.strip() for part in spec.partition(":"))
     makers = {"obs": _from_obs, "obsm": _from_obsm, "pairs": _from_clones, "space": _from_space}
     if form == "features":
-        signal, notes = _from_features(features, rest, spec)
+        signal, notes = _from_features(others, rest, spec)
     elif form in makers and rest:
         signal, notes = makers[form](cells, rest, spec)
     else:
@@ -173,12 +173,10 @@ def _from_obsm(cells: Cells, key: str, spec: str) -> Found:
     return Signal(spec, "vector", values), [f"a measurement of {values.shape[1]} numbers", *notes]
 
 
-def _from_features(features: Features, kind: str, spec: str) -> Found:
-    if kind not in features.others:
-        raise InputError(
-            f"signal {spec!r} is not there: beside genes there are features of type {listed(features.others)}"
-        )
-    values = np.log1p(features.others[kind].toarray().astype(np.float64))
+def _from_features(others: Others, kind: str, spec: str) -> Found:
+    if kind not in others:
+        raise InputError(f"signal {spec!r} is not there: beside genes there are features of type {listed(others)}")
+    values = np.log1p(others[kind]().toarray().astype(np.float64))
     return Signal(spec, "vector", values), [f"log(1 + count) of {values.shape[1]} features"]
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ..counts import thin
+from ..datasets import Dataset
 from ..errors import InputError
 from ..models import MODELS
 from ..seeds import generator
-from ..signals import Aligned, Signal
+from ..signals import Aligned
 from .controls import learner
 
 
@@ -194,8 +195,8 @@ def _of_width(name: str, width: int) -> Variant:
     return Variant(name, f"Geneformer {width} wide", options=options)
 
 
-def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], signal: Signal) -> None:
-    """Refuse a variant that means nothing for a model, an estimator or the signal.
+def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], data: Dataset) -> None:
+    """Refuse a variant that means nothing for a model, an estimator or the data.
 
     Parameters
     ----------
@@ -203,13 +204,14 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], si
         What is to be measured.
     models, estimators
         Names of all that it is to be measured with.
-    signal
-        The data set's signal.
+    data
+        The data set.
 
     Raises
     ------
     InputError
-        Where it means nothing for one of the models or estimators, or needs pairs and the signal has none.
+        Where it means nothing for one of the models or estimators, needs pairs and the signal has none, or needs all
+        cells in memory and they are not.
     """
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
@@ -221,8 +223,14 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], si
             raise InputError(
                 f"variant {variant.name!r} means nothing for {what} {wrong[0]!r}: ask for {sensible} alone"
             )
+    signal = data.signal
     if variant.pairing is in_both_orders and signal.kind != "pair":
         raise InputError(
             f"variant {variant.name!r} needs a signal of pairs and {signal.name!r} is a {signal.kind}: "
             "choose a data set with pairs, such as larry_subset"
+        )
+    if not variant.prefix and data.on_disk:
+        raise InputError(
+            f"variant {variant.name!r} needs all cells in memory and the counts of {data.name!r} stay on disk: "
+            "choose another variant, or a smaller file"
         )

@@ -154,9 +154,9 @@ def _embedded(ask: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, Signal, tup
     grid = Grid(data, (name,), (most,), (1.0,), "small", (), card.n_test, card.n_validation, "cpu")
     cells = grid.split(ask.seed)
     model = models.create(name, seed=derive(ask.seed, "model", name, most), device="cpu")
-    model.fit(data.counts[cells.training_cells(most)], data.counts[cells.validation])
+    model.fit(data.take(cells.training_cells(most)), data.take(cells.validation))
     note = f"{name} was trained on {most:,} cells and embeds {len(cells.test):,} others"
-    return cells.test, np.asarray(model.embed(data.counts[cells.test])), data.signal, (*data.notes, note)
+    return cells.test, np.asarray(model.embed(data.take(cells.test))), data.signal, (*data.notes, note)
 
 
 def of_pair(

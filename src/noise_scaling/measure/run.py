@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +105,7 @@ def measure(
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, ask.models, ask.estimators, data.signal)
+    ablations.check(departure, ask.models, ask.estimators, data)
     grid = Grid(
         data,
         ask.models,
@@ -118,6 +119,7 @@ def measure(
         departure,
         ask.results,
         ask.keep_embeddings,
+        ask.progress,
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
@@ -154,6 +156,7 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         return one.rows(point)
 
     numbers = range(len(missing))
+    left = Counter(one for one, _ in missing)
     if unit_seconds is None and workers == 1:
         found: Iterator[Outcome] = (Outcome(number, rows(number)) for number in numbers)
     else:
@@ -163,6 +166,9 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         bar.set_postfix_str(f"{one} {point.model} N={point.n_cells}")
         bar.update()
         yield one.failed(point, outcome.error) if outcome.error else outcome.result
+        left[one] -= 1
+        if not left[one]:
+            one.forget()
     kept = set(points) - set(missing)
     yield from (one.rows(point) for one, point in points if (one, point) in kept)
 

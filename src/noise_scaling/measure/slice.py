@@ -7,13 +7,13 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
@@ -24,13 +24,14 @@ from ..seeds import derive
 from ..splits import Split, split
 from . import controls
 from .ablations import Variant
+from .pools import Pools
 from .unit import Unit, digest
 
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
-HELD: dict[Slice, dict[str, csr_matrix]] = {}
+HELD: dict[Slice, Pools] = {}
 """The thinned counts of the slice at work, and of no other."""
 
 
@@ -67,6 +68,8 @@ class Grid:
         The departure from the protocol, or none.
     results
         Folder of finished units; None keeps nothing.
+    progress
+        Whether bars are shown.
     """
 
     data: datasets.Dataset
@@ -81,14 +84,15 @@ class Grid:
     variant: Variant = field(default_factory=Variant)
     results: Path | None = None
     keep_embeddings: bool = False
+    progress: bool = False
 
     def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate, large enough for the largest N.
+        """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
 
         Raises
         ------
         InputError
-            If the cells do not suffice, or no estimator takes the test cells: too few, or nearly a class each.
+            If the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
         """
         cells = split(
             self.data.cell_ids,
@@ -98,7 +102,7 @@ class Grid:
             eligible=signals.test_eligible(self.data.signal),
             groups=signals.groups(self.data.signal),
         )
-        cells.training_cells(max(self.cell_numbers))  # fail before the work, not after
+        cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
         self._check_scored(cells, seed)
         return cells
 
@@ -142,32 +146,23 @@ class Slice:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
 
     @property
-    def counts(self) -> dict[str, csr_matrix]:
-        """Thinned counts of the test, validation and largest training set; made when the first unit needs them."""
+    def pools(self) -> Pools:
+        """Thinned counts; those of the slice before are let go."""
         if self not in HELD:
             HELD.clear()
-            largest = self.cells.training_cells(max(self.grid.cell_numbers))
-            pools = {"test": self.cells.test, "validation": self.cells.validation, "train": largest}
-            HELD[self] = {pool: self._thin(pool, at) for pool, at in pools.items()}
+            HELD[self] = self._pools()
         return HELD[self]
 
-    def train(self, n_cells: int) -> csr_matrix:
-        """Thinned counts of the N training cells: the first of the largest set, or thinned by themselves."""
-        counts, alone = self.counts, f"train {n_cells}"
-        if self.grid.variant.prefix:
-            return counts["train"][:n_cells]
-        if alone not in counts:
-            counts[alone] = self._thin("train", self.cells.training_cells(n_cells))
-        return counts[alone]
+    def _pools(self) -> Pools:
+        g = self.grid
+        return Pools(
+            g.data, self.cells, g.variant, fraction=self.fraction, seed=self.seed, cell_numbers=g.cell_numbers,
+            results=g.results, progress=g.progress,
+        )  # fmt: skip
 
-    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
-        data, variant = self.grid.data, self.grid.variant
-        if pool in variant.full_depth:
-            return data.counts[at]
-        seed = derive(variant.seed_of("thin", self.seed), "thin", data.stream)
-        return variant.thin(
-            data.counts[at], self.fraction, seed=seed, cell_ids=data.cell_ids[at], gene_ids=data.gene_ids
-        )
+    def forget(self) -> None:
+        """Let go of the thinned counts, in memory and on disk."""
+        (HELD.pop(self, None) or self._pools()).remove()
 
     def units(self, point: Point) -> list[Unit]:
         """The units of a point: one for each estimator."""
@@ -242,15 +237,15 @@ class Slice:
         The model's seed holds its name and N but not the depth: one draw is followed along the depth axis, so that
         a curve against depth compares like with like.
         """
-        grid, counts, train = self.grid, self.counts, self.train(point.n_cells)
+        grid, train = self.grid, self.pools.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         model = models.create(
             controls.learner(point.model), preset=grid.preset, seed=seed, device=grid.device, **grid.variant.options
         )
         genes = {"genes_from": grid.data.counts} if grid.variant.genes_full_depth else {}
-        model.fit(train, counts["validation"], **genes)
-        embedding = np.asarray(model.embed(counts["test"]), dtype=np.float32)
+        model.fit(train, self.pools.validation, **genes)
+        embedding = np.asarray(model.embed(self.pools.test), dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = time.perf_counter() - start
@@ -286,10 +281,11 @@ class Slice:
     def _row(self, unit: Unit, **found: object) -> dict:
         row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
         row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
+        with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
+            row["umis_per_cell"] = umis_per_cell(self.pools.test)
+            row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)
         row |= {
-            "umis_per_cell": umis_per_cell(self.counts["test"]),
-            "umis_per_cell_train": umis_per_cell(self.train(unit.n_cells)),
-            "umis_per_cell_nominal": umis_per_cell(self.grid.data.counts) * self.fraction,
+            "umis_per_cell_nominal": float(self.grid.data.umis.mean()) * self.fraction,
             "status": measurements.OK,
             "version": __version__,
             "n_test": len(self.cells.test),

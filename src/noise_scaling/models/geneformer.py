@@ -123,7 +123,7 @@ class Geneformer(Model):
         Parameters
         ----------
         train, validation
-            UMI counts [cells, genes], in memory or a `streaming.CountStore`, or folders of token stores.
+            UMI counts [cells, genes], in memory or a `CountStore`.
         genes_from
             The counts whose gene medians scale the ranks, or the medians [genes]; None: the training cells.
         checkpoint
@@ -195,14 +195,14 @@ class Geneformer(Model):
         return out
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Weights, and gene medians where they are known."""
-        medians = {} if self._medians is None else {"gene_medians": torch.from_numpy(self._medians)}
-        return self._net.state_dict() | medians, {"n_genes": self._net.shape.vocabulary - 2}
+        """Weights and gene medians."""
+        return self._net.state_dict() | {"gene_medians": torch.from_numpy(self._medians)}, {
+            "n_genes": self._net.shape.vocabulary - 2
+        }
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back weights and gene medians."""
-        medians = tensors.pop("gene_medians", None)
-        self._medians = None if medians is None else medians.numpy()
+        self._medians = tensors.pop("gene_medians").numpy()
         self._net = self.network(facts["n_genes"])
         self._net.load_state_dict(tensors)
         self._net.to(self.device)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,13 +12,12 @@ import torch
 from scipy.sparse import csr_matrix
 
 from ..counts.count_store import CountStore
-from ..counts.stores import open_tokens
 from ..counts.tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from ..errors import InputError
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
 
-Cells: TypeAlias = csr_matrix | CountStore | str | Path
-"""Counts in memory, counts on disk, or the folder of a token store (`stores.token_store`)."""
+Cells: TypeAlias = csr_matrix | CountStore
+"""Counts in memory, or on disk."""
 
 MASKED = 0.15  # of the tokens are to be guessed; of these 80 % show the mask, 10 % a random gene, 10 % themselves
 
@@ -67,8 +64,8 @@ class Masked(NamedTuple):
     weight: float = 1.0  # of the batch's mean loss where the batch is a share of a larger one
 
 
-def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
-    """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk; None for cells that are tokens already.
+def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
+    """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk.
 
     An array is taken to be the medians themselves.
 
@@ -79,8 +76,6 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
     """
     if isinstance(cells, np.ndarray):
         return check_medians(cells, len(cells))
-    if isinstance(cells, str | Path):
-        return None
     if not isinstance(cells, CountStore):
         return gene_medians(cells)
     sketch = MedianSketch(cells.shape[1])
@@ -89,45 +84,42 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray | None:
     return sketch.medians()
 
 
-def tokens_of(cells: Cells, medians: np.ndarray | None, context: int) -> Tokens:
-    """Rank the genes of cells; a token store is opened as it is.
+def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
+    """Rank the genes of cells.
 
-    A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory, in
-    a file without a name in the system's folder for temporary files for counts on disk. A cell takes 16 bytes more.
+    A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory; for
+    counts on disk in a file without a name, beside them where they lie in a folder of ours. A cell takes 16 bytes more.
 
     Parameters
     ----------
     cells
-        UMI counts [cells, genes], or the folder of a token store.
+        UMI counts [cells, genes].
     medians
-        Gene medians [genes], as in `tokens.rank_tokens`; not needed for a token store.
+        Gene medians [genes], as in `tokens.rank_tokens`.
     context
         Tokens of a cell, at most.
 
     Raises
     ------
     InputError
-        If there are counts and no medians, they do not match, or the folder is no token store.
+        If counts and medians do not match, or the disk is full.
     """
-    if isinstance(cells, str | Path):
-        ids, offsets = open_tokens(cells)
-        n_genes = json.loads((Path(cells) / "tokens.json").read_text())["genes"]
-    elif medians is None:
-        raise InputError("the model was fitted on tokens and knows no gene medians: fit with genes_from=their array")
-    else:
-        n_genes = cells.shape[1]
-        rank = _rank_to_disk if isinstance(cells, CountStore) else rank_tokens
-        ids, offsets = rank(cells, medians, max_length=context)
-    return Tokens(ids, offsets, np.flatnonzero(np.diff(offsets)), n_genes, context)
+    rank = _rank_to_disk if isinstance(cells, CountStore) else rank_tokens
+    ids, offsets = rank(cells, medians, max_length=context)
+    return Tokens(ids, offsets, np.flatnonzero(np.diff(offsets)), cells.shape[1], context)
 
 
 def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) -> tuple[np.ndarray, np.ndarray]:
     """As `rank_tokens`, block by block; the ids are memory-mapped."""
     offsets, dtype = [np.zeros(1, np.int64)], token_dtype(cells.shape[1])
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile(dir=cells.folder) as file:
         for chunk in cells.chunks():
             ids, ends = rank_tokens(chunk, medians, max_length=max_length)
-            file.write(ids.data)
+            try:
+                file.write(ids.data)
+            except OSError as error:
+                where = cells.folder or tempfile.gettempdir()
+                raise InputError(f"no space left in {where} for the cells' tokens: free some and run again") from error
             offsets.append(offsets[-1][-1] + ends[1:])
         file.flush()
         n = int(offsets[-1][-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -12,35 +11,7 @@ from ..counts.blocks import blocks_of
 from ..counts.count_store import CountStore
 from ..errors import InputError
 
-IN_MEMORY_BELOW = 2 << 30
-"""Bytes of CSR counts (8 a non-zero count) below which `open_counts` reads them into memory: 2.1e8 non-zero counts,
-that is 2e5 cells of 1,000 genes each."""
 _PART = 1 << 24
-
-
-def open_counts(
-    path: str | Path,
-    *,
-    cells: np.ndarray | None = None,
-    layer: str | None = None,
-    in_memory_below: int = IN_MEMORY_BELOW,
-) -> csr_matrix | CountStore:
-    """The counts of a store's cells as `fit` and `embed` take them: in memory if they fit below a size, else on disk.
-
-    Parameters
-    ----------
-    path, cells, layer
-        See `CountStore`.
-    in_memory_below
-        Bytes of CSR arrays, 8 a non-zero count.
-
-    Raises
-    ------
-    InputError
-        As `CountStore`.
-    """
-    store = CountStore(path, cells=cells, layer=layer)
-    return store.tocsr() if 8 * int(store.lengths.sum()) < in_memory_below else store
 
 
 def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:

@@ -42,7 +42,7 @@ def draw_cells(data: Dataset) -> Figure:
 
 
 def _umi_histogram(axes: Axes, data: Dataset) -> None:
-    umis = np.asarray(data.counts.sum(axis=1)).ravel()
+    umis = data.umis
     axes.hist(np.log10(umis), bins=40, color="0.6", edgecolor="white", linewidth=0.4)
     choices = [t for e in range(7) for t in (10**e, 3 * 10**e) if umis.min() <= t <= umis.max()]
     axes.set_xticks(np.log10(choices), [style.plain(t) for t in choices])

@@ -1,0 +1,126 @@
+"""Data sets too large for memory: one pass over their files says what a data set must know; the cache keeps it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import paths
+from ..counts.count_store import FileStore
+from ..errors import InputError
+from ..files import replacing
+from ..signals import Signal
+from .dataset import Dataset, OnDisk, content_sha256
+from .registry import Card
+
+_VERSION = 1  # of what a survey holds
+
+
+class Survey(NamedTuple):
+    """What one pass over all cells tells.
+
+    Attributes
+    ----------
+    umis
+        Molecules of each cell, int64 [cells].
+    largest
+        The largest count.
+    notes
+        What the pass over the counts noted.
+    """
+
+    umis: np.ndarray
+    largest: int
+    notes: tuple[str, ...]
+
+
+def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *, progress: bool = True) -> Survey:
+    """Go through all cells once, or look up what an earlier pass found in the same files.
+
+    Parameters
+    ----------
+    store
+        All cells.
+    how
+        Names what `store` makes of the files' values: layer, rounding, genes.
+    notes
+        Called after the pass.
+    progress
+        Show a bar.
+    """
+    entry = _entry(store, "survey", how)
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
+        return Survey(found["umis"], int(found["largest"]), tuple(json.loads(str(found["notes"]))))
+    umis, largest, start = np.zeros(store.shape[0], np.int64), 0, 0
+    blocks = store.blocks()
+    with tqdm(total=store.shape[0], unit=" cells", desc=f"reading {store.paths[0].name}", disable=not progress) as bar:
+        for (start, stop), chunk in zip(blocks, store.read(blocks), strict=True):
+            umis[start:stop] = np.asarray(chunk.sum(1, dtype=np.int64)).ravel()
+            largest = max(largest, int(chunk.data.max(initial=0)))
+            bar.update(stop - start)
+    made = Survey(umis, largest, tuple(notes()))
+    with contextlib.suppress(OSError), replacing(entry) as draft, draft.open("wb") as file:  # no cache: next time again
+        np.savez(file, umis=umis, largest=largest, notes=json.dumps(made.notes))
+    return made
+
+
+def assemble_on_disk(
+    card: Card,
+    store: FileStore,
+    found: Survey,
+    cell_ids: np.ndarray,
+    gene_ids: np.ndarray,
+    signal: Signal,
+    how: str,
+    *,
+    stream: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """As `dataset.assemble`, of counts that stay where they are.
+
+    Parameters
+    ----------
+    card, gene_ids, signal, stream, notes
+        As in `dataset.assemble`.
+    store, found, how
+        All cells, and their `survey`.
+    cell_ids
+        Names [cells], variable-width text.
+
+    Raises
+    ------
+    InputError
+        If two cells or two genes have one name.
+    """
+    kept = found.umis > 0
+    if not kept.all():
+        store, cell_ids, signal = store.take(kept), cell_ids[kept], signal.of(kept)
+    genes, times = np.unique(gene_ids, return_counts=True)
+    if (times > 1).any():
+        raise InputError(f"{card.name} has two genes named {genes[times > 1][0]!r}: give each gene a name of its own")
+    entry = _entry(store, "sha256", f"{how} {signal.kind} {signal.name} {signal.levels}")
+    sha256 = entry.read_text(encoding="utf-8") if entry.exists() else ""
+    if len(sha256) != 64:
+        sha256 = content_sha256(store, cell_ids, gene_ids, signal)
+        with contextlib.suppress(OSError), replacing(entry) as draft:
+            draft.write_text(sha256, encoding="utf-8")
+    on_disk = OnDisk(store, cell_ids, gene_ids, found.umis[kept], found.largest)
+    return Dataset(card.name, None, signal, card, sha256, stream or card.name, notes, on_disk)
+
+
+def _entry(store: FileStore, what: str, how: str) -> Path:
+    """Where the cache keeps something of these files, as they are now: by names, sizes and times."""
+    digest = hashlib.blake2b(f"{_VERSION} {what} {store.where} {how} {store.shape}".encode(), digest_size=16)
+    for path in store.paths:
+        for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            facts = part.stat()
+            digest.update(f"{part.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return paths.cache() / "surveys" / f"{what}-{digest.hexdigest()}"

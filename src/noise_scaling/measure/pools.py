@@ -1,0 +1,117 @@
+"""The thinned counts of one depth and seed: in memory or, of data on disk, the training cells in a folder."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from .. import paths
+from ..counts import umis_per_cell
+from ..counts.count_store import CountStore
+from ..counts.thinned_store import Pool, ThinnedStore, remove, thin_to_disk
+from ..datasets import Dataset
+from ..seeds import derive
+from ..splits import Split
+from .ablations import Variant
+from .unit import digest
+
+
+class Pools:
+    """Test, validation and training cells, thinned when they are first asked for.
+
+    Parameters
+    ----------
+    data, cells, variant
+        The data set, its split, and the departure from the protocol.
+    fraction, seed
+        Share of the molecules to keep; the replicate.
+    cell_numbers
+        Training cells N that will be asked for.
+    results
+        Folder below which training cells of data on disk lie; None: the cache.
+    progress
+        Whether a bar is shown.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        cells: Split,
+        variant: Variant,
+        *,
+        fraction: float,
+        seed: int,
+        cell_numbers: tuple[int, ...],
+        results: Path | None,
+        progress: bool,
+    ) -> None:
+        self.data, self.cells, self.variant, self.fraction, self.progress = data, cells, variant, fraction, progress
+        self.seed = derive(variant.seed_of("thin", seed), "thin", data.stream)
+        self.largest = max(n for n in cell_numbers if n <= len(cells.train))
+        facts = (data.data_sha256, fraction, self.seed, variant.full_depth, self.largest)
+        self.folder = (results or paths.cache()) / "thinned" / digest(cells, *facts)
+        self._alone: dict[int, csr_matrix] = {}
+
+    @property
+    def test(self) -> csr_matrix:
+        """Counts of the test cells."""
+        return self._counts[1]["test"]
+
+    @property
+    def validation(self) -> csr_matrix:
+        """Counts of the validation cells."""
+        return self._counts[1]["validation"]
+
+    def train(self, n_cells: int) -> csr_matrix | CountStore:
+        """Counts of the N training cells: the first of the largest set, or thinned by themselves.
+
+        Raises
+        ------
+        InputError
+            If there are fewer.
+        """
+        at, largest = self.cells.training_cells(n_cells), self._counts[0]
+        if isinstance(largest, ThinnedStore):
+            return largest.take(slice(n_cells)).held()
+        if self.variant.prefix:
+            return largest[:n_cells]
+        if n_cells not in self._alone:
+            self._alone[n_cells] = self._thin("train", at)
+        return self._alone[n_cells]
+
+    def umis_of_train(self, n_cells: int) -> float:
+        """Molecules of a training cell, the mean of N; errors as `train`."""
+        largest = self._counts[0]
+        if isinstance(largest, ThinnedStore):
+            return float(largest.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
+        return umis_per_cell(self.train(n_cells))
+
+    def remove(self) -> None:
+        """Remove what lies on disk."""
+        if self.data.on_disk:
+            remove(self.folder)
+
+    @cached_property
+    def _counts(self) -> tuple[csr_matrix | ThinnedStore, dict[str, csr_matrix]]:
+        pools = {"test": self.cells.test, "validation": self.cells.validation}
+        train = self.cells.training_cells(self.largest)
+        if self.data.on_disk is None:
+            held = {pool: self._thin(pool, at) for pool, at in pools.items()}
+            return self._thin("train", train), held
+        shares = {name: 1.0 if name in self.variant.full_depth else self.fraction for name in (*pools, "train")}
+        return thin_to_disk(
+            self.data.on_disk.store, Pool(train, shares["train"]),
+            {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
+            cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.on_disk.largest,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
+        counts = self.data.take(at)
+        if pool in self.variant.full_depth:
+            return counts
+        ids = {"cell_ids": self.data.cell_ids[at], "gene_ids": self.data.gene_ids}
+        return self.variant.thin(counts, self.fraction, seed=self.seed, **ids)
