@@ -130,7 +130,7 @@ def test_a_job_that_needs_more_memory_gets_it_at_the_second_attempt(root, tmp_pa
 
 
 def test_what_never_gets_enough_is_sent_three_times_and_no_more(root, tmp_path):
-    limits = {"limits": {"measure": {"mem_mb": 1000}}}
+    limits = {"limits": {"measure": {"mem_mb": 300}}}
     sweep = Sweep(root, tmp_path, ONE | limits)
     said = sweep.finish(sweep.start(), code=1)
     assert list(sweep.submissions().values()) == [3]
