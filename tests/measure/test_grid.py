@@ -64,6 +64,7 @@ def test_the_paper_grid(root):
         (changed(estimators=["guess"]), "estimators.0 must be one of 'default', "),
         (changed(preset="huge"), "preset must be one of 'published', 'small': found 'huge'"),
         (entry(variants=["upside_down"]), "unknown variant 'upside_down': choose one of"),
+        (changed(limits={"measure": {"runtime": "1 d"}}), "limits.measure.runtime does not fit: '1 d' does not match"),
         (changed(limits={"gather": {}}), "limits must be one of 'measure', 'measure_large', "),
         (
             changed(limits={"measure": {"cpus": 1}}),
@@ -154,7 +155,7 @@ def test_no_request_exceeds_its_limit_and_what_was_cut_is_said():
     found = jobs(check_config(entry(seeds=[0], fractions=[1]) | {"large_cells": 100}))
     small, large = found[0], found[1]
     needed = cost.memory_mb(large)
-    limits = {"measure_large": {"mem_mb": needed - 1, "runtime": 10**6}, "measure_gpu": {"mem_mb": 1}}
+    limits = {"measure_large": {"mem_mb": str(needed - 1), "runtime": 10**6}, "measure_gpu": {"mem_mb": 1}}
     assert cost.request(small, limits, attempt=3) == {
         "mem_mb": 3 * cost.memory_mb(small), "runtime": 3 * cost.runtime_minutes(small)
     }  # fmt: skip

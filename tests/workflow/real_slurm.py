@@ -21,7 +21,7 @@ SWEEP = {
     "models": ["random_projection", "pca"],
     "datasets": {"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1, 0.3, 0.1]}},
 }  # fmt: skip
-ONE = SWEEP | {"seeds": [0], "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}}}
+ONE = SWEEP | {"seeds": [0], "unit_seconds": 300, "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}}}
 
 
 class Sweep:
@@ -111,7 +111,7 @@ def test_a_cancelled_job_and_a_killed_driver_leave_the_same_table(root, tmp_path
     soon(lambda: 2 in sweep.submissions().values())
     soon(lambda: queue("running"))
     running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.communicate(timeout=60)
     left = queue("running,pending")
     assert left
     sweep.finish(sweep.start())
@@ -130,7 +130,7 @@ def test_a_job_that_needs_more_memory_gets_it_at_the_second_attempt(root, tmp_pa
 
 
 def test_what_never_gets_enough_is_sent_three_times_and_no_more(root, tmp_path):
-    limits = {"limits": {"measure": {"mem_mb": 1000}}}
+    limits = {"limits": {"measure": {"mem_mb": 300}}}
     sweep = Sweep(root, tmp_path, ONE | limits)
     said = sweep.finish(sweep.start(), code=1)
     assert list(sweep.submissions().values()) == [3]
@@ -141,16 +141,16 @@ def test_what_never_gets_enough_is_sent_three_times_and_no_more(root, tmp_path):
 
 
 def test_a_refusal_is_rows_after_one_submission(root, tmp_path):
-    config = ONE | {
-        "datasets": ONE["datasets"] | {"more": {"dataset": "pbmc68k", "cell_numbers": [650], "fractions": [1]}}
-    }
+    cells = ONE["datasets"]["pbmc68k"]
+    config = ONE | {"datasets": {"pbmc68k": cells, "pbmc68k_mood": cells | {"dataset": "pbmc68k", "signal": "mood"}}}
     sweep = Sweep(root, tmp_path, config)
     said = sweep.finish(sweep.start())
     assert list(sweep.submissions().values()) == [1, 1]
-    rows = sweep.numbers().set_index(["n_cells", "model"])[["status", "error"]]
+    rows = sweep.numbers().set_index(["signal", "model"])[["status", "error"]]
     assert rows["status"].to_dict() == {
-        (50, "pca"): "ok", (50, "random_projection"): "ok", (650, "pca"): "error", (650, "random_projection"): "error",
+        ("bulk_labels", "pca"): "ok", ("bulk_labels", "random_projection"): "ok",
+        ("mood", "pca"): "error", ("mood", "random_projection"): "error",
     }  # fmt: skip
-    (sentence,) = rows.loc[650, "error"].unique()
-    assert sentence.startswith("InputError: 650 training cells asked for, 350 left beside 280 test and 70 validation")
+    (sentence,) = rows.loc["mood", "error"].unique()
+    assert sentence.startswith("InputError: unknown signal of 'pbmc68k' 'mood'")
     assert "Warning: 2 of 4 measurements failed" in said

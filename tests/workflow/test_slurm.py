@@ -18,6 +18,8 @@ TINY = {
     "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}},
 }  # fmt: skip
 
+LIMITS = {"measure": {"mem_mb": 1900, "runtime": 1}, "measure_gpu": {"mem_mb": 10**6}}
+
 SBATCH = """#!{python}
 import os, subprocess, sys
 arguments, number = sys.argv[1:], os.getpid()
@@ -55,12 +57,16 @@ def stand_in(folder: Path) -> Path:
 
 
 def test_jobs_ask_slurm_for_memory_time_and_a_card(root, tmp_path):
+    """By the formulas, up to the limits that the profile holds: here the CPU job's are too low."""
+    profile = yaml.safe_load((root / "workflow/profiles/slurm/config.yaml").read_text())
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile/config.yaml").write_text(yaml.safe_dump(profile | {"config": {"limits": LIMITS}}))
     config = TINY | {"folder": str(tmp_path / "run")}
     (tmp_path / "tiny.yml").write_text(yaml.safe_dump(config))
     path = os.pathsep.join([str(stand_in(tmp_path)), str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [
         sys.executable, "-m", "snakemake", str(tmp_path / "run" / "measurements.csv"),
-        "--profile", "workflow/profiles/slurm", "--configfile", str(tmp_path / "tiny.yml"),
+        "--profile", str(tmp_path / "profile"), "--configfile", str(tmp_path / "tiny.yml"),
         "--nolock", "--slurm-logdir", str(tmp_path / "logs"), "--slurm-no-account",
         "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1",
         "--default-resources", "slurm_partition=batch",
@@ -72,8 +78,10 @@ def test_jobs_ask_slurm_for_memory_time_and_a_card(root, tmp_path):
     rows = measurements.read(tmp_path / "run" / "measurements.csv")
     assert rows[["model", "status"]].values.tolist() == [["pca", "ok"], ["untrained_geneformer", "ok"]]
     calls = (tmp_path / "calls").read_text().splitlines()
+    assert "1 of 1 jobs of measure would ask for up to 2," in run.stderr + run.stdout
     for job in jobs(config):
         (call,) = (call for call in calls if re.search(rf"_{job.part}\b", call))
-        assert f"--mem {cost.memory_mb(job)}" in call
-        assert f"-t {cost.runtime_minutes(job)}" in call
+        asked = {"cpu": (1900, 1), "gpu": (cost.memory_mb(job), cost.runtime_minutes(job))}[job.part]
+        assert f"--mem {asked[0]} " in f"{call} "
+        assert f"-t {asked[1]} " in f"{call} "
         assert ("--gpus=1" in call) == (job.part == "gpu")

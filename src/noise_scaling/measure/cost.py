@@ -74,7 +74,7 @@ def runtime_minutes(job: Job) -> int:
     return min(LONGEST_MINUTES, _minutes(job))
 
 
-def request(job: Job, limits: Mapping[str, Mapping[str, int]], attempt: int = 1) -> dict[str, int]:
+def request(job: Job, limits: Mapping[str, Mapping[str, int | str]], attempt: int = 1) -> dict[str, int]:
     """What a job asks a scheduler for: at the second and third attempt twice and thrice as much, up to the limits.
 
     Parameters
@@ -82,15 +82,16 @@ def request(job: Job, limits: Mapping[str, Mapping[str, int]], attempt: int = 1)
     job
         The job.
     limits
-        Of the configuration: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants.
+        Of the configuration: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants; a
+        profile hands numbers over as text.
     attempt
         From 1.
     """
-    most = {"runtime": LONGEST_MINUTES} | dict(limits.get(job.rule, {}))
+    most = {"runtime": LONGEST_MINUTES} | {name: int(n) for name, n in limits.get(job.rule, {}).items()}
     return {name: min(attempt * n, most.get(name, attempt * n)) for name, n in _wanted(job).items()}
 
 
-def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int]]) -> list[str]:
+def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int | str]]) -> list[str]:
     """A sentence for each rule and limit that jobs would exceed at their first attempt.
 
     Parameters
@@ -103,7 +104,7 @@ def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int]]) -> list[
     asked = pd.DataFrame([{"rule": job.rule} | _wanted(job) for job in found])
     sentences = []
     for rule, name in ((rule, name) for rule, most in limits.items() for name in most):
-        most, here = limits[rule][name], asked.loc[asked["rule"] == rule, name]
+        most, here = int(limits[rule][name]), asked.loc[asked["rule"] == rule, name]
         if n := int((here > most).sum()):
             sentences.append(
                 f"{n} of {len(here)} jobs of {rule} would ask for up to {here.max():,} {UNITS[name]} and get "
