@@ -144,6 +144,8 @@ def thin_to_disk(
             raise InputError(f"no space left to write {folder}: free some and run again") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            if not folder.exists():
+                lease.release()  # the error that is on its way holds this frame, and so the lease
     lease.share()
     pools = {name: load_npz(folder / f"{name}.npz") for name in held}
     return Thinned(ThinnedStore(folder), pools, lease)
