@@ -285,7 +285,7 @@ WAYS_OUT = {
     "space.zarr": (spatialdata, ["is SpatialData", "space.zarr/tables/table"]),
     "zstd.h5ad": (unknown_filter, ["compressed in a way", "pip install hdf5plugin", "compression='gzip'"]),
     "other.h5ad": (lambda p, a: h5py.File(p, "w").close(), ["no obs and var, but nothing"]),
-    "results": (lambda p, a: p.mkdir(), ["is a folder", "10x folder of matrix.mtx"]),
+    "results": (lambda p, a: p.mkdir(), ["is a folder", "a folder of such", "10x folder of matrix.mtx"]),
 }
 
 

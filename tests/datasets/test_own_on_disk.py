@@ -130,3 +130,59 @@ def test_a_broken_entry_of_the_cache_is_made_anew(make_adata, on_disk, tmp_path)
     assert isinstance(again.counts, count_store.CountStore)
     assert anndata.read_h5ad(tmp_path / "cells.h5ad").n_obs == again.n_cells
     assert pd.Index(again.cell_ids).is_unique
+
+
+def split_up(adata, folder):
+    folder.mkdir()
+    for number, at in enumerate((slice(0, 11), slice(11, None))):
+        adata[at].copy().write_h5ad(folder / f"part{number}.h5ad")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "signal", ["obs:type", "obs:score", "obsm:protein", "space:obsm/spatial,section", "pairs:clone"]
+)
+@pytest.mark.parametrize("change", [nearly_whole, in_a_layer])
+def test_a_folder_of_files_is_one_data_set(signal, change, make_adata, on_disk, tmp_path):
+    """In memory and on disk as the one file that holds all of their cells."""
+    adata = make_adata()
+    change(adata)
+    layer = "raw" if change is in_a_layer else None
+    adata.obs["type"] = pd.Categorical(adata.obs["type"], adata.obs["type"].cat.categories[::-1])
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    one = datasets.load(tmp_path / "cells.h5ad", signal=signal, layer=layer)
+    folder = split_up(adata, tmp_path / "parts")
+    several = datasets.load(folder, signal=signal, layer=layer)
+    assert several.on_disk is None
+    on_disk()
+    large = datasets.load(folder, signal=signal, layer=layer)
+    assert large.on_disk
+    for found in (several, large):
+        assert found.name == "parts"
+        assert found.data_sha256 == one.data_sha256
+        assert found.cell_ids.tolist() == one.cell_ids.tolist()
+        assert [note.replace("parts", "cells.h5ad") for note in found.notes] == list(one.notes)
+        assert (found.take(np.arange(30)) != one.counts).nnz == 0
+
+
+def test_files_of_a_folder_that_do_not_fit_together_are_named(make_adata, tmp_path):
+    adata = make_adata()
+    folder = split_up(adata, tmp_path / "parts")
+    other = adata[11:].copy()
+    other.var_names = [f"x{i}" for i in range(8)]
+    other.write_h5ad(folder / "part1.h5ad")
+    with pytest.raises(InputError, match=r"part1.h5ad has other genes than part0.h5ad, or in another order: write all"):
+        datasets.load(folder, signal="obs:type")
+    other = adata[11:].copy()
+    other.obs["type"] = pd.Categorical(other.obs["type"], ["T", "B", "NK"], ordered=True)
+    other.write_h5ad(folder / "part1.h5ad")
+    with pytest.raises(
+        InputError, match=r"obs/type of the 2 files of .*parts cannot be put together \(.*write it alike"
+    ):
+        datasets.load(folder, signal="obs:type")
+    adata[:11].copy().write_h5ad(folder / "part1.h5ad")
+    with pytest.raises(InputError, match="parts has several cells named 'cell0', 11 such names in all"):
+        datasets.load(folder, signal="obs:type")
+    (folder / "part1.h5ad").write_bytes(b"no file of cells")
+    with pytest.raises(InputError, match=r"part1.h5ad is not an .h5ad file, or is cut short"):
+        datasets.load(folder, signal="obs:type")

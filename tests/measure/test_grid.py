@@ -54,7 +54,10 @@ def test_the_paper_grid(root):
         (entry(fractions=[1.5]), "datasets.pbmc68k.fractions.0 does not fit: 1.5 is greater than the maximum of 1"),
         (changed(unit_seconds=0), "unit_seconds does not fit: 0 is less than or equal to the minimum of 0"),
         ({k: v for k, v in TINY.items() if k != "seeds"}, "lacks a key: 'seeds' is a required property"),
-        (changed(datasets={"mars": {}}), "unknown data set 'mars': give the path of an .h5ad file, or one of"),
+        (
+            changed(datasets={"mars": {}}),
+            "unknown data set 'mars': give the path of an .h5ad file or a folder of such, or one of",
+        ),
         (
             changed(datasets={"a": {"dataset": "a.h5ad"}}),
             "is a file and has no card: say its cell_numbers and fractions",

@@ -41,8 +41,9 @@ def load(
     Parameters
     ----------
     name_or_path
-        A name of the registry (data/datasets.yml), or the path of a file: .h5ad, 10x .h5, a 10x folder of matrix.mtx, a
-        zarr store or .loom. A registered name comes first: ./NAME is the file of that name.
+        A name of the registry (data/datasets.yml), or the path of a file: .h5ad, a folder of .h5ad files with the same
+        genes, 10x .h5, a 10x folder of matrix.mtx, a zarr store or .loom. A registered name comes first: ./NAME is the
+        file of that name.
     signal
         A signal on the card, the card's default if not given; of a file, where it lies: obs:COLUMN[:KIND], obsm:KEY,
         features:TYPE, pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].

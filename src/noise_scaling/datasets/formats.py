@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from anndata.io import read_elem
 
 from ..errors import InputError
 from .reading import quietly
+from .several import Parts, Several
 
 ANEW = "write it anew with adata.write_h5ad"
 
@@ -45,24 +46,6 @@ _ELSEWHERE = {
 }
 
 
-class _Parts(Mapping[str, Any]):
-    """Elements of one group by key, read when asked for: what nobody asks for may be of any kind, or broken."""
-
-    def __init__(self, keys: Iterable[str], read: Callable[[str], Any]) -> None:
-        self._keys, self._read = list(keys), read
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
-        return self._read(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-
 class Stored:
     """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use.
 
@@ -73,13 +56,13 @@ class Stored:
     """
 
     def __init__(self, group: Any, path: Path) -> None:
-        self._group, self._file = group, path
+        self._group, self._file, self.paths = group, path, [path]
         self.obs_names, self.obs = self._frame("obs")
         self.var_names, self.var = self._frame("var")
         self.layers, self.obsm = (self._parts(key, group.get(key, {})) for key in ("layers", "obsm"))
 
-    def _parts(self, group: str, keys: Iterable[str]) -> _Parts:
-        return _Parts(keys, lambda key: self.read(f"{group}/{key}"))
+    def _parts(self, group: str, keys: Iterable[str]) -> Parts:
+        return Parts(keys, lambda key: self.read(f"{group}/{key}"))
 
     def read(self, element: str) -> Any:
         """One element, by its place in the group."""
@@ -117,8 +100,8 @@ class Stored:
         return pd.Index(names).astype(str), self._parts(key, attributes["column-order"])
 
 
-Cells: TypeAlias = anndata.AnnData | Stored
-"""What a reader here gives: both have X, raw, obs, var, obsm, layers and the names of cells and genes."""
+Cells: TypeAlias = anndata.AnnData | Stored | Several
+"""What a reader here gives: all have X, raw, obs, var, obsm, layers and the names of cells and genes."""
 
 
 @contextmanager
@@ -132,6 +115,10 @@ def open_cells(path: Path) -> Iterator[Cells]:
     """
     if path.name in ("matrix.mtx", "matrix.mtx.gz"):
         path = path.parent
+    if path.is_dir() and (files := _files_of(path)):
+        with ExitStack() as opened:
+            yield Several([_open_part(opened, file) for file in files], files)
+        return
     if path.is_dir():
         yield _open_folder(path)
         return
@@ -142,6 +129,22 @@ def open_cells(path: Path) -> Iterator[Cells]:
         yield cells
 
 
+def _files_of(path: Path) -> list[Path]:
+    """The .h5ad files of a folder that is nothing else."""
+    is_another = any((path / name).exists() for name in ("zarr.json", ".zgroup", "matrix.mtx", "matrix.mtx.gz"))
+    return [] if is_another else sorted(path.glob("*.h5ad"))
+
+
+def _open_part(opened: ExitStack, path: Path) -> Stored:
+    """One of several files, which is closed with the others."""
+    _check_file(path)
+    with _readable(path):
+        cells = _cells(opened.enter_context(_open_hdf5(path)), path)
+    if not isinstance(cells, Stored):
+        raise InputError(f"{path} is of an older form than the others of its folder may be: {ANEW}")
+    return cells
+
+
 def _open_folder(path: Path) -> Cells:
     if any((path / name).exists() for name in ("zarr.json", ".zgroup")):
         import zarr
@@ -149,7 +152,10 @@ def _open_folder(path: Path) -> Cells:
         with _readable(path):
             return _stored(zarr.open_group(path, mode="r"), path)
     if not any((path / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
-        raise InputError(f"{path} is a folder: give the .h5ad file itself, a zarr store, or a 10x folder of matrix.mtx")
+        raise InputError(
+            f"{path} is a folder: give the .h5ad file itself, a folder of such, a zarr store, or a 10x folder of "
+            "matrix.mtx"
+        )
     return _whole(path, "read_10x_mtx", var_names="gene_ids", gex_only=False)
 
 

@@ -11,7 +11,7 @@ from ..counts.count_store import is_small
 from ..signals import Signal, test_eligible
 from . import on_disk
 from .dataset import Dataset, assemble
-from .formats import Stored, open_cells
+from .formats import Several, Stored, open_cells
 from .own_counts import read_counts, refuse_empty, stored_values, stream_counts
 from .own_rounding import normalised
 from .own_signals import STREAM, read_signal
@@ -49,7 +49,9 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
     return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
 
 
-def _streamed(path: Path, cells: Stored, signal: str | None, layer: str | None, round_counts: bool) -> Dataset:
+def _streamed(
+    path: Path, cells: Stored | Several, signal: str | None, layer: str | None, round_counts: bool
+) -> Dataset:
     """The same of counts that stay in the file."""
     features = stream_counts(path, cells, layer, round_counts=round_counts)
     found, notes = read_signal(cells, features.others, signal, path.name)

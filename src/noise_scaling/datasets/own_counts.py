@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata import AnnData
 
 from ..counts.count_store import FileStore
 from ..errors import InputError
 from .columns import listed
-from .formats import ANEW, Cells, Stored
+from .formats import ANEW, Cells, Several, Stored
 from .own_rounding import Rounding, elsewhere, normalised, whole_counts
 
 _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
@@ -83,16 +84,18 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
 
 def stored_values(cells: Cells, layer: str | None) -> int:
     """Values of the matrix with the counts that can be read cell by cell, or 0 where it cannot."""
-    return cells.stored_counts(f"layers/{layer}" if layer else "X") if isinstance(cells, Stored) else 0
+    return 0 if isinstance(cells, AnnData) else cells.stored_counts(f"layers/{layer}" if layer else "X")
 
 
-def stream_counts(path: Path, cells: Stored, layer: str | None, *, round_counts: bool = False) -> StreamedFeatures:
+def stream_counts(
+    path: Path, cells: Stored | Several, layer: str | None, *, round_counts: bool = False
+) -> StreamedFeatures:
     """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read.
 
     Parameters
     ----------
     path
-        Of the file.
+        Of the file, or the folder of files.
     cells, layer, round_counts
         As for `read_counts`.
 
@@ -105,14 +108,14 @@ def stream_counts(path: Path, cells: Stored, layer: str | None, *, round_counts:
     genes, others, feature_notes = _features(cells, path.name)
     _names_unique(cells, genes, path.name)
     convert = _Convert(where, genes, round_counts)
-    store = FileStore(path, layer=layer, convert=convert, n_genes=int(genes.sum()))
+    store = FileStore(cells.paths, layer=layer, convert=convert, n_genes=int(genes.sum()))
     if store.shape[0] != shape[0]:
         raise InputError(f"{where} has {store.shape[0]} rows for {shape[0]} cells: {ANEW}")
 
     def notes() -> list[str]:
         return convert.rounding.notes(where) + feature_notes
 
-    rest = {kind: partial(_others, path, layer, at) for kind, at in others.items()}
+    rest = {kind: partial(_others, cells.paths, layer, at) for kind, at in others.items()}
     how = f"round {round_counts} genes {hashlib.blake2b(np.packbits(genes).data, digest_size=8).hexdigest()}"
     return StreamedFeatures(store, cells.var_names[genes].to_numpy(str), rest, notes, where, how)
 
@@ -132,8 +135,8 @@ class _Convert:
         return counts
 
 
-def _others(path: Path, layer: str | None, columns: np.ndarray) -> sp.csr_matrix:
-    store = FileStore(path, layer=layer, convert=lambda block, _: block[:, columns], n_genes=len(columns))
+def _others(paths: list[Path], layer: str | None, columns: np.ndarray) -> sp.csr_matrix:
+    store = FileStore(paths, layer=layer, convert=lambda block, _: block[:, columns], n_genes=len(columns))
     return store.tocsr()
 
 

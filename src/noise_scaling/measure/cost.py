@@ -139,7 +139,8 @@ def _card(job: Job) -> Card:
         return known
     shape, umis = (100_000, 20_000), 5_000.0
     with contextlib.suppress(InputError):
-        store = FileStore(Path(job.dataset).expanduser())
+        path = Path(job.dataset).expanduser()
+        store = FileStore(sorted(path.glob("*.h5ad")) or path)
         shape, umis = store.shape, float(store.lengths.mean()) / NONZEROS_PER_UMI
     return Card(
         job.dataset, job.dataset, n_cells=shape[0], n_genes=shape[1], median_umis=umis, n_test=min(10_000, shape[0]),

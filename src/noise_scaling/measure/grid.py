@@ -198,9 +198,11 @@ def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -
     card = read_registry().get(dataset)
     if card is not None and card.kind == "cells":
         return card
-    if not str(dataset).endswith(".h5ad"):
+    if not str(dataset).endswith(".h5ad") and not Path(dataset).is_dir():
         known = ", ".join(sorted(n for n, c in read_registry().items() if c.kind == "cells"))
-        raise InputError(f"{name}: unknown data set {dataset!r}: give the path of an .h5ad file, or one of {known}")
+        raise InputError(
+            f"{name}: unknown data set {dataset!r}: give the path of an .h5ad file or a folder of such, or one of {known}"
+        )
     missing = [key for key in ("cell_numbers", "fractions") if key not in own]
     if missing:
         raise InputError(f"{name}: the entry {entry!r} is a file and has no card: say its {' and '.join(missing)}")

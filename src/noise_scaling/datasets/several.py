@@ -1,0 +1,102 @@
+"""A folder of .h5ad files as one data set: cells of the same genes, file after file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from pandas.api.types import union_categoricals
+
+from ..errors import InputError
+
+
+class Parts(Mapping[str, Any]):
+    """Elements by key, read when asked for: what nobody asks for may be of any kind, or broken."""
+
+    def __init__(self, keys: Iterable[str], read: Callable[[str], Any]) -> None:
+        self._keys, self._read = list(keys), read
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._read(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class Several:
+    """Files as one, with the attributes of an AnnData that the readers here use.
+
+    Columns, layers and matrices are those that all files have. Features are those of the first file.
+
+    Parameters
+    ----------
+    files
+        What `formats` reads of each file, an AnnData's attributes and `stored_counts`.
+    paths
+        The files.
+
+    Raises
+    ------
+    InputError
+        If two files have different genes; where an element is asked for, if its parts do not fit together.
+    """
+
+    raw = None
+
+    def __init__(self, files: list[Any], paths: list[Path]) -> None:
+        self.files, self.paths = files, paths
+        self.var_names, self.var = files[0].var_names, files[0].var
+        for file, path in zip(files, paths, strict=True):
+            if not file.var_names.equals(self.var_names):
+                raise InputError(
+                    f"{path.name} has other genes than {paths[0].name}, or in another order: write all files of "
+                    f"{path.parent} with the same genes"
+                )
+        self.obs_names = files[0].obs_names.append([file.obs_names for file in files[1:]])
+        self.obs, self.obsm, self.layers = (self._parts(name) for name in ("obs", "obsm", "layers"))
+
+    @property
+    def X(self) -> Any:
+        """Counts of all files, in memory."""
+        return _joined([file.X for file in self.files], "X", self.paths)
+
+    def stored_counts(self, element: str) -> int:
+        """Values stored in an element that all files hold cell by cell, else 0."""
+        found = [file.stored_counts(element) for file in self.files]
+        return sum(found) if all(found) else 0
+
+    def _parts(self, name: str) -> Parts:
+        groups = [getattr(file, name) for file in self.files]
+        shared = [key for key in groups[0] if all(key in group for group in groups)]
+        return Parts(shared, lambda key: _joined([group[key] for group in groups], f"{name}/{key}", self.paths))
+
+
+def _joined(parts: list[Any], element: str, paths: list[Path]) -> Any:
+    """Values of all files, one after another: columns, arrays or sparse matrices."""
+    try:
+        if any(part is None for part in parts):
+            return None
+        if sp.issparse(parts[0]):
+            return sp.vstack(parts, format="csr")
+        if isinstance(parts[0], pd.DataFrame):
+            return pd.concat(parts)
+        if all(isinstance(getattr(part, "dtype", None), pd.CategoricalDtype) for part in parts):
+            return union_categoricals([pd.Categorical(part) for part in parts])
+        if np.ndim(parts[0]) == 1:
+            return pd.concat([pd.Series(np.asarray(part)) for part in parts], ignore_index=True)
+        return np.concatenate([np.asarray(part) for part in parts])
+    except (TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{element} of the {len(paths)} files of {paths[0].parent} cannot be put together ({reason}): "
+            "write it alike in all of them"
+        ) from error
