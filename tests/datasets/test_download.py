@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 
 import pytest
@@ -107,8 +106,12 @@ def test_what_a_killed_process_had_is_gone_on_with(alone, server, sha256):
 def test_a_download_killed_before_it_was_checked_is_not_repeated(alone, server, monkeypatch):
     server.files["a.bin"] = BODY
     file = File("set/a.bin", f"{server.url}/a.bin")
+
+    def stopped(_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(checksums, "sha256", lambda _: signal.raise_signal(signal.SIGINT))
+        patched.setattr(checksums, "sha256", stopped)
         with pytest.raises(KeyboardInterrupt):
             fetch_file(file)
     assert files_in(alone) == ["set/.state/a.bin.part"]

@@ -276,7 +276,7 @@ def die_at_100(self, point, unit, embed=Slice._embed):
 def test_a_unit_that_hangs_or_dies_is_a_row_and_the_job_goes_on(fault, word, tmp_path, monkeypatch, cheap):
     with monkeypatch.context() as patch:
         patch.setattr(Slice, "_embed", fault)
-        table = measure("pbmc68k", **CHEAP, results=tmp_path, unit_seconds=12)
+        table = measure("pbmc68k", **CHEAP, results=tmp_path, unit_seconds=20)
     failed = table[table["status"] == measurements.ERROR]
     assert failed[["model", "n_cells"]].drop_duplicates().values.tolist() == [["pca", 100]]
     assert failed["error"].str.startswith(word).all()
