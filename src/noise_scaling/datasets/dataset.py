@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import anndata
@@ -62,7 +61,7 @@ class Dataset:
         """Integer UMI counts [cells, genes], CSR or a store."""
         return self.on_disk.store if self.on_disk else self.adata.X
 
-    @cached_property
+    @property
     def umis(self) -> np.ndarray:
         """Molecules of each cell at full depth, int64 [cells]."""
         return self.on_disk.umis if self.on_disk else np.asarray(self.adata.X.sum(axis=1, dtype=np.int64)).ravel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +61,7 @@ class Pools:
         facts = (data.data_sha256, fraction, self.seed, variant.full_depth, self.largest)
         self.folder = (results or paths.cache()) / "thinned" / digest(cells, *facts)
         self._alone: dict[int, csr_matrix] = {}
+        self._made: Thinned | InMemory | None = None
 
     @property
     def test(self) -> csr_matrix:
@@ -97,8 +97,14 @@ class Pools:
             return float(largest.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
         return umis_per_cell(self.train(n_cells))
 
-    @cached_property
+    @property
     def _counts(self) -> Thinned | InMemory:
+        """Made once. No `cached_property`: until Python 3.12 it holds a lock, with which a worker may be forked."""
+        if self._made is None:
+            self._made = self._thinned()
+        return self._made
+
+    def _thinned(self) -> Thinned | InMemory:
         pools = {"test": self.cells.test, "validation": self.cells.validation}
         train = self.cells.training_cells(self.largest)
         if self.data.on_disk is None:
