@@ -21,7 +21,7 @@ from anndata.io import sparse_dataset, write_elem
 from common import N_GENES, arguments, machine, report, simulate_counts, table
 
 from noise_scaling import datasets
-from noise_scaling.counts import thin
+from noise_scaling.counts import count_store, thin
 from noise_scaling.counts.thinned_store import Pool, ThinnedStore, thin_to_disk
 from noise_scaling.counts.tokens import MedianSketch, rank_tokens
 from noise_scaling.models.geneformer_data import medians_of, tokens_of
@@ -64,6 +64,7 @@ def run_task(task: str, source: str, target: str) -> None:
     rank_tokens(thinned, np.ones(100))
     MedianSketch(100).add(thinned)
     start = time.perf_counter()
+    count_store.IN_MEMORY_BELOW = 0  # small files too go the way of large ones
     if task in ("load", "thin"):
         data = datasets.load(source, signal="obs:day")
     if task == "thin":
@@ -150,7 +151,7 @@ def main() -> None:
         f"{FRACTION}. Load: what one data set needs, with the first look at all counts and their sha256, of which the "
         "cache keeps the result; thin: all cells but 1,000 in nested order, on disk; medians and tokens: of those. "
         f"Medians of {repeats} runs, each in a process of its own; files just written, so in the page cache as far as "
-        "memory goes. 10,000 cells are held in memory."
+        "memory goes."
     )
     last = (
         "Reading bounds it: anndata copies each chunk out of the store into fresh memory. Compressed stores wait for "
