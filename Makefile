@@ -11,7 +11,7 @@ endif
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env book test lint reproduce bench gpu-check gpu-sweep clean
+.PHONY: help env book test lint reproduce bench ten-million gpu-check gpu-sweep clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -68,6 +68,9 @@ reproduce: .venv/.made ## measure the small data sets and the ablations (hours; 
 
 bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 	@$(BIN)/python benchmarks/run.py
+
+ten-million: .venv/.made ## simulate an atlas of 10^7 cells (40 GB of disk) and measure it (hours; stop and start it at will)
+	@$(BIN)/python benchmarks/ten_million.py
 
 gpu-check: .venv/.made ## check and time everything on the GPU, or the CPU half where there is none
 	@$(BIN)/python benchmarks/gpu_check.py

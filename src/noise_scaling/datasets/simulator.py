@@ -44,6 +44,7 @@ def simulate(
     depth_sigma: float = 0.35,
     loading: float = 0.3,
     informative: float = 0.3,
+    gene_sigma: float = GENE_SIGMA,
     seed: int,
 ) -> Dataset:
     """Simulate cells and a signal that shares exactly `bits` bits with their latent state.
@@ -64,6 +65,8 @@ def simulate(
         None for Poisson; else theta of a negative binomial, variance mu + mu^2 / theta.
     loading, informative
         Standard deviation of the loadings W (log fold change per unit of z), and the share of genes that have any.
+    gene_sigma
+        Standard deviation of the genes' log means: the wider, the fewer genes are seen in a cell.
     seed
         Decides everything; latents, genes, depths, counts and signal have streams of their own.
 
@@ -79,8 +82,8 @@ def simulate(
     """
     choose("kind of simulated signal", signal, KINDS)
     _check(locals())
-    latent, values, rho = _latent_and_signal(signal, n_cells, n_latent, bits, n_labels, seed)
-    log_mean, loadings = _genes(n_genes, n_latent, loading, informative, seed)
+    latent, values, rho = draw_cells(signal, n_cells, n_latent, bits, n_labels, seed)
+    log_mean, loadings = draw_genes(n_genes, n_latent, loading, informative, gene_sigma, seed)
     depth = generator(seed, "depth").lognormal(math.log(mean_umis) - depth_sigma**2 / 2, depth_sigma, n_cells)
     proportions = softmax(log_mean + latent @ loadings.T, axis=1)
     counts = _draw(depth[:, None] * proportions, dispersion, generator(seed, "counts"))
@@ -197,7 +200,7 @@ def label_information(rho: float, n_labels: int) -> float:
     return float(math.log2(n_labels) - np.trapezoid(entropy * density, z))
 
 
-def _latent_and_signal(
+def draw_cells(
     kind: str, n_cells: int, n_latent: int, bits: float, n_labels: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Latents [cells, latents], the signal's values, and the rho that gives `bits`."""
@@ -219,10 +222,12 @@ def _latent_and_signal(
     return latent, clone, rho
 
 
-def _genes(n_genes: int, n_latent: int, loading: float, informative: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_genes(
+    n_genes: int, n_latent: int, loading: float, informative: float, gene_sigma: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Log means [genes] and loadings [genes, latents]."""
     rng = generator(seed, "genes")
-    log_mean = rng.normal(0, GENE_SIGMA, n_genes)
+    log_mean = rng.normal(0, gene_sigma, n_genes)
     loadings = rng.normal(0, loading, (n_genes, n_latent))
     return log_mean, loadings * (rng.random((n_genes, 1)) < informative)
 
@@ -240,7 +245,10 @@ def _card(n_cells: int, n_genes: int, mean_umis: float, counts: sp.csr_matrix) -
 
 
 _LEAST = {"n_cells": 2, "n_genes": 2, "n_latent": 1, "n_labels": 2}
-_RANGES = {"bits": (0, 30), "mean_umis": (0, 1e7), "depth_sigma": (0, 3), "loading": (0, 5), "informative": (0, 1)}
+_RANGES = {
+    "bits": (0, 30), "mean_umis": (0, 1e7), "depth_sigma": (0, 3), "loading": (0, 5), "informative": (0, 1),
+    "gene_sigma": (0, 5),
+}  # fmt: skip
 
 
 def _check(given: dict) -> None:
