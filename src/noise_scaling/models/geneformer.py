@@ -21,6 +21,7 @@ from ..seeds import derive, generator
 from .base import Model, has_bfloat16, register, resolve_device
 from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
+from .streaming import usable
 from .team import ALONE, Team, check_devices, place, train_together
 from .training import Training, limits
 
@@ -157,9 +158,11 @@ class Geneformer(Model):
         check_devices(devices, self.device)
         s = self.settings
         self._medians = medians_of(train if genes_from is None else genes_from)
-        cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
-        self._net = self.network(cells.n_genes)
-        if self.trained:
+        self._net = self.network(train.shape[1])
+        if not self.trained:  # then nothing of the training cells but their medians is asked for
+            usable(train, at_least=10)
+        else:
+            cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
             held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
             if s["frequency_start"]:
                 self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
