@@ -232,9 +232,8 @@ class Geneformer(Model):
 class UntrainedGeneformer(Geneformer):
     """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
 
-    name, label, colour, marker, order = (
-        "untrained_geneformer", "untrained Geneformer (control)", "#cc78bc", "P", 30,
-    )  # fmt: skip
+    name, label, order = "untrained_geneformer", "untrained Geneformer (control)", 30
+    colour, marker = "#cc78bc", "P"
     fixed_seconds, seconds_per_cell = 60.0, 0.0
     NUMBERS_VERSION: ClassVar[int] = 1
     is_control: ClassVar[bool] = True
@@ -345,8 +344,5 @@ def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
     """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": settings["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)
