@@ -105,7 +105,8 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
     if unmeasured := cost.unmeasured_estimators(asked, measured):
         parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
     forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
-    return page.as_table(_formatted(table, forms), "projection.csv", full=table, title=" ".join(parts))
+    name = f"projection_{preset}.csv" if preset else "projection.csv"
+    return page.as_table(_formatted(table, forms), name, full=table, title=" ".join(parts))
 
 
 def cards() -> HTML:
