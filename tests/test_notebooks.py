@@ -74,12 +74,8 @@ def test_a_slice_through_papermill(tmp_path):
     assert table.read_text().count("\n") == 3
 
 
-@pytest.mark.parametrize(
-    ("values", "word"),
-    [({"dataset": "nope"}, "nope"), ({"models": ["nope"]}, "unknown model 'nope'"), ({"fractions": [2]}, "(0, 1]")],
-)
-def test_a_wrong_parameter_is_one_sentence(values, word, tmp_path):
+def test_a_wrong_parameter_is_one_sentence(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError) as caught:
-        run("measure.ipynb", tmp_path, **values, results=None)
-    assert word in caught.value.evalue
+        run("measure.ipynb", tmp_path, models=["nope"], results=None)
+    assert "unknown model 'nope'" in caught.value.evalue
     assert caught.value.traceback == [f"InputError: {caught.value.evalue}"]  # the sentence, no stack

@@ -1,5 +1,7 @@
 import base64
 import io
+import json
+import math
 import re
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from noise_scaling import measurements
 from noise_scaling.datasets import card
 from noise_scaling.measure import cost as measure_cost
-from noise_scaling.measure.grid import check_config
+from noise_scaling.measure.grid import check_config, jobs
 from noise_scaling.models import MODELS
 from noise_scaling.plots import cost
 
@@ -24,8 +26,8 @@ def rows(seconds, *, model="scvi", estimator="default", names=("pbmc68k", "pbmc1
             for seed in range(3):
                 row = blank | {
                     "dataset": name, "signal": about.signal, "model": model, "preset": "small", "n_cells": n,
-                    "seed": seed, "estimator": estimator, "n_test": 500, "mi_seconds": 1.0, "status": "ok",
-                    "train_seconds": seconds(about.n_genes / 1000, n) * (50 if seed == 2 else 1),
+                    "seed": seed, "estimator": estimator, "device": "cpu", "n_test": 500, "mi_seconds": 1.0,
+                    "status": "ok", "train_seconds": seconds(about.n_genes / 1000, n) * (50 if seed == 2 else 1),
                 }  # fmt: skip
                 found.append(row)
     return measurements.sort(found)
@@ -67,8 +69,65 @@ def test_a_grid_is_projected_by_hand(table):
     assert hours.loc["scvi", "train_hours"] == pytest.approx((small + large) / 3600)
     assert hours.loc["scvi", "beyond"] == pytest.approx(large / (small + large))
     assert hours.loc["scvi", "estimate_hours"] == pytest.approx(2 * 15_000 * 0.002 / 3600)
-    assert np.isnan(hours.loc["geneformer", "train_hours"])
+    assert hours.loc["scvi", "card_hours"] == pytest.approx((small + large) / 3600 / MODELS["scvi"].gpu_speedup)
+    assert hours["rests_on"].to_dict() == {"scvi": "rows", "geneformer": "bound"}
+    bound = 20 + 0.09 * (0.6 * card("merfish").median_umis + 1) / 512 * 3e4  # at either N: the preset's 400 steps
+    assert hours.loc["geneformer", "train_hours"] == pytest.approx(2 * bound / 3600)
     assert measure_cost.unmeasured_estimators(config, table) == ["lmi"]
+
+
+def test_a_preset_is_chosen_and_the_same_settings_are_the_same_preset(table):
+    """PCA's published settings are its small ones, whose rows are known; scVI's are not, and its bound is counted."""
+    config = check_config(
+        {
+            "folder": "x", "preset": "published", "estimators": ["default"], "device": "cpu", "seeds": [0],
+            "models": ["scvi", "pca"], "datasets": {"merfish": {"cell_numbers": [1000], "fractions": [1, 0.1]}},
+        }
+    )  # fmt: skip
+    both = measurements.sort(pd.concat([table, rows(lambda g, n: 0.5, model="pca")]))
+    hours = measure_cost.project(config, both).set_index("model")
+    assert hours["rests_on"].to_dict() == {"scvi": "bound", "pca": "rows"}
+    assert hours["train_hours"].to_dict() == pytest.approx(
+        {"scvi": 2 * (20 + 4e-4 * card("merfish").n_genes / 1000 * 1e7) / 3600, "pca": 2 * 0.5 / 3600}
+    )
+    small = measure_cost.project(config, both, preset="small").set_index("model")
+    assert small["rests_on"].to_dict() == {"scvi": "rows", "pca": "rows"}
+
+
+def test_a_job_asks_for_each_training_once_and_less_on_several_cards():
+    """120 s for the depth; 20 s and 4e-4 for each thousand genes of 1e7 cells; 25 an estimate of 1,000 test cells."""
+
+    def minutes(**own):
+        config = {
+            "folder": "x", "preset": "published", "estimators": ["default"], "device": "cpu", "seeds": [0],
+            "models": ["scvi"], "datasets": {"merfish": {"cell_numbers": [100], "fractions": [1], "n_test": 2000}},
+        } | own  # fmt: skip
+        return [measure_cost.runtime_minutes(job) for job in jobs(check_config(config))]
+
+    scvi = 20 + 4e-4 * card("merfish").n_genes / 1000 * 1e7
+    assert minutes() == [math.ceil((120 + scvi + 50) / 60)]
+    assert minutes(estimators=["default", "lmi"]) == [math.ceil((120 + scvi + 100) / 60)]
+    one = 20 + 0.09 * (0.6 * card("merfish").median_umis + 1) / 512 * 3e4
+    geneformer = {"models": ["geneformer"], "preset": "small"}
+    assert minutes(**geneformer, devices=4) == [math.ceil((120 + one / (1 + 3 * 0.7) + 50) / 60)]
+    assert minutes(models=["scvi", "geneformer"], preset="small", devices=4) == [
+        math.ceil((120 + one / (1 + 3 * 0.7) + 20 + 4e-4 * card("merfish").n_genes / 1000 * 5e5 + 100) / 60)
+    ]
+
+
+def test_the_page_says_whether_a_card_was_measured(tmp_path, monkeypatch):
+    """A step of 120 ms on a core and 3 on the card: 40 times as fast."""
+    monkeypatch.setattr("noise_scaling.paths.ROOT", tmp_path)
+    assert "No card has been measured: what is used is assumed." in cost.cards().data
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    steps = [{"model": "scvi", "preset": "published", "cpu": 0.12, "cuda": 0.003}]
+    found = {"devices": {"cuda": {"name": "NVIDIA H100"}}, "speedups": steps}
+    (tmp_path / "benchmarks/results/gpu_check.json").write_text(json.dumps(found))
+    assert "Measured on NVIDIA H100." in cost.cards().data
+    _, table = measure_cost.card_speed()
+    table = table.set_index(["model", "preset"])
+    assert table.loc[("scvi", "published"), ["core_ms", "card_ms", "measured"]].tolist() == pytest.approx([120, 3, 40])
+    assert np.isnan(table.loc[("geneformer", "small"), "measured"])
 
 
 def test_trainings_under_two_estimators_are_one(table):
@@ -91,13 +150,14 @@ def test_times_have_units():
 
 
 def test_days_are_rounded(monkeypatch):
-    """20 hours and 20 of estimates are 1.7 days on one core, 0.8 on two."""
-    line = {"dataset": "merfish", "model": "scvi", "trainings": 3, "beyond": 0.5}
-    table = pd.DataFrame([line | {"train_hours": 20.0, "estimate_hours": 20.0}])
-    monkeypatch.setattr(measure_cost, "project", lambda config, measured: table)
+    """40 hours are 1.7 days."""
+    line = {"dataset": "merfish", "model": "scvi", "trainings": 3, "beyond": 0.5, "rests_on": "rows"}
+    table = pd.DataFrame([line | {"train_hours": 40.0, "card_hours": 4.0, "estimate_hours": 20.0}])
+    monkeypatch.setattr(measure_cost, "project", lambda config, measured, *, preset: table)
     monkeypatch.setattr(measure_cost, "unmeasured_estimators", lambda config, measured: [])
     text = cost.projection(table, "workflow/config/paper.yml").data
-    assert "3 trainings, of which 3 by models that were measured: 2 days on one core, 1 on two." in text
+    assert "3 trainings with the published presets: 2 days on one core, 0 where a card trains the networks" in text
+    assert "and 1 days of estimates on one core." in text
 
 
 def test_jobs_ask_for_their_units_by_hand(tmp_path):
@@ -119,10 +179,15 @@ def test_jobs_ask_for_their_units_by_hand(tmp_path):
     model = MODELS["pca"].bytes_in_training("small", n_genes=merfish.n_genes)
     bytes_asked = 2e9 + 8 * entries * merfish.n_cells + 20 * entries * own + model
     assert full["memory_gb"].item() == pytest.approx(bytes_asked / 1e9, abs=0.001)
-    assert full["hours_asked"].item() < 1
+    estimates = 24 * 25 * merfish.n_test / 1000
+    assert full["hours_asked"].item() == pytest.approx((2 * 120 + 12 * 2 + estimates) / 3600, abs=0.03)
 
 
 def test_the_page_says_what_was_not_measured(table):
     text = cost.projection(table, "workflow/config/paper.yml").data
-    assert "Never measured here, and so not counted: Geneformer, PCA, random projection." in text
+    assert "No row holds the seconds of scVI, Geneformer, PCA, random projection with this preset: the bound" in text
+    assert (
+        "Geneformer, PCA, random projection with this preset"
+        in cost.projection(table, "workflow/config/paper.yml", "small").data
+    )
     assert "Estimates by lmi are not counted" in text

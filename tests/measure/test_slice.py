@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from noise_scaling import cli
 from noise_scaling.errors import InputError
 from noise_scaling.measure.run import measure
+from noise_scaling.models import MODELS, geneformer_data
 
 CELLS = 200
 ASK = {
@@ -95,3 +96,19 @@ def test_estimated_counts_are_rounded_where_the_command_says_so(path, tmp_path, 
     assert cli.main([*command, "--round"]) == 0
     assert "was rounded to whole numbers" in capsys.readouterr().err
     assert pd.read_csv(tmp_path / "table.csv")["mi_bits"][0] == measure(path, signal="obs:kind", **ASK)["mi_bits"][0]
+
+
+def test_training_cells_are_made_tokens_once(path, monkeypatch):
+    """For each depth and N, whatever models and controls follow: the untrained control needs their medians alone."""
+    made = []
+
+    def tokens_of(cells, *how):
+        made.append(cells.shape[0])
+        return geneformer_data.tokens_of(cells, *how)
+
+    monkeypatch.setattr("noise_scaling.models.geneformer.tokens_of", tokens_of)
+    monkeypatch.setitem(MODELS["geneformer"].PRESETS["small"], "max_steps", 1)
+    models = ["geneformer", "untrained_geneformer", "shuffled"]
+    asked = {"models": models, "cell_numbers": [50, 70]}
+    assert (measure(path, signal="obs:kind", **ASK | asked)["status"] == "ok").all()
+    assert sorted(n for n in made if n in (50, 70)) == [50, 70]

@@ -100,20 +100,23 @@ def test_what_is_no_configuration_is_refused_in_a_sentence(root, tmp_path, text,
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_is_stopped_takes_all_with_it_and_the_next_goes_on(root, config, tmp_path, number, code):
+def test_a_run_that_is_stopped_takes_all_with_it_and_the_next_goes_on(root, config, tmp_path):
     mark = os.environ | {"NOISE_SCALING_TEST": str(tmp_path)}
     table = tmp_path / "run" / "measurements.csv"
     command = [sys.executable, "workflow/run.py", str(config), str(table)]
-    process = subprocess.Popen(command, cwd=root, env=mark, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    _soon(lambda: "Measure protocol" in (tmp_path / "run" / "run.log").read_text(), 60)
-    process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == code
-    assert said == (
-        "" if code < 0 else "\nStopped: what is finished is kept, and the same command goes on from there.\n"
-    )
-    _soon(lambda: not _alive(tmp_path))
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        process = subprocess.Popen(
+            command, cwd=root, env=mark, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )  # fmt: skip
+        _soon(lambda: "Measure protocol" in (tmp_path / "run" / "run.log").read_text())
+        process.send_signal(number)
+        said = process.communicate(timeout=30)[1]
+        assert process.returncode == code
+        assert said == (
+            "" if code < 0 else "\nStopped: what is finished is kept, and the same command goes on from there.\n"
+        )
+        _soon(lambda: not _alive(tmp_path))
+        (tmp_path / "run" / "run.log").unlink()
     again = run(root, config, str(table))
     assert again.returncode == 0, again.stderr
     assert table.exists()

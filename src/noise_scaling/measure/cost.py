@@ -7,6 +7,7 @@ the rows of tables, carried to grids that were not measured.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from .. import paths
 from ..counts.count_store import IN_MEMORY_BELOW, FileStore
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
 from ..measurements import KEY, OK
 from ..models import MODELS
+from . import fitting
 from .controls import learner
 from .grid import Job, jobs
 
@@ -35,7 +38,11 @@ TOKENS, TOKEN_BYTES = 512, 2
 ON_DISK_BYTES_PER_CELL, ON_DISK_BYTES = 100, 6e8
 """Of counts that stay on disk: names, row pointers and keys; blocks that are read, thinned and sorted."""
 OVERHEAD_SECONDS = 120.0
-"""Queue and start, or thin, and score: for each depth of a job."""
+"""Queue and start, or thin: for each depth of a job."""
+ESTIMATE_SECONDS = 25.0
+"""One estimate for 1,000 test cells: 99 of 100 by LMI, the slowest, took less on the small data sets."""
+ANOTHER_DEVICE = 0.7
+"""What each further device adds to the speed of one: assumed, as they wait for each other at every step."""
 LONGEST_MINUTES = 2880
 """No job asks for more than two days: what is not done by then is sent again and goes on from its finished units."""
 UNITS = {"mem_mb": "MB", "runtime": "minutes"}
@@ -50,7 +57,8 @@ def nonzeros_per_cell(card: Card, fraction: float = 1.0) -> float:
 def memory_mb(job: Job) -> int:
     """Megabytes for one job: the program, the data set, its own cells thinned and in training, and the largest model.
 
-    Counts that stay on disk take what the book's page on memory says, whatever the number of cells in training.
+    A model that trains on several devices is held once for each. Counts that stay on disk take what the book's page on
+    memory says, whatever the number of cells in training.
     """
     card = _card(job)
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
@@ -60,7 +68,10 @@ def memory_mb(job: Job) -> int:
     if _streams(card) and data >= IN_MEMORY_BELOW:
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
-    model = max(MODELS[learner(name)].bytes_in_training(job.preset, n_genes=card.n_genes) for name in job.models)
+    model = max(
+        _devices(job, name) * MODELS[learner(name)].bytes_in_training(job.preset, n_genes=card.n_genes)
+        for name in job.models
+    )
     return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
 
 
@@ -118,15 +129,23 @@ def _wanted(job: Job) -> dict[str, int]:
 
 
 def _minutes(job: Job) -> int:
-    """Depths and units one after the other, a training's time for each of its estimates."""
+    """Depths and trainings one after the other, and the estimates on each."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.fractions)
-    for model in (MODELS[learner(name)] for name in job.models):
+    for name in job.models:
+        model = MODELS[learner(name)]
         faster = model.gpu_speedup if job.device != "cpu" else 1.0
+        faster *= 1 + ANOTHER_DEVICE * (_devices(job, name) - 1)
         for fraction in job.fractions:
             size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
-            units = sum(model.train_seconds(job.preset, n_cells=n, **size) for n in job.cell_numbers)
-            seconds += units * len(job.estimators) / faster
+            seconds += sum(model.train_seconds(job.preset, n_cells=n, **size) for n in job.cell_numbers) / faster
+    estimates = len(job.models) * len(job.fractions) * len(job.cell_numbers) * len(job.estimators)
+    seconds += ESTIMATE_SECONDS * estimates * (job.n_test or card.n_test) / 1000
     return math.ceil(seconds / 60)
+
+
+def _devices(job: Job, model: str) -> int:
+    """On how many a model of the job trains."""
+    return fitting.taken(model, job.preset, job.devices, job.precision)[0]
 
 
 def _card(job: Job) -> Card:
@@ -149,12 +168,13 @@ def _card(job: Job) -> Card:
 
 
 def training_times(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each training: dataset, model, preset, n_cells, kilogenes, seconds.
+    """One row for each training on the processor: dataset, model, preset, n_cells, kilogenes, seconds.
 
     Rows of one embedding under several estimators are one training. The median over seeds and depths of each data
     set, model and N is taken: the first unit of a job has imports and compilation in its seconds.
     """
     measured = table[(table["status"] == OK) & table["train_seconds"].notna() & (table["variant"] == "")]
+    measured = measured[measured["device"] == "cpu"]
     measured = measured.drop_duplicates([name for name in KEY if name not in ("estimator", "signal")])
     genes = {name: card.n_genes / 1000 for name, card in read_registry().items()}
     measured = measured.assign(kilogenes=measured["dataset"].map(genes))
@@ -218,12 +238,15 @@ def _kind(dataset: str, signal: str) -> str:
     return "label" if label else "vector"
 
 
-def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "small") -> pd.DataFrame:
-    """Hours on one core of a configuration's grid, by data set and model, after the fits to `table`.
+def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "") -> pd.DataFrame:
+    """Hours on one core of a configuration's grid, by data set and model.
 
-    Columns: dataset, model, trainings, train_hours, beyond (share of them in trainings of more cells than were
-    measured), estimate_hours. Hours are NaN where the model was never measured with `preset`; of the estimators, those
-    that were never measured are left out (`unmeasured_estimators`).
+    They follow the fits to `table`; for a model that has no row with the preset's settings they are the bound that jobs
+    ask for (`Model.train_seconds`): every step that the preset allows, and none saved by stopping early.
+
+    Columns: dataset, model, trainings, train_hours, rests_on ("rows" or "bound"), beyond (share of the hours in
+    trainings of more cells than were measured), card_hours (the same on a GPU by `Model.gpu_speedup`, for models that
+    want one), estimate_hours. Estimators that were never measured are left out (`unmeasured_estimators`).
 
     Parameters
     ----------
@@ -232,38 +255,66 @@ def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "sm
     table
         A measurements table, whose seconds are fitted.
     preset
-        Of every model.
+        Of every model; "" for the configuration's.
     """
-    training = fit_training(table)
-    training = training[training["preset"] == preset].set_index("model")
+    training = fit_training(table).set_index(["model", "preset"])
     estimates = fit_estimates(table).set_index(["estimator", "signals"])["per_kilocell"]
     found = [
-        (job.dataset, model, *_hours(job, model, training, estimates)) for job in jobs(config) for model in job.models
+        {"dataset": job.dataset, "model": model} | _hours(job, model, preset or job.preset, training, estimates)
+        for job in jobs(config)
+        for model in job.models
     ]
-    columns = ["dataset", "model", "trainings", "train_hours", "beyond_hours", "estimate_hours"]
-    out = pd.DataFrame(found, columns=columns).groupby(["dataset", "model"], sort=False).sum(min_count=1).reset_index()
+    out = pd.DataFrame(found).groupby(["dataset", "model", "rests_on"], sort=False).sum(min_count=1).reset_index()
     out["beyond"] = out.pop("beyond_hours") / out["train_hours"]
-    return out[["dataset", "model", "trainings", "train_hours", "beyond", "estimate_hours"]]
+    order = ["dataset", "model", "trainings", "train_hours", "rests_on", "beyond", "card_hours", "estimate_hours"]
+    return out[order]
 
 
-def _hours(job: Job, model: str, training: pd.DataFrame, estimates: pd.Series) -> tuple[int, float, float, float]:
-    """Trainings of one model in a job, their hours, the hours of those beyond what was measured, and of estimates."""
-    about, cells = _card(job), np.array(job.cell_numbers)
+def _hours(job: Job, model: str, preset: str, training: pd.DataFrame, estimates: pd.Series) -> dict[str, object]:
+    """Of one model in a job: its trainings, their hours, those beyond what was measured, and the estimates'."""
+    about, cells, kind = _card(job), np.array(job.cell_numbers), MODELS[learner(model)]
     trainings = len(job.fractions) * len(cells)
-    kind = _kind(job.dataset, job.signal or about.signal)
-    per_kilocell = sum(estimates.get((name, kind), 0.0) for name in job.estimators)
-    estimate_hours = per_kilocell * (job.n_test or about.n_test) / 1000 * trainings / 3600
-    if model not in training.index:
-        return trainings, np.nan, np.nan, estimate_hours
-    fit = training.loc[model]
-    hours = len(job.fractions) * training_seconds(fit, about.n_genes, cells) / 3600
-    return trainings, hours.sum(), hours[cells > fit["largest"]].sum(), estimate_hours
+    what = _kind(job.dataset, job.signal or about.signal)
+    per_kilocell = sum(estimates.get((name, what), 0.0) for name in job.estimators)
+    alike = [(model, name) for name, settings in kind.PRESETS.items() if settings == kind.PRESETS[preset]]
+    if fits := [name for name in alike if name in training.index]:
+        fit = training.loc[fits[0]]
+        hours = len(job.fractions) * training_seconds(fit, about.n_genes, cells) / 3600
+        known = cells <= fit["largest"]
+    else:
+        sizes = [{"n_genes": about.n_genes, "nonzeros": nonzeros_per_cell(about, q)} for q in job.fractions]
+        each = [[kind.train_seconds(preset, n_cells=int(n), **size) for n in cells] for size in sizes]
+        hours, known = np.sum(each, axis=0) / 3600, np.zeros(len(cells), bool)
+    return {
+        "trainings": trainings, "train_hours": hours.sum(), "rests_on": "rows" if fits else "bound",
+        "beyond_hours": hours[~known].sum(), "card_hours": hours.sum() / kind.gpu_speedup if kind.wants_gpu else np.nan,
+        "estimate_hours": per_kilocell * (job.n_test or about.n_test) / 1000 * trainings / 3600,
+    }  # fmt: skip
 
 
 def unmeasured_estimators(config: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
     """Estimators that a configuration asks for and no row of the table has used."""
     asked = {name for job in jobs(config) for name in job.estimators}
     return sorted(asked - set(table.loc[table["status"] == OK, "estimator"]))
+
+
+def card_speed() -> tuple[str, pd.DataFrame]:
+    """The card of benchmarks/results/gpu_check.json, "" if none was measured, and its training steps beside a core's.
+
+    Columns: model, preset, core_ms and card_ms (milliseconds of a step), measured (their ratio), and used
+    (`Model.gpu_speedup`, by which requests and projections go).
+    """
+    rows = [(m.name, p, m.gpu_speedup) for m in MODELS.values() if m.gpu_speedup != 1 for p in m.PRESETS]
+    table = pd.DataFrame(rows, columns=["model", "preset", "used"])
+    path = paths.ROOT / "benchmarks/results/gpu_check.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    steps = found.get("speedups") or [{"model": "", "preset": ""}]
+    timed = pd.DataFrame(steps).reindex(columns=["model", "preset", "cpu", "cuda"])
+    table = table.merge(timed, how="left")
+    table["core_ms"], table["card_ms"] = (1000 * table.pop(name).astype(float) for name in ("cpu", "cuda"))
+    table["measured"] = table["core_ms"] / table["card_ms"]
+    name = ((found.get("devices") or {}).get("cuda") or {}).get("name", "")
+    return name, table[["model", "preset", "core_ms", "card_ms", "measured", "used"]]
 
 
 def footprint(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from functools import cached_property
 
 from .. import information, models
 from ..splits import Split
@@ -46,7 +45,7 @@ class Unit:
     devices: int = 1
     precision: str = ""
 
-    @cached_property
+    @property
     def config_hash(self) -> str:
         """24 hexadecimal digits of the unit, its model's settings and the versions of the numbers."""
         versions = {"estimator": information.numbers_version(self.estimator, self.n_test)} | self._versions

@@ -21,6 +21,7 @@ from ..seeds import derive, generator
 from .base import Model, has_bfloat16, register, resolve_device
 from .geneformer_data import Cells, Masked, Tokens, gather, masked_batch, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
+from .streaming import usable
 from .team import ALONE, Team, check_devices, place, train_together
 from .training import Training, limits
 
@@ -157,9 +158,11 @@ class Geneformer(Model):
         check_devices(devices, self.device)
         s = self.settings
         self._medians = medians_of(train if genes_from is None else genes_from)
-        cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
-        self._net = self.network(cells.n_genes)
-        if self.trained:
+        self._net = self.network(train.shape[1])
+        if not self.trained:  # then nothing of the training cells but their medians is asked for
+            usable(train, at_least=10)
+        else:
+            cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
             held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
             if s["frequency_start"]:
                 self._net.bias.data.copy_(_log_frequencies(cells, len(self._net.bias)))
@@ -229,9 +232,8 @@ class Geneformer(Model):
 class UntrainedGeneformer(Geneformer):
     """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
 
-    name, label, colour, marker, order = (
-        "untrained_geneformer", "untrained Geneformer (control)", "#cc78bc", "P", 30,
-    )  # fmt: skip
+    name, label, order = "untrained_geneformer", "untrained Geneformer (control)", 30
+    colour, marker = "#cc78bc", "P"
     fixed_seconds, seconds_per_cell = 60.0, 0.0
     NUMBERS_VERSION: ClassVar[int] = 1
     is_control: ClassVar[bool] = True
@@ -342,8 +344,5 @@ def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
     """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": settings["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)

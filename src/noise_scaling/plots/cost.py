@@ -77,23 +77,45 @@ def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
     return table.assign(**{name: table[name].map(form.format, na_action="ignore") for name, form in forms.items()})
 
 
-def projection(measured: pd.DataFrame, config: str | Path) -> HTML:
-    """Hours of a configuration's grid on one core with the small presets, by data set and model."""
+def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> HTML:
+    """Hours of a configuration's grid on one core, and on a card, by data set and model.
+
+    Parameters
+    ----------
+    measured
+        A measurements table, whose seconds are fitted.
+    config
+        The configuration's YAML file.
+    preset
+        Of every model; "" for the configuration's.
+    """
     asked = grid.read_config(config)
-    table = cost.project(asked, measured)
-    known = table["train_hours"].notna()
-    hours = table[["train_hours", "estimate_hours"]].sum().sum()
+    table = cost.project(asked, measured, preset=preset)
+    core, estimates = table["train_hours"].sum() / 24, table["estimate_hours"].sum() / 24
+    card = table["card_hours"].fillna(table["train_hours"]).sum() / 24
     parts = [
-        f"{table['trainings'].sum():,} trainings, of which {table.loc[known, 'trainings'].sum():,} by models that "
-        f"were measured: {hours / 24:,.0f} days on one core, {hours / 48:,.0f} on two."
+        f"{table['trainings'].sum():,} trainings with the {preset or asked['preset']} presets: {core:,.0f} days on one "
+        f"core, {card:,.0f} where a card trains the networks; and {estimates:,.0f} days of estimates on one core."
     ]
-    missing = sorted(set(table.loc[~known, "model"]))
-    if missing:
-        parts.append(f"Never measured here, and so not counted: {', '.join(map(style.label, missing))}.")
+    if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):
+        parts.append(
+            f"No row holds the seconds of {', '.join(map(style.label, bound))} with this preset: the bound is counted "
+            "that jobs ask for, all steps that the preset allows."
+        )
     if unmeasured := cost.unmeasured_estimators(asked, measured):
         parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
-    forms = {"beyond": "{:.0%}", "train_hours": "{:,.1f}", "estimate_hours": "{:,.1f}"}
-    return page.as_table(_formatted(table, forms), "projection.csv", full=table, title=" ".join(parts))
+    forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
+    name = f"projection_{preset}.csv" if preset else "projection.csv"
+    return page.as_table(_formatted(table, forms), name, full=table, title=" ".join(parts))
+
+
+def cards() -> HTML:
+    """How much faster a card trains than a core: as measured, where it was, and as requests and projections take it."""
+    name, table = cost.card_speed()
+    said = f"Measured on {name}" if name else "No card has been measured: what is used is assumed"
+    forms = dict.fromkeys(("core_ms", "card_ms"), "{:,.1f}") | dict.fromkeys(("measured", "used"), "{:,.0f}")
+    shown = _formatted(table, forms) if name else table[["model", "preset", "used"]]
+    return page.as_table(shown, "cards.csv", full=table, title=f"{said}.")
 
 
 def limits(config: str | Path) -> HTML:
