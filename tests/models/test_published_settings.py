@@ -34,7 +34,9 @@ def built(counts):
         for name in models.MODELS:
             recorded: list[Training] = []
             patch.setattr(Training, "run", lambda self, checkpoint, kept=recorded: kept.append(self))
-            model = models.create(name, preset="published", seed=1, device="cpu").fit(counts[:CELLS], counts[CELLS:])
+            short = {"rounds": 1, "cells_seen": 0} if name == "lda" else {}
+            model = models.create(name, preset="published", seed=1, device="cpu", **short)
+            model.fit(counts[:CELLS], counts[CELLS:])
             found[name] = SimpleNamespace(model=model, training=recorded[0] if recorded else None)
     return found
 

@@ -24,7 +24,7 @@ class LDA(Model):
     """
 
     name, label, colour, marker, order = "lda", "LDA", "#66a61e", "8", 46
-    seconds_per_cell: ClassVar[float] = 2e-3
+    seconds_per_cell: ClassVar[float] = 4e-3
     NUMBERS_VERSION: ClassVar[int] = 1
     _SETTINGS: ClassVar[dict[str, Any]] = {"dims": 16, "rounds": 5, "cells_seen": 10_000}
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": _SETTINGS, "small": _SETTINGS}
@@ -34,6 +34,11 @@ class LDA(Model):
         """Those of all passes."""
         settings = cls.PRESETS[preset]
         return max(settings["rounds"] * n_cells, settings["cells_seen"])
+
+    @classmethod
+    def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
+        """Topics, their expectations, and what a pass and a batch make of them."""
+        return 1e7 + 10 * 8 * cls.PRESETS[preset]["dims"] * n_genes
 
     def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
         """Topics over all genes."""
