@@ -21,9 +21,9 @@ from scipy.sparse import csr_matrix
 
 from noise_scaling import datasets, information, models
 from noise_scaling.models.base import has_bfloat16
-from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch
 from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_training import MaskedTraining
 
 STEPS = {"cpu": 1, "cuda": 10}  # timed at a time
 LIMIT = 540.0  # seconds for everything
