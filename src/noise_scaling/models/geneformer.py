@@ -20,6 +20,26 @@ from .geneformer_training import MaskedTraining, log_frequencies
 from .team import ALONE, Team, check_devices, place, train_together
 
 _TOKENS = 1 << 13  # of an embedding's batch
+_PUBLISHED = {
+    "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02, "train_tokens": 512,
+    "batch_size": 64, "batch_tokens": None, "learning_rate": 1e-3, "warmup": 5000, "weight_decay": 1e-3, "masked": 0.15,
+    "max_cells_seen": 1e8, "max_steps": None, "check_every": 1000, "patience": 5, "patience_unit": "steps",
+    "validation_cells": None, "fixed_steps": None, "precision": "auto", "layer": "second_to_last",
+    "frequency_start": False, "tied": False,
+}  # fmt: skip
+_TRAINED = {
+    "learning_rate": 1e-3,
+    "warmup": 200,
+    "max_cells_seen": None,
+    "max_steps": 4000,
+    "check_every": 100,
+    "frequency_start": True,
+}
+_SMALL = {
+    "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0, "train_tokens": 64, "batch_size": 32,
+    "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50, "max_cells_seen": None, "max_steps": 400,
+    "check_every": 50, "validation_cells": 256, "precision": "32", "frequency_start": True, "tied": True,
+}  # fmt: skip
 
 
 @register
@@ -62,22 +82,7 @@ class Geneformer(Model):
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 0.09, 50.0
     NUMBERS_VERSION: ClassVar[int] = 2
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {
-            "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02,
-            "train_tokens": 512, "batch_size": 64, "batch_tokens": None, "learning_rate": 1e-3, "warmup": 5000,
-            "weight_decay": 1e-3, "masked": 0.15, "max_cells_seen": 1e8, "max_steps": None, "check_every": 1000,
-            "patience": 5, "patience_unit": "steps",
-            "validation_cells": None, "fixed_steps": None, "precision": "auto", "layer": "second_to_last",
-            "frequency_start": False, "tied": False,
-        },
-        "small": {
-            "context": 512, "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0,
-            "train_tokens": 64, "batch_size": 32, "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50,
-            "weight_decay": 1e-3, "masked": 0.15, "max_cells_seen": None, "max_steps": 400, "check_every": 50,
-            "patience": 5, "patience_unit": "steps",
-            "validation_cells": 256, "fixed_steps": None, "precision": "32", "layer": "second_to_last",
-            "frequency_start": True, "tied": True,
-        },
+        "published": _PUBLISHED, "published_trained": _PUBLISHED | _TRAINED, "small": _PUBLISHED | _SMALL,
     }  # fmt: skip
     trained: ClassVar[bool] = True
 
