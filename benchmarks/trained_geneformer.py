@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict] = {
     "tied": {"tied": True},
     "128 tokens of a cell": {"train_tokens": 128},
 }
+LOOKS = [100 * 2**i for i in range(8)]
 SHOWN = (("pbmc5k_extra", 1.0), ("pbmc5k_extra", 0.1231), ("xenium_breast", 0.2689))
 
 
@@ -130,11 +131,12 @@ def _key(task: dict) -> tuple:
 
 def tasks_of(
     points: tuple, options: argparse.Namespace, settings: dict[str, dict], looks: list[int], seed: int
-) -> list:
-    """Every setting at every point, at the largest number of cells of its card."""
+) -> list[dict]:
+    """Every setting at every point, at the largest number of cells of its card; bits along the way of the preset."""
     return [
         {"dataset": name, "fraction": fraction, "n_cells": max(datasets.card(name).cell_numbers), "seed": seed,
-         "setting": setting, "options": settings[setting], "device": options.device, "looks": looks}
+         "setting": setting, "options": settings[setting], "device": options.device,
+         "looks": [] if settings[setting] else looks}
         for setting in settings for name, fraction in points
     ]  # fmt: skip
 
@@ -202,11 +204,10 @@ def main() -> None:
     options = parser.parse_args()
     options.log = options.log or paths.ROOT / "build" / "gpu" / f"trained_{options.what}.jsonl"
     if options.what == "settings":
-        tasks = tasks_of(TUNED_ON, options, SETTINGS, [], TUNING_SEED)
+        tasks = tasks_of(TUNED_ON, options, SETTINGS, LOOKS, TUNING_SEED)
         write_settings(run(tasks, options), options)
     else:
-        looks = [100 * 2**i for i in range(8)]
-        tasks = tasks_of(SHOWN, options, {"the preset": {}}, looks, 0)
+        tasks = tasks_of(SHOWN, options, {"the preset": {}}, LOOKS, 0)
         write_curves(run(tasks, options), options)
 
 

@@ -28,13 +28,9 @@ _PUBLISHED = {
     "frequency_start": False, "tied": False,
 }  # fmt: skip
 _TRAINED = {
-    "learning_rate": 1e-3,
-    "warmup": 200,
-    "max_cells_seen": None,
-    "max_steps": 4000,
-    "check_every": 100,
+    "learning_rate": 1e-3, "warmup": 200, "max_cells_seen": None, "max_steps": 2000, "check_every": 100,
     "frequency_start": True,
-}
+}  # fmt: skip
 _SMALL = {
     "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0, "train_tokens": 64, "batch_size": 32,
     "batch_tokens": 2048, "learning_rate": 6e-3, "warmup": 50, "max_cells_seen": None, "max_steps": 400,
