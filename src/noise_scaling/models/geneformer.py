@@ -28,8 +28,8 @@ _PUBLISHED = {
     "frequency_start": False, "tied": False,
 }  # fmt: skip
 _TRAINED = {
-    "learning_rate": 1e-3, "warmup": 200, "max_cells_seen": None, "max_steps": 2000, "check_every": 100,
-    "frequency_start": True,
+    "batch_tokens": 16_384, "learning_rate": 1e-3, "warmup": 100, "max_cells_seen": None, "max_steps": 1500,
+    "check_every": 50, "frequency_start": True,
 }  # fmt: skip
 _SMALL = {
     "width": 64, "feed_forward": 128, "heads": 2, "layers": 2, "dropout": 0.0, "train_tokens": 64, "batch_size": 32,
