@@ -45,6 +45,36 @@ def test_groups_stay_together_and_ineligible_cells_are_not_tested():
     assert eligible[s.test].all()
     pools = [set(clones[p]) for p in (s.test, s.validation, s.train)]
     assert len(pools[0] | pools[1] | pools[2]) == sum(map(len, pools))
+    assert len(set(clones[s.training_cells(40)])) > 25  # of 84 clones: the first 40 are not those of 8
+
+
+def test_cells_that_cannot_be_tested_do_not_come_first_in_training_and_validation():
+    may_not = np.arange(500) >= 250
+    s = split(NAMES, seed=5, n_test=200, n_validation=100, eligible=~may_not)
+    # Of the 300 cells left 250 may not be tested: hypergeometric, sd 2.9 of 83 in a hundred.
+    for pool in (s.validation, s.training_cells(100)):
+        assert abs(may_not[pool].sum() - 83.3) < 4 * 2.9
+
+
+def test_cells_that_may_only_train_leave_the_test_cells_as_they_are():
+    eligible = np.arange(500) < 300
+    alone = split(NAMES[:300], seed=2, n_test=90, n_validation=9)
+    s = split(NAMES, seed=2, n_test=90, n_validation=9, eligible=eligible)
+    assert s.test.tolist() == alone.test.tolist()
+
+
+def test_a_block_has_test_cells_or_others():
+    blocks, tiles = np.repeat(np.arange(5), 100), np.tile(np.arange(50), 10)
+    met = set()
+    for seed in range(20):
+        s = split(NAMES, seed=seed, n_test=80, n_validation=40, groups=tiles, blocks=blocks)
+        assert len(set(blocks[s.test])) == 1
+        met |= set(blocks[s.test])
+        assert not set(blocks[s.test]) & set(blocks[np.r_[s.validation, s.train]])
+        assert len(s.test) == 80
+        assert len(s.validation) + len(s.train) == 400
+    assert len(met) > 3
+    assert len(set(blocks[split(NAMES, seed=0, n_test=101, n_validation=9, blocks=blocks).test])) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ KINDS = ("label", "vector", "pair")
 NO_CLONE = -1
 """Cells without a clone carry this number: they are not one large clone together."""
 
-_FAR = 10.0
-_TILES_PER_SIDE = 8
-"""Spatial cross-fitting groups: 8 x 8 tiles leave every one of 5 folds a dozen tiles to hold out."""
+_FEWEST_TILES = 128
+_CELLS_OF_A_TILE = 100
+"""Spatial data are cut into tiles of about 100 cells, and into 128 at least: where a third of them are tested, each of
+5 folds holds out 8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,14 +146,31 @@ def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
 
 
 def groups(signal: Signal) -> np.ndarray | None:
-    """Cells that must fall in one pool together [cells], as integers: a clone; clone-less cells stand alone."""
-    if not signal.is_relatives:
+    """Cells that must fall in one pool together [cells], as integers: a clone (clone-less cells are alone), or a tile.
+
+    A tile is of all sections alike, so that neither neighbours nor cells at one place of two sections are parted. Tiles
+    are halves of halves, cut at the median of the longer side: none is empty, and a cell far off costs nothing.
+    """
+    if signal.is_relatives:
+        return signal.values.astype(np.int64)
+    if not signal.is_spatial:
         return None
-    clones = signal.values.astype(np.int64)
-    alone = clones == NO_CLONE
-    numbers = clones.copy()
-    numbers[alone] = clones.max(initial=0) + 1 + np.arange(alone.sum())
-    return numbers
+    tile = np.full(len(signal.values), -1)
+    known = np.flatnonzero(np.isfinite(signal.values).all(axis=1))
+    halvings = int(np.log2(max(_FEWEST_TILES, len(known) / _CELLS_OF_A_TILE)))
+    parts = [known]
+    for _ in range(halvings):
+        parts = [half for part in parts for half in _halves(signal.values, part) if len(half)]
+    for number, part in enumerate(parts):
+        tile[part] = number
+    return tile
+
+
+def _halves(xy: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells on either side of the median along the axis on which they spread more."""
+    along = xy[cells, np.ptp(xy[cells], axis=0).argmax()]
+    low = along <= np.median(along)
+    return cells[low], cells[~low]
 
 
 def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed: int) -> Aligned:
@@ -192,9 +210,9 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
             values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
         return Aligned(embedding, values, None)
     first, second = pairs(signal, test_index, seed=seed)
-    members = test_index[first]
-    folds = _tiles(signal, members) if signal.is_spatial else signal.values[members].astype(np.int64)
-    return Aligned(embedding[first], embedding[second], folds)
+    together = groups(signal)
+    assert together is not None  # of a pair
+    return Aligned(embedding[first], embedding[second], together[test_index[first]])
 
 
 def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,20 +310,3 @@ def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         rows = np.arange(len(members))
         distance[members], partner[members] = d[rows, other], members[i[rows, other]]
     return distance, partner
-
-
-def _tiles(signal: Signal, members: np.ndarray) -> np.ndarray:
-    """Spatial blocks for cross-fitting: a tile number for each cell of `members`, per section."""
-    xy = signal.values[members]
-    xy = xy[:, np.ptp(xy, axis=0) > 0][:, :2]
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    inner = np.quantile(xy, [0.01, 0.99], axis=0)
-    far = high - low > _FAR * np.ptp(inner, axis=0)  # one cell far off would leave all others in one tile
-    low, high = np.where(far, inner[0], low), np.where(far, inner[1], high)
-    side = _TILES_PER_SIDE if xy.shape[1] == 2 else _TILES_PER_SIDE**2
-    column = np.clip((xy - low) / np.where(high > low, high - low, 1) * side, 0, side - 1)
-    tile = column.astype(np.int64) @ np.array([side, 1])[: xy.shape[1]]
-    if signal.sections is None:
-        return tile
-    _, section = np.unique(np.asarray(signal.sections)[members], return_inverse=True)
-    return section * side**2 + tile

@@ -49,8 +49,9 @@ def split(
     n_validation: int,
     eligible: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
 ) -> Split:
-    """Deal cells into test, validation and a nested training order, by name: row order and company do not matter.
+    """Deal cells into test, validation and a nested training order, by name: row order does not matter.
 
     The published code draws validation and test cells from one pool independently, and each number of training cells
     afresh (the book's page on deviations); here pools are disjoint and training sets nested.
@@ -66,7 +67,11 @@ def split(
     eligible
         Boolean, [cells]: who may be tested (a cell without a signal cannot). All by default.
     groups
-        Integers, [cells]: cells that share a non-negative number share a pool (clones). Each alone by default.
+        Integers, [cells]: cells that share a non-negative number share a pool (clones, tiles of a tissue). Each alone
+        by default. Training cells are in an order of their own: the first N are of many groups.
+    blocks
+        Integers, [cells]: no block has both test and other cells (tissue sections). As many whole blocks as `n_test`
+        needs are taken from the pools; their cells beyond it are left out. None by default.
 
     Raises
     ------
@@ -74,71 +79,74 @@ def split(
         If names repeat, or the cells do not suffice.
     """
     eligible = np.ones(len(cell_ids), bool) if eligible is None else np.asarray(eligible, bool)
-    order = _shuffled(cell_ids, seed)
-    unit = np.arange(len(order)) if groups is None else _units(order, np.asarray(groups))
-    order = order[np.argsort(unit, kind="stable")]
-    unit = np.sort(unit)
-    test, left = _take(unit, n_test, eligible[order], "test")
-    validation, left = _take(unit, n_validation, left, "validation", among=left)
-    rest = order[left]
-    if len(rest) == 0:
+    keys = _keys(cell_ids, seed)
+    order = np.argsort(keys, kind="stable")
+    if blocks is None:
+        test, left = _take(order, groups, n_test, eligible, "test")
+    else:
+        tested, left = _take(order, np.asarray(blocks), n_test, eligible, "test")
+        test, _ = _take(tested, groups, n_test, eligible, "test")
+    # Anew: of the cells that come first in `order` only those are left that cannot be tested.
+    left = left[np.argsort(_mixed(keys[left]), kind="stable")]
+    validation, train = _take(left, groups, n_validation, np.ones_like(eligible), "validation")
+    if len(train) == 0:
         raise InputError(
-            f"no cells are left to train on: {len(order)} cells, {test.sum()} for test, {validation.sum()} for "
-            "validation"
+            f"no cells are left to train on: {len(order)} cells, {len(test)} for test, {len(validation)} for validation"
         )
-    tested = order[test]
-    return Split(tested[eligible[tested]], order[validation], rest)
+    return Split(test[eligible[test]], validation, train)
 
 
-def _shuffled(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
-    """Positions ordered by a hash of (seed, name): a cell's rank among others does not depend on the row order.
+def _keys(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
+    """A hash of (seed, name) for each name, in whose order cells are dealt: it does not depend on the other names.
 
-    Names are hashed one by one and compared only where two hashes are alike, so that ten million fit in memory.
+    Names are hashed one by one and compared only where two hashes are alike, so that ten million fit in memory; of 1e7
+    different names two have one hash with a chance of 1e-5.
     """
     keys = np.fromiter((derive(seed, "split", name) for name in names), np.int64, len(names))
     order = np.argsort(keys, kind="stable")
-    alike = np.flatnonzero(np.diff(keys[order]) == 0)
-    if len(alike):  # of 1e7 different names two have one hash with a chance of 1e-5
-        if any(str(names[order[i]]) == str(names[order[i + 1]]) for i in alike):
+    for at in np.flatnonzero(np.diff(keys[order]) == 0):
+        if str(names[order[at]]) == str(names[order[at + 1]]):
             raise InputError("cell names repeat: make them unique (AnnData.obs_names_make_unique)")
-        return np.lexsort((np.asarray(names, dtype=str), keys))
-    return order
+    return keys
 
 
-def _units(order: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """For each cell in `order` the number of what it is dealt with: groups in the order of their first cells."""
-    keys = np.where(groups[order] >= 0, groups[order], -1 - order)
-    _, first, code = np.unique(keys, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[code]
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Keys for another order: the finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    mixed = keys.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _take(
-    unit: np.ndarray, wanted: int, may: np.ndarray, pool: str, *, among: np.ndarray | None = None
+    order: np.ndarray, groups: np.ndarray | None, wanted: int, may: np.ndarray, pool: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whole units from the first on until `wanted` cells are taken.
+    """Whole groups, in the order of their first cells, until `wanted` cells are taken.
 
     Parameters
     ----------
-    unit
-        Of each cell in the order of dealing, rising.
+    order
+        Positions of the cells that are dealt.
+    groups
+        Of all cells; negative: the cell stands alone, as all do without groups.
     wanted
         Cells.
     may
-        Cells of which one must be in a unit that is taken.
+        Of all cells: which count.
     pool
         For the message.
-    among
-        Cells that are not taken yet; all by default.
 
     Returns
     -------
-    Masks [cells]: who is taken, and who is left.
+    Positions of who is taken and of who is left, each in the order given.
     """
-    there = np.ones(len(unit), bool) if among is None else among
-    sizes = np.bincount(unit, weights=there, minlength=1)
-    sizes[np.bincount(unit, weights=may & there, minlength=1) == 0] = 0
+    unit = np.arange(len(order))
+    if groups is not None:
+        keys = np.where(groups[order] >= 0, groups[order], -1 - order)
+        _, first, code = np.unique(keys, return_index=True, return_inverse=True)
+        unit = np.argsort(np.argsort(first))[code]
+    sizes = np.bincount(unit, weights=may[order], minlength=1)
     chosen = (np.cumsum(sizes) - sizes < wanted) & (sizes > 0)
     if sizes[chosen].sum() < wanted:
         raise InputError(f"{wanted} {pool} cells asked for, {int(sizes[chosen].sum())} found: ask for fewer")
-    taken = chosen[unit] & there
-    return taken, there & ~taken
+    return order[chosen[unit]], order[~chosen[unit]]

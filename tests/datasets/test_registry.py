@@ -17,6 +17,7 @@ CARDS = [datasets.card(name) for name in datasets.names()]
 def test_the_registry_holds_what_the_design_lists():
     assert set(datasets.names()) == {
         "pbmc68k", "simulated", "pbmc10k", "larry_subset", "merfish_poa", "worm_embryo",
+        "xenium_breast", "pbmc5k_extra",
         "pbmc", "larry", "merfish", "mouse_embryo",
     }  # fmt: skip
     assert datasets.names("table") == ["published"]

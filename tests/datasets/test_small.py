@@ -6,6 +6,7 @@ import scanpy
 import scipy.sparse as sp
 
 from noise_scaling import datasets, signals
+from noise_scaling.datasets import sources
 from noise_scaling.datasets.reading import integers, unscale_rows
 from noise_scaling.errors import InputError
 
@@ -42,7 +43,12 @@ def test_the_same_data_have_the_same_sha256_and_other_signals_another(pbmc68k, l
     assert len(both) == 2
 
 
-@pytest.mark.parametrize("name", ["pbmc68k", "pbmc10k", "larry_subset", "merfish_poa", "worm_embryo", "simulated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pbmc68k", "pbmc10k", "larry_subset", "merfish_poa", "worm_embryo", "simulated", "xenium_breast",
+    ],
+)  # fmt: skip
 def test_a_card_says_what_is_loaded(name, load_small):
     data = load_small(name)
     card = data.card
@@ -64,6 +70,34 @@ def test_pbmc10k_has_fourteen_proteins(load_small):
     assert data.cell_ids[0] == "AAACCCAAGATTGTGA-1"
     assert np.expm1(data.signal.values[0, :2]) == pytest.approx([7, 491])
     assert data.adata.uns["largest_deviation"] == 0
+
+
+def test_pbmc5k_extra_is_pbmc10k_and_another_donor_to_train_on(load_small, small_source, monkeypatch):
+    small_source("pbmc5k_extra")
+    tested = load_small("pbmc10k")
+    monkeypatch.setattr(sources.pbmc10k, "pbmc10k", lambda *_: tested)  # its tables are long
+    data = datasets.load("pbmc5k_extra")
+    assert (data.n_cells, data.n_genes) == (data.card.n_cells, data.card.n_genes) == (6855 + 3994, 4000)
+    assert np.median(depth(data)) == data.card.median_umis
+    assert np.median(depth(data)[6855:]) == 1147
+    eligible = signals.test_eligible(data.signal)
+    assert eligible.tolist() == [True] * 6855 + [False] * 3994
+    assert (data.stream, data.card.fractions) == (tested.stream, tested.card.fractions)
+    assert (data.cell_ids[:6855] == tested.cell_ids).all()  # so that a split tests the same cells (test_splits)
+    monkeypatch.setattr(sources.pbmc10k, "_read", lambda path: (data.counts, data.cell_ids, data.gene_ids[::-1]))
+    with pytest.raises(InputError, match=r"^pbmc5k_harmo_rna\.csv\.gz has other genes than"):
+        datasets.load("pbmc5k_extra")
+
+
+def test_xenium_breast_is_four_corners_of_one_slide(load_small):
+    data = load_small("xenium_breast")
+    assert len(data.adata.uns["dropped_cells"]) == 369
+    assert data.cell_ids[0] == "44514"
+    assert data.signal.values[0] == pytest.approx([1243.655212, 559.333981])
+    assert data.counts[0, :2].toarray().tolist() == [[3, 0]]  # ABCC11, ACTA2
+    assert data.gene_ids[[0, -1]].tolist() == ["ABCC11", "ZNF562"]
+    # 13,130 where each table is paired off alone, but two of them meet in a line, twice.
+    assert len(signals.pairs(data.signal, np.arange(data.n_cells), seed=0)[0]) == pytest.approx(13_130, abs=5)
 
 
 def test_larry_subset_has_its_clones(load_small):

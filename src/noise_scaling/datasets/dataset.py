@@ -45,6 +45,8 @@ class Dataset:
         What the user of a file should know: what was taken for what, how many cells lack the signal, what was rounded.
     on_disk
         Counts and names where they are too many for memory.
+    blocks
+        Integers [cells] where test cells come in whole blocks (tissue sections): see `splits.split`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Dataset:
     stream: str
     notes: tuple[str, ...] = ()
     on_disk: OnDisk | None = None
+    blocks: np.ndarray | None = None
 
     @property
     def counts(self) -> sp.csr_matrix | CountStore:
@@ -125,6 +128,7 @@ def assemble(
     largest_deviation: float = 0.0,
     stream: str | None = None,
     notes: tuple[str, ...] = (),
+    blocks: np.ndarray | None = None,
 ) -> Dataset:
     """Put the parts together: cells without a single count are dropped, by name.
 
@@ -142,8 +146,8 @@ def assemble(
         Over the same cells.
     largest_deviation
         How far the source's values were from integers, in molecules; 0 if it holds integers.
-    stream, notes
-        As in `Dataset`; the card's name if no stream is given.
+    stream, notes, blocks
+        As in `Dataset`; the card's name if no stream is given. Blocks are over the same cells.
 
     Raises
     ------
@@ -160,7 +164,8 @@ def assemble(
     adata.uns["dropped_cells"] = obs.index[~kept].to_list()
     signal = signal.of(kept)
     sha256 = content_sha256(adata.X, adata.obs_names, adata.var_names, signal)
-    return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes)
+    blocks = None if blocks is None else blocks[kept]
+    return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes, blocks=blocks)
 
 
 def content_sha256(counts: sp.csr_matrix | CountStore, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:

@@ -36,8 +36,9 @@ class Card:
     """What is known of a data set: where it comes from, what it is, its limits, and the default grid.
 
     `kind` is "cells" or "table". `n_cells` and `n_genes` are those of the files, `median_umis` is in UMIs per cell at
-    full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals` maps a signal's name to its kind ("label", "vector", "pair") and description, `signal` names
-    the default one, `titles` maps a signal to its title in figures.
+    full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals` maps a
+    signal's name to its kind ("label", "vector", "pair") and description, `signal` names the default one, `titles`
+    maps a signal to its title in figures.
 
     The grid: `n_test` and `n_validation` cells, `cell_numbers` to train on, and `fractions` of the molecules, from 1
     down to about 10 UMIs per cell.

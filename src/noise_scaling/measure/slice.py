@@ -105,6 +105,7 @@ class Grid:
             n_validation=self.n_validation,
             eligible=signals.test_eligible(self.data.signal),
             groups=signals.groups(self.data.signal),
+            blocks=self.data.blocks,
         )
         cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
         self._check_scored(cells, seed)
