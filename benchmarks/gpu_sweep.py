@@ -31,7 +31,7 @@ from noise_scaling.measure.run import measure
 from noise_scaling.measure.workers import fork_safe_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
-DATASETS = ("pbmc5k_extra", "xenium_breast", "worm_embryo")
+DATASETS = ("pbmc5k_extra", "xenium_breast", "pbmc_facs")
 RESERVE = 20.0  # seconds kept for writing and leaving
 MARGIN = 1.5  # what is begun may take so many times the longest of its model before
 
