@@ -28,7 +28,7 @@ _PUBLISHED = {
     "frequency_start": False, "tied": False,
 }  # fmt: skip
 _TRAINED = {
-    "batch_tokens": 16_384, "learning_rate": 1e-3, "warmup": 100, "max_cells_seen": None, "max_steps": 1500,
+    "batch_tokens": 16_384, "learning_rate": 1e-3, "warmup": 100, "max_cells_seen": None, "max_steps": 2000, "masked": 0.3,
     "check_every": 50, "frequency_start": True,
 }  # fmt: skip
 _SMALL = {
