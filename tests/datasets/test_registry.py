@@ -17,7 +17,8 @@ CARDS = [datasets.card(name) for name in datasets.names()]
 def test_the_registry_holds_what_the_design_lists():
     assert set(datasets.names()) == {
         "pbmc68k", "simulated", "pbmc10k", "larry_subset", "merfish_poa", "worm_embryo",
-        "xenium_breast", "pbmc5k_extra",
+        "xenium_breast", "merfish_hypothalamus", "seqfish_embryo", "cell_mixtures", "rna_mixtures", "cell_lines5",
+        "citeseq_pbmc49", "pbmc_facs", "a549_dex", "citeseq_cbmc", "citeseq_inhouse", "fucci", "pbmc5k_extra",
         "pbmc", "larry", "merfish", "mouse_embryo",
     }  # fmt: skip
     assert datasets.names("table") == ["published"]

@@ -47,6 +47,8 @@ def test_the_same_data_have_the_same_sha256_and_other_signals_another(pbmc68k, l
     "name",
     [
         "pbmc68k", "pbmc10k", "larry_subset", "merfish_poa", "worm_embryo", "simulated", "xenium_breast",
+        "merfish_hypothalamus", "seqfish_embryo", "citeseq_pbmc49", "citeseq_cbmc", "citeseq_inhouse", "pbmc_facs",
+        "cell_mixtures", "rna_mixtures", "cell_lines5", "a549_dex", "fucci",
     ],
 )  # fmt: skip
 def test_a_card_says_what_is_loaded(name, load_small):

@@ -83,16 +83,19 @@ def quietly(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def read_r(path: Path) -> Any:
-    """An .rds or .rda file; S4 objects without a Python counterpart come as namespaces of their slots."""
+    """An .rds, .rda or .RData file; S4 objects without a Python counterpart come as namespaces of their slots."""
     import rdata
 
-    return quietly(rdata.read_rda if path.suffix == ".rda" else rdata.read_rds, path)
+    return quietly(rdata.read_rds if path.suffix == ".rds" else rdata.read_rda, path)
 
 
 def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
-    """R's column-compressed [genes, cells] read as row-compressed [cells, genes]; names of cells and of genes."""
+    """R's sparse [genes, cells], by columns or by triplets, as [cells, genes]; names of cells and of genes."""
     genes, cells = (np.asarray(names, dtype=str) for names in matrix.Dimnames)
-    return sp.csr_matrix((matrix.x, matrix.i, matrix.p), shape=(len(cells), len(genes))), cells, genes
+    shape = (len(cells), len(genes))
+    if hasattr(matrix, "j"):
+        return sp.csr_matrix((matrix.x, (matrix.j, matrix.i)), shape=shape), cells, genes
+    return sp.csr_matrix((matrix.x, matrix.i, matrix.p), shape=shape), cells, genes
 
 
 @contextmanager
@@ -108,7 +111,16 @@ def of_form(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error, IORegistryError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+        zlib.error,
+        IORegistryError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise InputError(
             f"{path.name} is not of the form its publication gave it ({reason}): delete {path} and fetch it anew"

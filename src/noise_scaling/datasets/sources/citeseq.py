@@ -1,0 +1,73 @@
+"""Blood cells whose RNA and surface proteins were counted together, of three publications."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ...errors import InputError
+from ..reading import cells_by_genes, integers, log1p, need_cells, of_form, read_r, unique_genes
+from . import Card, Dataset, Files, Signal, assemble, register
+
+_MOUSE_GENES = 100
+"""The last genes of `citeseq_cbmc`: the most frequent ones of the mouse cells that were added to the human ones."""
+
+
+@register("citeseq_pbmc49")
+def citeseq_pbmc49(card: Card, files: Files, signal: str) -> Dataset:
+    """3,762 cells with 49 proteins, standardised and clipped at 10. The file has no names at all."""
+    values, proteins = _hdf5(files["CITE_PBMC_counts.h5"])
+    return _unnamed(card, values, Signal(signal, "vector", proteins))
+
+
+@register("citeseq_cbmc")
+def citeseq_cbmc(card: Card, files: Files, signal: str) -> Dataset:
+    """Cells of cord blood with 13 proteins, of which the signal is log1p of the counts.
+
+    Mouse cells were added to them. A cell is taken for human where less than half of its molecules are of the mouse
+    genes (most have 10 %, the mouse cells 90 % and more), and the mouse genes are left out.
+    """
+    values, _ = _hdf5(files["CITE_CBMC_counts_top2000.h5"])
+    path = files["GSE100866_CBMC_8K_13AB_10X-ADT_umi.csv.gz"]
+    with of_form(path):
+        proteins = pd.read_csv(path, index_col=0).T.to_numpy()
+    if len(proteins) != values.shape[0]:
+        raise InputError(f"{path.name} has {len(proteins)} cells for {values.shape[0]}: fetch both files anew")
+    mouse = values[:, -_MOUSE_GENES:].sum(axis=1)
+    human = np.asarray(mouse < 0.5 * values.sum(axis=1)).ravel()
+    found = Signal(signal, "vector", log1p(proteins[human]))
+    return _unnamed(card, values[human, :-_MOUSE_GENES], found, np.flatnonzero(human))
+
+
+@register("citeseq_inhouse")
+def citeseq_inhouse(card: Card, files: Files, signal: str) -> Dataset:
+    """1,372 PBMC with all genes and 10 proteins, whose counts the signal is log1p of."""
+    rna, adt = files["RNA.rds"], files["Protein.rds"]
+    with of_form(rna):
+        values, cells, genes = cells_by_genes(read_r(rna))
+    with of_form(adt):
+        proteins, protein_cells, _ = cells_by_genes(read_r(adt))
+    need_cells(pd.Index(cells), pd.Index(protein_cells), adt)
+    proteins = proteins[pd.Index(protein_cells).get_indexer(cells)]
+    counts, deviation = integers(values, name=card.name, tolerance=0)
+    found = Signal(signal, "vector", log1p(proteins.toarray()))
+    obs = pd.DataFrame(index=cells)
+    return assemble(card, counts, obs, unique_genes(pd.Index(genes)), found, largest_deviation=deviation)
+
+
+def _hdf5(path: Path) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Counts [cells, genes] and standardised proteins [cells, proteins]."""
+    with of_form(path), h5py.File(path) as file:
+        return sp.csr_matrix(file["X"][:]), np.asarray(file["ADT_X"], dtype=np.float64)
+
+
+def _unnamed(card: Card, values: sp.csr_matrix, signal: Signal, rows: np.ndarray | None = None) -> Dataset:
+    """A data set whose file has no names: cells and genes go by their places in it."""
+    counts, deviation = integers(values, name=card.name, tolerance=0)
+    cells = [f"cell{row}" for row in (np.arange(counts.shape[0]) if rows is None else rows)]
+    genes = np.array([f"gene{column}" for column in range(counts.shape[1])])
+    return assemble(card, counts, pd.DataFrame(index=cells), genes, signal, largest_deviation=deviation)

@@ -1,0 +1,21 @@
+"""Blood cells sorted by beads into ten populations (Zheng et al. 2017)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..reading import cells_by_genes, integers, of_form, read_r
+from . import Card, Dataset, Files, Signal, assemble, register
+
+
+@register("pbmc_facs")
+def pbmc_facs(card: Card, files: Files, signal: str) -> Dataset:
+    """3,774 cells of ten libraries, one a gate; integers, all genes. The file's 100 cells for tests stay out."""
+    path = files["pbmc_facs.RData"]
+    with of_form(path):
+        source = read_r(path)["pbmc_facs"]
+        values, genes, cells = cells_by_genes(source["counts"])  # [cells, genes] in the file
+        obs = source["samples"].set_axis(cells)
+    counts, deviation = integers(values.T, name=card.name, tolerance=0)
+    gates = Signal(signal, "label", obs["celltype" if signal == "gate" else "subpop"].to_numpy(dtype=str))
+    return assemble(card, counts, obs, genes.astype(np.str_), gates, largest_deviation=deviation)
