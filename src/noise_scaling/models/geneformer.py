@@ -106,7 +106,7 @@ class Geneformer(Model):
 
     @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
-        """The published limit; 2,000 steps of 16,384 tokens in cells of 33; the small preset's 400 of about 75 cells."""
+        """The published limit; 2,000 steps of 16,384 tokens in cells of 33; the small preset's 400 of some 75 cells."""
         return max(n_cells, {"published": 1e8, "published_trained": 1e6, "small": 3e4}[preset])
 
     @classmethod
