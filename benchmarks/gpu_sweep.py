@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from noise_scaling import datasets, measurements, models
@@ -111,6 +112,19 @@ def write(options: argparse.Namespace) -> None:
     if options.device == "cuda":
         about["gpu"] = gpu_name()
     write_atomically(options.output.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    write_curves(table, options)
+
+
+def write_curves(table: pd.DataFrame, options: argparse.Namespace) -> None:
+    """The validation losses of the trained Geneformers, step by step."""
+    rows = []
+    for unit in table[table["model"] == "geneformer"].itertuples():
+        history = measurements.read_history(options.folder / "units", unit.config_hash)
+        for step, loss in zip(history.get("step", []), history.get("loss_validation", []), strict=True):
+            rows.append((unit.dataset, unit.n_cells, unit.fraction, unit.seed, int(step), round(loss, 4)))
+    columns = ["dataset", "n_cells", "fraction", "seed", "step", "loss_validation"]
+    text = pd.DataFrame(rows, columns=columns).sort_values(columns[:5]).to_csv(index=False, lineterminator="\n")
+    write_atomically(options.curves, text)
 
 
 def gpu_name() -> str:
@@ -132,6 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "gpu", help="where finished points are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "data" / "measurements" / "gpu.csv")
+    parser.add_argument("--curves", type=Path, default=ROOT / "data" / "curves" / "gpu.csv", help="losses by step")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
     fork_safe_cuda()
