@@ -75,8 +75,8 @@ ten-million: .venv/.made ## simulate an atlas of 10^7 cells (40 GB of disk) and 
 gpu-check: .venv/.made ## check and time everything on the GPU, or the CPU half where there is none
 	@$(BIN)/python benchmarks/gpu_check.py
 
-gpu-sweep: .venv/.made ## measure the published presets on the GPU for MINUTES (25), in an order of which any beginning is useful
-	@$(BIN)/python benchmarks/gpu_sweep.py --minutes $(or $(MINUTES),25)
+gpu-sweep: .venv/.made ## train the published Geneformer on the GPU for MINUTES (25), WORKERS (4) at a time; any beginning is useful
+	@$(BIN)/python benchmarks/gpu_sweep.py --minutes $(or $(MINUTES),25) --workers $(or $(WORKERS),4)
 
 clean: ## remove what was built, keep the environment
 	rm -rf build results .snakemake .pytest_cache .ruff_cache

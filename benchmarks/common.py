@@ -27,10 +27,13 @@ UMIS_PER_CELL = 2_500
 GENE_SPREAD = 2.6  # sd of log expression: gives 1,040 genes a cell, 1.4 % of counts above 16, as in 10x data
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, **switches: str) -> argparse.Namespace:
+    """What every benchmark takes, and switches of its own, each with its help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="small sizes, in seconds: to see that it runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
+    for name, text in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     return parser.parse_args()
 
 

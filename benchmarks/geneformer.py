@@ -17,9 +17,9 @@ from peers.bert import Reference
 from noise_scaling import datasets, models
 from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.models.base import has_bfloat16
-from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import Masked, Tokens, masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_training import MaskedTraining
 
 GENES = 20_000 - 2
 SIDES = {"ours, float32": False, "ours, bfloat16": True, "transformers, float32": False, "transformers, bfloat16": True}

@@ -1,8 +1,9 @@
 """Everything that wants a GPU, in one run of under nine minutes: agreement with the CPU, and speed beside the peers.
 
 Trains each model on simulated cells on the CPU and, where torch finds CUDA, on the GPU; embeds with the same weights on
-both; times Geneformer against transformers and scVI against scvi-tools there. Without CUDA it runs the CPU half and
-says so. Writes gpu_check.json and gpu_check.md.
+both; times Geneformer against transformers and scVI against scvi-tools there, and both against a core of the machine;
+reads the card's memory while scVI trains. Without CUDA it runs the CPU half and says so. `--short` leaves out the CPU's
+part of the timings beside the peers: two minutes. Writes gpu_check.json and gpu_check.md.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from scipy.sparse import csr_matrix
 
 from noise_scaling import datasets, information, models
 from noise_scaling.models.base import has_bfloat16
-from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch
 from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_training import MaskedTraining
 
 STEPS = {"cpu": 1, "cuda": 10}  # timed at a time
 LIMIT = 540.0  # seconds for everything
-SHORT = {"scvi": {"fixed_steps": 400}}
+SHORT = {"scvi": {"fixed_steps": 400}, "geneformer": {"max_steps": 200}}
 UMIS = 300
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12, "V100": 125e12}
 """Dense bfloat16 (T4, V100: float16) operations a second by the makers' data sheets, of the SXM form where there are
@@ -45,23 +46,34 @@ def simulated(quick: bool) -> datasets.Dataset:
     )
 
 
+def trainings() -> list[tuple[str, str, str]]:
+    """Model, device and precision; a card trains networks in both precisions."""
+    networks = ("scvi", "geneformer")
+    return [
+        (name, device, precision)
+        for name in models.MODELS
+        for device in devices()
+        for precision in (("32", "bf16") if name in networks and device == "cuda" else ("",))
+    ]
+
+
 def agreement(quick: bool) -> list[dict]:
     """Each model, trained on each device: bits, seconds, and how far one device's weights embed apart on the other."""
     data = simulated(quick)
     half = data.counts.shape[0] // 2
     train, validation, test = data.counts[: half - 100], data.counts[half - 100 : half], data.counts[half:]
     rows = []
-    for name in models.MODELS:
-        for device in devices():
-            start = time.perf_counter()
-            model = models.create(name, seed=1, device=device, **SHORT.get(name, {})).fit(train, validation)
-            seconds = time.perf_counter() - start
-            embedding = model.embed(test)
-            found = information.estimate(embedding, data.signal.values[half:], device="cpu")
-            rows.append({
-                "model": name, "trained on": device, "seconds": seconds, "bits": found.bits, "stderr": found.stderr,
-                "apart": {other: apart(model, other, test, embedding) for other in devices()},
-            })  # fmt: skip
+    for name, device, precision in trainings():
+        options = SHORT.get(name, {}) | ({"precision": precision} if precision else {})
+        start = time.perf_counter()
+        model = models.create(name, seed=1, device=device, **options).fit(train, validation)
+        seconds = time.perf_counter() - start
+        embedding = model.embed(test)
+        found = information.estimate(embedding, data.signal.values[half:], device="cpu")
+        rows.append({
+            "model": name, "trained on": f"{device} {precision}".strip(), "seconds": seconds, "bits": found.bits,
+            "stderr": found.stderr, "apart": {other: apart(model, other, test, embedding) for other in devices()},
+        })  # fmt: skip
     return rows
 
 
@@ -147,6 +159,7 @@ def scvi_speed(device: str, quick: bool) -> list[dict]:
     many = 1 if device == "cpu" else 5
     rows = []
     for side, run in (("ours", _scvi_ours), ("scvi-tools", _scvi_library)):
+        _timed(run, train, validation, device, epoch, 1)  # imports, starts CUDA
         first = _timed(run, train, validation, device, epoch, 1)
         rows.append({
             "device": device, "side": side,
@@ -181,24 +194,70 @@ def _scvi_library(train: csr_matrix, validation: csr_matrix, device: str, epoch:
         )  # fmt: skip
 
 
+def speedups(quick: bool) -> list[dict]:
+    """Seconds of a training step on a core and on the card, batches made on the way as in any training."""
+    counts = simulate_counts(600 if quick else 2_600, 4_000, umis=400)
+    train, validation = counts[:-100], counts[-100:]
+    rows = []
+    for name, preset, steps in (
+        ("geneformer", "published", {"cpu": 3, "cuda": 60}), ("geneformer", "small", {"cpu": 30, "cuda": 60}),
+        ("scvi", "published", {"cpu": 10, "cuda": 200}), ("scvi", "small", {"cpu": 50, "cuda": 200}),
+    ):  # fmt: skip
+        rows.append({"model": name, "preset": preset} | {
+            device: _step_seconds(name, preset, device, train, validation, 2 if quick else steps[device])
+            for device in devices()
+        })  # fmt: skip
+    return rows
+
+
+def _step_seconds(name: str, preset: str, device: str, train: csr_matrix, validation: csr_matrix, steps: int) -> float:
+    """What `steps` more than one take, a step."""
+    seconds = []
+    for many in (1, 1, 1 + steps):  # the first warms up
+        start = time.perf_counter()
+        models.create(name, preset=preset, device=device, fixed_steps=many).fit(train, validation)
+        seconds.append(time.perf_counter() - start)
+    return (seconds[2] - seconds[1]) / steps
+
+
+def card_memory(quick: bool) -> list[dict]:
+    """Peak memory of the card while scVI trains on more and more counts, which stay in the machine's memory."""
+    rows = []
+    for n_cells in (10_000, 100_000) if torch.cuda.is_available() and not quick else ():
+        counts = simulate_counts(n_cells + 1000, 4_000, umis=1500)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        models.create("scvi", preset="published", device="cuda", fixed_steps=20).fit(counts[:-1000], counts[-1000:])
+        rows.append({
+            "cells": n_cells, "counts_gb": 8 * counts.nnz / 1e9, "card_gb": torch.cuda.max_memory_allocated() / 1e9
+        })  # fmt: skip
+    return rows
+
+
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0])
+    options = arguments(__doc__.splitlines()[0], short="leave out the CPU's part of the timings beside the peers")
     started, numbers, parts = time.monotonic(), {"devices": {"cpu": True, "cuda": _gpu()}}, []
+    where = machine("torch", "transformers", "scvi-tools")
     torch.set_num_threads(1)  # many small products: two threads wait for each other
     parts.append(
         f"GPU: {_gpu()['name']}, {_gpu()['memory_gb']:.0f} GB, torch's CUDA {torch.version.cuda}."
         if _gpu() else "No CUDA device: the CPU half alone was run; whatever says cuda was never run here."
     )  # fmt: skip
-    sections = [("agreement", lambda: agreement(options.quick), _agreement_table)]
-    for device in devices():
+    sections = [("speedups", lambda: speedups(options.quick), _speedup_table)]
+    for device in devices()[1 if options.short else 0 :]:
         sections += [
             (f"geneformer_{device}", lambda d=device: geneformer_speed(d, options.quick), _speed_table),
             (f"scvi_{device}", lambda d=device: scvi_speed(d, options.quick), _scvi_table),
         ]
+    sections += [  # no timing: what else is run meanwhile does not matter
+        ("card_memory", lambda: card_memory(options.quick), _memory_table),
+        ("agreement", lambda: agreement(options.quick), _agreement_table),
+    ]
     for name, run, show in sections:
         if time.monotonic() - started > LIMIT * 0.75:
             parts.append(f"{name}: left out, the time was up.")
             continue
+        print(f"{name} ...", flush=True)
         try:
             numbers[name] = run()
         except (RuntimeError, ArithmeticError, ValueError) as error:
@@ -206,9 +265,8 @@ def main() -> None:
             parts.append(f"{name} FAILED: {numbers[name]['failed']}")
             continue
         parts += show(numbers[name])
-    numbers["seconds"] = round(time.monotonic() - started)
-    where = machine("torch", "transformers", "scvi-tools")
-    report(options.results, "gpu_check", "GPU check", where, parts, numbers)
+        numbers["seconds"] = round(time.monotonic() - started)
+        report(options.results, "gpu_check", "GPU check", where, parts, numbers)  # what was done by then is kept
 
 
 def _gpu() -> dict | None:
@@ -231,6 +289,23 @@ def _agreement_table(rows: list[dict]) -> list[str]:
         f"cell's state tells 3 bits and its counts, read as well as can be, {truth:.2f}:"
     )
     return [text, table(header, lines)]
+
+
+def _speedup_table(rows: list[dict]) -> list[str]:
+    lines = [[
+        r["model"], r["preset"], *(f"{1e3 * r[device]:.1f}" for device in devices()),
+        *([f"{r['cpu'] / r['cuda']:.0f} x"] if "cuda" in r else []),
+    ] for r in rows]  # fmt: skip
+    header = ["model", "preset", *(f"{device}, ms a step" for device in devices()), "card to core"][: len(lines[0])]
+    return ["A training step on one core and on the card, 2,500 cells, 4,000 genes:", table(header, lines)]
+
+
+def _memory_table(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    lines = [[f"{r['cells']:,}", f"{r['counts_gb']:.2f}", f"{r['card_gb']:.2f}"] for r in rows]
+    header = ["cells", "their counts, GB", "most memory of the card, GB"]
+    return ["The published scVI on 4,000 genes, counts in the machine's memory:", table(header, lines)]
 
 
 def _speed_table(rows: list[dict]) -> list[str]:

@@ -1,126 +1,161 @@
-"""The published Geneformer and scVI over the small data sets on a GPU, within a time limit, every beginning useful.
+"""Geneformer in its published size, trained, and its controls on a GPU, within a time limit, every beginning useful.
 
-    python benchmarks/gpu_sweep.py --minutes 25
+    python benchmarks/gpu_sweep.py --minutes 25 --workers 8
 
-First Geneformer along the depth axis of one data set at its largest number of cells, then scVI, then the next data set;
-then the same at fewer cells. What is finished is kept in build/gpu/units: started again it goes on. A point that would
-not end within the limit is not begun, by the seconds that the model took so far. The table, data/measurements/gpu.csv,
-is written after every point, with the card's name beside it.
+The depth axis of each data set at its largest number of cells, model by model, from the ends of the axis inwards; then
+the same at fewer cells. What is finished is kept in build/gpu/units: started again it goes on. What would not end
+within the limit is not begun, by the seconds that the model took so far. The table, data/measurements/gpu.csv, is
+written as it grows, with the card's name beside it. The network is small and leaves most of a card idle: `--workers`
+trainings share it, each with a processor core of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
 
-from noise_scaling import datasets, measurements
+from noise_scaling import datasets, measurements, models
 from noise_scaling.errors import InputError
 from noise_scaling.files import write_atomically
-from noise_scaling.measure import grid as measure_grid
 from noise_scaling.measure import status
 from noise_scaling.measure.run import measure
+from noise_scaling.measure.workers import fork_safe_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
-GRID = ROOT / "workflow" / "config" / "small.yml"
+DATASETS = ("pbmc5k_extra", "xenium_breast", "pbmc_facs")
 RESERVE = 20.0  # seconds kept for writing and leaving
-MARGIN = 1.5  # a point may take so many times the longest of its model before
+MARGIN = 1.5  # what is begun may take so many times the longest of its model before
 
 
-class Point(NamedTuple):
-    """One training: its rows are those of its estimators."""
+class Axis(NamedTuple):
+    """Some depths of one model at one number of cells, measured at a time."""
 
     dataset: str
     model: str
     n_cells: int
-    fraction: float
+    fractions: tuple[float, ...]
 
 
-def points(grid: dict, names: list[str], models: list[str]) -> Iterator[Point]:
+def axes(cards: list[datasets.Card], names: list[str], *, depths: int, workers: int) -> Iterator[Axis]:
     """Largest number of cells first; in it data set by data set, model by model, the ends of the depth axis first."""
-    for rank in range(max(len(grid[name]["cell_numbers"]) for name in names)):
-        for name in names:
-            numbers = sorted(grid[name]["cell_numbers"], reverse=True)
-            for model in models if rank < len(numbers) else ():
-                yield from (Point(name, model, numbers[rank], q) for q in _from_the_ends(grid[name]["fractions"]))
+    for rank in range(max(len(card.cell_numbers) for card in cards)):
+        for card in cards:
+            numbers = sorted(card.cell_numbers, reverse=True)
+            for model in names if rank < len(numbers) else ():
+                fractions = _from_the_ends(card.fractions, depths)
+                for start in range(0, len(fractions), workers):
+                    yield Axis(card.name, model, numbers[rank], tuple(fractions[start : start + workers]))
 
 
-def _from_the_ends(fractions: list[float]) -> list[float]:
-    """Deepest, shallowest, then inwards: a curve that was cut short still spans its axis."""
-    rest = sorted(fractions, reverse=True)
-    return [rest.pop(0 if i % 2 == 0 else -1) for i in range(len(fractions))]
+def _from_the_ends(fractions: tuple[float, ...], depths: int) -> list[float]:
+    """As many depths, evenly spaced, deepest, shallowest, then inwards: a curve cut short still spans its axis."""
+    falling = sorted(fractions, reverse=True)
+    rest = [falling[i] for i in np.unique(np.linspace(0, len(falling) - 1, depths).round().astype(int))]
+    return [rest.pop(0 if i % 2 == 0 else -1) for i in range(len(rest))]
 
 
-def at_hand(names: list[str]) -> list[str]:
-    """Those of the data sets that load here; a machine without network may have the simulated one alone."""
+def at_hand(names: list[str]) -> list[datasets.Card]:
+    """The cards of those data sets that load here; a machine without network may have the simulated one alone."""
     found = []
     for name in names:
         try:
-            datasets.load(name)
-            found.append(name)
+            found.append(datasets.load(name).card)
         except (InputError, ImportError) as error:
             print(f"without {name}: {error}", flush=True)
     return found
 
 
-def sweep(todo: Iterator[Point], options: argparse.Namespace, until: float) -> int:
-    """Measure point by point until the limit; how many were done."""
+def sweep(todo: Iterator[Axis], options: argparse.Namespace, until: float) -> int:
+    """Measure until the limit; how many points were done."""
     longest: dict[str, float] = {}
     done = 0
-    for point in todo:
+    for axis in todo:
         left = until - RESERVE - time.monotonic()
-        if left < MARGIN * longest.get(point.model, 0.0) or left <= 0:
-            print(f"stopped before {point}: {left:.0f} s left", flush=True)
+        if left < MARGIN * longest.get(axis.model, 0.0) or left <= 0:
+            print(f"stopped before {axis}: {left:.0f} s left", flush=True)
             break
         start = time.monotonic()
         rows = measure(
-            point.dataset, models=[point.model], cell_numbers=[point.n_cells], fractions=[point.fraction],
-            seeds=[options.seed], preset=options.preset, estimators=options.estimators, device=options.device,
-            results=options.folder / "units", keep_embeddings=True, progress=False,
+            axis.dataset, models=[axis.model], cell_numbers=[axis.n_cells], fractions=axis.fractions,
+            seeds=[options.seed], preset=preset(axis.model, options.preset), estimators=options.estimators,
+            device=options.device, workers=options.workers, results=options.folder / "units", keep_embeddings=True,
+            progress=False,
         )  # fmt: skip
         seconds = time.monotonic() - start
-        longest[point.model] = max(longest.get(point.model, 0.0), seconds)
-        done += 1
-        print(f"{point} {rows['mi_bits'].round(2).tolist()} bits, {seconds:.1f} s", flush=True)
+        longest[axis.model] = max(longest.get(axis.model, 0.0), seconds)
+        done += len(axis.fractions)
+        print(f"{axis} {rows['mi_bits'].round(2).tolist()} bits, {seconds:.1f} s", flush=True)
         write(options)
     return done
+
+
+def preset(model: str, wanted: str) -> str:
+    """The preset wanted, or the published one of a model that has no such."""
+    return wanted if wanted in models.MODELS[model].PRESETS else "published"
 
 
 def write(options: argparse.Namespace) -> None:
     """All rows kept so far, and where they are from."""
     table = status.kept_units([options.folder / "units"])
     measurements.write(table, options.output)
-    about = measurements.provenance(table, f"python benchmarks/gpu_sweep.py --minutes {options.minutes:g}")
-    if torch.cuda.is_available():
-        about["gpu"] = torch.cuda.get_device_name()
+    about = measurements.provenance(table, " ".join(["python benchmarks/gpu_sweep.py", *sys.argv[1:]]))
+    if options.device == "cuda":
+        about["gpu"] = gpu_name()
     write_atomically(options.output.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    write_curves(table, options)
+
+
+def write_curves(table: pd.DataFrame, options: argparse.Namespace) -> None:
+    """The validation losses of the trained Geneformers, step by step."""
+    rows = []
+    for unit in table[table["model"] == "geneformer"].itertuples():
+        history = measurements.read_history(options.folder / "units", unit.config_hash)
+        for step, loss in zip(history.get("step", []), history.get("loss_validation", []), strict=True):
+            rows.append((unit.dataset, unit.n_cells, unit.fraction, unit.seed, int(step), round(loss, 4)))
+    columns = ["dataset", "n_cells", "fraction", "seed", "step", "loss_validation"]
+    text = pd.DataFrame(rows, columns=columns).sort_values(columns[:5]).to_csv(index=False, lineterminator="\n")
+    write_atomically(options.curves, text)
+
+
+def gpu_name() -> str:
+    """As the driver says it: torch would start CUDA for it, which no forked worker can use then."""
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=25.0, help="begin nothing that would end later than this")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu: to see that it runs")
-    parser.add_argument("--preset", default="published", choices=["published", "small"])
-    parser.add_argument("--models", nargs="+", default=["geneformer", "scvi"])
-    parser.add_argument("--datasets", nargs="+", help="of the grid (default: all, those of most cells first)")
+    parser.add_argument("--preset", default="published_trained", help="of models that have it; else the published one")
+    parser.add_argument("--models", nargs="+", default=["geneformer", "untrained_geneformer", "scvi", "pca"])
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
+    parser.add_argument("--depths", type=int, default=7, help="of the card's, evenly spaced with both ends")
     parser.add_argument("--estimators", nargs="+", default=["default", "lmi"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "gpu", help="where finished points are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "data" / "measurements" / "gpu.csv")
+    parser.add_argument("--curves", type=Path, default=ROOT / "data" / "curves" / "gpu.csv", help="losses by step")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
+    fork_safe_cuda()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no GPU is visible to torch: run this where one is, or with --device cpu --preset small")
         return 2
-    grid = measure_grid.read_config(GRID)["datasets"]
-    by_size = sorted(grid, key=lambda name: max(grid[name]["cell_numbers"]), reverse=True)
-    names = at_hand(options.datasets or by_size)
-    done = sweep(points(grid, names, options.models), options, until) if names else 0
+    cards = at_hand(options.datasets)
+    todo = axes(cards, options.models, depths=options.depths, workers=options.workers) if cards else iter(())
+    done = sweep(todo, options, until)
     print(f"{done} points; the table: {options.output}" if done else "nothing was measured")
     return 0 if done else 1
 

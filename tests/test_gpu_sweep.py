@@ -6,6 +6,7 @@ import types
 import pytest
 
 from noise_scaling import measurements
+from noise_scaling.datasets.registry import Card
 from noise_scaling.measure.run import measure
 
 
@@ -18,16 +19,23 @@ def script(root):
 
 
 def test_every_beginning_of_the_order_is_useful(script):
-    grid = {
-        "a": {"cell_numbers": [10, 30], "fractions": [1, 0.5, 0.1, 0.2]},
-        "b": {"cell_numbers": [20], "fractions": [1, 0.1]},
-    }
-    order = list(script.points(grid, ["a", "b"], ["m", "n"]))
-    assert [p.fraction for p in order[:4]] == [1, 0.1, 0.5, 0.2]
-    assert {(p.dataset, p.model, p.n_cells) for p in order[:4]} == {("a", "m", 30)}
-    assert [(p.dataset, p.n_cells) for p in order[8:12]] == [("b", 20)] * 4
-    assert {p.n_cells for p in order[12:]} == {10}
-    assert len(order) == len(set(order)) == 2 * (2 * 4 + 2)
+    cards = [
+        Card("a", "A", cell_numbers=(10, 30), fractions=(1, 0.5, 0.2, 0.1)),
+        Card("b", "B", cell_numbers=(20,), fractions=(1, 0.1)),
+    ]
+    order = list(script.axes(cards, ["m", "n"], depths=7, workers=3))
+    assert [axis.fractions for axis in order[:2]] == [(1, 0.1, 0.5), (0.2,)]
+    assert [(axis.dataset, axis.model, axis.n_cells) for axis in order] == [
+        ("a", "m", 30), ("a", "m", 30), ("a", "n", 30), ("a", "n", 30), ("b", "m", 20), ("b", "n", 20),
+        ("a", "m", 10), ("a", "m", 10), ("a", "n", 10), ("a", "n", 10),
+    ]  # fmt: skip
+    few = next(script.axes(cards, ["m"], depths=2, workers=3))
+    assert few.fractions == (1, 0.1)  # both ends
+
+
+def test_a_model_without_the_preset_takes_its_published_one(script):
+    found = [script.preset(name, "published_trained") for name in ("geneformer", "untrained_geneformer", "scvi")]
+    assert found == ["published_trained", "published_trained", "published"]
 
 
 def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, capsys, root):
@@ -45,7 +53,16 @@ def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, ca
     monkeypatch.setattr(script, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(script, "measure", measured)
     options = ["--device", "cpu", "--preset", "small", "--models", "random_projection", "--datasets", "pbmc68k"]
-    options += ["--estimators", "default", "--folder", str(tmp_path), "--output", str(tmp_path / "gpu.csv")]
+    options += [
+        "--depths",
+        "10",
+        "--estimators",
+        "default",
+        "--folder",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "gpu.csv"),
+    ]
     assert script.main([*options, "--minutes", "0"]) == 1
     assert not (tmp_path / "gpu.csv").exists()
     assert script.main([*options, "--minutes", "0.05"]) == 0

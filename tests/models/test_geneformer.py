@@ -11,8 +11,8 @@ from noise_scaling import models
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
 from noise_scaling.errors import InputError
 from noise_scaling.models import training
-from noise_scaling.models.geneformer import MaskedTraining
-from noise_scaling.models.geneformer_data import MASKED, gather, masked_batch, tokens_of
+from noise_scaling.models.geneformer_data import gather, masked_batch, tokens_of
+from noise_scaling.models.geneformer_training import MaskedTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -210,7 +210,7 @@ def test_masks_are_devlins_shares():
     ids, _, _ = gather(tokens, cells, at_most=400)
     places, shown = data.places.numpy(), data.batch.ids.numpy()
     np.testing.assert_array_equal(data.targets.numpy(), ids[places])
-    assert len(places) / n == pytest.approx(MASKED, abs=4 * np.sqrt(0.15 * 0.85 / n))
+    assert len(places) / n == pytest.approx(0.15, abs=4 * np.sqrt(0.15 * 0.85 / n))
     elsewhere = np.setdiff1d(np.arange(n), places)
     np.testing.assert_array_equal(shown[elsewhere], ids[elsewhere])
     tolerance = 4 * np.sqrt(0.16 / len(places))

@@ -9,9 +9,9 @@ from noise_scaling import models
 from noise_scaling.counts.tokens import gene_medians
 from noise_scaling.errors import InputError
 from noise_scaling.models import team, training
-from noise_scaling.models.geneformer import MaskedTraining
 from noise_scaling.models.geneformer_data import masked_batch, tokens_of
 from noise_scaling.models.geneformer_net import Net, Shape
+from noise_scaling.models.geneformer_training import MaskedTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

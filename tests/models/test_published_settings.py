@@ -163,9 +163,29 @@ def test_a_model_says_what_the_rest_needs(name):
     assert kind.label
     assert kind.colour.startswith("#")
     assert kind.NUMBERS_VERSION >= 1
-    assert set(kind.PRESETS) == {"published", "small"}
+    assert set(kind.PRESETS) >= {"published", "small"}
     assert kind.wants_gpu == ("scvi" in name or "geneformer" in name)
     assert kind.train_seconds("small", n_cells=1000, n_genes=2000, nonzeros=500) >= 2
+
+
+def test_the_trained_geneformer_has_the_published_network_and_no_other_setting_than_said():
+    published, trained = (models.settings("geneformer", preset=name) for name in ("published", "published_trained"))
+    changed = {name for name in published if published[name] != trained[name]}
+    network = {"context", "width", "feed_forward", "heads", "layers", "dropout", "tied", "layer", "train_tokens"}
+    assert not changed & network
+    assert changed == {
+        "batch_tokens",
+        "warmup",
+        "masked",
+        "max_cells_seen",
+        "max_steps",
+        "check_every",
+        "frequency_start",
+    }
+    said = models.MODELS["geneformer"].__doc__
+    assert all(word in said for word in ("2,000 steps", "`warmup` of 100", "16,384 tokens", "30 % of the tokens"))
+    assert (trained["max_steps"], trained["warmup"], trained["batch_tokens"]) == (2000, 100, 16_384)
+    assert trained["masked"] == 0.3
 
 
 def test_colours_markers_and_places_are_different():

@@ -5,7 +5,8 @@ rule pages:
         notebooks=lambda wildcards: [f"notebooks/{page}.ipynb" for page in BATCHES[wildcards.batch]],
         table=SHOWN,
         shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*"),
-                                             *Path("data/calibration").glob("*"), *Path("benchmarks/results").glob("*.json")])
+                                             *Path("data/calibration").glob("*"), *Path("benchmarks/results").glob("*.json"),
+                                             *Path("data/curves").glob("*.csv"), Path("data/measurements/gpu.csv")])
         + files_at_hand(),
     output:
         touch(f"{RUN}/pages/.executed_{{batch}}"),

@@ -74,7 +74,7 @@ class Model(ABC):
     seconds_per_cell: ClassVar[float] = 0.0
     """Upper bound on one CPU thread, for each cell that training sees, per unit of `width`."""
     gpu_speedup: ClassVar[float] = 1.0
-    """Assumed, not measured: how much faster a GPU trains than one CPU thread."""
+    """How much faster a GPU trains than one CPU thread; where it is not 1, from benchmarks/results/gpu_check.md."""
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
     """Preset -> every setting with its value: the arguments of the class, and the options of `create`."""
     NUMBERS_VERSION: ClassVar[int] = 1

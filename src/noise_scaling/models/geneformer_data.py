@@ -19,8 +19,6 @@ from .geneformer_net import MASK, Packed, Queries, pack, queries_of
 Cells: TypeAlias = csr_matrix | CountStore
 """Counts in memory, or on disk."""
 
-MASKED = 0.15  # of the tokens are to be guessed; of these 80 % show the mask, 10 % a random gene, 10 % themselves
-
 
 @dataclass(frozen=True)
 class Tokens:
@@ -195,15 +193,20 @@ def masked_batch(
     *,
     at_most: int,
     rng: np.random.Generator,
+    masked: float = 0.15,
     device: str = "cpu",
     share: tuple[int, int] = (0, 1),
 ) -> Masked:
-    """A batch of cells with 15 % of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
+    """A batch of cells with some of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
+
+    Of these 80 % show the mask, 10 % a random gene, 10 % themselves.
 
     Parameters
     ----------
     tokens, cells, at_most, rng
         As in `gather`; `rng` draws the masks too.
+    masked
+        Share of the tokens to be guessed.
     device
         Where the tensors go.
     share
@@ -211,16 +214,16 @@ def masked_batch(
         weighted losses is the loss of the batch.
     """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
-    places = np.flatnonzero(rng.random(len(ids)) < MASKED)
+    places = np.flatnonzero(rng.random(len(ids)) < masked)
     if not len(places):
         places = rng.integers(0, len(ids), 1)
     targets, kind = ids[places], rng.random(len(places))
     shown = np.where(kind < 0.8, tokens.n_genes + 2 + MASK, rng.integers(0, tokens.n_genes, len(places)))
     ids[places] = np.where(kind < 0.9, shown, targets)
-    masked = len(places)
+    total = len(places)
     if share[1] > 1:
         ids, positions, lengths, places, targets = _share(*share, ids, positions, lengths, places, targets)
-    weight = len(places) * share[1] / masked
+    weight = len(places) * share[1] / total
     wanted, right = (torch.from_numpy(a).to(device, non_blocking=True) for a in (places, targets))
     batch = pack(ids, positions, lengths, device)
     return Masked(batch, wanted, right, queries_of(places, batch, device), weight)

@@ -1,0 +1,151 @@
+"""Geneformer in its published size, trained to its validation optimum, beside itself untrained."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import paths
+from ..errors import TooLittle
+from ..measurements import protocol_rows
+from . import page, style
+
+PRESET = "published_trained"
+TRAINED, UNTRAINED = "geneformer", "untrained_geneformer"
+_POINT = ["dataset", "signal", "n_cells", "fraction", "seed", "estimator"]
+_LOOKS = (("#0173b2", "s"), ("#de8f05", "o"), ("#029e73", "^"), ("#cc78bc", "D"))
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Bits untrained and trained at each point, deepest first, and the gain: a tie within 2 standard errors.
+
+    Raises
+    ------
+    TooLittle
+        If no point has both.
+    """
+    rows = protocol_rows(table, controls=True)
+    rows = rows[rows["preset"] == PRESET]
+    both = rows[rows["model"] == UNTRAINED].merge(rows[rows["model"] == TRAINED], on=_POINT, suffixes=("_0", ""))
+    if both.empty:
+        raise TooLittle(
+            f"no point of this table has a Geneformer with the preset {PRESET} and an untrained one beside it"
+        )
+    both = both.sort_values(
+        ["dataset", "n_cells", "estimator", "seed", "fraction"], ascending=[True, False, True, True, False]
+    )
+    gain, error = both["mi_bits"] - both["mi_bits_0"], np.hypot(both["mi_stderr"], both["mi_stderr_0"])
+    said = np.select([gain > 2 * error, gain < -2 * error], ["gains", "loses"], "ties")
+    return pd.DataFrame({
+        **{name: both[name] for name in ("dataset", "n_cells", "umis_per_cell", "estimator")},
+        "untrained": both["mi_bits_0"], "trained": both["mi_bits"], "gain": gain, "standard_error": error,
+        "training": said,
+    }).reset_index(drop=True)  # fmt: skip
+
+
+def verdict(table: pd.DataFrame) -> HTML:
+    """How often training gains, ties and loses, by data set and estimator; errors as `gains`."""
+    lines = []
+    for (dataset, n, estimator), here in gains(table).groupby(["dataset", "n_cells", "estimator"]):
+        counts = here["training"].value_counts()
+        said = ", ".join(f"{word} at {counts[word]}" for word in ("gains", "ties", "loses") if word in counts)
+        lines.append(
+            f"{dataset}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths training {said}; "
+            f"{here['gain'].min():+.2f} to {here['gain'].max():+.2f} bits."
+        )
+    return page.bullets(lines)
+
+
+@style.book_style()
+def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
+    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error.
+
+    Raises
+    ------
+    TooLittle
+        If no Geneformer was trained with the preset.
+    """
+    rows = protocol_rows(table, controls=True)
+    rows = rows[rows["estimator"] == estimator]
+    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
+    if mine.empty:
+        raise TooLittle(f"this table holds no Geneformer trained with the preset {PRESET}")
+    signals = style.signals(mine)
+    figure, panels = style.new_figure(1, len(signals), 3.2)
+    shown: set[str] = set()
+    for axes, (dataset, signal) in zip(panels[0], signals, strict=True):
+        n = mine.loc[mine["dataset"] == dataset, "n_cells"].max()
+        here = rows[(rows["dataset"] == dataset) & (rows["signal"] == signal) & (rows["n_cells"] == n)]
+        here = here[(here["preset"] == PRESET) | ~here["model"].isin([TRAINED, UNTRAINED])]
+        for model in style.ordered(here["model"]):
+            points = here[here["model"] == model].sort_values("umis_per_cell")
+            style.plot(axes, model, points["umis_per_cell"], points["mi_bits"])
+            axes.errorbar(
+                points["umis_per_cell"], points["mi_bits"], points["mi_stderr"], fmt="none", ecolor=style.colour(model)
+            )
+        shown |= set(here["model"])
+        style.bits_axes(axes)
+        axes.set(title=textwrap.fill(style.title(dataset, signal), 26) + f"\n{n:,} cells", xlabel=style.UMIS)
+    panels[0, 0].set_ylabel(style.BITS)
+    style.model_legend(figure, shown)
+    return figure
+
+
+@style.book_style()
+def loss_figure(file: str | Path) -> Figure:
+    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
+
+    Parameters
+    ----------
+    file
+        Columns dataset, n_cells, fraction, step and loss_validation, as benchmarks/gpu_sweep.py writes them.
+    """
+    curves = pd.read_csv(paths.find(file))
+    curves = curves[curves["n_cells"] == curves.groupby("dataset")["n_cells"].transform("max")]
+    figure, panels = style.new_figure(1, curves["dataset"].nunique(), 2.9)
+    for axes, (dataset, here) in zip(panels[0], curves.groupby("dataset"), strict=True):
+        _losses(axes, here)
+        axes.set(title=f"{dataset}, {here['n_cells'].iloc[0]:,} cells", xlabel="steps")
+    panels[0, 0].set_ylabel("validation loss (nats a masked gene)")
+    return figure
+
+
+def _losses(axes: Axes, curves: pd.DataFrame) -> None:
+    depths = sorted(curves["fraction"].unique())
+    for depth, shade in zip(depths, colormaps["cividis_r"](np.linspace(0.15, 1, len(depths))), strict=True):
+        curve = curves[curves["fraction"] == depth]
+        axes.plot(curve["step"], curve["loss_validation"], color=shade, linewidth=1.1, label=f"{depth:.2g}")
+        best = curve.loc[curve["loss_validation"].idxmin()]
+        axes.plot(best["step"], best["loss_validation"], ".", color=shade)
+    axes.legend(title="share of molecules", frameon=False, fontsize=7.5, title_fontsize=7.5, ncols=2)
+
+
+@style.book_style()
+def steps_figure(file: str | Path) -> Figure:
+    """Bits of the test cells along one training a data set, from the starting weights on; bars are one standard error.
+
+    Parameters
+    ----------
+    file
+        The JSON that benchmarks/trained_geneformer.py writes.
+    """
+    points = [point for point in json.loads(paths.find(file).read_text())["points"] if len(point["bits"]) > 2]
+    figure, panels = style.new_figure(1, 1, 3.0)
+    axes = panels[0, 0]
+    for point, (colour, marker) in zip(points, _LOOKS, strict=False):
+        steps = [int(point["kept"]) if step == "kept" else int(step) for step in point["bits"]]
+        order = np.argsort(steps)
+        bits, errors = np.array(list(point["bits"].values()))[order].T
+        label = f"{point['dataset']}, {point['n_cells']:,} cells, {point['fraction']:.2g} of the molecules"
+        axes.errorbar(np.array(steps)[order], bits, errors, color=colour, marker=marker, capsize=2, label=label)
+    axes.set(xlabel="steps", ylabel=style.BITS, ylim=(0, None))
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import measurements, paths
+from noise_scaling.errors import TooLittle
+from noise_scaling.plots import page, trained
+
+FRACTIONS = (1.0, 0.1, 0.01)
+TABLE = paths.ROOT / "data" / "measurements" / "gpu.csv"
+
+
+def rows(model: str, bits: tuple[float, ...], preset: str = trained.PRESET) -> list[dict]:
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    head = {"dataset": "pbmc10k", "signal": "protein", "model": model, "preset": preset, "estimator": "default"}
+    return [
+        blank | head | {"status": "ok", "n_cells": 1000, "fraction": q, "umis_per_cell": 1000 * q, "mi_bits": b}
+        | {"mi_stderr": 0.03}
+        for q, b in zip(FRACTIONS, bits, strict=True)
+    ]  # fmt: skip
+
+
+def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
+    table = measurements.sort(
+        rows("geneformer", (2.0, 1.05, 0.2)) + rows("untrained_geneformer", (1.5, 1.0, 0.4))
+        + rows("geneformer", (9, 9, 9), "small")
+    )  # fmt: skip
+    found = trained.gains(table)
+    assert found["training"].tolist() == ["gains", "ties", "loses"]
+    np.testing.assert_allclose(found["gain"], [0.5, 0.05, -0.2])
+    np.testing.assert_allclose(found["standard_error"], np.hypot(0.03, 0.03))
+    assert "of 3 depths training gains at 1, ties at 1, loses at 1; -0.20 to +0.50 bits" in trained.verdict(table).data
+
+
+def test_the_figure_has_the_preset_beside_other_models_and_no_other_geneformer():
+    every = (
+        rows("geneformer", (2.0, 1.0, 0.5)) + rows("geneformer", (9, 9, 9), "small") + rows("pca", (3, 2, 1), "small")
+    )
+    figure = trained.depth_figure(measurements.sort(every))
+    curves = [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert sorted(curves) == [[0.5, 1.0, 2.0], [1, 2, 3]]
+
+
+def test_a_table_without_the_preset_gives_a_sentence(tmp_path):
+    path = measurements.write(measurements.sort(rows("geneformer", (2, 1, 0), "small")), tmp_path / "t.csv")
+    for draw in (trained.gains, trained.depth_figure):
+        with pytest.raises(TooLittle):
+            draw(measurements.read(path))
+        assert trained.PRESET in page.show(draw, path).data
+
+
+def test_the_committed_curves_are_those_of_the_committed_rows():
+    rows, curves = measurements.read(TABLE), pd.read_csv(paths.ROOT / "data/curves/gpu.csv")
+    mine = rows[(rows["model"] == "geneformer") & (rows["estimator"] == "default")]
+    key = ["dataset", "n_cells", "fraction", "seed"]
+    assert set(map(tuple, curves[key].to_numpy())) == set(map(tuple, mine[key].to_numpy()))
+    assert set(mine["preset"]) == {trained.PRESET}
+    assert mine[mine["n_cells"] > 1000].groupby("dataset").size().ge(6).sum() == 3  # depths, of three data sets
+    assert len(trained.loss_figure("data/curves/gpu.csv").axes) == 3
+
+
+def test_bits_along_the_steps_end_with_the_weights_kept(tmp_path):
+    point = {"dataset": "a", "n_cells": 10, "fraction": 0.5, "kept": 300.0, "bits": {"0": [1, 0.1], "100": [2, 0.1]}}
+    path = tmp_path / "points.json"
+    path.write_text(json.dumps({"points": [point | {"bits": point["bits"] | {"kept": [3, 0.1]}}, point]}))
+    (line,) = trained.steps_figure(path).axes[0].containers
+    assert line[0].get_xdata().tolist() == [0, 100, 300]
+    assert line[0].get_ydata().tolist() == [1, 2, 3]
