@@ -1,7 +1,7 @@
 """The Slurm profile on a real Slurm: .ci/slurm starts one on this machine and runs this file; `make test` does not.
 
 Six jobs on a node of fewer CPUs, so that a queue forms; jobs that are cancelled or hold too much memory; a driver that
-is killed; a node that dies; a job that is refused. The table is that of a run without Slurm, and every submission is counted.
+is killed; a node that dies; a refused job. The table is that of a run without Slurm, and every submission is counted.
 """
 
 import os
