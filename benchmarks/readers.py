@@ -113,7 +113,7 @@ def lines(rows: list[dict], task: str) -> str:
 
 def main() -> None:
     options = arguments(__doc__)
-    n_cells, repeats = (5_000, 1) if options.quick else (200_000, 3)
+    n_cells, repeats = (5_000, 1) if options.quick else (100_000, 3)
     where = machine("anndata", "h5py", "scipy", "torch")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

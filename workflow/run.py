@@ -9,6 +9,7 @@ Snakemake's own lock outlives a killed run and would ask for --unlock; this one 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -27,6 +28,8 @@ from progress import Line, reasons
 ROOT = Path(__file__).resolve().parents[1]
 LOCK_SECONDS = 2.0
 """What a killed run had started is gone within this time."""
+PASSING = re.compile(r"WorkerDied|MemoryError|OutOfMemoryError|RuntimeError|InputError: .*free some")
+"""Errors of a row that are the machine's, and may not come again; others are the configuration's or the cells'."""
 GUARD = '(cat; kill -KILL 0) <&0 >/dev/null & exec "$@" </dev/null'
 """In bash: a command that is killed, with all that it started, when standard input closes."""
 
@@ -61,6 +64,8 @@ def run(config: str, options: tuple[str, ...], settings: dict, folder: Path) -> 
         "--profile", asked.profile, "--nolock", *(["--cores", asked.cores] if asked.cores else []), *others,
     ]  # fmt: skip
     forget_the_future(folder)
+    if not {"--dry-run", "--dryrun", "-n"} & set(others):
+        try_again(folder)
     if Path(asked.profile).name == "slurm":
         name = f"noise-scaling-{zlib.crc32(str(folder.resolve()).encode()):08x}"
         cancel(name)
@@ -105,6 +110,18 @@ def forget_the_future(folder: Path) -> None:
     for path in [*folder.glob("*.*"), *folder.glob("slices/*/*.csv")]:
         if path.stat().st_mtime > now + 1:
             os.utime(path, (now, now))
+
+
+def try_again(folder: Path) -> None:
+    """Remove the tables of jobs in which a measurement failed for a passing reason: Snakemake runs those jobs again.
+
+    All else they look up among the finished units.
+    """
+    for path in folder.glob("slices/*/*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            failed = any(PASSING.match(row.get("error") or "") for row in csv.DictReader(file))
+        if failed:
+            path.unlink()
 
 
 def report(running: subprocess.Popen, log: Path, *, book: bool) -> int:

@@ -1,9 +1,10 @@
 """The Slurm profile on a real Slurm: .ci/slurm starts one on this machine and runs this file; `make test` does not.
 
 Six jobs on a node of fewer CPUs, so that a queue forms; jobs that are cancelled or hold too much memory; a driver that
-is killed; a job that is refused. The table is that of a run without Slurm, and every submission is counted.
+is killed; a node that dies; a refused job. The table is that of a run without Slurm, and every submission is counted.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections import Counter
 
+import psutil
 import pytest
 import yaml
 
@@ -125,8 +127,45 @@ def test_a_job_that_needs_more_memory_gets_it_at_the_second_attempt(root, tmp_pa
     sweep = Sweep(root, tmp_path, ONE, **enough)
     sweep.finish(sweep.start())
     assert list(sweep.submissions().values()) == [2]
+    assert sweep.numbers().equals(of_one(expected, sweep))
+
+
+def test_a_job_whose_node_dies_is_sent_again(root, tmp_path, expected):
+    """Slurm's daemon and all that the job had started are killed at once; the node comes back while the job waits."""
+    sweep = Sweep(root, tmp_path, ONE)
+    running = sweep.start()
+    (job,) = soon(lambda: queue("running"))
+    soon(lambda: "papermill" in " ".join(" ".join(process.cmdline()) for process in of_the_node(job)))
+    pids = [str(process.pid) for process in of_the_node(job)]
+    as_root("kill", "-KILL", *pids)
+    as_root("scontrol", "update", "nodename=ALL", "state=down", "reason=died")
+    soon(lambda: 2 in sweep.submissions().values())
+    assert not queue("running")
+    as_root("slurmd")
+    sweep.finish(running)
+    assert list(sweep.submissions().values()) == [2]
+    assert sweep.numbers().equals(of_one(expected, sweep))
+
+
+def of_the_node(job):
+    """The node's daemon, and the processes of a job on it."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        name, words = process.info["name"], " ".join(process.info["cmdline"] or ())
+        found += [process] if name == "slurmd" else []
+        if name.startswith("slurmstepd") and f"[{job}." in words:
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def as_root(*words):
+    subprocess.run([*(["sudo"] if os.geteuid() else []), *words], check=True)
+
+
+def of_one(expected, sweep):
+    """Those rows of the table without Slurm that a smaller sweep has too."""
     key = measurements.KEY
-    assert sweep.numbers().equals(sweep.numbers()[key].merge(expected, on=key)[sweep.numbers().columns])
+    return sweep.numbers()[key].merge(expected, on=key)[sweep.numbers().columns]
 
 
 def test_what_never_gets_enough_is_sent_three_times_and_no_more(root, tmp_path):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -32,44 +31,6 @@ def test_dry_run_of_the_paper_grid(root):
     }  # fmt: skip
 
 
-def small_book(root, folder, **changes):
-    """A checkout in little: the workflow, the package and its notebooks, and a book of two pages."""
-    shutil.copytree(root / "workflow", folder / "workflow")
-    for name in ("src", "notebooks", "data", "benchmarks"):
-        (folder / name).symlink_to(root / name)
-    (folder / "book").mkdir()
-    (folder / "book/index.md").write_text("# A book\n\nOf two pages.\n")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/tiny\n")
-    (folder / "notebooks").unlink()
-    (folder / "notebooks").mkdir()
-    shutil.copy(root / "notebooks/measure.ipynb", folder / "notebooks")
-    cell = {
-        "cell_type": "code",
-        "execution_count": None,
-        "outputs": [],
-        "id": "a",
-        "metadata": {"tags": ["parameters"]},
-    }
-    read = "from noise_scaling import measurements as m; print(len(m.read(measurements)), 'rows')"
-    cells = [
-        {"cell_type": "markdown", "id": "t", "metadata": {}, "source": "# Tiny"},
-        cell | {"source": 'measurements = "data/measurements"'},
-        cell | {"id": "b", "metadata": {}, "source": read},
-    ]
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "notebooks/tiny.ipynb").write_text(json.dumps(notebook))
-    (folder / "_config.yml").write_text("title: Tiny\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: off\n")
-    config = {
-        "folder": "build/tiny", "preset": "small", "estimators": ["default"], "seeds": [0],
-        # "auto" makes GPU jobs too; where there is no card they run on the processor
-        "device": "auto", "large_cells": 60, "unit_seconds": 300, "models": ["pca", "untrained_geneformer"],
-        "datasets": {"pbmc68k": {"cell_numbers": [50, 60], "fractions": [0.1]}},
-    }  # fmt: skip
-    (folder / "tiny.yml").write_text(yaml.safe_dump(config | changes))
-    return folder
-
-
 def sweep(folder, *options, **environment):
     return subprocess.run(
         [sys.executable, "workflow/run.py", "tiny.yml", "--cores", "1", *options],
@@ -85,8 +46,8 @@ def edit(folder, name, number, source):
     notebook.write_text(json.dumps(cells))
 
 
-def test_a_tiny_configuration_through_every_rule(root, tmp_path):
-    folder = small_book(root, tmp_path / "checkout")
+def test_a_tiny_configuration_through_every_rule(small_book, tmp_path):
+    folder = small_book(tmp_path / "checkout")
     run = sweep(folder)
     log = (folder / "build/tiny/run.log").read_text()
     assert run.returncode == 0, run.stdout + run.stderr + log[-3000:]
@@ -182,10 +143,10 @@ def test_pages_that_are_up_to_date_are_kept(root, tmp_path):
     assert execute("cells") == third
 
 
-def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(root, tmp_path):
+def test_a_job_that_fails_is_missed_though_an_earlier_table_is_there(small_book, tmp_path):
     """Its part is gone; the table that an earlier run made with it must not stand for this one's."""
     one = {"device": "cpu", "models": ["pca"], "datasets": {"pbmc68k": {"cell_numbers": [50], "fractions": [0.1]}}}
-    folder = small_book(root, tmp_path / "checkout", **one)
+    folder = small_book(tmp_path / "checkout", **one)
     profile = folder / "workflow/profiles/local/config.yaml"
     profile.write_text(profile.read_text().replace("retries: 2", "retries: 0"))
     table = "build/tiny/measurements.csv"

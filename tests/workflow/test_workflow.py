@@ -144,6 +144,27 @@ def test_what_a_wrong_clock_dated_ahead_is_dated_as_of_now(root, tmp_path, monke
     assert past.stat().st_mtime == 1000
 
 
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        ("", False),
+        ("InputError: 10000000 training cells asked for, 9500 left", False),
+        ("TimeLimit: stopped after 172800 s", False),
+        ("FloatingPointError: the training diverged", False),
+        ("WorkerDied: its process ended with exit code -9, 3 times", True),
+        ("OutOfMemoryError: CUDA out of memory", True),
+        ("InputError: the thinned counts may take 30.1 GB and /work has 2.0 GB free: free some, or name another", True),
+    ],
+)
+def test_what_the_machine_was_at_fault_for_is_tried_again(root, tmp_path, monkeypatch, error, again):
+    monkeypatch.syspath_prepend(root / "workflow")
+    table = tmp_path / "slices/protocol/a.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text(f'model,status,error,version\npca,ok,,1\nscvi,{"error" if error else "ok"},"{error}",1\n')
+    script(root, "../run").try_again(tmp_path)
+    assert table.exists() != again
+
+
 def script(root, name):
     spec = importlib.util.spec_from_file_location(Path(name).name, root / f"workflow/scripts/{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -20,8 +20,9 @@ def measure_parameters(wildcards):
 
 rule measure:
     input:
-        # its prose and its display may be edited: only what is measured counts, and that is in the parameters
-        notebook=ancient("notebooks/measure.ipynb"),
+        # its prose and its display may be edited: only what is measured counts, and that is in the parameters. It is here
+        # where tables lie in object storage too.
+        notebook=local(ancient("notebooks/measure.ipynb")),
     output:
         table=f"{RUN}/slices/{{job}}.csv",
     log:
