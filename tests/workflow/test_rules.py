@@ -75,7 +75,7 @@ def test_a_tiny_configuration_through_every_rule(small_book, tmp_path):
     for _ in range(2):
         run = sweep(folder)
         assert run.returncode == 1
-        assert set(re.findall(r"\(Rule: (\w+)\)", (folder / "build/tiny/run.log").read_text())) == {"pages"}
+        assert "Measure protocol" not in (folder / "build/tiny/run.log").read_text()
         assert "The book:" not in run.stdout
         said = run.stderr.splitlines()
         assert said[0].startswith("Execute the pages, batch 0 failed: notebooks/tiny.ipynb: ")

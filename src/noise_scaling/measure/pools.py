@@ -29,6 +29,10 @@ class InMemory(NamedTuple):
 class Pools:
     """Test, validation and training cells, thinned when they are first asked for.
 
+    On disk lie as many training cells as the largest N asked for. Jobs of other N have folders of their own: all of
+    100,000 cells in place of 1,000 took 1.5 times the processor seconds at a depth of 0.1 and 2.5 to 3 times at full
+    depth, since reading is most of it, but 34 times the disk.
+
     Parameters
     ----------
     data, cells, variant
