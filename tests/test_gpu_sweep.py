@@ -63,6 +63,7 @@ def test_it_stops_before_its_limit_and_goes_on(script, tmp_path, monkeypatch, ca
         "--output",
         str(tmp_path / "gpu.csv"),
     ]
+    options += ["--curves", str(tmp_path / "curves.csv")]
     assert script.main([*options, "--minutes", "0"]) == 1
     assert not (tmp_path / "gpu.csv").exists()
     assert script.main([*options, "--minutes", "0.05"]) == 0

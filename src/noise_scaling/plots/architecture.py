@@ -98,10 +98,11 @@ def curves_provenance(file: str | Path, *, notebook: str) -> HTML:
 
 
 def wall_times(table: pd.DataFrame) -> HTML:
-    """Median seconds to train and embed, by data set, training cells and model."""
+    """Median seconds to train and embed on a core, by data set, training cells and model."""
     table = protocol_rows(table, variant=None)
+    table = table[table["device"] != "cuda"]
     wide = table.pivot_table(index=["dataset", "n_cells"], columns="model", values="train_seconds", aggfunc="median")
     wide = wide[style.ordered(wide.columns)].map(lambda s: f"{s:.2g}" if s < 10 else f"{s:.0f}", na_action="ignore")
     shown = wide.rename(columns=style.label).reset_index().rename(columns={"n_cells": style.CELLS})
-    title = "Seconds to train and to embed the test cells: medians over depths and seeds."
+    title = "Seconds to train and to embed the test cells on one core: medians over depths and seeds."
     return page.as_table(shown, "wall_times.csv", title=title)
