@@ -21,7 +21,7 @@ def test_the_registry_holds_what_the_design_lists():
         "citeseq_pbmc49", "pbmc_facs", "a549_dex", "citeseq_cbmc", "citeseq_inhouse", "fucci", "pbmc5k_extra",
         "pbmc", "larry", "merfish", "mouse_embryo",
     }  # fmt: skip
-    assert datasets.names("table") == ["published"]
+    assert datasets.names("table") == ["published", "published_parent", "published_follow_up"]
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)

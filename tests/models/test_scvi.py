@@ -61,10 +61,14 @@ def test_likelihood_by_hand():
     np.testing.assert_allclose(values, np.log(4 / 27), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kl_weight", [0.0, 1.0])
-def test_loss_and_gradient_are_those_of_the_library_s_module(counts, kl_weight):
+KINDS = ("scvi", "scvi_nb", "scvi_poisson", "scvi_linear")
+
+
+@pytest.mark.parametrize(("name", "kl_weight"), [("scvi", 0.0), *((name, 1.0) for name in KINDS)])
+def test_loss_and_gradient_are_those_of_the_library_s_module(counts, name, kl_weight):
     """The same weights and random numbers, dropout included: `VAE.loss` and ours, and the gradient of every weight."""
-    net = create().network(60).train()
+    model = models.create(name, seed=0, device="cpu")
+    net = model.module(60).train()
     batch = scvi_data.Counts(counts, "cpu").batch(np.arange(50))
     none = torch.zeros(50, 1, dtype=torch.long)
     tensors = {REGISTRY_KEYS.X_KEY: batch.dense, REGISTRY_KEYS.BATCH_KEY: none, REGISTRY_KEYS.LABELS_KEY: none}
@@ -79,6 +83,9 @@ def test_loss_and_gradient_are_those_of_the_library_s_module(counts, kl_weight):
         assert (right is None) == (found is None)
         if right is not None:
             torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5)
+    used = [gradient for gradient in gradients[1] if gradient is not None]
+    kept = {name: p.numel() for name, p in model.network(60).named_parameters() if "px_r_decoder" not in name}
+    assert sum(kept.values()) == sum(gradient.numel() for gradient in used)
 
 
 def test_the_first_epoch_is_without_the_kl_term(counts):
@@ -169,8 +176,9 @@ def test_resumes_to_the_same_loss(counts, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_saved_and_loaded_it_embeds_the_same(counts, tmp_path):
-    model = create().fit(counts[:100], counts[100:150])
+@pytest.mark.parametrize("name", KINDS)
+def test_saved_and_loaded_it_embeds_the_same(counts, name, tmp_path):
+    model = models.create(name, seed=0, device="cpu", max_steps=40).fit(counts[:100], counts[100:150])
     back = models.load(model.save(tmp_path / "model.safetensors"), device="cpu")
     np.testing.assert_array_equal(back.embed(counts), model.embed(counts))
     assert back.history == model.history

@@ -75,13 +75,16 @@ class PCA(Model):
         """
         train = usable(train, at_least=3)
         self._choose(_variances(train if genes_from is None else usable(genes_from, at_least=3)), train.shape[0])
-        if isinstance(train, CountStore) or train.shape[0] > _MANY:
-            self.axes = _leading(_products(train, self.genes), self._dims)
-        else:
-            # ARPACK, not the randomised solver: exact to rounding, so that two runs agree to the bit
-            svd = TruncatedSVD(self._dims, algorithm="arpack", random_state=self.seed % 2**32)
-            self.axes = svd.fit(log_normalise(train)[:, self.genes]).components_
+        self.axes = self._axes(train)
         return self
+
+    def _axes(self, train: csr_matrix | CountStore) -> np.ndarray:
+        """Float64 [dims, chosen genes], of cells that are not empty."""
+        if isinstance(train, CountStore) or train.shape[0] > _MANY:
+            return leading(_products(train, self.genes), self._dims)
+        # ARPACK, not the randomised solver: exact to rounding, so that two runs agree to the bit
+        svd = TruncatedSVD(self._dims, algorithm="arpack", random_state=self.seed % 2**32)
+        return svd.fit(log_normalise(train)[:, self.genes]).components_
 
     def _choose(self, variance: np.ndarray, n_cells: int) -> None:
         """Genes and number of axes, by the variances of all genes [genes]; a note where they fall short."""
@@ -141,7 +144,7 @@ def _products(counts: csr_matrix | CountStore, genes: np.ndarray) -> np.ndarray:
     return total
 
 
-def _leading(products: np.ndarray, dims: int) -> np.ndarray:
+def leading(products: np.ndarray, dims: int) -> np.ndarray:
     """Eigenvectors of the `dims` largest eigenvalues, [dims, genes], largest first."""
     size = len(products)
     return eigh(products, subset_by_index=[size - dims, size - 1])[1][:, ::-1].T

@@ -67,6 +67,10 @@ class SCVI(Model):
     """
 
     name, label, colour, marker, order = "scvi", "scVI", "#de8f05", "o", 10
+    likelihood: ClassVar[str] = "zinb"
+    """Of the counts, as scvi-tools calls it: "zinb", "nb" or "poisson"."""
+    linear: ClassVar[bool] = False
+    """Whether expression is linear in the latent, before its softmax."""
     loss_unit: ClassVar[str] = "nats a cell"
     wants_gpu: ClassVar[bool] = True
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 4e-4, 16.0
@@ -144,18 +148,32 @@ class SCVI(Model):
         return self
 
     def network(self, n_genes: int) -> nn.Module:
-        """scvi-tools' module with its own starting weights, drawn by the seed, on the CPU."""
+        """scvi-tools' module with its own starting weights, drawn by the seed; without what its likelihood lacks."""
+        net = self.module(n_genes)
+        if self.likelihood != "zinb":
+            net.decoder.px_dropout_decoder = None
+        if self.likelihood == "poisson":
+            net.px_r = None
+        return net
+
+    def module(self, n_genes: int) -> Any:
+        """The same, whole: what scvi-tools trains."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on progress bars and on deprecations within the library
-            from scvi.module import VAE  # takes seconds
+            from scvi.module import LDVAE, VAE  # takes seconds
 
         s = self.settings
+        own: dict[str, Any] = {"n_layers": s["n_layers"]}
+        if self.linear:
+            own = {"n_layers_encoder": s["n_layers"], "use_observed_lib_size": True}
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "weights"))
-            return VAE(
-                n_genes, n_batch=1, n_hidden=s["n_hidden"], n_latent=s["dims"], n_layers=s["n_layers"],
-                dropout_rate=s["dropout"], gene_likelihood="zinb", dispersion="gene",
+            net = (LDVAE if self.linear else VAE)(
+                n_genes, n_batch=1, n_hidden=s["n_hidden"], n_latent=s["dims"], dropout_rate=s["dropout"],
+                gene_likelihood=self.likelihood, dispersion="gene", **own,
             )  # fmt: skip
+        net.l_encoder = None  # of a library size that is not observed
+        return net
 
     @torch.inference_mode()
     def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
@@ -174,7 +192,7 @@ class SCVI(Model):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The library's weights and buffers by their names."""
-        return self._net.state_dict(), {"n_genes": len(self._net.px_r)}
+        return self._net.state_dict(), {"n_genes": self._net.z_encoder.encoder.fc_layers[0][0].in_features}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Take back the weights."""
@@ -244,14 +262,30 @@ def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, T
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)
-        hidden = net.decoder.px_decoder(mean + variance.sqrt() * torch.randn_like(mean), None)
-        scale, zeros = net.decoder.px_scale_decoder[0](hidden), net.decoder.px_dropout_decoder(hidden)
+        scale, zeros = _decoded(net.decoder, mean + variance.sqrt() * torch.randn_like(mean))
     kl = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
-    return log_likelihood(scale.float(), zeros.float(), net.px_r, batch), kl
+    if net.gene_likelihood == "poisson":
+        return log_poisson(scale.float(), batch), kl
+    return log_likelihood(scale.float(), zeros if zeros is None else zeros.float(), net.px_r, batch), kl
 
 
-def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch) -> Tensor:
-    """Zero-inflated negative binomial, nats [cells]: scvi-tools' `log_zinb_positive`, to rounding.
+def _decoded(decoder: Any, latent: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits of the softmax of expression and, where the decoder has them, of the extra zeros, [cells, genes]."""
+    if hasattr(decoder, "factor_regressor"):
+        return decoder.factor_regressor(latent, None), None  # with "nb", the only likelihood of the linear model here
+    hidden = decoder.px_decoder(latent, None)
+    zeros = decoder.px_dropout_decoder
+    return decoder.px_scale_decoder[0](hidden), zeros if zeros is None else zeros(hidden)
+
+
+def log_poisson(scale: Tensor, batch: Batch) -> Tensor:
+    """Poisson, nats [cells]: scvi-tools' `Poisson`, summed over genes, to rounding; `scale` as in `log_likelihood`."""
+    rates = scale.log_softmax(1)[batch.rows, batch.genes] + batch.library[batch.rows].log()
+    return (-batch.library).index_add(0, batch.rows, batch.counts * rates - torch.lgamma(batch.counts + 1))
+
+
+def log_likelihood(scale: Tensor, zeros: Tensor | None, log_theta: Tensor, batch: Batch) -> Tensor:
+    """Negative binomial, zero-inflated or not, nats [cells]: scvi-tools' `log_zinb_positive`, to rounding.
 
     All counts are taken for zeros, then the non-zero ones are corrected: most are zeros, and the gamma functions cost
     the most.
@@ -259,7 +293,7 @@ def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch
     Parameters
     ----------
     scale, zeros
-        [cells, genes], logits of the softmax of expression and of the extra zeros.
+        [cells, genes], logits of the softmax of expression and of the extra zeros, or None where there are none.
     log_theta
         [genes], log inverse dispersions.
     batch
@@ -268,8 +302,11 @@ def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch
     theta = log_theta.exp() + _EPS
     mean = batch.library[:, None] * scale.softmax(1)
     log_both = (theta + mean).log()
-    log_zero = theta * (theta.log() - log_both) - zeros  # of the negative binomial, before the extra zeros
-    as_zeros = softplus(log_zero)
+    as_zeros = log_zero = theta * (theta.log() - log_both)  # of the negative binomial
+    constant: Tensor | float = 0.0
+    if zeros is not None:
+        log_zero = log_zero - zeros
+        as_zeros, constant = softplus(log_zero), softplus(-zeros)
     at = batch.rows * scale.shape[1] + batch.genes
     mean, log_both, log_zero_at, as_zeros_at = (
         values.flatten().index_select(0, at) for values in (mean, log_both, log_zero, as_zeros)
@@ -277,7 +314,7 @@ def log_likelihood(scale: Tensor, zeros: Tensor, log_theta: Tensor, batch: Batch
     x, own = batch.counts, theta[batch.genes]
     gamma = torch.lgamma(x + own) - torch.lgamma(own) - torch.lgamma(x + 1)
     gain = log_zero_at - as_zeros_at + x * ((mean + _EPS).log() - log_both) + gamma
-    return (as_zeros - softplus(-zeros)).sum(1).index_add(0, batch.rows, gain)
+    return (as_zeros - constant).sum(1).index_add(0, batch.rows, gain)
 
 
 def _batch_size(n_cells: int) -> int:

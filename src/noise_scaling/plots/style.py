@@ -39,7 +39,7 @@ class Look(NamedTuple):
     order: int
 
 
-_OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("v<>p")
+_OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("<>h")
 
 
 def _look(name: str) -> Any:

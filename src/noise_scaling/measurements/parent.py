@@ -1,0 +1,155 @@
+"""The parent paper's own tables (Gowri et al., arXiv 2503.02726; MIT), tidied and kept in data/published/parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from .. import paths
+from ..errors import InputError, choose
+from ..files import write_atomically
+from .published import as_published
+
+COMMAND = "python -m noise_scaling.measurements.parent"
+_DIGITS = "%.6g"
+_MODELS = {
+    "VAE": "scvi", "PCA": "pca", "RandomProjection": "random_projection", "nanoTxformer": "geneformer",
+    "Geneformer": "geneformer_pretrained", "scGPT": "scgpt_pretrained", "Random projection": "random_projection",
+    "Rank random projection": "ranks_random_projection",
+}  # fmt: skip
+"""The transformer is one of their own, trained on the data; the pretrained ones are others'."""
+_SIGNALS = {
+    "Protein MI": "protein", "Cell type coarse MI": "celltype.coarse", "Cell type fine MI": "celltype.fine",
+    "Clonal MI": "clone", "Spatial neighborhood MI": "space", "protein": "protein", "cell type": "celltype",
+    "celltype_coarse": "celltype.coarse", "celltype_fine": "celltype.fine",
+}  # fmt: skip
+_NAMES = {
+    "Method": "model", "Model": "model", "model": "model", "Cell number": "n_cells", "UMI per cell": "umis_per_cell",
+    "Target": "signal", "MI": "mi_bits", "Estimator": "estimator", "Encoding": "encoding", "linear": "accuracy",
+    "Representation dim.": "dims", "noiseObs": "noise", "Layers": "layers", "Embedding size": "width", "Heads": "heads",
+    "Extract layer": "layer", "epoch": "epoch",
+}  # fmt: skip
+
+_FOLLOW_UP = {"size": "n_cells", "quality": "fraction", "mi": "mi_bits", "mi_protein_counts": "mi_bits"}
+
+
+def read_parent(name: str = "curves") -> pd.DataFrame:
+    """One of the parent paper's tables.
+
+    Parameters
+    ----------
+    name
+        "curves": 1,700 points of five signals, and 30 more with Harmony (`variant`), in our columns. Depths are those
+        of the thinned counts, `fraction` is of molecules. The others have columns of their own, with bits in `mi_bits`:
+        "estimators" (on the same embeddings), "inference" (only the embedded cells thinned), "finetuning", "ranks"
+        (against counts), "transformers" (sizes and layers), "simulation", "linear_probe" (bits and accuracy by epoch).
+
+    Raises
+    ------
+    InputError
+        If there is no such table.
+    """
+    choose("table of the parent paper", name, TABLES)
+    table = pd.read_csv(paths.PUBLISHED / "parent" / f"{name}.csv", keep_default_na=False)
+    if name != "curves":
+        return table
+    depths = {"umis_per_cell_nominal": table["umis_per_cell"], "seed": 0}
+    return as_published(table.assign(**depths)).assign(version="published_parent")
+
+
+def read_follow_up(name: str) -> pd.DataFrame:
+    """One of the authors' later tables, downloaded if need be, on PBMC at 10 depths and with bits in `mi_bits`.
+
+    Parameters
+    ----------
+    name
+        "geneformer_model_size_sweep" (0.7 to 55 million parameters), "state_se100m_finetuned_pbmc" (10 numbers of
+        cells) or "state_hyperparameter_sweep" (nine settings and the default).
+
+    Raises
+    ------
+    InputError
+        If there is no such table, it cannot be had, or it has other columns.
+    """
+    from ..datasets import card, fetch
+
+    files = {Path(file.name).stem: file.name for file in card("published_follow_up").files}
+    path = fetch("published_follow_up", files[choose("table of the follow-up", name, files)])
+    table = pd.read_csv(path).rename(columns=_FOLLOW_UP)
+    missing = {"n_cells", "fraction", "mi_bits"} - set(table)
+    if missing:
+        raise InputError(f"{path} has no column for {', '.join(sorted(missing))}: it is another table; fetch it anew")
+    return table.assign(dataset="pbmc", signal="protein")
+
+
+def _tidied(file: str) -> pd.DataFrame:
+    """One of their files with our names; their numbers of rows are left out, and what is the same throughout."""
+    from ..datasets import fetch
+
+    raw = pd.read_csv(fetch("published_parent", f"published_parent/{file}.csv"))
+    table = raw.rename(columns=_NAMES).drop(columns=["Unnamed: 0", "Replicate"], errors="ignore")
+    if "Quality" in table:
+        numbers = table.pop("Quality").astype(str).str.removeprefix("Q").astype(float)
+        table.insert(1, "fraction", numbers)
+    for column, names in (("model", _MODELS), ("signal", _SIGNALS)):
+        if column in table:
+            table[column] = table[column].replace(names)
+    return table.drop(columns="Fraction", errors="ignore")
+
+
+def _curves() -> pd.DataFrame:
+    parts = []
+    for file, dataset, variant in (
+        ("PBMC_CITEseq_scaling", "pbmc", ""), ("LARRY_scaling", "larry", ""), ("MERFISH_scaling", "merfish", ""),
+        ("PBMC_CITEseq_Harmony_scaling", "pbmc", "harmony"),
+    ):  # fmt: skip
+        table = _tidied(file)
+        signals = [column for column in table if column in _SIGNALS]
+        point = [column for column in table if column not in signals]
+        long = table.melt(point, signals, var_name="signal", value_name="mi_bits").replace({"signal": _SIGNALS})
+        parts.append(long.assign(dataset=dataset, variant=variant))
+    order = ["dataset", "signal", "model", "variant", "n_cells", "fraction", "umis_per_cell", "mi_bits"]
+    return pd.concat(parts)[order].sort_values(order[:6])
+
+
+def _inference() -> pd.DataFrame:
+    """Cells at all depths through a model trained or pretrained elsewhere; one file gives the full depth throughout."""
+    first, second = (
+        _tidied(f"PBMC_CITEseq_inference_time_scaling{own}").assign(trained=trained)
+        for own, trained in (("", "pretrained"), ("_nanoTx", "on these cells"))
+    )
+    first["umis_per_cell"] *= first["fraction"]
+    return pd.concat([first, second])
+
+
+def _transformers() -> pd.DataFrame:
+    """The losses, one an epoch, become the last."""
+    table = _tidied("Tx_param_screen")
+    losses = table.pop("Val. loss").str.strip("[]").str.split(",")
+    return table.assign(validation_loss=losses.str[-1].astype(float), epochs=losses.str.len())
+
+
+TABLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "curves": _curves,
+    "estimators": lambda: _tidied("estimator_comparison"),
+    "inference": _inference,
+    "finetuning": lambda: _tidied("Finetuning_scaling"),
+    "ranks": lambda: _tidied("rank_encoding_info_loss"),
+    "transformers": _transformers,
+    "simulation": lambda: _tidied("sim_results"),
+    "linear_probe": lambda: _tidied("MI_vs_linear_probe"),
+}
+"""How each committed table is made of the paper's files."""
+
+
+def main() -> None:
+    """Make them all, from the files themselves, downloaded if need be."""
+    for name, make in TABLES.items():
+        text = make().to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+        write_atomically(paths.PUBLISHED / "parent" / f"{name}.csv", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""scVI with a negative binomial likelihood: without the extra zeros."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .base import register
+from .scvi import SCVI
+
+
+@register
+class SCVINegativeBinomial(SCVI):
+    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "nb": what the extra zeros of `scvi` are good for."""
+
+    name, label, colour, marker, order = "scvi_nb", "scVI, negative binomial", "#8c510a", "X", 12
+    likelihood: ClassVar[str] = "nb"
+    NUMBERS_VERSION: ClassVar[int] = 1

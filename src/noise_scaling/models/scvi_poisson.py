@@ -1,0 +1,17 @@
+"""scVI with a Poisson likelihood: counting noise alone, no dispersion."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .base import register
+from .scvi import SCVI
+
+
+@register
+class SCVIPoisson(SCVI):
+    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "poisson": what the dispersion of `scvi_nb` is good for."""
+
+    name, label, colour, marker, order = "scvi_poisson", "scVI, Poisson", "#a50026", "H", 14
+    likelihood: ClassVar[str] = "poisson"
+    NUMBERS_VERSION: ClassVar[int] = 1
