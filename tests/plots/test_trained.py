@@ -28,10 +28,16 @@ def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
         + rows("geneformer", (9, 9, 9), "small")
     )  # fmt: skip
     found = trained.gains(table)
-    assert found["training"].tolist() == ["gains", "ties", "loses"]
-    np.testing.assert_allclose(found["gain"], [0.5, 0.05, -0.2])
+    assert found["trained_is"].tolist() == ["above", "a tie", "below"]
+    np.testing.assert_allclose(found["difference"], [0.5, 0.05, -0.2])
     np.testing.assert_allclose(found["standard_error"], np.hypot(0.03, 0.03))
-    assert "of 3 depths training gains at 1, ties at 1, loses at 1; -0.20 to +0.50 bits" in trained.verdict(table).data
+    said = trained.verdict(table).data
+    assert (
+        "of 3 depths above at 1 (1,000 to 1,000 UMIs), a tie at 1 (100 to 100 UMIs), below at 1 (10 to 10 UMIs)" in said
+    )
+    assert "; -0.20 to +0.50 bits" in said
+    other = measurements.sort(rows("geneformer", (2.0, 1.05, 0.2)) + rows("pca", (3.0, 1.05, 0.0), "published"))
+    assert trained.gains(other, "pca")["trained_is"].tolist() == ["below", "a tie", "above"]
 
 
 def test_the_figure_has_the_preset_beside_other_models_and_no_other_geneformer():

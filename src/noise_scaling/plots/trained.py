@@ -24,8 +24,15 @@ _POINT = ["dataset", "signal", "n_cells", "fraction", "seed", "estimator"]
 _LOOKS = (("#0173b2", "s"), ("#de8f05", "o"), ("#029e73", "^"), ("#cc78bc", "D"))
 
 
-def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits untrained and trained at each point, deepest first, and the gain: a tie within 2 standard errors.
+def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
+    """Bits of the trained Geneformer less those of another model, deepest first: a tie within 2 standard errors.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    beside
+        The other model: its rows at the same points, with the same preset where it has that.
 
     Raises
     ------
@@ -33,33 +40,33 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
         If no point has both.
     """
     rows = protocol_rows(table, controls=True)
-    rows = rows[rows["preset"] == PRESET]
-    both = rows[rows["model"] == UNTRAINED].merge(rows[rows["model"] == TRAINED], on=_POINT, suffixes=("_0", ""))
-    if both.empty:
-        raise TooLittle(
-            f"no point of this table has a Geneformer with the preset {PRESET} and an untrained one beside it"
-        )
-    both = both.sort_values(
+    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
+    other = rows[(rows["model"] == beside) & ((rows["preset"] == PRESET) | (beside != UNTRAINED))]
+    both = mine.merge(other, on=_POINT, suffixes=("", "_other")).sort_values(
         ["dataset", "n_cells", "estimator", "seed", "fraction"], ascending=[True, False, True, True, False]
     )
-    gain, error = both["mi_bits"] - both["mi_bits_0"], np.hypot(both["mi_stderr"], both["mi_stderr_0"])
-    said = np.select([gain > 2 * error, gain < -2 * error], ["gains", "loses"], "ties")
+    if both.empty:
+        raise TooLittle(f"no point of this table has a Geneformer of the preset {PRESET} and {style.label(beside)}")
+    gain, error = both["mi_bits"] - both["mi_bits_other"], np.hypot(both["mi_stderr"], both["mi_stderr_other"])
     return pd.DataFrame({
         **{name: both[name] for name in ("dataset", "n_cells", "umis_per_cell", "estimator")},
-        "untrained": both["mi_bits_0"], "trained": both["mi_bits"], "gain": gain, "standard_error": error,
-        "training": said,
+        "trained": both["mi_bits"], beside: both["mi_bits_other"], "difference": gain, "standard_error": error,
+        "trained_is": np.select([gain > 2 * error, gain < -2 * error], ["above", "below"], "a tie"),
     }).reset_index(drop=True)  # fmt: skip
 
 
-def verdict(table: pd.DataFrame) -> HTML:
-    """How often training gains, ties and loses, by data set and estimator; errors as `gains`."""
+def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
+    """At which depths the trained one is above the other, ties or is below; arguments and errors as `gains`."""
     lines = []
-    for (dataset, n, estimator), here in gains(table).groupby(["dataset", "n_cells", "estimator"]):
-        counts = here["training"].value_counts()
-        said = ", ".join(f"{word} at {counts[word]}" for word in ("gains", "ties", "loses") if word in counts)
+    for (dataset, n, estimator), here in gains(table, beside).groupby(["dataset", "n_cells", "estimator"]):
+        said = []
+        for word in ("above", "a tie", "below"):
+            depths = here.loc[here["trained_is"] == word, "umis_per_cell"]
+            if len(depths):
+                said.append(f"{word} at {len(depths)} ({depths.min():,.0f} to {depths.max():,.0f} UMIs)")
         lines.append(
-            f"{dataset}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths training {said}; "
-            f"{here['gain'].min():+.2f} to {here['gain'].max():+.2f} bits."
+            f"{dataset}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths {', '.join(said)}; "
+            f"{here['difference'].min():+.2f} to {here['difference'].max():+.2f} bits."
         )
     return page.bullets(lines)
 
