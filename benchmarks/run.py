@@ -10,6 +10,7 @@ SCRIPTS = (
     "thinning.py",
     "tokens.py",
     "streaming.py",
+    "readers.py",
     "scvi_training.py",
     "geneformer.py",
     "geneformer_small.py",
