@@ -109,10 +109,15 @@ def write(options: argparse.Namespace) -> None:
     table = status.kept_units([options.folder / "units"])
     measurements.write(table, options.output)
     about = measurements.provenance(table, " ".join(["python benchmarks/gpu_sweep.py", *sys.argv[1:]]))
-    if options.device == "cuda":
-        about["gpu"] = gpu_name()
-    write_atomically(options.output.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    path = options.output.with_suffix(".json")
+    about["gpu"] = gpu_name() if options.device == "cuda" else _gpu_before(path)
+    write_atomically(path, json.dumps(about, indent=1) + "\n")
     write_curves(table, options)
+
+
+def _gpu_before(path: Path) -> object:
+    """What is noted of the card by a run that used one, where rows from the CPU are added to its."""
+    return json.loads(path.read_text()).get("gpu") if path.exists() else None
 
 
 def write_curves(table: pd.DataFrame, options: argparse.Namespace) -> None:
