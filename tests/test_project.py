@@ -71,11 +71,8 @@ def test_actions_run_what_ci_runs_and_build_the_pages_alone(root):
     run = [step["run"] for step in actions["jobs"]["commands"]["steps"] if "run" in step]
     assert run == [".ci/run", "source .venv/bin/activate && jupyter-book build ."]
     assert actions["jobs"]["publish"]["needs"] == "commands"
-    assert [step.get("run") for step in actions["jobs"]["slurm"]["steps"]][-3:] == [
-        "make env",
-        ".ci/slurm",
-        ".ci/storage",
-    ]
+    slurm = [step.get("run") for step in actions["jobs"]["slurm"]["steps"]]
+    assert slurm[-3:] == ["make env", ".ci/slurm", ".ci/storage"]
     assert any("hadolint" in step.get("uses", "") for step in actions["jobs"]["container"]["steps"])
     assert "docker build --tag noise-scaling ." in [s.get("run") for s in actions["jobs"]["container"]["steps"]]
 
