@@ -80,7 +80,7 @@ def test_the_campaign_has_room_and_no_point_twice(root):
         (changed(models=["mofa"]), "models.0 must be one of 'scvi', 'scvi_nb', 'scvi_poisson'"),
         (entry(models=["mofa"]), "datasets.pbmc68k.models.0 must be one of 'scvi', 'scvi_nb'"),
         (changed(estimators=["guess"]), "estimators.0 must be one of 'default', "),
-        (changed(preset="huge"), "preset must be one of 'published', 'small': found 'huge'"),
+        (changed(preset="huge"), "preset must be one of 'published', 'small', 'published_trained': found 'huge'"),
         (entry(variants=["upside_down"]), "unknown variant 'upside_down': choose one of"),
         (changed(limits={"measure": {"runtime": "1 d"}}), "limits.measure.runtime does not fit: '1 d' does not match"),
         (changed(limits={"gather": {}}), "limits must be one of 'measure', 'measure_large', "),

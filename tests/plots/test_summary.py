@@ -52,7 +52,7 @@ def test_the_notes_made_again_are_the_committed(table):
 
 
 def test_every_file_is_made_and_the_source_is_the_registered_one():
-    files = {path.name for path in paths.PUBLISHED.iterdir()}
+    files = {path.name for path in paths.PUBLISHED.iterdir() if path.is_file()}
     assert files == {f"{name}.csv" for name in summary.TABLES} | {"source.json"}
     dictionary = (paths.ROOT / "data" / "README.md").read_text()
     assert all(f"`{name}`" in dictionary for name in files)

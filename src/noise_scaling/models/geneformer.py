@@ -115,8 +115,8 @@ class Geneformer(Model):
         """The precision by the name that it had before; what there was no choice of then goes without a word."""
         before = {"32": "float32", "bf16": "bfloat16"}
         hashed = settings | {"precision": before.get(settings["precision"], settings["precision"])}
-        usual = {"tied": True, "masked": 0.15}
-        return {name: value for name, value in hashed.items() if value != usual.get(name)}
+        usual = {"tied": True, "masked": 0.15}.items()
+        return {name: value for name, value in hashed.items() if (name, value) not in usual}
 
     @property
     def n_parameters(self) -> int:

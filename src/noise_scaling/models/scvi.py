@@ -151,7 +151,7 @@ class SCVI(Model):
         """scvi-tools' module with its own starting weights, drawn by the seed; without what its likelihood lacks."""
         net = self.module(n_genes)
         if self.likelihood != "zinb":
-            net.decoder.px_dropout_decoder = None
+            net.decoder.px_dropout_decoder = net.l_encoder = None
         if self.likelihood == "poisson":
             net.px_r = None
         return net
@@ -168,11 +168,10 @@ class SCVI(Model):
             own = {"n_layers_encoder": s["n_layers"], "use_observed_lib_size": True}
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "weights"))
-            net = (LDVAE if self.linear else VAE)(
+            return (LDVAE if self.linear else VAE)(
                 n_genes, n_batch=1, n_hidden=s["n_hidden"], n_latent=s["dims"], dropout_rate=s["dropout"],
                 gene_likelihood=self.likelihood, dispersion="gene", **own,
             )  # fmt: skip
-        net.l_encoder = None  # of a library size that is not observed
         return net
 
     @torch.inference_mode()
@@ -262,20 +261,21 @@ def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, T
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)
-        scale, zeros = _decoded(net.decoder, mean + variance.sqrt() * torch.randn_like(mean))
+        scale, zeros = _decoded(net, mean + variance.sqrt() * torch.randn_like(mean))
     kl = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
     if net.gene_likelihood == "poisson":
         return log_poisson(scale.float(), batch), kl
     return log_likelihood(scale.float(), zeros if zeros is None else zeros.float(), net.px_r, batch), kl
 
 
-def _decoded(decoder: Any, latent: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Logits of the softmax of expression and, where the decoder has them, of the extra zeros, [cells, genes]."""
+def _decoded(net: Any, latent: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits of the softmax of expression and, where the likelihood has them, of the extra zeros, [cells, genes]."""
+    decoder = net.decoder
     if hasattr(decoder, "factor_regressor"):
         return decoder.factor_regressor(latent, None), None  # with "nb", the only likelihood of the linear model here
     hidden = decoder.px_decoder(latent, None)
-    zeros = decoder.px_dropout_decoder
-    return decoder.px_scale_decoder[0](hidden), zeros if zeros is None else zeros(hidden)
+    zeros = decoder.px_dropout_decoder(hidden) if net.gene_likelihood == "zinb" else None
+    return decoder.px_scale_decoder[0](hidden), zeros
 
 
 def log_poisson(scale: Tensor, batch: Batch) -> Tensor:
