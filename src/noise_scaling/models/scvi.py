@@ -172,7 +172,6 @@ class SCVI(Model):
                 n_genes, n_batch=1, n_hidden=s["n_hidden"], n_latent=s["dims"], dropout_rate=s["dropout"],
                 gene_likelihood=self.likelihood, dispersion="gene", **own,
             )  # fmt: skip
-        return net
 
     @torch.inference_mode()
     def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
