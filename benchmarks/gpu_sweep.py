@@ -4,7 +4,7 @@
 
 The depth axis of each data set at its largest number of cells, model by model, from the ends of the axis inwards; then
 the same at fewer cells. What is finished is kept in build/gpu/units: started again it goes on. What would not end
-within the limit is not begun, by the seconds that the model took so far. The table, data/measurements/gpu.csv, is
+within the limit is not begun, by the seconds that the model took so far. The table, data/gpu/measurements.csv, is
 written as it grows, with the card's name beside it. The network is small and leaves most of a card idle: `--workers`
 trainings share it, each with a processor core of its own.
 """
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--estimators", nargs="+", default=["default", "lmi"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "gpu", help="where finished points are kept")
-    parser.add_argument("--output", type=Path, default=ROOT / "data" / "measurements" / "gpu.csv")
+    parser.add_argument("--output", type=Path, default=ROOT / "data" / "gpu" / "measurements.csv")
     parser.add_argument("--curves", type=Path, default=ROOT / "data" / "curves" / "gpu.csv", help="losses by step")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes

@@ -1,6 +1,6 @@
 """An atlas of 10^7 simulated cells whose information is known, measured by one command: `make ten-million`.
 
-    python benchmarks/ten_million.py [--cells 10000000] [--folder build/ten_million]
+    python benchmarks/ten_million.py [--cells 10020000] [--folder build/ten_million]
 
 Cells have a latent state of four numbers; a stage (45, in order) shares a known number of bits with it; depths are
 those of the published embryo atlas (Qiu et al. 2024), and each stage has one or two of 74 embryos. The files are parts
@@ -38,7 +38,7 @@ GENES, LATENTS, STAGES, EMBRYOS, BITS, UMIS, DEPTH_SIGMA = 24_552, 4, 45, 74, 3.
 LOADING, INFORMATIVE, GENE_SIGMA, SEED = 0.3, 0.3, 2.25, 0
 PART, BLOCK = 1_000_000, 4_000
 NARROW = {"shuffle": True, "compression": "lzf"}
-BYTES_PER_CELL = {"simulated": 2.3e3, "thinned": 1.5e3}  # at most, as measured
+BYTES_PER_CELL = {"simulated": 2.3e3, "thinned": 1.5e3}  # measured; a bound
 FRACTIONS = (0.16, 0.04, 0.01)
 NUMBERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 N_TEST, N_VALIDATION = 10_000, 2_000

@@ -1,6 +1,5 @@
 """The parent paper's tables: the committed ones are those of its files, and say what the files say."""
 
-import pandas as pd
 import pytest
 
 from noise_scaling import datasets, measurements, paths
@@ -50,17 +49,3 @@ def test_the_other_tables():
     assert (ranks["count"] - ranks["rank"]).iloc[-1] == pytest.approx(0.7018, abs=1e-4)
     with pytest.raises(InputError, match="unknown table of the parent paper 'fits'"):
         parent.read_parent("fits")
-
-
-def test_follow_up_tables_are_read_and_others_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("NOISE_SCALING_MIRROR", str(tmp_path))
-    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "published").mkdir()
-    file = tmp_path / "published/geneformer_model_size_sweep.csv"
-    table = pd.DataFrame({"dataset": ["PBMC"], "size": 100_000, "quality": 0.1, "mi_protein_counts": 2.5})
-    table.to_csv(file, index=False)
-    assert parent.read_follow_up(file.stem)["mi_bits"].tolist() == [2.5]
-    monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "another"))
-    table.drop(columns="quality").to_csv(file, index=False)
-    with pytest.raises(InputError, match="has no column for fraction"):
-        parent.read_follow_up(file.stem)

@@ -9,7 +9,7 @@ from noise_scaling.errors import TooLittle
 from noise_scaling.plots import page, trained
 
 FRACTIONS = (1.0, 0.1, 0.01)
-TABLE = paths.ROOT / "data" / "measurements" / "gpu.csv"
+TABLE = paths.ROOT / "data" / "gpu" / "measurements.csv"
 
 
 def rows(model: str, bits: tuple[float, ...], preset: str = trained.PRESET) -> list[dict]:

@@ -6,7 +6,7 @@ rule pages:
         table=SHOWN,
         shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*"),
                                              *Path("data/calibration").glob("*"), *Path("benchmarks/results").glob("*.json"),
-                                             *Path("data/curves").glob("*.csv"), Path("data/measurements/gpu.csv")])
+                                             *Path("data/curves").glob("*.csv"), Path("data/gpu/measurements.csv")])
         + files_at_hand(),
     output:
         touch(f"{RUN}/pages/.executed_{{batch}}"),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 
 from .. import paths
-from ..errors import InputError, choose
+from ..errors import choose
 from ..files import write_atomically
 from .published import as_published
 
-COMMAND = "python -m noise_scaling.measurements.parent"
 _DIGITS = "%.6g"
 _MODELS = {
     "VAE": "scvi", "PCA": "pca", "RandomProjection": "random_projection", "nanoTxformer": "geneformer",
@@ -31,8 +29,6 @@ _NAMES = {
     "Representation dim.": "dims", "noiseObs": "noise", "Layers": "layers", "Embedding size": "width", "Heads": "heads",
     "Extract layer": "layer", "epoch": "epoch",
 }  # fmt: skip
-
-_FOLLOW_UP = {"size": "n_cells", "quality": "fraction", "mi": "mi_bits", "mi_protein_counts": "mi_bits"}
 
 
 def read_parent(name: str = "curves") -> pd.DataFrame:
@@ -57,31 +53,6 @@ def read_parent(name: str = "curves") -> pd.DataFrame:
         return table
     depths = {"umis_per_cell_nominal": table["umis_per_cell"], "seed": 0}
     return as_published(table.assign(**depths)).assign(version="published_parent")
-
-
-def read_follow_up(name: str) -> pd.DataFrame:
-    """One of the authors' later tables, downloaded if need be, on PBMC at 10 depths and with bits in `mi_bits`.
-
-    Parameters
-    ----------
-    name
-        "geneformer_model_size_sweep" (0.7 to 55 million parameters), "state_se100m_finetuned_pbmc" (10 numbers of
-        cells) or "state_hyperparameter_sweep" (nine settings and the default).
-
-    Raises
-    ------
-    InputError
-        If there is no such table, it cannot be had, or it has other columns.
-    """
-    from ..datasets import card, fetch
-
-    files = {Path(file.name).stem: file.name for file in card("published_follow_up").files}
-    path = fetch("published_follow_up", files[choose("table of the follow-up", name, files)])
-    table = pd.read_csv(path).rename(columns=_FOLLOW_UP)
-    missing = {"n_cells", "fraction", "mi_bits"} - set(table)
-    if missing:
-        raise InputError(f"{path} has no column for {', '.join(sorted(missing))}: it is another table; fetch it anew")
-    return table.assign(dataset="pbmc", signal="protein")
 
 
 def _tidied(file: str) -> pd.DataFrame:
