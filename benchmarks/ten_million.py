@@ -169,6 +169,7 @@ def measure(cells: Path, fraction: float, variant: str) -> dict[str, object]:
         command = [sys.executable, "-m", "noise_scaling.cli", "measure", "--dataset", cells, "--signal", "obs:stage"]
         command += ["--models", *RUNS[variant], "--fractions", fraction, "--seeds", 0, "--cell-numbers", *numbers]
         command += ["--n-test", N_TEST, "--n-validation", N_VALIDATION, "--results", units, "--output", output]
+        command += ["--keep-embeddings"]
         command += ["--variant", variant] if variant else []
         start = time.perf_counter()
         process = subprocess.Popen(list(map(str, command)), env=os.environ | {"OMP_NUM_THREADS": "1"})
@@ -224,8 +225,9 @@ def main(given: list[str] | None = None) -> None:
     cells = options.folder / "cells"
     simulate(cells, options.cells)
     runs = []
-    for folder in (first_and_last(cells), cells):
-        for fraction in FRACTIONS:
+    tenth = first_and_last(cells)
+    for fraction in FRACTIONS:
+        for folder in (tenth, cells):
             for variant in RUNS:
                 runs.append(measure(folder, fraction, variant))
                 if folder == cells:
