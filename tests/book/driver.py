@@ -22,7 +22,17 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
 # Virtual key codes: Chromium acts on these, not on the names.
-_KEYS = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowUp": 38, "ArrowDown": 40, "Backspace": 8}
+_KEYS = {
+    "Tab": 9,
+    "Enter": 13,
+    " ": 32,
+    "End": 35,
+    "Home": 36,
+    "ArrowUp": 38,
+    "ArrowDown": 40,
+    "Backspace": 8,
+    "ArrowRight": 39,
+}
 
 
 class Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,33 @@ def test_figure_pages_show_a_numbered_figure(page: str, site: book_site.Site) ->
     assert any(caption.startswith("figure fig-") for caption in found.captions)
 
 
-@pytest.mark.parametrize("page", ["index.html", "book/index.html", *FIGURE_PAGES])
+def test_the_front_page_has_a_figure_and_numbers(root: Path) -> None:
+    text = (root / "notebooks/home.html").read_text(encoding="utf-8")
+    abstract = re.search(r'<p class="abstract">(.*?)</p>', text, flags=re.DOTALL)[1]
+    assert len(re.findall(r"\d[\d,.]*", abstract)) >= 5
+    assert '<figure class="align-default" id="fig-hero">' in text
+
+
+@pytest.mark.parametrize("page", FIGURE_PAGES)
+def test_a_results_page_begins_with_its_finding(page: str, root: Path) -> None:
+    text = (root / page).read_text(encoding="utf-8")
+    assert re.search(r'</h1>\s*<div[^>]*>(?:\s*<div[^>]*>)*\s*<p class="finding">[^<]*\d', text)
+
+
+def test_the_side_bar_is_short_and_pages_are_light(root: Path) -> None:
+    text = (root / "notebooks/home.html").read_text(encoding="utf-8")
+    assert len(re.findall(r'<li class="toctree-l1', text)) <= 16
+    heavy = {p.name: p.stat().st_size for p in root.rglob("*.html") if p.stat().st_size > 1.5e6}
+    assert not heavy
+
+
+def test_the_papers_figures_keep_their_numbers(root: Path) -> None:
+    for page, numbers in zip(FIGURE_PAGES, (["1", "1b", "1c"], ["2", "2b", "2c"], ["3", "3b", "3c"]), strict=True):
+        text = (root / page).read_text(encoding="utf-8")
+        assert re.findall(r'<span class="caption-number">Figure (\w+) </span>', text) == numbers
+
+
+@pytest.mark.parametrize("page", ["index.html", "notebooks/home.html", *FIGURE_PAGES])
 def test_opens_from_the_file_system_with_a_clean_console(page: str, root: Path, chromium: str) -> None:
     seen: Visit = visit(chromium, (root / page).as_uri())
     assert seen.console == []

@@ -183,15 +183,41 @@ def _soon(look, seconds=180):
     raise AssertionError("it did not happen")
 
 
-def test_the_staged_book_is_not_executed_again(root, tmp_path):
+def staged(root, tmp_path, *cells):
     pages = tmp_path / "pages"
-    pages.mkdir()
-    cell = nbformat.v4.new_code_cell(metadata={"tags": ["injected-parameters"]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), pages / "fits.ipynb")
+    (pages / "figures").mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), pages / "figures/fits.ipynb")
     script(root, "book").stage(pages, tmp_path / "site")
+    return nbformat.read(tmp_path / "site/notebooks/figures/fits.ipynb", as_version=4)
+
+
+def shows(text):
+    return nbformat.v4.new_output("display_data", {"text/html": text})
+
+
+def test_the_staged_book_is_not_executed_again(root, tmp_path):
+    page = staged(root, tmp_path, nbformat.v4.new_code_cell(metadata={"tags": ["injected-parameters"]}))
     assert yaml.safe_load((tmp_path / "site/_config.yml").read_text())["execute"]["execute_notebooks"] == "off"
-    assert "hide-input" in (tmp_path / "site/notebooks/fits.ipynb").read_text()
-    assert (tmp_path / "site/book/index.md").exists()
+    assert "remove-input" in page.cells[0].metadata.tags
+    assert (tmp_path / "site/book/setup.md").exists()
+
+
+def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
+    found = nbformat.v4.new_code_cell(outputs=[shows('<p class="finding">It rises by 2 &lt; 3 bits.</p>')])
+    figure = nbformat.v4.new_code_cell(metadata={"mystnb": {"image": {"alt": "Lines."}}})
+    page = staged(root, tmp_path, found, figure, figure.copy())
+    assert [c.metadata.mystnb.image.alt for c in page.cells[1:]] == ["Lines. It rises by 2 < 3 bits.", "Lines."]
+
+
+def test_downloads_become_files_and_never_replace_one_another(root, tmp_path):
+    link = '<a download="t.csv" href="data:text/csv;base64,{}">'
+    cells = [nbformat.v4.new_code_cell(outputs=[shows(link.format(data))]) for data in ("YQo=", "YQo=")]
+    page = staged(root, tmp_path, *cells)
+    assert page.cells[0].outputs[0].data["text/html"] == '<a download="t.csv" href="../../_static/tables/t.csv">'
+    assert (tmp_path / "site/book/_static/tables/t.csv").read_text() == "a\n"
+    cells[1].outputs[0].data["text/html"] = link.format("Ygo=")
+    with pytest.raises(ValueError, match=r"another page offers another file t\.csv"):
+        staged(root, tmp_path / "again", *cells)
 
 
 def test_a_book_takes_the_older_ones_place_whole_or_not_at_all(root, tmp_path, monkeypatch):

@@ -5,6 +5,10 @@ python workflow/scripts/book.py EXECUTED_PAGES BOOK
 
 from __future__ import annotations
 
+import base64
+import html
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +38,10 @@ def main(pages: Path, book: Path) -> int:
 
 
 def stage(pages: Path, site: Path) -> None:
-    """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters folded."""
+    """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters left out.
+
+    The alt text of a figure goes on with the finding above it.
+    """
     for source in map(Path, COPIED):
         (site / source).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -44,11 +51,40 @@ def stage(pages: Path, site: Path) -> None:
     (site / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
     for page in pages.rglob("*.ipynb"):
         notebook, target = nbformat.read(page, as_version=4), site / "notebooks" / page.relative_to(pages)
+        found = ""
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
-                cell.metadata.tags.append("hide-input")
+                cell.metadata.tags.append("remove-input")
+            if figure := cell.metadata.get("mystnb", {}).get("image"):
+                figure["alt"], found = f"{figure['alt']} {found}".strip(), ""
+            found = finding(cell) or found
+            for output in cell.get("outputs", []):
+                if "text/html" in output.get("data", {}):
+                    output.data["text/html"] = with_files(output.data["text/html"], target, site)
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, target)
+
+
+def with_files(text: str, page: Path, site: Path) -> str:
+    """HTML of a page whose CSVs, which it holds, are files of the site, so that pages stay small."""
+    folder = site / "book/_static/tables"
+    folder.mkdir(exist_ok=True)
+
+    def write(link: re.Match[str]) -> str:
+        name, data = link[1], base64.b64decode(link[2])
+        if (folder / name).exists() and (folder / name).read_bytes() != data:
+            raise ValueError(f"{page}: another page offers another file {name}: give it a name of its own")
+        (folder / name).write_bytes(data)
+        return f'download="{name}" href="{os.path.relpath(site / "_static/tables" / name, page.parent)}"'
+
+    return re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', write, text)
+
+
+def finding(cell: nbformat.NotebookNode) -> str:
+    """The words of a cell that shows a finding (plots/findings.py)."""
+    shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
+    found = re.search(r'<p class="finding">(.*?)</p>', shown, flags=re.DOTALL)
+    return html.unescape(found[1]) if found else ""
 
 
 if __name__ == "__main__":

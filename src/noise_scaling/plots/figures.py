@@ -80,6 +80,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
         curves(row[0], here[here["fraction"] == here["fraction"].max()], "n_cells")
         curves(row[1], largest(here), "umis_per_cell")
         row[0].set_title(f"{style.title(*signal)} ({style.methods(here)})", loc="left")
+        row[1].set_label(f"{style.title(*signal)} ({style.methods(here)}), against depth")
         row[0].set_ylabel(style.BITS)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")

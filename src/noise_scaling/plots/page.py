@@ -19,6 +19,7 @@ from .. import __version__, datasets, laws, measurements, paths
 from ..errors import TooLittle, choose
 from ..measurements import published
 from . import style
+from .drawn import drawn
 from .figures import FIGURES, usable
 
 PUBLISHED = "published"
@@ -154,7 +155,14 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     settings = {"estimator": estimators} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
-    return _line(notebook, table, *(f"{name} {value}" for name, value in settings.items()), note=note)
+    about = (f"{name} {value}" for name, value in settings.items())
+    return _line(notebook, table, *about, note=note, source=_short(source, estimators))
+
+
+def _short(source: str | Path, estimators: str) -> str:
+    """A table and its estimator in the name of a download: "published_lmi", "ours_default"."""
+    name = str(source) if str(source) in VERSIONS else "ours"
+    return "_".join([name.replace("-", "_"), *estimators.split(", ")])
 
 
 _SUMMARY = (
@@ -193,9 +201,14 @@ def datasets_absent(name: str) -> str:
     return f"The files of {name} are not here: run `noise-scaling fetch {name}` where there is a network."
 
 
-def _line(notebook: str, *parts: str, note: str = "") -> HTML:
+def _line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
+    """The line, with what the figures shown since the last one draw, for download."""
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
-    return paragraph(text, "provenance")
+    figures = style.BookFigure.shown[:]
+    style.BookFigure.shown.clear()
+    stem = "_".join(filter(None, [Path(notebook).stem, source]))
+    links = [_link(drawn(figure), f"{stem}{f'_{i}' if i else ''}_drawn.csv") for i, figure in enumerate(figures)]
+    return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
 
 
 def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
@@ -212,7 +225,7 @@ _DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "
 def as_table(
     table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
 ) -> HTML:
-    """A scrolling table, and a link that holds the CSV itself, so that it works from the file system.
+    """A scrolling table, and a link to its CSV.
 
     Parameters
     ----------
@@ -228,13 +241,17 @@ def as_table(
         Whether lines are broken in cells and headings instead of scrolling sideways.
     """
     head = f"<p>{html.escape(title)}</p>" if title else ""
-    csv = (table if full is None else full).to_csv(index=False, lineterminator="\n")
-    data = base64.b64encode(csv.encode()).decode()
-    link = f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
+    link = _link(table if full is None else full, download)
     body = _readable(table).to_html(
         index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
     )
     return HTML(f'{head}<div class="scroll">{body}</div><p>{link}</p>')
+
+
+def _link(table: pd.DataFrame, download: str) -> str:
+    """A link that holds a table as CSV; the book's build writes a file of it (workflow/scripts/book.py)."""
+    data = base64.b64encode(table.to_csv(index=False, lineterminator="\n").encode()).decode()
+    return f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -268,15 +285,26 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
+_GROUP = ["dataset", "signal", "estimator", "model"]
+
+
 def rows(source: str | Path) -> HTML:
-    """A measurements table as it is, to read and to download; of a summary its points."""
+    """What a measurements table holds, a line for each signal, estimator and model; every row of it to download."""
     opened = measured(source)
     if opened.summary:
         points = published.statistics("points")
         return as_table(points[points["rows"] == VERSIONS[str(source)]], "points.csv")
-    table = opened.table
-    columns = ["dataset", "signal", "model", "n_cells", "umis_per_cell", "seed", "estimator", "mi_bits", "mi_stderr"]
-    return as_table(table[[*columns, "status"]], "measurements.csv", full=table)
+    groups = opened.table.groupby(_GROUP)
+    held = pd.DataFrame({
+        "rows": groups.size(), "without a number": groups["status"].agg(lambda s: (s != measurements.OK).sum()),
+        "training cells": groups["n_cells"].agg(_span), "UMIs per cell": groups["umis_per_cell"].agg(_span),
+        "seeds": groups["seed"].nunique(), "most bits": groups["mi_bits"].max(),
+    }).reset_index()  # fmt: skip
+    return as_table(held, "measurements.csv", full=opened.table)
+
+
+def _span(values: pd.Series) -> str:
+    return f"{values.min():,.0f} to {values.max():,.0f}"
 
 
 def card(name: str) -> HTML:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from itertools import cycle
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -125,7 +125,11 @@ def book_style() -> Iterator[None]:
 class BookFigure(Figure):
     """A figure that a notebook shows by itself; its alt text and caption stand in the cell's metadata."""
 
+    shown: ClassVar[list[Figure]] = []
+    """Those shown since the last line of provenance, which offers what they draw for download."""
+
     def _repr_png_(self) -> bytes:
+        self.shown.append(self)
         return as_png(self)
 
 

@@ -1,0 +1,78 @@
+"""What a figure draws, as a table: every line, point, band and bar, in the units of its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection, PathCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+COLUMNS = ["panel", "kind", "series", "x", "y"]
+
+
+def drawn(figure: Figure) -> pd.DataFrame:
+    """One row for each vertex of what a figure shows.
+
+    Returns
+    -------
+    Columns panel (number and title), kind (line, points, band or bar), series (as the legend names its colour), x
+    and y, rounded to five digits. A band runs along its lower edge and back along its upper one; a bar is its middle
+    and end.
+    """
+    names = {to_hex(handle.get_color()): text for handle, text in _legends(figure)}
+    parts = [
+        pd.DataFrame(xy, columns=["x", "y"]).assign(panel=_name(i, axes), kind=kind, series=names.get(colour, label))[
+            COLUMNS
+        ]
+        for i, axes in enumerate(figure.axes, start=1)
+        for kind, colour, label, xy in _artists(axes)
+        if len(xy)
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return table.assign(**{c: [f"{value:.5g}" for value in table[c]] for c in "xy"})
+
+
+def _legends(figure: Figure) -> Iterator[tuple[Line2D, str]]:
+    for legend in [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]:
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            if isinstance(handle, Line2D):
+                yield handle, text.get_text()
+
+
+def _name(number: int, axes: Axes) -> str:
+    titles = [str(axes.get_label()), *(axes.get_title(where) for where in ("left", "center", "right"))]
+    return " ".join([str(number), *(title for title in titles if title)]).replace("\n", " ")
+
+
+def _artists(axes: Axes) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Kind, colour, label and vertices [n, 2] of each; lines of reference, drawn in the axes' own units, are none."""
+    for line in axes.get_lines():
+        if line.get_transform() == axes.transData:
+            kind = "points" if line.get_linestyle() in ("None", "none", "") else "line"
+            yield kind, str(to_hex(line.get_color())), _label(line), np.asarray(line.get_xydata(), float)
+    for shape in axes.collections:
+        if isinstance(shape, PathCollection):
+            yield "points", _face(shape), _label(shape), np.asarray(shape.get_offsets(), float)
+        elif isinstance(shape, PolyCollection):
+            yield "band", _face(shape), _label(shape), np.concatenate([path.vertices for path in shape.get_paths()])
+    for bar in axes.patches:
+        if isinstance(bar, Rectangle):
+            end = [bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()]
+            yield "bar", to_hex(bar.get_facecolor()), _label(bar), np.array([end])
+
+
+def _face(shape: Collection) -> str:
+    colours = np.asarray(shape.get_facecolor(), float)
+    return to_hex(tuple(colours[0])) if len(colours) else ""
+
+
+def _label(artist: Artist) -> str:
+    label = str(artist.get_label())
+    return "" if label.startswith("_") else label

@@ -1,0 +1,58 @@
+"""The sentences above figures say what a table of known content holds, and downloads hold what is drawn."""
+
+import re
+
+import numpy as np
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.plots import findings, page, style
+from noise_scaling.plots.drawn import COLUMNS, drawn
+
+from .test_small_tables import table
+
+N, FRACTIONS = (50, 100, 200, 400), (1.0, 0.5, 0.25, 0.12, 0.06)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """scVI half a bit above PCA, which is above a random projection; all follow Eq. 1."""
+    rows = table(N, FRACTIONS, ("random_projection", "pca", "scvi"))
+    rows["mi_bits"] += rows["model"].map({"random_projection": 0.0, "pca": 0.01, "scvi": 0.5})
+    return rows
+
+
+def test_findings_have_the_numbers_of_the_table(known):
+    rise = float(np.median([laws.noise_law(230 * np.array([1, 0.06]), 20 * (1 + 100 / 400), 1.5) @ [1, -1]]))
+    said = findings.information(known)
+    assert f"3 of 3 curves end higher at their deepest counts than at their shallowest, by {rise:.2f} bits" in said
+    assert "scVI is the best model at 100 % (100 to 100) of the depths" in said
+    assert "explains 100.0 % of a curve's variance in the median, and 90 % or more in 3 of 3 curves" in findings.fits(
+        known
+    )
+    assert re.search(r"60 observations from 12 curves lie 0\.0\d bits from the one curve", findings.collapse(known))
+
+
+def test_a_finding_of_too_little_is_a_sentence(tmp_path):
+    path = measurements.write(table((50,), (1.0,), ("shuffled",)).assign(status="error"), tmp_path / "t.csv")
+    assert "no row of this table was measured by the protocol" in findings.finding("fits", str(path)).data
+
+
+def test_what_is_drawn_is_what_was_given(known):
+    figure = page.FIGURES["information"](known)
+    out = drawn(figure)
+    assert list(out.columns) == COLUMNS
+    line = out[(out["kind"] == "line") & (out["series"] == "scVI") & out["panel"].str.startswith("1 ")]
+    full = known[(known["model"] == "scvi") & (known["fraction"] == 1)].sort_values("n_cells")
+    assert line["x"].astype(float).tolist() == list(N)
+    np.testing.assert_allclose(line["y"].astype(float), full["mi_bits"], rtol=1e-4)
+    assert out["panel"].nunique() == 2
+    assert set(out["series"]) == {"scVI", "PCA", "random projection"}
+
+
+def test_provenance_offers_the_figures_shown_above_it_once(known, tmp_path):
+    path = str(measurements.write(known, tmp_path / "t.csv"))
+    style.BookFigure.shown.clear()
+    page.show("information", path)._repr_png_()
+    assert 'download="n_ours_default_drawn.csv"' in page.provenance(path, notebook="n.ipynb").data
+    assert "drawn.csv" not in page.provenance(path, notebook="n.ipynb").data
