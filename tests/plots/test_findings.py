@@ -1,5 +1,6 @@
 """The sentences above figures say what a table of known content holds, and downloads hold what is drawn."""
 
+import html
 import re
 
 import numpy as np
@@ -56,3 +57,11 @@ def test_provenance_offers_the_figures_shown_above_it_once(known, tmp_path):
     page.show("information", path)._repr_png_()
     assert 'download="n_ours_default_drawn.csv"' in page.provenance(path, notebook="n.ipynb").data
     assert "drawn.csv" not in page.provenance(path, notebook="n.ipynb").data
+
+
+@pytest.mark.any_machine
+def test_the_readme_says_what_the_front_page_says(root):
+    said = re.findall(r"<li>(.*?)</li>", findings.take_aways("data/measurements", "published").data)
+    readme = (root / "README.md").read_text()
+    assert len(said) == 3
+    assert [line for line in said if f"- {html.unescape(line)}\n" not in readme] == []

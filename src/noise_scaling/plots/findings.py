@@ -143,16 +143,16 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     tables = {"published": real(page.measured(reference).table), "ours": real(page.measured(measurements).table)}
 
     def on_both(value: Callable[[pd.DataFrame], str]) -> str:
-        return ", ".join(f"{value(table)} {name}" for name, table in tables.items())
+        return " and ".join(f"{value(table)} ({name})" for name, table in tables.items())
 
     fitted = on_both(lambda t: _count(laws.fit_curves(largest(t))["r_squared"].dropna() >= claims.FITS_WELL))
     depth = on_both(lambda t: f"{depth_gains(t).median():.2f} bits")
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
     best = on_both(lambda t: _share(claims.best(t, "scvi", at_largest=True)))
     return page.bullets([
-        f"Deeper counts: {depth} from the shallowest to the deepest (medians over curves). Eq. 1 explains at least "
-        f"90 % of a curve's variance in {fitted} curves.",
-        f"More cells, from the fewest to the most (medians over depths): scVI {scvi}; PCA {pca}.",
+        f"Deeper counts: {depth} from the shallowest to the deepest, medians over curves; Eq. 1 explains at least 90 % "
+        f"of the variance in {fitted} curves.",
+        f"More cells, from the fewest to the most, medians over depths: scVI {scvi}, PCA {pca}.",
         f"Which model: at the largest number of cells scVI is the best at {best} of the depths.",
     ])  # fmt: skip
 
