@@ -44,6 +44,29 @@ const charts = {
     return Number.isFinite(value) ? value.toFixed(2).replace("-", "−") : "–";
   },
 
+  /** Keep every named control of a widget in the page's address, and restore it from there: an address can be shared. */
+  remember(root) {
+    const controls = () => [...root.querySelectorAll(".controls :is(select, input, textarea)")].filter((c) => c.type !== "file");
+    const name = (control) => control.dataset.part ?? control.name;
+    const given = new URLSearchParams(location.hash.slice(1));
+    for (const control of controls().filter((c) => given.has(name(c)))) {
+      const value = given.get(name(control));
+      if (control.type === "radio") control.checked = control.value === value;
+      else if (control.type === "checkbox") control.checked = value === "1";
+      else {
+        if (control.tagName === "SELECT") control.append(new Option(value, value));
+        control.value = value;
+      }
+    }
+    return () => {
+      const state = new URLSearchParams();
+      for (const control of controls().filter((c) => !c.disabled && (c.type !== "radio" || c.checked))) {
+        state.set(name(control), control.type === "checkbox" ? (control.checked ? "1" : "0") : control.value);
+      }
+      history.replaceState(null, "", `#${state}`);
+    };
+  },
+
   /** Rows (arrays of text) into the body of a table. */
   rows(table, rows) {
     const cells = (row) => row.map((text, i) => {

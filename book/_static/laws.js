@@ -9,13 +9,17 @@ const laws = {
     return iMax - 0.5 * (Math.log2(1 + ratio) - Math.log2(ratio + 2 ** (-2 * iMax)));
   },
 
+  /** Derivatives of Eq. 1 by ln uBar and by iMax. */
+  noiseSlope(u, uBar, iMax) {
+    const ratio = u / uBar;
+    const rest = 2 ** (-2 * iMax);
+    return [(0.5 / Math.LN2) * ratio * (1 / (1 + ratio) - 1 / (ratio + rest)), 1 - rest / (ratio + rest)];
+  },
+
   /** Bits of Eq. 1, 2 standard errors below and above: delta method, covariance of (ln uBar, iMax). */
   noiseBand(u, uBar, iMax, covariance) {
     const middle = laws.noiseLaw(u, uBar, iMax);
-    const ratio = u / uBar;
-    const rest = 2 ** (-2 * iMax);
-    const byLogUBar = (0.5 / Math.LN2) * ratio * (1 / (1 + ratio) - 1 / (ratio + rest));
-    const byIMax = 1 - rest / (ratio + rest);
+    const [byLogUBar, byIMax] = laws.noiseSlope(u, uBar, iMax);
     const [[a, b], [, c]] = covariance;
     const variance = a * byLogUBar ** 2 + 2 * b * byLogUBar * byIMax + c * byIMax ** 2;
     const half = 2 * Math.sqrt(Math.max(variance, 0));

@@ -185,7 +185,11 @@
     });
   }
 
-  root.addEventListener("change", update);
+  const keep = charts.remember(root);
+  root.addEventListener("change", () => {
+    update();
+    keep();
+  });
   part("chart").replaceChildren();
   update();
 })();
