@@ -60,7 +60,7 @@ def _streamed(
     card = _card(path, seen.umis, len(features.genes), found)
     names = cells.obs_names.to_numpy(dtype=np.dtypes.StringDType())
     return on_disk.assemble_on_disk(
-        card, features.store, seen, names, features.genes, found, features.how, stream=STREAM,
+        card, features.store, seen, names, features.genes, found, stream=STREAM,
         notes=(*seen.notes, *normalised(seen.umis, features.where), *notes),
     )  # fmt: skip
 
