@@ -52,7 +52,7 @@ def _look(name: str) -> Any:
 
 @cache
 def _other(name: str) -> Look:
-    return Look(name, next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
+    return Look(name.removeprefix("obsm:"), next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
 
 
 def label(model: str) -> str:
