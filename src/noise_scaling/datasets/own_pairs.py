@@ -87,8 +87,8 @@ def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
     at = found.get_indexer(names)
     if (at < 0).any():
         raise InputError(
-            f"{path.name} lacks {(at < 0).sum():,} of {len(names):,} test cells, e.g. {str(names[at < 0][0])!r}: embed all "
-            "cells of the thinned file, empty ones too, and keep their names"
+            f"{path.name} lacks {(at < 0).sum():,} of {len(names):,} test cells, e.g. {str(names[at < 0][0])!r}: embed "
+            "all cells of the thinned file, empty ones too, and keep their names"
         )
     rows = values[at].toarray() if sp.issparse(values) else values[at]
     rows = rows.astype(np.float32)
