@@ -183,10 +183,15 @@ def _lines(axes: Axes, table: pd.DataFrame, title: str) -> None:
     axes.set_xlabel(style.UMIS)
     axes.set_title(title, loc="left")
     looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
-    marks = [Line2D([], [], color=c, marker=k, label=style.label(m).replace("_", " ")) for m, c, k in looks]
+    marks = [Line2D([], [], color=c, marker=k, label=_named(m)) for m, c, k in looks]
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.09 * len(marks) * (high - low))
     axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper left")
+
+
+def _named(model: str) -> str:
+    text = style.label(model).replace("_", " ")
+    return text.replace("geneformer", "Geneformer").replace("scgpt", "scGPT")
 
 
 def tables_sentences() -> HTML:
