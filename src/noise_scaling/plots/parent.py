@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -105,17 +106,17 @@ def sentences(reference: str | Path) -> HTML:
     return page.bullets([*lines, *_orders(reference)])
 
 
-def _orders(reference: str | Path) -> list[str]:
-    """The models by their bits at full depth and the most cells, where the two papers order them otherwise."""
-    lines = []
+def _orders(reference: str | Path) -> Iterator[str]:
+    """The models of both papers by their bits at full depth and the most cells, a sentence a signal."""
+    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
     for signal in SHARED:
         orders = []
-        for table in (read_parent(), usable(page.measured(reference).table)):
-            here = without_controls(of_signal(largest(usable(table)), signal))
-            deep = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
-            orders.append(", ".join(f"{style.label(m)} {v:.2f}" for m, v in deep.sort_values(ascending=False).items()))
-        lines.append(f"{style.title(*signal)}, most cells and full depth: {PARENT} {orders[0]}; {PAPER} {orders[1]}.")
-    return lines
+        for name, table in tables.items():
+            here = without_controls(of_signal(largest(table), signal))
+            bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
+            found = (f"{style.label(m)} {v:.2f}" for m, v in bits.sort_values(ascending=False).items())
+            orders.append(f"{name} {', '.join(found)}")
+        yield f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}."
 
 
 def claims(measurements: str | Path, reference: str | Path) -> HTML:
@@ -154,44 +155,24 @@ def curves_figure(reference: str | Path) -> Figure:
 
 @style.book_style()
 def tables_figure() -> Figure:
-    """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks, sizes, probes."""
-    figure, panels = style.new_figure(2, 3, 5.6)
-    a, b, c, d, e, f = panels.flat
-    compared = read_parent("estimators").query("signal == 'protein'")
-    _lines(a, compared.assign(model=compared["estimator"]), "estimators, of scVI")
-    _lines(b, read_parent("inference"), "thinned when embedded only")
-    tuned = read_parent("finetuning")
-    _lines(c, tuned.assign(model="fine-tuned on " + tuned["signal"]), "a pretrained Geneformer")
-    ranks = read_parent("ranks")
-    _lines(
-        d, ranks.assign(model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]), "random projection, 16 dims"
-    )
-    sizes, probe = read_parent("transformers"), read_parent("linear_probe")
-    e.plot(sizes["validation_loss"], sizes["mi_bits"], "o", color="0.3")
-    e.set(xlabel="validation loss")
-    e.set_title("transformers: sizes, layers", loc="left")
-    f.plot(probe["accuracy"], probe["mi_bits"], "o", color="0.3")
-    f.set(xlabel="accuracy of a linear probe")
-    f.set_title("epochs of a training", loc="left")
-    for axes in panels[:, 0]:
-        axes.set_ylabel(style.BITS)
+    """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
+    figure, panels = style.new_figure(2, 2, 5.6)
+    compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
+    compared = compared[compared["signal"] == "protein"]
+    drawn = {
+        "estimators, of scVI": compared.assign(model=compared["estimator"]),
+        "thinned when embedded only": read_parent("inference"),
+        "a pretrained Geneformer": tuned.assign(model="fine-tuned on " + tuned["signal"]),
+        "random projection, 16 dims": ranks.assign(model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]),
+    }
+    for axes, (title, table) in zip(panels.flat, drawn.items(), strict=True):
+        curves(axes, table, "umis_per_cell")
+        axes.set(xlabel=style.UMIS, ylabel=style.BITS)
+        axes.set_title(title, loc="left")
+        looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
+        marks = [Line2D([], [], color=c, marker=k, label=style.label(m).replace("_", " ")) for m, c, k in looks]
+        axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper left")
     return figure
-
-
-def _lines(axes: Axes, table: pd.DataFrame, title: str) -> None:
-    curves(axes, table, "umis_per_cell")
-    axes.set_xlabel(style.UMIS)
-    axes.set_title(title, loc="left")
-    looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
-    marks = [Line2D([], [], color=c, marker=k, label=_named(m)) for m, c, k in looks]
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.09 * len(marks) * (high - low))
-    axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper left")
-
-
-def _named(model: str) -> str:
-    text = style.label(model).replace("_", " ")
-    return text.replace("geneformer", "Geneformer").replace("scgpt", "scGPT")
 
 
 def tables_sentences() -> HTML:
