@@ -2,7 +2,9 @@
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 from noise_scaling import cli, counts, datasets, measurements, models, seeds
 from noise_scaling.errors import InputError
@@ -62,6 +64,25 @@ def test_another_embedding_is_another_unit(mine, tmp_path):
         cells.write_h5ad(tmp_path / "mine.h5ad")
         keys.append(measure(tmp_path / "mine.h5ad", **one)["config_hash"].item())  # without a folder: its own
     assert keys[0] != keys[1]
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_any_annotation_of_cells_and_genes_stays(tmp_path):
+    """Columns of any kind, and a protein that has a gene's name."""
+    obs = pd.DataFrame(
+        {"batch": pd.Categorical(["a", "b"] * 10), "note": ["x", None] * 10}, index=[f"c{i}" for i in range(20)]
+    )
+    obs["passed"] = pd.array([True, None] * 10, dtype="boolean")
+    obs["text"] = pd.array(["p", "q"] * 10, dtype="string")
+    kinds = ["Gene Expression", "Gene Expression", "Antibody Capture"]
+    var = pd.DataFrame({"feature_types": kinds, "id": ["E1", "E2", "A1"]}, index=["CD4", "CD8A", "CD4"])
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        anndata.AnnData(csr_matrix(np.full((20, 3), 9, np.int32)), obs=obs, var=var).write_h5ad(tmp_path / "mine.h5ad")
+    (written,) = thin(tmp_path / "mine.h5ad", fractions=0.5, output=tmp_path / "thin")
+    found = anndata.read_h5ad(written)
+    assert found.var["id"].tolist() == ["E1", "E2"]
+    assert found.obs["batch"].tolist() == ["a", "b"] * 10
+    assert set(found.obs) == {"batch", "note", "passed", "text"}
 
 
 def _spoil(change):

@@ -69,7 +69,7 @@ def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) ->
             pd.DataFrame({name: getattr(table[name], "array", table[name]) for name in table}, index=names)
             for table, names in ((cells.obs, cells.obs_names), (cells.var, cells.var_names))
         )
-    return anndata.AnnData(X=features.counts, obs=obs, var=var.loc[features.genes])
+    return anndata.AnnData(X=features.counts, obs=obs, var=var[features.chosen])
 
 
 def _streamed(
