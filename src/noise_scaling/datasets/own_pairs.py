@@ -80,6 +80,10 @@ def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
         vector holds NaN or an infinite value.
     """
     with open_cells(path) as cells:
+        if key not in cells.obsm:
+            raise InputError(
+                f"{path.name} has no obsm key {key!r}: add the embedding under it (it has {listed(cells.obsm)})"
+            )
         found, values = cells.obs_names, numbers_of(cells, key)
     where = f"obsm[{key!r}] of {path.name}"
     if not found.is_unique:
