@@ -112,7 +112,7 @@ def _twice(found):
         (_spoil(lambda found: found[:, :5][:690]), r"q1.h5ad lacks \d of 250 test cells, e.g. '\w+-\d': embed all"),
         (_spoil(_hole), r"holds NaN or infinite values in \d\d of 250 test cells"),
         (_spoil(_twice), "has two cells named"),
-        (lambda mine, folder: {"models": ["obsm:X_no"], "embeddings": mine.parent / "thin"}, "q1.h5ad has no obsm key 'X_no': add"),
+        (lambda mine, folder: {"models": ["obsm:X_no"], "embeddings": mine.parent / "thin"}, "q1.h5ad has no obsm key"),
         (lambda mine, folder: {"embeddings": folder}, "no file .*q1.h5ad .*noise-scaling thin .*mine.h5ad"),
         (lambda mine, folder: {"embeddings": mine.parent / "thin", "seeds": [1]}, "q0.3_seed1.h5ad .*--seeds 1"),
         (lambda mine, folder: {"models": ["obsm:X_full"]}, "at a fraction of 0.3 needs a file of its own"),
