@@ -210,11 +210,14 @@ def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
 
 
 def test_downloads_become_files_and_never_replace_one_another(root, tmp_path):
-    link = '<a download="t.csv" href="data:text/csv;base64,{}">'
+    link = '<a download="t.csv" href="data:text/csv;base64,{}"><img src="data:image/png;base64,YQo=">'
     cells = [nbformat.v4.new_code_cell(outputs=[shows(link.format(data))]) for data in ("YQo=", "YQo=")]
     page = staged(root, tmp_path, *cells)
-    assert page.cells[0].outputs[0].data["text/html"] == '<a download="t.csv" href="../../_static/tables/t.csv">'
-    assert (tmp_path / "site/book/_static/tables/t.csv").read_text() == "a\n"
+    assert page.cells[0].outputs[0].data["text/html"] == (
+        '<a download="t.csv" href="../../_static/held/t.csv">'
+        '<img loading="lazy" src="../../_static/held/87428fc522803d31.png">'
+    )
+    assert (tmp_path / "site/book/_static/held/t.csv").read_text() == "a\n"
     cells[1].outputs[0].data["text/html"] = link.format("Ygo=")
     with pytest.raises(ValueError, match=r"another page offers another file t\.csv"):
         staged(root, tmp_path / "again", *cells)

@@ -6,6 +6,7 @@ python workflow/scripts/book.py EXECUTED_PAGES BOOK
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import os
 import re
@@ -66,18 +67,25 @@ def stage(pages: Path, site: Path) -> None:
 
 
 def with_files(text: str, page: Path, site: Path) -> str:
-    """HTML of a page whose CSVs, which it holds, are files of the site, so that pages stay small."""
-    folder = site / "book/_static/tables"
+    """HTML of a page whose CSVs and images, which it holds, are files of the site, so that pages stay small."""
+    folder = site / "book/_static/held"
     folder.mkdir(exist_ok=True)
 
-    def write(link: re.Match[str]) -> str:
-        name, data = link[1], base64.b64decode(link[2])
+    def write(name: str, data: bytes) -> str:
         if (folder / name).exists() and (folder / name).read_bytes() != data:
             raise ValueError(f"{page}: another page offers another file {name}: give it a name of its own")
         (folder / name).write_bytes(data)
-        return f'download="{name}" href="{os.path.relpath(site / "_static/tables" / name, page.parent)}"'
+        return os.path.relpath(site / "_static/held" / name, page.parent)
 
-    return re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', write, text)
+    def table(link: re.Match[str]) -> str:
+        return f'download="{link[1]}" href="{write(link[1], base64.b64decode(link[2]))}"'
+
+    def image(source: re.Match[str]) -> str:
+        data = base64.b64decode(source[1])
+        return f'loading="lazy" src="{write(f"{hashlib.sha256(data).hexdigest()[:16]}.png", data)}"'
+
+    text = re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', table, text)
+    return re.sub(r'src="data:image/png;base64,([^"]+)"', image, text)
 
 
 def finding(cell: nbformat.NotebookNode) -> str:

@@ -137,6 +137,24 @@ def paragraph(text: str, kind: str = "") -> HTML:
     return HTML(f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>")
 
 
+def figure(made: Figure, name: str, alt: str, caption: str) -> str:
+    """A figure as HTML that holds its PNG, for pages that draw as many as there are data.
+
+    Parameters
+    ----------
+    made
+        The figure.
+    name
+        Its anchor, without the "fig-" before it.
+    alt, caption
+        For who cannot see it, and below it.
+    """
+    style.BookFigure.shown.append((made, name))
+    data = base64.b64encode(style.as_png(made)).decode()
+    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    return f'<figure id="fig-{name}">{image}<figcaption><p>{html.escape(caption)}</p></figcaption></figure>'
+
+
 def bullets(lines: Iterable[str]) -> HTML:
     """A list of sentences."""
     return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
@@ -187,27 +205,16 @@ def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = 
     return _line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
 
 
-def cells_provenance(name: str, *, notebook: str) -> HTML:
-    """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
-    if not datasets.at_hand(datasets.card(name)):
-        return _line(notebook, f"cells of {name}", note=datasets_absent(name))
-    data = datasets.load(name)
-    about = f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
-    return _line(notebook, about)
-
-
-def datasets_absent(name: str) -> str:
-    """Says that a data set's files are not here, and how to get them: a page never waits for a network."""
-    return f"The files of {name} are not here: run `noise-scaling fetch {name}` where there is a network."
-
-
 def _line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
     """The line, with what the figures shown since the last one draw, for download."""
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     figures = style.BookFigure.shown[:]
     style.BookFigure.shown.clear()
     stem = "_".join(filter(None, [Path(notebook).stem, source]))
-    links = [_link(drawn(figure), f"{stem}{f'_{i}' if i else ''}_drawn.csv") for i, figure in enumerate(figures)]
+    links = [
+        _link(drawn(figure), f"{name or stem + (f'_{i}' if i else '')}_drawn.csv")
+        for i, (figure, name) in enumerate(figures)
+    ]
     return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
 
 
@@ -314,6 +321,7 @@ def card(name: str) -> HTML:
         "organism": about.organism, "tissue": about.tissue, "technology": about.technology,
         "cells": f"{about.n_cells:,}", "genes": f"{about.n_genes:,}",
         "median UMIs per cell": f"{about.median_umis:,.0f}",
+        "of the whole library": f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
         "signals": "; ".join(f"{k} ({v['kind']}): {v['description']}" for k, v in about.signals.items()),
         "licence": about.licence, "citation": about.citation, "source": about.url or about.doi,
         "known limits": " ".join(about.limits),
