@@ -1,0 +1,73 @@
+"""The glossary's definitions shown where the mouse rests on a term: its first use on each page, symbols too."""
+
+import re
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
+GLOSSARY = "book/glossary"
+_WORDS = (nodes.paragraph, nodes.emphasis, nodes.strong)
+"""A term is explained where it stands in running text: not in titles, links, code or figures' captions."""
+_SIGNS = {"baru": "ū", "I_infty": "I∞"}
+
+
+def collect(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep the glossary's terms with their definitions, as plain text."""
+    if app.env.docname != GLOSSARY:
+        return
+    found = {}
+    for item in doctree.findall(nodes.definition_list_item):
+        (definition,) = item.findall(nodes.definition)
+        for term in item.findall(nodes.term):
+            found[_key(term)] = re.sub(r" *,? +([.:])", r"\1", " ".join(_plain(definition).split()))
+    app.env.hover_terms = found
+
+
+def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put each term's definition at its first use on a page."""
+    left = {} if docname == GLOSSARY else dict(getattr(app.env, "hover_terms", {}))
+    for node in list(doctree.findall(lambda n: isinstance(n, nodes.Text | nodes.math))):
+        if isinstance(node, nodes.math) and (definition := left.pop(_sign(node.astext()), "")):
+            node.replace_self(nodes.abbreviation("", "", node.deepcopy(), explanation=definition))
+        elif isinstance(node, nodes.Text) and isinstance(node.parent, _WORDS):
+            node.parent.replace(node, _explained(node.astext(), left))
+
+
+def _explained(text: str, left: dict[str, str]) -> list[nodes.Node]:
+    words = sorted((term for term in left if term[0].isalpha()), key=len, reverse=True)
+    pattern = "|".join(rf"\b{re.escape(term)}s?\b" for term in words)
+    match = re.search(pattern, text) if words else None
+    if not match:
+        return [nodes.Text(text)]
+    term = match[0] if match[0] in left else match[0][:-1]
+    shown = nodes.abbreviation(match[0], match[0], explanation=left.pop(term))
+    return [nodes.Text(text[: match.start()]), shown, *_explained(text[match.end() :], left)]
+
+
+def _key(term: nodes.term) -> str:
+    symbols = list(term.findall(nodes.math))
+    return _sign(symbols[0].astext()) if symbols else term.astext()
+
+
+def _sign(formula: str) -> str:
+    """A symbol's name: "baru" of ``\\bar{u}`` and of ``\\bar u``; "$u" of ``u``, so that no word is taken for it."""
+    name = re.sub(r"[{}\\\\ ]|mathrm", "", formula)
+    return name if len(name) > 1 else f"${name}"
+
+
+def _plain(node: nodes.Node) -> str:
+    if isinstance(node, nodes.math):
+        return _SIGNS.get(_sign(node.astext()), _sign(node.astext()).lstrip("$"))
+    if isinstance(node, nodes.Text):
+        return node.astext()
+    if isinstance(node, addnodes.pending_xref):  # the number of a formula, which is not known yet
+        return ""
+    return "".join(_plain(child) for child in node.children)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Collect when the glossary is read, explain when references are resolved."""
+    app.connect("doctree-read", collect)
+    app.connect("doctree-resolved", explain)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
