@@ -1,4 +1,4 @@
-"""Fits of the laws: many curves at once against lmfit one by one, their intervals averaged over laws, and bootstraps."""
+"""Fits of the laws: many curves at once against lmfit one by one, their averaged intervals, and bootstraps."""
 
 from __future__ import annotations
 

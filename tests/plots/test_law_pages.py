@@ -97,10 +97,25 @@ def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
     assert "about seed noise" in told
 
 
-def test_sides_take_embedded_signals_only(source):
-    told = page.show(law_pages.sides, source).data
-    assert "LARRY subset, clone" in told
-    assert "protein" not in re.sub(r'href="[^"]*"', "", told)
+def test_laws_are_told_apart_by_the_kind_of_signal(table):
+    found = law_pages.by_kind(table)
+    assert list(found["kind"]) == ["measured values", "another cell's counts"]
+    assert list(found["signal"]) == ["PBMC 10k, 14 proteins", "LARRY subset, clone"]
+    compared = law_pages.compared(table)
+    mine = compared[(compared["dataset"] == "larry_subset") & (compared["law"] == "two_sided")]
+    assert found["noise on both sides"].iloc[1] == mine["left_out_median"].median()
+    assert found["D"].between(0.5, 2).all()  # the tables are of Eq. 1
+    assert "Signals that are another cell's counts" in law_pages.kind_lines(found)[1]
+    assert law_pages.kind("mouse_embryo", "time") == "label"  # the published name of the card's day
+    assert law_pages.kind("mine", "time") == ""
+
+
+def test_the_simulators_exact_curves_tell_the_law_of_each_kind():
+    missed = law_pages.exact().set_index("law")
+    assert missed.loc["D channels", "measured values"] < 0.005 < 0.1 < missed.loc["Eq. 1", "measured values"]
+    both = missed["another cell's counts"]
+    assert both.idxmin() == "noise on both sides, D channels"
+    assert both.min() < 0.01 < 0.2 < both["Eq. 1"]
 
 
 def test_a_short_table_says_so(table, tmp_path):
