@@ -35,7 +35,7 @@ SMALL = {
 DRAWN = {
     **{f"figure {name}": lambda source, name=name: page.show(name, source) for name in page.FIGURES},
     **{f"laws.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
-        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.sides)},
+        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.by_kind)},
     **{f"cells_or_depth.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
         cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts_figure, cells_or_depth.contours_figure,
         cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure)},

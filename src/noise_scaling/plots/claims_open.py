@@ -12,7 +12,8 @@ from ..laws.exchange import starts
 from ..laws.grids import grids
 from ..laws.surface import fit_grid
 from .ablations import TEST_FULL, TRAIN_FULL, fixed_steps, paired
-from .claims import Claim, shallowest, terms
+from .claim_terms import shallowest, terms
+from .claims import Claim
 from .model_size import ladder
 
 GOOD_FIT = 0.95
@@ -25,7 +26,8 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
         r_squared = 1 - np.square(bits - law).sum() / np.square(bits - bits.mean()).sum()
-        found.append({"block": " ".join(grid.key), "num": float(r_squared >= GOOD_FIT)})
+        signal, block = ", ".join(grid.key[:2]), " ".join(grid.key[2:])
+        found.append({"signal": signal, "block": block, "num": float(r_squared >= GOOD_FIT)})
     return terms(found)
 
 
