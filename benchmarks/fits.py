@@ -1,4 +1,4 @@
-"""Fits of the laws: many curves at once against lmfit one by one, and a thousand bootstraps of 200 curves."""
+"""Fits of the laws: many curves at once against lmfit one by one, their averaged intervals, and bootstraps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import lmfit
 import numpy as np
 
 from noise_scaling import laws
+from noise_scaling.laws.averaged import Curve, intervals
 
 N_CURVES, N_DEPTHS, SEEDS = 200, 10, 3
 U = np.tile(np.geomspace(10, 5000, N_DEPTHS), SEEDS)
@@ -50,6 +51,7 @@ def main() -> None:
     count, draws = (20, 50) if options.quick else (N_CURVES, 1000)
     bits, grid = curves(count), budget_grid()
     fit = laws.fit_noise_budget(*grid)
+    averaged = [Curve(U[:N_DEPTHS], row.reshape(SEEDS, -1), np.ones(N_DEPTHS)) for row in bits]
     runs = {
         "batched, 5 starts each": lambda: batched(bits),
         "fit_noise_law, one by one": lambda: [laws.fit_noise_law(U, row) for row in bits],
@@ -58,9 +60,7 @@ def main() -> None:
     seconds = common.interleave(runs, 1 if options.quick else 3, common.both_clocks)
     boots = common.interleave(
         {
-            f"{draws:,} bootstraps of {count} curves": lambda: laws.bootstrap_many(
-                laws.NOISE_LAW, U, bits, draws, seed=0
-            ),
+            f"intervals of {count} curves averaged over laws": lambda: intervals(averaged),
             f"{draws:,} bootstraps of one 10 x 10 grid, noise budget": lambda: fit.bootstrap(draws),
         },
         1,
@@ -79,7 +79,7 @@ def _report(options, where: dict, count: int, seconds: dict, boots: dict, gaps: 
         f"{count} curves of Eq. 1 with {N_DEPTHS} depths and {SEEDS} seeds, one thread; medians.",
         common.table(["", "seconds", "processor seconds", "to ours"], rows),
         f"Parameters of the batched fits and of lmfit.Model differ relatively by: {agreement}.",
-        "Resampling residuals by depth and refitting from the fit, one thread:",
+        "Intervals averaged over laws, and residuals resampled by depth and refitted from the fit, one thread:",
         common.table(["", "seconds", "processor seconds"], [[n, *t] for n, t in boots.items()]),
     ]
     numbers = {"fits": seconds, "bootstraps": boots, "largest_gap": {k: float(np.max(v)) for k, v in settled.items()}}

@@ -120,7 +120,7 @@
   }
 
   const interval = (low, high, form) =>
-    Number.isFinite(low) && Number.isFinite(high) ? ` (${form(low)} to ${form(high)})` : "";
+    Number.isFinite(high) ? ` (${form(low)} to ${form(high)})` : Number.isFinite(low) ? ` (over ${form(low)})` : "";
 
   function tableRow(curve) {
     const fit = fitOf(curve);

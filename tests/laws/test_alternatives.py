@@ -11,7 +11,12 @@ U = np.geomspace(10, 5000, 9)
 EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits worked by hand
     "noise_law": ([np.log(100), 1.0], 100, 1 - 0.5 * np.log2(1.6)),
     "stretched": ([np.log(100), 0.5, 1.0], 400, 1 - 0.5 * np.log2(3 / 2.25)),
-    "two_sided": ([np.log(50), 1.0], 50, -0.5 * np.log2(1 - 3 / 16)),
+    # i_max = D: each channel's signal-to-noise is 3 at infinite depth. At u_bar that of all, 4^D - 1, is halved
+    "channels": ([np.log(100), 2.0, 2.0], 100, 0.5 * np.log2(8.5)),
+    "four_channels": ([np.log(100), 4.0], 100, 0.5 * np.log2(128.5)),
+    "two_sided": ([np.log(100), 1.0], 100, 0.5 * np.log2(2.5)),
+    "two_sided_channels": ([np.log(100), 2.0, 2.0], 100, 0.5 * np.log2(8.5)),
+    "labels": ([np.log(100), 3.0], 100, 3 * 0.5**1.1064),
     "logistic": ([np.log(100), 0.5, 3.0], 400, 2.0),
     "hill": ([np.log(100), 3.0], 200, 2.0),
     "exponential": ([np.log(100), 2.0], 100 * np.log(2), 1.0),
@@ -34,7 +39,14 @@ def test_formulas_by_hand(law):
 
 @pytest.mark.parametrize("scale", [150.0, 3.0])  # the second below the shallowest depth
 def test_an_exact_curve_is_recovered(law, scale):
-    kinds = {"scale": np.log(scale), "one bit": np.log(scale), "exponent": 0.7, "slope": 0.3, "level": 2.2}
+    kinds = {
+        "scale": np.log(scale),
+        "one bit": np.log(scale),
+        "exponent": 0.7,
+        "channels": 2.5,
+        "slope": 0.3,
+        "level": 2.2,
+    }
     theta = np.array([[kinds[kind] for kind in law.kinds]])
     fit = fit_many(law, U[None], predict(law, theta, U))
     np.testing.assert_allclose(fit.theta, theta, rtol=1e-4)
@@ -63,29 +75,3 @@ def test_a_missing_depth_is_left_out_and_no_more():
     ]  # fmt: skip
     np.testing.assert_allclose(fits[0].theta, fits[2].theta, rtol=1e-4)
     np.testing.assert_allclose(fits[1].theta, fits[2].theta, rtol=1e-4)
-
-
-def test_bootstrap_spread_is_that_of_fresh_curves():
-    truth = laws.noise_law(U, 300.0, 2.5)
-    rng = np.random.default_rng(1)
-    fresh = laws.fit_many(laws.NOISE_LAW, U, truth + rng.normal(0, 0.05, (400, len(U)))).theta.std(axis=0)
-    some = truth + rng.normal(0, 0.05, (60, len(U)))
-    spread = laws.bootstrap_many(laws.NOISE_LAW, U, some, 100, seed=0).std(axis=0)
-    # residuals are widened by Student's t for 7 degrees (2.36 / 1.96) and by their leverage: 1.2 to 1.6 times
-    ratio = np.median(spread, axis=0) / fresh
-    assert ((ratio > 1.0) & (ratio < 1.8)).all()
-
-
-def test_bootstrap_is_of_one_seed():
-    one, two, other = (laws.bootstrap_many(laws.NOISE_LAW, U, noisy(2), 10, seed=s) for s in (1, 1, 2))
-    np.testing.assert_array_equal(one, two)
-    assert not np.array_equal(one, other)
-
-
-def test_seeds_of_one_depth_share_a_factor_in_the_bootstrap_of_a_curve():
-    # residuals opposite in the two seeds of each depth cancel in every draw, if and only if their factor is one
-    u, flip = np.tile(U, 2), np.repeat([1.0, -1.0], 9) * 0.05
-    bits = laws.noise_law(u, 300.0, 2.5) + flip
-    weights = np.ones_like(bits)
-    found = laws.bootstrap_many(laws.NOISE_LAW, u, bits[None], 20, seed=0, weights=weights[None])
-    np.testing.assert_allclose(found[:, 0], np.tile([np.log(300), 2.5], (20, 1)), rtol=1e-3)

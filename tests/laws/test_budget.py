@@ -25,12 +25,6 @@ def test_budget_is_the_noise_law_at_every_cell_number():
         np.testing.assert_allclose(laws.noise_budget(n, u, **TRUE), laws.noise_law(u, high / low, i_max), rtol=1e-12)
 
 
-def test_two_sided_law():
-    # u = half: each side keeps 1/2, squared correlation 3/4 x 1/4 at i_max = 1 bit
-    assert laws.two_sided_law(50.0, 50.0, 1.0) == pytest.approx(-0.5 * np.log2(1 - 3 / 16), abs=1e-12)
-    assert laws.two_sided_law(1e9, 50.0, 2.3) == pytest.approx(2.3, abs=1e-5)
-
-
 def test_exact_grid_is_recovered():
     fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, **TRUE))
     assert fit.status == laws.CONVERGED

@@ -65,8 +65,9 @@ def fits() -> pd.DataFrame:
 
 def test_noise_law_fit_covers_the_truth_as_often_as_it_says(fits):
     for name, value in (("u_bar", 300), ("i_max", 2.5)):
-        held = ((fits[f"{name}_low"] < value) & (value < fits[f"{name}_high"])).mean()
+        held = ((fits[f"{name}_if_eq1_low"] < value) & (value < fits[f"{name}_if_eq1_high"])).mean()
         assert abs(held - 0.95) < 4 * 0.0126  # 300 draws of a 95 % interval: the share has a standard error of 0.0126
+        assert ((fits[f"{name}_low"] < value) & (value < fits[f"{name}_high"])).mean() > 0.97  # other laws widen it
 
 
 def test_stderr_matches_the_spread_of_fits(fits):
@@ -97,9 +98,9 @@ def test_errors_intervals_and_band_are_scipys(weighted):
     assert (fit.u_bar, fit.i_max) == pytest.approx(best, rel=1e-5)
     assert (fit.u_bar_stderr, fit.i_max_stderr) == pytest.approx(np.sqrt(np.diag(pcov)), rel=1e-4)
     t = 2.048407  # Student's t, 28 degrees of freedom, 97.5 %
-    assert fit.i_max_interval == pytest.approx(best[1] + np.array([-t, t]) * np.sqrt(pcov[1, 1]), rel=1e-5)
+    assert fit.interval("i_max") == pytest.approx(best[1] + np.array([-t, t]) * np.sqrt(pcov[1, 1]), rel=1e-5)
     ends = best[0] * np.exp(np.array([-t, t]) * np.sqrt(pcov[0, 0]) / best[0])
-    assert fit.u_bar_interval == pytest.approx(ends, rel=1e-4)
+    assert fit.interval("u_bar") == pytest.approx(ends, rel=1e-4)
     at = np.array([10.0, 300.0, 5000.0])
     scale = np.array([1 / best[0], 1])
     gradient = slopes(at, *best)
@@ -161,12 +162,13 @@ def test_flat_curve_is_flagged():
     assert fit.status == laws.AT_BOUND
     assert "i_max" in fit.note or "u_bar" in fit.note
     assert np.isnan(fit.i_max_stderr)
+    assert np.isnan(fit.interval("i_max")).all()
     assert np.isnan(fit.i_max_interval).all()
 
 
 def test_a_fit_without_a_covariance_has_no_errors():
     fit = replace(laws.fit_noise_law(*noisy(np.random.default_rng(0))), covariance=None)
-    assert np.isnan([fit.u_bar_stderr, *fit.i_max_interval, *np.ravel(fit.band(np.array([10.0])))]).all()
+    assert np.isnan([fit.u_bar_stderr, *fit.interval("i_max"), *np.ravel(fit.band(np.array([10.0])))]).all()
 
 
 def test_a_parameter_is_identified_within_a_factor():
@@ -178,6 +180,15 @@ def test_a_parameter_is_identified_within_a_factor():
         wide = replace(fit, covariance=np.diag([sd**2, 0.01]), status=laws.CONVERGED)
         assert curves._status(wide, u, True)[0] == status
     assert curves._status(fit, u, False)[0] == laws.FAILED
+
+
+@pytest.mark.parametrize(("u_bar", "status"), [(1500.0, laws.CONVERGED), (3000.0, laws.BEYOND)])
+def test_a_depth_beyond_the_deepest_counts_is_beyond_the_data(u_bar, status):
+    u = np.geomspace(10, 2000, 10)
+    fit = laws.fit_noise_law(u, laws.noise_law(u, u_bar, 2.5) + np.random.default_rng(0).normal(0, 0.01, 10))
+    assert fit.status == status
+    assert (fit.note != "") == (status == laws.BEYOND)
+    assert 0 < fit.u_bar_interval[0] < fit.u_bar < fit.u_bar_interval[1]
 
 
 def test_curve_without_a_ceiling_is_not_identified():

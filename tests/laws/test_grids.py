@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from noise_scaling import laws, measurements
 from noise_scaling.laws import exchange, surface
@@ -275,3 +276,37 @@ def test_compared_rates_of_an_exact_budget_agree():
     np.testing.assert_allclose(found["law"], found["free"], rtol=0.25)
     assert (found["law_low"] <= found["law"] * 1.001).all()
     assert (found["surface_high"] >= found["surface_low"])[found["surface_low"].notna()].all()
+
+
+def test_starts_without_an_answer_are_kept_as_lower_bounds():
+    # bits log2 n + 2 log2 u: twice the depth is worth four times the cells, unless the most cells are fewer
+    n, u = np.geomspace(64, 2**16, 11), np.array([10.0, 20.0, 40.0])
+    found = exchange.starts(grid(np.log2(n) + 2 * np.log2(u / 10)[:, None], n, u))
+    assert len(found) == 22
+    np.testing.assert_allclose(found["rate"], np.where(found["known"], 4, found["most"]), rtol=1e-6)
+    np.testing.assert_array_equal(found["known"], found["most"] >= 4 * (1 - 1e-9))
+
+
+def test_the_median_of_rates_is_the_product_limit_of_scipy():
+    rng = np.random.default_rng(0)
+    rates, bounds = rng.lognormal(1, 1, 80), rng.lognormal(1.5, 1, 80)
+    known, seen = rates <= bounds, np.minimum(rates, bounds)
+    curve = stats.ecdf(stats.CensoredData.right_censored(seen, ~known)).sf
+    value, low, high = exchange.median_rate(seen, known, np.arange(80))
+    assert value == curve.quantiles[curve.probabilities <= 0.5][0]
+    assert low < np.exp(1) < high  # the median of what was drawn
+    assert np.median(seen[known]) < low  # and what the starts with an answer alone would say
+    assert np.isinf(exchange.median_rate(seen, np.zeros(80, bool), np.arange(80))).all()
+
+
+def test_intervals_of_the_median_hold_it():
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rates = np.exp(1 + rng.normal(0, 0.5, (9, 1)) + rng.normal(0, 1, (9, 10))).ravel()  # depths differ
+        bounds = rng.lognormal(1.5, 1, 90)
+        _, low, high = exchange.median_rate(
+            np.minimum(rates, bounds), rates <= bounds, np.repeat(np.arange(9), 10), draws=200
+        )
+        held.append(low <= np.exp(1) <= high)
+    assert np.mean(held) > 0.8

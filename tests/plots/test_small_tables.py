@@ -35,7 +35,7 @@ SMALL = {
 DRAWN = {
     **{f"figure {name}": lambda source, name=name: page.show(name, source) for name in page.FIGURES},
     **{f"laws.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
-        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.sides)},
+        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.by_kind)},
     **{f"cells_or_depth.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
         cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts_figure, cells_or_depth.contours_figure,
         cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure)},
@@ -99,3 +99,15 @@ def test_fits_have_their_columns_where_nothing_could_be_fitted():
     assert list(empty.columns) == list(short.columns) == list(whole.columns)
     assert (len(empty), len(short)) == (0, 1)
     assert short["u_bar"].isna().all()
+
+
+def test_a_fits_intervals_are_both_shown():
+    row = {
+        "u_bar": 300.0,
+        "u_bar_low": 200.0,
+        "u_bar_high": np.inf,
+        "u_bar_if_eq1_low": 280.0,
+        "u_bar_if_eq1_high": 320.0,
+    }
+    shown = page._readable(pd.DataFrame([row])).iloc[0].to_dict()
+    assert shown == {"u_bar (95 %)": "300 (over 200)", "u_bar, if Eq. 1 holds (95 %)": "280 to 320"}

@@ -40,6 +40,8 @@ class Card:
     signal's name to its kind ("label", "vector", "pair") and description, `signal` names the default one, `titles`
     maps a signal to its title in figures.
 
+    `evidence` is false where the cells or their signal are no evidence about biology: no claim is tested on them.
+
     The grid: `n_test` and `n_validation` cells, `cell_numbers` to train on, and `fractions` of the molecules, from 1
     down to about 10 UMIs per cell.
     """
@@ -63,6 +65,7 @@ class Card:
     url: str = ""
     files: tuple[File, ...] = ()
     limits: tuple[str, ...] = ()
+    evidence: bool = True
     n_test: int = 0
     n_validation: int = 0
     cell_numbers: tuple[int, ...] = ()

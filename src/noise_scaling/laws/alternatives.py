@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from .formulas import Values, noise_law, two_sided_law
+from .channels import channels_law, labels_law
+from .formulas import Values
 from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
-
-
-def stretched_noise_law(u: Values, u_bar: Values, a: Values, i_max: Values) -> np.ndarray:
-    """Eq. 1 in a power of depth: Eq. 1 at (u / u_bar)^a, in bits.
-
-    Parameters
-    ----------
-    u, u_bar, i_max
-        As in `noise_law`.
-    a
-        Exponent of depth, above 0; 1 is Eq. 1 itself.
-    """
-    return noise_law((u / u_bar) ** a, 1.0, i_max)
 
 
 def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
@@ -89,16 +78,21 @@ def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
 
 
 _SATURATING_POWER = replace(
-    CELL_NUMBER_LAW, name="saturating_power", parameters=("u_sat", "s", "i_max"), reach=(1e-4, 1e6), levels=(0.0, 20.0)
+    CELL_NUMBER_LAW, name="saturating_power", label="power law below a ceiling", reach=(1e-4, 1e6), levels=(0.0, 20.0)
 )
-_WITH_EXPONENT = ("scale", "exponent", "level")
+_WITH_EXPONENT, _WITH_CHANNELS = ("scale", "exponent", "level"), ("scale", "channels", "level")
 
 ALTERNATIVES: dict[str, Law] = {
     law.name: law
     for law in (
         NOISE_LAW,
-        Law("stretched", "Eq. 1 in a power of depth", stretched_noise_law, ("u_bar", "a", "i_max"), _WITH_EXPONENT),
-        Law("two_sided", "noise on both sides", two_sided_law, ("half", "i_max"), ("scale", "level")),
+        Law("stretched", "Eq. 1 in a power of depth", channels_law, ("u_bar", "power", "i_max"), _WITH_EXPONENT),
+        Law("channels", "D channels", channels_law, ("u_bar", "channels", "i_max"), _WITH_CHANNELS),
+        Law("four_channels", "4 channels", partial(channels_law, channels=4), ("u_bar", "i_max"), ("scale", "level")),
+        Law("two_sided", "noise on both sides", partial(channels_law, sides=2), ("u_bar", "i_max"), ("scale", "level")),
+        Law("two_sided_channels", "noise on both sides, D channels", partial(channels_law, sides=2),
+            ("u_bar", "channels", "i_max"), _WITH_CHANNELS),
+        Law("labels", "labels in noise", labels_law, ("scale", "i_max"), ("scale", "level")),
         Law("logistic", "logistic in log depth", logistic, ("half", "a", "i_max"), _WITH_EXPONENT),
         Law("hill", "Hill", hill, ("half", "i_max"), ("scale", "level")),
         Law("exponential", "exponential", exponential, ("scale", "i_max"), ("scale", "level")),

@@ -13,7 +13,9 @@ from scipy import stats
 
 from ..errors import InputError
 from ..measurements import protocol_rows
-from .formulas import AT_BOUND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
+from ..measurements.published import shared_splits
+from . import averaged
+from .formulas import AT_BOUND, BEYOND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
 from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_many, padded, predict, vectors
 from .least_squares import covariance, jacobian
 
@@ -34,7 +36,9 @@ CURVE = ["dataset", "signal", "model", "preset", "estimator"]
 class LawFit:
     """A fitted law. Each parameter is an attribute (`.u_bar`), with its `_stderr` and its `_interval` (95 %).
 
-    Intervals use Student's t; those of positive parameters are taken on the log scale, so they stay positive.
+    `.u_bar_interval` and `.i_max_interval` of Eq. 1 are averaged over laws (`averaged.intervals`), reach at least over
+    Eq. 1's own, and are infinite where there is no end; `interval` is a parameter's own, which holds if the fitted law
+    does. That one uses Student's t, for positive parameters on the log scale, so that they stay positive.
     `covariance` [P, P] is of the parameters as fitted, logarithms for the positive ones; None where there is none.
     `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`; nothing is dropped.
 
@@ -52,6 +56,7 @@ class LawFit:
     n_points: int
     status: str
     note: str = ""
+    averaged: dict[str, tuple[float, float]] | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -62,7 +67,7 @@ class LawFit:
         if not name.startswith("_"):
             parameter, _, what = name.rpartition("_")
             if what in ("stderr", "interval") and parameter in self.law.parameters:
-                return self.interval(parameter) if what == "interval" else self._stderr(parameter)
+                return self._stderr(parameter) if what == "stderr" else self._interval(parameter)
             if name in self.law.parameters:
                 return self.values[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -77,8 +82,15 @@ class LawFit:
         sd = self._fitted_sd(parameter)
         return sd * self.values[parameter] if parameter in self.law.positive else sd
 
+    def _interval(self, parameter: str) -> tuple[float, float]:
+        own = self.interval(parameter)
+        if self.averaged is None:
+            return own
+        low, high = self.averaged[parameter]
+        return (min(low, own[0]), max(high, own[1])) if np.isfinite(own[0]) else (low, high)
+
     def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
-        """Lower and upper end of a parameter's confidence interval by Student's t, in the parameter's unit.
+        """Lower and upper end of a parameter's confidence interval if this law holds, by Student's t, in its unit.
 
         NaN where the fit has no covariance or is at a bound.
         """
@@ -115,16 +127,32 @@ class LawFit:
         return middle - half, middle + half
 
     def row(self) -> dict[str, object]:
-        """The fit as one row of a table: parameters, standard errors, intervals, quality, status."""
+        """The fit as one row of a table, in the columns of `columns`."""
         out: dict[str, object] = {}
         for name, value in self.values.items():
-            low, high = self.interval(name)
-            out |= {name: value, f"{name}_stderr": self._stderr(name), f"{name}_low": low, f"{name}_high": high}
+            ends = self._interval(name), self.interval(name)
+            out |= dict(zip(_parts(self.law, name), (value, self._stderr(name), *ends[0], *ends[1]), strict=False))
         quality = {"r_squared": self.r_squared, "residual_sd": self.residual_sd, "n_points": self.n_points}
         return out | quality | {"status": self.status, "note": self.note}
 
 
-def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None) -> LawFit:
+def _parts(law: Law, parameter: str) -> list[str]:
+    ends = ("", "_stderr", "_low", "_high") + (("_if_eq1_low", "_if_eq1_high") if law is NOISE_LAW else ())
+    return [f"{parameter}{end}" for end in ends]
+
+
+def columns(law: Law) -> list[str]:
+    """Columns of a fit's row: each parameter with its standard error and interval, quality and status.
+
+    Of Eq. 1 the interval is averaged over laws, and another, `_if_eq1`, holds if Eq. 1 does.
+    """
+    quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
+    return [part for name in law.parameters for part in _parts(law, name)] + quality
+
+
+def fit_noise_law(
+    u: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None, seeds: ArrayLike | None = None
+) -> LawFit:
     """Fit Eq. 1 (Gowri et al., arXiv 2503.02726) to a curve of information against depth by least squares in bits.
 
     Parameters
@@ -133,17 +161,21 @@ def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = No
         Mean UMIs per cell, above 0, and bits: vectors of one length, with 3 different depths at least.
     sigma
         Standard errors of the bits up to a factor, which weight the points by 1 / sigma^2; all alike without.
+    seeds
+        Which seed (with its split of the cells) each point is of; without, they are taken to differ by as much as the
+        spread at each depth allows. Depths that differ by less than 3 % are one.
 
     Returns
     -------
-    A fit with `.u_bar` (UMIs per cell), `.i_max` (bits), their `_stderr` and `_interval`, `.r_squared` and `.status`.
+    A fit with `.u_bar` (UMIs per cell), `.i_max` (bits), `.r_squared`, `.status`; their `_stderr`, which holds if Eq. 1
+    does, and their 95 % `_interval`, averaged over laws (NaN for fewer than 4 depths).
 
     Raises
     ------
     InputError
         Where there are fewer than 3 different depths, or a value is not finite or not above 0.
     """
-    return _fit(NOISE_LAW, u, bits, sigma)
+    return _fit_all(NOISE_LAW, [_checked(NOISE_LAW, u, bits, sigma)], [seeds])[0]
 
 
 def fit_cell_number_law(n: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None) -> LawFit:
@@ -165,11 +197,7 @@ def fit_cell_number_law(n: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | Non
     InputError
         Where there are fewer than 4 different cell numbers, or a value is not finite or not above 0.
     """
-    return _fit(CELL_NUMBER_LAW, n, bits, sigma)
-
-
-def _fit(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None) -> LawFit:
-    return _fit_all(law, [_checked(law, x, bits, sigma)])[0]
+    return _fit_all(CELL_NUMBER_LAW, [_checked(CELL_NUMBER_LAW, n, bits, sigma)])[0]
 
 
 def _checked(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None = None) -> _Points:
@@ -182,11 +210,18 @@ def _checked(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None = 
     return x, bits, sigmas[0] ** -2.0 if sigmas else np.ones_like(bits)
 
 
-def _fit_all(law: Law, points: Sequence[_Points]) -> list[LawFit]:
-    """Fits of curves of different lengths, all at once."""
+def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | None] = ()) -> list[LawFit]:
+    """Fits of curves of different lengths, all at once; of Eq. 1 with intervals averaged over laws."""
     x, bits, weights = (padded(column) for column in zip(*points, strict=True))
     found = fit_many(law, x, bits, np.nan_to_num(weights), tolerance=1e-14)
-    return [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
+    fits = [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
+    if law is not NOISE_LAW:
+        return fits
+    curves = [averaged.curve(*one, None if s is None else np.asarray(s)) for one, s in zip(points, seeds, strict=True)]
+    ends = averaged.intervals(curves)
+    each = [{name: (float(low), float(high)) for name, (low, high) in zip(ends, pair, strict=True)}
+            for pair in zip(*ends.values(), strict=True)]  # fmt: skip
+    return [replace(fit, averaged=one) for fit, one in zip(fits, each, strict=True)]
 
 
 def _summary(law: Law, points: _Points, theta: np.ndarray, converged: bool) -> LawFit:
@@ -215,6 +250,8 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
         low, high = fit.interval(name)
         if not np.isfinite(high) or high > _IDENTIFIED_WITHIN * low:
             return NOT_IDENTIFIED, f"the 95 % interval of {name} spans more than a factor {_IDENTIFIED_WITHIN:.0e}"
+    if fit.law is NOISE_LAW and fit.values["u_bar"] > x.max():
+        return BEYOND, f"u_bar lies beyond the deepest counts, {x.max():,.0f} UMIs per cell"
     return CONVERGED, ""
 
 
@@ -233,7 +270,7 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
 
     Returns
     -------
-    The columns of CURVE, n_cells or fraction, and those of `LawFit.row`.
+    The columns of CURVE, n_cells or fraction, and those of `columns`.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)
@@ -245,7 +282,7 @@ def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> p
     Parameters
     ----------
     table
-        Rows with `mi_bits`, and `umis_per_cell` or `n_cells` as the law needs.
+        As for `fits_of`.
     by
         Columns that name a curve.
     law
@@ -253,20 +290,39 @@ def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> p
 
     Returns
     -------
-    The columns `by`, and those of `LawFit.row`; NaN where a curve was too short.
+    The columns `by`, and those of `columns`; NaN where a curve was too short.
+    """
+    rows = [dict(zip(by, key, strict=True)) | row(fit) for key, fit in fits_of(table, by, law=law).items()]
+    points = table.groupby(by, sort=True).size()
+    return pd.DataFrame(rows, columns=[*by, *columns(law)]).assign(n_points=points.to_numpy(int))
+
+
+def row(fit: LawFit | InputError) -> dict[str, object]:
+    """A fit as a row of a table, or in its place that it failed and why."""
+    return {"status": FAILED, "note": str(fit)} if isinstance(fit, InputError) else fit.row()
+
+
+def fits_of(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> dict[tuple, LawFit | InputError]:
+    """The fit of every group of rows by its key, sorted; in the place of a curve too short to fit what it lacks.
+
+    Parameters
+    ----------
+    table
+        Rows with `mi_bits`, and `umis_per_cell` or `n_cells` as the law needs; `seed` where they have one.
+    by
+        Columns that name a curve.
+    law
+        NOISE_LAW or CELL_NUMBER_LAW.
     """
     x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
-    rows: list[dict[str, object]] = []
-    points: dict[int, _Points] = {}
+    out: dict[tuple, LawFit | InputError] = {}
+    points, seeds = {}, []
     for key, curve in table.groupby(by, sort=True):
-        rows.append(dict(zip(by, key, strict=True)))
         try:
-            points[len(rows) - 1] = _checked(law, curve[x], curve["mi_bits"])
+            points[key] = _checked(law, curve[x], curve["mi_bits"])
+            seeds.append(shared_splits(curve))
         except InputError as error:
-            rows[-1] |= {"n_points": len(curve), "status": FAILED, "note": str(error)}
+            out[key] = error
     if points:
-        for i, fit in zip(points, _fit_all(law, list(points.values())), strict=True):
-            rows[i] |= fit.row()
-    values = [f"{name}{part}" for name in law.parameters for part in ("", "_stderr", "_low", "_high")]
-    quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
-    return pd.DataFrame(rows, columns=[*by, *values, *quality])
+        out |= zip(points, _fit_all(law, list(points.values()), seeds), strict=True)
+    return dict(sorted(out.items(), key=lambda pair: pair[0]))

@@ -106,6 +106,64 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
     return out
 
 
+def starts(grid: Grid) -> pd.DataFrame:
+    """Every start of the grid with what twice the depth is worth in cells there, or more than what it is worth.
+
+    Columns: grid, model, n, u, rate, known, most. `most` is what the most cells would make it; where they do not
+    suffice, it is the `rate`, and that is not `known`: the true one is more. Steps in depth are brought to a doubling
+    by rate^(ln 2 / ln step). An answer below the fewest cells is taken to be there.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    """
+    whole = np.isfinite(grid.bits).all(axis=1)
+    steps = np.flatnonzero(whole[:-1] & whole[1:])
+    rates, curves = grid_rates(grid)[steps], rising(grid.bits[whole], grid.seeds[whole])
+    by_depth = dict(zip(np.flatnonzero(whole), curves, strict=True))
+    highest = np.array([by_depth[j].max() for j in steps])
+    more = np.array([by_depth[j + 1] for j in steps]).reshape(rates.shape) > highest[:, None]
+    ends = np.where(more, grid.n[-1], grid.n[0]) / grid.n
+    power = np.log(2) / np.log(grid.u[steps + 1] / grid.u[steps])[:, None]
+    n, u = np.meshgrid(grid.n, grid.u[steps])
+    columns = {"n": n, "u": u, "rate": np.where(np.isfinite(rates), rates, ends) ** power, "known": ~more}
+    columns |= {"most": (grid.n[-1] / grid.n) ** power}
+    table = pd.DataFrame({k: np.broadcast_to(v, n.shape).ravel() for k, v in columns.items()})
+    return table.assign(grid=[grid.key] * n.size, model=grid.model)
+
+
+def median_rate(
+    rates: np.ndarray, known: np.ndarray, groups: np.ndarray, *, draws: int = 500, seed: int = 0
+) -> tuple[float, float, float]:
+    """Median of rates of which some are only known to be more: value, low, high (95 %), infinite if not reached.
+
+    The product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452), which takes it that starts
+    with a lower bound do not differ from those still open at it; ends from groups drawn with replacement (Efron 1981,
+    doi:10.1080/01621459.1981.10477650). Whatever they are, the median is no less than that of rates and bounds alike.
+
+    Parameters
+    ----------
+    rates, known
+        Rates, or what they are more than, and which of the two; [starts].
+    groups
+        What is drawn together, by number, [starts].
+    draws, seed
+        Number of resamples, and what decides them.
+    """
+    order = np.lexsort([~known, rates])  # known ones first among equals
+    rates, known, groups = rates[order], known[order], groups[order]
+    count = int(groups.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    weights = np.concatenate([np.ones((1, count)), drawn])[:, groups]
+    at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
+    left = np.cumprod(1 - np.where(known, weights / np.maximum(at_risk, 1), 0), axis=1)
+    reached = left <= 0.5 + 1e-12
+    medians = np.where(reached.any(1), rates[reached.argmax(1)], np.inf)
+    low, high = np.quantile(medians[1:], [0.025, 0.975], method="inverted_cdf")
+    return float(medians[0]), float(low), float(high)
+
+
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers].
 

@@ -11,8 +11,8 @@ import numpy as np
 
 Values = np.ndarray | float
 
-STATUSES = ("converged", "at bound", "no error bar", "not identified", "failed")
-CONVERGED, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = STATUSES
+STATUSES = ("converged", "beyond the data", "at bound", "no error bar", "not identified", "failed")
+CONVERGED, BEYOND, AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED, FAILED = STATUSES
 
 
 def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
@@ -78,25 +78,6 @@ def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.nd
         Information with cells without end, in bits.
     """
     return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
-
-
-def two_sided_law(u: Values, half: Values, i_max: Values) -> np.ndarray:
-    """Information where the signal is itself an embedding of equally deep counts, so that noise enters twice.
-
-    Squared correlation (1 - 2^(-2 i_max)) (u / (u + half))^2, against the first power of that ratio in Eq. 1 (there
-    half = u_bar 2^(-2 i_max)); information -1/2 log2(1 - squared correlation), in bits.
-
-    Parameters
-    ----------
-    u
-        Mean UMIs per cell, any shape, > 0.
-    half
-        Depth at which each side keeps half its signal variance, in UMIs per cell.
-    i_max
-        Information at infinite depth, in bits.
-    """
-    kept = np.asarray(u, float) / (np.asarray(u, float) + half)
-    return -0.5 * np.log2(1 - (1 - 2.0 ** (-2 * i_max)) * kept**2)
 
 
 def noise_budget(

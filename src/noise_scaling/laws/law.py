@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError, choose
 from .formulas import cell_number_law, noise_law
-from .least_squares import Solutions, jacobian, minimise
-from .resample import wild_bootstrap
+from .least_squares import Solutions, minimise
 
 _EXPONENTS = (0.5, 1.0, 2.0)
+_CHANNELS = (1.5, 4.0)
 _LOGARITHMIC = ("scale", "one bit")
 
 
@@ -30,8 +30,8 @@ class Law:
     formula
         Bits of the coordinate and the parameters, of shapes that broadcast.
     kinds
-        By parameter: "scale" (a depth or number of cells, fitted as its logarithm), "exponent", "slope" (bits for each
-        e-fold), or "level" (bits). Kinds say where a fit starts and how far it may go.
+        By parameter: "scale" (a depth or number of cells, fitted as its logarithm), "exponent", "channels" (a number),
+        "slope" (bits for each e-fold), or "level" (bits). Kinds say where a fit starts and how far it may go.
     reach
         A scale may lie between the least coordinate times the first and the largest times the second number.
     levels
@@ -63,7 +63,7 @@ class Law:
 
     def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
         """Bits [B, M] of parameters as fitted [B, P] at the coordinate, `at[0]` [B, M]."""
-        return self.formula(at[0], *(column[:, None] for column in self.natural(theta).values()))
+        return self.formula(at[0], **{name: column[:, None] for name, column in self.natural(theta).items()})
 
     def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of the parameters as fitted, [B, P], for curves from `low` to `high` [B]."""
@@ -72,6 +72,7 @@ class Law:
             "scale": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
             "one bit": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
             "exponent": (0.01 * one, 5.0 * one),
+            "channels": (0.2 * one, 64.0 * one),
             "slope": (-1e3 * one, 1e3 * one),
             "level": (self.levels[0] * one, self.levels[1] * one),
         }
@@ -89,14 +90,15 @@ class Law:
             Its least and largest bits, [B].
         """
         places = np.linspace(-0.2, 1.5, 5) if "scale" in self.kinds else np.zeros(1)
-        powers = _EXPONENTS if "exponent" in self.kinds else (0.2,)
+        powers = _EXPONENTS if "exponent" in self.kinds else _CHANNELS if "channels" in self.kinds else (0.2,)
         span = most - least + 0.01
         rows = []
         for place in places:
             for power in powers:
                 values = {"scale": np.log(low) + place * np.log(high / low), "exponent": np.full_like(low, power)}
                 values |= {"one bit": np.log(low) + np.log(span) / power}
-                values |= {"slope": values["exponent"], "level": 1.1 * np.maximum(most, 0.1)}
+                values |= dict.fromkeys(("slope", "channels"), values["exponent"])
+                values |= {"level": 1.1 * np.maximum(most, 0.1)}
                 rows.append(np.stack([values[kind] for kind in self.kinds], axis=1))
         return np.stack(rows, axis=1)
 
@@ -215,36 +217,3 @@ def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         UMIs per cell, or cells, [B, M] or [M].
     """
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))
-
-
-def bootstrap_many(
-    law: Law, u: np.ndarray, bits: np.ndarray, draws: int, *, seed: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Parameters of B curves refitted to resampled residuals, [draws, B, P], as fitted.
-
-    Residuals of each curve are resampled as in `BudgetFit.bootstrap`, each of its depths on its own; all seeds of one
-    depth, which share test cells, must have the same `u`, and then share a factor. Refits start from the fit.
-
-    Parameters
-    ----------
-    law, u, bits, weights
-        As in `fit_many`.
-    draws
-        Refits of each curve.
-    seed
-        Decides the factors; each curve has its own stream.
-    """
-    u, bits = np.broadcast_arrays(np.asarray(u, float), np.asarray(bits, float))
-    weights = np.broadcast_to(1.0 if weights is None else np.asarray(weights, float), bits.shape)
-    fit = fit_many(law, u, bits, weights)
-    out = np.empty((draws, *fit.theta.shape))
-    for i, here in enumerate(np.isfinite(u) & np.isfinite(bits)):
-        at, theta, weight = (u[i : i + 1, here],), fit.theta[i : i + 1], weights[i, here]
-        fitted = law.bits(theta, at)[0]
-        lower, upper = law.bounds(at[0].min(1), at[0].max(1))
-        slope = jacobian(law.bits, theta, at, lower, upper)[0]
-        groups = np.unique(at[0][0], return_inverse=True)[1]
-        again = fitted + wild_bootstrap(bits[i, here] - fitted, slope, weight, groups, draws, seed=[seed, i])
-        start = np.tile(theta, (draws, 1))
-        out[:, i] = minimise(law.bits, start, at, again, weight[None], lower, upper, tolerance=1e-6).theta
-    return out

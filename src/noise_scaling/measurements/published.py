@@ -60,6 +60,15 @@ def as_published(table: pd.DataFrame) -> pd.DataFrame:
     return sort(table)
 
 
+def shared_splits(rows: pd.DataFrame) -> pd.Series | None:
+    """Seed of each row, where rows of one seed share its split of the cells; None where that is not known.
+
+    The published table's do not: splits, thinning and sampling were drawn without its seeds.
+    """
+    known = "seed" in rows and not (rows.get("version", pd.Series("")) == "published").any()
+    return rows["seed"] if known else None
+
+
 def at_hand() -> bool:
     """Whether the table can be had without a download."""
     from .. import datasets  # here: a table is read without the readers of cells

@@ -123,7 +123,8 @@ def _seed_notes(table: pd.DataFrame) -> list[dict[str, str]]:
 def _fit_notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> list[dict[str, str]]:
     negative = table[table["mi_bits"] < 0]
     where = ", ".join(sorted(negative["dataset"].unique()))
-    unsure, bound = fits["status"] != "converged", cell_fits["status"] == "at bound"
+    beyond, bound = fits["status"] == "beyond the data", cell_fits["status"] == "at bound"
+    unsure = (fits["status"] != "converged") & ~beyond
     top = fits.loc[fits["u_bar"].idxmax()]
     deepest = table["umis_per_cell"].max()
     return [
@@ -133,6 +134,7 @@ def _fit_notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame)
               f"{top['u_bar']:.1e} ({top['status']})", "marked; never read as a depth"),
         _note("Curves whose fit of Eq. 1 is not settled (at a bound, not identified, no error bar)",
               f"{unsure.sum()} of {len(fits)}", "marked in the table of fits"),
+        _note("Curves whose u_bar lies beyond the deepest counts", f"{beyond.sum()} of {len(fits)}", "marked"),
         _note("Curves whose cell-number law has a parameter at its bound (is not settled in any way)",
               f"{bound.sum()} ({(cell_fits['status'] != 'converged').sum()}) of {len(cell_fits)}",
               "marked; no exponent is read from them"),

@@ -19,8 +19,6 @@ from ..measurements import published
 from . import page, style
 from .figures import usable
 
-_ENOUGH_STARTS = 5
-"""Fewer starts of a grid than this are no ground for a median."""
 _MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
 _RATES = {"law": "noise budget", "surface": "with residuals"}
 """Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
@@ -186,63 +184,78 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     style.log_y_axis(axes)
 
 
+@page.of_content
+def started(table: pd.DataFrame) -> pd.DataFrame:
+    """`exchange.starts` of a table's grids, those with a bound among them.
+
+    Raises
+    ------
+    TooLittle
+        Where no two depths were measured at all cell numbers of a grid.
+    """
+    found = pd.concat([exchange.starts(grid) for grid in measured_grids(table)], ignore_index=True)
+    if found.empty:
+        raise TooLittle("No grid here has two depths that were measured at all of its cell numbers.")
+    return found
+
+
 def verdict(table: pd.DataFrame) -> HTML:
     """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
-    return page.bullets(verdict_lines(measured_grids(table), rated(table)))
+    return page.bullets(verdict_lines(started(table)))
 
 
-def verdict_lines(found: tuple[Grid, ...], table: pd.DataFrame) -> list[str]:
-    """The sentences of `verdict`, from grids and their exchange rates as read off them."""
+def verdict_lines(table: pd.DataFrame) -> list[str]:
+    """The sentences of `verdict`, from `exchange.starts`: medians over all starts, whole grids resampled."""
     lines = []
-    for model in style.ordered({grid.model for grid in found}):
-        keys = [grid.key for grid in found if grid.model == model]
-        here = [table[table["grid"] == key] for key in keys] if len(table) else []
-        doubled = [(t["free"] ** (np.log(2) / np.log(t["deeper"]))).median() for t in here if len(t) >= _ENOUGH_STARTS]
-        line = f"{style.label(model)}: "
-        if doubled:
-            ends = f"{_factor(min(doubled))} to {_factor(max(doubled))}" if len(doubled) > 1 else _factor(doubled[0])
-            line += f"where cells make up for depth ({len(doubled)} of {len(keys)} grids), "
-            line += f"twice the depth is worth {ends} the cells"
-        if len(doubled) < len(keys):
-            line += "; " if doubled else ""
-            line += (
-                f"in {len(keys) - len(doubled)} of {len(keys)} grids fewer than {_ENOUGH_STARTS} starts have a "
-                "measured number of cells that does what one step in depth does"
-            )
-        lines.append(line + ".")
+    for model in style.ordered(table["model"]):
+        here = table[table["model"] == model]
+        medians = [_median(grid, "u") for _, grid in here.groupby("grid", sort=False)]
+        lines.append(
+            f"{style.label(model)}: twice the depth is worth {_median(here, 'grid')} the cells in the median of "
+            f"{len(here)} starts; at {(~here['known']).sum()} of them no measured number of cells is enough, and the "
+            f"most cells are a lower bound. By grid: {'; '.join(medians)}."
+        )
     return lines
 
 
+def _median(here: pd.DataFrame, by: str) -> str:
+    """The median rate of starts with its interval, or what it is more than; `by` names what is drawn together."""
+    groups = pd.factorize(here[by])[0]
+    value, low, high = exchange.median_rate(here["rate"].to_numpy(), here["known"].to_numpy(), groups)
+    if np.isinf(value):
+        return f"more than {_factor(here['rate'].median())}"
+    return f"{_factor(value)} ({f'over {_factor(low)}' if np.isinf(high) else f'{_factor(low)} to {_factor(high)}'})"
+
+
 def rates(table: pd.DataFrame) -> HTML:
-    """A table of exchange rates by grid: what one step in depth is worth in cells, read off the grid and by the law."""
-    full = _rated(table)
-    rows = [rate_row(key, here) for key, here in full.groupby("grid", sort=False)]
+    """A table of exchange rates by grid: what twice the depth is worth in cells, at all starts and at those told."""
+    every, told = started(table), rated(table)
+    rows = [
+        rate_row(key, here, told[told["grid"] == key] if len(told) else told)
+        for key, here in every.groupby("grid", sort=False)
+    ]
     title = (
-        "Factor in cells that twice the depth is worth, median over starts; in brackets medians of the ends of 95 % "
-        f"intervals. {len(measured_grids(table)) - len(rows)} grids have no start from which measured cells make up "
-        "for one step in depth."
+        "Factor in cells that twice the depth is worth, median over starts. All starts: the product-limit median, with "
+        "a 95 % interval by resampling depths; where no measured number of cells is enough, the most cells are a lower "
+        "bound. Then the starts that have an answer within the measured cells, which are those where cells do most; in "
+        "brackets medians of the ends of 95 % intervals."
     )
-    named = full.assign(grid=full["grid"].map(_named))
+    named = every.assign(grid=every["grid"].map(_named))
     return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title, wrap=True)
 
 
-def rate_row(key: tuple[str, ...], here: pd.DataFrame) -> dict[str, object]:
+def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:
     """One grid's row of `rates`; steps in depth differ from 2, so that rates are brought to a doubling first."""
-    power = np.log(2) / np.log(here["deeper"])
-    two = {c: (here[c] ** power).median() for c in here.columns[5:]}
-
-    def told(name: str) -> str:
-        return f"{_factor(two[name])} ({_factor(two[f'{name}_low'])} to {_factor(two[f'{name}_high'])})"
-
-    return {
-        "grid": _named(key),
-        "starts": len(here),
-        "read off the grid": _factor(two["free"]),
-        "noise budget": told("law"),
-        "with residuals": told("surface"),
-        "noise budget within 2 x": f"{exchange.agree(here['law'], here['free']).mean():.0%}",
-        "with residuals within 2 x": f"{exchange.agree(here['surface'], here['free']).mean():.0%}",
-    }
+    row: dict[str, object] = {"grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum()}
+    row |= {"all starts": _median(every, "u"), "starts with an answer": _factor(every["rate"][every["known"]].median())}
+    if told.empty:
+        return row
+    power = np.log(2) / np.log(told["deeper"])
+    two = {c: (told[c] ** power).median() for c in told.columns[5:]}
+    for name, label in _RATES.items():
+        row[label] = f"{_factor(two[name])} ({_factor(two[f'{name}_low'])} to {_factor(two[f'{name}_high'])})"
+        row[f"{label} within 2 x"] = f"{exchange.agree(told[name], told['free']).mean():.0%}"
+    return row
 
 
 def _factor(value: float) -> str:

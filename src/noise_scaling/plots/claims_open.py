@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from ..laws.curves import protocol_rows
-from ..laws.exchange import grid_rates
+from ..laws.exchange import starts
 from ..laws.grids import grids
 from ..laws.surface import fit_grid
 from .ablations import TEST_FULL, TRAIN_FULL, fixed_steps, paired
-from .claims import Claim, shallowest, terms
+from .claim_terms import shallowest, terms
+from .claims import Claim
 from .model_size import ladder
 
 GOOD_FIT = 0.95
@@ -25,19 +26,23 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
         r_squared = 1 - np.square(bits - law).sum() / np.square(bits - bits.mean()).sum()
-        found.append({"block": " ".join(grid.key), "num": float(r_squared >= GOOD_FIT)})
+        signal, block = ", ".join(grid.key[:2]), " ".join(grid.key[2:])
+        found.append({"signal": signal, "block": block, "num": float(r_squared >= GOOD_FIT)})
     return terms(found)
 
 
 def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Whether twice the depth is worth more than twice the cells, at every start of a model's grids."""
-    found = []
-    for grid in grids(table[table["model"] == model]):
-        doubled = grid_rates(grid) ** (np.log(2) / np.log(grid.u[1:] / grid.u[:-1]))[:, None]
-        for depth, here in zip(grid.u, doubled, strict=False):
-            told = here[np.isfinite(here)]
-            found += [{"signal": grid.dataset, "block": f"{depth:.4g}", "num": float(x > 2)} for x in told]
-    return terms(found)
+    """Whether twice the depth is worth more than twice the cells, at every start of a model's grids that can tell.
+
+    That is where the most cells are twice those of the start for a doubling of depth, whether they are enough or not.
+    """
+    found = pd.concat([pd.DataFrame(), *(starts(grid) for grid in grids(table[table["model"] == model]))])
+    if found.empty:
+        return terms([])
+    found = found[found["most"] >= 2]
+    signal, block = [key[0] for key in found["grid"]], found["u"].map("{:.4g}".format)
+    deeper = ((found["rate"] > 2) | ~found["known"]).astype(float)
+    return terms(pd.DataFrame({"signal": signal, "block": block, "num": deeper}))
 
 
 def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:

@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError
-from ..laws.curves import protocol_rows
+from ..laws.curves import LawFit, fits_of, protocol_rows, row
 from ..measurements import CONTROLS, published
 from . import interactive, page, style
 from .figures import curves, largest, of_signal, usable
 
 OURS, PUBLISHED = "measured by this project", "published"
+Fit = LawFit | InputError | None
 _CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
 # viridis without its lightest fifth, which is too faint on white
 RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
@@ -64,12 +65,14 @@ def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dic
     rank = {signal: i for i, signal in enumerate(style.signals(table))}
     order = {key: i for i, key in enumerate(looks)}
     found = []
+    known = table[~table["model"].isin(CONTROLS)]
+    fits, kept = fits_of(known, _CURVE), fits_of(known[~known["flagged"]], _CURVE)
     for key, rows in table.groupby(_CURVE, sort=False):
         dataset, signal, estimator, model, preset, n = key
         head = dict(zip(_CURVE, (*key[:-1], int(n)), strict=True))
         head |= {"source": source, "kind": f"{source}/{looks[model, preset]['name']}"}
         place = rank[dataset, signal], estimator, order[model, preset], n
-        found.append((place, head | _points(rows) | _fits(rows, model)))
+        found.append((place, head | _points(rows) | _fits(rows, fits.get(key), kept.get(key))))
     kinds = {f"{source}/{look['name']}": look for look in looks.values()}
     return [curve for _, curve in sorted(found, key=lambda pair: pair[0])], kinds
 
@@ -83,25 +86,22 @@ def _points(rows: pd.DataFrame) -> dict[str, list[Any]]:
     return out | {"seed": rows["seed"].tolist(), "flagged": np.flatnonzero(rows["flagged"]).tolist()}
 
 
-def _fits(rows: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
+def _fits(rows: pd.DataFrame, fit: Fit, kept: Fit) -> dict[str, dict[str, Any]]:
     """The fit of all rows and, where some are flagged, the fit without them."""
-    out = {"fit": _fit(rows, model)}
-    if rows["flagged"].any():
-        out["kept_fit"] = _fit(rows[~rows["flagged"]], model)
-    return out
+    n_kept = int((~rows["flagged"]).sum())
+    return {"fit": _fit(fit, len(rows))} | ({"kept_fit": _fit(kept, n_kept)} if n_kept < len(rows) else {})
 
 
-def _fit(rows: pd.DataFrame, model: str) -> dict[str, Any]:
+def _fit(fit: Fit, n_points: int) -> dict[str, Any]:
     """A fit of Eq. 1 as the page shows it; controls and curves too short to fit say so in `status` and `note`."""
-    if model in CONTROLS:
-        return {"n_points": len(rows), "status": "no fit", "note": "a control: it follows no law"}
-    try:
-        fit = laws.fit_noise_law(rows["umis_per_cell"], rows["mi_bits"])
-    except InputError as error:
-        return {"n_points": len(rows), "status": laws.FAILED, "note": str(error)}
-    row = {k: interactive.digits(v) if isinstance(v, float) else v for k, v in fit.row().items()}
+    if fit is None:
+        note = "a control: it follows no law" if n_points else "every row is flagged"
+        return {"n_points": n_points, "status": "no fit", "note": note}
+    found = {k: interactive.digits(v) if isinstance(v, float) else v for k, v in row(fit).items()}
+    if isinstance(fit, InputError):
+        return {"n_points": n_points} | found
     covariance = fit.covariance if fit.status != laws.AT_BOUND else None  # there it is the bound's, not the data's
-    return row | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
+    return found | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
 
 
 @style.book_style()

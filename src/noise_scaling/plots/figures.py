@@ -13,6 +13,7 @@ from .. import laws
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
 from ..measurements import KNOWN
+from ..measurements.published import shared_splits
 from . import style
 
 
@@ -135,7 +136,7 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     for axes in figure.axes[:: len(models)]:
         low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.35 * (high - low))  # room for the two lines of parameters
+        axes.set_ylim(low, high + 0.5 * (high - low))  # room for the lines of parameters
     marks: list[dict[str, Any]] = [
         {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"},
         {"color": "0.3", "label": "Eq. 1"},
@@ -162,7 +163,7 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
         return
     style.plot(axes, model, table["umis_per_cell"], table["mi_bits"], linestyle="")
     try:
-        fit = laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"])
+        fit = laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"], seeds=shared_splits(table))
     except InputError:
         axes.text(0.04, 0.98, "too few depths to fit", transform=axes.transAxes, va="top", fontsize=8.5, color="0.4")
         return
@@ -174,10 +175,16 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
 
 
 def _parameters(fit: laws.LawFit) -> str:
-    """The fit in two lines of a panel; one that did not go well says so instead."""
-    if fit.status != laws.CONVERGED:
+    """The fit in the lines of a panel, intervals averaged over laws; one that did not go well says so."""
+    names = {"$\\bar{u}$": ("u_bar", ",.0f"), "$I_{max}$": ("i_max", ".2f")}
+    if fit.status not in (laws.CONVERGED, laws.BEYOND):
         return fit.status
-    return f"$\\bar{{u}}$ = {fit.u_bar:,.0f}\n$I_{{max}}$ = {fit.i_max:.2f}"
+    lines = []
+    for symbol, (name, form) in names.items():
+        low, high = getattr(fit, f"{name}_interval")
+        spread = f"{low:{form}}–{high:{form}}" if np.isfinite(high) else f"> {low:{form}}"
+        lines.append(f"{symbol} = {getattr(fit, name):{form}}" + ("" if np.isnan(low) else f" ({spread})"))
+    return "\n".join([fit.status] * (fit.status != laws.CONVERGED) + lines)
 
 
 def collapsed(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import datasets
 from ..errors import TooLittle
 from ..laws import alternatives, compare, grids
+from ..laws.law import fit_many, predict
 from . import page, style
 from .figures import usable
 
-PAIRED = ("clone", "space")
-"""Signals that are themselves an embedding of another cell's counts: noise enters them too."""
+KINDS = {"vector": "measured values", "pair": "another cell's counts", "label": "labels"}
+"""Kinds of signals, by their cards, in words."""
+BY_NOISE = ("noise_law", "stretched", "channels", "two_sided", "two_sided_channels", "labels")
+"""The laws that come from noise, and the exponent that takes the place of all of them."""
 
-_SHOWN = ("noise_law", "stretched", "two_sided", "log_linear")
+_SHOWN = ("noise_law", "stretched", "channels", "log_linear")
 
 
 @page.of_content
@@ -46,6 +52,7 @@ def scores(table: pd.DataFrame) -> HTML:
     columns = {
         "law": ("label", "{}"), "parameters": ("n_parameters", "{:.0f}"), "R²": ("r_squared", "{:.3f}"),
         "chi-square by seed noise": ("chi_square", "{:.1f}"), "a depth left out, RMS bits": ("left_out", "{:.3f}"),
+        "a depth left out, median bits": ("left_out_median", "{:.3f}"),
         "the deepest 40 %, RMS bits": ("ahead", "{:.3f}"),
         "neighbouring residuals, correlation": ("repeat", "{:+.2f}"), "least AICc": ("best_aicc", "{:.0%}"),
     }  # fmt: skip
@@ -59,7 +66,7 @@ def errors_figure(table: pd.DataFrame) -> Figure:
     """Errors on a depth left out and on the deepest, median and quartiles over curves, the laws in rows."""
     found = compared(table)
     order = found.groupby("law")["left_out"].median().sort_values(ascending=False).index
-    figure, panels = style.new_figure(1, 2, 3.6, sharey=True)
+    figure, panels = style.new_figure(1, 2, 4.6, sharey=True)
     for axes, column, label in (
         (panels[0, 0], "left_out", "error on a depth left out (bits)"),
         (panels[0, 1], "ahead", "error on the deepest 40 % (bits)"),
@@ -115,30 +122,92 @@ def _binned(axes: Axes, x: np.ndarray, left: np.ndarray, bins: int = 8) -> None:
     axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
 
 
-def sides(table: pd.DataFrame) -> HTML:
-    """A table of Eq. 1 against the law with noise on both sides, where the signal is an embedding itself.
+def kind(dataset: str, signal: str) -> str:
+    """The kind of a signal by its data set's card, one of KINDS; of a signal that no card names the card's only one."""
+    signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
+    kinds = {about["kind"] for name, about in signals.items() if name == signal or signal not in signals}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def by_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """By kind of signal and by signal: median error on a depth left out of each law that comes from noise, in bits.
+
+    Medians over curves of the median over depths; power and number of channels are those fitted, D being held from 0.2
+    to 64.
 
     Raises
     ------
     TooLittle
-        If no signal of PAIRED has enough depths.
+        If no signal is of a known kind with enough depths.
     """
-    found = compared(table)
-    found = found[found["signal"].isin(PAIRED)]
-    if found.empty:
-        raise TooLittle("No signal here is an embedding of another cell with enough depths.")
-    wide = found.groupby(["dataset", "signal", "model", "law"])[["left_out", "ahead"]].median().unstack("law")
-    head = [{"signal": style.title(dataset, signal), "model": model} for dataset, signal, model in wide.index]
-    rows = pd.DataFrame(head)
-    for column, words in (("left_out", "a depth left out"), ("ahead", "the deepest 40 %")):
-        for law, name in (("noise_law", "Eq. 1"), ("two_sided", "both sides")):
-            rows[f"{words}, {name}"] = wide[column, law].map("{:.3f}".format).to_numpy()
-    return page.as_table(rows, "two_sided.csv", title="Median RMS error in bits over cell numbers.", wrap=True)
+    found, names = compared(table), _curves(table).names
+    fitted = names.assign(**{law: _fitted(table, law, parameter) for law, parameter in _PARAMETERS.items()})
+    rows = []
+    for (dataset, signal), here in names.groupby(["dataset", "signal"], sort=False):
+        mine = (found["dataset"] == dataset) & (found["signal"] == signal) & found["law"].isin(BY_NOISE)
+        errors = found[mine].groupby("label", sort=False)["left_out_median"].median()
+        own = fitted[(fitted["dataset"] == dataset) & (fitted["signal"] == signal)]
+        rows.append({
+            "kind": kind(dataset, signal), "signal": style.title(dataset, signal), "curves": len(here), **errors,
+            "least": errors.idxmin(), "power": own["stretched"].median(), "D": own["channels"].median(),
+            "D, both sides": own["two_sided_channels"].median(),
+        })  # fmt: skip
+    out = pd.DataFrame(rows)
+    out = out[out["kind"].isin(KINDS)].sort_values("kind", key=lambda k: k.map(list(KINDS).index), kind="stable")
+    if out.empty:
+        raise TooLittle("No signal here is of a known kind with enough depths.")
+    return out.assign(kind=out["kind"].map(KINDS))
+
+
+_PARAMETERS = {"stretched": "power", "channels": "channels", "two_sided_channels": "channels"}
+
+
+def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
+    law, found = alternatives.ALTERNATIVES[name], _curves(table)
+    return law.natural(fit_many(law, found.u, found.bits).theta)[parameter]
+
+
+@cache
+def exact() -> pd.DataFrame:
+    """What each law misses of the simulator's exact curves at most, in bits: four latents, ten depths of 10 to 20,000.
+
+    One column a kind of signal; the law that misses least comes first.
+    """
+    u, missed = np.geomspace(10, 20_000, 10), {}
+    for name, words in KINDS.items():
+        data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)
+        bits = np.asarray(datasets.true_information(data, u))
+        missed[words] = {
+            law.label: np.abs(predict(law, fit_many(law, u[None], bits[None]).theta, u) - bits).max()
+            for law in alternatives.ALTERNATIVES.values()
+        }
+    out = pd.DataFrame(missed).rename_axis("law")
+    return out.loc[out.min(axis=1).sort_values().index].reset_index()
+
+
+def exact_table() -> HTML:
+    """`exact` as a table."""
+    title = "What a law misses at most of the simulator's exact curve, in bits, fitted to all ten depths."
+    return page.as_table(exact(), "exact_curves.csv", title=title, wrap=True)
 
 
 def verdict(table: pd.DataFrame) -> HTML:
     """What the comparison says, in sentences with its numbers."""
-    return page.bullets(verdict_lines(compared(table)))
+    return page.bullets([*verdict_lines(compared(table)), *kind_lines(by_kind(table))])
+
+
+def kind_lines(table: pd.DataFrame) -> list[str]:
+    """A sentence for each kind of signal, from `by_kind`."""
+    lines, labels = [], [alternatives.ALTERNATIVES[law].label for law in BY_NOISE]
+    for words, here in table.groupby("kind", sort=False):
+        errors = here[labels].median()
+        least = ", ".join(f"{label} on {n}" for label, n in here["least"].value_counts().items())
+        lines.append(
+            f"Signals that are {words}, a depth left out: of the laws that come from noise the least error is "
+            f"{errors.min():.3f} bits in the median over {len(here)} signals ({errors.idxmin()}), Eq. 1 "
+            f"{errors['Eq. 1']:.3f}; by signal the least is {least}."
+        )
+    return lines
 
 
 def verdict_lines(table: pd.DataFrame) -> list[str]:

@@ -52,10 +52,11 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
 def sizes_figure(table: pd.DataFrame) -> Figure:
     """Measured bits, I_max and u_bar against the number of parameters, a line a data set; bars are 95 % intervals.
 
-    A fit that did not converge or is not identified is left out; it is in the table.
+    Where u_bar lies beyond the deepest counts markers are hollow. A fit that did not converge or is not identified is
+    left out; it is in the table.
     """
     found = sizes(table)
-    settled = found[found["status"] == laws.CONVERGED]
+    settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
     figure, panels = style.new_figure(1, 3, 3.2, sharex=True)
     look: dict[str, Any] = {"color": style.colour(MODEL), "marker": style.marker(MODEL), "markersize": 5}
     marks = []
@@ -64,6 +65,8 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
         panels[0, 0].plot(curve["n_parameters"], curve["full_depth_bits"], **look)
         for axes, name in zip(panels[0, 1:], ("i_max", "u_bar"), strict=True):
             _points(axes, curve[curve["status"] == laws.CONVERGED], name, look)
+            if len(beyond := curve[curve["status"] == laws.BEYOND]):
+                _points(axes, beyond, name, look | {"markerfacecolor": "white", "linestyle": ""})
         marks.append({"label": f"{style.title(dataset, signal)}, {n:,} cells, {estimator}", **look})
     for axes, label in zip(panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", _U_BAR), strict=True):
         style.log_axis(axes)

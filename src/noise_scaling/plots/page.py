@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
@@ -225,6 +226,7 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
 
 
+_IF_EQ1 = "_if_eq1"
 _DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
 """Decimals to read, by the beginning of a column's name; all others have 3."""
 
@@ -273,6 +275,9 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             out[name] = values.map(style.label)
         elif pd.api.types.is_integer_dtype(values):
             out[name] = values.map("{:,}".format)
+        elif end == "low" and base.endswith(_IF_EQ1):
+            heading = f"{base.removesuffix(_IF_EQ1)}, if Eq. 1 holds (95 %)"
+            out[heading] = pd.Series(map(_spread, values, table[f"{base}_high"]), index=table.index)
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
             digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
             out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
@@ -282,8 +287,11 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
 def _interval(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "–"
-    spread = "–" if pd.isna(low) else f"{_number(low)} to {_number(high)}"
-    return f"{_number(value)} ({spread})"
+    return f"{_number(value)} ({_spread(low, high)})"
+
+
+def _spread(low: float, high: float) -> str:
+    return "–" if pd.isna(low) else f"over {_number(low)}" if np.isinf(high) else f"{_number(low)} to {_number(high)}"
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,239 @@
+"""Intervals of u_bar and I_max averaged over laws, with seeds and splits as random effects.
+
+Eq. 1's own interval holds if Eq. 1 does; a curve of ten depths seldom tells it from its neighbours. Here every member
+of a family (`channels_law`: power of depth, number of channels, one side counted or both) is fitted, and each
+parameter's distribution is the mixture of the members', weighted by how well they fit (Buckland, Burnham & Augustin
+1997, doi:10.2307/2533961). benchmarks/coverage.py measures how often such intervals hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import special
+
+from .channels import log_half, parallel, ratio
+from .law import padded
+from .least_squares import jacobian, minimise
+
+MEMBERS = np.array([
+    *product((0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0), (1, 2, 4, 8), (1,)),
+    *product((1.0,), (1, 2, 4, 8), (2,)),
+])  # fmt: skip
+"""Power, channels and sides of each member: all alike before the data are seen."""
+LARGEST_BITS = 20.0
+"""An upper end beyond this many bits is no end: it is infinite."""
+ONE_SEED = 0.05, 0.03
+"""Bits by which a curve of one seed is taken to be off as a whole, and for a standard deviation of ln u: one seed
+cannot tell. Between seeds of the committed measurements these standard deviations are 0.02 to 0.08 and 0.02 to 0.06."""
+_ONE_DEPTH = 0.03
+"""Points whose depths differ by less than this share are one depth: seeds measure it within 1 %."""
+_NOTHING = 0.02
+_STARTS = (1.02, 1.3, 2.0)
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve as depths [D], bits [seeds, D] (NaN where a seed has no such depth) and weights of the depths [D]."""
+
+    u: np.ndarray
+    bits: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean bits over seeds, [D]."""
+        return np.nanmean(self.bits, axis=0)
+
+    @property
+    def between(self) -> np.ndarray:
+        """What each seed adds to the mean, [seeds, D]; 0 where it was not measured. Of one seed, ONE_SEED, [2, D]."""
+        if len(self.bits) > 1:
+            return np.nan_to_num(self.bits - self.mean)
+        along = np.log(self.u) - np.log(self.u).mean()
+        return np.outer(ONE_SEED, np.ones_like(along)) * [np.ones_like(along), along / along.std()]
+
+    @property
+    def noise(self) -> float:
+        """Sum of squares that noise of single points alone gives to the means."""
+        seeds, between = len(self.bits), self.between
+        left = np.square(between - between.mean(1, keepdims=True)).sum()
+        return float(left) / (seeds * (seeds - 1)) if seeds > 1 else 0.0
+
+
+def curve(u: np.ndarray, bits: np.ndarray, weights: np.ndarray, seeds: np.ndarray | None) -> Curve:
+    """Points as a curve.
+
+    Parameters
+    ----------
+    u, bits, weights
+        UMIs per cell, bits and inverse variances up to a factor, [points].
+    seeds
+        Which seed each point is of, [points]. Without, the lowest of every depth are taken for one seed's, and so on:
+        no other order lets seeds differ by more.
+    """
+    order = np.argsort(u, kind="stable")
+    depth = np.empty(len(u), int)
+    depth[order] = np.cumsum(np.diff(np.log(u[order]), prepend=np.log(u[order[0]])) > _ONE_DEPTH)
+    if seeds is None:
+        seeds = np.empty(len(u), int)
+        for at in range(depth.max() + 1):
+            seeds[depth == at] = np.argsort(np.argsort(bits[depth == at]))
+    seed = np.unique(seeds, return_inverse=True)[1]
+    table = np.full((seed.max() + 1, depth.max() + 1), np.nan)
+    table[seed, depth] = bits
+    points = np.bincount(depth)
+    return Curve(np.bincount(depth, u) / points, table, np.bincount(depth, weights) / points)
+
+
+def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndarray]:
+    """Lower and upper ends [curves, 2] of u_bar and i_max; infinite where there is no end.
+
+    NaN for a curve of fewer than 4 depths, or of no more than 0.02 bits anywhere.
+
+    A member's error is of two parts: what its fit to the means leaves, and how the seeds differ (each with its split,
+    training and thinning), by one Gauss-Newton step for each seed; together they have Satterthwaite's degrees of
+    freedom (1946, doi:10.2307/3002019). Ends are quantiles of the mixture of Student's t.
+
+    Parameters
+    ----------
+    curves
+        The curves.
+    level
+        How often such an interval is to hold the truth.
+    """
+    out = {name: np.full((len(curves), 2), np.nan) for name in ("u_bar", "i_max")}
+    told = [i for i, one in enumerate(curves) if len(one.u) > 3 and one.mean.max() > _NOTHING]
+    if not told:
+        return out
+    fit = _fitted([curves[i] for i in told])
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    for name, found in (("u_bar", fit.ends(_inverse_u_bar, fit.depths, tails)), ("i_max", fit.bits_ends(tails))):
+        out[name][told] = found
+    return out
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Every member fitted to every curve; theta is ln K and a channel's noise at infinite depth."""
+
+    theta: np.ndarray  # [curves, members, 2]
+    weights: np.ndarray  # of the members, [curves, members]
+    misfit: np.ndarray  # covariance of theta by what the fit leaves, [curves, members, 2, 2]
+    seeds: np.ndarray  # steps of theta by each seed, [curves, members, seeds, 2]
+    n_seeds: np.ndarray  # [curves, 1]
+    freedom: np.ndarray  # depths - 2, [curves, 1]
+    depths: np.ndarray  # ln of the shallowest and deepest depth, [curves, 2]
+
+    def distribution(self, of) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Estimate, standard error and degrees of freedom [curves, members] of a function of theta."""
+        value, step = of(self.theta), 1e-4 * np.stack([np.ones_like(self.theta[..., 0]), self.theta[..., 1]], axis=-1)
+        slope = np.stack(
+            [(of(self.theta + step * axis) - value) / step[..., i] for i, axis in enumerate(np.eye(2))], -1
+        )
+        left = np.einsum("cmi,cmij,cmj->cm", slope, self.misfit, slope)
+        spread = np.square(np.einsum("cmi,cmsi->cms", slope, self.seeds)).sum(-1)
+        others = np.where(self.n_seeds > 1, self.n_seeds - 1, np.inf)  # one seed's spread is given, not estimated
+        spread = spread / (self.n_seeds * np.maximum(self.n_seeds - 1, 1))
+        freedom = (left + spread) ** 2 / (left**2 / self.freedom + spread**2 / others + 1e-300)
+        return value, np.sqrt(left + spread) + 1e-12, np.maximum(freedom, 1.0)
+
+    def quantiles(self, below, low: np.ndarray, high: np.ndarray, tails: np.ndarray) -> np.ndarray:
+        """Where the mixture of `below` (x [curves, 1] to [curves, members]) reaches the tails, by bisection."""
+        out = []
+        for tail in tails:
+            least, most = low.copy(), high.copy()
+            for _ in range(40):
+                middle = (least + most) / 2
+                under = (self.weights * below(middle[:, None])).sum(1) < tail
+                least, most = np.where(under, middle, least), np.where(under, most, middle)
+            out.append(np.where(most >= high, np.inf, most))
+        return np.stack(out, axis=1)
+
+    def ends(self, of, depths: np.ndarray, tails: np.ndarray) -> np.ndarray:
+        """Ends of a depth by the distribution of its inverse: no end where that may be 0."""
+        value, error, freedom = self.distribution(of)
+        low, high = depths[:, 0] - np.log(1e4), depths[:, 1] + np.log(1e6)
+        return np.exp(self.quantiles(lambda x: special.stdtr(freedom, (value - np.exp(-x)) / error), low, high, tails))
+
+    def bits_ends(self, tails: np.ndarray) -> np.ndarray:
+        """Ends of I_max by the distribution of a channel's noise at infinite depth: no end where that may be 0."""
+        value, error, freedom = self.distribution(lambda theta: theta[..., 1])
+        low, high = np.zeros(len(value)), np.full(len(value), LARGEST_BITS)
+        channels = MEMBERS[:, 1]
+        return self.quantiles(
+            lambda x: special.stdtr(freedom, (value - ratio(x, channels)) / error), low, high, tails
+        )  # fmt: skip
+
+
+def _inverse_u_bar(theta: np.ndarray) -> np.ndarray:
+    return np.exp(-theta[..., 0] - log_half(np.maximum(theta[..., 1], _TINY), *MEMBERS.T))
+
+
+def _model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
+    log_u, *member = at
+    return parallel(log_u, theta[:, :1], theta[:, 1:], *member)
+
+
+def _fitted(curves: Sequence[Curve]) -> _Fits:
+    log_u = padded([np.log(one.u) for one in curves])
+    weights = np.nan_to_num(padded([one.weights / one.weights.mean() for one in curves]))
+    bits, log_u = np.nan_to_num(padded([one.mean for one in curves])), np.where(weights > 0, log_u, log_u[:, :1])
+    count, size = len(curves), len(MEMBERS)
+    many = [np.repeat(x, size, axis=0) for x in (log_u, bits, weights)]
+    members = [np.tile(column, count)[:, None] for column in MEMBERS.T]
+    at = (many[0], *members)
+    lower = np.stack([log_u.min(1) - 12, np.full(count, _TINY)], axis=1).repeat(size, axis=0)
+    upper = np.stack([log_u.max(1) + 12, np.full(count, 1e5)], axis=1).repeat(size, axis=0)
+    found = [
+        minimise(_model, start, at, many[1], many[2], lower, upper, tolerance=1e-7)
+        for start in _starts(many[0], many[1], many[2], members)
+    ]
+    cost = np.stack([one.cost for one in found])
+    pick = np.where(np.isfinite(cost), cost, np.inf).argmin(0)
+    theta = np.stack([one.theta for one in found])[pick, np.arange(count * size)]
+    slope = jacobian(_model, theta, at, lower, upper).reshape(count, size, -1, 2)
+    return _summed(curves, theta.reshape(count, size, 2), cost.min(0).reshape(count, size), slope, weights, log_u)
+
+
+def _starts(
+    log_u: np.ndarray, bits: np.ndarray, weights: np.ndarray, members: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Through the point nearest to half of the highest bits, with a ceiling a little or far above them."""
+    power, channels, sides = (column[:, 0] for column in members)
+    top = np.maximum(np.where(weights > 0, bits, -np.inf).max(1), 0.05)
+    near = np.where(weights > 0, np.abs(bits - top[:, None] / 2), np.inf).argmin(1)[:, None]
+    there = ratio(np.maximum(np.take_along_axis(bits, near, 1)[:, 0], 0.02), channels)
+    out = []
+    for above in _STARTS:
+        floor = ratio(above * top, channels)
+        kept = np.maximum(np.expm1((np.log1p(there) - np.log1p(floor)) / sides), 1e-6)
+        out.append(np.stack([np.take_along_axis(log_u, near, 1)[:, 0] + np.log(kept) / power, floor], axis=1))
+    return out
+
+
+def _summed(
+    curves: Sequence[Curve], theta: np.ndarray, cost: np.ndarray, slope: np.ndarray, weights: np.ndarray,
+    log_u: np.ndarray,
+) -> _Fits:  # fmt: skip
+    n_seeds = np.array([[len(one.bits)] for one in curves])
+    freedom = np.array([[len(one.u) - 2] for one in curves])
+    between = np.zeros((len(curves), max(n_seeds.max(), len(ONE_SEED)), weights.shape[1]))
+    for row, one in zip(between, curves, strict=True):
+        rows = one.between
+        row[: len(rows), : len(one.u)] = rows
+    weighted = slope * weights[:, None, :, None]
+    inverse = np.linalg.pinv(np.einsum("cmdi,cmdj->cmij", slope, weighted), hermitian=True)
+    # a member that leaves less than noise would is no better for it
+    noise = np.array([[one.noise] for one in curves])
+    likelihood = -0.5 * freedom * np.log(cost + noise + 1e-5 * (freedom + 2))
+    likelihood = np.exp(likelihood - likelihood.max(1, keepdims=True))
+    return _Fits(
+        theta, likelihood / likelihood.sum(1, keepdims=True), inverse * (cost / freedom)[..., None, None],
+        np.einsum("cmij,cmdj,csd->cmsi", inverse, weighted, between), n_seeds, freedom,
+        np.stack([log_u.min(1), log_u.max(1)], axis=1),
+    )  # fmt: skip

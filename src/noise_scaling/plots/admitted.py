@@ -1,0 +1,45 @@
+"""Which rows may stand behind a verdict: cells that are evidence, an estimator that finds, a model that has learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .. import datasets
+from ..measurements import KNOWN
+
+FOUND = 1.0
+"""Bits of the known 2 that the positive control must find on a data set, in the mean of its rows."""
+LEARNT = 0.05
+"""Bits by which a trained model must be above the same model untrained, two standard errors over seeds off."""
+UNTRAINED = {"geneformer": "untrained_geneformer"}
+_SET = ["dataset", "signal", "estimator"]
+
+
+def evidence(table: pd.DataFrame, *, simulated: bool = False) -> pd.DataFrame:
+    """Rows of data sets whose cards call them evidence; with `simulated` that of known information too."""
+    names = set(datasets.names())
+    told = {name: name not in names or datasets.card(name).evidence for name in table["dataset"].unique()}
+    return table[table["dataset"].map(told).astype(bool) | (simulated & (table["dataset"] == "simulated"))]
+
+
+def found(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of data sets on which the estimator's positive control finds FOUND bits, or was not measured."""
+    control = table[table["model"] == KNOWN].groupby(_SET)["mi_bits"].mean()
+    return _without(table, control[control < FOUND].index)
+
+
+def learnt(table: pd.DataFrame) -> pd.DataFrame:
+    """Without trained models on data sets where they are not LEARNT bits above their untrained selves."""
+    for model, start in UNTRAINED.items():
+        keys = [*_SET, "n_cells", "fraction", "seed"]
+        trained, untrained = (table[table["model"] == m].groupby(keys)["mi_bits"].mean() for m in (model, start))
+        by_seed = (trained - untrained).dropna().groupby([*_SET, "seed"]).mean().groupby(_SET)
+        least = by_seed.mean() - 2 * (by_seed.std() / np.sqrt(by_seed.size())).fillna(0.0)
+        failed = _without(table, least[least < LEARNT].index).index
+        table = table[(table["model"] != model) | table.index.isin(failed)]
+    return table
+
+
+def _without(table: pd.DataFrame, failed: pd.Index) -> pd.DataFrame:
+    return table[~pd.MultiIndex.from_frame(table[_SET]).isin(failed)]

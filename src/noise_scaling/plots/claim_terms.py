@@ -1,0 +1,235 @@
+"""Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R²."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from .. import laws
+from ..laws import compare
+from ..laws.curves import protocol_rows
+from ..laws.grids import grids
+from .figures import largest, without_controls
+
+Depths = Callable[[pd.Series], pd.Series]
+Rows = Callable[[pd.DataFrame], pd.DataFrame]
+"""From a measurements table to a statistic's terms: columns signal, block, num and den."""
+
+DEVELOPMENT = ("mouse_embryo", "worm_embryo")
+DECIDED = 2.0
+"""Standard errors by which two means must differ to count as a win or a loss; closer ones are tied."""
+FLAT = 0.25
+"""Bits by which a curve must rise from its shallowest to its deepest counts for its shape to be asked for."""
+FITS_WELL = 0.9
+_GRID = ["dataset", "signal", "n_cells", "fraction"]
+
+
+def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Mean bits over seeds and their variances: one row for each point of the grid, one column for each model.
+
+    The variance between seeds is pooled over all points of a signal and model; where no point has two seeds, over the
+    model, or over all. 0 where nothing has.
+    """
+    by = table.groupby([*_GRID, "model"])["mi_bits"].agg(["mean", "var", "count"]).reset_index()
+    squares, freedom = by["var"].fillna(0) * (by["count"] - 1), by["count"] - 1
+    pooled = pd.Series(np.nan, by.index)
+    for keys in (["dataset", "signal", "model"], ["model"], []):
+        groups = [by[key] for key in keys] or [pd.Series(0, by.index)]
+        total = freedom.groupby(groups).transform("sum")
+        pooled = pooled.fillna(squares.groupby(groups).transform("sum") / total.where(total > 0))
+    by["var"] = pooled.fillna(0.0) / by["count"]
+    bits, variance = (by.pivot(index=_GRID, columns="model", values=c) for c in ("mean", "var"))
+    return bits, variance
+
+
+def terms(found: pd.DataFrame | list[dict[str, object]]) -> pd.DataFrame:
+    """Columns signal, block, num and den: without a signal all rows are of one, without `den` each weighs 1."""
+    rows = pd.DataFrame(found)
+    defaults = {"signal": "all", "block": "", "num": 0.0, "den": 1.0}
+    return rows.assign(**{name: value for name, value in defaults.items() if name not in rows})
+
+
+def _rows(values: pd.Series) -> pd.DataFrame:
+    """`values` by (dataset, signal, ..., fraction) as terms, blocked by depth, or by cells at one depth."""
+    at = values.dropna().astype(float).rename("num").reset_index()
+    if at.empty:
+        return terms([])
+    one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
+    block = at["n_cells" if one_depth and "n_cells" in at else "fraction"].astype(str)
+    return terms(pd.DataFrame({"signal": at["dataset"] + ", " + at["signal"], "block": block, "num": at["num"]}))
+
+
+def _decided(gap: pd.Series, variance: pd.Series) -> pd.DataFrame:
+    """Terms of who is above: 1 or 0 where the gap is more than DECIDED standard errors, else tied."""
+    rows = _rows(gap)
+    error = np.sqrt(variance[gap.notna()].to_numpy(float))
+    decided = (np.abs(rows["num"]) > DECIDED * error).astype(float)
+    return rows.assign(num=(rows["num"] > 0) * decided, den=decided)
+
+
+def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """Whether column `one` is above `other`, at each point that has both, as terms."""
+    if not {one, other} <= set(bits):
+        return terms([])
+    return _decided(bits[one] - bits[other], variance[one] + variance[other])
+
+
+def best(table: pd.DataFrame, model: str, *, where: Rows | None = None) -> pd.DataFrame:
+    """Whether `model` is above the best of the others but controls, at each point where it and two more were measured.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    model
+        Name of the model.
+    where
+        Which points count: `largest` or `figure_1`.
+    """
+    table = without_controls(table)
+    bits, variance = grid(where(table) if where else table)
+    if model not in bits:
+        return terms([])
+    here = bits[model].notna() & (bits.notna().sum(axis=1) >= 3)
+    bits, variance = bits[here], variance[here]
+    if bits.empty:
+        return terms([])
+    others = bits.drop(columns=model)
+    theirs = np.take_along_axis(
+        variance[others.columns].to_numpy(), np.nanargmax(others.to_numpy(), axis=1)[:, None], axis=1
+    )
+    return _decided(bits[model] - others.max(axis=1), variance[model] + theirs[:, 0])
+
+
+def above(
+    table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None,
+    where: Rows | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen points.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    one, other
+        Names of the two models.
+    development
+        Whether on the data sets of DEVELOPMENT, or on all others.
+    depths
+        `deepest` or `shallowest`; all depths without.
+    where
+        `largest` or `figure_1`; all points without.
+    """
+    table = table[table["dataset"].isin(DEVELOPMENT) == development]
+    if depths is not None:
+        table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
+    return _above(*grid(where(table) if where else table), one, other)
+
+
+def figure_1(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the points that the paper's Figure 1 shows: full depth, and the largest cell number of each data set."""
+    by = table.groupby("dataset")
+    full = table["fraction"] == by["fraction"].transform("max")
+    return table[full | (table["n_cells"] == by["n_cells"].transform("max"))]
+
+
+def deepest(fractions: pd.Series) -> pd.Series:
+    """Full depth."""
+    return fractions == fractions.max()
+
+
+def shallowest(fractions: pd.Series) -> pd.Series:
+    """The shallowest third of the depths."""
+    depths = np.sort(fractions.unique())
+    return fractions <= depths[max(len(depths) // 3, 1) - 1]
+
+
+def gains(table: pd.DataFrame, *, start: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Bits at the largest cell number less those at the smallest (or the one nearest to `start`), and their variances.
+
+    By depth and model. A model without a measurement at either end has none; neither has a data set whose largest N is
+    below 2 `start`.
+    """
+    found: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+    bits, variance = grid(table)
+    for _, here in bits.groupby(level=["dataset", "signal"]):
+        sizes = np.unique(here.index.get_level_values("n_cells"))
+        first = sizes[0] if start is None else sizes[np.abs(np.log(sizes / start)).argmin()]
+        if sizes[-1] < 2 * first or (start is not None and sizes[-1] < 2 * start):
+            continue
+        spread = variance.loc[here.index]
+        ends = [part.xs(n, level="n_cells") for part in (here, spread) for n in (sizes[-1], first)]
+        found[0].append(ends[0] - ends[1])
+        found[1].append(ends[2] + ends[3])
+    if not found[0]:
+        return pd.DataFrame(), pd.DataFrame()
+    return pd.concat(found[0]), pd.concat(found[1])
+
+
+def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
+    """The gain of one model, in bits.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    model
+        Name of the model.
+    start
+        Cells to count from, as in `gains`.
+    """
+    found = gains(table, start=start)[0]
+    return _rows(found[model]) if model in found else terms([])
+
+
+def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """Whether model `one` gains more from cells than `other`, at each depth.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    one, other
+        Names of the two models.
+    """
+    return _above(*gains(table), one, other)
+
+
+def _rising(table: pd.DataFrame) -> compare.Curves:
+    """Curves of 5 depths and more that rise by FLAT bits."""
+    found = compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True))
+    deepest = found.bits[np.arange(len(found.bits)), np.isfinite(found.bits).sum(1) - 1] if len(found.bits) else []
+    rise = np.asarray(deepest) - (found.bits[:, 0] if len(found.bits) else [])
+    kept = rise >= FLAT
+    return compare.Curves(found.names[kept], found.u[kept], found.bits[kept], found.noise[kept])
+
+
+def law_fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises."""
+    found = _rising(largest(without_controls(table)))
+    if found.names.empty:
+        return terms([])
+    left = compare.residuals(found, laws.NOISE_LAW)
+    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
+    names = found.names
+    signal = names["dataset"] + ", " + names["signal"]
+    return terms(pd.DataFrame({"signal": signal, "block": names["model"], "num": (r_squared >= FITS_WELL) * 1.0}))
+
+
+def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Squares that the universal curve explains, and all, at depths that the curve was not fitted on, by curve.
+
+    Each depth in turn is left out, u_bar and I_max are fitted to the others, and the depth is held against the curve.
+    """
+    found = _rising(protocol_rows(table[table["model"] == model]))
+    if found.names.empty:
+        return terms([])
+    away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
+    names, spread = found.names, np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+    return terms(pd.DataFrame({
+        "signal": names["dataset"] + ", " + names["signal"], "block": names["n_cells"].astype(str),
+        "num": np.nansum(spread - away**2, axis=1), "den": np.nansum(spread, axis=1),
+    }))  # fmt: skip
