@@ -27,7 +27,7 @@ def test_findings_have_the_numbers_of_the_table(known):
     rise = float(np.median([laws.noise_law(230 * np.array([1, 0.06]), 20 * (1 + 100 / 400), 1.5) @ [1, -1]]))
     said = findings.information(known)
     assert f"3 of 3 curves end higher at their deepest counts than at their shallowest, by {rise:.2f} bits" in said
-    assert "scVI is the best model at 100 % (100 to 100) of the depths" in said
+    assert "scVI is the best model at 100 % (100 to 100) of the depths." in said
     assert "explains 100.0 % of a curve's variance in the median, and 90 % or more in 3 of 3 curves" in findings.fits(
         known
     )

@@ -15,15 +15,18 @@ from matplotlib.figure import Figure
 from .. import __version__, laws, paths
 from ..errors import TooLittle
 from ..measurements import KNOWN
-from . import claims, page, style
+from . import admitted, claim_terms, claims, page, style
 from .figures import collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
 
 
 def real(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of models on real cells, under one estimator."""
-    return without_controls(usable(table[table["dataset"] != claims.SIMULATED]))
+    """Rows of models on cells that are evidence, under one estimator."""
+    rows = without_controls(admitted.evidence(usable(table)))
+    if rows.empty:
+        raise TooLittle("nothing was measured here on real cells but controls: there is nothing to find")
+    return rows
 
 
 def information(table: pd.DataFrame) -> str:
@@ -34,16 +37,16 @@ def information(table: pd.DataFrame) -> str:
         f"At the largest number of cells, {_count(rises > 0)} curves end higher at their deepest counts than at their "
         f"shallowest, by {rises.median():.2f} bits in the median."
     ]
-    gains = claims.gains(table)
+    gains = claim_terms.gains(table)[0]
     found = [
         f"{style.label(m)} {gains[m].median():+.2f}" for m in style.ordered(gains.columns) if gains[m].notna().any()
     ]
     sentences.append(
         f"From the fewest training cells to the most, models gain (median over depths, bits): {', '.join(found)}."
     )
-    best = claims.best(table, "scvi", at_largest=True)
-    if len(best):
-        sentences.append(f"scVI is the best model at {_share(best)} of the depths at the largest number of cells.")
+    best = claim_terms.best(table, "scvi", where=largest)
+    if best["den"].sum():
+        sentences.append(f"At the largest number of cells scVI is the best model at {_share(best)}.")
     return " ".join(sentences)
 
 
@@ -58,10 +61,9 @@ def fits(table: pd.DataFrame) -> str:
     """The finding of Figure 2: how well Eq. 1 fits, and how often it is pinned down."""
     found = laws.fit_curves(largest(real(table)))
     good, r2 = found["status"] == laws.CONVERGED, found["r_squared"].dropna()
-    return (
-        f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median, and "
-        f"90 % or more in {_count(r2 >= claims.FITS_WELL)} curves. Both parameters are pinned down in {_count(good)}."
-    )
+    explained = f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median"
+    well, pinned = _count(r2 >= claim_terms.FITS_WELL), _count(good)
+    return f"{explained}, and 90 % or more in {well} curves. Both parameters are pinned down in {pinned}."
 
 
 def collapse(table: pd.DataFrame) -> str:
@@ -69,11 +71,12 @@ def collapse(table: pd.DataFrame) -> str:
     table = real(table)
     points = collapsed(table)
     off = (points["missing"] - laws.collapse(points["z"])).abs()
-    each = [f"{style.label(m)} {_value(claims.collapses(table, m)):.2f}" for m in style.ordered(points["model"])]
+    held_out = {m: claim_terms.collapses(table, m) for m in style.ordered(points["model"])}
+    each = [f"{style.label(m)} {_value(rows):.2f}" for m, rows in held_out.items() if len(rows)]
     return (
         f"{len(points):,} observations from {points.attrs['n_curves']} curves lie {off.median():.2f} bits from the one "
-        f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. R² about it, by model: "
-        f"{', '.join(each)}."
+        f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. R² of depths that "
+        f"the fit left out, by model: {', '.join(each)}."
     )
 
 
@@ -94,12 +97,14 @@ def _count(which: pd.Series) -> str:
 
 
 def _value(rows: pd.DataFrame) -> float:
-    return float(rows["num"].sum() / rows["den"].sum()) if len(rows) else np.nan
+    return float(rows["num"].sum() / rows["den"].sum())
 
 
 def _share(rows: pd.DataFrame) -> str:
-    value, low, high, _ = claims.interval(rows)
-    return f"{_percent(value)} ({100 * low:.0f} to {100 * high:.0f})"
+    """Share of the points that can be told, its interval, and how many are tied."""
+    value, low, high = claims.interval(rows)[:3]
+    tied = f" that can be told, {_percent(1 - rows['den'].mean())} tied" if rows["den"].mean() < 1 else ""
+    return f"{_percent(value)} ({100 * low:.0f} to {100 * high:.0f}) of the depths{tied}"
 
 
 def _percent(share: float, digits: int = 0) -> str:
@@ -113,7 +118,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     fitted = [laws.fit_curves(largest(rows)) for rows in (paper, mine)]
     r2 = [_percent(rows["r_squared"].median(), 1) for rows in fitted]
     rises = [depth_gains(rows).median() for rows in (paper, mine)]
-    cells = [claims.gains(rows)["scvi"].median() for rows in (paper, mine)]
+    cells = [claim_terms.gains(rows)[0]["scvi"].median() for rows in (paper, mine)]
     found, least = known_bits(ours, "lmi"), known_bits(ours, "default")
     text = [
         "How much does a cell's embedding say about what the model never saw, and what would deeper counts or more "
@@ -145,20 +150,20 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     def on_both(value: Callable[[pd.DataFrame], str]) -> str:
         return " and ".join(f"{value(table)} ({name})" for name, table in tables.items())
 
-    fitted = on_both(lambda t: _count(laws.fit_curves(largest(t))["r_squared"].dropna() >= claims.FITS_WELL))
+    fitted = on_both(lambda t: _count(laws.fit_curves(largest(t))["r_squared"].dropna() >= claim_terms.FITS_WELL))
     depth = on_both(lambda t: f"{depth_gains(t).median():.2f} bits")
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
-    best = on_both(lambda t: _share(claims.best(t, "scvi", at_largest=True)))
+    best = on_both(lambda t: _share(claim_terms.best(t, "scvi", where=largest)))
     return page.bullets([
         f"Deeper counts: {depth} from the shallowest to the deepest, medians over curves; Eq. 1 explains at least 90 % "
         f"of the variance in {fitted} curves.",
         f"More cells, from the fewest to the most, medians over depths: scVI {scvi}, PCA {pca}.",
-        f"Which model: at the largest number of cells scVI is the best at {best} of the depths.",
+        f"Which model: at the largest number of cells scVI is the best at {best}.",
     ])  # fmt: skip
 
 
 def _cells_gain(model: str, table: pd.DataFrame) -> str:
-    return f"{claims.gains(table)[model].median():+.2f} bits"
+    return f"{claim_terms.gains(table)[0][model].median():+.2f} bits"
 
 
 def version() -> HTML:
@@ -174,7 +179,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
     lines = []
     for name, source in (("the published table", reference), ("our own measurements", measurements)):
         found = laws.fit_curves(largest(real(page.measured(source).table)))
-        failed = found[found["r_squared"] < claims.FITS_WELL].sort_values("r_squared")
+        failed = found[found["r_squared"] < claim_terms.FITS_WELL].sort_values("r_squared")
         worst = [
             f"{style.label(r.model)} on {style.title(r.dataset, r.signal)} (R² {r.r_squared:.2f}, residuals of "
             f"{r.residual_sd:.2f} bits)" for r in failed.head(3).itertuples()
