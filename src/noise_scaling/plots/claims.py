@@ -50,6 +50,8 @@ class Claim:
         Values from which the claim holds and fails; of "bits", sizes.
     given
         Whether it is true by construction, so that a number is no evidence for it.
+    page
+        Notebook of the page that shows what the number rests on.
     """
 
     text: str
@@ -60,6 +62,7 @@ class Claim:
     rows: Rows
     ablations: bool = False
     given: bool = False
+    page: str = "figures/figure_1"
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,13 @@ CLAIMS = (
     Claim("Geneformer gains more from cells than PCA", "depths at which Geneformer's gain is the larger", "share",
           0.9, 0.5, partial(gains_more, one="geneformer", other="pca")),
     Claim("Eq. 1 fits at the largest size of every signal", "rising curves with R² of 0.9 or more", "share", 0.95, 0.7,
-          law_fits),
+          law_fits, page="figures/figure_2"),
     Claim("All observations collapse on one curve: scVI", "R² of depths held out", "R²", 0.9, 0.6,
-          partial(collapses, model="scvi")),
-    Claim("… PCA", "R² of depths held out", "R²", 0.9, 0.6, partial(collapses, model="pca")),
-    Claim("… Geneformer", "R² of depths held out", "R²", 0.9, 0.6, partial(collapses, model="geneformer")),
+          partial(collapses, model="scvi"), page="figures/figure_3"),
+    Claim("… PCA", "R² of depths held out", "R²", 0.9, 0.6,
+          partial(collapses, model="pca"), page="figures/figure_3"),
+    Claim("… Geneformer", "R² of depths held out", "R²", 0.9, 0.6,
+          partial(collapses, model="geneformer"), page="figures/figure_3"),
 )  # fmt: skip
 """Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
 

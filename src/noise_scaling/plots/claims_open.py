@@ -81,21 +81,24 @@ def larger_is_better(table: pd.DataFrame) -> pd.DataFrame:
 
 OPEN = (
     Claim("One law of cells and depth: the noise budget", "grids of which five parameters explain 95 %", "share", 0.9,
-          0.5, budget_fits),
+          0.5, budget_fits, page="cells_or_depth"),
     Claim("Depth is worth more than cells: PCA", "starts from which twice the depth is worth more than twice the cells",
-          "share", 0.75, 0.5, partial(depth_over_cells, model="pca")),
-    Claim("… scVI", "the same", "share", 0.75, 0.5, partial(depth_over_cells, model="scvi")),
-    Claim("… Geneformer", "the same", "share", 0.75, 0.5, partial(depth_over_cells, model="geneformer")),
-    Claim("Shallow training cells lose nothing, if test cells are deep",
+          "share", 0.75, 0.5, partial(depth_over_cells, model="pca"), page="cells_or_depth"),
+    Claim("… scVI", "the same", "share", 0.75, 0.5,
+          partial(depth_over_cells, model="scvi"), page="cells_or_depth"),
+    Claim("… Geneformer", "the same", "share", 0.75, 0.5,
+          partial(depth_over_cells, model="geneformer"), page="cells_or_depth"),
+    Claim("Training cells may be shallow where test cells are deep",
           "mean loss in the shallowest third, test cells at full depth", "bits", 0.05, 0.2,
-          partial(lost_by, kept=TEST_FULL), ablations=True),
-    Claim("Shallow test cells lose nothing, if training cells are deep",
+          partial(lost_by, kept=TEST_FULL), ablations=True, page="separate_depths"),
+    Claim("Test cells may be shallow where training cells are deep",
           "mean loss in the shallowest third, training cells at full depth", "bits", 0.05, 0.2,
-          partial(lost_by, kept=TRAIN_FULL), ablations=True),
-    Claim("The gain from cells is no gain from steps", "scVI's gain at a fixed number of steps, over that with early "
-          "stopping", "ratio", 0.75, 0.5, gain_at_fixed_steps, ablations=True),
+          partial(lost_by, kept=TRAIN_FULL), ablations=True, page="separate_depths"),
+    Claim("Cells add as much at a fixed number of steps",
+          "scVI's gain at a fixed number of steps, over that with early stopping", "ratio", 0.75, 0.5,
+          gain_at_fixed_steps, ablations=True, page="separate_depths"),
     Claim("A larger Geneformer finds more", "points at which the widest is above the narrowest", "share", 0.75, 0.5,
-          larger_is_better, ablations=True),
+          larger_is_better, ablations=True, page="model_size"),
 )  # fmt: skip
 """Rows of ablations exist in our own measurements alone, on few cells; the simulated set counts
 there, as its cells are as good for such a question."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Column:
     heading: str
     table: pd.DataFrame
     estimator: str | None = None
+    tab: str = ""  # where the pages of figures show it
 
     def find(self, claim: Claim) -> claims.Finding:
         """The claim's statistic and verdict on this table."""
@@ -30,13 +32,29 @@ class Column:
         return set(self.table.loc[self.table["model"] == "geneformer", "preset"]) == {"small"}
 
 
+def summary(measurements: str | Path, reference: str | Path) -> HTML:
+    """How many of the paper's claims hold on each table: a sentence."""
+    said = []
+    for column in columns(measurements, reference):
+        verdicts = [_cell(column.find(claim))[0] for claim in CLAIMS]
+        counts = {word: verdicts.count(word) for word in (claims.HOLDS, claims.PARTLY, claims.FAILS)}
+        counts["cannot be told"] = len(verdicts) - sum(counts.values())
+        said.append(f"{column.heading}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
+    return page.paragraph(f"Of {len(CLAIMS)} lines of the ledger, on {'; on '.join(said)}.", "finding")
+
+
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
     """The reference table (the published one with all rows and without the flagged ones); ours by estimator."""
-    out = [Column(name, table) for name, table in page.versions(reference).items()]
+    tabs = (
+        ["on-the-published-table", "published-without-the-flagged-rows"] if str(reference) == page.PUBLISHED else [""]
+    )
+    found = zip(page.versions(reference).items(), tabs, strict=True)
+    out = [Column(name, table, tab=tab) for (name, table), tab in found]
     if str(measurements) in page.VERSIONS:  # then none of ours was asked for
         return out
     ours = page.measured(measurements).table
-    return [*out, Column("ours, default", ours, "default"), Column("ours, LMI", ours, "lmi")]
+    here = "on-our-own-measurements"
+    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", here)]
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
@@ -54,15 +72,31 @@ def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, 
 
 
 def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, download: str) -> HTML:
-    """The same of any tables; `download` names the CSV."""
-    shown, full = [], []
+    """The same of any tables: a matrix of claims and tables, a colour for each verdict, a link from each to its page.
+
+    `download` names the CSV.
+    """
+    heads = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in tables)
+    lines, full = [], []
     for claim in which:
         found = {column.heading: column.find(claim) for column in tables}
-        head = {"claim": claim.text, "statistic": claim.statistic}
-        shown.append(head | {c.heading: _who(claim, c) + _cell(found[c.heading]) for c in tables})
+        cells = [_linked(claim, column, found[column.heading]) for column in tables]
+        about = f"{html.escape(claim.text)}<small>{html.escape(claim.statistic)}</small>"
+        lines.append(f'<tr><th scope="row">{about}</th>{"".join(cells)}</tr>')
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
-        full.append(head | {"unit": claim.unit} | numbers)
-    return page.as_table(pd.DataFrame(shown), download, full=pd.DataFrame(full), wrap=True)
+        full.append({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | numbers)
+    body = f'<thead><tr><th scope="col">claim</th>{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
+    return HTML(f'<table class="ledger">{body}</table><p>{page.link(pd.DataFrame(full), download)}</p>')
+
+
+_CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails"}
+
+
+def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
+    tab = f"#{column.tab}" if claim.page.startswith("figures/") and column.tab else ""
+    verdict, number = _cell(found)
+    said = f"{html.escape(verdict)}<small>{html.escape(_who(claim, column) + number)}</small>"
+    return f'<td class="{_CLASSES.get(verdict, "untold")}"><a href="{claim.page}.html{tab}">{said}</a></td>'
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
@@ -120,10 +154,10 @@ def _number(found: claims.Finding) -> str:
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _cell(found: claims.Finding) -> str:
-    """The verdict and the number behind it: 'holds: 0.92 (0.84 to 0.98), 12 % tied'."""
+def _cell(found: claims.Finding) -> tuple[str, str]:
+    """The verdict, and the number behind it: 'holds' and '0.92 (0.84 to 0.98), 12 % tied'."""
     if found.tied == 1:
-        return f"{claims.UNTOLD}: all tied"
+        return claims.UNTOLD, "all tied"
     if pd.isna(found.value):
-        return "not measured" if found.verdict == claims.UNTOLD else found.verdict
-    return f"{found.verdict}: {_number(found)}" + (f", {found.tied:.0%} tied" if found.tied > 0 else "")
+        return ("not measured" if found.verdict == claims.UNTOLD else found.verdict), ""
+    return found.verdict, _number(found) + (f", {100 * found.tied:.0f} % tied" if found.tied > 0 else "")

@@ -213,7 +213,7 @@ def _line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
     style.BookFigure.shown.clear()
     stem = "_".join(filter(None, [Path(notebook).stem, source]))
     links = [
-        _link(drawn(figure), f"{name or stem + (f'_{i}' if i else '')}_drawn.csv")
+        link(drawn(figure), f"{name or stem + (f'_{i}' if i else '')}_drawn.csv")
         for i, (figure, name) in enumerate(figures)
     ]
     return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
@@ -250,14 +250,14 @@ def as_table(
         Whether lines are broken in cells and headings instead of scrolling sideways.
     """
     head = f"<p>{html.escape(title)}</p>" if title else ""
-    link = _link(table if full is None else full, download)
+    to_download = link(table if full is None else full, download)
     body = _readable(table).to_html(
         index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
     )
-    return HTML(f'{head}<div class="scroll">{body}</div><p>{link}</p>')
+    return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
 
 
-def _link(table: pd.DataFrame, download: str) -> str:
+def link(table: pd.DataFrame, download: str) -> str:
     """A link that holds a table as CSV; the book's build writes a file of it (workflow/scripts/book.py)."""
     data = base64.b64encode(table.to_csv(index=False, lineterminator="\n").encode()).decode()
     return f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
