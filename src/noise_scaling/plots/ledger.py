@@ -37,7 +37,8 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
     said = []
     for column in columns(measurements, reference):
         verdicts = [_cell(column.find(claim))[0] for claim in CLAIMS]
-        counts = {word: verdicts.count(word) for word in (claims.HOLDS, claims.PARTLY, claims.FAILS)}
+        words = {"hold": claims.HOLDS, "hold partly": claims.PARTLY, "fail": claims.FAILS}
+        counts = {word: verdicts.count(verdict) for word, verdict in words.items()}
         counts["cannot be told"] = len(verdicts) - sum(counts.values())
         said.append(f"{column.heading}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
     return page.paragraph(f"Of {len(CLAIMS)} lines of the ledger, on {'; on '.join(said)}.", "finding")
