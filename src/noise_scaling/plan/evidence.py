@@ -282,11 +282,10 @@ def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> E
     from ..measure.run import measure  # here: a plan from a table needs no models
 
     card = datasets.load(file, signal=signal).card
-    n, q = (
-        [axis[round(i)] for i in np.linspace(0, len(axis) - 1, min(len(axis), count))]
-        for axis, count in zip((card.cell_numbers, card.fractions), PILOT_GRID, strict=False)
-    )
-    chosen, n_test = tuple(models or ("pca",)), min(card.n_test, PILOT_GRID[2])
+    most, (numbers, depths, n_test) = max(card.cell_numbers), PILOT_GRID
+    n = np.unique(np.geomspace(min(max(most / 30, 50), most), most, numbers).astype(int)).tolist()
+    q = [card.fractions[round(i)] for i in np.linspace(0, len(card.fractions) - 1, depths)]
+    chosen, n_test = tuple(models or ("pca",)), min(card.n_test, n_test)
     table = measure(
         file, signal=signal, models=chosen, cell_numbers=n, fractions=q, seeds=(0, 1), n_test=n_test, progress=False
     )

@@ -72,7 +72,7 @@ def for_budget(laws: Sequence[Law], shop: Shop, budget: float, currency: str = "
     others = [find(law, shop, side, RUNNER_UP, budget=budget) for side in sides]
     runner_up = max((d for d in others if d), key=lambda d: d.bits, default=None)
     thrifty = find(law, shop, law.measured, THRIFTY, bits=first.bits - PROMISE_ERROR)
-    beyond = find(law, shop, law.measured.beyond(), BEYOND, budget=budget)
+    beyond = None if shop.have else find(law, shop, law.measured.beyond(), BEYOND, budget=budget)
     more = [given(law, shop, first.n_cells, shop.have, NOW)] if shop.have else []
     more += [runner_up] if runner_up else []
     more += [thrifty] if thrifty and thrifty.cost < 0.99 * first.cost else []
