@@ -13,6 +13,7 @@
   ];
   const ALL = "all";
   const LINEAR = "linear";
+  let keeping = 0;
   const AMOUNTS = { budget: "20000", bits: "2", share: "90" };
   const cards = (entries) => Object.entries(entries).map(([name, entry]) => planning.card({ name, ...entry }));
   const [KITS, FLOWS] = [cards(data.prices.preparations), cards(data.prices.sequencing)];
@@ -267,7 +268,8 @@
 
   function update() {
     arrange();
-    keep();
+    clearTimeout(keeping);
+    keeping = setTimeout(keep, 200); // browsers throttle pages that write their address at every key
     const input = read();
     const made = input.problem ? input : ask(input);
     if (made.problem) return refuse(made.problem);

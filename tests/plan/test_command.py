@@ -216,7 +216,8 @@ def measured_pilot(folder, *parts: dict[str, object]) -> str:
     ("parts", "options", "name", "models"),
     [
         ([{}], [], "toy, s, default", ["pca"]),
-        ([{}, {"model": "shuffled"}, {"model": "known_2_bits"}], [], "toy, s, default, left out: 40 of controls", ["pca"]),
+        ([{}, {"model": "shuffled"}, {"model": "known_2_bits"}], [],
+         "toy, s, default, left out: 40 of controls", ["pca"]),
         ([{}, {"model": "scvi", "status": "error", "mi_bits": np.nan, "error": "E: x"}], [],
          "toy, s, default, left out: 20 failed", ["pca"]),
         ([{}, {"variant": "thin_per_gene"}], [], "toy, s, default, left out: 20 of variants", ["pca"]),
