@@ -103,10 +103,11 @@ def summary(made: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
-    out: dict[str, float] = {"choices": len(rows), "grids": rows["grid"].nunique()}
+    grids = rows["grid"].nunique()
+    out: dict[str, float] = {"choices": len(rows), "grids": grids}
     out |= {f"regret_{rule}": rows[f"regret_{rule}"].mean() for rule in RULES}
     out |= {"off_mean": rows["off"].mean(), "off_sd": rows["off"].std(), "held": rows["held"].mean()}
-    drawn = np.random.default_rng(seed).multinomial(out["grids"], [1 / out["grids"]] * int(out["grids"]), _RESAMPLES)
+    drawn = np.random.default_rng(seed).multinomial(grids, [1 / grids] * grids, _RESAMPLES)
     for rule in RULES[1:]:
         sums = rows.groupby("grid")[f"over_{rule}"].agg(["sum", "size"]).to_numpy(float)
         means = drawn @ sums

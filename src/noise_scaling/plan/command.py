@@ -26,11 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--dataset", help="the measured data set that is most like yours; one of those in the pilot")
     add(
         "--pilot", metavar="FILE",
-        help="plan from your own pilot instead: a table of measure, a CSV with columns n_cells, umis_per_cell, mi_bits, "
-        "or cells (.h5ad, 10x .h5), on which a small grid is measured first",
+        help="plan from your own pilot instead: a table of measure, a CSV with n_cells, umis_per_cell and mi_bits, or "
+        "cells (.h5ad, 10x .h5), on which a small grid is measured first",
     )  # fmt: skip
     add("--signal", help="the signal, where a data set has several (default: the card's); of cells as for measure")
-    add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured; of cells pca)")
+    add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all measured; of cells pca)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
     add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
     add("--without-flagged", action="store_true", help="leave the flagged rows of the published table out")
@@ -103,30 +103,28 @@ def answer(options: argparse.Namespace) -> str:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     given = {name for name, value in vars(options).items() if value is not None}
-    if len(asked := [name for name in QUESTIONS if name in given]) != 1:
-        raise InputError(
-            "a plan answers one question: give one of --budget, --bits, --share and --compare"
-            + (f"; found {' and '.join(f'--{name}' for name in asked)}" if asked else "")
-        )
-    if "dataset" not in given and "pilot" not in given:
-        raise InputError("a plan rests on one thing: give either --dataset or --pilot")
-    if {"pilot", "measurements"} <= given:
-        raise InputError("--measurements names a table to choose a data set from, and --pilot is one: leave it out")
-    if ("cost_per_cell" in given) != ("cost_per_million_reads" in given):
-        raise InputError("linear prices have two parts: give --cost-per-cell and --cost-per-million-reads together")
-    if "cost_per_cell" in given and (cards := given & {"prices", "kit", "flow_cell"}):
-        name = min(cards).replace("_", "-")
-        raise InputError(f"--{name} is of whole kits and --cost-per-cell of linear prices: give one of them")
-    if "at_reads" in given and "saturation" not in given:
-        raise InputError("--at-reads says where --saturation was seen: give that too")
-    if {"saturation", "saturation_table"} <= given:
-        raise InputError("--saturation is one point of the curve that --saturation-table holds: give one of them")
-    if options.donors < 1:
-        raise InputError(f"--donors counts them: found {options.donors}; give 1 or more")
-    if "usable" in given and not 0 < options.usable <= 1:
-        raise InputError(
-            f"the usable share of reads is above 0 and at most 1: found {options.usable:g}; give 0.7 for 70 %"
-        )
+    asked = [name for name in QUESTIONS if name in given]
+    found = f"; found {' and '.join(f'--{name}' for name in asked)}" if asked else ""
+    cards = "".join(sorted(given & {"prices", "kit", "flow_cell"})[:1]).replace("_", "-")
+    for wrong, sentence in (
+        (len(asked) != 1, f"a plan answers one question: give one of --budget, --bits, --share and --compare{found}"),
+        (not given & {"dataset", "pilot"}, "a plan rests on one thing: give either --dataset or --pilot"),
+        ({"pilot", "measurements"} <= given,
+         "--measurements names a table to choose a data set from, and --pilot is one: leave it out"),
+        (len(given & {"cost_per_cell", "cost_per_million_reads"}) == 1,
+         "linear prices have two parts: give --cost-per-cell and --cost-per-million-reads together"),
+        (cards and "cost_per_cell" in given,
+         f"--{cards} is of whole kits and --cost-per-cell of linear prices: give one of them"),
+        ("at_reads" in given and "saturation" not in given,
+         "--at-reads says where --saturation was seen: give that too"),
+        ({"saturation", "saturation_table"} <= given,
+         "--saturation is one point of the curve that --saturation-table holds: give one of them"),
+        (options.donors < 1, f"--donors counts them: found {options.donors}; give 1 or more"),
+        ("usable" in given and not 0 < options.usable <= 1,
+         f"--usable is a share above 0 and at most 1: found {options.usable}; give 0.7 for 70 %"),
+    ):  # fmt: skip
+        if wrong:
+            raise InputError(sentence)
 
 
 def _ground(options: argparse.Namespace) -> _Ground:
@@ -135,12 +133,8 @@ def _ground(options: argparse.Namespace) -> _Ground:
     from .designs import Range, Shop
     from .library import panel, refuse_imaging
 
-    linear = options.cost_per_cell is not None
-    prices = (
-        cards.linear(options.cost_per_cell, options.cost_per_million_reads)
-        if linear
-        else cards.read_prices(options.prices)
-    )
+    costs = options.cost_per_cell, options.cost_per_million_reads
+    prices = cards.read_prices(options.prices) if costs[0] is None else cards.linear(*costs)
     kits, flows = prices.named(options.kit, options.flow_cell)
     kits = [replace(kit, mapped=options.usable or kit.mapped) for kit in kits]
     refuse_imaging(options.dataset)
@@ -155,8 +149,8 @@ def _ground(options: argparse.Namespace) -> _Ground:
     deepest = found.deepest * factor
     if options.saturation is None and options.saturation_table is None:
         said.append(
-            f"No --saturation was given: {ASSUMED_SATURATION:.0%} at the deepest measurement is assumed, {deepest:,.0f} "
-            "UMIs per cell of the library."
+            f"No --saturation was given: {ASSUMED_SATURATION:.0%} at the deepest measurement is assumed, {deepest:,.0f}"
+            " UMIs per cell of the library."
         )
     said += [f"{model}: left out, {problem}." for model, problem in found.problems.items()]
     libraries = {kit.name: _library(options, kit.mapped, deepest) for kit in kits}
@@ -193,8 +187,8 @@ def _of_prices(best: Design, shop: Shop) -> list[str]:
     ]
     if best.reads_paid_per_cell > 1.01 * best.reads_per_cell:
         out.append(
-            f"The invoice pays for {best.reads_paid_per_cell:,.0f} reads per cell (whole flow cells, the vendor's minimum); "
-            "deeper than was measured, they are not counted on."
+            f"The invoice pays for {best.reads_paid_per_cell:,.0f} reads per cell (whole flow cells, the vendor's "
+            "minimum); deeper than was measured, they are not counted on."
         )
     return out
 
@@ -209,8 +203,9 @@ def _json(made: Answer, ground: _Ground, atlas: Any) -> str:
 
     out = {
         "best": asdict(made.designs[0]), "designs": [asdict(d) for d in made.designs], "warnings": made.warnings,
-        "ties": made.ties, "ahead_in_draws": made.ahead, "target_bits": made.target, "promise_error_bits": PROMISE_ERROR,
-        "currency": ground.currency, "evidence": ground.found.name, "library_umis_per_panel_umi": ground.shop.factor,
+        "ties": made.ties, "ahead_in_draws": made.ahead, "target_bits": made.target,
+        "promise_error_bits": PROMISE_ERROR, "currency": ground.currency, "evidence": ground.found.name,
+        "library_umis_per_panel_umi": ground.shop.factor,
         "atlas": atlas.to_dict("records"),
     }  # fmt: skip
     return json.dumps(out, indent=1, allow_nan=False)
@@ -232,8 +227,9 @@ def _text(made: Answer, ground: _Ground, atlas: Any) -> str:
     if made.ties and made.target is None:
         lines.append(f"A tie with {', '.join(made.ties)}: differences below {PROMISE_ERROR:g} bits say nothing.")
     lines.append(
-        f"Units: UMIs are of the measured panel, {ground.shop.factor:.2f} of the library for each: {first.umis_per_cell:,.0f} "
-        f"are {first.library_umis_per_cell:,.0f} of the library. Reads are read pairs, mapped or not."
+        f"Units: UMIs are of the measured panel, {ground.shop.factor:.2f} of the library for each: "
+        f"{first.umis_per_cell:,.0f} are {first.library_umis_per_cell:,.0f} of the library. Reads are read pairs, "
+        "mapped or not."
     )
     if len(atlas):
         lines += [
@@ -245,8 +241,8 @@ def _text(made: Answer, ground: _Ground, atlas: Any) -> str:
 
 
 _NOTE = (
-    "Note: cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new measurement "
-    "on other cells of this kind: they do not know whether yours are like these."
+    "Note: cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
+    "measurement on other cells of this kind: they do not know whether yours are like these."
 )
 
 

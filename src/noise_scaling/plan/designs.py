@@ -94,19 +94,19 @@ class Shop:
     donors: int = 1
     have: float = 0.0
 
-    def umis(self, kit: Preparation, reads: Values) -> Values:
+    def umis(self, kit: Preparation, reads: Values) -> np.ndarray:
         """UMIs per cell of the panel from all reads per cell."""
         return self.libraries[kit.name].umis(np.asarray(reads) * kit.mapped) / self.factor
 
-    def reads(self, kit: Preparation, umis: Values) -> Values:
+    def reads(self, kit: Preparation, umis: Values) -> np.ndarray:
         """All reads per cell for so many UMIs per cell of the panel."""
         return self.libraries[kit.name].reads(np.asarray(umis) * self.factor) / kit.mapped
 
-    def prepared(self, kit: Preparation, n: Values) -> Values:
+    def prepared(self, kit: Preparation, n: Values) -> np.ndarray:
         """Price of the libraries of `n` cells."""
         return 0.0 * np.asarray(n) if self.have else kit.cost(n, self.donors)
 
-    def ordered(self, kit: Preparation, n: Values, reads: Values) -> Values:
+    def ordered(self, kit: Preparation, n: Values, reads: Values) -> np.ndarray:
         """Reads to order in all for so many on each of `n` cells, the vendor's minimum at least."""
         reads = np.maximum(reads, 0.0 if self.have else kit.least_reads)
         return np.maximum(reads - self.have, 0) * n * kit.per_cell(n, self.donors)

@@ -32,20 +32,9 @@ MOST_BITS = 12
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the plan rests on.
+    """What the plan rests on: a line that names it, laws by model and preset, why other models have none, all rows.
 
-    Parameters
-    ----------
-    name
-        A line for it.
-    laws
-        By model and preset; a free-form pilot's by its name, and "pilot".
-    problems
-        Why other models have none, each as part of a sentence.
-    dataset
-        Its name, if there is one.
-    rows
-        All rows of the choice, variants of the protocol too.
+    A free-form pilot's laws are by its name and "pilot". `rows` has variants of the protocol too.
     """
 
     name: str
@@ -65,25 +54,8 @@ class Evidence:
         return max(law.measured.u[1] for law in self.laws.values())
 
 
-def open_table(
-    dataset: str, source: str | Path | None = None, *, without_flagged: bool = False
-) -> tuple[pd.DataFrame, str]:
-    """The measurements to plan from, and their name.
-
-    Parameters
-    ----------
-    dataset
-        Without a source it is looked for in our own measurements first, then in the published ones.
-    source
-        A CSV, a folder of them, or "published".
-    without_flagged
-        Leave the flagged rows of the published table out (`table_audit.flagged`).
-
-    Raises
-    ------
-    InputError
-        If there is no such table or data set.
-    """
+def open_table(dataset: str, source: str | Path | None, without_flagged: bool = False) -> tuple[pd.DataFrame, str]:
+    """The measurements to plan from, as of `evidence`, and their name."""
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
@@ -118,7 +90,8 @@ def evidence(
     dataset, signal, estimator, models
         What to plan for. By default the signal of the data set's card, the estimator `default`, and all models.
     source, without_flagged
-        As for `open_table`.
+        A CSV, a folder of them, or "published", with or without its flagged rows (`table_audit.flagged`). Without a
+        source our own measurements come first, then the published ones.
     seed
         Of the bootstrap.
 
@@ -127,7 +100,7 @@ def evidence(
     InputError
         If there is no such data set, signal, estimator or model, or no law could be fitted.
     """
-    table, name = open_table(dataset, source, without_flagged=without_flagged)
+    table, name = open_table(dataset, source, without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
     table = table[table["dataset"] == dataset]
     _usable(table, name)

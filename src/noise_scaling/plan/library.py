@@ -1,4 +1,4 @@
-"""How reads become molecules: a library's saturation curve, and whose molecules are counted, the library's or a panel's."""
+"""How reads become molecules: a library's saturation curve, and whether a table counts all of them or a panel's."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Library:
     molecules: float
     shape: float = np.inf
 
-    def umis(self, reads: Values) -> Values:
+    def umis(self, reads: Values) -> np.ndarray:
         """Mean UMIs per cell of the library from usable reads per cell."""
         if np.isinf(self.molecules):
-            return reads
+            return np.asarray(reads, float)
         x = np.asarray(reads) / self.molecules
         unseen = -x if np.isinf(self.shape) else -self.shape * np.log1p(x / self.shape)
         return -self.molecules * np.expm1(unseen)
 
-    def reads(self, umis: Values) -> Values:
+    def reads(self, umis: Values) -> np.ndarray:
         """Usable reads per cell that give these UMIs per cell; infinite where the library holds no more."""
         if np.isinf(self.molecules):
-            return umis
+            return np.asarray(umis, float)
         with np.errstate(divide="ignore"):
             x = -np.log1p(-np.minimum(np.asarray(umis) / self.molecules, 1.0))
         return self.molecules * (x if np.isinf(self.shape) else self.shape * np.expm1(x / self.shape))
 
-    def saturation(self, reads: Values) -> Values:
+    def saturation(self, reads: Values) -> np.ndarray:
         """Sequencing saturation as 10x Genomics defines it: 1 - unique reads / usable reads."""
         return 1 - self.umis(reads) / reads
 
@@ -127,18 +127,12 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
 
 
 def refuse_imaging(dataset: str | None) -> None:
-    """Refuse data that were imaged: their price is not one of reads.
-
-    Raises
-    ------
-    InputError
-        If the data set's card names such a technology.
-    """
+    """Refuse a data set whose card says that it was imaged: its price is not one of reads."""
     card = datasets.card(dataset) if dataset in datasets.names() else None
     if card and any(name in card.technology.lower() for name in IMAGING):
         raise InputError(
-            f"{dataset} is imaging data ({card.technology}): it has fields of view and rounds, no reads, and there is no "
-            "cost model for them here; choose a data set that was sequenced, or plan from your own pilot"
+            f"{dataset} is imaging data ({card.technology}): it has fields of view and rounds, no reads, and there is "
+            "no cost model for them here; choose a data set that was sequenced, or plan from your own pilot"
         )
 
 
@@ -163,14 +157,14 @@ def panel(dataset: str | None, library_umis: float | None, deepest: float) -> tu
         factor = positive("--library-umis", library_umis) / deepest
         if factor < 0.99:
             raise InputError(
-                f"a library of {library_umis:,.0f} UMIs per cell cannot have {deepest:,.0f} counted of it: give those of "
-                "the whole library at the deepest measurement"
+                f"a library of {library_umis:,.0f} UMIs per cell cannot have {deepest:,.0f} counted of it: give those "
+                "of the whole library at the deepest measurement"
             )
         return max(factor, 1.0), []
     card = datasets.card(dataset) if dataset in datasets.names() else None
     if card and card.library_umis is not None:
         return card.library_umis / card.median_umis, []
     return 1.0, [
-        f"The library's UMIs are not known of {dataset or 'this pilot'}: the measured panel of genes is taken for the whole "
-        "library, and too few reads are planned if it is not; --library-umis says it."
+        f"The library's UMIs are not known of {dataset or 'this pilot'}: the measured panel of genes is taken for the "
+        "whole library, and too few reads are planned if it is not; --library-umis says it."
     ]

@@ -39,19 +39,7 @@ def positive(what: str, value: float, most: float = 1e15) -> float:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A kit that makes libraries of cells. data/prices.yml says what each field is.
-
-    Parameters
-    ----------
-    price, libraries, cells
-        Of one kit, which makes so many libraries of at most so many recovered cells each.
-    multiplets
-        Their share among a library's recovered cells, for each of these (7.67e-6: 6 % of 8,000).
-    whole
-        Whether kits and libraries come whole.
-    assumed
-        Fields without a source.
-    """
+    """A kit that makes libraries of cells; data/prices.yml says what each field is."""
 
     name: str
     title: str
@@ -75,29 +63,29 @@ class Preparation:
         """Single cells of a full library."""
         return self.cells * (1 - self.multiplets * self.cells)
 
-    def libraries_for(self, n: Values, donors: int = 1) -> Values:
+    def libraries_for(self, n: Values, donors: int = 1) -> np.ndarray:
         """Libraries that give `n` single cells, at least one for each donor."""
         count = np.asarray(n) / self.singlets
         return np.maximum(np.ceil(count - EDGE), donors) if self.whole else count
 
-    def kits_for(self, libraries: Values) -> Values:
+    def kits_for(self, libraries: Values) -> np.ndarray:
         """Kits that make so many libraries."""
         count = np.asarray(libraries) / self.libraries
         return np.ceil(count - EDGE) if self.whole else count
 
-    def cost(self, n: Values, donors: int = 1) -> Values:
+    def cost(self, n: Values, donors: int = 1) -> np.ndarray:
         """Price of the libraries of `n` single cells, without reads."""
         libraries = self.libraries_for(n, donors)
         return self.kits_for(libraries) * self.price + libraries * self.per_library
 
-    def recovered(self, n: Values, donors: int = 1) -> Values:
+    def recovered(self, n: Values, donors: int = 1) -> np.ndarray:
         """Cells m to recover, multiplets among them, for `n` single ones: n = m - (multiplets / libraries) m²."""
         if self.multiplets == 0:
             return np.asarray(n) * 1.0
         rate = self.multiplets / self.libraries_for(n, donors)
         return (1 - np.sqrt(np.maximum(1 - 4 * rate * n, 0))) / (2 * rate)
 
-    def per_cell(self, n: Values, donors: int = 1) -> Values:
+    def per_cell(self, n: Values, donors: int = 1) -> np.ndarray:
         """Reads to buy for one read of each single cell: multiplets take `multiplet_reads` each as well."""
         return 1 + self.multiplet_reads * (self.recovered(n, donors) / n - 1)
 
@@ -116,12 +104,12 @@ class Sequencing:
     date: str = ""
     assumed: Sequence[str] = ()
 
-    def units(self, reads: Values) -> Values:
+    def units(self, reads: Values) -> np.ndarray:
         """Units that give so many reads."""
         count = np.asarray(reads) / self.reads
         return np.ceil(count - EDGE) if self.whole else count
 
-    def affordable(self, money: Values) -> Values:
+    def affordable(self, money: Values) -> np.ndarray:
         """Units that the money buys; below 0 where it is less than nothing."""
         count = np.asarray(money) / self.price
         return np.floor(count + EDGE) if self.whole else count
@@ -137,13 +125,7 @@ class Prices:
     default: Sequence[str] = ()
 
     def named(self, kits: Sequence[str] | None, flows: Sequence[str] | None) -> tuple[list, list]:
-        """The cards of these names; without names the default kits, and all flow cells.
-
-        Raises
-        ------
-        InputError
-            If a name is unknown.
-        """
+        """The cards of these names, which must be known; without names the default kits, and all flow cells."""
         kits, flows = kits or self.default, flows or list(self.sequencing)
         chosen = [self.preparations[choose("kit", name, self.preparations)] for name in kits]
         return chosen, [self.sequencing[choose("flow cell", name, self.sequencing)] for name in flows]

@@ -21,20 +21,10 @@ EXPLAINED = 0.2
 
 @dataclass(frozen=True)
 class Answer:
-    """The designs that answer a question, and what must be said with them.
+    """The designs that answer a question, the recommendation first, which lies within the measured range.
 
-    Parameters
-    ----------
-    designs
-        The recommendation first, which lies within the measured range.
-    warnings
-        Sentences.
-    ties
-        Models, or designs, that the first is not ahead of by more than promises err.
-    ahead
-        The share of draws in which the first beats the runner-up.
-    target
-        The bits that were asked for.
+    `warnings` are sentences, `ties` the models (or designs) that the first is not ahead of by more than promises err,
+    `ahead` the share of draws in which it beats the runner-up, `target` the bits that were asked for.
     """
 
     designs: list[Design]

@@ -11,9 +11,9 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from ..errors import InputError
 from ..laws import noise_budget
 from ..laws.curves import protocol_rows
-from ..errors import InputError
 from ..plan import backtest, evidence, prices
 from ..plan.command import ASSUMED_SATURATION
 from ..plan.library import panel, refuse_imaging
@@ -92,7 +92,7 @@ def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The laws that could be fitted to the rows of one data set, signal and estimator."""
     looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
     found, _ = evidence.fits(rows)
-    out = []
+    out: list[dict[str, Any]] = []
     for key in [key for key in looks if key in found]:
         law = found[key]
         fit = law.fit
@@ -142,8 +142,8 @@ def _score_sentence(name: str, score: pd.Series) -> str:
     return (
         f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
         f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}. The law is "
-        f"{_verdict(score, 'deepest')} the deepest and {_verdict(score, 'most_cells')} most cells. The promise is off by "
-        f"{score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds in "
+        f"{_verdict(score, 'deepest')} the deepest and {_verdict(score, 'most_cells')} most cells. The promise is off "
+        f"by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds in "
         f"{score['held']:.0%} of the choices."
     )
 
