@@ -1,5 +1,5 @@
 /* The planner's arithmetic, twin of src/noise_scaling/plan (prices, library, designs, questions): same names, same
-   steps. No drawing here. A model has parameters, draws, split and the measured ranges n and u. */
+   steps. No drawing here. A model has parameters, draws, scatter and the measured ranges n and u. */
 "use strict";
 
 const planning = {
@@ -71,7 +71,7 @@ const planning = {
   interval(model, n, u) {
     const bits = planning.bits(model, n, u);
     const [low, high] = laws.budgetInterval(n, Math.max(u, planning.LEAST), model.draws);
-    const more = planning.Z * Math.hypot(model.split, planning.holds(model, n, u) ? 0 : planning.PROMISE_ERROR);
+    const more = planning.Z * Math.hypot(model.scatter, planning.holds(model, n, u) ? 0 : planning.PROMISE_ERROR);
     return [bits - Math.hypot(Math.max(bits - low, 0), more), bits + Math.hypot(Math.max(high - bits, 0), more)];
   },
 

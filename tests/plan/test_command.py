@@ -293,18 +293,6 @@ def test_more_bits_than_measured_are_named(tmp_path, capsys):
     assert "do not plan from it" not in str(asked(capsys, "--pilot", pilot(tmp_path), *PRICES)["warnings"])
 
 
-def test_seeds_tell_what_a_split_moves():
-    rng = np.random.default_rng(0)
-    parts = [
-        pd.DataFrame(
-            {"fraction": U, "n_cells": N, "seed": seed, "mi_bits": rng.normal(0, 0.2) + rng.normal(0, 0.01, len(N))}
-        )
-        for seed in range(40)
-    ]
-    assert evidence.split_sd(pd.concat(parts)) == pytest.approx(0.2, rel=0.2)
-    assert evidence.split_sd(parts[0]) == pytest.approx(designs.SPLIT_SD * 2**0.5)
-
-
 def test_cells_are_a_pilot(tmp_path, capsys, monkeypatch):
     """A file of cells is measured on a small grid first (here by a law), and planned from."""
     asked_for = {}

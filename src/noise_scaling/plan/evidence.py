@@ -14,7 +14,7 @@ from ..errors import InputError, choose
 from ..laws import grids as laws_grids
 from ..laws.surface import fit_grid
 from ..measurements import CONTROLS, ERROR, KEY, OK, csv_files, published
-from .designs import SPLIT_SD, Law, Range
+from .designs import Law, Range
 
 PILOT_COLUMNS = {
     "n_cells": ("n_cells", "N", "n", "cells"),
@@ -169,29 +169,11 @@ def _laws(parts: dict, seed: int) -> tuple[dict[tuple[str, str], Law], dict[str,
             fit = laws.fit_noise_budget(n, u, rows["mi_bits"]) if grid is None else fit_grid(grid)
             n, u = (n, u) if grid is None else (grid.n, grid.u)
             measured = Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
-            found[model, preset] = Law(name, fit.bootstrap(DRAWS, seed=seed), measured, split_sd(rows))
+            seeds = rows["seed"].nunique() if "seed" in rows else 1
+            found[model, preset] = Law(name, fit.bootstrap(DRAWS, seed=seed), measured, seeds)
         except InputError as error:
             problems[name] = str(error)
     return found, problems
-
-
-def split_sd(rows: pd.DataFrame) -> float:
-    """How far the bits of a new split of the cells lie from the mean of a grid's seeds, one standard deviation.
-
-    Each seed draws its own cells, which moves the whole grid: the spread of the seeds' means over the grid, mixed with
-    SPLIT_SD, which counts for two seeds. Without seeds SPLIT_SD alone.
-
-    Parameters
-    ----------
-    rows
-        Rows of one model and preset.
-    """
-    if not {"seed", "fraction"} <= set(rows):
-        return SPLIT_SD * 2**0.5
-    cells = rows.groupby(["fraction", "n_cells"])["mi_bits"]
-    means = (rows["mi_bits"] - cells.transform("mean")).groupby(rows["seed"]).mean()
-    seeds = len(means)
-    return float(np.sqrt((2 * SPLIT_SD**2 + (means**2).sum()) / (seeds + 1) * (1 + 1 / seeds)))
 
 
 def pilot(

@@ -99,7 +99,7 @@ def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
         out.append(looks[key] | {
             "said": law.model, "parameters": [fit.parameters[p] for p in _PARAMETERS],
             "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in np.asarray(fit.draws).tolist()],
-            "n": list(law.measured.n), "u": list(law.measured.u), "split": law.split_sd,
+            "n": list(law.measured.n), "u": list(law.measured.u), "scatter": law.scatter,
             "status": fit.status, "note": fit.note, "most": float(fit.data.bits.max()) if fit.data else None,
         })  # fmt: skip
     return out
