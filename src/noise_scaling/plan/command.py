@@ -182,7 +182,7 @@ def _of_prices(best: Design, shop: Shop) -> list[str]:
     kit, flow = _cards(best, shop)
     out = [
         f"Prices of {card.name}: {', '.join(card.assumed)} assumed; put your quote in a file for --prices."
-        for card in (kit, flow)
+        for card in ((flow,) if shop.have else (kit, flow))
         if card.assumed
     ]
     if best.reads_paid_per_cell > 1.01 * best.reads_per_cell:

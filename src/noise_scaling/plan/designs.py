@@ -49,7 +49,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Law:
-    """A model's law, the range in which it was measured, and of how many seeds (splits of the cells) that is the mean."""
+    """A model's law, the range in which it was measured, and of how many seeds (splits of cells) that is the mean."""
 
     model: str
     fit: BudgetFit

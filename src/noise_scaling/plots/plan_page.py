@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import html
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,7 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from ..laws import noise_budget
 from ..laws.curves import protocol_rows
-from ..plan import backtest, evidence, prices
-from ..plan.command import ASSUMED_SATURATION
+from ..plan import backtest, command, evidence, prices
 from ..plan.library import panel, refuse_imaging
 from . import interactive, page, style
 from .curve_zoo import RAMP
@@ -55,7 +57,7 @@ def planner(
         alt=alt,
         scripts=["planning.js", "plan.js"],
         static=static,
-        saturation=f"{100 * ASSUMED_SATURATION:g}",
+        saturation=f"{100 * command.ASSUMED_SATURATION:g}",
     )
 
 
@@ -121,12 +123,26 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     return figure, f"{title}: lines of equal information over training cells and UMIs per cell."
 
 
+def asked(line: str) -> HTML:
+    """`noise-scaling plan` with these options, and what it prints.
+
+    Parameters
+    ----------
+    line
+        The options, as on a command line.
+    """
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+    text = command.answer(parser.parse_args(shlex.split(line)))
+    return HTML(f"<pre>$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>")
+
+
 def plan_regret(source: str | Path) -> HTML:
     """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
 
     The published table in two versions.
     """
-    made = {name: backtest.choices(usable(table)) for name, table in page.versions(source).items()}
+    made = {name: backtest.choices(usable(table)) for name, table in page.versions(source, "our own grids").items()}
     scores = {name: backtest.summary(rows) for name, rows in made.items() if len(rows)}
     if not scores:
         return page.paragraph(
