@@ -144,7 +144,7 @@
     const box = { type: "rect", x0: chosen.n[0], x1: chosen.n[1], y0: chosen.u[0], y1: chosen.u[1], layer: "below" };
     charts.draw(part("map"), traces, {
       shapes: [{ ...box, fillcolor: "#eef2f7", line: { color: "#8a97a6", width: 1 } }],
-      xaxis: charts.logAxis("training cells", { range: seen.x.map(Math.log10) }),
+      xaxis: charts.logAxis("training cells", { range: seen.x.map(Math.log10), tickformat: "~s" }),
       yaxis: charts.logAxis("UMIs per cell of the panel", { range: seen.y.map(Math.log10) }),
     });
   }
@@ -159,7 +159,7 @@
         line: { color: model.colour, width: model === made.model ? 3 : 1.5 }, hoverinfo: "skip",
       };
       if (!ofBits || model !== made.model) return [line];
-      const some = points.filter((_, i) => i % 3 === 0).map((p) => [p.n, ...planning.interval(model, p.n, p.umis)]);
+      const some = points.filter((_, i) => i % 3 === 0 || i === points.length - 1).map((p) => [p.n, ...planning.interval(model, p.n, p.umis)]);
       return [{
         x: [...some.map((p) => p[0]), ...some.map((p) => p[0]).reverse()],
         y: [...some.map((p) => p[2]), ...some.map((p) => p[1]).reverse()],
@@ -168,7 +168,7 @@
     });
     traces.push(...stars(made, ofBits ? "bits" : "cost"));
     charts.draw(part("along"), traces, {
-      xaxis: charts.logAxis(ofBits ? "training cells, the budget spent" : "training cells"),
+      xaxis: charts.logAxis(ofBits ? "training cells, the budget spent" : "training cells", { tickformat: "~s" }),
       yaxis: ofBits ? charts.axis("information (bits)", { rangemode: "tozero" }) : charts.logAxis(`cost (${currency()})`, { dtick: undefined }),
     });
   }

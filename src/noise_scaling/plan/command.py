@@ -259,8 +259,12 @@ def _invoice(design: Design, ground: _Ground) -> list[str]:
     kit, flow = _cards(design, ground.shop)
     rows = [(design.kits, kit.price, kit.title), (design.libraries, kit.per_library, "for each library")]
     rows = [row for row in (*rows, (design.flow_cells, flow.price, flow.title)) if row[0] and row[1]]
-    out = [f"  {count:>14,.10g} x {price:>10,.2f} = {count * price:>13,.2f}  {title}" for count, price, title in rows]
-    out.append(f"  {'':>14}   {'in all':>10} = {design.cost:>13,.2f}  {ground.currency}".rstrip())
+    counts = [f"{count:,.2f}".removesuffix(".00") for count, _, _ in rows]
+    out = [
+        f"  {shown:>10} x {price:>10,.2f} = {count * price:>13,.2f}  {title}"
+        for shown, (count, price, title) in zip(counts, rows, strict=True)
+    ]
+    out.append(f"  {'':>10}   {'in all':>10} = {design.cost:>13,.2f}  {ground.currency}".rstrip())
     if design.libraries and kit.whole:
         out.append(
             f"  libraries: {design.libraries:,.0f}; load {design.cells_loaded:,.0f} cells to recover "

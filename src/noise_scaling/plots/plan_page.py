@@ -134,7 +134,9 @@ def asked(line: str) -> HTML:
     parser = argparse.ArgumentParser()
     command.add_options(parser)
     text = command.answer(parser.parse_args(shlex.split(line)))
-    return HTML(f"<pre>$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>")
+    return HTML(
+        f'<pre style="white-space: pre-wrap">$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>'
+    )
 
 
 def plan_regret(source: str | Path) -> HTML:
