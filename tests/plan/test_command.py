@@ -39,14 +39,20 @@ def table(model, law, estimator="default", variant=""):
     return pd.DataFrame(rows)
 
 
-@pytest.fixture
-def toy(tmp_path):
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """A tenth of the bootstrap: intervals are held to account in test_designs."""
+    monkeypatch.setattr(evidence, "DRAWS", 20)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
     """Two models, one that cells do not train, a control, a second estimator, a deviation."""
     parts = [
         table("pca", LAW | {"v0": 0.3}), table("scvi", LAW), table("shuffled", LAW), table("random_projection", LAW),
         table("scvi", LAW | {"v0": 1}, "lmi"), table("scvi", LAW | {"v0": 0.005}, variant="train_full_depth"),
     ]  # fmt: skip
-    return str(measurements.write(pd.concat(parts), tmp_path / "toy.csv"))
+    return str(measurements.write(pd.concat(parts), tmp_path_factory.mktemp("toy") / "toy.csv"))
 
 
 def asked(capsys, *options: str) -> dict:
@@ -120,7 +126,6 @@ def test_every_published_set_has_a_plan_inside_its_range(capsys, monkeypatch):
     """The headline designs that once lay far outside: an atlas, a library, an imaged brain."""
     table, name = evidence.open_table("mouse_embryo", "published")
     monkeypatch.setattr(evidence, "open_table", lambda *_, **__: (table, name))
-    monkeypatch.setattr(evidence, "DRAWS", 20)
     for dataset in ("mouse_embryo", "larry"):
         rows = table[table["dataset"] == dataset]
         best = asked(capsys, "--dataset", dataset, "--budget", "20000")["best"]
