@@ -292,7 +292,7 @@ def design(law: Law, shop: Shop, made: Offers, at: int, role: str) -> Design:
 
 def given(law: Law, shop: Shop, n: float, reads: float, role: str) -> Design:
     """The design of `n` cells at so many reads each, with the kit and flow cell that cost least."""
-    cells, depth = np.array([np.floor(n + 0.5)]), np.array([reads])
+    cells, depth = np.array([n]), np.array([reads])
     options = []
     for kit in shop.kits:
         umis = shop.umis(kit, depth)

@@ -147,7 +147,7 @@ def cells_and_reads(text: str) -> tuple[float, float]:
         n, reads = (float(part) for part in text.replace(",", "").split(":"))
     except ValueError:
         raise InputError(f"a design is CELLS:READS_PER_CELL, such as 20000:5000: found {text!r}; write it so") from None
-    return positive("the cells of a design", n), positive("the reads per cell of a design", reads)
+    return positive("the cells of a design", n // 1), positive("the reads per cell of a design", reads)
 
 
 def atlas(rows: pd.DataFrame) -> pd.DataFrame:
