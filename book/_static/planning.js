@@ -88,8 +88,7 @@ const planning = {
     const deepest = planning.reads(shop, kit, span.u[1]);
     const reads = Math.min(bought, deepest);
     const umis = Math.min(planning.umis(shop, kit, reads), span.u[1]);
-    const least = Math.min(kit.least_reads, deepest) * (1 - 1e-9);
-    if (units < 0 || reads < least || umis < span.u[0] * (1 - 1e-6)) return null;
+    if (units < 0 || bought < kit.least_reads * (1 - 1e-9) || umis < span.u[0] * (1 - 1e-6)) return null;
     return { kit, flow, n, units, reads, umis, bits: planning.bits(model, n, umis), cost: planning.prepared(kit, n) + units * flow.price };
   },
 

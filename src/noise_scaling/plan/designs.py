@@ -197,8 +197,8 @@ def _offers(
     reads = np.minimum(shop.have + bought, deepest)
     umis = np.minimum(shop.umis(kit, reads), span.u[1])
     bits, cost = law.fit.predict(n, np.maximum(umis, _LEAST)), shop.prepared(kit, n) + units * flow.price
-    least = 0.0 if shop.have else min(kit.least_reads, float(deepest)) * (1 - 1e-9)
-    none = (units < 0) | (reads < least) | (umis < span.u[0] * (1 - 1e-6))
+    least = 0.0 if shop.have else kit.least_reads * (1 - 1e-9)
+    none = (units < 0) | (bought < least) | (umis < span.u[0] * (1 - 1e-6))
     return Offers(kit, flow, n, reads, umis, np.where(none, np.nan, bits), np.where(none, np.nan, cost), units)
 
 
