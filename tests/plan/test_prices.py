@@ -42,6 +42,14 @@ def test_loading_is_satijas():
     assert lane.recovered(n, 6) / lane.recovery == pytest.approx(35_088, abs=1)
 
 
+def test_hashing_loads_more_cells_and_reads_more_multiplets():
+    # Satija's case: 20,000 cells of hashed samples take one lane, of plain ones as many as keep multiplets low
+    hashed, plain = (CARDS.preparations[name] for name in ("10x_3p_hashed_lane", "10x_3p_lane"))
+    assert (hashed.libraries_for(20_000), plain.libraries_for(20_000)) == (1, 3)
+    assert hashed.cost(20_000) < plain.cost(20_000)
+    assert hashed.per_cell(20_000) > plain.per_cell(20_000) > 1
+
+
 def test_kits_lanes_and_flow_cells_come_whole():
     full = np.floor(KIT.singlets)
     assert list(KIT.libraries_for(np.array([1, full, full + 1, 6 * KIT.singlets]))) == [1, 1, 2, 6]
