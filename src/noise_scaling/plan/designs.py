@@ -6,7 +6,7 @@ looked for within the measured range. book/_static/planning.js does the same in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -182,10 +182,6 @@ class Offers:
     bits: np.ndarray
     cost: np.ndarray
     units: np.ndarray
-
-
-Buy = Callable[[Preparation, Sequencing, np.ndarray], Offers]
-"""What becomes of cells [designs] with one kit and one flow cell."""
 
 
 def _offers(
