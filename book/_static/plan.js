@@ -1,4 +1,5 @@
-/* The planner: which cells and depth a budget buys, drawn over the law's contours. Arithmetic in planning.js. */
+/* The planner: which cells and depth answer a lab's question, drawn over the law's contours. Arithmetic in planning.js.
+   Its state is in the address, so that a link opens the same plan. */
 "use strict";
 
 (() => {
@@ -6,33 +7,83 @@
   if (!opened) return;
   const { root, data } = opened;
   const part = (name) => charts.part(root, name);
-  const [group, model, budget, slider] = ["group", "planned", "budget", "budget-slider"].map(part);
   const BUDGET_COLOUR = "#d55e00"; // vermilion: apart from the viridis contours for every kind of colour vision
+  const FIELDS = [
+    "group", "planned", "question", "amount", "kit", "flow", "per-cell", "per-million", "saturation", "at-reads", "usable", "library-umis",
+  ];
+  const ALL = "all";
+  const LINEAR = "linear";
+  let keeping = 0;
+  const AMOUNTS = { budget: "20000", bits: "2", share: "90" };
+  const cards = (entries) => Object.entries(entries).map(([name, entry]) => planning.card({ name, ...entry }));
+  const [KITS, FLOWS] = [cards(data.prices.preparations), cards(data.prices.sequencing)];
 
-  const chosenGroup = () => data.groups.find((g) => g.name === group.value);
-  const whole = (value) => Math.round(value).toLocaleString("en-US");
-  const field = (name) => (part(name).value.trim() === "" ? NaN : Number(part(name).value));
+  const chosenGroup = () => data.groups.find((g) => g.name === part("group").value);
+  const whole = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en-US") : "–");
+  const text = (name) => part(name).value.trim();
+  const field = (name) => (text(name) === "" ? NaN : Number(text(name)));
+  const inRange = (value, most) => value > 0 && value <= most;
 
-  /** Prices and library as the controls say, or a sentence about what is wrong with them. */
+  /** What can be bought, and the laws, as the controls say; or a sentence about what is wrong with them. */
   function read() {
-    const purchase = {
-      budget: field("budget"), perCell: field("per-cell"), perMillionReads: field("per-million"), usable: field("usable") / 100,
-    };
+    const group = chosenGroup();
+    const isLinear = part("kit").value === LINEAR;
     const saturation = field("saturation") / 100;
-    const names = { budget: "The budget", perCell: "The cost per cell", perMillionReads: "The cost per million reads" };
-    for (const [key, name] of Object.entries(names)) {
-      if (!(purchase[key] > 0 && Number.isFinite(purchase[key]))) return { problem: `${name} must be a number above 0.` };
+    const names = { amount: "The amount asked for", "per-cell": "The cost per cell", "per-million": "The cost per million reads" };
+    for (const [name, said] of Object.entries(names)) {
+      if ((name === "amount" || isLinear) && !inRange(field(name), 1e12)) return { problem: `${said} must be a number above 0.` };
     }
-    if (!(purchase.usable > 0 && purchase.usable <= 1)) return { problem: "Usable reads: give a percentage above 0, at most 100." };
+    if (part("question").value === "share" && field("amount") > 100) return { problem: "Give a share of at most 100 %." };
     if (!(saturation >= 0 && saturation < 1)) return { problem: "Saturation: give a percentage from 0 to below 100." };
-    const cells = purchase.budget / purchase.perCell;
-    if (cells < 2 * planning.LEAST_CELLS) {
-      return { problem: `The budget buys ${charts.number(cells)} cells before any read: plans start at ${2 * planning.LEAST_CELLS}.` };
+    for (const [name, most, said] of [
+      ["usable", 100, "Usable reads: give a percentage above 0, at most 100, or leave it empty."],
+      ["at-reads", 1e12, "Reads per cell of that saturation: give a number above 0, or leave it empty."],
+      ["library-umis", 1e12, "UMIs of the library: give a number above 0, or leave it empty."],
+    ]) {
+      if (text(name) !== "" && !inRange(field(name), most)) return { problem: said };
     }
-    const given = part("at-reads").value.trim() !== "";
-    const at = given ? field("at-reads") : chosenGroup().deepest / (1 - saturation);
-    if (!(at > 0)) return { problem: "Reads per cell of that saturation: give a number above 0, or leave it empty." };
-    return { purchase, molecules: planning.molecules(saturation, at) };
+    const given = text("library-umis") !== "";
+    const factor = given ? field("library-umis") / group.deepest : group.factor;
+    if (factor < 0.99) {
+      return { problem: `A library of ${whole(field("library-umis"))} UMIs per cell cannot have ${whole(group.deepest)} counted of it.` };
+    }
+    const shop = { ...bought(isLinear), factor: Math.max(factor, 1), molecules: {} };
+    if (text("usable") !== "") shop.kits = shop.kits.map((kit) => ({ ...kit, mapped: field("usable") / 100 }));
+    for (const kit of shop.kits) {
+      const at = text("at-reads") !== "" ? field("at-reads") * kit.mapped : (group.deepest * shop.factor) / (1 - saturation);
+      shop.molecules[kit.name] = planning.molecules(saturation, at);
+    }
+    const models = part("planned").value === ALL ? group.models : group.models.filter((m) => m.name === part("planned").value);
+    return { group, shop, models, known: given || group.known };
+  }
+
+  function bought(isLinear) {
+    if (isLinear) return planning.linear(field("per-cell"), field("per-million"));
+    const kit = part("kit").value;
+    const flow = part("flow").value;
+    return {
+      kits: KITS.filter((one) => (kit === ALL ? data.prices.default.includes(one.name) : one.name === kit)),
+      flows: FLOWS.filter((one) => flow === ALL || one.name === flow),
+    };
+  }
+
+  /** The answer to the question, or a sentence that says why there is none. */
+  function ask({ shop, models }) {
+    const amount = field("amount");
+    if (part("question").value === "budget") {
+      const made = planning.answerBudget(models, shop, amount);
+      if (made) return made;
+      const costs = models.map((model) => planning.find(model, shop, model, "", { bits: 0 })).filter(Boolean);
+      const least = costs.sort((a, b) => a.cost - b.cost)[0];
+      return { problem: least
+        ? `The budget buys no design within what was measured: the cheapest, ${whole(least.n_cells)} cells, costs ${whole(least.cost)}.`
+        : "No kit gives a library within the measured range: check saturation, its reads and the library's UMIs." };
+    }
+    const most = models.reduce((a, b) => (planning.reach(b) > planning.reach(a) ? b : a));
+    const target = part("question").value === "bits" ? amount : (amount / 100) * planning.reach(most);
+    return planning.answerBits(models, shop, target) ?? {
+      problem: `${charts.bits(target)} bits cannot be had within what was measured: the most is ${charts.bits(planning.reach(most))}, by ${most.label}.`,
+    };
   }
 
   /** Contour levels between the bits of two corners: 4 to 9 round numbers. */
@@ -42,7 +93,7 @@
     return Array.from({ length: Math.max(Math.floor(high / step) - first + 1, 0) }, (_, i) => (first + i) * step);
   }
 
-  /** One line of equal information, with its bits written where it leaves the picture. */
+  /** One line of equal information, with its bits written where there is room. */
   function contour(chosen, bits, view, colour) {
     const points = charts.geomspace(...view.x, 90)
       .map((n) => [n, planning.depthFor(n, bits, chosen.parameters)])
@@ -55,119 +106,114 @@
     };
   }
 
-  /** What the whole budget buys, number of cells by number of cells. */
-  function along(purchase, molecules, low, high, count) {
-    return charts.geomspace(low, high, count)
-      .map((n) => [n, planning.umis(planning.readsBought(n, purchase), molecules)])
-      .filter(([, u]) => u > 0);
+  /** The best offer of all kits and flow cells at n cells, by the question; null where there is none. */
+  function offerAt(model, shop, n, made) {
+    const buy = made.target === undefined
+      ? planning.forBudget(model, shop, model, field("amount")) : planning.forBits(model, shop, model, made.target);
+    const all = shop.kits.flatMap((kit) => shop.flows.map((flow) => buy(kit, flow, n))).filter(Boolean);
+    const value = (one) => (made.target === undefined ? -one.bits : one.cost);
+    return all.reduce((a, b) => (a && value(a) <= value(b) ? a : b), null);
   }
 
-  /** The picture's corner values: the measured range and the designs, with room around them. */
-  function view(chosen, made) {
-    const designs = [made.best, made.runnerUp, made.inside].filter(Boolean);
-    const around = (values) => [Math.min(...values) / 1.3, Math.max(...values) * 1.3];
-    return { x: around([...chosen.n, ...designs.map((d) => d.cells)]), y: around([...chosen.u, ...designs.map((d) => d.umis)]) };
-  }
+  const cellsOf = (model, count) => planning.cellsBetween(...model.n, null, count);
 
-  const star = (design, bits, name, symbol, filled) => ({
-    x: [design.cells], y: [bits ? design.bits : design.umis], mode: "markers", name,
+  const star = (design, y, name, symbol, filled) => ({
+    x: [design.n_cells], y: [design[y]], mode: "markers", name,
     marker: { symbol, size: 15, color: filled ? "#000" : "#fff", line: { color: "#000", width: 2 } },
-    text: [`${name}: ${whole(design.cells)} cells at ${whole(design.umis)} UMIs per cell, ${charts.bits(design.bits)} bits`],
+    text: [`${name}: ${whole(design.n_cells)} cells at ${whole(design.umis_per_cell)} UMIs per cell, ${charts.bits(design.bits)} bits`],
     hovertemplate: "%{text}<extra></extra>",
   });
 
-  function drawMap(chosen, made, { purchase, molecules }) {
-    const seen = view(chosen, made);
-    const corner = (i) => laws.noiseBudget(seen.x[i], seen.y[i], chosen.parameters);
-    const all = levels(corner(0), corner(1));
+  const stars = (made, y) => [
+    ...(made.runnerUp ? [star(made.runnerUp, y, "runner-up", "diamond", false)] : []), star(made.designs[0], y, "best", "star", true),
+  ];
+
+  function drawMap(made, { shop }) {
+    const chosen = made.model;
+    const seen = { x: [chosen.n[0] / 1.3, chosen.n[1] * 1.3], y: [chosen.u[0] / 1.3, chosen.u[1] * 1.3] };
+    const all = levels(planning.bits(chosen, seen.x[0], seen.y[0]), planning.bits(chosen, seen.x[1], seen.y[1]));
     const colour = (i) => data.ramp[Math.round((i / Math.max(all.length - 1, 1)) * (data.ramp.length - 1))];
-    const line = along(purchase, molecules, seen.x[0], Math.min(seen.x[1], purchase.budget / purchase.perCell), 200)
-      .filter(([, u]) => u >= seen.y[0] && u <= seen.y[1]);
+    const line = cellsOf(chosen, 120).map((n) => offerAt(chosen, shop, n, made)).filter(Boolean);
+    const name = made.target === undefined ? "what the budget buys" : "what gives the bits";
     const traces = [
       ...all.map((bits, i) => contour(chosen, bits, seen, colour(i))),
-      { x: line.map((p) => p[0]), y: line.map((p) => p[1]), mode: "lines", name: "what the budget buys",
+      { x: line.map((p) => p.n), y: line.map((p) => p.umis), mode: "lines", name,
         line: { color: BUDGET_COLOUR, width: 4, dash: "dash" }, hoverinfo: "skip" },
-      star(made.runnerUp, false, "runner-up", "diamond", false), star(made.best, false, "best", "star", true),
+      ...stars(made, "umis_per_cell"),
     ];
     const box = { type: "rect", x0: chosen.n[0], x1: chosen.n[1], y0: chosen.u[0], y1: chosen.u[1], layer: "below" };
     charts.draw(part("map"), traces, {
       shapes: [{ ...box, fillcolor: "#eef2f7", line: { color: "#8a97a6", width: 1 } }],
-      xaxis: charts.logAxis("training cells", { range: seen.x.map(Math.log10) }),
-      yaxis: charts.logAxis("UMIs per cell", { range: seen.y.map(Math.log10) }),
+      xaxis: charts.logAxis("training cells", { range: seen.x.map(Math.log10), tickformat: "~s" }),
+      yaxis: charts.logAxis("UMIs per cell of the panel", { range: seen.y.map(Math.log10) }),
     });
   }
 
-  /** Bits along the budget for one model: solid within the measured range, dotted beyond; a band for the chosen one. */
-  function budgetTraces(one, chosen, input, [low, high]) {
-    const points = along(input.purchase, input.molecules, low, high, 120)
-      .map(([n, u]) => ({ n, u, bits: laws.noiseBudget(n, u, one.parameters), out: planning.outside(one, { cells: n, umis: u }).length > 0 }));
-    const style = { color: one.colour, width: one === chosen ? 3 : 1.5 };
-    const line = (keep, dash, first) => ({
-      x: points.map((p) => p.n), y: points.map((p) => (keep(p) ? p.bits : null)), mode: "lines", line: { ...style, dash },
-      name: one.label, showlegend: first, hoverinfo: "skip", connectgaps: false,
+  /** Along the number of cells, one line a model: bits for the budget, or what the bits cost; a band for the chosen one. */
+  function drawAlong(made, { shop, models }) {
+    const ofBits = made.target === undefined;
+    const traces = models.flatMap((model) => {
+      const points = cellsOf(model, 80).map((n) => offerAt(model, shop, n, made)).filter(Boolean);
+      const line = {
+        x: points.map((p) => p.n), y: points.map((p) => (ofBits ? p.bits : p.cost)), mode: "lines", name: model.label,
+        line: { color: model.colour, width: model === made.model ? 3 : 1.5 }, hoverinfo: "skip",
+      };
+      if (!ofBits || model !== made.model) return [line];
+      const some = points.filter((_, i) => i % 3 === 0 || i === points.length - 1).map((p) => [p.n, ...planning.interval(model, p.n, p.umis)]);
+      return [{
+        x: [...some.map((p) => p[0]), ...some.map((p) => p[0]).reverse()],
+        y: [...some.map((p) => p[2]), ...some.map((p) => p[1]).reverse()],
+        fill: "toself", fillcolor: charts.faded(model.colour, 0.2), line: { width: 0 }, mode: "lines", hoverinfo: "skip", name: "95 % interval",
+      }, line];
     });
-    const lines = [line((p) => p.out, "dot", !points.some((p) => !p.out)), line((p) => !p.out, "solid", points.some((p) => !p.out))];
-    if (one !== chosen) return lines;
-    const some = points.filter((_, i) => i % 3 === 0).map((p) => [p.n, ...laws.budgetInterval(p.n, p.u, one.draws)]);
-    return [{
-      x: [...some.map((p) => p[0]), ...some.map((p) => p[0]).reverse()],
-      y: [...some.map((p) => p[2]), ...some.map((p) => p[1]).reverse()],
-      fill: "toself", fillcolor: charts.faded(one.colour, 0.2), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
-      name: "95 % interval", showlegend: true,
-    }, ...lines];
-  }
-
-  function drawAlong(chosen, made, input) {
-    const most = input.purchase.budget / input.purchase.perCell;
-    const ends = [Math.max(planning.LEAST_CELLS, Math.min(chosen.n[0], made.best.cells / 4)), most * 0.999];
-    const traces = chosenGroup().models.flatMap((one) => budgetTraces(one, chosen, input, ends));
-    traces.push(star(made.runnerUp, true, "runner-up", "diamond", false), star(made.best, true, "best", "star", true));
+    traces.push(...stars(made, ofBits ? "bits" : "cost"));
     charts.draw(part("along"), traces, {
-      xaxis: charts.logAxis("training cells, the budget spent"), yaxis: charts.axis("information (bits)", { rangemode: "tozero" }),
+      xaxis: charts.logAxis(ofBits ? "training cells, the budget spent" : "training cells", { tickformat: "~s" }),
+      yaxis: ofBits ? charts.axis("information (bits)", { rangemode: "tozero" }) : charts.logAxis(`cost (${currency()})`, { dtick: undefined }),
     });
   }
 
-  const withInterval = (d) => `${charts.bits(d.bits)} (${charts.bits(d.low)} to ${charts.bits(d.high)})`;
+  const currency = () => (part("kit").value === LINEAR ? "your currency" : data.prices.currency);
+  const labelOf = (said) => chosenGroup().models.find((m) => m.said === said).label;
+  const withInterval = (d) => `${charts.bits(d.bits)} (${charts.bits(d.bits_low)} to ${charts.bits(d.bits_high)})`;
+  const count = (value) => (Number.isInteger(value) ? whole(value) : charts.number(value));
 
-  const row = (name, who, d) => [
-    name, who, whole(d.cells), whole(d.umis), whole(d.reads), `${Math.round(100 * d.saturation)} %`, withInterval(d), whole(d.cost),
+  const row = (d) => [
+    d.role, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
+    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${count(d.kits)} ${d.kit}, ${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
   ];
 
-  /** The designs as rows of the table: this model's first, then what the other models would make of the budget. */
-  function rows(chosen, made, others) {
-    const out = [row("best", chosen.label, made.best), row("runner-up", chosen.label, made.runnerUp)];
-    if (made.inside) out.push(row("best within the measured range", chosen.label, made.inside));
-    return [...out, ...others.map(([one, plan]) => row("another model's best", one.label, plan.best))];
-  }
-
-  function sentence(chosen, made, others) {
-    const { best, runnerUp } = made;
+  function sentence(made) {
+    const [best, other] = made.designs;
     const words = [
-      `Best: ${chosen.label} on ${whole(best.cells)} cells at ${whole(best.umis)} UMIs per cell (${whole(best.reads)} reads ` +
-        `each): ${charts.bits(best.bits)} bits (95 % ${charts.bits(best.low)} to ${charts.bits(best.high)}).`,
-      `Runner-up: ${whole(runnerUp.cells)} cells at ${whole(runnerUp.umis)} UMIs per cell, ${charts.bits(runnerUp.bits)} bits; ` +
-        `the best is ahead in ${Math.round(100 * made.ahead)} % of bootstrap draws.`,
-      `Within ${planning.FLAT} bits of the best: ${whole(made.flat[0])} to ${whole(made.flat[1])} cells.`,
+      `Best: ${labelOf(best.model)} on ${whole(best.n_cells)} cells at ${whole(best.umis_per_cell)} UMIs per cell (${whole(best.reads_per_cell)} ` +
+        `reads each): ${charts.bits(best.bits)} bits (95 % ${charts.bits(best.bits_low)} to ${charts.bits(best.bits_high)}) for ${whole(best.cost)} ${currency()}.`,
     ];
-    const [other] = others;
-    if (other) {
-      const gap = other[1].best.bits - best.bits;
-      words.push(`${other[0].label} would give ${charts.bits(Math.abs(gap))} bits ${gap > 0 ? "more" : "less"}.`);
+    if (made.runnerUp) {
+      const gap = best.bits - made.runnerUp.bits;
+      words.push(`Runner-up: ${whole(made.runnerUp.n_cells)} cells, ${charts.bits(gap)} bits below in ${Math.round(100 * made.ahead)} % of draws; ` +
+        `promises err by ${planning.PROMISE_ERROR} bits, so that is ${gap < planning.PROMISE_ERROR ? "a tie" : "ahead"}.`);
+    }
+    if (made.ties.length) words.push(`${made.target === undefined ? "A tie with" : "As cheap:"} ${made.ties.map(labelOf).join(", ")}.`);
+    else if (other && other.role === "another model" && made.target === undefined) {
+      words.push(`${labelOf(other.model)} would give ${charts.bits(best.bits - other.bits)} bits less.`);
     }
     return words.join(" ");
   }
 
-  function warning(chosen, made) {
+  function warnings(made, { shop, known, group }) {
+    const [best] = made.designs;
     const words = [];
-    if (made.outside.length) {
-      words.push(`Outside what was measured: ${made.outside.join(" and ")}.`);
-      words.push(made.inside
-        ? `Within it, ${whole(made.inside.cells)} cells at ${whole(made.inside.umis)} UMIs per cell give ` +
-          `${charts.bits(made.inside.bits)} bits and cost ${whole(made.inside.cost)}.`
-        : "The budget buys no design within it.");
+    if (!known) words.push(`The library's UMIs are not known of ${group.dataset}: the measured panel of genes is taken for the whole library.`);
+    if (made.model.status !== "converged") words.push(`The fit of ${made.model.label} is ${made.model.status}: ${made.model.note}.`);
+    if (best.bits > made.model.most) words.push(`More bits than the ${charts.bits(made.model.most)} that were measured at most.`);
+    if (best.reads_paid_per_cell > 1.01 * best.reads_per_cell) {
+      words.push(`The invoice pays for ${whole(best.reads_paid_per_cell)} reads per cell (whole flow cells, the vendor's minimum); ` +
+        "deeper than was measured, they are not counted on.");
     }
-    if (chosen.status !== "converged") words.push(`The fit of ${chosen.label} is ${chosen.status}: ${chosen.note}.`);
-    return words.join(" ");
+    const used = [...shop.kits, ...shop.flows].filter((card) => [best.kit, best.flow_cell].includes(card.name) && card.assumed.length);
+    for (const card of used) words.push(`Prices of ${card.name}: ${card.assumed.join(", ")} assumed.`);
+    return words;
   }
 
   function say(said, warned) {
@@ -180,37 +226,73 @@
     say(problem, "");
     part("said").classList.add("warned");
     charts.rows(part("table"), []);
-    part("designs").removeAttribute("href");
-    for (const chart of ["map", "along"]) Plotly.purge(part(chart));
+    for (const link of ["designs", "json"]) part(link).removeAttribute("href");
+    for (const chart of ["map", "along"]) {
+      Plotly.purge(part(chart));
+      part(chart).hidden = true;
+    }
+  }
+
+  /** Selects and fields as the data and the question have them. */
+  function arrange() {
+    charts.fill(part("group"), data.groups.map((g) => [g.name, g.name]), data.opening);
+    charts.fill(part("planned"), [[ALL, "the best of all"], ...chosenGroup().models.map((m) => [m.name, m.label])], ALL);
+    charts.fill(part("kit"), [[ALL, "10x 3', kit or lanes"], ...KITS.map((k) => [k.name, k.title]), [LINEAR, "so much a cell, so much a read"]], ALL);
+    charts.fill(part("flow"), [[ALL, "the cheapest of all"], ...FLOWS.map((f) => [f.name, f.title])], ALL);
+    const linear = part("kit").value === LINEAR;
+    for (const name of ["per-cell", "per-million"]) part(name).parentElement.hidden = !linear;
+    part("flow").parentElement.hidden = linear;
+    part("unit").textContent = { budget: `in ${currency()}`, bits: "bits", share: "% of the most that was measured" }[part("question").value];
+  }
+
+  /** Controls from the address, and the address from the controls; what it does not know, it leaves. */
+  function restore() {
+    const kept = new URLSearchParams(location.hash.slice(1));
+    arrange();
+    for (const name of FIELDS) {
+      if (!kept.has(name)) continue;
+      const before = part(name).value;
+      part(name).value = kept.get(name);
+      if (part(name).tagName === "SELECT" && part(name).selectedIndex < 0) part(name).value = before;
+      arrange();
+    }
+  }
+
+  function keep() {
+    const state = new URLSearchParams(FIELDS.filter((name) => text(name) !== "").map((name) => [name, text(name)]));
+    try {
+      history.replaceState(null, "", `#${state}`);
+    } catch { // a page without an address of its own: the plan stands all the same
+    }
   }
 
   function update() {
-    charts.fill(group, data.groups.map((g) => [g.name, g.name]));
-    const { models } = chosenGroup();
-    charts.fill(model, models.map((m) => [m.name, m.label]), models[0].name);
+    arrange();
+    clearTimeout(keeping);
+    keeping = setTimeout(keep, 200); // browsers throttle pages that write their address at every key
     const input = read();
-    if (input.problem) return refuse(input.problem);
+    const made = input.problem ? input : ask(input);
+    if (made.problem) return refuse(made.problem);
     part("said").classList.remove("warned");
-    const chosen = models.find((m) => m.name === model.value);
-    const made = planning.plan(chosen, input.purchase, input.molecules);
-    const others = models.filter((m) => m !== chosen)
-      .map((m) => [m, planning.plan(m, input.purchase, input.molecules)])
-      .sort((a, b) => b[1].best.bits - a[1].best.bits);
-    say(sentence(chosen, made, others), warning(chosen, made));
-    const table = rows(chosen, made, others);
-    charts.rows(part("table"), table);
-    const names = ["design", "model", "cells", "umis_per_cell", "reads_per_cell", "saturation", "bits", "cost"];
-    charts.download(part("designs"), "plan.csv", table.map((r) => Object.fromEntries(names.map((n, i) => [n, r[i]]))));
-    drawMap(chosen, made, input);
-    drawAlong(chosen, made, input);
+    const warned = warnings(made, input);
+    say(sentence(made), warned.join(" "));
+    charts.rows(part("table"), made.designs.map(row));
+    charts.download(part("designs"), "plan.csv", made.designs);
+    const answer = { best: made.designs[0], designs: made.designs, warnings: warned, ties: made.ties, ahead_in_draws: made.ahead ?? null };
+    part("json").href = `data:application/json;charset=utf-8,${encodeURIComponent(JSON.stringify(answer, null, 1))}`;
+    for (const chart of ["map", "along"]) part(chart).hidden = false;
+    drawMap(made, input);
+    drawAlong(made, input);
   }
 
-  slider.addEventListener("input", () => {
-    budget.value = Number((10 ** Number(slider.value)).toPrecision(2));
-  });
-  budget.addEventListener("input", () => {
-    if (field("budget") > 0) slider.value = Math.log10(field("budget"));
+  part("question").addEventListener("input", () => {
+    part("amount").value = AMOUNTS[part("question").value];
   });
   root.addEventListener("input", update);
+  window.addEventListener("hashchange", () => {
+    restore();
+    update();
+  });
+  restore();
   update();
 })();

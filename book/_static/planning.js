@@ -1,12 +1,16 @@
-/* The planner's arithmetic, twin of src/noise_scaling/plan/designs.py: same names, same steps. No drawing here. */
+/* The planner's arithmetic, twin of src/noise_scaling/plan (prices, library, designs, questions): same names, same
+   steps. No drawing here. A model has parameters, draws, scatter and the measured ranges n and u. */
 "use strict";
 
 const planning = {
-  LEAST_CELLS: 10,
-  FLAT: 0.02,
+  PROMISE_ERROR: 0.23,
+  BEYOND: [10, 3],
   GRID: 400,
+  FINE: 60,
   STEPS: 60,
-  GOLDEN: (Math.sqrt(5) - 1) / 2,
+  MULTIPLES: 64,
+  LEAST: 1e-9,
+  Z: 1.959963984540054,
 
   /** Molecules per cell of a library with this saturation at `reads` usable reads per cell; by bisection. */
   molecules(saturation, reads) {
@@ -20,22 +24,56 @@ const planning = {
     return reads / ((low + high) / 2);
   },
 
-  /** Mean UMIs per cell from usable reads per cell. */
-  umis(reads, molecules) {
-    return molecules === Infinity ? reads : -molecules * Math.expm1(-reads / molecules);
+  umisOf: (reads, molecules) => (molecules === Infinity ? reads : -molecules * Math.expm1(-reads / molecules)),
+  readsOf: (umis, molecules) => (molecules === Infinity ? umis : -molecules * Math.log1p(-Math.min(umis / molecules, 1))),
+
+  /** A price card of kits or of reads with what the file leaves out. */
+  card: (entry) => ({
+    recovery: 1, multiplets: 0, multiplet_reads: 1, per_library: 0, least_reads: 0, mapped: 1, whole: true, assumed: [], ...entry,
+  }),
+
+  /** Prices without kits. */
+  linear: (perCell, perMillion) => ({
+    kits: [planning.card({ name: "per_cell", title: "cells", price: perCell, libraries: 1, cells: 1, whole: false })],
+    flows: [planning.card({ name: "per_million_reads", title: "million reads", price: perMillion, reads: 1e6, whole: false })],
+  }),
+
+  up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) : count),
+  singlets: (kit) => kit.cells * (1 - kit.multiplets * kit.cells),
+  librariesFor: (kit, n) => (kit.whole ? Math.max(planning.up(n / planning.singlets(kit), kit), 1) : n / planning.singlets(kit)),
+  kitsFor: (kit, libraries) => planning.up(libraries / kit.libraries, kit),
+
+  prepared(kit, n) {
+    const libraries = planning.librariesFor(kit, n);
+    return planning.kitsFor(kit, libraries) * kit.price + libraries * kit.per_library;
   },
 
-  /** Usable reads per cell that give these UMIs per cell; infinite where the library holds no more. */
-  reads(umis, molecules) {
-    return molecules === Infinity ? umis : -molecules * Math.log1p(-Math.min(umis / molecules, 1));
+  recovered(kit, n) {
+    if (kit.multiplets === 0) return n;
+    const rate = kit.multiplets / planning.librariesFor(kit, n);
+    return (1 - Math.sqrt(Math.max(1 - 4 * rate * n, 0))) / (2 * rate);
   },
 
-  perUsableRead: (purchase) => purchase.perMillionReads / 1e6 / purchase.usable,
+  perCell: (kit, n) => 1 + kit.multiplet_reads * (planning.recovered(kit, n) / n - 1),
+  affordable: (flow, money) => (flow.whole ? Math.floor(money / flow.price + planning.LEAST) : money / flow.price),
 
-  /** Usable reads per cell that the whole budget pays for n cells. */
-  readsBought: (n, purchase) => Math.max(purchase.budget / n - purchase.perCell, 0) / planning.perUsableRead(purchase),
+  /** UMIs of the panel from all reads per cell, and back; shop.molecules is by the kit's name. */
+  umis: (shop, kit, reads) => planning.umisOf(reads * kit.mapped, shop.molecules[kit.name]) / shop.factor,
+  reads: (shop, kit, umis) => planning.readsOf(umis * shop.factor, shop.molecules[kit.name]) / kit.mapped,
+  ordered: (kit, n, reads) => Math.max(reads, kit.least_reads) * n * planning.perCell(kit, n),
 
-  cost: (n, reads, purchase) => n * (purchase.perCell + reads * planning.perUsableRead(purchase)),
+  bits: (model, n, u) => laws.noiseBudget(n, Math.max(u, planning.LEAST), model.parameters),
+
+  holds: (model, n, u) =>
+    [[n, model.n], [u, model.u]].every(([x, [low, high]]) => low * (1 - 1e-6) <= x && x <= high * (1 + 1e-6)),
+
+  /** 95 % for a new measurement at (n, u). */
+  interval(model, n, u) {
+    const bits = planning.bits(model, n, u);
+    const [low, high] = laws.budgetInterval(n, Math.max(u, planning.LEAST), model.draws);
+    const more = planning.Z * Math.hypot(model.scatter, planning.holds(model, n, u) ? 0 : planning.PROMISE_ERROR);
+    return [bits - Math.hypot(Math.max(bits - low, 0), more), bits + Math.hypot(Math.max(high - bits, 0), more)];
+  },
 
   /** A depth with this many bits at n cells: the noise budget solved for u; NaN where n cells never reach them. */
   depthFor(n, bits, [v0, v1, v2, v3, s, a]) {
@@ -44,97 +82,130 @@ const planning = {
     return left > 0 ? ((v1 + v3 * few) / left) ** (1 / a) : NaN;
   },
 
-  /** Where `bits` is highest between low and high: a grid of logarithms, then golden section. */
-  bestCells(bits, low, high) {
-    const [from, to] = [Math.log(low), Math.log(high)];
-    const grid = Array.from({ length: planning.GRID }, (_, i) => from + ((to - from) * i) / (planning.GRID - 1));
-    const values = grid.map((x) => bits(Math.exp(x)));
-    const top = values.indexOf(Math.max(...values));
-    let [a, b] = [grid[Math.max(top - 1, 0)], grid[Math.min(top + 1, planning.GRID - 1)]];
+  /** n cells of a kit with so many flow cells: as deep as these go and no deeper than the range; null where none is. */
+  offer(model, shop, span, kit, flow, n, units) {
+    const bought = (Math.max(units, 0) * flow.reads) / (n * planning.perCell(kit, n));
+    const deepest = planning.reads(shop, kit, span.u[1]);
+    const reads = Math.min(bought, deepest);
+    const umis = Math.min(planning.umis(shop, kit, reads), span.u[1]);
+    if (units < 0 || bought < kit.least_reads * (1 - 1e-9) || umis < span.u[0] * (1 - 1e-6)) return null;
+    return { kit, flow, n, units, reads, umis, bits: planning.bits(model, n, umis), cost: planning.prepared(kit, n) + units * flow.price };
+  },
+
+  forBudget: (model, shop, span, budget) => (kit, flow, n) => {
+    const wanted = planning.up(planning.ordered(kit, n, planning.reads(shop, kit, span.u[1])) / flow.reads, flow);
+    return planning.offer(model, shop, span, kit, flow, n, Math.min(planning.affordable(flow, budget - planning.prepared(kit, n)), wanted));
+  },
+
+  forBits: (model, shop, span, bits) => (kit, flow, n) => {
+    let [low, high] = span.u.map(Math.log);
     for (let i = 0; i < planning.STEPS; i++) {
-      const c = b - planning.GOLDEN * (b - a);
-      const d = a + planning.GOLDEN * (b - a);
-      if (bits(Math.exp(c)) >= bits(Math.exp(d))) b = d;
-      else a = c;
+      const middle = (low + high) / 2;
+      if (planning.bits(model, n, Math.exp(middle)) >= bits) high = middle;
+      else low = middle;
     }
-    return Math.exp((a + b) / 2);
+    const units = planning.up(planning.ordered(kit, n, planning.reads(shop, kit, Math.exp(high))) / flow.reads, flow);
+    const made = planning.offer(model, shop, span, kit, flow, n, units);
+    return made && made.bits >= bits - 1e-6 ? made : null;
   },
 
-  /** The design with n cells (rounded) that spends the budget, or as much of it as `mostUmis` per cell asks for. */
-  design(model, n, purchase, molecules, mostUmis = Infinity) {
-    const cells = Math.max(Math.floor(n + 0.5), 1);
-    const most = Number.isFinite(mostUmis) ? planning.reads(mostUmis, molecules) : Infinity;
-    const reads = Math.min(planning.readsBought(cells, purchase), most);
-    const umis = Math.max(planning.umis(reads, molecules), 1e-9);
-    const bits = laws.noiseBudget(cells, umis, model.parameters);
-    const [low, high] = laws.budgetInterval(cells, umis, model.draws);
-    return {
-      cells, umis, reads: reads / purchase.usable, saturation: reads > 0 ? 1 - planning.umis(reads, molecules) / reads : 0,
-      cost: planning.cost(cells, reads, purchase), bits, low: Math.min(low, bits), high: Math.max(high, bits),
-    };
-  },
-
-  /** Bits that n cells buy if the whole budget is spent, at most `mostUmis` per cell. */
-  bitsFor(model, n, purchase, molecules, mostUmis = Infinity) {
-    const umis = planning.umis(planning.readsBought(n, purchase), molecules);
-    return laws.noiseBudget(n, Math.max(Math.min(umis, mostUmis), 1e-9), model.parameters);
-  },
-
-  /** Phrases for what lies outside the measured range, by more than 1 %. */
-  outside(model, { cells, umis }) {
-    const axes = [[cells, model.n, "training cells"], [umis, model.u, "UMIs per cell"]];
-    const whole = (value) => Math.round(value).toLocaleString("en-US");
-    return axes
-      .filter(([value, [low, high]]) => value < low / 1.01 || value > high * 1.01)
-      .map(([value, [low, high], what]) => `${whole(value)} ${what} (measured: ${whole(low)} to ${whole(high)})`);
-  },
-
-  /** The best design within the measured range, or null if the budget reaches none. */
-  inside(model, purchase, molecules) {
-    const most = purchase.budget / planning.cost(1, planning.reads(model.u[0], molecules), purchase);
-    const [low, high] = [model.n[0], Math.min(model.n[1], most)];
-    if (!(low < high)) return null;
-    const n = planning.bestCells((at) => planning.bitsFor(model, at, purchase, molecules, model.u[1]), low, high);
-    return planning.design(model, n, purchase, molecules, model.u[1]);
-  },
-
-  /** Cell numbers around n that come within FLAT bits of it. */
-  flat(bits, n, low, high) {
-    const least = bits(n) - planning.FLAT;
-    const edge = (end) => {
-      let [good, bad] = [Math.log(n), Math.log(end)];
-      if (bits(Math.exp(bad)) >= least) return end;
-      for (let i = 0; i < planning.STEPS; i++) {
-        const middle = (good + bad) / 2;
-        if (bits(Math.exp(middle)) >= least) good = middle;
-        else bad = middle;
+  /** Whole numbers of cells, log-spaced, and those that fill libraries and kits. */
+  cellsBetween(low, high, kit, count) {
+    const [from, to] = [Math.log(low), Math.log(high)];
+    const numbers = Array.from({ length: count }, (_, i) => Math.floor(Math.exp(from + i * ((to - from) / (count - 1))) + 0.5));
+    if (kit && kit.whole) {
+      for (let k = 1; k <= planning.MULTIPLES; k++) {
+        const full = k * planning.singlets(kit);
+        numbers.push(Math.floor(full), Math.floor(full * kit.libraries));
       }
-      return Math.exp(good);
+    }
+    return [...new Set(numbers)].filter((n) => n >= Math.ceil(low) && n <= high).sort((a, b) => a - b);
+  },
+
+  /** The design with most bits for a budget, or the cheapest for so many bits; null where there is none. */
+  find(model, shop, span, role, { budget, bits }) {
+    const cheapest = bits !== undefined;
+    const buy = cheapest ? planning.forBits(model, shop, span, bits) : planning.forBudget(model, shop, span, budget);
+    const keys = (made) => (cheapest ? [made.cost, -made.bits] : [-made.bits, made.cost]);
+    let [best, found] = [[Infinity, Infinity], null];
+    for (const kit of shop.kits) {
+      for (const flow of shop.flows) {
+        let cells = planning.cellsBetween(...span.n, kit, planning.GRID);
+        for (const fine of [true, false]) {
+          const made = cells.map((n) => buy(kit, flow, n));
+          const first = Math.min(...made.map((one) => (one ? keys(one)[0] : Infinity)));
+          if (first === Infinity) break;
+          let at = -1;
+          made.forEach((one, i) => {
+            if (one && keys(one)[0] <= first + planning.LEAST && (at < 0 || keys(one)[1] < keys(made[at])[1])) at = i;
+          });
+          const [mine, second] = keys(made[at]);
+          const gain = best[0] - mine;
+          if (gain > planning.LEAST || (gain >= -planning.LEAST && second < best[1] - planning.LEAST)) {
+            [best, found] = [[mine, second], made[at]];
+          }
+          if (fine) cells = planning.cellsBetween(cells[Math.max(at - 1, 0)], cells[Math.min(at + 1, cells.length - 1)], null, planning.FINE);
+        }
+      }
+    }
+    return found && planning.design(model, shop, found, role);
+  },
+
+  /** An offer in full, keys as of the command's JSON. */
+  design(model, shop, { kit, flow, n, units, reads, umis, bits, cost }, role) {
+    const libraries = planning.librariesFor(kit, n);
+    const recovered = planning.recovered(kit, n);
+    const counted = Math.max(reads * kit.mapped, planning.LEAST);
+    const [low, high] = planning.interval(model, n, umis);
+    return {
+      role, model: model.said, n_cells: n, umis_per_cell: umis, library_umis_per_cell: umis * shop.factor, reads_per_cell: reads,
+      reads_paid_per_cell: (units * flow.reads) / (n * planning.perCell(kit, n)),
+      saturation: Math.max(1 - planning.umisOf(counted, shop.molecules[kit.name]) / counted, 0), bits, bits_low: low, bits_high: high,
+      cost, inside: planning.holds(model, n, umis), kit: kit.name, kits: planning.kitsFor(kit, libraries), libraries,
+      flow_cell: flow.name, flow_cells: units, cells_recovered: recovered, cells_loaded: recovered / kit.recovery,
     };
-    return [edge(low), edge(high)];
   },
 
   /** Share of bootstrap draws in which one design beats another. */
   ahead(model, one, other) {
-    const wins = model.draws.filter(
-      (draw) => laws.noiseBudget(one.cells, one.umis, draw) > laws.noiseBudget(other.cells, other.umis, draw),
-    );
-    return wins.length / model.draws.length;
+    const bits = (design, draw) => laws.noiseBudget(design.n_cells, Math.max(design.umis_per_cell, planning.LEAST), draw);
+    return model.draws.filter((draw) => bits(one, draw) > bits(other, draw)).length / model.draws.length;
   },
 
-  /** The plan for one model: model has parameters, draws, and the measured ranges n and u. */
-  plan(model, purchase, molecules) {
-    const bits = (n) => planning.bitsFor(model, n, purchase, molecules);
-    const [low, high] = [planning.LEAST_CELLS, (purchase.budget / purchase.perCell) * (1 - 1e-9)];
-    const n = planning.bestCells(bits, low, high);
-    const best = planning.design(model, n, purchase, molecules);
-    const sides = [[low, n / 2], [2 * n, high]].filter(([from, to]) => from < to);
-    const others = sides.map(([from, to]) => planning.bestCells(bits, from, to)).sort((a, b) => bits(b) - bits(a));
-    const runnerUp = planning.design(model, others[0], purchase, molecules);
-    const outside = planning.outside(model, best);
+  reach: (model) => planning.bits(model, model.n[1], model.u[1]),
+  beyond: ({ n, u }) => ({ n: [n[0], n[1] * planning.BEYOND[0]], u: [u[0], u[1] * planning.BEYOND[1]] }),
+
+  /** The answer for a budget: designs with the best first, ties and the share of draws; null where nothing is bought. */
+  answerBudget(models, shop, budget) {
+    const ranked = models.map((model) => planning.find(model, shop, model, "another model", { budget })).filter(Boolean)
+      .sort((a, b) => b.bits - a.bits);
+    if (!ranked.length) return null;
+    const first = { ...ranked[0], role: "best" };
+    const model = models.find((one) => one.said === first.model);
+    const sides = [[model.n[0], first.n_cells / 2], [first.n_cells * 2, model.n[1]]].filter(([low, high]) => low <= high);
+    const others = sides.map((n) => planning.find(model, shop, { n, u: model.u }, "runner-up", { budget })).filter(Boolean);
+    const runnerUp = others.sort((a, b) => b.bits - a.bits)[0];
+    const thrifty = planning.find(model, shop, model, "cheapest tie", { bits: first.bits - planning.PROMISE_ERROR });
+    const beyond = planning.find(model, shop, planning.beyond(model), "extrapolation", { budget });
+    const more = [
+      runnerUp, thrifty && thrifty.cost < 0.99 * first.cost ? thrifty : null,
+      beyond && !beyond.inside && beyond.bits > first.bits + planning.PROMISE_ERROR ? beyond : null,
+    ].filter(Boolean);
     return {
-      best, runnerUp, outside, ahead: planning.ahead(model, best, runnerUp), flat: planning.flat(bits, n, low, high),
-      inside: outside.length ? planning.inside(model, purchase, molecules) : null,
+      designs: [first, ...ranked.slice(1), ...more], model, ahead: runnerUp ? planning.ahead(model, first, runnerUp) : null, runnerUp,
+      ties: ranked.slice(1).filter((d) => Math.abs(d.bits - first.bits) < planning.PROMISE_ERROR).map((d) => d.model),
+    };
+  },
+
+  /** The answer for so many bits: the cheapest first; null where no model reaches them. */
+  answerBits(models, shop, target) {
+    const ranked = models.map((model) => planning.find(model, shop, model, "another model", { bits: target })).filter(Boolean)
+      .sort((a, b) => a.cost - b.cost || b.bits - a.bits);
+    if (!ranked.length) return null;
+    const first = { ...ranked[0], role: "best" };
+    return {
+      designs: [first, ...ranked.slice(1)], model: models.find((one) => one.said === first.model), target, ahead: null,
+      ties: ranked.slice(1).filter((d) => d.cost <= 1.01 * first.cost).map((d) => d.model),
     };
   },
 };

@@ -1,22 +1,23 @@
-"""`noise-scaling plan`: its options, and its answer as text."""
+"""`noise-scaling plan`: its options, and its answer as text, JSON or a table."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 
 if TYPE_CHECKING:  # the command line starts without the laws' libraries
-    from ..laws import BudgetFit
-    from .designs import Design, Plan
-    from .evidence import Candidate, Evidence
+    from .designs import Design, Shop
+    from .evidence import Evidence
+    from .library import Library
+    from .questions import Answer
 
 ASSUMED_SATURATION = 0.5
 """Half of the reads new at the deepest measured depth: what a library of ordinary depth shows."""
-
-EXPLAINED = 0.2
-"""R² below which a law does not describe its points."""
+QUESTIONS = ("budget", "bits", "share", "compare")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,128 +25,249 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", help="the measured data set that is most like yours; one of those in the pilot")
     add(
-        "--pilot", metavar="CSV",
-        help="plan from your own pilot instead: a table of measure, or columns n_cells, umis_per_cell, mi_bits",
+        "--pilot", metavar="FILE",
+        help="plan from your own pilot instead: a table of measure, a CSV with n_cells, umis_per_cell and mi_bits, or "
+        "cells (.h5ad, 10x .h5), on which a small grid is measured first",
     )  # fmt: skip
-    add("--signal", help="the signal, where a data set has several")
-    add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all that were measured)")
+    add("--signal", help="the signal, where a data set has several (default: the card's); of cells as for measure")
+    add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all measured; of cells pca)")
     add("--estimator", help="default or lmi (default: ours where there is one)")
     add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
     add("--without-flagged", action="store_true", help="leave the flagged rows of the published table out")
-    add("--budget", type=float, required=True, help="what all may cost, in any currency")
-    add("--cost-per-cell", type=float, required=True, help="price of preparing one cell")
-    add("--cost-per-million-reads", type=float, required=True, help="price of a million reads")
-    add(
-        "--saturation",
-        type=float,
-        help=f"sequencing saturation of your library, a share (default: {ASSUMED_SATURATION:g})",
-    )
-    add(
-        "--at-reads",
-        type=float,
-        help="usable reads per cell where it was seen (default: at the deepest measured depth)",
-    )
-    add("--usable", type=float, default=1.0, help="share of reads that are usable (default: %(default)s)")
+    add("--budget", type=float, help="the question: most bits for what all may cost")
+    add("--bits", type=float, help="the question: the cheapest design with so many bits")
+    add("--share", type=float, help="the question: the cheapest with this share of the most bits that were reached")
+    add("--compare", nargs=2, metavar="CELLS:READS", help="the question: which of two designs, 20000:5000 8000:20000")
+    add("--prices", metavar="FILE", help="your own price file (default: data/prices.yml)")
+    add("--kit", nargs="+", metavar="NAME", help="kits of the price file to choose from (default: its default ones)")
+    add("--flow-cell", nargs="+", metavar="NAME", help="its flow cells to choose from (default: all)")
+    add("--cost-per-cell", type=float, help="linear prices without kits: of preparing one cell")
+    add("--cost-per-million-reads", type=float, help="linear prices without kits: of a million reads")
+    add("--donors", type=int, default=1, help="donors, a library each at least (default: %(default)s)")
+    add("--have", metavar="CELLS:READS", help="more reads for a library that is there, of so many cells and reads each")
+    add("--atlas", action="store_true", help="say what training on deep cells gives to shallow new ones")
+    add("--saturation", type=float, help=f"sequencing saturation, a share (default: {ASSUMED_SATURATION:g})")
+    add("--at-reads", type=float, help="reads per cell where it was seen (default: at the deepest measured depth)")
+    add("--saturation-table", metavar="CSV", help="its curve instead: mean reads per cell, sequencing saturation")
+    add("--usable", type=float, help="share of reads that are usable (default: the kit's)")
+    add("--library-umis", type=float, help="UMIs per cell of the whole library at the deepest measured depth")
+    add("--json", action="store_true", help="print JSON")
+    add("--output", metavar="CSV", help="write the designs as a table for a spreadsheet")
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What an answer rests on: laws, what can be bought, its currency, and sentences on what was assumed."""
+
+    found: Evidence
+    shop: Shop
+    currency: str
+    said: list[str]
 
 
 def answer(options: argparse.Namespace) -> str:
-    """The plan for these options as text.
+    """The plan for these options as text or JSON; the table is written where one is asked for.
 
     Raises
     ------
     InputError
-        Where they contradict each other, name what was not measured, or the budget is too small.
+        Where they contradict each other, name what was not measured, or nothing can be bought.
     """
-    from . import designs as planning
+    import pandas as pd
 
-    purchase = planning.Purchase(options.budget, options.cost_per_cell, options.cost_per_million_reads, options.usable)
-    found = _evidence(options)
-    if options.saturation is None and options.at_reads is not None:
-        raise InputError("--at-reads says where --saturation was seen: give that too")
-    at = {"reads": options.at_reads} if options.at_reads is not None else {"umis": found.deepest}
-    assumed = options.saturation is None
-    library = planning.library(ASSUMED_SATURATION if assumed else options.saturation, **at)
-    plans = [
-        (_name(c), c.fit, planning.plan(c.fit, c.measured, purchase, library))
-        for c in found.candidates
-        if c.fit and c.measured
-    ]
-    plans.sort(key=lambda made: -made[2].best.bits)
-    lines = [f"Plan from {found.name}.", *_standing(plans)]
-    if assumed:
-        lines.append(
-            f"No --saturation was given: {ASSUMED_SATURATION:.0%} at {found.deepest:,.0f} UMIs per cell is assumed."
+    from ..files import write_atomically
+    from . import questions
+
+    _check(options)
+    ground = _ground(options)
+    laws, shop = list(ground.found.laws.values()), ground.shop
+    if options.budget is not None:
+        made = questions.for_budget(laws, shop, options.budget, ground.currency)
+    elif options.compare:
+        made = questions.compared(laws, shop, options.compare)
+    else:
+        made = questions.for_bits(laws, shop, bits=options.bits, share=options.share)
+    atlas = questions.atlas(ground.found.rows) if options.atlas else pd.DataFrame()
+    warnings = [*ground.said, *made.warnings, *_of_prices(made.designs[0], shop)]
+    if options.donors > 1:
+        warnings.append(f"{options.donors} donors are paid for; what donors add in bits is not measured yet.")
+    if options.atlas and atlas.empty:
+        warnings.append("Training on deep cells for shallow new ones is not measured yet on this data set.")
+    made = replace(made, warnings=warnings)
+    if options.output is not None:
+        table = pd.DataFrame(map(asdict, made.designs))
+        write_atomically(options.output, table.to_csv(index=False, lineterminator="\n"))
+    return _json(made, ground, atlas) if options.json else _text(made, ground, atlas)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    given = {name for name, value in vars(options).items() if value is not None}
+    asked = [name for name in QUESTIONS if name in given]
+    found = f"; found {' and '.join(f'--{name}' for name in asked)}" if asked else ""
+    cards = "".join(sorted(given & {"prices", "kit", "flow_cell"})[:1]).replace("_", "-")
+    for wrong, sentence in (
+        (len(asked) != 1, f"a plan answers one question: give one of --budget, --bits, --share and --compare{found}"),
+        (not given & {"dataset", "pilot"}, "a plan rests on one thing: give either --dataset or --pilot"),
+        ({"pilot", "measurements"} <= given,
+         "--measurements names a table to choose a data set from, and --pilot is one: leave it out"),
+        (len(given & {"cost_per_cell", "cost_per_million_reads"}) == 1,
+         "linear prices have two parts: give --cost-per-cell and --cost-per-million-reads together"),
+        (cards and "cost_per_cell" in given,
+         f"--{cards} is of whole kits and --cost-per-cell of linear prices: give one of them"),
+        ("at_reads" in given and "saturation" not in given,
+         "--at-reads says where --saturation was seen: give that too"),
+        ({"saturation", "saturation_table"} <= given,
+         "--saturation is one point of the curve that --saturation-table holds: give one of them"),
+        (options.donors < 1, f"--donors counts them: found {options.donors}; give 1 or more"),
+        ("usable" in given and not 0 < options.usable <= 1,
+         f"--usable is a share above 0 and at most 1: found {options.usable}; give 0.7 for 70 %"),
+    ):  # fmt: skip
+        if wrong:
+            raise InputError(sentence)
+
+
+def _ground(options: argparse.Namespace) -> _Ground:
+    from . import evidence, questions
+    from . import prices as cards
+    from .designs import Range, Shop
+    from .library import panel, refuse_imaging
+
+    costs = options.cost_per_cell, options.cost_per_million_reads
+    prices = cards.read_prices(options.prices) if costs[0] is None else cards.linear(*costs)
+    kits, flows = prices.named(options.kit, options.flow_cell)
+    kits = [replace(kit, mapped=options.usable or kit.mapped) for kit in kits]
+    refuse_imaging(options.dataset)
+    choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
+    if options.pilot is not None:
+        found = evidence.pilot(options.pilot, dataset=options.dataset, **choice)
+    else:
+        table = {"source": options.measurements, "without_flagged": options.without_flagged}
+        found = evidence.evidence(options.dataset, **table, **choice)
+    refuse_imaging(found.dataset)
+    factor, said = panel(found.dataset, options.library_umis, found.deepest)
+    deepest = found.deepest * factor
+    if options.saturation is None and options.saturation_table is None:
+        said.append(
+            f"No --saturation was given: {ASSUMED_SATURATION:.0%} at the deepest measurement is assumed, {deepest:,.0f}"
+            " UMIs per cell of the library."
         )
-    for made in plans:
-        lines += ["", *_lines(*made)]
-    lines += [f"\n{c.model}: left out, {c.problem}." for c in found.candidates if not c.fit]
-    return "\n".join([*lines, "", _NOTE])
+    said += [f"{model}: left out, {problem}." for model, problem in found.problems.items()]
+    libraries = {kit.name: _library(options, kit.mapped, deepest) for kit in kits}
+    shop = Shop(kits, flows, libraries, factor, options.donors)
+    if options.have is not None:
+        n, reads = questions.cells_and_reads(options.have)
+        on_top = {
+            key: replace(law, measured=Range((n, n), law.measured.u))
+            for key, law in found.laws.items()
+            if law.measured.n[0] <= n <= law.measured.n[1]
+        }
+        if not on_top:
+            raise InputError(f"--have {options.have}: no model was measured on {n:,.0f} cells; plan a library anew")
+        found, shop = replace(found, laws=on_top), replace(shop, have=reads)
+    return _Ground(found, shop, prices.currency, said)
+
+
+def _library(options: argparse.Namespace, mapped: float, deepest: float) -> Library:
+    from . import library as libraries
+
+    if options.saturation_table is not None:
+        return libraries.fitted_library(options.saturation_table, mapped)
+    at = {"reads": options.at_reads * mapped} if options.at_reads is not None else {"umis": deepest}
+    return libraries.library(ASSUMED_SATURATION if options.saturation is None else options.saturation, **at)
+
+
+def _of_prices(best: Design, shop: Shop) -> list[str]:
+    """What of the best design's price cards has no source, and reads that only the vendor's minimum asks for."""
+    kit, flow = _cards(best, shop)
+    out = [
+        f"Prices of {card.name}: {', '.join(card.assumed)} assumed; put your quote in a file for --prices."
+        for card in ((flow,) if shop.have else (kit, flow))
+        if card.assumed
+    ]
+    if best.reads_paid_per_cell > 1.01 * best.reads_per_cell:
+        out.append(
+            f"The invoice pays for {best.reads_paid_per_cell:,.0f} reads per cell (whole flow cells, the vendor's "
+            "minimum); deeper than was measured, they are not counted on."
+        )
+    return out
+
+
+def _cards(design: Design, shop: Shop) -> tuple[Any, Any]:
+    kit = next(kit for kit in shop.kits if kit.name == design.kit)
+    return kit, next(flow for flow in shop.flows if flow.name == design.flow_cell)
+
+
+def _json(made: Answer, ground: _Ground, atlas: Any) -> str:
+    from .designs import PROMISE_ERROR
+
+    out = {
+        "best": asdict(made.designs[0]), "designs": [asdict(d) for d in made.designs], "warnings": made.warnings,
+        "ties": made.ties, "ahead_in_draws": made.ahead, "target_bits": made.target,
+        "promise_error_bits": PROMISE_ERROR, "currency": ground.currency, "evidence": ground.found.name,
+        "library_umis_per_panel_umi": ground.shop.factor,
+        "atlas": atlas.to_dict("records"),
+    }  # fmt: skip
+    return json.dumps(out, indent=1, allow_nan=False)
+
+
+def _text(made: Answer, ground: _Ground, atlas: Any) -> str:
+    from .designs import PROMISE_ERROR
+
+    first, second = made.designs[0], next((d for d in made.designs[1:] if d.model == made.designs[0].model), None)
+    lines = [f"Plan from {ground.found.name}.", "", *map(_line, made.designs), "", "Invoice of the first:"]
+    lines += [*_invoice(first, ground), ""]
+    if made.ahead is not None and second is not None:
+        gap = first.bits - second.bits
+        verdict = "a tie" if abs(gap) < PROMISE_ERROR else "ahead" if gap > 0 else "behind"
+        lines.append(
+            f"Against the {second.role}: {gap:+.2f} bits, more in {made.ahead:.0%} of draws; promises err by "
+            f"{PROMISE_ERROR:g} bits, so that is {verdict}."
+        )
+    if made.ties and made.target is None:
+        lines.append(f"A tie with {', '.join(made.ties)}: differences below {PROMISE_ERROR:g} bits say nothing.")
+    lines.append(
+        f"Units: UMIs are of the measured panel, {ground.shop.factor:.2f} of the library for each: "
+        f"{first.umis_per_cell:,.0f} are {first.library_umis_per_cell:,.0f} of the library. Reads are read pairs, "
+        "mapped or not."
+    )
+    if len(atlas):
+        lines += [
+            "",
+            "Bits of new cells by models trained on deep cells, and alike:",
+            atlas.round(2).to_string(index=False),
+        ]
+    return "\n".join([*lines, "", *(f"Note: {text}" for text in made.warnings), _NOTE])
 
 
 _NOTE = (
-    "Cells are training cells; those for validation and test come on top. Intervals (95 %) are of the fitted curve, by "
-    "bootstrap over depths: they do not know whether your cells are like these."
+    "Note: cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
+    "measurement on other cells of this kind: they do not know whether yours are like these."
 )
 
 
-def _evidence(options: argparse.Namespace) -> Evidence:
-    from . import evidence
-
-    if options.dataset is None and options.pilot is None:
-        raise InputError("a plan rests on one thing: give either --dataset or --pilot")
-    choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
-    if options.pilot is None:
-        table = {"source": options.measurements, "without_flagged": options.without_flagged}
-        return evidence.evidence(options.dataset, **table, **choice)
-    if options.measurements is not None:
-        raise InputError("--measurements names a table to choose a data set from, and --pilot is one: leave it out")
-    return evidence.pilot(options.pilot, dataset=options.dataset, **choice)
-
-
-def _standing(plans: list[tuple[str, BudgetFit, Plan]]) -> list[str]:
-    """How the two best models stand to each other, where there are two."""
-    if len(plans) < 2:
-        return []
-    (first, _, one), (second, _, other) = plans[:2]
-    gap = one.best.bits - other.best.bits
-    return [f"Most bits for the budget: {first}; the runner-up, {second}, comes {gap:.2f} bits below."]
-
-
-def _name(candidate: Candidate) -> str:
-    usual = candidate.preset in ("pilot", "small", "published")
-    return candidate.model if usual else f"{candidate.model} ({candidate.preset})"
-
-
-def _lines(name: str, fit: BudgetFit, made: Plan) -> list[str]:
-    """One model's plan."""
-    from .designs import FLAT
-
-    lines = [
-        f"{name} (fit to {fit.n_points} points: {fit.status}{', ' + fit.note if fit.note else ''})",
-        f"  best       {_design(made.best)}",
-        f"  runner-up  {_design(made.runner_up)}; the best is ahead in {made.ahead:.0%} of draws",
-        f"  as good    {made.flat[0]:,.0f} to {made.flat[1]:,.0f} cells (within {FLAT:g} bits)",
-    ]
-    if made.outside:
-        lines.append(f"  warning    outside what was measured: {' and '.join(made.outside)}")
-        inside = f"{_design(made.inside)}" if made.inside else "this budget buys no design there"
-        lines.append(f"  inside it  {inside}")
-    if not fit.r_squared >= EXPLAINED:
-        lines.append(
-            "  warning    the law says nearly nothing of these bits, which scatter, or do not rise with cells and "
-            "depth: do not plan from it"
-        )
-    if fit.data is not None and made.best.bits > (most := fit.data.bits.max()):
-        lines.append(
-            f"  warning    more bits than the {most:.2f} that were measured at most: a label holds no more than its "
-            "entropy, which the law does not know"
-        )
-    return lines
-
-
-def _design(design: Design) -> str:
+def _line(design: Design) -> str:
     return (
-        f"{design.n_cells:,} cells at {design.umis_per_cell:,.0f} UMIs ({design.reads_per_cell:,.0f} reads, "
-        f"saturation {design.saturation:.0%}): {design.bits:.2f} bits ({design.low:.2f} to {design.high:.2f}), "
-        f"costs {design.cost:,.0f}"
+        f"{design.role:14} {design.model}: {design.n_cells:,} cells at {design.umis_per_cell:,.0f} UMIs "
+        f"({design.reads_per_cell:,.0f} reads, saturation {design.saturation:.0%}): {design.bits:.2f} bits "
+        f"({design.bits_low:.2f} to {design.bits_high:.2f}), costs {design.cost:,.0f}"
+        + ("" if design.inside else "; outside what was measured")
     )
+
+
+def _invoice(design: Design, ground: _Ground) -> list[str]:
+    kit, flow = _cards(design, ground.shop)
+    rows = [(design.kits, kit.price, kit.title), (design.libraries, kit.per_library, "for each library")]
+    rows = [row for row in (*rows, (design.flow_cells, flow.price, flow.title)) if row[0] and row[1]]
+    counts = [f"{count:,.2f}".removesuffix(".00") for count, _, _ in rows]
+    out = [
+        f"  {shown:>10} x {price:>10,.2f} = {count * price:>13,.2f}  {title}"
+        for shown, (count, price, title) in zip(counts, rows, strict=True)
+    ]
+    out.append(f"  {'':>10}   {'in all':>10} = {design.cost:>13,.2f}  {ground.currency}".rstrip())
+    if design.libraries and kit.whole:
+        out.append(
+            f"  libraries: {design.libraries:,.0f}; load {design.cells_loaded:,.0f} cells to recover "
+            f"{design.cells_recovered:,.0f}, multiplets among them"
+        )
+    return [*out, f"  ten cells of a type, 19 times of 20, if it is {design.rarest_type:.2%} of all or more"]

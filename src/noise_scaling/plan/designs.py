@@ -1,323 +1,311 @@
-"""What to sequence next: the cells and the depth that buy the most information for a budget, by the noise budget law.
+"""The designs that can be bought, and the best of them: most bits for a budget, or the cheapest for so many bits.
 
-The law says what (cells, UMIs per cell) are worth, the library what reads give in UMIs, the prices what both cost.
-book/_static/planning.js does the same in the browser.
+A law says what (cells, UMIs per cell) are worth, a library what reads give in UMIs, prices what both cost. Designs are
+looked for within the measured range. book/_static/planning.js does the same in the browser, step by step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from scipy import optimize
+from scipy import stats
 
-from ..errors import InputError
 from ..laws import BudgetFit
+from .library import Library
+from .prices import Preparation, Sequencing, Values
 
-LEAST_CELLS = 10
-FLAT = 0.02
-"""Bits: designs this close to the best one are as good, for seeds alone differ by .02 to .05."""
+PROMISE_ERROR = 0.23
+"""Bits, one standard deviation: how far promises of dear designs were off in back-tests on published grids."""
+SPLIT_SD = 0.043
+"""Bits: what one choice of test and training cells moves a whole grid by, root mean square over 79 grids."""
+BEYOND = (10.0, 3.0)
+"""How many times the most cells and the deepest measurement an extrapolation may have."""
+RARE = (10, 0.95)
+"""A cell type is found where it has so many cells with such a probability."""
 
-_GRID = 400
-
-Bits = Callable[[np.ndarray | float], np.ndarray]
-"""What a number of cells is worth, the budget spent."""
-
-
-@dataclass(frozen=True)
-class Library:
-    """How the reads of a cell become UMIs: each is drawn at random from `molecules` different molecules per cell.
-
-    Lander and Waterman 1988: reads r of M molecules show M (1 - exp(-r / M)) different ones. M is infinite where every
-    read is a new molecule.
-    """
-
-    molecules: float
-
-    def umis(self, reads: np.ndarray | float) -> np.ndarray | float:
-        """Mean UMIs per cell from usable reads per cell."""
-        return reads if np.isinf(self.molecules) else -self.molecules * np.expm1(-np.asarray(reads) / self.molecules)
-
-    def reads(self, umis: np.ndarray | float) -> np.ndarray | float:
-        """Usable reads per cell that give these UMIs per cell; infinite where the library holds no more."""
-        if np.isinf(self.molecules):
-            return umis
-        share = np.minimum(np.asarray(umis) / self.molecules, 1.0)
-        with np.errstate(divide="ignore"):
-            return -self.molecules * np.log1p(-share)
-
-    def saturation(self, reads: np.ndarray | float) -> np.ndarray | float:
-        """Sequencing saturation as 10x Genomics defines it: 1 - unique reads / usable reads."""
-        return 1 - self.umis(reads) / reads
-
-
-def library(saturation: float, *, reads: float | None = None, umis: float | None = None) -> Library:
-    """The library that has this saturation at one depth.
-
-    Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M (Lander and Waterman 1988),
-    solved for x by bracketing; r (1 - S) UMIs are seen there.
-
-    Parameters
-    ----------
-    saturation
-        A share in [0, 1).
-    reads, umis
-        Usable reads per cell, or UMIs per cell, where it was seen: one of them.
-
-    Raises
-    ------
-    InputError
-        If the saturation is no such share, or not one depth is given.
-    """
-    if not 0 <= saturation < 1:
-        raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
-    if (reads is None) == (umis is None):
-        raise InputError("saturation belongs to a depth: give either the reads or the UMIs per cell where it was seen")
-    if umis is not None:
-        reads = positive("UMIs per cell", umis) / (1 - saturation)
-    reads = positive("reads per cell", reads or 0.0)
-    if saturation < 1e-9:
-        return Library(np.inf)
-    # S <= x / 2 gives the lower end, (1 - exp(-x)) / x < 1 / x the upper one
-    ends = (2 * saturation, 1 / (1 - saturation))
-    x = optimize.brentq(lambda x: 1 + np.expm1(-x) / x - saturation, *ends, xtol=1e-14, rtol=1e-14)
-    return Library(reads / x)
-
-
-def positive(what: str, value: float) -> float:
-    """`value` if it is a finite number above 0.
-
-    Raises
-    ------
-    InputError
-        If it is not; the sentence calls it `what`.
-    """
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"{what} must be a number above 0: found {value:g}")
-    return float(value)
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """A budget and its prices in one currency; `usable` is the share of reads that count (mapped, valid barcode).
-
-    Parameters
-    ----------
-    budget
-        What all may cost.
-    per_cell
-        Price of preparing one cell.
-    per_million_reads
-        Price of a million reads, usable or not.
-    usable
-        In (0, 1].
-
-    Raises
-    ------
-    InputError
-        If a number is not above 0, the share is above 1, or the budget buys too few cells: below 2 LEAST_CELLS.
-    """
-
-    budget: float
-    per_cell: float
-    per_million_reads: float
-    usable: float = 1.0
-
-    def __post_init__(self) -> None:
-        for what, value in (
-            ("the budget", self.budget), ("the cost per cell", self.per_cell),
-            ("the cost per million reads", self.per_million_reads), ("the usable share of reads", self.usable),
-        ):  # fmt: skip
-            positive(what, value)
-        if self.usable > 1:
-            raise InputError(f"the usable share of reads is at most 1: found {self.usable:g}; give 0.7 for 70 %")
-        if self.most_cells < 2 * LEAST_CELLS:
-            raise InputError(
-                f"the budget buys {self.most_cells:,.1f} cells before any read: plans start at {2 * LEAST_CELLS}, "
-                "raise the budget or check the cost per cell"
-            )
-
-    @property
-    def most_cells(self) -> float:
-        """Cells that the budget buys if nothing is left for reads."""
-        return self.budget / self.per_cell
-
-    @property
-    def per_usable_read(self) -> float:
-        """Price of one usable read."""
-        return self.per_million_reads / 1e6 / self.usable
-
-    def reads(self, n: np.ndarray | float) -> np.ndarray | float:
-        """Usable reads per cell that the whole budget pays for `n` cells."""
-        return np.maximum(self.budget / n - self.per_cell, 0) / self.per_usable_read
-
-    def cost(self, n: float, reads: float) -> float:
-        """Price of `n` cells at so many usable reads each."""
-        return n * (self.per_cell + reads * self.per_usable_read)
+_GRID, _FINE, _STEPS, _MULTIPLES = 400, 60, 60, 64
+_Z = 1.959963984540054
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True)
 class Range:
-    """The measured range of cells and depths, within which the law was fitted.
-
-    Parameters
-    ----------
-    n, u
-        Fewest and most training cells, and lowest and highest mean UMIs per cell.
-    """
+    """The measured range within which a law was fitted: training cells, and mean UMIs per cell of the panel."""
 
     n: tuple[float, float]
     u: tuple[float, float]
 
-    def outside(self, n: float, u: float) -> list[str]:
-        """One phrase for each axis on which (n, u) lies outside, by more than 1 %."""
-        out = []
-        for value, (low, high), what in ((n, self.n, "training cells"), (u, self.u, "UMIs per cell")):
-            if not low / 1.01 <= value <= high * 1.01:
-                out.append(f"{value:,.0f} {what} (measured: {low:,.0f} to {high:,.0f})")
-        return out
+    def holds(self, n: float, u: float) -> bool:
+        """Whether (n, u) lies in it, to a millionth."""
+        return all(low * (1 - 1e-6) <= x <= high * (1 + 1e-6) for x, (low, high) in ((n, self.n), (u, self.u)))
+
+    def beyond(self) -> Range:
+        """The range that an extrapolation may use."""
+        return Range((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
+
+
+@dataclass(frozen=True)
+class Law:
+    """A model's law, the range in which it was measured, and of how many seeds (splits of cells) that is the mean."""
+
+    model: str
+    fit: BudgetFit
+    measured: Range
+    seeds: int = 1
+
+    @property
+    def scatter(self) -> float:
+        """Bits, one standard deviation: of a new measurement on a new split of the cells around the curve."""
+        return float(np.hypot(self.fit.residual_sd, SPLIT_SD * np.sqrt(1 + 1 / self.seeds)))
+
+    def interval(self, n: float, u: float) -> tuple[float, float]:
+        """95 % for a new measurement at (n, u): the curve's and `scatter`; beyond the range the promise's error too.
+
+        Of seeds left out of their grids these hold 95 % (ours) and 93 % (published); without the split 87 and 90 %.
+        """
+        bits, (low, high) = float(self.fit.predict(n, u)), self.fit.interval(n, u)
+        more = _Z * np.hypot(self.scatter, 0.0 if self.measured.holds(n, u) else PROMISE_ERROR)
+        # quantiles of draws may lie to one side of the fit they were drawn around, an interval must not
+        below, above = max(bits - float(low), 0.0), max(float(high) - bits, 0.0)
+        return bits - float(np.hypot(below, more)), bits + float(np.hypot(above, more))
+
+    def reach(self) -> float:
+        """Bits at the far corner of the range."""
+        return float(self.fit.predict(self.measured.n[1], self.measured.u[1]))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What can be bought, and how its reads become the panel's UMIs.
+
+    Parameters
+    ----------
+    kits, flows
+        Preparations and units of reads; of each the cheapest is taken.
+    libraries
+        The library of each kit, by the kit's name.
+    factor
+        Library UMIs behind one UMI of the panel.
+    donors
+        Libraries at least, one for each.
+    have
+        Reads per cell that are there already, of cells that are there too: nothing is prepared then.
+    """
+
+    kits: Sequence[Preparation]
+    flows: Sequence[Sequencing]
+    libraries: dict[str, Library]
+    factor: float = 1.0
+    donors: int = 1
+    have: float = 0.0
+
+    def umis(self, kit: Preparation, reads: Values) -> np.ndarray:
+        """UMIs per cell of the panel from all reads per cell."""
+        return self.libraries[kit.name].umis(np.asarray(reads) * kit.mapped) / self.factor
+
+    def reads(self, kit: Preparation, umis: Values) -> np.ndarray:
+        """All reads per cell for so many UMIs per cell of the panel."""
+        return self.libraries[kit.name].reads(np.asarray(umis) * self.factor) / kit.mapped
+
+    def prepared(self, kit: Preparation, n: Values) -> np.ndarray:
+        """Price of the libraries of `n` cells."""
+        return 0.0 * np.asarray(n) if self.have else kit.cost(n, self.donors)
+
+    def ordered(self, kit: Preparation, n: Values, reads: Values) -> np.ndarray:
+        """Reads to order in all for so many on each of `n` cells, the vendor's minimum at least."""
+        reads = np.maximum(reads, 0.0 if self.have else kit.least_reads)
+        return np.maximum(reads - self.have, 0) * n * kit.per_cell(n, self.donors)
 
 
 @dataclass(frozen=True)
 class Design:
-    """So many cells at such a depth: what it costs, and the bits the law expects with their 95 % interval.
+    """So many cells at such a depth: what it is worth and what it costs.
 
     Parameters
     ----------
-    n_cells, umis_per_cell
-        Training cells, and mean UMIs per cell.
-    reads_per_cell
-        Reads to order: usable ones over the usable share.
-    saturation
-        Sequencing saturation there, in [0, 1).
+    n_cells
+        Training cells, single ones.
+    umis_per_cell, library_umis_per_cell
+        Mean UMIs per cell of the measured panel of genes, and of the whole library.
+    reads_per_cell, reads_paid_per_cell
+        Reads (read pairs, mapped or not) that the law counts on, and those that the invoice pays for.
+    bits, bits_low, bits_high
+        What the law expects, and the 95 % interval of a new measurement.
     cost
-        In the budget's currency.
-    bits, low, high
-        What the law expects, and its interval.
+        Of the whole invoice, in the price file's currency.
+    inside
+        Whether it lies within the measured range.
+    kits, libraries, flow_cells
+        How many; shares of one where they need not come whole.
+    rarest_type
+        The smallest share of a cell type that is found, as RARE says.
     """
 
+    role: str
+    model: str
     n_cells: int
     umis_per_cell: float
-    reads_per_cell: float  # reads to order: usable ones over the usable share
+    library_umis_per_cell: float
+    reads_per_cell: float
+    reads_paid_per_cell: float
     saturation: float
-    cost: float
     bits: float
-    low: float
-    high: float
+    bits_low: float
+    bits_high: float
+    cost: float
+    inside: bool
+    kit: str
+    kits: float
+    libraries: float
+    flow_cell: str
+    flow_cells: float
+    cells_recovered: float
+    cells_loaded: float
+    rarest_type: float
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The best design for a budget, and the runner-up: the best of those with at most half or at least twice its cells.
+class Offers:
+    """Designs of one kit and one flow cell, arrays [designs]: cells, reads per cell, UMIs, bits, cost, flow cells.
 
-    `ahead` is the share of bootstrap draws in which the best beats the runner-up; `flat` the cell numbers whose best
-    use of the budget comes within FLAT bits; `inside` the best design within the measured range, where `best` is
-    outside (`outside` says how), or None if the budget reaches none.
+    NaN in bits and cost where there is no such design.
     """
 
-    best: Design
-    runner_up: Design
-    ahead: float
-    flat: tuple[float, float]
-    outside: list[str]
-    inside: Design | None
+    kit: Preparation
+    flow: Sequencing
+    n: np.ndarray
+    reads: np.ndarray
+    umis: np.ndarray
+    bits: np.ndarray
+    cost: np.ndarray
+    units: np.ndarray
 
 
-def plan(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -> Plan:
-    """The plan for one model's law: all of the budget is spent.
+def _offers(
+    law: Law, shop: Shop, span: Range, kit: Preparation, flow: Sequencing, n: np.ndarray, units: np.ndarray
+) -> Offers:
+    """`n` cells with so many units of reads: as deep as these go, and no deeper than the range."""
+    bought = np.maximum(units, 0) * flow.reads / (n * kit.per_cell(n, shop.donors))
+    deepest = shop.reads(kit, span.u[1])
+    reads = np.minimum(shop.have + bought, deepest)
+    umis = np.minimum(shop.umis(kit, reads), span.u[1])
+    bits, cost = law.fit.predict(n, np.maximum(umis, _LEAST)), shop.prepared(kit, n) + units * flow.price
+    least = 0.0 if shop.have else kit.least_reads * (1 - 1e-9)
+    none = (units < 0) | (bought < least) | (umis < span.u[0] * (1 - 1e-6))
+    return Offers(kit, flow, n, reads, umis, np.where(none, np.nan, bits), np.where(none, np.nan, cost), units)
+
+
+def for_budget(
+    law: Law, shop: Shop, span: Range, budget: float, kit: Preparation, flow: Sequencing, n: np.ndarray
+) -> Offers:
+    """`n` cells where the budget is spent, but for reads that the range cannot use."""
+    most = flow.affordable(budget - shop.prepared(kit, n))
+    units = np.minimum(most, flow.units(shop.ordered(kit, n, shop.reads(kit, span.u[1]))))
+    return _offers(law, shop, span, kit, flow, n, units)
+
+
+def for_bits(
+    law: Law, shop: Shop, span: Range, bits: float, kit: Preparation, flow: Sequencing, n: np.ndarray
+) -> Offers:
+    """`n` cells with the fewest reads that give these bits; the depth by bisection."""
+    low, high = (np.full(len(n), np.log(end)) for end in span.u)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        enough = law.fit.predict(n, np.exp(middle)) >= bits
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    units = flow.units(shop.ordered(kit, n, shop.reads(kit, np.exp(high))))
+    made = _offers(law, shop, span, kit, flow, n, units)
+    reached = made.bits >= bits - 1e-6
+    return replace(made, bits=np.where(reached, made.bits, np.nan), cost=np.where(reached, made.cost, np.nan))
+
+
+def find(
+    law: Law, shop: Shop, span: Range, role: str, *, budget: float = np.nan, bits: float = np.nan
+) -> Design | None:
+    """The design with most bits for a budget, or the cheapest for so many bits; None where there is none.
+
+    Looked for on a grid of cells, then on a finer one around the best, with every kit and flow cell. Of designs equally
+    good the cheaper, of those equally cheap the better.
 
     Parameters
     ----------
-    fit
-        The law, with its bootstrap draws. Its cells are training cells; those for validation and test come on top.
-    measured
-        The range in which it was fitted.
-    purchase, source
-        Budget and prices, and the library.
-
-    Raises
-    ------
-    InputError
-        If the law has no bootstrap draws.
+    law, shop
+        A model's law, and what can be bought.
+    span
+        Where to look.
+    role
+        Of the design, as a word for it.
+    budget, bits
+        One of them.
     """
-
-    def bits(n: np.ndarray | float) -> np.ndarray:
-        u = source.umis(purchase.reads(n))
-        return fit.predict(n, np.maximum(u, 1e-9))
-
-    low, high = float(LEAST_CELLS), purchase.most_cells * (1 - 1e-9)
-    n = best_cells(bits, low, high)
-    best = _design(fit, n, purchase, source)
-    sides = [(low, n / 2), (2 * n, high)]
-    others = [best_cells(bits, *side) for side in sides if side[0] < side[1]]
-    second = max(others, key=lambda at: float(bits(at)))
-    runner_up = _design(fit, second, purchase, source)
-    outside = measured.outside(best.n_cells, best.umis_per_cell)
-    inside = _inside(fit, measured, purchase, source) if outside else None
-    return Plan(best, runner_up, _ahead(fit, best, runner_up), _flat(bits, n, low, high), outside, inside)
-
-
-def best_cells(bits: Bits, low: float, high: float) -> float:
-    """Where `bits` is highest between `low` and `high` cells: on a grid of logarithms, then by Brent's method.
-
-    Brent 1973, bounded; `bits` may have several maxima, between which the grid of 400 points decides.
-
-    Parameters
-    ----------
-    bits
-        Bits of a number of cells, of any shape.
-    low, high
-        Fewest and most cells, above 0.
-    """
-    grid = np.linspace(np.log(low), np.log(high), _GRID)
-    top = int(np.argmax(bits(np.exp(grid))))
-    around = grid[max(top - 1, 0)], grid[min(top + 1, _GRID - 1)]
-    found = optimize.minimize_scalar(lambda x: -float(bits(np.exp(x))), bounds=around, options={"xatol": 1e-10})
-    return float(np.exp(found.x))
+    cheapest = np.isfinite(bits)
+    buy = partial(for_bits, law, shop, span, bits) if cheapest else partial(for_budget, law, shop, span, budget)
+    best = (np.inf, np.inf)
+    found = None
+    for kit in shop.kits:
+        for flow in shop.flows:
+            cells = cells_between(*span.n, kit)
+            for fine in (True, False):
+                made = buy(kit, flow, cells)
+                first, second = (made.cost, -made.bits) if cheapest else (-made.bits, made.cost)
+                if not np.isfinite(first).any():
+                    break
+                at = int(np.argmin(np.where(first <= np.nanmin(first) + _LEAST, second, np.inf)))
+                gain = best[0] - first[at]
+                if gain > _LEAST or (gain >= -_LEAST and second[at] < best[1] - _LEAST):
+                    best, found = (float(first[at]), float(second[at])), (made, at)
+                if fine:
+                    cells = cells_between(cells[max(at - 1, 0)], cells[min(at + 1, len(cells) - 1)], None, _FINE)
+    return design(law, shop, *found, role) if found else None
 
 
-def _design(fit: BudgetFit, n: float, purchase: Purchase, source: Library, most_umis: float = np.inf) -> Design:
-    """The design with `n` cells (rounded) that spends the budget, or as much of it as `most_umis` per cell asks for."""
-    n = max(int(np.floor(n + 0.5)), 1)
-    reads = float(min(purchase.reads(n), source.reads(most_umis) if np.isfinite(most_umis) else np.inf))
-    u = max(float(source.umis(reads)), 1e-9)
-    bits, (low, high) = float(fit.predict(n, u)), fit.interval(n, u)
+def cells_between(low: float, high: float, kit: Preparation | None = None, count: int = _GRID) -> np.ndarray:
+    """Whole numbers of cells, log-spaced, and those that fill libraries and kits."""
+    numbers = np.floor(np.exp(np.linspace(np.log(low), np.log(high), count)) + 0.5)
+    if kit is not None and kit.whole:
+        full = np.arange(1, _MULTIPLES + 1) * kit.singlets
+        numbers = np.concatenate([numbers, np.floor(full), np.floor(full * kit.libraries)])
+    return np.unique(numbers[(numbers >= np.ceil(low)) & (numbers <= high)])
+
+
+def design(law: Law, shop: Shop, made: Offers, at: int, role: str) -> Design:
+    """One of the offers, in full."""
+    kit, n, u, reads, units = made.kit, *(float(x[at]) for x in (made.n, made.umis, made.reads, made.units))
+    libraries = 0.0 if shop.have else float(kit.libraries_for(n, shop.donors))
+    recovered = float(kit.recovered(n, shop.donors))
+    paid = shop.have + units * made.flow.reads / (n * float(kit.per_cell(n, shop.donors)))
+    saturation = shop.libraries[kit.name].saturation(max(reads * kit.mapped, _LEAST))
     return Design(
-        n, u, reads / purchase.usable, float(source.saturation(reads)) if reads > 0 else 0.0,
-        # the draws' quantiles may lie to one side of the fit they were drawn around, the interval must not
-        float(purchase.cost(n, reads)), bits, min(float(low), bits), max(float(high), bits),
+        role, law.model, int(n), u, u * shop.factor, reads, paid, max(float(saturation), 0.0), float(made.bits[at]),
+        *law.interval(n, max(u, _LEAST)), float(made.cost[at]), law.measured.holds(n, u), kit.name,
+        float(kit.kits_for(libraries)), libraries, made.flow.name, units, recovered, recovered / kit.recovery,
+        float(stats.beta.ppf(RARE[1], RARE[0], n - RARE[0] + 1)) if n >= RARE[0] else 1.0,  # Clopper and Pearson 1934
     )  # fmt: skip
 
 
-def _inside(fit: BudgetFit, measured: Range, purchase: Purchase, source: Library) -> Design | None:
-    """The best design within the measured range; it may leave some of a large budget unspent."""
-    deepest = measured.u[1]
-    cheapest = purchase.cost(1, float(source.reads(measured.u[0])))
-    low, high = measured.n[0], min(measured.n[1], purchase.budget / cheapest)
-    if not low < high:
-        return None
-
-    def bits(n: np.ndarray | float) -> np.ndarray:
-        return fit.predict(n, np.minimum(source.umis(purchase.reads(n)), deepest))
-
-    return _design(fit, best_cells(bits, low, high), purchase, source, deepest)
-
-
-def _flat(bits: Bits, n: float, low: float, high: float) -> tuple[float, float]:
-    """The cell numbers around `n` that come within FLAT bits of it."""
-
-    def above(x: float) -> float:
-        return float(bits(np.exp(x)) - bits(n)) + FLAT
-
-    low, high = (
-        end if above(np.log(end)) >= 0 else np.exp(optimize.brentq(above, *sorted(np.log([n, end]))))
-        for end in (low, high)
-    )
-    return float(low), float(high)
+def given(law: Law, shop: Shop, n: float, reads: float, role: str) -> Design:
+    """The design of `n` cells at so many reads each, with the kit and flow cell that cost least."""
+    cells, depth = np.array([n]), np.array([reads])
+    options = []
+    for kit in shop.kits:
+        umis = shop.umis(kit, depth)
+        bits = law.fit.predict(cells, np.maximum(umis, _LEAST))
+        for flow in shop.flows:
+            units = flow.units(shop.ordered(kit, cells, depth))
+            cost = shop.prepared(kit, cells) + units * flow.price
+            options.append(Offers(kit, flow, cells, depth, np.asarray(umis), bits, cost, units))
+    return design(law, shop, min(options, key=lambda made: float(made.cost[0])), 0, role)
 
 
-def _ahead(fit: BudgetFit, one: Design, other: Design) -> float:
-    """The share of bootstrap draws in which one design has more bits than another."""
-    bits, others = (fit.predict_draws(design.n_cells, design.umis_per_cell) for design in (one, other))
+def ahead(law: Law, one: Design, other: Design) -> float:
+    """The share of bootstrap draws in which one design has more bits than another of the same model."""
+    bits, others = (law.fit.predict_draws(d.n_cells, max(d.umis_per_cell, _LEAST)) for d in (one, other))
     return float(np.mean(bits > others))
+
+
+def tie(one: Design, other: Design) -> bool:
+    """Whether two designs differ by less than promises err."""
+    return abs(one.bits - other.bits) < PROMISE_ERROR

@@ -3,83 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from .. import datasets, laws, measurements, paths
 from ..errors import InputError, choose
 from ..laws import grids as laws_grids
 from ..laws.surface import fit_grid
 from ..measurements import CONTROLS, ERROR, KEY, OK, csv_files, published
-from .designs import Range
+from .designs import Law, Range
 
 PILOT_COLUMNS = {
     "n_cells": ("n_cells", "N", "n", "cells"),
     "umis_per_cell": ("umis_per_cell", "u", "umis"),
     "mi_bits": ("mi_bits", "bits", "information"),
 }
+TABLES = (".csv", ".tsv", ".txt")
+"""Endings of files that are read as tables; other files are cells."""
+PILOT_GRID = (4, 5, 1000)
+"""A pilot of cells is measured at so many cell numbers and depths, on at most so many test cells."""
 DRAWS = 200
 MOST_BITS = 12
 """No estimator here tells more apart, and the noise budget ends there."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model's law on one data set, with its bootstrap draws, and the range it was fitted in; or why there is none.
+class Evidence:
+    """What the plan rests on: a line that names it, laws by model and preset, why other models have none, all rows.
 
-    Attributes
-    ----------
-    model, preset
-        As in the table; of a free-form pilot, its model and preset together, and "pilot".
-    fit, measured
-        The law and its range; None where there is none.
-    problem
-        Why there is none, as part of a sentence.
+    A free-form pilot's laws are by its name and "pilot". `rows` has variants of the protocol too.
     """
 
-    model: str
-    preset: str
-    fit: laws.BudgetFit | None
-    measured: Range | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the plan rests on: a line that names it, and the candidates."""
-
     name: str
-    candidates: list[Candidate]
+    laws: dict[tuple[str, str], Law]
+    problems: dict[str, str]
+    dataset: str | None = None
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.laws:
+            reasons = "; ".join(f"{model}: {problem}" for model, problem in self.problems.items())
+            raise InputError(f"no law could be fitted to {self.name}: {reasons}")
 
     @property
     def deepest(self) -> float:
-        """The deepest measured UMIs per cell."""
-        return max(c.measured.u[1] for c in self.candidates if c.measured)
+        """The deepest measured UMIs per cell of the panel."""
+        return max(law.measured.u[1] for law in self.laws.values())
 
 
-def open_table(
-    dataset: str, source: str | Path | None = None, *, without_flagged: bool = False
-) -> tuple[pd.DataFrame, str]:
-    """The measurements to plan from, and their name.
-
-    Parameters
-    ----------
-    dataset
-        Without a source it is looked for in our own measurements first, then in the published ones.
-    source
-        A CSV, a folder of them, or "published".
-    without_flagged
-        Leave the flagged rows of the published table out (`table_audit.flagged`).
-
-    Raises
-    ------
-    InputError
-        If there is no such table or data set.
-    """
+def open_table(dataset: str, source: str | Path | None, without_flagged: bool = False) -> tuple[pd.DataFrame, str]:
+    """The measurements to plan from, as of `evidence`, and their name."""
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
@@ -112,10 +88,10 @@ def evidence(
     Parameters
     ----------
     dataset, signal, estimator, models
-        What to plan for. Signal and estimator may be left out where there is one (the estimator `default` comes
-        first); all models are compared by default.
+        What to plan for. By default the signal of the data set's card, the estimator `default`, and all models.
     source, without_flagged
-        As for `open_table`.
+        A CSV, a folder of them, or "published", with or without its flagged rows (`table_audit.flagged`). Without a
+        source our own measurements come first, then the published ones.
     seed
         Of the bootstrap.
 
@@ -124,21 +100,23 @@ def evidence(
     InputError
         If there is no such data set, signal, estimator or model, or no law could be fitted.
     """
-    table, name = open_table(dataset, source, without_flagged=without_flagged)
+    table, name = open_table(dataset, source, without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
-    rows, _ = _usable(table[table["dataset"] == dataset], name)
-    rows = _chosen(rows, signal=signal)
-    usual = "default" if "default" in set(rows["estimator"]) else None
-    rows = _of_models(_chosen(rows, estimator=estimator or usual), models)
-    label = f"{dataset}, {rows['signal'].iloc[0]} ({name}, estimator {rows['estimator'].iloc[0]})"
-    return _checked(Evidence(label, candidates(rows, seed=seed)))
+    table = table[table["dataset"] == dataset]
+    _usable(table, name)
+    usual = {"signal": datasets.card(dataset).signal if dataset in datasets.names() else "", "estimator": "default"}
+    for what, value in {"signal": signal, "estimator": estimator}.items():
+        table = _chosen(table, what, value or (usual[what] if usual[what] in set(table[what]) else None))
+    label = f"{dataset}, {table['signal'].iloc[0]} ({name}, estimator {table['estimator'].iloc[0]})"
+    return Evidence(label, *fits(_of_models(_usable(table, name)[0], models), seed=seed), dataset, table)
 
 
-def _chosen(rows: pd.DataFrame, **choice: str | None) -> pd.DataFrame:
-    """The rows of one data set, signal, estimator: the one chosen, or the only one there is."""
-    for what, value in choice.items():
-        rows = rows[rows[what] == _only(what, value, rows[what])]
-    return rows
+def _chosen(rows: pd.DataFrame, what: str, value: str | None) -> pd.DataFrame:
+    """The rows of one data set, signal or estimator: the one chosen, or the only one there is."""
+    found = sorted(set(rows[what]))
+    if value is None and len(found) > 1:
+        raise InputError(f"several {what}s were measured: choose one of {', '.join(found)} with --{what}")
+    return rows[rows[what] == (choose(what, value, found) if value is not None else found[0])]
 
 
 def _usable(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
@@ -159,49 +137,43 @@ def _of_models(rows: pd.DataFrame, models: Sequence[str] | None) -> pd.DataFrame
     return rows[rows["model"].isin(models)] if models else rows
 
 
-def _only(what: str, value: str | None, column: pd.Series) -> str:
-    """`value`, checked; without one, the only value there is."""
-    found = sorted(set(column))
-    if value is None and len(found) > 1:
-        raise InputError(f"several {what}s were measured: choose one of {', '.join(found)} with --{what}")
-    return choose(what, value, found) if value is not None else found[0]
+def fits(rows: pd.DataFrame, *, seed: int = 0) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
+    """Laws by model and preset of rows that share data set, signal and estimator, and why there are no others.
 
-
-def _checked(found: Evidence) -> Evidence:
-    if not any(c.fit for c in found.candidates):
-        reasons = "; ".join(sorted({c.problem for c in found.candidates}))
-        raise InputError(f"no law could be fitted to {found.name}: {reasons}")
-    return found
-
-
-def candidates(rows: pd.DataFrame, *, seed: int = 0) -> list[Candidate]:
-    """One law for each model and preset of rows that share data set, signal and estimator, as `laws.surface.fit_grid`.
-
-    Seeds are averaged, and weighted by how much they differ; models with too small a grid come with their `problem`.
+    As `laws.surface.fit_grid`: seeds are averaged, and weighted by how much they differ. Models that cells do not train
+    have none. Rows without fractions, of a free-form pilot, are one measurement each.
     """
-    keys = sorted(set(zip(rows["model"], rows["preset"], strict=True)))
+    if "fraction" not in rows:
+        by_name = {(" ".join(map(str, key)), "pilot"): some for key, some in rows.groupby(_names(rows))}
+        return _laws({key: (some, None) for key, some in by_name.items()}, seed)
     grids = {(grid.key[2], grid.key[3]): grid for grid in laws_grids.grids(rows, all_models=True)}
-    return [_of_grid(*key, grids.get(key), seed=seed) for key in keys]
+    return _laws({key: (some, grids.get(key)) for key, some in rows.groupby(["model", "preset"])}, seed)
 
 
-def _of_grid(model: str, preset: str, grid: laws_grids.Grid | None, *, seed: int) -> Candidate:
-    if grid is None:
-        return Candidate(model, preset, None, None, "it was measured at fewer than 3 depths or 3 numbers of cells")
-    try:
-        _check_informed(grid.bits[grid.measured])
-        fit = fit_grid(grid).bootstrap(DRAWS, seed=seed)
-    except InputError as error:
-        return Candidate(model, preset, None, None, str(error))
-    return Candidate(model, preset, fit, _range(grid.n, grid.u))
+def _names(rows: pd.DataFrame) -> list[str]:
+    return [column for column in ("model", "preset") if column in rows]
 
 
-def _check_informed(bits: ArrayLike) -> None:
-    if np.max(bits) <= 0:
-        raise InputError("no information was measured: all bits are 0 or below")
-
-
-def _range(n: ArrayLike, u: ArrayLike) -> Range:
-    return Range((float(np.min(n)), float(np.max(n))), (float(np.min(u)), float(np.max(u))))
+def _laws(parts: dict, seed: int) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
+    found, problems = {}, {}
+    for (model, preset), (rows, grid) in parts.items():
+        name = model if preset in ("pilot", "small", "published") else f"{model} ({preset})"
+        try:
+            if model in laws_grids.UNIMPROVABLE:
+                raise InputError("cells do not train it, so it is a yardstick and no recommendation")
+            if grid is None and preset != "pilot":
+                raise InputError("it was measured at fewer than 3 depths or 3 numbers of cells")
+            if rows["mi_bits"].max() <= 0:
+                raise InputError("no information was measured: all bits are 0 or below")
+            n, u = rows["n_cells"], rows["umis_per_cell"]
+            fit = laws.fit_noise_budget(n, u, rows["mi_bits"]) if grid is None else fit_grid(grid)
+            n, u = (n, u) if grid is None else (grid.n, grid.u)
+            measured = Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
+            seeds = rows["seed"].nunique() if "seed" in rows else 1
+            found[model, preset] = Law(name, fit.bootstrap(DRAWS, seed=seed), measured, seeds)
+        except InputError as error:
+            problems[name] = str(error)
+    return found, problems
 
 
 def pilot(
@@ -218,9 +190,10 @@ def pilot(
     Parameters
     ----------
     path
-        A table of `measure`, or any CSV with the columns of `PILOT_COLUMNS`, one row a measurement.
+        A table of `measure`, any CSV with the columns of `PILOT_COLUMNS`, one row a measurement, or a file of cells
+        (.h5ad, 10x .h5, .loom), on which a small grid is measured first.
     dataset, signal, estimator, models
-        Which rows, by columns of a measurements table that the file has.
+        Which rows, by columns of a measurements table that the file has; of cells, the signal and the models.
     seed
         Of the bootstrap.
 
@@ -231,10 +204,12 @@ def pilot(
         leave a choice.
     """
     file = paths.find(path)
+    if not file.is_dir() and file.suffix.lower() not in TABLES:
+        return _of_cells(file, signal, models)
     raw = measurements.read(file) if file.is_dir() else csv_files.read_csv(file)
     whole = set(KEY) - {"variant"} <= set(raw)
     table = measurements.read(file) if whole else _pilot_table(raw, file.name)
-    rows, left_out = _usable(table, file.name)
+    _usable(table, file.name)
     choice = {"dataset": dataset, "signal": signal, "estimator": estimator}
     for what, value in (choice | {"model": models}).items():
         if value is not None and what not in raw:
@@ -242,26 +217,36 @@ def pilot(
                 f"a plan rests on one thing, here a pilot, and {file.name} has no column {what} for --{what} to choose "
                 "by: leave it out"
             )
-    rows = _of_models(_chosen(rows, **{what: value for what, value in choice.items() if what in rows}), models)
-    facts = [str(rows[what].iloc[0]) for what in choice if what in rows]
+    facts = []
+    for what, value in choice.items():
+        if what in raw:
+            table = _chosen(table, what, str(value) if value is not None else None)
+            facts.append(str(table[what].iloc[0]))
+    rows, left_out = _usable(table, file.name)
     facts += [f"left out: {left_out}"] if left_out else []
     name = f"pilot {file.name}" + (f" ({', '.join(facts)})" if facts else "")
-    return _checked(Evidence(name, candidates(rows, seed=seed) if whole else _of_pilots(rows, seed=seed)))
+    of = rows["dataset"].iloc[0] if "dataset" in rows else None
+    rows = _of_models(rows, models)
+    return Evidence(
+        name, *fits(rows if whole else rows.drop(columns="fraction", errors="ignore"), seed=seed), of, table
+    )
 
 
-def _of_pilots(rows: pd.DataFrame, *, seed: int) -> list[Candidate]:
-    keys = [column for column in ("model", "preset") if column in rows]
-    return [_of_pilot(" ".join(map(str, key)), some, seed=seed) for key, some in rows.groupby(keys)]
+def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> Evidence:
+    """The laws of a file of cells, on which a small grid is measured first, two replicates."""
+    from ..measure.run import measure  # here: a plan from a table needs no models
 
-
-def _of_pilot(name: str, rows: pd.DataFrame, *, seed: int) -> Candidate:
-    n, u = rows["n_cells"], rows["umis_per_cell"]
-    try:
-        _check_informed(rows["mi_bits"])
-        fit = laws.fit_noise_budget(n, u, rows["mi_bits"]).bootstrap(DRAWS, seed=seed)
-    except InputError as error:
-        return Candidate(name, "pilot", None, None, str(error))
-    return Candidate(name, "pilot", fit, _range(n, u))
+    card = datasets.load(file, signal=signal).card
+    most, (numbers, depths, n_test) = max(card.cell_numbers), PILOT_GRID
+    n = np.unique(np.geomspace(min(max(most / 30, 50), most), most, numbers).astype(int)).tolist()
+    q = [card.fractions[round(i)] for i in np.linspace(0, len(card.fractions) - 1, depths)]
+    chosen, n_test = tuple(models or ("pca",)), min(card.n_test, n_test)
+    table = measure(
+        file, signal=signal, models=chosen, cell_numbers=n, fractions=q, seeds=(0, 1), n_test=n_test, progress=False
+    )
+    rows, left_out = _usable(table, file.name)
+    said = f"{len(rows)} measurements of {', '.join(chosen)}" + (f", left out: {left_out}" if left_out else "")
+    return Evidence(f"pilot {file.name} ({card.signal}; {said})", *fits(rows), None, table)
 
 
 def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import html
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +14,18 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from ..errors import InputError
 from ..laws import noise_budget
 from ..laws.curves import protocol_rows
-from ..plan import backtest, evidence
-from ..plan.command import ASSUMED_SATURATION
+from ..plan import backtest, command, evidence, prices
+from ..plan.library import panel, refuse_imaging
 from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
 
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
+OPENING = "mouse_embryo"
+"""The data set that the page opens on, where it is there."""
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
 
 
@@ -41,45 +48,61 @@ def planner(
         return page.paragraph(
             "No model here was measured at three depths and three numbers of cells: nothing to plan from."
         )
-    fallback, alt = _fallback(groups[0])
+    opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
+    fallback, alt = _fallback(opening)
     return interactive.frame(
         "planner",
-        data={"groups": groups, "ramp": RAMP},
+        data={"groups": groups, "ramp": RAMP, "opening": opening["name"], "prices": _prices()},
         fallback=fallback,
         alt=alt,
         scripts=["planning.js", "plan.js"],
         static=static,
-        saturation=f"{100 * ASSUMED_SATURATION:g}",
+        saturation=f"{100 * command.ASSUMED_SATURATION:g}",
     )
 
 
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
-    """Laws by data set, signal, estimator and source."""
+    """Laws by data set, signal, estimator and source; imaging data have no prices here, and no group."""
     tables = page.versions(measurements, "ours") | page.versions(reference)
     return [group for name, table in tables.items() for group in _groups(protocol_rows(table), name)]
+
+
+def _prices() -> dict[str, Any]:
+    """The price cards, as the scripts read them."""
+    return asdict(prices.read_prices())
 
 
 def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
     out = []
     for signal in style.signals(table):
+        try:
+            refuse_imaging(signal[0])
+        except InputError:
+            continue
         for estimator, rows in of_signal(table, signal).groupby("estimator"):
             if models := _models(rows):
-                name = f"{style.title(*signal)} ({source}, {style.estimator(estimator)})"
-                out.append({"name": name, "deepest": max(model["u"][1] for model in models), "models": models})
+                deepest = max(model["u"][1] for model in models)
+                factor, unknown = panel(signal[0], None, deepest)
+                out.append({
+                    "name": f"{style.title(*signal)} ({source}, {style.estimator(estimator)})", "dataset": signal[0],
+                    "deepest": deepest, "factor": factor, "known": not unknown, "models": models,
+                })  # fmt: skip
     return out
 
 
 def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The laws that could be fitted to the rows of one data set, signal and estimator."""
     looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
-    found = {(c.model, c.preset): (c.fit, c.measured) for c in evidence.candidates(rows) if c.fit and c.measured}
-    out = []
+    found, _ = evidence.fits(rows)
+    out: list[dict[str, Any]] = []
     for key in [key for key in looks if key in found]:
-        fit, measured = found[key]
+        law = found[key]
+        fit = law.fit
         out.append(looks[key] | {
-            "parameters": [fit.parameters[p] for p in _PARAMETERS],
+            "said": law.model, "parameters": [fit.parameters[p] for p in _PARAMETERS],
             "draws": [[interactive.digits(v, _DRAW_DIGITS) for v in draw] for draw in np.asarray(fit.draws).tolist()],
-            "n": list(measured.n), "u": list(measured.u), "status": fit.status, "note": fit.note,
+            "n": list(law.measured.n), "u": list(law.measured.u), "scatter": law.scatter,
+            "status": fit.status, "note": fit.note, "most": float(fit.data.bits.max()) if fit.data else None,
         })  # fmt: skip
     return out
 
@@ -100,12 +123,28 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     return figure, f"{title}: lines of equal information over training cells and UMIs per cell."
 
 
+def asked(line: str) -> HTML:
+    """`noise-scaling plan` with these options, and what it prints.
+
+    Parameters
+    ----------
+    line
+        The options, as on a command line.
+    """
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+    text = command.answer(parser.parse_args(shlex.split(line)))
+    return HTML(
+        f'<pre style="white-space: pre-wrap">$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>'
+    )
+
+
 def plan_regret(source: str | Path) -> HTML:
     """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
 
     The published table in two versions.
     """
-    made = {name: backtest.choices(usable(table)) for name, table in page.versions(source).items()}
+    made = {name: backtest.choices(usable(table)) for name, table in page.versions(source, "our own grids").items()}
     scores = {name: backtest.summary(rows) for name, rows in made.items() if len(rows)}
     if not scores:
         return page.paragraph(
@@ -117,13 +156,21 @@ def plan_regret(source: str | Path) -> HTML:
 
 
 def _score_sentence(name: str, score: pd.Series) -> str:
-    lost = [f"{score[column]:.3f}" for column in ("regret_law", "regret_deepest", "regret_most_cells")]
+    lost = [f"{score[f'regret_{rule}']:.3f}" for rule in backtest.RULES]
     return (
         f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
-        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}; the promise is "
-        f"off by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds "
-        f"in {score['held']:.0%} of the choices."
+        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}. The law is "
+        f"{_verdict(score, 'deepest')} the deepest and {_verdict(score, 'most_cells')} most cells. The promise is off "
+        f"by {score['off_mean']:+.2f} bits (standard deviation {score['off_sd']:.2f}), and its 95 % interval holds in "
+        f"{score['held']:.0%} of the choices."
     )
+
+
+def _verdict(score: pd.Series, rule: str) -> str:
+    """Whether the law is told apart from a rule, with the interval of its gain."""
+    low, high = score[f"over_{rule}_low"], score[f"over_{rule}_high"]
+    word = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
+    return f"({low:+.3f} to {high:+.3f} bits) {word}"
 
 
 def _score_rows(name: str, score: pd.DataFrame) -> pd.DataFrame:
@@ -132,6 +179,6 @@ def _score_rows(name: str, score: pd.DataFrame) -> pd.DataFrame:
         "by the deepest": ("regret_deepest", "{:.3f}"), "by most cells": ("regret_most_cells", "{:.2f}"),
         "promise off by": ("off_mean", "{:+.2f}"), "its sd": ("off_sd", "{:.2f}"), "interval holds": ("held", "{:.0%}"),
     }  # fmt: skip
-    prices = [price if price == "all" else f"{price:g}" for price in score.index]
+    labels = [price if price == "all" else f"{price:g}" for price in score.index]
     values = {title: score[column].map(form.format).tolist() for title, (column, form) in shown.items()}
-    return pd.DataFrame({"rows": name, "price of a cell": prices} | values)
+    return pd.DataFrame({"rows": name, "price of a cell": labels} | values)

@@ -1,0 +1,180 @@
+"""What libraries and reads cost: price cards, by which kits, lanes and flow cells come whole.
+
+book/_static/planning.js does the same in the browser.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import yaml
+
+from .. import paths
+from ..errors import InputError, choose
+
+EDGE = 1e-9
+"""A count of kits this close above a whole number is that number."""
+
+Values = np.ndarray | float
+
+
+def positive(what: str, value: float, most: float = 1e15) -> float:
+    """`value` if it is a number above 0 and at most `most`.
+
+    Raises
+    ------
+    InputError
+        If it is not; the sentence calls it `what`.
+    """
+    if not 0 < value <= most:
+        raise InputError(f"{what} must be a number above 0, at most {most:g}: found {value:g}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A kit that makes libraries of cells; data/prices.yml says what each field is."""
+
+    name: str
+    title: str
+    price: float
+    libraries: int
+    cells: float
+    recovery: float = 1.0
+    multiplets: float = 0.0
+    multiplet_reads: float = 1.0
+    per_library: float = 0.0
+    least_reads: float = 0.0
+    mapped: float = 1.0
+    whole: bool = True
+    source: str = ""
+    url: str = ""
+    date: str = ""
+    assumed: Sequence[str] = ()
+
+    @property
+    def singlets(self) -> float:
+        """Single cells of a full library."""
+        return self.cells * (1 - self.multiplets * self.cells)
+
+    def libraries_for(self, n: Values, donors: int = 1) -> np.ndarray:
+        """Libraries that give `n` single cells, at least one for each donor."""
+        count = np.asarray(n) / self.singlets
+        return np.maximum(np.ceil(count - EDGE), donors) if self.whole else count
+
+    def kits_for(self, libraries: Values) -> np.ndarray:
+        """Kits that make so many libraries."""
+        count = np.asarray(libraries) / self.libraries
+        return np.ceil(count - EDGE) if self.whole else count
+
+    def cost(self, n: Values, donors: int = 1) -> np.ndarray:
+        """Price of the libraries of `n` single cells, without reads."""
+        libraries = self.libraries_for(n, donors)
+        return self.kits_for(libraries) * self.price + libraries * self.per_library
+
+    def recovered(self, n: Values, donors: int = 1) -> np.ndarray:
+        """Cells m to recover, multiplets among them, for `n` single ones: n = m - (multiplets / libraries) m²."""
+        if self.multiplets == 0:
+            return np.asarray(n) * 1.0
+        rate = self.multiplets / self.libraries_for(n, donors)
+        return (1 - np.sqrt(np.maximum(1 - 4 * rate * n, 0))) / (2 * rate)
+
+    def per_cell(self, n: Values, donors: int = 1) -> np.ndarray:
+        """Reads to buy for one read of each single cell: multiplets take `multiplet_reads` each as well."""
+        return 1 + self.multiplet_reads * (self.recovered(n, donors) / n - 1)
+
+
+@dataclass(frozen=True)
+class Sequencing:
+    """A flow cell, a lane or another unit of reads: its price, the read pairs it gives, and whether it comes whole."""
+
+    name: str
+    title: str
+    price: float
+    reads: float
+    whole: bool = True
+    source: str = ""
+    url: str = ""
+    date: str = ""
+    assumed: Sequence[str] = ()
+
+    def units(self, reads: Values) -> np.ndarray:
+        """Units that give so many reads."""
+        count = np.asarray(reads) / self.reads
+        return np.ceil(count - EDGE) if self.whole else count
+
+    def affordable(self, money: Values) -> np.ndarray:
+        """Units that the money buys; below 0 where it is less than nothing."""
+        count = np.asarray(money) / self.price
+        return np.floor(count + EDGE) if self.whole else count
+
+
+@dataclass(frozen=True)
+class Prices:
+    """A price file: its cards by name, and the kits that are planned with where none is named."""
+
+    currency: str
+    preparations: dict[str, Preparation]
+    sequencing: dict[str, Sequencing]
+    default: Sequence[str] = ()
+
+    def named(self, kits: Sequence[str] | None, flows: Sequence[str] | None) -> tuple[list, list]:
+        """The cards of these names, which must be known; without names the default kits, and all flow cells."""
+        kits, flows = kits or self.default, flows or list(self.sequencing)
+        chosen = [self.preparations[choose("kit", name, self.preparations)] for name in kits]
+        return chosen, [self.sequencing[choose("flow cell", name, self.sequencing)] for name in flows]
+
+
+def read_prices(path: str | Path | None = None) -> Prices:
+    """A price file, checked against data/prices.schema.json; the project's own without a path.
+
+    Raises
+    ------
+    InputError
+        If it is no YAML, does not fit the schema, or loads a library beyond what its multiplets allow.
+    """
+    file = paths.PRICES_YML if path is None else paths.find(path)
+    try:
+        entries = json.loads(json.dumps(yaml.safe_load(file.read_text(encoding="utf-8")), default=str))
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"{file.name} is no price file in YAML ({str(error).splitlines()[0]}): correct it") from None
+    schema = json.loads(paths.PRICES_SCHEMA.read_text(encoding="utf-8"))
+    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(entries))
+    if fault is not None:
+        place = "/".join(map(str, fault.absolute_path)) or "the top"
+        wrong = f"{file.name} does not fit the schema of price files at {place}: {fault.message[:160]}"
+        raise InputError(f"{wrong}: correct that entry, data/prices.yml is an example")
+    return _checked(file.name, entries)
+
+
+def _checked(name: str, entries: dict[str, Any]) -> Prices:
+    kits = {key: Preparation(key, **entry) for key, entry in entries["preparations"].items()}
+    for kit in kits.values():
+        if (share := kit.multiplets * kit.cells) > 0.5:
+            raise InputError(
+                f"{name}, {kit.name}: {kit.cells:g} cells in a library would be {share:.0%} multiplets: lower cells or "
+                "multiplets"
+            )
+    default = [choose(f"kit under default in {name}", key, kits) for key in entries.get("default", kits)]
+    flows = {key: Sequencing(key, **entry) for key, entry in entries["sequencing"].items()}
+    return Prices(entries["currency"], kits, flows, default)
+
+
+def linear(per_cell: float, per_million_reads: float) -> Prices:
+    """Prices without kits: so much a cell and so much a million reads, both in any amount.
+
+    Raises
+    ------
+    InputError
+        If one is not above 0.
+    """
+    cell = Preparation("per_cell", "cells", positive("the cost per cell", per_cell, 1e9), 1, 1, whole=False)
+    cost = positive("the cost per million reads", per_million_reads, 1e9)
+    reads = Sequencing("per_million_reads", "million reads", cost, 1e6, whole=False)
+    return Prices("", {cell.name: cell}, {reads.name: reads}, [cell.name])
