@@ -44,14 +44,19 @@ def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, 
     which
         The claims.
     """
-    shown, full, tables = [], [], columns(measurements, reference)
+    download = "claims.csv" if which is CLAIMS else "open_questions.csv"
+    return of_columns(columns(measurements, reference), which, download=download)
+
+
+def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, download: str) -> HTML:
+    """The same of any tables; `download` names the CSV."""
+    shown, full = [], []
     for claim in which:
         found = {column.heading: column.find(claim) for column in tables}
         head = {"claim": claim.text, "statistic": claim.statistic}
         shown.append(head | {heading: _cell(finding) for heading, finding in found.items()})
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
         full.append(head | {"unit": claim.unit} | numbers)
-    download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return page.as_table(pd.DataFrame(shown), download, full=pd.DataFrame(full), wrap=True)
 
 
