@@ -115,7 +115,15 @@
     return all.reduce((a, b) => (a && value(a) <= value(b) ? a : b), null);
   }
 
-  const cellsOf = (model, count) => planning.cellsBetween(...model.n, null, count);
+  /** The best offers along the number of cells, closely where there are any: a budget may buy a small part of the range. */
+  function offers(model, shop, made) {
+    const along = (low, high, count) => planning.cellsBetween(low, high, null, count).map((n) => [n, offerAt(model, shop, n, made)]);
+    const coarse = along(...model.n, 60);
+    const there = coarse.map(([, offer], i) => (offer ? i : -1)).filter((i) => i >= 0);
+    if (!there.length) return [];
+    const ends = [Math.max(there[0] - 1, 0), Math.min(there.at(-1) + 1, coarse.length - 1)].map((i) => coarse[i][0]);
+    return along(...ends, 90).map(([, offer]) => offer).filter(Boolean);
+  }
 
   const star = (design, y, name, symbol, filled) => ({
     x: [design.n_cells], y: [design[y]], mode: "markers", name,
@@ -133,7 +141,7 @@
     const seen = { x: [chosen.n[0] / 1.3, chosen.n[1] * 1.3], y: [chosen.u[0] / 1.3, chosen.u[1] * 1.3] };
     const all = levels(planning.bits(chosen, seen.x[0], seen.y[0]), planning.bits(chosen, seen.x[1], seen.y[1]));
     const colour = (i) => data.ramp[Math.round((i / Math.max(all.length - 1, 1)) * (data.ramp.length - 1))];
-    const line = cellsOf(chosen, 120).map((n) => offerAt(chosen, shop, n, made)).filter(Boolean);
+    const line = offers(chosen, shop, made);
     const name = made.target === undefined ? "what the budget buys" : "what gives the bits";
     const traces = [
       ...all.map((bits, i) => contour(chosen, bits, seen, colour(i))),
@@ -153,7 +161,7 @@
   function drawAlong(made, { shop, models }) {
     const ofBits = made.target === undefined;
     const traces = models.flatMap((model) => {
-      const points = cellsOf(model, 80).map((n) => offerAt(model, shop, n, made)).filter(Boolean);
+      const points = offers(model, shop, made);
       const line = {
         x: points.map((p) => p.n), y: points.map((p) => (ofBits ? p.bits : p.cost)), mode: "lines", name: model.label,
         line: { color: model.colour, width: model === made.model ? 3 : 1.5 }, hoverinfo: "skip",
@@ -169,11 +177,11 @@
     traces.push(...stars(made, ofBits ? "bits" : "cost"));
     charts.draw(part("along"), traces, {
       xaxis: charts.logAxis(ofBits ? "training cells, the budget spent" : "training cells", { tickformat: "~s" }),
-      yaxis: ofBits ? charts.axis("information (bits)", { rangemode: "tozero" }) : charts.logAxis(`cost (${currency()})`, { dtick: undefined }),
+      yaxis: ofBits ? charts.axis("information (bits)", { rangemode: "tozero" }) : charts.logAxis(`cost${currency()}`, { dtick: undefined }),
     });
   }
 
-  const currency = () => (part("kit").value === LINEAR ? "your currency" : data.prices.currency);
+  const currency = () => (part("kit").value === LINEAR ? "" : ` ${data.prices.currency}`);
   const labelOf = (said) => chosenGroup().models.find((m) => m.said === said).label;
   const withInterval = (d) => `${charts.bits(d.bits)} (${charts.bits(d.bits_low)} to ${charts.bits(d.bits_high)})`;
   const count = (value) => (Number.isInteger(value) ? whole(value) : charts.number(value));
@@ -187,7 +195,7 @@
     const [best, other] = made.designs;
     const words = [
       `Best: ${labelOf(best.model)} on ${whole(best.n_cells)} cells at ${whole(best.umis_per_cell)} UMIs per cell (${whole(best.reads_per_cell)} ` +
-        `reads each): ${charts.bits(best.bits)} bits (95 % ${charts.bits(best.bits_low)} to ${charts.bits(best.bits_high)}) for ${whole(best.cost)} ${currency()}.`,
+        `reads each): ${charts.bits(best.bits)} bits (95 % ${charts.bits(best.bits_low)} to ${charts.bits(best.bits_high)}) for ${whole(best.cost)}${currency()}.`,
     ];
     if (made.runnerUp) {
       const gap = best.bits - made.runnerUp.bits;
@@ -242,7 +250,7 @@
     const linear = part("kit").value === LINEAR;
     for (const name of ["per-cell", "per-million"]) part(name).parentElement.hidden = !linear;
     part("flow").parentElement.hidden = linear;
-    part("unit").textContent = { budget: `in ${currency()}`, bits: "bits", share: "% of the most that was measured" }[part("question").value];
+    part("unit").textContent = { budget: currency() ? `in${currency()}` : "in any currency", bits: "bits", share: "% of the most that was measured" }[part("question").value];
   }
 
   /** Controls from the address, and the address from the controls; what it does not know, it leaves. */

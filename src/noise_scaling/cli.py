@@ -43,13 +43,14 @@ def _run(options: argparse.Namespace) -> int | None:
         os.getcwd()
     except FileNotFoundError:  # libraries crash there
         raise InputError("the working folder is no longer there: change to another one") from None
-    source, output = (vars(options).get(name) for name in ("measurements", "output"))
+    output = vars(options).get("output")
     for name in ("output", "results", "tables"):  # an empty path would be the working folder
         value = vars(options).get(name)
         if value is not None and not all(map(str.strip, [value] if isinstance(value, str) else value)):
             raise InputError(f"{'--' * (name != 'tables')}{name} is empty: name a file or folder")
-    if source and output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
-        raise InputError(f"--output {output} would take the place of the table itself: name another file")
+    for source in filter(None, map(vars(options).get, ("measurements", "pilot", "prices"))):
+        if output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
+            raise InputError(f"--output {output} would take the place of the table itself: name another file")
     return options.run(options)
 
 

@@ -202,6 +202,13 @@ def test_what_cannot_be_asked_is_one_sentence(options, word, toy, capsys):
     assert said.count("\n") == 1
 
 
+def test_a_plan_never_takes_the_pilots_place(tmp_path, capsys):
+    file = pilot(tmp_path)
+    assert cli.main(["plan", "--pilot", file, "--output", file, *PRICES]) == 2
+    assert "would take the place of the table itself" in capsys.readouterr().err
+    assert pd.read_csv(file)["bits"].notna().all()
+
+
 def test_an_unknown_data_set_is_told_the_known_ones_without_a_download(capsys, monkeypatch):
     monkeypatch.setattr(evidence.datasets, "fetch", lambda name: pytest.fail("nothing to download"))
     assert cli.main(["plan", "--dataset", "nope", *PRICES]) == 2

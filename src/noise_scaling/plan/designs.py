@@ -79,20 +79,10 @@ class Law:
 
 @dataclass(frozen=True)
 class Shop:
-    """What can be bought, and how its reads become the panel's UMIs.
+    """What can be bought (of kits and flow cells the cheapest is taken), and how its reads become the panel's UMIs.
 
-    Parameters
-    ----------
-    kits, flows
-        Preparations and units of reads; of each the cheapest is taken.
-    libraries
-        The library of each kit, by the kit's name.
-    factor
-        Library UMIs behind one UMI of the panel.
-    donors
-        Libraries at least, one for each.
-    have
-        Reads per cell that are there already, of cells that are there too: nothing is prepared then.
+    `libraries` are by their kit's name, `factor` is library UMIs behind one UMI of the panel, `donors` have a library
+    each at least. With `have` reads per cell the cells are there already, and nothing is prepared.
     """
 
     kits: Sequence[Preparation]
@@ -122,26 +112,12 @@ class Shop:
 
 @dataclass(frozen=True)
 class Design:
-    """So many cells at such a depth: what it is worth and what it costs.
+    """So many training cells (single ones) at such a depth: what it is worth and what it costs.
 
-    Parameters
-    ----------
-    n_cells
-        Training cells, single ones.
-    umis_per_cell, library_umis_per_cell
-        Mean UMIs per cell of the measured panel of genes, and of the whole library.
-    reads_per_cell, reads_paid_per_cell
-        Reads (read pairs, mapped or not) that the law counts on, and those that the invoice pays for.
-    bits, bits_low, bits_high
-        What the law expects, and the 95 % interval of a new measurement.
-    cost
-        Of the whole invoice, in the price file's currency.
-    inside
-        Whether it lies within the measured range.
-    kits, libraries, flow_cells
-        How many; shares of one where they need not come whole.
-    rarest_type
-        The smallest share of a cell type that is found, as RARE says.
+    UMIs are of the measured panel of genes and of the whole library; reads are read pairs, mapped or not, those that
+    the law counts on and those that the invoice pays for. Bits come with the 95 % interval of a new measurement, cost
+    is of the whole invoice. Kits, libraries and flow cells are shares where they need not come whole. A cell type of
+    the share `rarest_type` is found, as RARE says.
     """
 
     role: str

@@ -144,14 +144,10 @@ def fits(rows: pd.DataFrame, *, seed: int = 0) -> tuple[dict[tuple[str, str], La
     have none. Rows without fractions, of a free-form pilot, are one measurement each.
     """
     if "fraction" not in rows:
-        by_name = {(" ".join(map(str, key)), "pilot"): some for key, some in rows.groupby(_names(rows))}
-        return _laws({key: (some, None) for key, some in by_name.items()}, seed)
+        by = [column for column in ("model", "preset") if column in rows]
+        return _laws({(" ".join(map(str, key)), "pilot"): (some, None) for key, some in rows.groupby(by)}, seed)
     grids = {(grid.key[2], grid.key[3]): grid for grid in laws_grids.grids(rows, all_models=True)}
     return _laws({key: (some, grids.get(key)) for key, some in rows.groupby(["model", "preset"])}, seed)
-
-
-def _names(rows: pd.DataFrame) -> list[str]:
-    return [column for column in ("model", "preset") if column in rows]
 
 
 def _laws(parts: dict, seed: int) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
