@@ -9,7 +9,7 @@ import pytest
 from noise_scaling import laws, measurements
 from noise_scaling.laws import compare, holdout
 from noise_scaling.laws.grids import grids
-from noise_scaling.plots import cells_or_depth, page, style, table_audit
+from noise_scaling.plots import cells_or_depth, page, saturation, style, table_audit
 from noise_scaling.plots import laws as law_pages
 
 N, U = (100, 300, 1000, 3000, 10_000, 30_000), np.geomspace(10, 2000, 6)
@@ -265,3 +265,14 @@ def test_a_row_of_rates_is_brought_to_twice_the_depth():
         "noise budget within 2 x": "100%",
         "with residuals within 2 x": "0%",
     }
+
+
+def test_saturation_is_read_along_full_depth_and_the_most_cells(table):
+    found = saturation.saturations(table).set_index(["dataset", "model"])
+    best = laws.noise_budget(np.array(N, float), 2000, 0.03, 20.0, 0.5, 500.0, 0.5)
+    exact = np.exp(np.interp(0.9 * best[-1], best, np.log(N)))
+    assert found.loc[("pbmc10k", "pca"), "n_90%_low"] <= exact <= found.loc[("pbmc10k", "pca"), "n_90%_high"]
+    assert (found["u_90%"] < found["u_95%"]).all()
+    shown = saturation.saturation(table).data
+    assert "cells for 90%" in shown
+    assert "UMIs per cell for 95%" in shown
