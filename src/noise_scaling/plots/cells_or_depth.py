@@ -76,20 +76,21 @@ def forecasts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(table: pd.DataFrame) -> HTML:
-    """A table of forecasts: median over grids of the RMS and of the median absolute error, by what was hidden."""
+    """A table of forecasts: median over grids of the RMS error with the quartiles, by what was hidden."""
     full = forecasts(table)
-    cells = full.groupby(["forecast", "design"])[["rms", "median"]].median()
-    text = cells.apply(lambda pair: f"{pair['rms']:.3f} ({pair['median']:.3f})", axis=1).unstack("design")
+    cells = full.groupby(["forecast", "design"])["rms"].quantile([0.25, 0.5, 0.75]).unstack()
+    text = cells.apply(lambda three: f"{three[0.5]:.3f} ({three[0.25]:.3f} to {three[0.75]:.3f})", axis=1)
+    text = text.unstack("design")
     counts = full.groupby("design")["grid"].nunique()
     names = {design: f"{design} ({counts[design]} grids)" for design in holdout.DESIGNS if design in counts}
     order = [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]
     shown = text.reindex(index=order, columns=list(names)).rename(columns=names).rename_axis(columns=None)
     noise = [np.nanmedian(x) for x in (grid.noise() for grid in measured_grids(table)) if np.isfinite(x).any()]
     title = (
-        "RMS error in bits, in brackets the median absolute error; medians over grids. The spread between seeds gives "
+        "RMS error in bits, medians over grids, in brackets their quartiles. The spread between seeds gives "
         f"the measured means themselves a standard error of {np.median(noise):.3f} bits in the median grid."
         if noise
-        else "RMS error in bits, in brackets the median absolute error; medians over grids, of one seed each."
+        else "RMS error in bits, medians over grids, in brackets their quartiles; of one seed each."
     )
     named = full.assign(grid=full["grid"].map(_named))
     return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title, wrap=True)
