@@ -216,9 +216,9 @@ def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
 
 
 def test_infinite_rates_are_words():
-    assert cells_or_depth._factor(np.inf) == "no number"
-    assert cells_or_depth._factor(3.14159) == "3.1 x"
-    assert cells_or_depth._factor(np.nan) == "–"
+    assert cells_or_depth.factor(np.inf) == "no number"
+    assert cells_or_depth.factor(3.14159) == "3.1 x"
+    assert cells_or_depth.factor(np.nan) == "–"
 
 
 def test_the_filtered_table_is_the_published_without_its_flagged_rows(published):

@@ -210,22 +210,22 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     lines = []
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
-        medians = [_median(grid, "u") for _, grid in here.groupby("grid", sort=False)]
+        medians = [median_told(grid, "u") for _, grid in here.groupby("grid", sort=False)]
         lines.append(
-            f"{style.label(model)}: twice the depth is worth {_median(here, 'grid')} the cells in the median of "
+            f"{style.label(model)}: twice the depth is worth {median_told(here, 'grid')} the cells in the median of "
             f"{len(here)} starts; at {(~here['known']).sum()} of them no measured number of cells is enough, and the "
             f"most cells are a lower bound. By grid: {'; '.join(medians)}."
         )
     return lines
 
 
-def _median(here: pd.DataFrame, by: str) -> str:
+def median_told(here: pd.DataFrame, by: str) -> str:
     """The median rate of starts with its interval, or what it is more than; `by` names what is drawn together."""
     groups = pd.factorize(here[by])[0]
     value, low, high = exchange.median_rate(here["rate"].to_numpy(), here["known"].to_numpy(), groups)
     if np.isinf(value):
-        return f"more than {_factor(here['rate'].median())}"
-    return f"{_factor(value)} ({f'over {_factor(low)}' if np.isinf(high) else f'{_factor(low)} to {_factor(high)}'})"
+        return f"more than {factor(here['rate'].median())}"
+    return f"{factor(value)} ({f'over {factor(low)}' if np.isinf(high) else f'{factor(low)} to {factor(high)}'})"
 
 
 def rates(table: pd.DataFrame) -> HTML:
@@ -248,18 +248,21 @@ def rates(table: pd.DataFrame) -> HTML:
 def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:
     """One grid's row of `rates`; steps in depth differ from 2, so that rates are brought to a doubling first."""
     row: dict[str, object] = {"grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum()}
-    row |= {"all starts": _median(every, "u"), "starts with an answer": _factor(every["rate"][every["known"]].median())}
+    row |= {
+        "all starts": median_told(every, "u"),
+        "starts with an answer": factor(every["rate"][every["known"]].median()),
+    }
     if told.empty:
         return row
     power = np.log(2) / np.log(told["deeper"])
     two = {c: (told[c] ** power).median() for c in told.columns[5:]}
     for name, label in _RATES.items():
-        row[label] = f"{_factor(two[name])} ({_factor(two[f'{name}_low'])} to {_factor(two[f'{name}_high'])})"
+        row[label] = f"{factor(two[name])} ({factor(two[f'{name}_low'])} to {factor(two[f'{name}_high'])})"
         row[f"{label} within 2 x"] = f"{exchange.agree(told[name], told['free']).mean():.0%}"
     return row
 
 
-def _factor(value: float) -> str:
+def factor(value: float) -> str:
     if np.isnan(value):
         return "–"
     return "no number" if np.isinf(value) else f"{value:,.1f} x" if value < 100 else f"{value:,.0f} x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,13 @@ from IPython.display import HTML
 
 from . import claims, claims_open, page
 from .claims import CLAIMS, Claim
+
+
+def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.Finding]:
+    return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
+
+
+_FINDINGS = {name: page.of_content(partial(_every, estimator=name)) for name in (None, "default", "lmi")}
 
 
 @dataclass(frozen=True)
@@ -20,9 +28,10 @@ class Column:
     table: pd.DataFrame
     estimator: str | None = None
 
-    def find(self, claim: Claim) -> claims.Finding:
-        """The claim's statistic and verdict on this table."""
-        return claims.find(claim, self.table, estimator=self.estimator)
+    @property
+    def findings(self) -> dict[Claim, claims.Finding]:
+        """The statistic and verdict of every claim on this table."""
+        return _FINDINGS[self.estimator](self.table)
 
     @property
     def small(self) -> bool:
@@ -50,8 +59,9 @@ def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, 
         The claims.
     """
     shown, full, tables = [], [], columns(measurements, reference)
+    findings = {column.heading: column.findings for column in tables}
     for claim in which:
-        found = {column.heading: column.find(claim) for column in tables}
+        found = {heading: of[claim] for heading, of in findings.items()}
         head = {"claim": claim.text, "statistic": claim.statistic}
         shown.append(head | {c.heading: _who(claim, c) + _cell(found[c.heading]) for c in tables})
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
@@ -67,14 +77,14 @@ def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
     """Of every claim and table: the interval with data sets drawn too, and the verdict with thresholds moved."""
+    findings = {column.heading: column.findings for column in columns(measurements, reference)}
     rows = []
     for claim in (*CLAIMS, *claims_open.OPEN):
-        for column in columns(measurements, reference):
-            found = column.find(claim)
+        for heading, found in ((heading, of[claim]) for heading, of in findings.items()):
             if pd.isna(found.value):
                 continue
             rows.append({
-                "claim": claim.text, "table": column.heading, "verdict": found.verdict, "value": _number(found),
+                "claim": claim.text, "table": heading, "verdict": found.verdict, "value": _number(found),
                 "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
                 "stricter": found.strict, "more lenient": found.lenient,
             })  # fmt: skip
