@@ -6,7 +6,7 @@ import pytest
 from IPython.display import HTML
 
 from noise_scaling import cli, laws, measurements
-from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, saturation
+from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, saturation, style
 from noise_scaling.plots import laws as law_page
 
 BLANK = {str: "", int: 0, float: 0.0}
@@ -113,3 +113,15 @@ def test_a_fits_intervals_are_both_shown():
     }
     shown = page._readable(pd.DataFrame([row])).iloc[0].to_dict()
     assert shown == {"u_bar (95 %)": "300 (over 200)", "u_bar, if Eq. 1 holds (95 %)": "280 to 320"}
+
+
+def test_a_small_geneformer_is_called_small(tmp_path):
+    def names(preset):
+        rows = table((50, 100, 200), (1.0, 0.4, 0.2, 0.1), ("pca", "geneformer")).assign(preset=preset)
+        figure = page.show("information", measurements.write(rows, tmp_path / f"{preset}.csv"))
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    assert names("small") == ["small Geneformer", "PCA"]
+    assert names("published") == ["Geneformer", "PCA"]
+    assert style.label("geneformer") == "Geneformer"  # outside of a page
+    assert style.label("geneformer", "small") == "small Geneformer"

@@ -238,8 +238,8 @@ def rates(table: pd.DataFrame) -> HTML:
     title = (
         "Factor in cells that twice the depth is worth, median over starts. All starts: the product-limit median, with "
         "a 95 % interval by resampling depths; where no measured number of cells is enough, the most cells are a lower "
-        "bound. Then the starts that have an answer within the measured cells, which are those where cells do most; in "
-        "brackets medians of the ends of 95 % intervals."
+        "bound. Then the starts that have an answer within the measured cells, which are those where cells do most; of "
+        "the noise budget, medians of the ends of 95 % intervals in brackets."
     )
     named = every.assign(grid=every["grid"].map(_named))
     return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title, wrap=True)
@@ -257,7 +257,8 @@ def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> d
     power = np.log(2) / np.log(told["deeper"])
     two = {c: (told[c] ** power).median() for c in told.columns[5:]}
     for name, label in _RATES.items():
-        row[label] = f"{factor(two[name])} ({factor(two[f'{name}_low'])} to {factor(two[f'{name}_high'])})"
+        ends = f" ({factor(two['law_low'])} to {factor(two['law_high'])})" if name == "law" else ""
+        row[label] = factor(two[name]) + ends
         row[f"{label} within 2 x"] = f"{exchange.agree(told[name], told['free']).mean():.0%}"
     return row
 
