@@ -19,9 +19,7 @@ EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits w
     "labels": ([np.log(100), 3.0], 100, 3 * 0.5**1.1064),
     "logistic": ([np.log(100), 0.5, 3.0], 400, 2.0),
     "hill": ([np.log(100), 3.0], 200, 2.0),
-    "exponential": ([np.log(100), 2.0], 100 * np.log(2), 1.0),
     "saturating_power": ([np.log(100), 0.5, 3.0], 400, 2.5),
-    "power": ([0.5, 1.5], 400, 3.0),
     "log_linear": ([0.5, 1.5], 100 * np.e, 2.0),
 }
 

@@ -30,7 +30,7 @@ def test_the_law_behind_the_curves_wins():
     assert short["left_out"].idxmin() in ("noise_law", "stretched")
     assert short.loc["noise_law", "best_aicc"] > 0.5
     assert 0.05 < short.loc["noise_law", "chi_square"] < 0.6  # noise of 0.01 under a stated one of 0.03 / sqrt(2)
-    assert compare.gap(found, "noise_law", "exponential", "left_out")[2] < 0
+    assert compare.gap(found, "noise_law", "log_linear", "left_out")[2] < 0
 
 
 def test_leaving_one_out_of_a_line_is_the_hat_matrix():

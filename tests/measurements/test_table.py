@@ -235,3 +235,16 @@ def test_a_file_that_is_no_whole_table_is_one_sentence(change, word, tmp_path):
     with pytest.raises(InputError, match=word) as error:
         measurements.read(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_run_of_fewer_seeds_is_not_joined_with_one_of_more():
+    head = {"dataset": "d", "signal": "s", "preset": "small", "estimator": "default", "version": "1"}
+    depths, cells = (1.0, 0.5, 0.2), (50, 350)
+    more = [head | {"fraction": q, "n_cells": n, "seed": s} for q in depths for n in cells for s in range(3)]
+    demo = [head | {"fraction": q, "n_cells": n, "seed": s} for q in (1.0, 0.36) for n in (50, 100) for s in range(2)]
+    both = pd.DataFrame(more + demo).drop_duplicates()
+    assert len(measurements.of_one_run(both)) == len(more)
+    # a seed that was added at one depth takes nothing from the others, and the demo alone is whole
+    added = pd.DataFrame([*demo, head | {"fraction": 1.0, "n_cells": 50, "seed": 2}])
+    assert len(measurements.of_one_run(added)) == len(added)
+    assert len(measurements.of_one_run(both.assign(version="published"))) == len(both)

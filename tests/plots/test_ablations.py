@@ -32,11 +32,20 @@ def test_effects_are_paired_differences_and_parameters_of_eq_1():
     u = 1000 * np.array(FRACTIONS)
     difference = laws.noise_law(u, 200, 3.1) - laws.noise_law(u, 300, 3)
     assert genes["effect"] == pytest.approx(difference.mean())
-    assert genes["stderr"] == pytest.approx(difference.std(ddof=1) / np.sqrt(6))
+    assert genes["seeds"] == 1
+    assert np.isnan(genes["stderr"])  # six depths of one seed are one draw of the cells
     assert genes["low_depth"] == pytest.approx(difference[-2:].mean())
     assert (genes["u_bar_without"], genes["u_bar_with"]) == (pytest.approx(300, rel=1e-3), pytest.approx(200, rel=1e-3))
     assert genes["i_max_with"] - genes["i_max_without"] == pytest.approx(0.1, abs=1e-3)
     assert found.loc["each gene thinned to a fixed total", "effect"] == 0
+
+
+def test_the_standard_error_of_an_effect_is_by_seed():
+    rows = [r for seed, i_max in enumerate((3.0, 3.1, 3.4)) for r in curve("epoch_patience", 300, i_max, seed=seed)]
+    rows += [r for seed in range(3) for r in curve("", 300, 3, seed=seed)]
+    (line,) = ablations.effects(measurements.sort(rows))[:1].to_dict("records")
+    means = [np.mean(laws.noise_law(1000 * np.array(FRACTIONS), 300, i)) for i in (3.0, 3.1, 3.4)]
+    assert line["stderr"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
 
 
 def test_effects_come_sorted_whatever_the_order_of_the_rows():

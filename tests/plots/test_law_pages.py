@@ -9,7 +9,7 @@ import pytest
 from noise_scaling import laws, measurements
 from noise_scaling.laws import compare, holdout
 from noise_scaling.laws.grids import grids
-from noise_scaling.plots import cells_or_depth, page, style, table_audit
+from noise_scaling.plots import cells_or_depth, page, saturation, style, table_audit
 from noise_scaling.plots import laws as law_pages
 
 N, U = (100, 300, 1000, 3000, 10_000, 30_000), np.geomspace(10, 2000, 6)
@@ -216,9 +216,9 @@ def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
 
 
 def test_infinite_rates_are_words():
-    assert cells_or_depth._factor(np.inf) == "no number"
-    assert cells_or_depth._factor(3.14159) == "3.1 x"
-    assert cells_or_depth._factor(np.nan) == "–"
+    assert cells_or_depth.factor(np.inf) == "no number"
+    assert cells_or_depth.factor(3.14159) == "3.1 x"
+    assert cells_or_depth.factor(np.nan) == "–"
 
 
 def test_the_filtered_table_is_the_published_without_its_flagged_rows(published):
@@ -251,7 +251,7 @@ def test_verdicts_keep_the_starts_that_no_number_of_cells_answers():
 
 def test_a_row_of_rates_is_brought_to_twice_the_depth():
     key = ("pbmc10k", "protein", "pca", "small", "default")
-    ends = {"law": 16.0, "law_low": 4.0, "law_high": 64.0, "surface": 64.0, "surface_low": 16.0, "surface_high": np.inf}
+    ends = {"law": 16.0, "law_low": 4.0, "law_high": 64.0, "surface": 64.0}
     head = {"grid": [key] * 3, "model": "pca", "n": 100.0, "u": 10.0, "deeper": 4.0, "free": [9.0, 16.0, 16.0]}
     every = pd.DataFrame({"u": 10.0, "rate": [3.0, 4.0, 4.0, 9.0], "known": [True, True, True, False]})
     assert cells_or_depth.rate_row(key, every, pd.DataFrame(head | ends)) == {
@@ -261,7 +261,18 @@ def test_a_row_of_rates_is_brought_to_twice_the_depth():
         "all starts": "4.0 x (4.0 x to 4.0 x)",
         "starts with an answer": "4.0 x",
         "noise budget": "4.0 x (2.0 x to 8.0 x)",
-        "with residuals": "8.0 x (4.0 x to no number)",
+        "with residuals": "8.0 x",
         "noise budget within 2 x": "100%",
         "with residuals within 2 x": "0%",
     }
+
+
+def test_saturation_is_read_along_full_depth_and_the_most_cells(table):
+    found = saturation.saturations(table).set_index(["dataset", "model"])
+    best = laws.noise_budget(np.array(N, float), 2000, 0.03, 20.0, 0.5, 500.0, 0.5)
+    exact = np.exp(np.interp(0.9 * best[-1], best, np.log(N)))
+    assert found.loc[("pbmc10k", "pca"), "n_90%_low"] <= exact <= found.loc[("pbmc10k", "pca"), "n_90%_high"]
+    assert (found["u_90%"] < found["u_95%"]).all()
+    shown = saturation.saturation(table).data
+    assert "cells for 90%" in shown
+    assert "UMIs per cell for 95%" in shown

@@ -6,7 +6,7 @@ import pytest
 from IPython.display import HTML
 
 from noise_scaling import cli, laws, measurements
-from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page
+from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, saturation, style
 from noise_scaling.plots import laws as law_page
 
 BLANK = {str: "", int: 0, float: 0.0}
@@ -40,6 +40,7 @@ DRAWN = {
         cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts_figure, cells_or_depth.contours_figure,
         cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure)},
     "between seeds": cells_or_depth.between_seeds,
+    "saturation": lambda source: page.show(saturation.saturation, source),
     "fits": lambda source: page.show(page.fits, source),
     "claims": lambda source: ledger.ledger(source, source),
     "zoo": lambda source: curve_zoo.zoo(source, source),
@@ -70,6 +71,7 @@ def test_a_small_table_is_drawn_or_told(name, piece, files):
         ("cells_or_depth.verdict", "two N, three depths", "at three depths and three numbers of cells"),
         ("cells_or_depth.forecasts_figure", "three N, four depths", "five depths, five cell numbers"),
         ("plan", "two N, three depths", "nothing to plan from"),
+        ("saturation", "two N, three depths", "at four depths and four numbers of cells"),
         ("figure fits", "controls", "no model was measured here but controls"),
         ("figure collapse", "one row", "could be fitted to no curve here"),
     ],
@@ -111,3 +113,15 @@ def test_a_fits_intervals_are_both_shown():
     }
     shown = page._readable(pd.DataFrame([row])).iloc[0].to_dict()
     assert shown == {"u_bar (95 %)": "300 (over 200)", "u_bar, if Eq. 1 holds (95 %)": "280 to 320"}
+
+
+def test_a_small_geneformer_is_called_small(tmp_path):
+    def names(preset):
+        rows = table((50, 100, 200), (1.0, 0.4, 0.2, 0.1), ("pca", "geneformer")).assign(preset=preset)
+        figure = page.show("information", measurements.write(rows, tmp_path / f"{preset}.csv"))
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    assert names("small") == ["small Geneformer", "PCA"]
+    assert names("published") == ["Geneformer", "PCA"]
+    assert style.label("geneformer") == "Geneformer"  # outside of a page
+    assert style.label("geneformer", "small") == "small Geneformer"

@@ -4,7 +4,7 @@ from .alternatives import ALTERNATIVES
 from .budget import BudgetFit, fit_budgets, fit_noise_budget
 from .channels import channels_law, labels_law
 from .curves import CURVE, LawFit, fit_cell_number_law, fit_curves, fit_noise_law
-from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates, surface_rates
+from .exchange import cells_needed, compare_rates, exchange_rate, grid_rates
 from .formulas import (
     AT_BOUND,
     BEYOND,
@@ -29,5 +29,5 @@ __all__ = [
     "NOT_IDENTIFIED", "NO_ERROR_BAR", "STATUSES", "BudgetFit", "Grid", "Law", "LawFit", "Smoothness",
     "cell_number_law", "cells_needed", "channels_law", "collapse", "collapse_z", "compare_rates", "exchange_rate",
     "fit_budgets", "fit_cell_number_law", "fit_curves", "fit_grid", "fit_many", "fit_noise_budget", "fit_noise_law",
-    "grid_rates", "labels_law", "named", "noise_budget", "noise_law", "noise_law_asymptote", "surface_rates",
+    "grid_rates", "labels_law", "named", "noise_budget", "noise_law", "noise_law_asymptote",
 ]  # fmt: skip

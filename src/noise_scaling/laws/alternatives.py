@@ -13,7 +13,7 @@ from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
 
 
 def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
-    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth (Hill 1910).
+    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth; Hill's (1910) with a = 1.
 
     Parameters
     ----------
@@ -25,43 +25,6 @@ def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
         Information at infinite depth, in bits.
     """
     return i_max / (1 + (half / u) ** a)
-
-
-def hill(u: Values, half: Values, i_max: Values) -> np.ndarray:
-    """i_max u / (u + half), in bits (Hill 1910 with the exponent 1).
-
-    Parameters
-    ----------
-    u, half, i_max
-        As in `logistic`.
-    """
-    return logistic(u, half, 1.0, i_max)
-
-
-def exponential(u: Values, scale: Values, i_max: Values) -> np.ndarray:
-    """i_max (1 - exp(-u / scale)), in bits.
-
-    Parameters
-    ----------
-    u, scale
-        UMIs per cell, and the depth at which 63 % of `i_max` is reached.
-    i_max
-        Information at infinite depth, in bits.
-    """
-    return -i_max * np.expm1(-u / scale)
-
-
-def power_law(u: Values, exponent: Values, bits_at_100: Values) -> np.ndarray:
-    """bits_at_100 (u / 100)^exponent, in bits.
-
-    Parameters
-    ----------
-    u, exponent
-        UMIs per cell, above 0, and their exponent.
-    bits_at_100
-        Information at 100 UMIs per cell, in bits.
-    """
-    return bits_at_100 * (u / 100) ** exponent
 
 
 def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
@@ -94,10 +57,8 @@ ALTERNATIVES: dict[str, Law] = {
             ("u_bar", "channels", "i_max"), _WITH_CHANNELS),
         Law("labels", "labels in noise", labels_law, ("scale", "i_max"), ("scale", "level")),
         Law("logistic", "logistic in log depth", logistic, ("half", "a", "i_max"), _WITH_EXPONENT),
-        Law("hill", "Hill", hill, ("half", "i_max"), ("scale", "level")),
-        Law("exponential", "exponential", exponential, ("scale", "i_max"), ("scale", "level")),
+        Law("hill", "Hill", partial(logistic, a=1.0), ("half", "i_max"), ("scale", "level")),
         _SATURATING_POWER,
-        Law("power", "power law", power_law, ("exponent", "bits_at_100"), ("exponent", "level")),
         Law("log_linear", "straight line in log depth", log_linear, ("slope", "bits_at_100"), ("slope", "level"),
             levels=(-1e3, 1e3)),
     )

@@ -9,7 +9,7 @@ from scipy.optimize import isotonic_regression
 from .budget import BudgetFit
 from .formulas import Values
 from .grids import Grid
-from .surface import SMOOTH, Smoothness, fit_grid, residual_draws, smooth_residuals
+from .surface import fit_grid, surface
 
 FACTOR = 2.0
 """Two exchange rates agree where they are within this factor."""
@@ -33,7 +33,7 @@ def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
 
 
 def exchange_rate(
-    fit: BudgetFit, n: Values, u: Values, *, deeper: float = 2.0, level: float = 0.95
+    fit: BudgetFit, n: Values, u: Values, *, deeper: Values = 2.0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
@@ -165,47 +165,8 @@ def median_rate(
 
 
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exchange rates of the same steps by the law: value, low, high, each [depths - 1, cell numbers].
-
-    Parameters
-    ----------
-    grid
-        The grid whose steps and cell numbers are asked for.
-    fit
-        Its noise budget, with bootstrap draws; without, low and high are NaN.
-    """
-    steps = [exchange_rate(fit, grid.n, u, deeper=v / u) for u, v in zip(grid.u[:-1], grid.u[1:], strict=True)]
-    value, low, high = (np.array(x) for x in zip(*steps, strict=True))
-    return value, low, high
-
-
-def surface_rates(
-    grid: Grid, *, smooth: Smoothness = SMOOTH, draws: int = 100, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exchange rates of the same steps by the law with its smooth residuals: value, low, high (95 %).
-
-    Where half of the draws or more leave the measured cells there is no interval.
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    smooth
-        How residuals hang together.
-    draws
-        Residual surfaces that the interval's quantiles are read from.
-    seed
-        Decides them.
-    """
-    law = fit_grid(grid).predict(*grid.mesh)
-    middle = law + smooth_residuals(grid, law, smooth)
-    value = grid_rates(grid, middle)
-    many = np.array([grid_rates(grid, law + r) for r in residual_draws(grid, law, draws, smooth=smooth, seed=seed)])
-    enough = np.isfinite(many).mean(axis=0) > 0.5
-    low, high = (np.full_like(value, np.nan) for _ in range(2))
-    if enough.any():
-        low[enough], high[enough] = np.nanquantile(many[:, enough], [0.025, 0.975], axis=0)
-    return value, low, high
+    """`exchange_rate` by the law at the steps of `grid_rates`: value, low, high, [depths - 1, cell numbers] each."""
+    return exchange_rate(fit, grid.n, grid.u[:-1, None], deeper=(grid.u[1:] / grid.u[:-1])[:, None])
 
 
 def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -215,24 +176,21 @@ def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def compare_rates(grid: Grid, *, draws: int = 100) -> pd.DataFrame:
-    """Every start from which the grid itself gives a rate, with the law's and the surface's rates and intervals.
+    """Every start from which the grid itself gives a rate, with the law's and the surface's rates.
 
-    Columns: grid, model, n, u, deeper, free, law, law_low, law_high, surface, surface_low, surface_high.
+    Columns: grid, model, n, u, deeper, free, law, law_low, law_high (95 %), surface (the law with smooth residuals).
 
     Parameters
     ----------
     grid
         The grid.
     draws
-        Draws of the surface's interval; the law's has at least 100.
+        Bootstrap draws of the law's interval.
     """
     free = grid_rates(grid)
-    columns = {"free": free}
-    for name, rates in (
-        ("law", law_rates(grid, fit_grid(grid).bootstrap(max(draws, 100)))),
-        ("surface", surface_rates(grid, draws=draws)),
-    ):
-        columns |= dict(zip((name, f"{name}_low", f"{name}_high"), rates, strict=True))
+    law = law_rates(grid, fit_grid(grid).bootstrap(draws))
+    columns = {"free": free, "surface": grid_rates(grid, surface(grid))}
+    columns |= dict(zip(("law", "law_low", "law_high"), law, strict=True))
     n, u = np.meshgrid(grid.n, grid.u[:-1])
     columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n} | columns
     table = pd.DataFrame({k: v[np.isfinite(free)] for k, v in columns.items()})
@@ -248,7 +206,5 @@ def across_seeds(one: Grid, other: Grid) -> dict[str, np.ndarray]:
     """
     theirs = grid_rates(other)
     here = np.isfinite(theirs)
-    law = law_rates(one, fit_grid(one))[0]
-    flat = fit_grid(one).predict(*one.mesh)
-    smooth = grid_rates(one, flat + smooth_residuals(one, flat))
+    law, smooth = law_rates(one, fit_grid(one))[0], grid_rates(one, surface(one))
     return {"free": theirs[here], "grid": grid_rates(one)[here], "law": law[here], "surface": smooth[here]}

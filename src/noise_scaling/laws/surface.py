@@ -60,34 +60,6 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
     return (covariance[:, here] @ weights).reshape(grid.bits.shape)
 
 
-def residual_draws(grid: Grid, law: np.ndarray, draws: int, *, smooth: Smoothness = SMOOTH, seed: int) -> np.ndarray:
-    """Residual surfaces as likely as the measured ones allow, [draws, depths, cell numbers], around `smooth_residuals`.
-
-    The law is taken as given; the noise of one cell is the one that makes the residuals seen most likely. Covariance of
-    the draws: Rasmussen & Williams 2006, Eq. 2.24.
-
-    Parameters
-    ----------
-    grid, law
-        The grid, and the law's bits, [depths, cell numbers].
-    draws, seed
-        Number of surfaces, and the seed of numpy's generator.
-    smooth
-        How residuals hang together.
-    """
-    cells, depths = (x.ravel() for x in grid.mesh)
-    covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
-    left = (grid.bits - law).ravel()[here]
-    inverse = np.linalg.inv(covariance[np.ix_(here, here)] + np.eye(here.sum()))
-    noise = left @ inverse @ left / here.sum()
-    spread = noise * (covariance - covariance[:, here] @ inverse @ covariance[here])
-    size, axes = np.linalg.eigh(spread)
-    random = np.random.default_rng(seed).standard_normal((draws, len(size)))
-    return (smooth_residuals(grid, law, smooth).ravel() + (random * np.sqrt(np.maximum(size, 0))) @ axes.T).reshape(
-        draws, *grid.bits.shape
-    )
-
-
 def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 

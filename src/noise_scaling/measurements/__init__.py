@@ -14,6 +14,7 @@ from .table import (
     TIMES,
     check_replaceable,
     gather,
+    of_one_run,
     protocol_rows,
     read,
     sort,
@@ -23,6 +24,6 @@ from .units import read_history, read_unit, restore, unit_path, write_history, w
 
 __all__ = [
     "COLUMNS", "CONTROLS", "ERROR", "KEY", "KNOWN", "MAY_BE_MISSING", "OK", "SHUFFLED", "TIMES", "check_replaceable",
-    "gather", "processor", "protocol_rows", "provenance", "read", "read_history", "read_published", "read_unit",
-    "restore", "sort", "unit_path", "write", "write_history", "write_unit",
+    "gather", "of_one_run", "processor", "protocol_rows", "provenance", "read", "read_history", "read_published",
+    "read_unit", "restore", "sort", "unit_path", "write", "write_history", "write_unit",
 ]  # fmt: skip

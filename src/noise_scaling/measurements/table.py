@@ -252,3 +252,25 @@ def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, va
         if column in table and value is not None:
             here &= table[column] == value
     return table[here]
+
+
+def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows without the depths and cell numbers that have fewer seeds than most of their data set: another run's.
+
+    `make book` measures two data sets with few seeds, at depths of its own; beside a table of more seeds they would
+    pull curves and intervals. The published table's seeds name no run, and all of its rows stay.
+
+    Parameters
+    ----------
+    table
+        A measurements table, of the protocol's rows.
+    """
+    by = ["dataset", "signal", "preset", "estimator"]
+    for axis in ("fraction", "n_cells"):
+        if table.empty:
+            break
+        seeds = table.groupby([*by, axis])["seed"].nunique()
+        most = seeds.groupby(level=by).transform(lambda count: count.mode().min())
+        kept = pd.MultiIndex.from_frame(table[[*by, axis]]).isin(seeds[seeds >= most].index)
+        table = table[kept | (table["version"] == "published")]
+    return table

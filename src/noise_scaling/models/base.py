@@ -54,6 +54,7 @@ class Model(ABC):
     name: ClassVar[str]
     """Key in `MODELS` and in the measurement table."""
     label: ClassVar[str]
+    small_label: ClassVar[str] = ""  # of the preset "small", where that is another model than the published one
     """Name in figures and tables."""
     colour: ClassVar[str]
     """Hexadecimal RGB, of seaborn's "colorblind" palette."""

@@ -80,6 +80,7 @@ class Geneformer(Model):
     """
 
     name, label, colour, marker, order = "geneformer", "Geneformer", "#029e73", "s", 20
+    small_label: ClassVar[str] = "small Geneformer"
     loss_unit: ClassVar[str] = "nats a masked gene"
     wants_gpu: ClassVar[bool] = True
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 0.09, 20.0
@@ -235,6 +236,7 @@ class UntrainedGeneformer(Geneformer):
     """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
 
     name, label, order = "untrained_geneformer", "untrained Geneformer (control)", 30
+    small_label: ClassVar[str] = "untrained small Geneformer (control)"
     colour, marker = "#cc78bc", "P"
     fixed_seconds, seconds_per_cell = 60.0, 0.0
     NUMBERS_VERSION: ClassVar[int] = 1

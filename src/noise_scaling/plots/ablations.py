@@ -63,7 +63,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
     The nominal depth in place of the measured one is the last of them: the bits stay, the law moves.
 
-    `stderr` is that of the mean over depths, cells and seeds; `low_depth` is the mean in the shallowest third.
+    `stderr` is that of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third.
     u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without; blank where a curve
     has too few depths or its fit did not converge.
 
@@ -94,10 +94,11 @@ def _effect_rows(label: str, both: pd.DataFrame) -> Iterable[dict[str, object]]:
     """One row of `effects` for each data set, model and estimator of paired rows."""
     for key, here in both.groupby(_UNIT, sort=True):
         effect = here["bits"] - here["base"]
+        by_seed = effect.groupby(here["seed"]).mean()  # all pairs of a seed share its split of the cells
         low = here["fraction"] <= here["fraction"].quantile(1 / 3)
         yield {
-            "ablation": label, **dict(zip(_UNIT, key, strict=True)), "pairs": len(here), "effect": effect.mean(),
-            "stderr": effect.sem(), "low_depth": effect[low].mean(), **_parameters(here),
+            "ablation": label, **dict(zip(_UNIT, key, strict=True)), "pairs": len(here), "seeds": len(by_seed),
+            "effect": effect.mean(), "stderr": by_seed.sem(), "low_depth": effect[low].mean(), **_parameters(here),
         }  # fmt: skip
 
 

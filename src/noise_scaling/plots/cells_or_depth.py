@@ -76,20 +76,21 @@ def forecasts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(table: pd.DataFrame) -> HTML:
-    """A table of forecasts: median over grids of the RMS and of the median absolute error, by what was hidden."""
+    """A table of forecasts: median over grids of the RMS error with the quartiles, by what was hidden."""
     full = forecasts(table)
-    cells = full.groupby(["forecast", "design"])[["rms", "median"]].median()
-    text = cells.apply(lambda pair: f"{pair['rms']:.3f} ({pair['median']:.3f})", axis=1).unstack("design")
+    cells = full.groupby(["forecast", "design"])["rms"].quantile([0.25, 0.5, 0.75]).unstack()
+    text = cells.apply(lambda three: f"{three[0.5]:.3f} ({three[0.25]:.3f} to {three[0.75]:.3f})", axis=1)
+    text = text.unstack("design")
     counts = full.groupby("design")["grid"].nunique()
     names = {design: f"{design} ({counts[design]} grids)" for design in holdout.DESIGNS if design in counts}
     order = [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]
     shown = text.reindex(index=order, columns=list(names)).rename(columns=names).rename_axis(columns=None)
     noise = [np.nanmedian(x) for x in (grid.noise() for grid in measured_grids(table)) if np.isfinite(x).any()]
     title = (
-        "RMS error in bits, in brackets the median absolute error; medians over grids. The spread between seeds gives "
+        "RMS error in bits, medians over grids, in brackets their quartiles. The spread between seeds gives "
         f"the measured means themselves a standard error of {np.median(noise):.3f} bits in the median grid."
         if noise
-        else "RMS error in bits, in brackets the median absolute error; medians over grids, of one seed each."
+        else "RMS error in bits, medians over grids, in brackets their quartiles; of one seed each."
     )
     named = full.assign(grid=full["grid"].map(_named))
     return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title, wrap=True)
@@ -209,22 +210,22 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     lines = []
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
-        medians = [_median(grid, "u") for _, grid in here.groupby("grid", sort=False)]
+        medians = [median_told(grid, "u") for _, grid in here.groupby("grid", sort=False)]
         lines.append(
-            f"{style.label(model)}: twice the depth is worth {_median(here, 'grid')} the cells in the median of "
+            f"{style.label(model)}: twice the depth is worth {median_told(here, 'grid')} the cells in the median of "
             f"{len(here)} starts; at {(~here['known']).sum()} of them no measured number of cells is enough, and the "
             f"most cells are a lower bound. By grid: {'; '.join(medians)}."
         )
     return lines
 
 
-def _median(here: pd.DataFrame, by: str) -> str:
+def median_told(here: pd.DataFrame, by: str) -> str:
     """The median rate of starts with its interval, or what it is more than; `by` names what is drawn together."""
     groups = pd.factorize(here[by])[0]
     value, low, high = exchange.median_rate(here["rate"].to_numpy(), here["known"].to_numpy(), groups)
     if np.isinf(value):
-        return f"more than {_factor(here['rate'].median())}"
-    return f"{_factor(value)} ({f'over {_factor(low)}' if np.isinf(high) else f'{_factor(low)} to {_factor(high)}'})"
+        return f"more than {factor(here['rate'].median())}"
+    return f"{factor(value)} ({f'over {factor(low)}' if np.isinf(high) else f'{factor(low)} to {factor(high)}'})"
 
 
 def rates(table: pd.DataFrame) -> HTML:
@@ -237,8 +238,8 @@ def rates(table: pd.DataFrame) -> HTML:
     title = (
         "Factor in cells that twice the depth is worth, median over starts. All starts: the product-limit median, with "
         "a 95 % interval by resampling depths; where no measured number of cells is enough, the most cells are a lower "
-        "bound. Then the starts that have an answer within the measured cells, which are those where cells do most; in "
-        "brackets medians of the ends of 95 % intervals."
+        "bound. Then the starts that have an answer within the measured cells, which are those where cells do most; of "
+        "the noise budget, medians of the ends of 95 % intervals in brackets."
     )
     named = every.assign(grid=every["grid"].map(_named))
     return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title, wrap=True)
@@ -247,18 +248,22 @@ def rates(table: pd.DataFrame) -> HTML:
 def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:
     """One grid's row of `rates`; steps in depth differ from 2, so that rates are brought to a doubling first."""
     row: dict[str, object] = {"grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum()}
-    row |= {"all starts": _median(every, "u"), "starts with an answer": _factor(every["rate"][every["known"]].median())}
+    row |= {
+        "all starts": median_told(every, "u"),
+        "starts with an answer": factor(every["rate"][every["known"]].median()),
+    }
     if told.empty:
         return row
     power = np.log(2) / np.log(told["deeper"])
     two = {c: (told[c] ** power).median() for c in told.columns[5:]}
     for name, label in _RATES.items():
-        row[label] = f"{_factor(two[name])} ({_factor(two[f'{name}_low'])} to {_factor(two[f'{name}_high'])})"
+        ends = f" ({factor(two['law_low'])} to {factor(two['law_high'])})" if name == "law" else ""
+        row[label] = factor(two[name]) + ends
         row[f"{label} within 2 x"] = f"{exchange.agree(told[name], told['free']).mean():.0%}"
     return row
 
 
-def _factor(value: float) -> str:
+def factor(value: float) -> str:
     if np.isnan(value):
         return "–"
     return "no number" if np.isinf(value) else f"{value:,.1f} x" if value < 100 else f"{value:,.0f} x"

@@ -61,12 +61,12 @@ def _rows(values: pd.Series) -> pd.DataFrame:
     return terms(pd.DataFrame({"signal": at["dataset"] + ", " + at["signal"], "block": block, "num": at["num"]}))
 
 
-def _decided(gap: pd.Series, variance: pd.Series) -> pd.DataFrame:
-    """Terms of who is above: 1 or 0 where the gap is more than DECIDED standard errors, else tied."""
+def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> pd.DataFrame:
+    """Terms of who is above: 1 or 0 where the gap is more than `decided` standard errors, else tied."""
     rows = _rows(gap)
     error = np.sqrt(variance[gap.notna()].to_numpy(float))
-    decided = (np.abs(rows["num"]) > DECIDED * error).astype(float)
-    return rows.assign(num=(rows["num"] > 0) * decided, den=decided)
+    told = (np.abs(rows["num"]) > decided * error).astype(float)
+    return rows.assign(num=(rows["num"] > 0) * told, den=told)
 
 
 def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> 
     return _decided(bits[one] - bits[other], variance[one] + variance[other])
 
 
-def best(table: pd.DataFrame, model: str, *, where: Rows | None = None) -> pd.DataFrame:
+def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided: float = DECIDED) -> pd.DataFrame:
     """Whether `model` is above the best of the others but controls, at each point where it and two more were measured.
 
     Parameters
@@ -87,6 +87,8 @@ def best(table: pd.DataFrame, model: str, *, where: Rows | None = None) -> pd.Da
         Name of the model.
     where
         Which points count: `largest` or `figure_1`.
+    decided
+        Standard errors by which a win or a loss is told.
     """
     table = without_controls(table)
     bits, variance = grid(where(table) if where else table)
@@ -100,7 +102,7 @@ def best(table: pd.DataFrame, model: str, *, where: Rows | None = None) -> pd.Da
     theirs = np.take_along_axis(
         variance[others.columns].to_numpy(), np.nanargmax(others.to_numpy(), axis=1)[:, None], axis=1
     )
-    return _decided(bits[model] - others.max(axis=1), variance[model] + theirs[:, 0])
+    return _decided(bits[model] - others.max(axis=1), variance[model] + theirs[:, 0], decided)
 
 
 def above(
@@ -197,18 +199,26 @@ def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     return _above(*gains(table), one, other)
 
 
-def _rising(table: pd.DataFrame) -> compare.Curves:
-    """Curves of 5 depths and more that rise by FLAT bits."""
+def _rising(table: pd.DataFrame, flat: float = FLAT) -> compare.Curves:
+    """Curves of 5 depths and more that rise by `flat` bits."""
     found = compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True))
     deepest = found.bits[np.arange(len(found.bits)), np.isfinite(found.bits).sum(1) - 1] if len(found.bits) else []
     rise = np.asarray(deepest) - (found.bits[:, 0] if len(found.bits) else [])
-    kept = rise >= FLAT
+    kept = rise >= flat
     return compare.Curves(found.names[kept], found.u[kept], found.bits[kept], found.noise[kept])
 
 
-def law_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises."""
-    found = _rising(largest(without_controls(table)))
+def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
+    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    flat
+        Bits by which it must rise.
+    """
+    found = _rising(largest(without_controls(table)), flat)
     if found.names.empty:
         return terms([])
     left = compare.residuals(found, laws.NOISE_LAW)

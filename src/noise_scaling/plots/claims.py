@@ -125,7 +125,21 @@ CLAIMS = (
 """Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
 
 
-def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> Finding:
+def real(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
+    """The usable rows of cells that are evidence.
+
+    Raises
+    ------
+    TooLittle
+        If there are none.
+    """
+    rows = admitted.evidence(usable(table, estimator))
+    if rows.empty:
+        raise TooLittle("no cells here are evidence about biology")
+    return rows
+
+
+def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True) -> Finding:
     """The claim's statistic on a measurements table, under one estimator, of rows that may stand behind a verdict.
 
     Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
@@ -139,6 +153,8 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> 
         A measurements table.
     estimator
         Whose rows count; without a choice as in `usable`, for claims on ablations all.
+    gates
+        Whether estimators that find nothing, and models that learnt nothing, are left out.
 
     Returns
     -------
@@ -152,9 +168,9 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None) -> 
         return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
     here = admitted.evidence(here, simulated=claim.ablations)
     asked = not (here.empty or claim.rows(here).empty)
-    found = admitted.found(here)
+    found = admitted.found(here) if gates else here
     known = asked and not (found.empty or claim.rows(found).empty)
-    learnt = admitted.learnt(found)
+    learnt = admitted.learnt(found) if gates else here
     rows = claim.rows(learnt) if known and len(learnt) else terms([])
     if rows.empty:
         return Finding(np.nan, np.nan, np.nan, 0, UNTOLD if not asked else NOT_TESTED if known else NO_CONTROL)

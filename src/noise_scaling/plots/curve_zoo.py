@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from .. import laws
 from ..errors import InputError
 from ..laws.curves import LawFit, fits_of, protocol_rows, row
-from ..measurements import CONTROLS, published
+from ..measurements import CONTROLS, of_one_run, published
 from . import interactive, page, style
 from .figures import curves, largest, of_signal, usable
 
@@ -45,7 +45,7 @@ def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -
     found: list[dict[str, Any]] = []
     looks: dict[str, dict[str, str]] = {}
     for name, table in (_named(measurements, OURS) | _named(reference)).items():
-        here, kinds = _curves(protocol_rows(table, controls=True), name)
+        here, kinds = _curves(of_one_run(protocol_rows(table, controls=True)), name)
         found += here
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}

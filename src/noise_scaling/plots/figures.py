@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 from .. import laws
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
-from ..measurements import KNOWN
+from ..measurements import KNOWN, of_one_run
 from ..measurements.published import shared_splits
 from . import style
 
 
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
+
+    Nor are runs of different numbers of seeds (`measurements.of_one_run`).
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     if estimator not in found:
         named = ", ".join(found)
         raise InputError(f"the table holds the estimators {named}, which are never pooled: give a table of one of them")
-    return table[table["estimator"] == estimator]
+    return of_one_run(table[table["estimator"] == estimator])
 
 
 def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:

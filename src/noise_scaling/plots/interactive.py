@@ -98,7 +98,7 @@ def kinds(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, s
         for preset, form in zip(presets[model], cycle(("", "-open", "-dot", "-open-dot")), strict=False):
             out[model, preset] = {
                 "name": f"{model}/{preset}" if several else model,
-                "label": style.label(model) + (f" ({preset})" if several else ""),
+                "label": style.label(model, preset) + (f" ({preset})" if several else ""),
                 "colour": style.colour(model), "symbol": symbol + form,
             }  # fmt: skip
     return out

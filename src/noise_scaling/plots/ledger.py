@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,13 @@ from IPython.display import HTML
 
 from . import claims, claims_open, page
 from .claims import CLAIMS, Claim
+
+
+def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.Finding]:
+    return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
+
+
+_FINDINGS = {name: page.of_content(partial(_every, estimator=name)) for name in (None, "default", "lmi")}
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,10 @@ class Column:
     estimator: str | None = None
     tab: str = ""  # where the pages of figures show it
 
-    def find(self, claim: Claim) -> claims.Finding:
-        """The claim's statistic and verdict on this table."""
-        return claims.find(claim, self.table, estimator=self.estimator)
+    @property
+    def findings(self) -> dict[Claim, claims.Finding]:
+        """The statistic and verdict of every claim on this table."""
+        return _FINDINGS[self.estimator](self.table)
 
     @property
     def small(self) -> bool:
@@ -36,7 +45,8 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
     """How many of the paper's claims hold on each table: a sentence."""
     said = []
     for column in columns(measurements, reference):
-        verdicts = [_cell(column.find(claim))[0] for claim in CLAIMS]
+        findings = column.findings
+        verdicts = [_cell(findings[claim])[0] for claim in CLAIMS]
         words = {"hold": claims.HOLDS, "hold partly": claims.PARTLY, "fail": claims.FAILS}
         counts = {word: verdicts.count(verdict) for word, verdict in words.items()}
         counts["cannot be told"] = len(verdicts) - sum(counts.values())
@@ -79,8 +89,9 @@ def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, downl
     """
     heads = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in tables)
     lines, full = [], []
+    findings = {column.heading: column.findings for column in tables}
     for claim in which:
-        found = {column.heading: column.find(claim) for column in tables}
+        found = {heading: of[claim] for heading, of in findings.items()}
         cells = [_linked(claim, column, found[column.heading]) for column in tables]
         about = f"{html.escape(claim.text)}<small>{html.escape(claim.statistic)}</small>"
         lines.append(f'<tr><th scope="row">{about}</th>{"".join(cells)}</tr>')
@@ -107,14 +118,14 @@ def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
     """Of every claim and table: the interval with data sets drawn too, and the verdict with thresholds moved."""
+    findings = {column.heading: column.findings for column in columns(measurements, reference)}
     rows = []
     for claim in (*CLAIMS, *claims_open.OPEN):
-        for column in columns(measurements, reference):
-            found = column.find(claim)
+        for heading, found in ((heading, of[claim]) for heading, of in findings.items()):
             if pd.isna(found.value):
                 continue
             rows.append({
-                "claim": claim.text, "table": column.heading, "verdict": found.verdict, "value": _number(found),
+                "claim": claim.text, "table": heading, "verdict": found.verdict, "value": _number(found),
                 "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
                 "stricter": found.strict, "more lenient": found.lenient,
             })  # fmt: skip

@@ -110,13 +110,15 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         If there is no such figure or table, or the figure refuses the table for more than being too little.
     """
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
-    try:
-        made = draw(measured(source).table, *arguments, **options)
-    except TooLittle as error:
-        return paragraph(str(error))
-    if isinstance(made, pd.DataFrame):
-        return as_table(made, f"{draw.__name__}.csv", wrap=any(" " in name for name in made))
-    return made
+    table = measured(source).table
+    with style.presets(table):
+        try:
+            made = draw(table, *arguments, **options)
+        except TooLittle as error:
+            return paragraph(str(error))
+        if isinstance(made, pd.DataFrame):
+            return as_table(made, f"{draw.__name__}.csv", wrap=any(" " in name for name in made))
+        return made
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:

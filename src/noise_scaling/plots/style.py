@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
 from itertools import cycle
@@ -55,9 +56,25 @@ def _other(name: str) -> Look:
     return Look(name.removeprefix("obsm:"), next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
 
 
-def label(model: str) -> str:
-    """A model's name in figures and tables."""
-    return str(_look(model).label)
+_SMALL: ContextVar[frozenset[str]] = ContextVar("models shown whose preset is the small one", default=frozenset())
+
+
+@contextmanager
+def presets(table: pd.DataFrame) -> Iterator[None]:
+    """While a page shows this table: models of which it holds the small preset alone are called small."""
+    by_model = table.groupby("model")["preset"].agg(set) if "preset" in table else pd.Series(dtype=object)
+    token = _SMALL.set(frozenset(model for model, found in by_model.items() if found == {"small"}))
+    try:
+        yield
+    finally:
+        _SMALL.reset(token)
+
+
+def label(model: str, preset: str = "") -> str:
+    """A model's name in figures and tables, by its preset or that of the table which is shown (`presets`)."""
+    look = _look(model)
+    small = getattr(look, "small_label", "") if preset == "small" or model in _SMALL.get() else ""
+    return str(small or look.label)
 
 
 def colour(model: str) -> str:
