@@ -2,11 +2,13 @@
 
     python benchmarks/cell_like.py              # what is not there yet, and goes on where it was stopped
     python benchmarks/cell_like.py --anew       # all again, after a change of the default
+    python benchmarks/cell_like.py --oracle     # and what is found by a default that is told more: what limits it
     python benchmarks/cell_like.py --gather
     python benchmarks/cell_like.py --truths     # the true information again: half an hour
 
-Problems: `information/cells.py`. Rows, one an estimate: benchmarks/results/cell_like/default.csv; table and numbers:
-cell_like.md, cell_like.json.
+Problems: `information/cells.py`; what is told: `information/limits.py`. Rows, one an estimate:
+benchmarks/results/cell_like/default.csv, told_axes.csv, told_function.csv; table and numbers: cell_like.md,
+cell_like.json.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from common import RESULTS, machine, report, table
 from information import cell_truth
 from information.cells import CELLS, draw, problems, shuffled
 from information.estimators import estimators
+from information.limits import TOLD, extrapolated
 from information.run import read, run
+from information.truth import stored as suite_truths
 
 SEEDS = 5
+ORACLE_SEEDS = 1
 SHUFFLES, SHUFFLED_CELLS = 40, CELLS[:2]
 ABOVE = 2.0  # standard errors
 GOALS = {500: 0.75, 2400: 0.88, 6000: 0.93}
@@ -35,6 +40,35 @@ def measure(path: Path, names: list[str], cells: list[int], seeds: int, shuffles
     default = estimators()["default"]
     run(path, "default", default, names, cells, range(seeds), draw)
     run(path, "default", default, shuffled(), [n for n in cells if n in SHUFFLED_CELLS], range(shuffles), draw)
+
+
+def measure_told(folder: Path, cells: list[int], seeds: int) -> None:
+    """As `measure`, of the problems without a depth, for a default that is told more."""
+    names = [name for name, law in problems().items() if not law[2]]
+    for told, draw_told in TOLD.items():
+        run(folder / f"{told}.csv", told, estimators()["default"], names, cells, range(seeds), draw_told)
+
+
+def limits(folder: Path) -> list[dict[str, object]]:
+    """By number of cells, medians over problems of the share found: by the default, and where it is told more."""
+    found = []
+    tables = {name: gather(folder / f"{name}.csv") for name in ("default", *TOLD) if (folder / f"{name}.csv").exists()}
+    draws = tables.get("told_axes", pd.DataFrame({"seed": []})).seed.unique()
+    for cells in CELLS if len(draws) else []:
+        shares = {
+            name: rows[(rows.cells == cells) & (rows.depth == 0) & rows.seed.isin(draws)].ratio.median()
+            for name, rows in tables.items()
+        }
+        found.append({"cells": cells, **shares, "aimed at": GOALS[cells]})
+    return found
+
+
+def bias_rules(rows: pd.DataFrame, results: Path) -> list[dict[str, object]]:
+    """`extrapolated` of these problems, and of the suite of `information_suite.py`."""
+    suite = read(results / "information" / "default.csv") if (results / "information").exists() else rows[:0]
+    suite = suite.assign(true=suite.problem.map({name: value[0] for name, value in suite_truths().items()}))
+    tables = {"cell_like": rows[rows.source != "shuffled"], "suite": suite}
+    return [line for name, some in tables.items() if some.cells.nunique() == 3 for line in extrapolated(some, name)]
 
 
 def gather(path: Path) -> pd.DataFrame:
@@ -58,7 +92,11 @@ def write(results: Path) -> None:
     """cell_like.md and cell_like.json from the rows."""
     rows = gather(results / "cell_like" / "default.csv")
     told, plain, deep = rows[rows.true > 0], rows[(rows.true > 0) & (rows.depth == 0)], rows[rows.depth > 0]
-    null = _null(rows[rows.true == 0])
+    null, limited, rules = (
+        _null(rows[rows.true == 0]),
+        limits(results / "cell_like"),
+        bias_rules(rows, results),
+    )
     above = {"estimates": len(told), "above": int((told.bits - told.true > ABOVE * told.stderr).sum())}
     cells = sorted(set(plain.cells))
     worst = max(error / bits for bits, error, _ in cell_truth.stored().values() if bits)
@@ -75,12 +113,21 @@ def write(results: Path) -> None:
         table(["signal", "cells", "mean bits", "standard error", "draws"],
               [[r["family"], f"{r['cells']:,}", f"{r['mean']:+.4f}", f"{r['se']:.4f}", r["draws"]] for r in null]),
         f"Above the truth by more than {ABOVE:g} standard errors: {above['above']} of {above['estimates']} estimates.",
+        "## What limits it",
+        "Median share over the problems without a depth, one draw: as they are; told which axes the channel reads; "
+        "told what y depends on, so that no function is left to learn.",
+        table(list(limited[0]), [list(line.values()) for line in limited]) if limited else "Not run.",
+        "## Can the bias be told from the growth with n?",
+        "Estimates at three numbers of cells, extrapolated, beside the truth.",
+        table(list(rules[0]), [list(line.values()) for line in rules]) if rules else "Not run.",
     ]  # fmt: skip
     medians = {str(n): part.ratio.median() for n, part in plain.groupby("cells")}
     numbers = {"median": medians, "goals": {str(n): goal for n, goal in GOALS.items()}}
     numbers |= {
         "shuffled": null,
         "above": above,
+        "limits": limited,
+        "extrapolated": rules,
         "problems": json.loads(means(rows).round(4).to_json(orient="records")),
     }
     report(results, "cell_like", "Problems that look like cells", machine("torch", "scikit-learn"), parts, numbers)
@@ -118,6 +165,7 @@ def main() -> None:
     parser.add_argument("--anew", action="store_true", help="forget the rows that are there")
     parser.add_argument("--gather", action="store_true", help="run nothing, gather the rows that are there")
     parser.add_argument("--truths", action="store_true", help="compute the truths, and run nothing")
+    parser.add_argument("--oracle", action="store_true", help="the default told more, beside it")
     parser.add_argument("--quick", action="store_true", help="three problems of 500 cells: to see that it runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
     options = parser.parse_args()
@@ -131,6 +179,8 @@ def main() -> None:
         measure(path, ["pbmc_labels3", "worm_time12_float", "depth100_time45"], [500], 1, 2)
     elif not options.gather:
         measure(path, list(problems()), list(CELLS), SEEDS, SHUFFLES)
+        if options.oracle:
+            measure_told(path.parent, list(CELLS), ORACLE_SEEDS)
     return write(options.results)
 
 

@@ -35,6 +35,8 @@ def cell_like():
         "goals": {"500": 0.75, "2400": 0.88, "6000": 0.93},
         "shuffled": [{"family": "labels45", "cells": 500, "mean": -0.01, "se": 0.004, "draws": 40}],
         "above": {"estimates": 400, "above": 3},
+        "limits": [{"cells": 500, "default": 0.5, "told_axes": 0.64, "told_function": 0.95, "aimed at": 0.75}],
+        "extrapolated": [{"problems": "suite", "rule": "I - c / n", "estimates": 7, "no fit": 0, "above by 2 se": 1}],
     }
 
 
@@ -65,6 +67,10 @@ def test_shares_against_depth_with_their_spread(cell_like):
 def test_tables_say_what_was_found(benchmark, cell_like, tmp_path):
     assert "InfoNCE" in page.scores_table(benchmark).data
     assert "Of 400 estimates 3 lie above the truth" in page.shuffled_table(cell_like).data
+    limits = page.limits_table(cell_like).data
+    assert "told the axes" in limits
+    assert "0.64" in limits
+    assert "I - c / n" in page.bias_rules_table(cell_like).data
     assert "have not been run" in page.held_out_table(tmp_path / "none.json").data
     held_out = tmp_path / "held_out.json"
     held_out.write_text(json.dumps({"scores": [{"families": 18}], "families": [{"problem": "ring"}]}))
@@ -83,5 +89,7 @@ def test_the_committed_numbers_are_complete(name):
         assert families >= {family for group in page.GROUPS.values() for family in group}
         assert numbers["above"]["estimates"] >= 400
         assert all(row["draws"] >= 40 for row in numbers["shuffled"])
+        assert [row["cells"] for row in numbers["limits"]] == [500, 2400, 6000]
+        assert {row["problems"] for row in numbers["extrapolated"]} == {"cell_like", "suite"}
         assert page.cell_like_figure(numbers).axes
         assert page.depth_figure(numbers).axes

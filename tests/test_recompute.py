@@ -24,7 +24,10 @@ REVISED = ("scvi",)
 """Models whose numbers have a new version since the table was made: other hashes, the same bits within the errors. They
 are measured again with everything else."""
 REVISED_ESTIMATORS = ("default",)
-"""Estimators likewise: the default of the table lacks the order of labels, the distance from the middle and more."""
+"""Estimators likewise: the default of the table lacks the order of labels, the distance from the middle, smooth
+functions and more. A lower bound that is better finds more, and not less."""
+MORE = 0.4
+"""Bits that a revised estimator may find more: of proteins in poor embeddings of blood cells it finds 0.2."""
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +71,10 @@ def test_a_random_handful_of_committed_rows_comes_out_again(committed):
         revised = row["model"] in REVISED or row["estimator"] in REVISED_ESTIMATORS
         exact = [name for name in EXACT if name not in REVISED_SPLITS]
         assert again[exact].to_dict() == row[exact].to_dict(), row[measurements.KEY].to_dict()
-        moved = abs(again["mi_bits"] - row["mi_bits"])
-        off.append(moved / max(EACH, 5 * row["mi_stderr"] if revised else 0))
-        near += [] if revised else [moved <= HALF]
+        moved = again["mi_bits"] - row["mi_bits"]
+        most = max(EACH, 5 * row["mi_stderr"] if revised else 0)
+        off.append(abs(moved) / (MORE if moved > 0 and row["estimator"] in REVISED_ESTIMATORS else most))
+        near += [] if revised else [abs(moved) <= HALF]
     assert max(off) <= 1, rows[measurements.KEY].assign(off=off).to_string()
     assert not near or np.mean(near) >= 0.5, near
 

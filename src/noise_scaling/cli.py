@@ -150,7 +150,7 @@ def _names(option: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from .measure.command import add_check_options, add_measure_options
+    from .measure.command import add_check_options, add_measure_options, add_thin_options
     from .plan.command import add_options as plan_options
 
     parser = _Parser(
@@ -161,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add_measure_options(
         _add(commands, "measure", _measure, "measure a slice of the grid: bits by model, cells, depth and seed")
     )
+    add_thin_options(_add(commands, "thin", _thin, "write a file at other depths, for embeddings made elsewhere"))
     add_check_options(_add(commands, "check", _check, "say whether an estimate on your own pairs can be trusted"))
     gather = _add(commands, "gather", _gather, "join measurement tables into one, sorted and checked")
     gather.add_argument("tables", nargs="+", help="CSV files, or a folder of kept units such as build/small/units")
@@ -211,6 +212,12 @@ def _measure(options: argparse.Namespace) -> int:
         + (f", {len(errors)} of them failed: see their error" if len(errors) else "")
     )
     return 0
+
+
+def _thin(options: argparse.Namespace) -> None:
+    from .measure.brought import thin
+
+    print(*thin(**{name: value for name, value in vars(options).items() if name != "run"}), sep="\n")
 
 
 def _check(options: argparse.Namespace) -> None:

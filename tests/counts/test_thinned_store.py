@@ -159,6 +159,15 @@ def test_of_several_processes_one_writes_and_all_read(tmp_path):
     assert not any(process.returncode for process in started)
 
 
+def test_the_room_asked_for_holds_what_is_left_and_little_more():
+    lengths, umis = np.diff(counts().indptr), np.asarray(counts().sum(1)).ravel()
+    left = {q: thin(counts(), q, seed=SEED, cell_ids=CELLS, gene_ids=GENES).nnz for q in (1.0, 0.1, 0.01)}
+    asked = {q: thinned_store._at_most(lengths, umis, q) for q in left}
+    assert asked[1.0] == left[1.0] == thinned_store._at_most(lengths, None, 0.01)
+    assert all(left[q] <= asked[q] for q in left)
+    assert asked[0.01] < 0.5 * lengths.sum()
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch, source, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**30, 2**30, 1000))

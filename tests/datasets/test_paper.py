@@ -208,7 +208,7 @@ def test_a_changed_file_is_read_anew(embryo, monkeypatch, tmp_path):
     monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(count_store, "IN_MEMORY_BELOW", 0)
     before = datasets.load("mouse_embryo")
-    monkeypatch.setattr(on_disk, "content_sha256", None)  # would be called
+    monkeypatch.setattr(on_disk, "CountsHash", None)  # would be called
     assert datasets.load("mouse_embryo").data_sha256 == before.data_sha256
     monkeypatch.undo()
     monkeypatch.setenv("NOISE_SCALING_MIRROR", str(embryo[0].parent))

@@ -4,6 +4,7 @@ import sys
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import poisson
 
@@ -14,7 +15,7 @@ from noise_scaling.paths import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import cell_like
-from information import cell_truth, cells
+from information import cell_truth, cells, limits
 
 pytestmark = pytest.mark.skipif(
     not all(datasets.at_hand(datasets.card(name)) for name, _ in cells.SOURCES.values()),
@@ -129,6 +130,33 @@ def test_pairs_are_drawn_afresh_and_labels_are_of_their_kind():
     counts = np.expm1(cells.draw("depth100_time45", 2000, 0)[0])
     assert counts == pytest.approx(np.rint(counts))
     assert counts.sum(1).mean() == pytest.approx(100, abs=4 * np.sqrt(100 / 2000))
+
+
+def test_what_y_depends_on_is_all_that_changes_its_likelihood():
+    z = np.random.default_rng(0).standard_normal((40, 8))
+    of = {name: cells.of(name)[1] for name in ("pbmc_norm", "merfish_parity", "worm_time45", "pbmc_proteins")}
+    turned, swapped = z[:, ::-1], z[:, [0, 2, 1, 3, 4, 5, 6, 7]]
+    for name, other in (("pbmc_norm", turned), ("merfish_parity", swapped)):
+        y = of[name].draw(z, np.random.default_rng(1))
+        assert limits.read(of[name], z) == pytest.approx(limits.read(of[name], other))
+        assert of[name].log_likelihood(y, z) == pytest.approx(of[name].log_likelihood(y, other))
+    assert limits.read(of["worm_time45"], z)[:, 0] == pytest.approx(cells.time_of("worm")(z))
+    assert limits.read(of["pbmc_proteins"], z).shape == (40, 14)
+
+
+def test_a_power_law_is_extrapolated_to_its_limit():
+    n = np.array([500, 2400, 6000])
+    for a, rule in ((0.5, "I - c / n^(1/2)"), (1.0, "I - c / n"), (0.7, "I - c / n^a"), (0.5, "I - c / n^a")):
+        assert limits.RULES[rule](n, 2.5 - 8 / n.astype(float) ** a) == pytest.approx(2.5)
+    assert np.isnan(limits.free_power(n, np.array([1.0, 1.2, 2.0])))  # grows ever faster: no power does that
+    rows = [("p", 0, k, 2.5 - 8 / k, 0.01, 2.5) for k in n] + [
+        ("q", 0, k, bits, 0.01, 0.5) for k, bits in zip(n, (1.0, 0.9, 0.8), strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["problem", "seed", "cells", "bits", "stderr", "true"])
+    by = {line["rule"]: line for line in limits.extrapolated(table, "made up")}
+    assert by["I - c / n"]["above by 2 se"] == 1  # q is too high, whatever is made of it
+    assert by["I - c / n"]["nearer than as estimated"] == 0.5  # p, and not q
+    assert by["I - c / n^a"]["no fit"] == 1
 
 
 def test_the_quick_run_writes_its_table(tmp_path, monkeypatch, capsys):

@@ -5,9 +5,9 @@ rule pages:
         notebooks=lambda wildcards: [f"notebooks/{page}.ipynb" for page in BATCHES[wildcards.batch]],
         table=SHOWN,
         shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*"),
-                                             *Path("data/calibration").glob("*"), *Path("benchmarks/results").glob("*.json"),
+                                             *Path("data/calibration").glob("*"), *Path("data/cells").glob("*"), *Path("benchmarks/results").glob("*.json"),
                                              *Path("data/curves").glob("*.csv"), Path("data/gpu/measurements.csv")])
-        + files_at_hand(),
+        + published_at_hand(),
     output:
         touch(f"{RUN}/pages/.executed_{{batch}}"),
     log:

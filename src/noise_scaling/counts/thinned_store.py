@@ -97,6 +97,7 @@ def thin_to_disk(
     cell_ids: np.ndarray,
     gene_ids: np.ndarray,
     largest: int,
+    umis: np.ndarray | None = None,
     progress: bool = False,
 ) -> Thinned:
     """Thin some cells of a store in one pass, as `counts.thin` does given names: training cells into a folder.
@@ -116,6 +117,8 @@ def thin_to_disk(
         As for `counts.thin`, of all of the store's cells and genes.
     largest
         The largest count.
+    umis
+        Molecules of each cell of the store, which say how much room few of them need; without, as much as all.
     progress
         Show a bar.
 
@@ -136,7 +139,7 @@ def thin_to_disk(
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: the lock is ours
         try:
             keys = _keys(cell_ids, "cell", seed), _keys(gene_ids, "gene", seed)
-            _write(source, train, held, draft, keys, largest, progress)
+            _write(source, train, held, draft, keys, largest, umis, progress)
             os.replace(draft, folder)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy's own has no number
@@ -211,11 +214,12 @@ def _write(
     folder: Path,
     keys: tuple[np.ndarray, np.ndarray],
     largest: int,
+    umis: np.ndarray | None,
     progress: bool,
 ) -> None:
     pools = {"train": train, **held}
     entry = _entry(source.shape[1], largest)
-    most = int(source.lengths[train.cells].sum())
+    most = _at_most(source.lengths[train.cells], None if umis is None else umis[train.cells], train.fraction)
     _check_room(folder.parent, most * entry.itemsize)
     folder.mkdir()
     of, rank = np.full(source.shape[0], -1, np.int8), np.zeros(source.shape[0], np.int64)
@@ -240,6 +244,14 @@ def _write(
         rows = np.argsort(np.concatenate(order[name]))
         save_npz(folder / f"{name}.npz", vstack(parts[name], format="csr")[rows], compressed=False)
     (folder / _FACTS).write_text(json.dumps({"genes": source.shape[1], "largest": largest}), encoding="utf-8")
+
+
+def _at_most(lengths: np.ndarray, umis: np.ndarray | None, fraction: float) -> int:
+    """Counts that are left: no more than there are, nor than molecules are kept, and six standard deviations more."""
+    if umis is None:
+        return int(lengths.sum())
+    expected = float(np.minimum(lengths, fraction * umis).sum())
+    return int(min(lengths.sum(), expected + 6 * np.sqrt(umis.sum()) + 1))
 
 
 def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_matrix]]:

@@ -8,23 +8,28 @@ from pathlib import Path
 from ..errors import InputError, choose
 from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all, fetch_file
-from .own import load_own
-from .own_pairs import is_table, load_embedding
+from .own import load_counts, load_own
+from .own_pairs import embedding_of, is_table, load_embedding
+from .own_signals import STREAM
 from .registry import Card, File, card, names, read_registry
 from .simulator import simulate, true_information
 from .sources import LOADERS
 
 __all__ = [
+    "STREAM",
     "Card",
     "Dataset",
     "File",
     "at_hand",
     "card",
+    "embedding_of",
     "fetch",
     "fetch_all",
     "fetch_file",
+    "is_own",
     "is_table",
     "load",
+    "load_counts",
     "load_embedding",
     "names",
     "read_registry",
@@ -60,7 +65,7 @@ def load(
     name_or_path = str(name_or_path)
     if re.match(r"\w{2,}:/", name_or_path):  # one letter is a drive
         raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
-    if name_or_path not in read_registry() and _is_path(name_or_path):
+    if is_own(name_or_path):
         return load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
     chosen = card(name_or_path)
     if chosen.kind != "cells":
@@ -73,6 +78,7 @@ def load(
     return loader(chosen, fetch_all(chosen), signal)
 
 
-def _is_path(name_or_path: str) -> bool:
-    """Whether a file is meant: it is there, or the name has an ending or a folder in it, as no registered name has."""
-    return Path(name_or_path).exists() or any(mark in name_or_path for mark in "./\\*")
+def is_own(name_or_path: str) -> bool:
+    """Whether a file is meant: no registered name, and it is there or has an ending or a folder in it, as none has."""
+    is_path = Path(name_or_path).exists() or any(mark in name_or_path for mark in "./\\*")
+    return is_path and name_or_path not in read_registry()

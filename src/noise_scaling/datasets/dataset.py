@@ -163,16 +163,36 @@ def assemble(
     adata.uns["largest_deviation"] = largest_deviation
     adata.uns["dropped_cells"] = obs.index[~kept].to_list()
     signal = signal.of(kept)
-    sha256 = content_sha256(adata.X, adata.obs_names, adata.var_names, signal)
+    counted = CountsHash()
+    counted.add(adata.X)
+    sha256 = content_sha256(counted.hexdigest(), adata.obs_names, adata.var_names, signal)
     blocks = None if blocks is None else blocks[kept]
     return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes, blocks=blocks)
 
 
-def content_sha256(counts: sp.csr_matrix | CountStore, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
-    """sha256 of what is measured: counts, names and signal, independent of file format and integer width."""
-    digest = hashlib.sha256()
-    for numbers in _csr_arrays(counts):
-        digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
+class CountsHash:
+    """sha256 of counts, block by block of cells: of rows' lengths, columns and values, each on its own.
+
+    Empty cells add nothing; neither the width of the integers nor the blocks matter.
+    """
+
+    def __init__(self) -> None:
+        self._parts = [hashlib.sha256() for _ in range(3)]
+
+    def add(self, block: sp.csr_matrix) -> None:
+        """The next cells."""
+        lengths = np.diff(block.indptr)
+        for part, numbers in zip(self._parts, (lengths[lengths > 0], block.indices, block.data), strict=True):
+            part.update(np.ascontiguousarray(numbers, dtype="<i8").data)
+
+    def hexdigest(self) -> str:
+        """Of what was added."""
+        return hashlib.sha256(b"".join(part.digest() for part in self._parts)).hexdigest()
+
+
+def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
+    """sha256 of what is measured: counts (their `CountsHash`), names and signal, independent of the file's format."""
+    digest = hashlib.sha256(counts.encode())
     for array in (cell_ids, gene_ids, signal.values, signal.times, signal.sections):
         for part in _bytes(array):
             digest.update(part)
@@ -180,20 +200,6 @@ def content_sha256(counts: sp.csr_matrix | CountStore, cell_ids: Any, gene_ids: 
     if list(signal.levels) != sorted(signal.levels):  # an order that the names themselves do not have
         digest.update(" ".join(signal.levels).encode())
     return digest.hexdigest()
-
-
-def _csr_arrays(counts: sp.csr_matrix | CountStore) -> Iterator[np.ndarray]:
-    """Row pointers, columns and values; of a store part by part, in three passes."""
-    if not isinstance(counts, CountStore):
-        yield from (counts.indptr, counts.indices, counts.data)
-        return
-    end = 0
-    yield np.zeros(1, np.int64)
-    for chunk in counts.chunks():
-        yield end + chunk.indptr[1:].astype(np.int64)
-        end += chunk.nnz
-    for name in ("indices", "data"):
-        yield from (getattr(chunk, name) for chunk in counts.chunks())
 
 
 def _bytes(array: Any) -> Iterator[bytes]:

@@ -18,10 +18,10 @@ from ..counts.count_store import FileStore
 from ..errors import InputError
 from ..files import replacing
 from ..signals import Signal
-from .dataset import Dataset, OnDisk, content_sha256
+from .dataset import CountsHash, Dataset, OnDisk, content_sha256
 from .registry import Card
 
-_VERSION = 1  # of what a survey holds
+_VERSION = 2  # of what a survey holds
 
 
 class Survey(NamedTuple):
@@ -33,12 +33,15 @@ class Survey(NamedTuple):
         Molecules of each cell, int64 [cells].
     largest
         The largest count.
+    sha256
+        `CountsHash` of the counts.
     notes
         What the pass over the counts noted.
     """
 
     umis: np.ndarray
     largest: int
+    sha256: str
     notes: tuple[str, ...]
 
 
@@ -56,19 +59,20 @@ def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *,
     progress
         Show a bar.
     """
-    entry = _entry(store, "survey", how)
+    entry = _entry(store, how)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
-        return Survey(found["umis"], int(found["largest"]), tuple(json.loads(str(found["notes"]))))
-    umis, largest, start = np.zeros(store.shape[0], np.int64), 0, 0
-    blocks = store.blocks()
+        notes_then = tuple(json.loads(str(found["notes"])))
+        return Survey(found["umis"], int(found["largest"]), str(found["sha256"]), notes_then)
+    umis, largest, counted, blocks = np.zeros(store.shape[0], np.int64), 0, CountsHash(), store.blocks()
     with tqdm(total=store.shape[0], unit=" cells", desc=f"reading {store.paths[0].name}", disable=not progress) as bar:
         for (start, stop), chunk in zip(blocks, store.read(blocks), strict=True):
             umis[start:stop] = np.asarray(chunk.sum(1, dtype=np.int64)).ravel()
             largest = max(largest, int(chunk.data.max(initial=0)))
+            counted.add(chunk)
             bar.update(stop - start)
-    made = Survey(umis, largest, tuple(notes()))
+    made = Survey(umis, largest, counted.hexdigest(), tuple(notes()))
     with contextlib.suppress(OSError), replacing(entry) as draft, draft.open("wb") as file:  # no cache: next time again
-        np.savez(file, umis=umis, largest=largest, notes=json.dumps(made.notes))
+        np.savez(file, umis=umis, largest=largest, sha256=made.sha256, notes=json.dumps(made.notes))
     return made
 
 
@@ -79,7 +83,6 @@ def assemble_on_disk(
     cell_ids: np.ndarray,
     gene_ids: np.ndarray,
     signal: Signal,
-    how: str,
     *,
     stream: str | None = None,
     notes: tuple[str, ...] = (),
@@ -90,7 +93,7 @@ def assemble_on_disk(
     ----------
     card, gene_ids, signal, stream, notes
         As in `dataset.assemble`.
-    store, found, how
+    store, found
         All cells, and their `survey`.
     cell_ids
         Names [cells], variable-width text.
@@ -106,21 +109,16 @@ def assemble_on_disk(
     genes, times = np.unique(gene_ids, return_counts=True)
     if (times > 1).any():
         raise InputError(f"{card.name} has two genes named {genes[times > 1][0]!r}: give each gene a name of its own")
-    entry = _entry(store, "sha256", f"{how} {signal.kind} {signal.name} {signal.levels}")
-    sha256 = entry.read_text(encoding="utf-8") if entry.exists() else ""
-    if len(sha256) != 64:
-        sha256 = content_sha256(store, cell_ids, gene_ids, signal)
-        with contextlib.suppress(OSError), replacing(entry) as draft:
-            draft.write_text(sha256, encoding="utf-8")
+    sha256 = content_sha256(found.sha256, cell_ids, gene_ids, signal)
     on_disk = OnDisk(store, cell_ids, gene_ids, found.umis[kept], found.largest)
     return Dataset(card.name, None, signal, card, sha256, stream or card.name, notes, on_disk)
 
 
-def _entry(store: FileStore, what: str, how: str) -> Path:
+def _entry(store: FileStore, how: str) -> Path:
     """Where the cache keeps something of these files, as they are now: by names, sizes and times."""
-    digest = hashlib.blake2b(f"{_VERSION} {what} {store.where} {how} {store.shape}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{_VERSION} {store.where} {how} {store.shape}".encode(), digest_size=16)
     for path in store.paths:
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
             facts = part.stat()
             digest.update(f"{part.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-    return paths.cache() / "surveys" / f"{what}-{digest.hexdigest()}"
+    return paths.cache() / "surveys" / f"{digest.hexdigest()}.npz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 
@@ -49,6 +50,28 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
     return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
 
 
+def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
+    """The counts of a file in memory, with what obs and var say of cells and genes and nothing else.
+
+    Parameters
+    ----------
+    path, layer, round_counts
+        As for `load_own`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its counts are not raw counts.
+    """
+    with open_cells(path) as cells:
+        features = read_counts(cells, layer, path.name, round_counts=round_counts)
+        obs, var = (
+            pd.DataFrame({name: getattr(table[name], "array", table[name]) for name in table}, index=names)
+            for table, names in ((cells.obs, cells.obs_names), (cells.var, cells.var_names))
+        )
+    return anndata.AnnData(X=features.counts, obs=obs, var=var[features.chosen])
+
+
 def _streamed(
     path: Path, cells: Stored | Several, signal: str | None, layer: str | None, round_counts: bool
 ) -> Dataset:
@@ -60,7 +83,7 @@ def _streamed(
     card = _card(path, seen.umis, len(features.genes), found)
     names = cells.obs_names.to_numpy(dtype=np.dtypes.StringDType())
     return on_disk.assemble_on_disk(
-        card, features.store, seen, names, features.genes, found, features.how, stream=STREAM,
+        card, features.store, seen, names, features.genes, found, stream=STREAM,
         notes=(*seen.notes, *normalised(seen.umis, features.where), *notes),
     )  # fmt: skip
 

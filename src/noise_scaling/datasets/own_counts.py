@@ -27,12 +27,16 @@ Others = Mapping[str, Callable[[], sp.csr_matrix]]
 
 
 class Features(NamedTuple):
-    """Integer counts [cells, genes] with the names of the genes, and by type what else was counted."""
+    """Integer counts [cells, genes] with the names of the genes, and by type what else was counted.
+
+    `chosen` says which of the file's features [features] are the genes.
+    """
 
     counts: sp.csr_matrix
     genes: np.ndarray
     others: Others
     notes: list[str]
+    chosen: np.ndarray
 
 
 class StreamedFeatures(NamedTuple):
@@ -79,7 +83,7 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
     notes = rounding.notes(where) + feature_notes
     notes += normalised(np.asarray(counts.sum(axis=1)).ravel(), where)
     rest = {kind: partial(values.__getitem__, (slice(None), at)) for kind, at in others.items()}
-    return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes)
+    return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes, genes)
 
 
 def stored_values(cells: Cells, layer: str | None) -> int:

@@ -12,12 +12,13 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from ..errors import InputError
 from ..signals import Signal
 from .columns import LABEL, NUMBER, ORDERED, listed
 from .formats import Cells, open_cells
-from .own_signals import matrix, read_signal
+from .own_signals import matrix, numbers_of, read_signal
 
 
 def is_table(path: str | Path) -> bool:
@@ -54,6 +55,53 @@ def load_embedding(
         return _found(cells, embedding or "obsm:x", signal or ("obsm:y" if "y" in cells.obsm else "obs:y"), path.name)
     with open_cells(path) as stored:
         return _found(stored, embedding or "", signal, path.name)
+
+
+def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
+    """The embedding of some cells of a file, whatever other cells it has and in whatever order.
+
+    Parameters
+    ----------
+    path
+        A file of cells as for `load`; of it only the names of cells and the one matrix are read.
+    key
+        Of obsm.
+    names
+        The cells [cells].
+
+    Returns
+    -------
+    float32 [cells, dims], in the order of `names`.
+
+    Raises
+    ------
+    InputError
+        If there is no such matrix, its rows are not those of the file's cells, a name comes twice or not at all, or a
+        vector holds NaN or an infinite value.
+    """
+    with open_cells(path) as cells:
+        if key not in cells.obsm:
+            raise InputError(
+                f"{path.name} has no obsm key {key!r}: add the embedding under it (it has {listed(cells.obsm)})"
+            )
+        found, values = cells.obs_names, numbers_of(cells, key)
+    where = f"obsm[{key!r}] of {path.name}"
+    if not found.is_unique:
+        raise InputError(f"{path.name} has two cells named {found[found.duplicated()][0]!r}: give each cell one name")
+    at = found.get_indexer(names)
+    if (at < 0).any():
+        raise InputError(
+            f"{path.name} lacks {(at < 0).sum():,} of {len(names):,} test cells, e.g. {str(names[at < 0][0])!r}: embed "
+            "all cells of the thinned file, empty ones too, and keep their names"
+        )
+    rows = values[at].toarray() if sp.issparse(values) else values[at]
+    rows = rows.astype(np.float32)
+    if len(holes := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
+        raise InputError(
+            f"{where} holds NaN or infinite values in {len(holes):,} of {len(names):,} test cells, e.g. "
+            f"{str(names[holes[0]])!r}: give every cell a vector of numbers"
+        )
+    return rows
 
 
 def _found(cells: Cells, embedding: str, spec: str | None, name: str) -> tuple[np.ndarray, Signal, tuple[str, ...]]:

@@ -209,7 +209,7 @@ def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
 
 def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
     """Clones as columns of a matrix, as CoSpar keeps them."""
-    marks = sp.csr_matrix(_numbers(cells, key))
+    marks = sp.csr_matrix(numbers_of(cells, key))
     numbers = single_clone(marks)
     several = int((np.diff(marks.indptr) > 1).sum())
     none = f"{(numbers == NO_CLONE).sum()} cells are in none" + (f", {several} of them in several" if several else "")
@@ -278,8 +278,14 @@ def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
     return first.strip(), second.strip()
 
 
-def _numbers(cells: Cells, key: str) -> Any:
-    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse."""
+def numbers_of(cells: Cells, key: str) -> Any:
+    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is no matrix of numbers with a row a cell.
+    """
     if key not in cells.obsm:
         raise InputError(f"unknown obsm key {key!r}: choose one of {listed(cells.obsm)}")
     values: Any = cells.obsm[key]
@@ -298,8 +304,8 @@ def _numbers(cells: Cells, key: str) -> Any:
 
 
 def matrix(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
-    """`_numbers` as an array, without columns of nothing but NaN, and notes on what is missing."""
-    values, notes = _numbers(cells, key), []
+    """`numbers_of` as an array, without columns of nothing but NaN, and notes on what is missing."""
+    values, notes = numbers_of(cells, key), []
     values = values.toarray() if sp.issparse(values) else values
     empty = np.isnan(values).all(axis=0)
     if empty.any() and not empty.all():

@@ -46,27 +46,29 @@ def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, ce
         Positions of the cells whose variates are returned.
     """
     d, us, vs = x.shape[1], [], []
+    of_x, of_y = x.var(0, correction=0), y.var(0, correction=0)
     fit = fit / n_fit
     for ridge in RIDGES:
         lx = torch.linalg.cholesky(fit[:d, :d] + ridge * torch.eye(d, dtype=fit.dtype))
         ly = torch.linalg.cholesky(fit[d:, d:] + ridge * torch.eye(y.shape[1], dtype=fit.dtype))
         coherence = torch.linalg.solve_triangular(lx, fit[:d, d:], upper=False)
         coherence = torch.linalg.solve_triangular(ly, coherence.T, upper=False).T
-        left, _, right = torch.linalg.svd(coherence, full_matrices=False)
-        a = torch.linalg.solve_triangular(lx.T, left[:, :COMPONENTS], upper=True).float()
-        b = torch.linalg.solve_triangular(ly.T, right[:COMPONENTS].T, upper=True).float()
-        us.append(_unit(x, cells, a))
-        vs.append(_unit(y, cells, b))
+        left = torch.linalg.eigh(coherence @ coherence.T)[1].flip(1)[:, : min(COMPONENTS, *coherence.shape)]
+        right = torch.nn.functional.normalize(coherence.T @ left, dim=0)
+        a = torch.linalg.solve_triangular(lx.T, left, upper=True).float()
+        b = torch.linalg.solve_triangular(ly.T, right, upper=True).float()
+        us.append(_unit(x[cells], of_x, a))
+        vs.append(_unit(y[cells], of_y, b))
     return torch.stack(us), torch.stack(vs)
 
 
-def _unit(x: torch.Tensor, cells: np.ndarray, a: torch.Tensor) -> torch.Tensor:
+def _unit(x: torch.Tensor, variance: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     """x a, [cells, COMPONENTS], of unit variance over all cells; zeros beyond the columns of `a`.
 
-    Columns of `components` are uncorrelated: their variances over all cells are all it takes.
+    Columns of `components` are uncorrelated: their `variance` over all cells is all it takes.
     """
-    a = a / (x.var(0, correction=0) @ a**2).sqrt()
-    return torch.nn.functional.pad(x[cells] @ a, (0, COMPONENTS - a.shape[1]))
+    a = a / (variance @ a**2).sqrt()
+    return torch.nn.functional.pad(x @ a, (0, COMPONENTS - a.shape[1]))
 
 
 def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 from torch.nn.functional import cross_entropy
 
 from ..seeds import derive, generator
-from .coordinates import QUARTILES, columns, components, ranks
+from .coordinates import QUARTILES, at_own_scale, columns, components, ranks
 from .core import (
     NATS_PER_BIT,
     Information,
@@ -19,6 +20,7 @@ from .core import (
     zero,
 )
 from .crossfit import Fold, batches, fold_repeats, folds, one_thread
+from .kernel import curved
 from .networks import HIDDEN, BestWeights, Training, Weights, forward, start, train
 
 CLIP = 10.0
@@ -27,6 +29,9 @@ FAR = 30.0
 standardised: one cell with one gene far above all others would leave the rest no scale. In 1,200 committed rows of
 labels (pbmc68k and worm_embryo, all models but scVI and trained Geneformer) the farthest value lies at 19.5."""
 RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
+CURVED_RIDGES = (0.03, 0.3, 3.0)  # of kernel ridge regression
+TIME_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+SHARPER = (2.0, 1.4)  # the error on cells may be less than that of all stop cells
 NETWORK_FROM = 150  # cells that fit it; of fewer it learns nothing that lasts
 RAISED = 0.03  # of the mean variance, added to each axis: small ones are noise
 TRAINING = Training(learning_rate=4e-3, weight_decay=1e-2, steps=300)
@@ -35,7 +40,7 @@ PRIOR_CELLS = 1.0  # shared by the descriptions beside the stop cells: each keep
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
-@register("classifier", label="classifier", version=4, takes="labels", order=10)
+@register("classifier", label="classifier", version=5, takes="labels", order=10)
 def classifier_bound(
     x: object,
     labels: object,
@@ -47,13 +52,14 @@ def classifier_bound(
 ) -> Information:
     """Mutual information of a vector and a label: H(label) minus the cross-entropy of a held-out classifier.
 
-    The probabilities of a fold are a mixture of up to four descriptions: the class frequencies; a Gaussian discriminant
-    whose class means have a Gaussian prior (Ioffe 2006); from 150 cells on a network that starts from the discriminant;
-    and, where classes have an order (integers, ordered categories), a network whose outputs are smooth functions of a
-    class's place in it. They are fitted on the `fit` cells; ridge, temperature, step and the mixture's weights are
-    chosen on the `stop` cells, and the log-probabilities of the `score` cells are what counts. The three are disjoint,
-    and classes are dealt evenly over folds. The frequencies keep a weight, so that no cell can cost more than about
-    log2 of the `stop` cells. H is that of the observed class frequencies.
+    The probabilities of a fold are a mixture of up to six descriptions: the class frequencies; a Gaussian discriminant
+    whose class means have a Gaussian prior (Ioffe 2006), on the columns and on smooth functions of them (`kernel`);
+    from 150 cells on a network that starts from the discriminant; and, where classes have an order (integers, ordered
+    categories), a normal around the place in it that kernel ridge regression foretells, and a network whose outputs are
+    smooth functions of a class's place. They are fitted on the `fit` cells; ridges, temperatures, steps and the
+    mixture's weights are chosen on the `stop` cells, and the log-probabilities of the `score` cells are what counts.
+    The three are disjoint, and classes are dealt evenly over folds. The frequencies keep a weight, so that no cell can
+    cost more than about log2 of the `stop` cells. H is that of the observed class frequencies.
 
     Parameters
     ----------
@@ -92,10 +98,14 @@ def classifier_bound(
         tx = torch.from_numpy(_standardised(x))
         plain = torch.log(torch.from_numpy(share)).float().expand(len(parts), len(x), -1)
         found = [plain, torch.stack([_discriminant(tx, y, part) for part in parts]).log_softmax(2)]
+        bent, ordered = curved(x, seed).double(), order and len(share) > 2
+        found.append(torch.stack([_discriminant(bent, y, part, CURVED_RIDGES) for part in parts]).log_softmax(2))
+        if ordered:
+            found.append(torch.stack([_by_time(bent, y, part, share) for part in parts]))
         if min(len(part.fit) for part in parts) >= NETWORK_FROM:
             z = _axes(x).expand(len(parts), -1, -1)
             found.append(_network(z, y, found[1], parts, training, derive(seed, "classifier")))
-            if order and len(share) > 2:
+            if ordered:
                 found.append(_network(z, y, plain, parts, training, derive(seed, "order"), _places(share)))
         descriptions = torch.stack(found).double()
         for logits, part in zip(descriptions.unbind(1), parts, strict=True):
@@ -106,8 +116,8 @@ def classifier_bound(
 
 
 def _axes(x: np.ndarray) -> torch.Tensor:
-    """Principal components [cells, at most KEPT] of the `columns` and the `ranks`, small ones raised."""
-    z = components(torch.cat([ranks(x), columns(x)], 1))
+    """Principal components [cells, at most KEPT] of `columns` and `ranks` at their own scale, small ones raised."""
+    z = components(torch.cat([at_own_scale(x, ranks(x)), at_own_scale(x, columns(x))], 1))
     variance = z.var(0, correction=0)
     return z / (variance + RAISED * variance.mean()).sqrt()
 
@@ -121,12 +131,11 @@ def _standardised(x: np.ndarray) -> np.ndarray:
     return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP)
 
 
-def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold) -> torch.Tensor:
+def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold, ridges: tuple[float, ...] = RIDGES) -> torch.Tensor:
     """Logits float32 [cells, classes] with the ridge and temperature that the stop cells like best."""
-    counts = torch.bincount(codes[part.fit], minlength=int(codes.max()) + 1).double()
-    log_prior = torch.log((counts + 0.5) / (counts + 0.5).sum())
+    counts, log_prior = _priors(codes, part)
     best, lowest = log_prior.expand(len(x), -1), np.inf
-    for ridge in RIDGES:
+    for ridge in ridges:
         evidence = _log_evidence(x, codes, part.fit, counts, ridge)
         for temperature in TEMPERATURES:
             logits = temperature * evidence + log_prior
@@ -134,6 +143,31 @@ def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold) -> torch.Ten
             if loss < lowest:
                 best, lowest = logits, loss
     return best.float()
+
+
+def _by_time(x: torch.Tensor, codes: torch.Tensor, part: Fold, share: np.ndarray) -> torch.Tensor:
+    """Log-probabilities float32 [cells, classes] by a cell's place in the order, foretold by ridge regression.
+
+    Places are normal scores. Ridge, and how sharply a place tells the class, are chosen on the stop cells.
+    """
+    place = torch.from_numpy(ndtri(np.cumsum(share) - share / 2))
+    own, told = x[part.fit], place[codes]
+    middle, mean = own.mean(0), told[part.fit].mean()
+    gram = (own - middle).T @ (own - middle) / len(own)
+    cross = (own - middle).T @ (told[part.fit] - mean) / len(own)
+    slopes = [torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), cross) for ridge in TIME_RIDGES]
+    found = (x - middle) @ torch.stack(slopes, 1) + mean
+    errors = (found[part.stop] - told[part.stop, None]).square().mean(0)
+    squares = -0.5 * (found[:, errors.argmin(), None] - place).square() / errors.min()
+    _, log_prior = _priors(codes, part)
+    offers = [(sharp * squares + log_prior).log_softmax(1) for sharp in (*SHARPER, *TEMPERATURES)]
+    return min(offers, key=lambda offer: cross_entropy(offer[part.stop], codes[part.stop]).item()).float()
+
+
+def _priors(codes: torch.Tensor, part: Fold) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts of the classes among the fit cells, and the logarithms of their shares, none 0: [classes]."""
+    counts = torch.bincount(codes[part.fit], minlength=int(codes.max()) + 1).double()
+    return counts, torch.log((counts + 0.5) / (counts + 0.5).sum())
 
 
 def _log_evidence(

@@ -12,21 +12,22 @@ from scipy.optimize import minimize
 
 from ..seeds import derive, generator
 from . import canonical
-from .coordinates import axes, columns, components, gains, left_out, moments, ranks, whitened
+from .coordinates import at_own_scale, axes, columns, components, gains, left_out, moments, ranks, whitened
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import deal, fold_repeats, one_thread
+from .kernel import curved
 from .networks import Features, Training, nats, train_critics
 
 PARTS = 5
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
-CHOOSING = 512  # cells of a part that weight the critics
+CHOOSING = 384  # cells of a part that weight the critics
 STACKING = {"maxiter": 15, "ftol": 1e-6}
 MOST_RANKED = 1_500_000  # values: beyond it ranking takes longer than the rest
 FITS = {800: 10, 2000: 5}
 """Fits by cells, in between by interpolation: ten leave out every pair of parts, five those next to each other."""
 
 
-@register("infonce", label="InfoNCE", version=5, takes="vectors", order=20)
+@register("infonce", label="InfoNCE", version=6, takes="vectors", order=20)
 def infonce(
     x: object,
     y: object,
@@ -38,11 +39,12 @@ def infonce(
     """Mutual information of two vectors, bounded from below by InfoNCE (van den Oord et al. 2018) on held-out cells.
 
     The cells are dealt to five parts. Two parts are left out of every fit; each of the two is scored with what was
-    chosen on the other. A fit has two critics: the Gaussian log density ratio of canonical variates (of the columns or
-    of their ranks, and of the distance from the middle), and a network on either side, whose inputs are whitened,
-    turned and scaled by what cross-moments up to the fourth say of them (`coordinates`).
+    chosen on the other. A fit has three critics: the Gaussian log density ratio of canonical variates (of the columns
+    or of their ranks, and of the distance from the middle); the same of variates that are smooth functions (`kernel`);
+    and a network on either side, whose inputs are the leading components, whitened, turned and scaled by what
+    cross-moments up to the fourth say of them (`coordinates`).
 
-    For each part these are chosen on the other left-out cells: the ridge and its correlations, the step of the
+    For each part these are chosen on the other left-out cells: the ridges and their correlations, the step of the
     networks, and the weights of the sum of the critics. Where nothing there beats a constant, the part is scored 0. The
     mean of the fits that left a part out scores it, its cells against each other in blocks of up to 2,048. No pair is
     fitted, chosen on and scored at once, and cells of one x and y are kept together (`fold_repeats`); means, variances
@@ -79,11 +81,14 @@ def infonce(
     groups, repeated = fold_repeats(x, y, groups)
     n, values = len(x), np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
-        forms = [(components(columns(x)), components(columns(y)))]
+        cx, cy = columns(x), columns(y)
+        straight = [(components(cx), components(cy))]
         if x.size + y.size <= MOST_RANKED:
-            forms.append((components(ranks(x)), components(ranks(y))))
+            straight.append((components(ranks(x)), components(ranks(y))))
+        forms = [straight, [(curved(x, seed), curved(y, seed))]]
+        inputs = whitened(components(at_own_scale(x, cx))), whitened(components(at_own_scale(y, cy)))
         parts = deal(n, PARTS, seed=seed, groups=groups)
-        fits = _fit(forms, parts, _pairs(n), training or Training(), seed)
+        fits = _fit(inputs, forms, parts, _pairs(n), training or Training(), seed)
         for at, part in enumerate(parts):
             values[part] = _score(*_combine([View(fit, at) for fit in fits if at in fit.pair])) / NATS_PER_BIT
     note = "; ".join(filter(None, [repeated, left_out(x=x, y=y)]))
@@ -106,7 +111,7 @@ class Fit:
 
     pair: tuple[int, int]
     split: int
-    variates: canonical.Variates
+    variates: list[canonical.Variates]
     network: list[Features]
 
 
@@ -118,14 +123,16 @@ class View:
         ends = slice(fit.split), slice(fit.split, None)
         self.own, self.other = ends[self.side], ends[1 - self.side]
 
-    def critics(self, ridge: int, r: torch.Tensor) -> list[Features]:
-        """Both critics as features of the cells of both parts."""
-        u, v = self.fit.variates
-        return [canonical.critic(u[ridge], v[ridge], r), self.fit.network[1 - self.side]]
+    def critics(self, chosen: list[tuple[int, torch.Tensor]]) -> list[Features]:
+        """All critics as features of the cells of both parts; `chosen`: ridge and correlations of each closed form."""
+        forms = zip(self.fit.variates, chosen, strict=True)
+        closed = [canonical.critic(u[ridge], v[ridge], r) for (u, v), (ridge, r) in forms]
+        return [*closed, self.fit.network[1 - self.side]]
 
 
 def _fit(
-    forms: list[tuple[torch.Tensor, torch.Tensor]],
+    inputs: tuple[torch.Tensor, torch.Tensor],
+    forms: list[list[tuple[torch.Tensor, torch.Tensor]]],
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
     training: Training,
@@ -133,10 +140,11 @@ def _fit(
 ) -> list[Fit]:
     """For every pair of parts, the critics fitted on all the others.
 
-    `forms` are both sides' `components`, of their columns and of their ranks.
+    `inputs` are both sides' `whitened` components for the networks. `forms` are those for the closed forms: of their
+    columns and of their ranks, and the `curved` ones.
     """
-    zx, zy = map(whitened, forms[0])
-    products = [canonical.cross_products(*form, parts) for form in forms]
+    zx, zy = inputs
+    products = [[canonical.cross_products(*form, parts) for form in group] for group in forms]
     crossed = moments(zx, zy, parts, generator(seed, "shuffled"))
     rests = [[k for k in range(len(parts)) if k not in pair] for pair in pairs]
     fits = [np.concatenate([parts[k] for k in rest]) for rest in rests]
@@ -148,22 +156,26 @@ def _fit(
     found = []
     for k, (rest, pair) in enumerate(zip(rests, pairs, strict=True)):
         cells = np.concatenate(ends[k])
-        variates = [
-            canonical.variates(*form, torch.stack([sums[i] for i in rest]).sum(0), len(fits[k]), cells)
-            for form, sums in zip(forms, products, strict=True)
-        ]
-        u, v = (torch.cat(side) for side in zip(*variates, strict=True))
-        found.append(Fit(pair, len(ends[k][0]), (u, v), networks[k]))
+        variates = []
+        for group, of_parts in zip(forms, products, strict=True):
+            each = [
+                canonical.variates(*form, torch.stack([sums[i] for i in rest]).sum(0), len(fits[k]), cells)
+                for form, sums in zip(group, of_parts, strict=True)
+            ]
+            u, v = zip(*each, strict=True)
+            variates.append((torch.cat(u), torch.cat(v)))
+        found.append(Fit(pair, len(ends[k][0]), variates, networks[k]))
     return found
 
 
 def _combine(views: list[View]) -> Features:
     """Features of a part's cells: over its fits, the mean of the sum of critics that the other cells weighted."""
-    sizes = [len(view.fit.variates[0][0, view.other]) for view in views]
-    n = sum(sizes)
-    products = [(u[:, view.other] * v[:, view.other]).sum(1) for view in views for u, v in [view.fit.variates]]
-    ridge, r = canonical.choose_ridge(torch.stack(products).sum(0) / n, n)
-    offers = [view.critics(ridge, r) for view in views]
+    sizes = [len(view.fit.variates[0][0][0, view.other]) for view in views]
+    n, chosen = sum(sizes), []
+    for form in zip(*[view.fit.variates for view in views], strict=True):
+        products = [(u[:, view.other] * v[:, view.other]).sum(1) for view, (u, v) in zip(views, form, strict=True)]
+        chosen.append(canonical.choose_ridge(torch.stack(products).sum(0) / n, n))
+    offers = [view.critics(chosen) for view in views]
     scores = [
         torch.stack([g[view.other][:CHOOSING] @ h[view.other][:CHOOSING].T for g, h in offer])
         for view, offer in zip(views, offers, strict=True)

@@ -15,6 +15,9 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 QUARTILES = 1.349  # deviations between those of a normal
+UNEQUAL = 5.0
+"""A column's spread counts up to so many times that of the middle column, and down to as small a part of it: units
+that have nothing to do with each other do not silence a column."""
 TINY = 1e-12  # a cell at all medians has a distance too
 SAME = 1e-6  # distances that differ by less, in parts of the largest, are one
 LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
@@ -71,13 +74,30 @@ def standardised(x: np.ndarray) -> torch.Tensor:
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    """Columns from their median in units of their deviation or, if that is less, of what their quartiles say it is.
+    """Columns from their median in units of their spread.
 
     Heavy tails may have no deviation (a Student t of 1 or 2 degrees of freedom): one cell would set the scale.
     """
-    low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
+    return (x - np.median(x, axis=0)) / _spread(x)
+
+
+def _spread(x: np.ndarray) -> np.ndarray:
+    """Of each column the deviation or, if that is less, what its quartiles say it is."""
+    low, high = np.percentile(x, [25, 75], axis=0)
     deviation = x.std(axis=0)
-    return (x - middle) / np.where(high > low, np.minimum((high - low) / QUARTILES, deviation), deviation)
+    return np.where(high > low, np.minimum((high - low) / QUARTILES, deviation), deviation)
+
+
+def at_own_scale(x: np.ndarray, z: torch.Tensor) -> torch.Tensor:
+    """`columns` or `ranks` z of x, as far apart as those of x are (`UNEQUAL`); the distance stays as it is.
+
+    The leading components of an embedding carry most of what cells share with a signal: of 50 standardised ones every
+    24 are as good as any others, and half of the truth of cell_like's mouse brains was lost.
+    """
+    spread = _spread(x)
+    scale = np.clip(spread / np.median(spread), 1 / UNEQUAL, UNEQUAL)
+    scale /= np.sqrt(np.square(scale).mean())
+    return z * torch.from_numpy(np.append(scale, np.ones(z.shape[1] - len(scale)))).float()
 
 
 def normal_scores(x: np.ndarray) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The options of `noise-scaling measure` and `noise-scaling check`."""
+"""The options of `noise-scaling measure`, `noise-scaling thin` and `noise-scaling check`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         "--round", action="store_true", dest="round_counts",
         help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
     )  # fmt: skip
-    add("--models", nargs="+", metavar="MODEL", help="NAMES (default: all but the Geneformers)")
+    add(
+        "--models", nargs="+", metavar="MODEL",
+        help="NAMES; obsm:KEY, an embedding that files bring (default: all but the Geneformers)",
+    )  # fmt: skip
+    add("--embeddings", metavar="FOLDER", help="files that `thin` wrote, with the embeddings of models obsm:KEY added")
     add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
     add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
     add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
@@ -47,6 +51,17 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
         "--output", default="results/measurements.csv",
         help="the table (default: %(default)s); one that holds other measurements is not replaced",
     )  # fmt: skip
+
+
+def add_thin_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `thin`."""
+    add = parser.add_argument
+    add("file", help="a file as for measure, or a data set's name")
+    add("--fractions", nargs="+", metavar="Q", required=True, help="shares of molecules to keep")
+    add("--seeds", nargs="+", default=[0], metavar="SEED", help="the replicates to be measured (default: 0)")
+    add("--layer", help="the layer that holds counts (default: X)")
+    add("--round", action="store_true", dest="round_counts", help="round estimated counts to whole ones")
+    add("--output", required=True, metavar="FOLDER", help="where q1.h5ad, q0.1_seed0.h5ad, ... are written")
 
 
 def add_check_options(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..errors import InputError, choose
 from ..models import MODELS, Model
 from ..models.training import BadCheckpoint
+from .brought import is_brought
 from .controls import learner
 
 PRECISIONS = ("auto", "32", "bf16")
@@ -29,8 +30,9 @@ def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, s
     devices, precision
         As asked for; "" leaves the precision to the preset.
     """
-    kind = MODELS[learner(model)]
-    own = _precision(model, preset)
+    if is_brought(model):
+        return 1, ""
+    kind, own = MODELS[learner(model)], _precision(model, preset)
     return devices if kind.takes("devices") else 1, precision if own not in (None, precision) else ""
 
 
@@ -49,14 +51,15 @@ def check(models: Sequence[str], preset: str, devices: int, precision: str) -> N
     """
     if precision:
         choose("precision", precision, PRECISIONS)
-    if precision and not any(_precision(name, preset) for name in models):
+    if precision and not any(_precision(name, preset) for name in models if not is_brought(name)):
         known = " or ".join(
             name for name, kind in MODELS.items() if preset in kind.PRESETS and _precision(name, preset)
         )
         raise InputError(
             f"precision {precision!r} means nothing for {', '.join(models)}: leave --precision out, or ask for {known}"
         )
-    if devices > 1 and not any(MODELS[learner(name)].takes("devices") for name in models):
+    trained = [name for name in models if not is_brought(name)]
+    if devices > 1 and not any(MODELS[learner(name)].takes("devices") for name in trained):
         known = " or ".join(name for name, kind in MODELS.items() if kind.takes("devices"))
         raise InputError(
             f"devices is {devices} and {', '.join(models)} train on one: leave --devices out, or ask for {known}"

@@ -119,7 +119,7 @@ class Pools:
             self.data.on_disk.store, Pool(train, shares["train"]),
             {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
             cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.on_disk.largest,
-            progress=self.progress,
+            umis=self.data.on_disk.umis, progress=self.progress,
         )  # fmt: skip
 
     def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:

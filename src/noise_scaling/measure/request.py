@@ -154,6 +154,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "file": _dataset,
     "signal": _text,
     "embedding": _text,
+    "embeddings": _path,
     "layer": _text,
     "round_counts": _switch,
     "models": partial(_list, _NAME, DEFAULT_MODELS),

@@ -20,6 +20,7 @@ from ..models import team
 from ..models.base import resolve_device
 from ..models.team import Team, check_devices, place
 from . import ablations, fitting, request
+from .brought import Brought, is_brought
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
 from .slice import HELD, Grid, Slice
@@ -37,6 +38,7 @@ def measure(
     signal: str | None = None,
     layer: str | None = None,
     round_counts: bool = False,
+    embeddings: str | Path | None = None,
     preset: str = "small",
     estimators: Sequence[str] = ("default",),
     variant: str = "",
@@ -61,13 +63,17 @@ def measure(
     dataset, signal, layer, round_counts
         As for `datasets.load`.
     models
-        Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits.
+        Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits; "obsm:KEY" is an embedding
+        that files bring, measured once, at the largest number of cells.
     cell_numbers
         Training cells N, nested; the card's by default.
     fractions
         Shares of the molecules to keep, in (0, 1]; the card's by default.
     seeds
         One replicate each: split, thinning, training and estimator all flow from it.
+    embeddings
+        Folder of the files that `brought.thin` wrote, each with the embeddings of its cells; without one, those of the
+        full depth are the data set's own file's.
     preset
         Of every model: "small" or "published".
     estimators
@@ -111,6 +117,8 @@ def measure(
     ask = request.read(**locals())
     _check_names(ask.models, ask.preset, ask.estimators)
     request.check_places(ask.results, ask.output)
+    brought = Brought(ask.dataset, ask.embeddings)
+    brought.check(ask.models, ask.variant)
     departure = ablations.named(ask.variant)
     fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
     if ask.workers > 1 and ask.devices > 1:
@@ -121,7 +129,7 @@ def measure(
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress and not crew.rank else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, ask.models, ask.estimators, data)
+    ablations.check(departure, [m for m in ask.models if not is_brought(m)], ask.estimators, data)
     grid = Grid(
         data,
         ask.models,
@@ -138,6 +146,7 @@ def measure(
         ask.progress and not crew.rank,
         max(ask.devices, crew.size),
         ask.precision,
+        brought,
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
@@ -172,7 +181,7 @@ def _crew(ask: SimpleNamespace) -> Team:
 
 
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
-    for name in names:
+    for name in (name for name in names if not is_brought(name)):
         choose("model", name, (*models.MODELS, *CONTROLS))
         models.check_model(learner(name), preset)
     for name in estimators:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -18,13 +16,14 @@ from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
 from ..errors import InputError
-from ..files import write_atomically
 from ..information.core import MIN_PAIRS
 from ..models.team import crew
 from ..seeds import derive
 from ..splits import Split, split
-from . import controls, fitting
+from . import controls, embedded, fitting
 from .ablations import Variant
+from .brought import Brought, is_brought, sha256
+from .embedded import Embedded
 from .pools import Pools
 from .unit import Unit, digest
 
@@ -41,14 +40,6 @@ class Point(NamedTuple):
 
     model: str
     n_cells: int
-
-
-class Embedded(NamedTuple):
-    """What training left: the test cells' embedding [test cells, dims], and what the row says of it."""
-
-    embedding: np.ndarray
-    n_parameters: int
-    train_seconds: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,8 @@ class Grid:
         Folder of finished units; None keeps nothing.
     progress
         Whether bars, and how far trainings are, are shown.
+    brought
+        Where embeddings of models obsm:KEY lie.
     """
 
     data: datasets.Dataset
@@ -88,6 +81,7 @@ class Grid:
     progress: bool = False
     devices: int = 1
     precision: str = ""
+    brought: Brought | None = None
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
@@ -144,8 +138,14 @@ class Slice:
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
-        self.points = [Point(model, int(n)) for n in grid.cell_numbers for model in grid.models]
-        self._digest = ""
+        most = max(n for n in grid.cell_numbers if n <= len(cells.train))
+        self.points = [
+            Point(model, int(n))
+            for n in grid.cell_numbers
+            for model in grid.models
+            if n == most or not is_brought(model)
+        ]
+        self._digest, self._brought_sha256 = "", dict[str, str]()
 
     def __str__(self) -> str:
         return f"{self.grid.data.name} q={self.fraction:g} seed={self.seed}"
@@ -177,10 +177,20 @@ class Slice:
             Unit(
                 g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, self.fraction, self.seed,
                 estimator, g.n_test, g.n_validation, g.device, g.data.data_sha256, g.variant.name,
-                *fitting.taken(point.model, g.preset, g.devices, g.precision),
+                *fitting.taken(point.model, g.preset, g.devices, g.precision), self._sha256(point.model),
             )
             for estimator in g.estimators
         ]  # fmt: skip
+
+    def _sha256(self, model: str) -> str:
+        """Of the test cells' embedding where a file brings it, else ""."""
+        if is_brought(model) and model not in self._brought_sha256:
+            self._brought_sha256[model] = sha256(self._read(model))
+        return self._brought_sha256.get(model, "")
+
+    def _read(self, model: str) -> np.ndarray:
+        assert self.grid.brought is not None
+        return self.grid.brought.read(model, self.fraction, self.seed, self.grid.data.cell_ids[self.cells.test])
 
     def kept(self, point: Point) -> dict[Unit, dict | None]:
         """Each unit of a point with its row from before, or None: not there, not whole, or failed."""
@@ -225,13 +235,15 @@ class Slice:
 
     def _embedded(self, point: Point, unit: Unit) -> Embedded:
         """The test cells' embedding, from the folder of results if it is kept there."""
+        if is_brought(point.model):
+            return Embedded(self._read(point.model), 0, 0.0)
         if not (self.grid.keep_embeddings and self.grid.results):
             return self._embed(point, unit)
         path = measurements.unit_path(self.grid.results, unit.embedding_hash(self._cells_digest)).with_suffix(".npy")
-        found = _read_embedding(path, len(self.cells.test))
+        found = embedded.read(path, len(self.cells.test))
         if found is None:
             found = self._embed(point, unit)
-            _write_embedding(path, found)
+            embedded.write(path, found)
         return found
 
     @property
@@ -326,23 +338,3 @@ def _pairs_seed(variant: Variant, seed: int) -> int:
 def sentence(error: BaseException) -> str:
     """The error in one line, as a table's cell can hold it."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
-def _write_embedding(path: Path, found: Embedded) -> None:
-    """Keep an embedding as float32 .npy, what its row says beside it. The array comes last: it says all is there."""
-    facts = {"n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
-    write_atomically(path.with_suffix(".embedding.json"), json.dumps(facts))
-    array = io.BytesIO()
-    np.save(array, found.embedding)
-    write_atomically(path, array.getvalue())
-
-
-def _read_embedding(path: Path, n_cells: int) -> Embedded | None:
-    """A kept embedding of `n_cells`, or None if it is not there or not whole."""
-    try:
-        embedding = np.load(path)
-        facts = json.loads(path.with_suffix(".embedding.json").read_text(encoding="utf-8"))
-        found = Embedded(embedding, facts["n_parameters"], facts["train_seconds"])
-    except (OSError, ValueError, EOFError, KeyError):  # ValueError: cut off by hand, or no JSON
-        return None
-    return found if embedding.ndim == 2 and len(embedding) == n_cells else None

@@ -9,6 +9,7 @@ import json
 from .. import information, models
 from ..splits import Split
 from .ablations import named
+from .brought import is_brought
 from .controls import learner
 
 NUMBERS_VERSION = 2
@@ -17,16 +18,16 @@ things) can change a number. Models and estimators have versions of their own: a
 
 
 def model_version(model: str) -> int:
-    """The version of the numbers of the model that is trained for a name in the column `model`."""
-    return models.MODELS[learner(model)].NUMBERS_VERSION
+    """The version of the numbers of the model that is trained for a name in the column `model`; 0 where none is."""
+    return 0 if is_brought(model) else models.MODELS[learner(model)].NUMBERS_VERSION
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
     """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on.
 
-    Fields are the row's columns of those names, but for `n_test` and `n_validation`, the cells that were asked for, and
-    `devices` and `precision` of the training (`fitting.taken`), of which there are no columns.
+    Fields are the row's columns of those names, but for the cells that were asked for, `n_test` and `n_validation`,
+    `devices` and `precision` of a training (`fitting.taken`), and an embedding's sha256 where a file brings it.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Unit:
     variant: str = ""
     devices: int = 1
     precision: str = ""
+    embedding_sha256: str = ""
 
     @property
     def config_hash(self) -> str:
@@ -66,6 +68,8 @@ class Unit:
 
     @property
     def _settings(self) -> dict[str, object]:
+        if is_brought(self.model):
+            return {}
         kind = models.MODELS[learner(self.model)]
         return kind.hashed(kind.PRESETS[self.preset])
 

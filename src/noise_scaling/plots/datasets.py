@@ -1,138 +1,121 @@
-"""The figures on a data set's own page: its cells, what was measured on them, and the truth where it is known."""
+"""The data sets by one template: card, cells, what was measured on them, and the truth where it is known."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import html
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import laws
-from ..datasets import Dataset, at_hand, card, load, true_information
+from .. import datasets, laws
+from ..datasets import Dataset, true_information
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
-from ..signals import Signal
-from . import page, style
-from .figures import largest, usable
-
-_NAMED = 8
-"""Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
+from . import cells, page, style
+from .figures import information_figure, largest, usable, without_controls
 
 
-def cells_figure(name: str) -> Figure | HTML:
-    """Molecules per cell at full depth, and the cells coloured by the signal; a sentence where the files are not here.
-
-    The cells lie in two principal components of the log-normalised counts, or in their place where there is one.
-    """
-    return draw_cells(load(name)) if at_hand(card(name)) else page.paragraph(page.datasets_absent(name))
-
-
-@style.book_style()
-def draw_cells(data: Dataset) -> Figure:
-    """`cells_figure` of a loaded data set."""
-    figure, panels = style.new_figure(1, 2, 3.4, width_ratios=[1, 1.35])
-    _umi_histogram(panels[0, 0], data)
-    _scatter(figure, panels[0, 1], data)
-    return figure
-
-
-def _umi_histogram(axes: Axes, data: Dataset) -> None:
-    umis = data.umis
-    axes.hist(np.log10(umis), bins=40, color="0.6", edgecolor="white", linewidth=0.4)
-    choices = [t for e in range(7) for t in (10**e, 3 * 10**e) if umis.min() <= t <= umis.max()]
-    axes.set_xticks(np.log10(choices), [style.plain(t) for t in choices])
-    axes.set(xlabel=f"{style.UMIS}, full depth", ylabel="cells")
+def overview(measurements: str | Path) -> HTML:
+    """A table of all data sets, a link to each one's part of the page, and how many rows a measurements table has."""
+    rows = page.measured(measurements).table["dataset"].value_counts()
+    lines = []
+    for name in datasets.names():
+        about = datasets.card(name)
+        whole = f"{about.library_umis:,.0f}" if about.library_umis else "unknown"
+        cells = [
+            html.escape(about.title), f"{about.n_cells:,}", f"{about.n_genes:,}", f"{about.median_umis:,.0f}", whole,
+            html.escape(", ".join(about.signals)), f"{rows.get(name, 0):,}",
+        ]  # fmt: skip
+        lines.append(f'<tr><td><a href="#{name}">{name}</a></td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+    heads = ("data set", "what it is", "cells", "genes", "UMIs", "of the library", "signals", "rows here")
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    return HTML(f'<table class="datasets"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')
 
 
-def _scatter(figure: Figure, axes: Axes, data: Dataset) -> None:
-    signal = data.signal
-    if signal.is_spatial:
-        xy, names = signal.values[:, :2], ("x", "y")
-    else:
-        from ..models import create  # not above: it loads torch
+def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, dataset: str | None = None) -> HTML:
+    """Each data set by one template, to be opened: card, cells, curves and fits.
 
-        xy, names = create("pca").fit(data.counts, data.counts).embed(data.counts)[:, :2], ("PC 1", "PC 2")
-    axes.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
-    dots: dict[str, Any] = {"s": max(2.0, min(9.0, 9000 / len(xy))), "linewidths": 0, "rasterized": True}
-    classes = _classes(signal)
-    if classes is not None:
-        _classed(axes, xy, classes, dots)
-        return
-    label = "x" if signal.is_spatial else f"{signal.name}, first of {signal.values.shape[1]}"
-    points = axes.scatter(xy[:, 0], xy[:, 1], c=signal.values[:, 0], cmap="viridis", **dots)
-    figure.colorbar(points, ax=axes, label=label, shrink=0.85)
-
-
-def _classes(signal: Signal) -> np.ndarray | None:
-    """The label or the clone of each cell as text, or None where the signal is a quantity."""
-    if signal.kind == "label":
-        return signal.values
-    if signal.kind == "pair" and not signal.is_spatial:
-        return np.where(signal.values < 0, "", np.char.add("clone ", signal.values.astype(int).astype(str)))
-    return None
-
-
-def _classed(axes: Axes, xy: np.ndarray, classes: np.ndarray, dots: dict[str, Any]) -> None:
-    """The most frequent classes in colours, the others and the unknown in grey below them."""
-    named, counts = np.unique(classes[classes != ""], return_counts=True)
-    named = named[np.argsort(-counts, kind="stable")][:_NAMED]
-    rest = ~np.isin(classes, named)
-    if rest.any():
-        axes.scatter(*xy[rest].T, color="0.85", label="others", **dots)
-    for name, colour in zip(named, sns.color_palette("colorblind", len(named)), strict=True):
-        axes.scatter(*xy[classes == name].T, color=colour, label=name, **dots | {"s": dots["s"] * 1.5})
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5, markerscale=1.8)
-
-
-@style.book_style()
-def dataset_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Bits against depth on one data set, one line for each cell number, one panel a model, one row a signal.
+    Parameters
+    ----------
+    measurements
+        A measurements table.
+    reference
+        The table that is shown for a data set which the first lacks.
+    notebook
+        Name of the page's notebook.
+    dataset
+        One data set, which then is open; None: all.
 
     Raises
     ------
-    TooLittle
-        If the data set is not in the table.
+    InputError
+        If there is no such data set or table.
     """
-    here = usable(table)
-    here = here[here["dataset"] == name]
-    if here.empty:
-        raise TooLittle(f"{name} is not in this table: nothing to draw")
+    tables = {source: page.measured(source).table for source in (measurements, reference)}
+    parts = []
+    for name in datasets.names() if dataset is None else [datasets.card(dataset).name]:
+        about = datasets.card(name)
+        source = next((s for s, table in tables.items() if (table["dataset"] == name).any()), None)
+        body = [page.card(name).data, _cells(name, notebook)]
+        if source is None:
+            body.append(page.paragraph(f"Nothing was measured on {name} yet: the tables hold no row of it.").data)
+        else:
+            body.append(_measured(tables[source], source, name, notebook))
+        summary = f"<summary><code>{name}</code> {html.escape(about.title)}, {about.n_cells:,} cells</summary>"
+        opened = "" if dataset is None else " open"
+        parts.append(f'<details class="dataset"{opened}>{summary}<div id="{name}">{"".join(body)}</div></details>')
+    return HTML("".join(parts))
 
-    def draw(axes: Axes, signal: str, model: str) -> None:
-        _by_cells(axes, here[(here["model"] == model) & (here["signal"] == signal)], model)
 
-    rows = {signal: f"{signal}\n{style.BITS}" for signal in sorted(set(here["signal"]))}
-    models = style.ordered(here["model"])
-    figure = style.model_panels(
-        rows, models, draw, xlabel=style.UMIS, height=2.0, narrow=True, sharey="row", sharex=True
+def _cells(name: str, notebook: str) -> str:
+    try:
+        found = cells.read(name)
+    except TooLittle as error:
+        return page.paragraph(str(error)).data
+    colour = "the most frequent in colours" if "names" in found else found["label"]
+    where = "in their place" if found["axes"] == ["x", "y"] else "in two principal components of log-normalised counts"
+    text = (
+        f"Left: molecules per cell, all {found['n_cells']:,} cells at full depth. Right: {len(found['x']):,} of them "
+        f"{where}, coloured by the signal {found['signal']} ({colour})."
     )
-    cells = sorted(here["n_cells"].unique())
-    greys = np.linspace(0.85, 0.15, len(cells))  # light for few cells, as the shades of every model's own colour
-    marks = [{"color": str(g), "marker": "o", "label": style.plain(n)} for n, g in zip(cells, greys, strict=True)]
-    style.legend(figure, *marks, columns=6, title=style.CELLS)
-    return figure
+    alt = f"A histogram of UMIs per cell of {name}, and a scatter plot of its cells coloured by {found['signal']}."
+    about = f"{found['n_cells']:,} cells x {found['n_genes']:,} genes, sha256 {found['data_sha256'][:12]}"
+    made = f"{about}, made by `python -m noise_scaling.plots.cells {name}` of noise-scaling {found['version']}"
+    line = page.file_provenance(cells.file_of(name), notebook=notebook, what="cells", about=made)
+    return page.figure(cells.cells_figure(found), f"{name}-cells", alt, text) + line.data
 
 
-def _by_cells(axes: Axes, table: pd.DataFrame, model: str) -> None:
-    """One line a cell number, light for few and dark for many, the model's own colour the darkest."""
-    cells = sorted(table["n_cells"].unique())
-    shades = sns.light_palette(style.colour(model), n_colors=len(cells) + 1)[1:]
-    for n, shade in zip(cells, shades, strict=True):
-        points = table[table["n_cells"] == n].groupby("fraction")[["umis_per_cell", "mi_bits"]].mean()
-        style.plot(axes, model, points["umis_per_cell"], points["mi_bits"], color=shade)
-    style.bits_axes(axes)
+def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str) -> str:
+    here = table[table["dataset"] == name]
+    try:
+        drawn, fits = information_figure(here), _fits(here)
+    except TooLittle as error:
+        return page.paragraph(str(error)).data
+    alt = f"Information in bits on {name} against training cells and against UMIs per cell, a line for each model."
+    text = (
+        "Information against training cells and against UMIs per cell: means over seeds, bands from lowest to highest."
+    )
+    line = page.provenance(source, notebook=notebook, dataset=name)
+    return page.figure(drawn, f"{name}-curves", alt, text) + line.data + fits
+
+
+def _fits(table: pd.DataFrame) -> str:
+    """Eq. 1 at the largest number of cells, a line for each signal and model."""
+    found = laws.fit_curves(without_controls(largest(usable(table))))
+    columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
+    title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
+    name = f"{table['dataset'].iloc[0]}_fits.csv"
+    return page.as_table(found[[*columns, "r_squared", "status"]], name, full=found, title=title).data
 
 
 def _with_truth(table: pd.DataFrame, name: str) -> tuple[Dataset, pd.DataFrame]:
     """A simulated data set, and the rows of its signal at its largest cell number, without controls."""
-    if not at_hand(card(name)):
-        raise InputError(f"the files of {name} are not here: run `noise-scaling fetch {name}` where there is a network")
-    data = load(name)
+    data = datasets.load(name)
     here = protocol_rows(table[(table["dataset"] == name) & (table["signal"] == data.signal.name)])
     if here.empty:
         raise TooLittle(f"no model was measured on {name} in this table: nothing to hold against the truth")

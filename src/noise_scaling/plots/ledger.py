@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,9 @@ def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.
     return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
 
 
-_FINDINGS = {name: page.of_content(partial(_every, estimator=name)) for name in (None, "default", "lmi")}
+@cache
+def _findings(estimator: str | None) -> Callable[[pd.DataFrame], dict[Claim, claims.Finding]]:
+    return page.of_content(partial(_every, estimator=estimator))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Column:
     @property
     def findings(self) -> dict[Claim, claims.Finding]:
         """The statistic and verdict of every claim on this table."""
-        return _FINDINGS[self.estimator](self.table)
+        return _findings(self.estimator)(self.table)
 
     @property
     def small(self) -> bool:
@@ -58,7 +61,13 @@ def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, 
     which
         The claims.
     """
-    shown, full, tables = [], [], columns(measurements, reference)
+    download = "claims.csv" if which is CLAIMS else "open_questions.csv"
+    return of_columns(columns(measurements, reference), which, download=download)
+
+
+def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, download: str) -> HTML:
+    """The same of any tables; `download` names the CSV."""
+    shown, full = [], []
     findings = {column.heading: column.findings for column in tables}
     for claim in which:
         found = {heading: of[claim] for heading, of in findings.items()}
@@ -66,7 +75,6 @@ def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, 
         shown.append(head | {c.heading: _who(claim, c) + _cell(found[c.heading]) for c in tables})
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
         full.append(head | {"unit": claim.unit} | numbers)
-    download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return page.as_table(pd.DataFrame(shown), download, full=pd.DataFrame(full), wrap=True)
 
 

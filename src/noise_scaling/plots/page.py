@@ -139,6 +139,23 @@ def paragraph(text: str, kind: str = "") -> HTML:
     return HTML(f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>")
 
 
+def figure(drawn: Figure, name: str, alt: str, caption: str) -> str:
+    """A figure as HTML that holds its PNG, for pages that draw as many as there are data.
+
+    Parameters
+    ----------
+    drawn
+        The figure.
+    name
+        Its anchor, without the "fig-" before it.
+    alt, caption
+        For who cannot see it, and below it.
+    """
+    data = base64.b64encode(style.as_png(drawn)).decode()
+    image = f'<img loading="lazy" alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    return f'<figure id="fig-{name}">{image}<figcaption><p>{html.escape(caption)}</p></figcaption></figure>'
+
+
 def bullets(lines: Iterable[str]) -> HTML:
     """A list of sentences."""
     return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
@@ -180,20 +197,6 @@ def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = 
     """
     name, digest = _named(paths.find(file))
     return _line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
-
-
-def cells_provenance(name: str, *, notebook: str) -> HTML:
-    """One line under a figure of a data set's cells: notebook, how many cells and genes, their sha256, version."""
-    if not datasets.at_hand(datasets.card(name)):
-        return _line(notebook, f"cells of {name}", note=datasets_absent(name))
-    data = datasets.load(name)
-    about = f"{data.n_cells:,} cells and {data.n_genes:,} genes of {name} (sha256 {data.data_sha256[:12]})"
-    return _line(notebook, about)
-
-
-def datasets_absent(name: str) -> str:
-    """Says that a data set's files are not here, and how to get them: a page never waits for a network."""
-    return f"The files of {name} are not here: run `noise-scaling fetch {name}` where there is a network."
 
 
 def _line(notebook: str, *parts: str, note: str = "") -> HTML:
@@ -296,6 +299,7 @@ def card(name: str) -> HTML:
         "organism": about.organism, "tissue": about.tissue, "technology": about.technology,
         "cells": f"{about.n_cells:,}", "genes": f"{about.n_genes:,}",
         "median UMIs per cell": f"{about.median_umis:,.0f}",
+        "of the whole library": f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
         "signals": "; ".join(f"{k} ({v['kind']}): {v['description']}" for k, v in about.signals.items()),
         "licence": about.licence, "citation": about.citation, "source": about.url or about.doi,
         "known limits": " ".join(about.limits),

@@ -41,6 +41,8 @@ GROUPS = {
 SIZES = {500: ("#fdae61", "v"), 2400: ("#56b4e9", "s"), 6000: ("#08519c", "o")}
 """Colour and marker of each number of cells."""
 
+LIMITS = {"told_axes": "told the axes", "told_function": "told the function"}
+
 AT_DEPTH = {"labels12": "12 classes", "time45": "45 time points", "proteins": "14 proteins in batches"}
 
 
@@ -125,6 +127,17 @@ def shuffled_table(numbers: dict[str, Any]) -> HTML:
     above = numbers["above"]
     title = f"Of {above['estimates']} estimates {above['above']} lie above the truth by more than 2 standard errors."
     return page.as_table(pd.DataFrame(numbers["shuffled"]), "shuffled.csv", title=title)
+
+
+def limits_table(numbers: dict[str, Any]) -> HTML:
+    """Median share of the truth by number of cells: as it is, told the axes that count, told the function of them."""
+    table = pd.DataFrame(numbers["limits"]).rename(columns=LIMITS)
+    return page.as_table(table, "limits.csv")
+
+
+def bias_rules_table(numbers: dict[str, Any]) -> HTML:
+    """What becomes of estimates that are extrapolated in the number of cells, beside the truth."""
+    return page.as_table(pd.DataFrame(numbers["extrapolated"]), "extrapolated.csv", wrap=True)
 
 
 def held_out_table(source: str | Path) -> HTML:

@@ -53,7 +53,7 @@ def _look(name: str) -> Any:
 
 @cache
 def _other(name: str) -> Look:
-    return Look(name, next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
+    return Look(name.removeprefix("obsm:"), next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
 
 
 _SMALL: ContextVar[frozenset[str]] = ContextVar("models shown whose preset is the small one", default=frozenset())
@@ -110,7 +110,8 @@ def is_control(model: str) -> bool:
 
 def ordered(models: Collection[str] | pd.Series) -> list[str]:
     """Each model once, in the order of every legend; those in no registry come last."""
-    return sorted(set(models), key=lambda name: (_look(name).order, name))
+    names = sorted(set(models))  # first: those in no registry take colours in this order
+    return sorted(names, key=lambda name: _look(name).order)
 
 
 def signals(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -49,7 +49,7 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
     store = FileStore(paths, cells=cells_kept, convert=lambda block, name: integers(block, name=name, tolerance=0)[0])
     cell_ids, gene_ids = _unique(cell_ids)[cells_kept], unique_genes(genes)
     if not is_small(int(store.lengths.sum())):
-        return assemble_on_disk(card, store, survey(store, "integers"), cell_ids, gene_ids, found, "integers")
+        return assemble_on_disk(card, store, survey(store, "integers"), cell_ids, gene_ids, found)
     obs = pd.DataFrame({"day": labels}, index=pd.Index(cell_ids.astype(object)))
     return assemble(card, store.tocsr(), obs, gene_ids, found)
 

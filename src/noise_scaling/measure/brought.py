@@ -1,0 +1,146 @@
+"""Embeddings that files bring, of any model: the thinned files they are made from, and how they are taken back.
+
+`thin` writes a file for each depth and seed, with the molecules that `measure` keeps there. Whoever has the model adds
+its embedding to each file, under one key of obsm; `measure` takes the test cells' rows by their names. The model is
+called obsm:KEY. It learns nothing here, so that it has one row a depth and seed, at the largest number of cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata
+import numpy as np
+
+from .. import counts, datasets
+from ..errors import InputError
+from ..files import replacing
+from ..seeds import derive
+from . import request
+
+_PREFIX = "obsm:"
+
+
+def is_brought(model: str) -> bool:
+    """Whether a name in the column `model` is that of an embedding that a file brings."""
+    return model.startswith(_PREFIX)
+
+
+def file_of(folder: Path, fraction: float, seed: int) -> Path:
+    """The file of one depth and seed; at full depth all seeds have the same molecules, and one file."""
+    return folder / ("q1.h5ad" if fraction == 1 else f"q{fraction:.12g}_seed{seed}.h5ad")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Where embeddings lie.
+
+    Attributes
+    ----------
+    dataset
+        The data set that is measured, whose own file brings those of full depth where there is no folder.
+    folder
+        The folder of files that `thin` wrote, each with the embedding of its cells; or None.
+    """
+
+    dataset: str
+    folder: Path | None = None
+
+    def check(self, models: Sequence[str], variant: str) -> None:
+        """Refuse what no embedding of a file can follow.
+
+        Raises
+        ------
+        InputError
+            If a folder is named and no model obsm:KEY, a model's key is empty, or a variant is asked for.
+        """
+        own = [model for model in models if is_brought(model)]
+        if self.folder is not None and not own:
+            raise InputError(f"--embeddings {self.folder} is of no use: name the key to take with --models obsm:KEY")
+        if _PREFIX in own:
+            raise InputError("the model 'obsm:' names no key: write obsm:KEY, such as obsm:X_scGPT")
+        if own and variant:
+            raise InputError(f"variant {variant!r} changes nothing in {own[0]}, which a file brings: leave one out")
+
+    def read(self, model: str, fraction: float, seed: int, names: np.ndarray) -> np.ndarray:
+        """The embedding of the test cells at one depth and seed, float32 [cells, dims].
+
+        Raises
+        ------
+        InputError
+            If its file is not there, or `datasets.embedding_of` refuses it.
+        """
+        thin = f"noise-scaling thin {self.dataset} --fractions {fraction:.12g} --seeds {seed} --output"
+        if self.folder is None:
+            if fraction != 1 or not datasets.is_own(self.dataset):
+                raise InputError(
+                    f"{model} at a fraction of {fraction:.12g} needs a file of its own: write it with `{thin} FOLDER`, "
+                    "add the embedding, and name the folder with --embeddings"
+                )
+            path = Path(self.dataset).expanduser()
+        elif not (path := file_of(self.folder, fraction, seed)).exists():
+            raise InputError(f"no file {path} for {model}: write it with `{thin} {self.folder}`, add the embedding")
+        return datasets.embedding_of(path, model.removeprefix(_PREFIX), names)
+
+
+def sha256(embedding: np.ndarray) -> str:
+    """Of the shape and the numbers of an embedding."""
+    return hashlib.sha256(repr(embedding.shape).encode() + embedding.tobytes()).hexdigest()
+
+
+def thin(
+    file: str | Path,
+    *,
+    fractions: Sequence[float],
+    output: str | Path,
+    seeds: Sequence[int] = (0,),
+    layer: str | None = None,
+    round_counts: bool = False,
+) -> list[Path]:
+    """Write the cells of a file at other depths, with the molecules that `measure` keeps there.
+
+    Parameters
+    ----------
+    file
+        A file of cells, which must fit into memory, or the name of a data set.
+    fractions
+        Shares of the molecules to keep, in (0, 1].
+    output
+        The folder; files of the same name are replaced.
+    seeds
+        The replicates that will be measured.
+    layer, round_counts
+        As for `datasets.load`.
+
+    Returns
+    -------
+    The files, .h5ad with counts in X, and obs and var of the genes as they were; nothing else of the file, which would
+    be of full depth.
+
+    Raises
+    ------
+    InputError
+        If the file is not as needed, a fraction is none, or nothing can be written there.
+    """
+    ask = request.read(**locals())
+    if ask.fractions is None or ask.output is None:
+        raise InputError("thin needs fractions (--fractions) and a folder (--output): name them")
+    request.check_folder("output", ask.output)
+    if datasets.is_own(ask.file):
+        cells = datasets.load_counts(Path(ask.file).expanduser(), layer=ask.layer, round_counts=ask.round_counts)
+        stream = datasets.STREAM
+    else:
+        data = datasets.load(ask.file, layer=ask.layer, round_counts=ask.round_counts)
+        cells, stream = anndata.AnnData(data.take(np.arange(data.n_cells))), data.stream
+        cells.obs_names, cells.var_names = data.cell_ids, data.gene_ids
+    whole, ids = cells.X, {"cell_ids": cells.obs_names.to_numpy(str), "gene_ids": cells.var_names.to_numpy(str)}
+    written = []
+    for path, (fraction, seed) in {file_of(ask.output, q, s): (q, s) for q in ask.fractions for s in ask.seeds}.items():
+        cells.X = counts.thin(whole, fraction, seed=derive(seed, "thin", stream), **ids)
+        with replacing(path) as draft:
+            cells.write_h5ad(draft, compression="gzip")
+        written.append(path)
+    return written

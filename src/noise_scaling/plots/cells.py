@@ -1,0 +1,138 @@
+"""Of each data set what its page shows of the cells, kept small in data/cells so that no page needs the counts.
+
+`python -m noise_scaling.plots.cells [NAME ...]` makes the files again from the data sets whose files are at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import __version__, datasets, paths
+from ..datasets import Dataset
+from ..errors import TooLittle
+from ..files import write_atomically
+from ..seeds import generator
+from . import style
+
+_BINS, _POINTS = 40, 1000
+_NAMED = 8
+"""Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
+_OTHERS = "others"
+
+
+def file_of(name: str) -> Path:
+    """The committed summary of a data set's cells."""
+    return paths.CELLS / f"{name}.json"
+
+
+def summary(data: Dataset) -> dict[str, Any]:
+    """UMIs of all cells as a histogram, and a thousand cells in two dimensions with the signal.
+
+    The cells lie in two principal components of their log-normalised counts. Where the signal is their place they lie
+    there, those of the section with the most cells, and the value is their second component: of log-normalised counts
+    that are not centred the first is the mean. Of a vector the value is its first number; rare labels and clones are
+    `others`.
+    """
+    from ..models import create  # not above: it loads torch
+
+    signal, cells = data.signal, np.arange(data.n_cells)
+    if signal.is_spatial and signal.sections is not None:
+        cells = np.flatnonzero(signal.sections == Counter(signal.sections).most_common(1)[0][0])
+    chosen = generator(0, "plots", "cells", data.stream).permutation(cells)[:_POINTS]
+    pcs = create("pca").fit(data.counts, data.counts).embed(data.take(chosen))
+    x, y = (signal.values[chosen] if signal.is_spatial else pcs)[:, :2].T.astype(float)
+    counts, edges = np.histogram(np.log10(data.umis), bins=_BINS)
+    found: dict[str, Any] = {
+        "dataset": data.name, "signal": signal.name, "n_cells": data.n_cells, "n_genes": data.n_genes,
+        "data_sha256": data.data_sha256, "version": __version__, "log10_umis": _rounded(edges),
+        "cells": counts.tolist(), "axes": ["x", "y"] if signal.is_spatial else ["PC 1", "PC 2"],
+        "x": _rounded(x), "y": _rounded(y),
+    }  # fmt: skip
+    classes = _classes(data)
+    if classes is None:
+        values, label = signal.values[:, 0][chosen], f"{signal.name}, first of {signal.values.shape[1]}"
+        values, label = (pcs[:, 1], "PC 2") if signal.is_spatial else (values, label)
+        return found | {"values": _rounded(values), "label": label}
+    common = [name for name, _ in Counter(sorted(classes[classes != ""].tolist())).most_common(_NAMED)]
+    names = [_OTHERS, *common]
+    return found | {"names": names, "classes": [names.index(c) if c in names else 0 for c in classes[chosen]]}
+
+
+def _classes(data: Dataset) -> np.ndarray | None:
+    """The label or the clone of each cell as text, or None where the signal is a quantity or a place."""
+    signal = data.signal
+    if signal.kind == "label":
+        return signal.values
+    if signal.kind == "pair" and not signal.is_spatial:
+        return np.where(signal.values < 0, "", np.char.add("clone ", signal.values.astype(int).astype(str)))
+    return None
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
+
+
+def read(name: str) -> dict[str, Any]:
+    """The committed summary of a data set's cells.
+
+    Raises
+    ------
+    TooLittle
+        If there is none: its files were not at hand when the others were made.
+    """
+    if not file_of(name).exists():
+        raise TooLittle(
+            f"The cells of {name} were not at hand when this page was made: `noise-scaling fetch {name}`, then "
+            f"`python -m noise_scaling.plots.cells {name}`"
+        )
+    return json.loads(file_of(name).read_text(encoding="utf-8"))
+
+
+@style.book_style()
+def cells_figure(found: dict[str, Any]) -> Figure:
+    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`."""
+    figure, panels = style.new_figure(1, 2, 3.2, width_ratios=[1, 1.35])
+    histogram, scatter = panels[0]
+    edges = np.array(found["log10_umis"])
+    histogram.bar(edges[:-1], found["cells"], np.diff(edges), align="edge", color="0.6", edgecolor="white", lw=0.4)
+    marks = [t for e in range(7) for t in (10**e, 3 * 10**e) if edges[0] <= np.log10(t) <= edges[-1]]
+    histogram.set_xticks(np.log10(marks), [style.plain(t) for t in marks])
+    histogram.set(xlabel=f"{style.UMIS}, full depth", ylabel="cells")
+    scatter.set(xlabel=found["axes"][0], ylabel=found["axes"][1], xticks=[], yticks=[])
+    dots: dict[str, Any] = {"s": 9, "linewidths": 0, "rasterized": True}
+    if "names" in found:
+        _classed(scatter, found, dots)
+    else:
+        values = np.array(found["values"], dtype=float)
+        points = scatter.scatter(found["x"], found["y"], c=values, cmap="viridis", plotnonfinite=True, **dots)
+        figure.colorbar(points, ax=scatter, label=found["label"], shrink=0.85)
+    return figure
+
+
+def _classed(axes: Axes, found: dict[str, Any], dots: dict[str, Any]) -> None:
+    """The most frequent classes in colours, the others and the unknown in grey below them."""
+    xy, classes = np.array([found["x"], found["y"]]), np.array(found["classes"])
+    colours = ["0.85", *sns.color_palette("colorblind", len(found["names"]) - 1)]
+    for number, (name, colour) in enumerate(zip(found["names"], colours, strict=True)):
+        if (classes == number).any():
+            axes.scatter(*xy[:, classes == number], color=colour, label=name, **dots | {"s": 9 + 4 * (number > 0)})
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5, markerscale=1.8)
+
+
+def main() -> None:
+    """Make the summaries of the data sets named, or of all whose files are at hand."""
+    for name in sys.argv[1:] or [name for name in datasets.names() if datasets.at_hand(datasets.card(name))]:
+        write_atomically(file_of(name), json.dumps(summary(datasets.load(name))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

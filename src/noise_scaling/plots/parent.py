@@ -1,0 +1,208 @@
+"""The parent paper's own tables beside the paper's table and ours, and where the two papers of one group disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.interpolate import RegularGridInterpolator
+from scipy.stats import spearmanr
+
+from .. import laws
+from ..measurements.parent import read_parent
+from . import ledger, page, style
+from .figures import curves, largest, of_signal, usable, without_controls
+
+PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
+SHARED = (("pbmc", "protein"), ("larry", "clone"), ("merfish", "space"))
+"""Data and signals that both papers measured; their fine cell types have other labels."""
+_NONE = "no interval"
+
+
+def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
+    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables.
+
+    Parameters
+    ----------
+    measurements, reference
+        Our table and the paper's, as `page.measured` takes them.
+    """
+    tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
+    found = [_fits(table).assign(table=name) for name, table in tables.items()]
+    kept = ["i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high", "r_squared", "status"]
+    return pd.concat(found)[["table", "dataset", "signal", "model", "n_cells", *kept]]
+
+
+def _fits(table: pd.DataFrame) -> pd.DataFrame:
+    return laws.fit_curves(without_controls(largest(usable(table))))
+
+
+def disagreements(reference: str | Path) -> pd.DataFrame:
+    """The two papers by signal and model: bits at the same cells and depth, and Eq. 1 at the largest number of cells.
+
+    The paper's bits, means over its seeds, are interpolated in the logarithms of cells and depth at every point of the
+    parent's grid that lies in its own. "beyond seeds" is the share of these at which the two differ by more than twice
+    the standard deviation of the paper's seeds, the root mean square over its grid. A fit agrees where the intervals of
+    the two share a value.
+    """
+    parent, paper = read_parent(), usable(page.measured(reference).table)
+    one, other = (_fits(table).set_index(["dataset", "signal", "model"]) for table in (parent, paper))
+    rows = []
+    for signal in SHARED:
+        for model in style.ordered(without_controls(of_signal(paper, signal))["model"]):
+            here, there = (of_signal(table[table["model"] == model], signal) for table in (parent, paper))
+            gap, noise = _gaps(here, there)
+            first, second = one.loc[(*signal, model)], other.loc[(*signal, model)]
+            rows.append({
+                "signal": style.title(*signal), "model": model, "points": len(gap),
+                "parent - paper (bits)": gap.mean(), "mean size": np.abs(gap).mean(),
+                "beyond seeds": float((np.abs(gap) > 2 * noise).mean()),
+            } | _compared(first, second, "i_max", "I_max") | _compared(first, second, "u_bar", "u_bar"))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
+    """Bits of the first table less those of the second at the first's points, and the second's spread over seeds."""
+    bits = there.pivot_table(index="n_cells", columns="fraction", values="mi_bits")
+    u = there.groupby("fraction")["umis_per_cell"].mean()
+    surface = RegularGridInterpolator(
+        (np.log(bits.index.to_numpy()), np.log(u.to_numpy())), bits.to_numpy(), bounds_error=False
+    )
+    points = here[here["variant"] == ""]
+    gap = points["mi_bits"].to_numpy() - surface(np.log(points[["n_cells", "umis_per_cell"]].to_numpy(float)))
+    variance = there.groupby(["n_cells", "fraction"])["mi_bits"].var()
+    return gap[np.isfinite(gap)], float(np.sqrt(variance.mean()))
+
+
+def _compared(one: pd.Series, other: pd.Series, name: str, shown: str) -> dict[str, object]:
+    """A parameter of two fits, NaN where one has no interval, and whether the intervals share a value."""
+    known = [bool(np.isfinite([fit[f"{name}_low"], fit[f"{name}_high"]]).all()) for fit in (one, other)]
+    values = [fit[name] if interval else np.nan for fit, interval in zip((one, other), known, strict=True)]
+    low, high = (f(one[f"{name}_{end}"], other[f"{name}_{end}"]) for f, end in ((max, "low"), (min, "high")))
+    said = ("yes" if low <= high else "no") if all(known) else _NONE
+    return {f"{shown}, parent": values[0], f"{shown}, paper": values[1], f"{shown} agrees": said}
+
+
+def sentences(reference: str | Path) -> HTML:
+    """What the table of `disagreements` comes to."""
+    found = disagreements(reference)
+    learnt = found[found["model"] != "random_projection"]
+    share = np.average(learnt["beyond seeds"], weights=learnt["points"])
+    gaps = found.groupby("model", sort=False)["parent - paper (bits)"].mean()
+    lines = [
+        f"Of {learnt['points'].sum():,} points of trained models that lie in both grids, {share:.0%} differ by more "
+        "than twice the spread of the paper's seeds.",
+        f"Parent less paper, mean: {', '.join(f'{style.label(m)} {v:+.2f}' for m, v in gaps.items())} bits.",
+    ]
+    for name, text in (("I_max", "capacity"), ("u_bar", "depth scale")):
+        said = found[f"{name} agrees"]
+        lines.append(f"The {text} {name} agrees in {(said == 'yes').sum()} of {(said != _NONE).sum()} curves.")
+    return page.bullets([*lines, *_orders(reference)])
+
+
+def _orders(reference: str | Path) -> Iterator[str]:
+    """The models of both papers by their bits at full depth and the most cells, a sentence a signal."""
+    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
+    for signal in SHARED:
+        orders = []
+        for name, table in tables.items():
+            here = without_controls(of_signal(largest(table), signal))
+            bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
+            found = (f"{style.label(m)} {v:.2f}" for m, v in bits.sort_values(ascending=False).items())
+            orders.append(f"{name} {', '.join(found)}")
+        yield f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}."
+
+
+def claims(measurements: str | Path, reference: str | Path) -> HTML:
+    """The paper's claims on the parent's table, beside the paper's own rows of the same data, and ours."""
+    paper, ours = page.measured(reference).table, page.measured(measurements).table
+    same = paper[paper["dataset"].isin([dataset for dataset, _ in SHARED])]
+    columns = [
+        ledger.Column(PARENT, read_parent()), ledger.Column("the paper, same data sets", same),
+        ledger.Column("ours, default", ours, "default"),
+    ]  # fmt: skip
+    return ledger.of_columns(columns, download="parent_claims.csv")
+
+
+@style.book_style()
+def curves_figure(reference: str | Path) -> Figure:
+    """Bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
+    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
+    models = style.ordered(without_controls(tables[PAPER])["model"])
+    looks = {PARENT: {"marker": "o", "linestyle": "-"}, PAPER: {"marker": "x", "linestyle": "--"}}
+
+    def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
+        for name, table in tables.items():
+            here = largest(of_signal(table[table["model"] == model], signal))
+            style.plot(axes, model, here["umis_per_cell"], here["mi_bits"], **looks[name] | {"linestyle": ""})
+            fit = laws.fit_noise_law(here["umis_per_cell"], here["mi_bits"])
+            u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 100)
+            axes.plot(u, fit.predict(u), color=style.colour(model), linestyle=looks[name]["linestyle"])
+        style.bits_axes(axes)
+        style.log_axis(axes, every=2)
+
+    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in SHARED}
+    figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
+    style.legend(figure, *({"color": "0.3", "label": name} | look for name, look in looks.items()))
+    return figure
+
+
+@style.book_style()
+def tables_figure() -> Figure:
+    """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
+    figure, panels = style.new_figure(2, 2, 5.6)
+    compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
+    compared = compared[compared["signal"] == "protein"]
+    drawn = {
+        "estimators, of scVI": compared.assign(model=compared["estimator"]),
+        "thinned when embedded only": read_parent("inference"),
+        "a pretrained Geneformer": tuned.assign(model="fine-tuned on " + tuned["signal"]),
+        "random projection, 16 dims": ranks.assign(model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]),
+    }
+    for axes, (title, table) in zip(panels.flat, drawn.items(), strict=True):
+        curves(axes, table, "umis_per_cell")
+        axes.set(xlabel=style.UMIS, ylabel=style.BITS)
+        axes.set_title(title, loc="left")
+        looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
+        marks = [Line2D([], [], color=c, marker=k, label=style.label(m).replace("_", " ")) for m, c, k in looks]
+        axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper left")
+    return figure
+
+
+def tables_sentences() -> HTML:
+    """What each of those tables comes to, in numbers."""
+    by = read_parent("estimators").pivot_table(index=["signal", "fraction"], columns="estimator", values="mi_bits")
+    above = (by["LMI"] > by[["InfoNCE", "MINE"]].max(axis=1)).sum()
+    full = ", ".join(f"{name} {bits:.2f}" for name, bits in by.xs(1.0, level="fraction").mean().items())
+    ranks = read_parent("ranks").pivot(index="umis_per_cell", columns="encoding", values="mi_bits").sort_index()
+    lost = ranks["count"] - ranks["rank"]
+    embedded = read_parent("inference").set_index(["model", "fraction"])["mi_bits"]
+    tuned = read_parent("finetuning").query("fraction == 1").set_index("signal")["mi_bits"]
+    gain = ", ".join(f"{v:.2f} bits ({name})" for name, v in (tuned - embedded["geneformer_pretrained", 1.0]).items())
+    here = largest(read_parent().query("dataset == 'pbmc' and signal == 'protein' and model == 'geneformer'"))
+    least, most = (float(f(here["fraction"])) for f in (min, max))
+    trained = here.set_index("fraction")["mi_bits"]
+    sizes, probe = read_parent("transformers"), read_parent("linear_probe")
+    by_loss, by_accuracy = (
+        spearmanr(table[name], table["mi_bits"]).statistic
+        for table, name in ((sizes, "validation_loss"), (probe, "accuracy"))
+    )
+    return page.bullets([
+        f"Estimators on the same embeddings: LMI gives the most bits at {above} of {len(by)} points; means at full "
+        f"depth are {full}.",
+        f"Their transformer gives {embedded['geneformer', least]:.2f} bits where only the embedded cells are thinned, "
+        f"to {least:g}, and {trained[least]:.2f} where its training cells are thinned too; at full depth "
+        f"{embedded['geneformer', most]:.2f} and {trained[most]:.2f}.",
+        f"Fine-tuning a pretrained Geneformer adds {gain} at full depth.",
+        f"Ranks lose {lost.iloc[-1]:.2f} of {ranks['count'].iloc[-1]:.2f} bits at {ranks.index[-1]:,.0f} UMIs per cell "
+        f"and {lost.iloc[0]:.2f} at {ranks.index[0]:,.0f}; they hold more at {(lost < 0).sum()} of {len(lost)} depths.",
+        f"Bits of two layers of {len(sizes) // 2} transformers run from {sizes['mi_bits'].min():.2f} to "
+        f"{sizes['mi_bits'].max():.2f}, with a rank correlation of {by_loss:.2f} with the validation loss.",
+        f"Over {len(probe)} epochs of one training, bits and a linear probe's accuracy have one of {by_accuracy:.2f}.",
+    ])  # fmt: skip
