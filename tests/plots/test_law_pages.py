@@ -246,7 +246,7 @@ def test_verdicts_keep_the_starts_that_no_number_of_cells_answers():
     (told,) = cells_or_depth.verdict_lines(starts)
     assert "in the median of 7 starts; at 4 of them no measured number" in told
     # of the first grid 2, 3, 4 and more than 9: half is reached at 3; of the second nothing is but the bounds
-    assert re.search(r"By grid: 3\.0 x \([^)]*\); more than 6\.0 x\.", told)
+    assert re.search(r"By grid: PBMC 10k, 14 proteins 3\.0 x \([^)]*\); LARRY subset, clone more than 6\.0 x\.", told)
 
 
 def test_a_row_of_rates_is_brought_to_twice_the_depth():

@@ -11,6 +11,7 @@ from .formulas import Values
 from .grids import Grid
 from .surface import fit_grid, surface
 
+_AT_RISK = 0.05
 FACTOR = 2.0
 """Two exchange rates agree where they are within this factor."""
 
@@ -139,7 +140,8 @@ def median_rate(
     """Median of rates of which some are only known to be more: value, low, high (95 %), infinite if not reached.
 
     The product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452), which takes it that starts
-    with a lower bound do not differ from those still open at it; ends from groups drawn with replacement (Efron 1981,
+    with a lower bound do not differ from those still open at it, and is not read where fewer than a twentieth of the
+    starts are still open; ends from groups drawn with replacement (Efron 1981,
     doi:10.1080/01621459.1981.10477650). Whatever they are, the median is no less than that of rates and bounds alike.
 
     Parameters
@@ -158,7 +160,7 @@ def median_rate(
     weights = np.concatenate([np.ones((1, count)), drawn])[:, groups]
     at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
     left = np.cumprod(1 - np.where(known, weights / np.maximum(at_risk, 1), 0), axis=1)
-    reached = left <= 0.5 + 1e-12
+    reached = (left <= 0.5 + 1e-12) & (at_risk >= _AT_RISK * weights.sum(1, keepdims=True))
     medians = np.where(reached.any(1), rates[reached.argmax(1)], np.inf)
     low, high = np.quantile(medians[1:], [0.025, 0.975], method="inverted_cdf")
     return float(medians[0]), float(low), float(high)

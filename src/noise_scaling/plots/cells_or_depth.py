@@ -210,7 +210,8 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     lines = []
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
-        medians = [median_told(grid, "u") for _, grid in here.groupby("grid", sort=False)]
+        grids_of = here.groupby("grid", sort=False)
+        medians = [f"{style.title(*key[:2])} {median_told(grid, 'u')}" for key, grid in grids_of]
         lines.append(
             f"{style.label(model)}: twice the depth is worth {median_told(here, 'grid')} the cells in the median of "
             f"{len(here)} starts; at {(~here['known']).sum()} of them no measured number of cells is enough, and the "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,9 @@ def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.
     return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
 
 
-_FINDINGS = {name: page.of_content(partial(_every, estimator=name)) for name in (None, "default", "lmi")}
+@cache
+def _findings(estimator: str | None) -> Callable[[pd.DataFrame], dict[Claim, claims.Finding]]:
+    return page.of_content(partial(_every, estimator=estimator))
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Column:
     @property
     def findings(self) -> dict[Claim, claims.Finding]:
         """The statistic and verdict of every claim on this table."""
-        return _FINDINGS[self.estimator](self.table)
+        return _findings(self.estimator)(self.table)
 
     @property
     def small(self) -> bool:

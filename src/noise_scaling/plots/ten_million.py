@@ -1,0 +1,77 @@
+"""The page on ten million simulated cells: bits against cells beside the known truth, and what the runs took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import measurements, paths
+from . import style
+
+
+def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows, and the truth, runs and sizes beside them, that `benchmarks/ten_million.py` left in a folder."""
+    found = paths.find(folder)
+    numbers: dict[str, Any] = json.loads((found / "ten_million.json").read_text(encoding="utf-8"))
+    return measurements.read(found / "ten_million.csv"), numbers
+
+
+@style.book_style()
+def bits_figure(folder: str | Path) -> Figure:
+    """Bits against training cells, a panel a depth, a line a model, bars of one standard error; dashed: the truth."""
+    rows, numbers = read(folder)
+    rows = rows[rows["mi_bits"].notna()]
+    depths = sorted(rows["fraction"].unique())
+    figure, panels = style.new_figure(1, len(depths), 3.2, sharex=True, sharey=True)
+    for axes, fraction in zip(panels.flat, depths, strict=True):
+        here = rows[rows["fraction"] == fraction]
+        for model in style.ordered(here["model"]):
+            line = here[here["model"] == model].sort_values("n_cells")
+            axes.errorbar(
+                line["n_cells"], line["mi_bits"], line["mi_stderr"], color=style.colour(model), capsize=2,
+                marker=style.marker(model),
+            )  # fmt: skip
+        axes.axhline(numbers["truth"][f"{fraction:g}"], **_TRUTH)
+        axes.set_title(f"{here['umis_per_cell'].mean():,.0f} UMIs per cell", loc="left")
+        style.log_axis(axes)
+        axes.set_xlabel(style.CELLS)
+    panels[0, 0].set(ylabel=style.BITS, ylim=(0, 1.05 * max(numbers["truth"].values())))
+    looks = [_look(model) for model in style.ordered(rows["model"])]
+    style.legend(figure, *looks, {"label": "in the counts (truth)", **_TRUTH}, columns=5)
+    return figure
+
+
+_TRUTH: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
+
+
+def _look(model: str) -> dict[str, Any]:
+    return {"label": style.label(model), "color": style.colour(model), "marker": style.marker(model)}
+
+
+def costs(folder: str | Path) -> pd.DataFrame:
+    """What each run took: cells of the data set, depth, models, minutes, processor milliseconds a cell, peak memory."""
+    rows, numbers = read(folder)
+    depths = rows.groupby("fraction")["umis_per_cell"].mean()
+    return pd.DataFrame({
+        "cells": run["cells"],
+        "UMIs per cell": depths[run["fraction"]].round(),
+        "models": ", ".join(style.label(model) for model in run["models"]),
+        "minutes": run["seconds"] / 60,
+        "processor ms a cell": 1e3 * run["processor_seconds"] / run["cells"],
+        "peak memory (GB)": run["peak_gb"],
+    } for run in numbers["runs"])  # fmt: skip
+
+
+def by_number(folder: str | Path) -> pd.DataFrame:
+    """A line for each model, depth and N: bits found beside those in the counts, seconds of training and estimate."""
+    rows, numbers = read(folder)
+    truth = rows["fraction"].map(lambda q: numbers["truth"][f"{q:g}"])
+    return pd.DataFrame({
+        "model": rows["model"], "N": rows["n_cells"], "UMIs per cell": rows["umis_per_cell"].round(1),
+        "bits": rows["mi_bits"], "standard error": rows["mi_stderr"], "in the counts": truth,
+        "seconds to train": rows["train_seconds"], "status": rows["status"],
+    })  # fmt: skip
