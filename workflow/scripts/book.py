@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import nbformat
@@ -71,20 +72,26 @@ def with_files(text: str, page: Path, site: Path) -> str:
     folder = site / "book/_static/held"
     folder.mkdir(exist_ok=True)
 
-    def write(name: str, data: bytes) -> str:
-        if (folder / name).exists() and (folder / name).read_bytes() != data:
-            raise ValueError(f"{page}: another page offers another file {name}: give it a name of its own")
-        (folder / name).write_bytes(data)
-        return os.path.relpath(site / "_static/held" / name, page.parent)
+    def write(name: str, data: bytes) -> Path:
+        """The file of this name, or of the next free one where another page offers something else by it."""
+        named = Path(name)
+        files = (folder / (name if not i else f"{named.stem}_{i + 1}{named.suffix}") for i in count())
+        file = next(file for file in files if not file.exists() or file.read_bytes() == data)
+        file.write_bytes(data)
+        return file
+
+    def address(file: Path) -> str:
+        return os.path.relpath(site / "_static/held" / file.name, page.parent)
 
     def table(link: re.Match[str]) -> str:
-        return f'download="{link[1]}" href="{write(link[1], base64.b64decode(link[2]))}"'
+        file = write(link[1], base64.b64decode(link[2]))
+        return f'download="{file.name}" href="{address(file)}">Download {file.name}<'
 
     def image(source: re.Match[str]) -> str:
         data = base64.b64decode(source[1])
-        return f'loading="lazy" src="{write(f"{hashlib.sha256(data).hexdigest()[:16]}.png", data)}"'
+        return f'loading="lazy" src="{address(write(f"{hashlib.sha256(data).hexdigest()[:16]}.png", data))}"'
 
-    text = re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', table, text)
+    text = re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)">Download \1<', table, text)
     return re.sub(r'src="data:image/png;base64,([^"]+)"', image, text)
 
 
