@@ -7,8 +7,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
-_WORDS = (nodes.paragraph, nodes.emphasis, nodes.strong)
-"""A term is explained where it stands in running text: not in titles, links, code or figures' captions."""
+_WORDS = (nodes.paragraph, nodes.strong)
+"""A term is explained where it stands in running text: not in titles of pages or works, links, code or captions."""
 _SIGNS = {"baru": "ū", "I_infty": "I∞"}
 
 
