@@ -16,7 +16,7 @@ SCRIPTS = (
     "geneformer_small.py",
     "memory.py",
     "fits.py",
-    "coverage.py",
+    "law_coverage.py",
     "overhead.py",
     "faults.py",
     "information_speed.py",

@@ -21,7 +21,7 @@ N_CELLS = 1500
 @pytest.fixture(scope="module")
 def benchmark():
     folder = paths.ROOT / "benchmarks"
-    sys.path.insert(0, str(folder))
+    sys.path.append(str(folder))
     spec = importlib.util.spec_from_file_location("ten_million", folder / "ten_million.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

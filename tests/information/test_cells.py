@@ -12,7 +12,7 @@ from noise_scaling import datasets
 from noise_scaling.information import ksg, mixed_ksg
 from noise_scaling.paths import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 import cell_like
 from information import cell_truth, cells, limits

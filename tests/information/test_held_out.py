@@ -9,7 +9,7 @@ from scipy.stats import norm, rankdata
 from noise_scaling.information import estimate, ksg, mixed_ksg
 from noise_scaling.paths import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 import held_out as script
 from information import problems

@@ -7,7 +7,7 @@ import pytest
 
 from noise_scaling.paths import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 import information_suite
 from information import run as suite_run

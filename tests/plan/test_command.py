@@ -122,7 +122,7 @@ def test_own_prices_and_more_reads(toy, capsys, tmp_path):
     assert (now["cost"], now["reads_per_cell"]) == (0, 500)
 
 
-def test_every_published_set_has_a_plan_inside_its_range(capsys, monkeypatch):
+def test_every_published_set_has_a_plan_inside_its_range(published, capsys, monkeypatch):
     """The headline designs that once lay far outside: an atlas, a library, an imaged brain."""
     table, name = evidence.open_table("mouse_embryo", "published")
     monkeypatch.setattr(evidence, "open_table", lambda *_, **__: (table, name))

@@ -3,7 +3,7 @@
 Eq. 1's own interval holds if Eq. 1 does; a curve of ten depths seldom tells it from its neighbours. Here every member
 of a family (`channels_law`: power of depth, number of channels, one side counted or both) is fitted, and each
 parameter's distribution is the mixture of the members', weighted by how well they fit (Buckland, Burnham & Augustin
-1997, doi:10.2307/2533961). benchmarks/coverage.py measures how often such intervals hold the truth.
+1997, doi:10.2307/2533961). benchmarks/law_coverage.py measures how often such intervals hold the truth.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .claims import CLAIMS, GIVEN, NOT_TESTED
 from .figures import collapsed, usable, without_controls
 from .public_benchmark import read
 
-COVERAGE = "benchmarks/results/coverage.json"
+COVERAGE = "benchmarks/results/law_coverage.json"
 _Row = tuple[str, str, str]
 
 

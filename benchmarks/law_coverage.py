@@ -76,7 +76,7 @@ def main() -> None:
     header = ["truth", "seeds", "R2 of Eq. 1", "I_max, averaged", "I_max, if Eq. 1 holds", "u_bar, averaged",
               "u_bar, if Eq. 1 holds", "width of I_max, bits", "of u_bar, factor"]  # fmt: skip
     about = f"Of 95 % intervals, {count} curves each, the share that holds the truth; medians of R2 and of widths."
-    common.report(options.results, "coverage", "Coverage of I_max and u_bar", common.machine("scipy"),
+    common.report(options.results, "law_coverage", "Coverage of I_max and u_bar", common.machine("scipy"),
                   [about, __doc__.split("\n\n", 1)[1].strip(), common.table(header, rows)], numbers)  # fmt: skip
 
 
