@@ -181,6 +181,7 @@ def test_plain_numbers(value, label):
 
 def test_a_figure_says_where_it_comes_from(table, tmp_path):
     path = measurements.write(table, tmp_path / "mine.csv")
+    style.BookFigure.shown.clear()  # what another test drew in this process
     html = page.provenance(path, notebook="figures/figure_2.ipynb").data
     line = re.search(r"Provenance: (.+?)\.\s*</p>", html).group(1)
     assert "figures/figure_2.ipynb" in line
