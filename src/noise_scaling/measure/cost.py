@@ -21,7 +21,7 @@ from .. import paths
 from ..counts.count_store import IN_MEMORY_BELOW, FileStore
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
-from ..measurements import KEY, OK
+from ..measurements import KEY, OK, protocol_rows
 from ..models import MODELS
 from . import fitting
 from .controls import learner
@@ -173,8 +173,7 @@ def training_times(table: pd.DataFrame) -> pd.DataFrame:
     Rows of one embedding under several estimators are one training. The median over seeds and depths of each data
     set, model and N is taken: the first unit of a job has imports and compilation in its seconds.
     """
-    measured = table[(table["status"] == OK) & table["train_seconds"].notna() & (table["variant"] == "")]
-    measured = measured[measured["device"] == "cpu"]
+    measured = protocol_rows(table[table["device"] == "cpu"], "train_seconds", controls=True)
     measured = measured.drop_duplicates([name for name in KEY if name not in ("estimator", "signal")])
     genes = {name: card.n_genes / 1000 for name, card in read_registry().items()}
     measured = measured.assign(kilogenes=measured["dataset"].map(genes))
@@ -225,7 +224,7 @@ def fit_estimates(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: estimator, signals, rows, per_kilocell (median), largest (test cells measured).
     """
-    rows = table[(table["status"] == OK) & table["mi_seconds"].notna() & (table["variant"] == "")]
+    rows = protocol_rows(table, "mi_seconds", controls=True)
     kinds = [_kind(name, signal) for name, signal in zip(rows["dataset"], rows["signal"], strict=True)]
     rows = rows.assign(signals=kinds, each=rows["mi_seconds"] / rows["n_test"] * 1000)
     by = rows.groupby(["estimator", "signals"])
