@@ -250,6 +250,20 @@ def test_pairs_in_both_orders_are_twice_as_many():
     assert both["n_test"][0] == 2 * ours["n_test"][0]
 
 
+def test_one_partner_thinned_is_read_beside_a_deep_one():
+    """At full depth it is the protocol; below, more is left than where both partners are thinned."""
+    settings = SMALL | {"models": ["pca"], "signal": "pair", "cell_numbers": [400], "fractions": [1.0, 0.05]}
+    settings |= {"estimators": ["ksg"], "progress": False}
+    plain, both, one = (
+        measure("simulated", **settings, variant=v).set_index("fraction")
+        for v in ("", "train_full_depth", "one_partner_thinned")
+    )
+    assert one.loc[1.0, "mi_bits"] == plain.loc[1.0, "mi_bits"]
+    assert both.loc[0.05, "mi_bits"] < one.loc[0.05, "mi_bits"] < one.loc[1.0, "mi_bits"]
+    assert one["dims"].tolist() == plain["dims"].tolist()
+    assert one.loc[0.05, "umis_per_cell"] == both.loc[0.05, "umis_per_cell"]
+
+
 def test_kept_embeddings_need_no_training(tmp_path, monkeypatch, cheap):
     settings = CHEAP | {"fractions": [0.1], "cell_numbers": [50]}
     measure("pbmc68k", **settings | {"estimators": ["classifier"]}, results=tmp_path, keep_embeddings=True)

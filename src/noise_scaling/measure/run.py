@@ -83,7 +83,7 @@ def measure(
     estimators
         Methods of `information.estimate`; each embedding is scored by all.
     variant
-        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N or width_N); "" for none.
+        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N, width_N or dims_N); "" for none.
     n_test, n_validation
         Cells held out, the same at every depth and cell number; the card's by default.
     device

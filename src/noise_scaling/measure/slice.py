@@ -20,8 +20,6 @@ import numpy as np
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
-from ..errors import InputError
-from ..information.core import MIN_PAIRS
 from ..models.team import crew
 from ..seeds import derive
 from ..splits import Split, split
@@ -30,6 +28,7 @@ from .ablations import Variant
 from .brought import Brought, is_brought, sha256
 from .embedded import Embedded
 from .pools import Pools
+from .scored import check_scored, pairs_seed
 from .unit import Unit, digest
 
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
@@ -109,24 +108,8 @@ class Grid:
             blocks=self.data.blocks,
         )
         cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
-        self._check_scored(cells, seed)
+        check_scored(self.data.signal, cells.test, seed=pairs_seed(self.variant, seed))
         return cells
-
-    def _check_scored(self, cells: Split, seed: int) -> None:
-        """Refuse test cells that no estimator takes."""
-        signal, nothing = self.data.signal, np.empty((len(cells.test), 0))
-        scored = signals.align(signal, cells.test, nothing, seed=_pairs_seed(self.variant, seed))
-        what = "pairs of test cells" if signal.kind == "pair" else "test cells"
-        if len(scored.x) < MIN_PAIRS:
-            raise InputError(
-                f"signal {signal.name!r} has {len(scored.x)} {what}, too few for an estimate: at least {MIN_PAIRS} are "
-                "needed, so ask for more with --n-test (n_test in Python), or choose another signal"
-            )
-        classes = len(np.unique(scored.y)) if signal.kind == "label" else 0
-        if classes > len(scored.x) / 2:
-            raise InputError(
-                f"signal {signal.name!r} has {classes} classes in {len(scored.x)} test cells: choose shared labels"
-            )
 
 
 class Slice:
@@ -280,6 +263,9 @@ class Slice:
             start = time.perf_counter()
         model = trained[0]
         embedding = np.asarray(model.embed(self.pools.test(unit.fraction)), dtype=np.float32)
+        if self.grid.variant.both_depths:
+            whole = model.embed(self.grid.data.take(self.cells.test))
+            embedding = np.hstack([embedding, np.asarray(whole, dtype=np.float32)])
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = model.earlier_seconds + time.perf_counter() - start
@@ -313,7 +299,7 @@ class Slice:
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        seed = _pairs_seed(self.grid.variant, self.seed)
+        seed = pairs_seed(self.grid.variant, self.seed)
         pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
         pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
         return self.grid.variant.pairing(pair)
@@ -350,10 +336,6 @@ class Slice:
             "n_test": len(self.cells.test),
         }
         return row | found
-
-
-def _pairs_seed(variant: Variant, seed: int) -> int:
-    return derive(variant.seed_of("split", seed), "pairs")
 
 
 def sentence(error: BaseException) -> str:
