@@ -51,6 +51,23 @@ def test_both_orders_double_the_pairs():
     np.testing.assert_array_equal(pair.y, [[6, 7], [8, 9], [10, 11], [0, 1], [2, 3], [4, 5]])
 
 
+def test_the_parts_of_both_orders():
+    x, y = np.arange(6.0).reshape(3, 2), np.arange(6.0, 12.0).reshape(3, 2)
+    pair, groups = Aligned(x, y, np.array([0, 0, 1])), [0, 0, 1, 0, 0, 1]
+    together, alone = ablations.in_both_orders_together(pair), ablations.without_groups(pair)
+    np.testing.assert_array_equal(together.x, ablations.in_both_orders(pair).x)
+    np.testing.assert_array_equal(together.groups, groups)
+    assert alone.groups is None
+    np.testing.assert_array_equal(alone.x, x)
+
+
+def test_dimensions_carry_their_number():
+    assert ablations.named("dims_8").options == {"dims": 8}
+    assert ablations.named("dims_8").suits("pca")
+    assert ablations.named("dims_8").suits("scvi")
+    assert not ablations.named("dims_8").suits("geneformer")
+
+
 def test_fixed_steps_carry_their_number():
     assert ablations.named("fixed_steps_1000").options == {"fixed_steps": 1000}
 
@@ -86,7 +103,7 @@ def test_a_variant_that_means_nothing_is_refused(variant, models, estimators, wo
 
 def test_what_only_changes_the_score_shares_its_embedding():
     shared = [name for name in ablations.VARIANTS if not ablations.named(name).of_the_embedding]
-    assert shared == ["", "both_pair_orders", "stop_on_scored"]
+    assert shared == ["", "both_pair_orders", "both_orders_together", "pairs_ungrouped", "stop_on_scored"]
 
 
 @pytest.mark.parametrize("stream", ["split", "thin", "model", "estimator"])

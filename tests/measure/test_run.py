@@ -13,6 +13,7 @@ from noise_scaling.errors import InputError
 from noise_scaling.measure import slice as measure_slice
 from noise_scaling.measure.run import measure
 from noise_scaling.measure.slice import Slice
+from noise_scaling.models.pca import PCA
 
 SMALL = {"cell_numbers": [50, 100], "fractions": [1.0, 0.1], "seeds": [0], "progress": False}
 CHEAP = SMALL | {"models": ["random_projection", "pca", "shuffled"], "estimators": ["mixed_ksg"]}
@@ -249,6 +250,20 @@ def test_pairs_in_both_orders_are_twice_as_many():
     assert both["n_test"][0] == 2 * ours["n_test"][0]
 
 
+def test_one_partner_thinned_is_read_beside_a_deep_one():
+    """At full depth it is the protocol; below, more is left than where both partners are thinned."""
+    settings = SMALL | {"models": ["pca"], "signal": "pair", "cell_numbers": [400], "fractions": [1.0, 0.05]}
+    settings |= {"estimators": ["ksg"], "progress": False}
+    plain, both, one = (
+        measure("simulated", **settings, variant=v).set_index("fraction")
+        for v in ("", "train_full_depth", "one_partner_thinned")
+    )
+    assert one.loc[1.0, "mi_bits"] == plain.loc[1.0, "mi_bits"]
+    assert both.loc[0.05, "mi_bits"] < one.loc[0.05, "mi_bits"] < one.loc[1.0, "mi_bits"]
+    assert one["dims"].tolist() == plain["dims"].tolist()
+    assert one.loc[0.05, "umis_per_cell"] == both.loc[0.05, "umis_per_cell"]
+
+
 def test_kept_embeddings_need_no_training(tmp_path, monkeypatch, cheap):
     settings = CHEAP | {"fractions": [0.1], "cell_numbers": [50]}
     measure("pbmc68k", **settings | {"estimators": ["classifier"]}, results=tmp_path, keep_embeddings=True)
@@ -321,3 +336,36 @@ def test_no_memory_is_a_row(error, workers, monkeypatch):
 def test_units_that_share_a_machine_give_the_same_table(cheap):
     table = measure("pbmc68k", **CHEAP, workers=3)
     pd.testing.assert_frame_equal(numbers(table), numbers(cheap), check_exact=True)
+
+
+def test_training_and_test_cells_thinned_apart_give_the_protocols_rows_where_they_are_alike():
+    asked = {"models": ["random_projection", "pca"], "cell_numbers": [100], "fractions": [1, 0.1], "progress": False}
+    apart, alike = measure(**asked, fractions_train=[1, 0.1]), measure(**asked)
+    exact = [name for name in measurements.COLUMNS if name not in measurements.TIMES]
+    pd.testing.assert_frame_equal(measurements.protocol_rows(apart)[exact].reset_index(drop=True), alike[exact])
+    rows = apart.set_index(["model", "fraction", "fraction_train"])
+    assert len(rows) == 8
+    u, trained = rows["umis_per_cell"], rows["umis_per_cell_train"]
+    assert u["pca", 1.0, 0.1] == u["pca", 1.0, 1.0] > 5 * u["pca", 0.1, 1.0]
+    assert trained["pca", 0.1, 1.0] == trained["pca", 1.0, 1.0] > 5 * trained["pca", 1.0, 0.1]
+    bits = rows["mi_bits"]
+    assert bits["random_projection", 0.1, 1.0] == bits["random_projection", 0.1, 0.1]  # nothing is learnt from cells
+    full = measure(**asked | {"models": ["pca"], "variant": "train_full_depth", "fractions": [0.1]})
+    assert full["mi_bits"].item() == bits["pca", 0.1, 1.0]
+
+
+def test_a_model_is_trained_once_for_all_depths_of_the_test_cells(tmp_path, monkeypatch):
+    trained, fit = [], PCA.fit
+    monkeypatch.setattr(PCA, "fit", lambda self, *args, **kw: (trained.append(1), fit(self, *args, **kw))[1])
+    asked = {"models": ["pca"], "cell_numbers": [60], "fractions": [1, 0.3, 0.1], "fractions_train": [0.3]}
+    table = measure(**asked, results=tmp_path, progress=False)
+    assert (len(table), len(trained)) == (3, 1)
+    again = measure(**asked, results=tmp_path, progress=False)
+    pd.testing.assert_frame_equal(again, table)
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize("asked", [{"variant": "test_full_depth"}, {"models": ["obsm:X"]}])
+def test_cells_thinned_apart_refuse_what_they_mean_nothing_for(asked):
+    with pytest.raises(InputError, match=r"fractions_train .* means nothing for|obsm:X"):
+        measure(fractions_train=[1], **asked)

@@ -6,7 +6,8 @@ rule pages:
         table=SHOWN,
         shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*"),
                                              *Path("data/calibration").glob("*"), *Path("data/cells").glob("*"), *Path("benchmarks/results").glob("*.json"),
-                                             *Path("data/curves").glob("*.csv"), Path("data/gpu/measurements.csv")])
+                                             *Path("data/curves").glob("*.csv"), Path("data/gpu/measurements.csv"),
+                                             *Path("data/factorial").glob("*")])
         + published_at_hand(),
     output:
         touch(f"{RUN}/pages/.executed_{{batch}}"),

@@ -65,6 +65,23 @@ def in_both_orders(pair: Aligned) -> Aligned:
     return Aligned(np.concatenate([pair.x, pair.y]), np.concatenate([pair.y, pair.x]), None)
 
 
+def in_both_orders_together(pair: Aligned) -> Aligned:
+    """Every pair twice, once in each order, both in the pair's group."""
+    groups = None if pair.groups is None else np.concatenate([pair.groups, pair.groups])
+    return in_both_orders(pair)._replace(groups=groups)
+
+
+def without_groups(pair: Aligned) -> Aligned:
+    """The pairs as they are; relatives and neighbours of a pair may lie on the other side of a split."""
+    return pair._replace(groups=None)
+
+
+def thinned_beside_full(pair: Aligned) -> Aligned:
+    """Of embeddings that hold each cell thinned and then as it is: the first cell thinned, its partner as it is."""
+    half = pair.x.shape[1] // 2
+    return pair._replace(x=pair.x[:, :half], y=pair.y[:, half:])
+
+
 def _as_it_is(pair: Aligned) -> Aligned:
     return pair
 
@@ -127,9 +144,14 @@ class Variant:
         return seed if self.varies in ("", stream) else 0
 
     @property
+    def both_depths(self) -> bool:
+        """Whether test cells are embedded thinned and as they are, side by side: partners differ in depth."""
+        return self.pairing is thinned_beside_full
+
+    @property
     def of_the_embedding(self) -> str:
         """The variant as far as an embedding depends on it: "" where only the scoring differs."""
-        scoring_only = self.pairing is not _as_it_is or self.estimator_options
+        scoring_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
         return "" if scoring_only else self.name
 
 
@@ -140,6 +162,12 @@ _VARIANTS = (
     Variant("thin_per_gene", "each gene thinned to a fixed total (published)", thin=thin_per_gene, prefix=False),
     Variant("genes_full_depth", "genes chosen at full depth, on all cells (published)", genes_full_depth=True),
     Variant("both_pair_orders", "each pair twice, folds cut through pairs (published)", pairing=in_both_orders),
+    Variant("both_orders_together", "each pair twice, groups kept in one fold", pairing=in_both_orders_together),
+    Variant("pairs_ungrouped", "each pair once, groups cut by folds", pairing=without_groups),
+    Variant(
+        "one_partner_thinned", "trained at full depth, one cell of each pair thinned",
+        full_depth=("train", "validation"), pairing=thinned_beside_full,
+    ),
     Variant(
         "epoch_patience", "patience counted in epochs (published)",
         options={"patience_unit": "epochs"}, of_training=True,
@@ -154,14 +182,15 @@ _VARIANTS = (
     Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
 )  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
-"""Every variant by name, but for fixed_steps_N and width_N, of which there is one for every N."""
+"""Every variant by name, but for fixed_steps_N, width_N and dims_N, of which there is one for every N."""
 
 FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
 WIDTH = re.compile(r"width_([1-9]\d*)")
+DIMS = re.compile(r"dims_([1-9]\d*)")
 
 
 def named(name: str) -> Variant:
-    """The variant of this name; "fixed_steps_1000" trains exactly 1,000 steps, "width_128" is Geneformer 128 wide.
+    """The variant of this name: "fixed_steps_1000" trains so many steps, of "width_128" and "dims_8" sizes are these.
 
     Raises
     ------
@@ -171,14 +200,16 @@ def named(name: str) -> Variant:
     text = name if isinstance(name, str) else ""
     if width := WIDTH.fullmatch(text):
         return _of_width(text, int(width[1]))
+    if dims := DIMS.fullmatch(text):
+        return Variant(text, f"embedded in {dims[1]} dimensions", options={"dims": int(dims[1])})
     if steps := FIXED_STEPS.fullmatch(text):
         n_steps = int(steps[1])
         return Variant(text, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, of_training=True)
     if name not in VARIANTS:
         known = ", ".join(sorted(filter(None, VARIANTS)))
         raise InputError(
-            f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), "
-            "or '' for none"
+            f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), dims_N "
+            "(of the embedding), or '' for none"
         )
     return VARIANTS[name]
 
@@ -224,7 +255,7 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], da
                 f"variant {variant.name!r} means nothing for {what} {wrong[0]!r}: ask for {sensible} alone"
             )
     signal = data.signal
-    if variant.pairing is in_both_orders and signal.kind != "pair":
+    if variant.pairing is not _as_it_is and signal.kind != "pair":
         raise InputError(
             f"variant {variant.name!r} needs a signal of pairs and {signal.name!r} is a {signal.kind}: "
             "choose a data set with pairs, such as larry_subset"

@@ -30,6 +30,10 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
     add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
     add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
+    add(
+        "--fractions-train", nargs="+", metavar="Q",
+        help="the same of training cells alone, each with all --fractions of test cells (default: both alike)",
+    )  # fmt: skip
     add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
     add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
     add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")

@@ -21,7 +21,7 @@ from .. import paths
 from ..counts.count_store import IN_MEMORY_BELOW, FileStore
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
-from ..measurements import KEY, OK
+from ..measurements import KEY, OK, protocol_rows
 from ..models import MODELS
 from . import fitting
 from .controls import learner
@@ -62,7 +62,7 @@ def memory_mb(job: Job) -> int:
     """
     card = _card(job)
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
-    train = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, max(job.cell_numbers))
+    train = nonzeros_per_cell(card, max(job.trained)) * min(card.n_cells, max(job.cell_numbers))
     held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
     if _streams(card) and data >= IN_MEMORY_BELOW:
@@ -130,15 +130,15 @@ def _wanted(job: Job) -> dict[str, int]:
 
 def _minutes(job: Job) -> int:
     """Depths and trainings one after the other, and the estimates on each."""
-    card, seconds = _card(job), OVERHEAD_SECONDS * len(job.fractions)
+    card, seconds = _card(job), OVERHEAD_SECONDS * len(job.trained)
     for name in job.models:
         model = MODELS[learner(name)]
         faster = model.gpu_speedup if job.device != "cpu" else 1.0
         faster *= 1 + ANOTHER_DEVICE * (_devices(job, name) - 1)
-        for fraction in job.fractions:
+        for fraction in job.trained:
             size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
             seconds += sum(model.train_seconds(job.preset, n_cells=n, **size) for n in job.cell_numbers) / faster
-    estimates = len(job.models) * len(job.fractions) * len(job.cell_numbers) * len(job.estimators)
+    estimates = len(job.models) * job.scored * len(job.cell_numbers) * len(job.estimators)
     seconds += ESTIMATE_SECONDS * estimates * (job.n_test or card.n_test) / 1000
     return math.ceil(seconds / 60)
 
@@ -173,8 +173,7 @@ def training_times(table: pd.DataFrame) -> pd.DataFrame:
     Rows of one embedding under several estimators are one training. The median over seeds and depths of each data
     set, model and N is taken: the first unit of a job has imports and compilation in its seconds.
     """
-    measured = table[(table["status"] == OK) & table["train_seconds"].notna() & (table["variant"] == "")]
-    measured = measured[measured["device"] == "cpu"]
+    measured = protocol_rows(table[table["device"] == "cpu"], "train_seconds", controls=True)
     measured = measured.drop_duplicates([name for name in KEY if name not in ("estimator", "signal")])
     genes = {name: card.n_genes / 1000 for name, card in read_registry().items()}
     measured = measured.assign(kilogenes=measured["dataset"].map(genes))
@@ -225,7 +224,7 @@ def fit_estimates(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: estimator, signals, rows, per_kilocell (median), largest (test cells measured).
     """
-    rows = table[(table["status"] == OK) & table["mi_seconds"].notna() & (table["variant"] == "")]
+    rows = protocol_rows(table, "mi_seconds", controls=True)
     kinds = [_kind(name, signal) for name, signal in zip(rows["dataset"], rows["signal"], strict=True)]
     rows = rows.assign(signals=kinds, each=rows["mi_seconds"] / rows["n_test"] * 1000)
     by = rows.groupby(["estimator", "signals"])
@@ -273,22 +272,22 @@ def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "")
 def _hours(job: Job, model: str, preset: str, training: pd.DataFrame, estimates: pd.Series) -> dict[str, object]:
     """Of one model in a job: its trainings, their hours, those beyond what was measured, and the estimates'."""
     about, cells, kind = _card(job), np.array(job.cell_numbers), MODELS[learner(model)]
-    trainings = len(job.fractions) * len(cells)
+    trainings = len(job.trained) * len(cells)
     what = _kind(job.dataset, job.signal or about.signal)
     per_kilocell = sum(estimates.get((name, what), 0.0) for name in job.estimators)
     alike = [(model, name) for name, settings in kind.PRESETS.items() if settings == kind.PRESETS[preset]]
     if fits := [name for name in alike if name in training.index]:
         fit = training.loc[fits[0]]
-        hours = len(job.fractions) * training_seconds(fit, about.n_genes, cells) / 3600
+        hours = len(job.trained) * training_seconds(fit, about.n_genes, cells) / 3600
         known = cells <= fit["largest"]
     else:
-        sizes = [{"n_genes": about.n_genes, "nonzeros": nonzeros_per_cell(about, q)} for q in job.fractions]
+        sizes = [{"n_genes": about.n_genes, "nonzeros": nonzeros_per_cell(about, q)} for q in job.trained]
         each = [[kind.train_seconds(preset, n_cells=int(n), **size) for n in cells] for size in sizes]
         hours, known = np.sum(each, axis=0) / 3600, np.zeros(len(cells), bool)
     return {
         "trainings": trainings, "train_hours": hours.sum(), "rests_on": "rows" if fits else "bound",
         "beyond_hours": hours[~known].sum(), "card_hours": hours.sum() / kind.gpu_speedup if kind.wants_gpu else np.nan,
-        "estimate_hours": per_kilocell * (job.n_test or about.n_test) / 1000 * trainings / 3600,
+        "estimate_hours": per_kilocell * (job.n_test or about.n_test) / 1000 * job.scored * len(cells) / 3600,
     }  # fmt: skip
 
 

@@ -46,6 +46,8 @@ class Job:
         "cpu" in the parts "cpu" and "cpu_large", else the configuration's.
     point
         What names the one depth of the job, and in the large parts its N and model; "" where it has all.
+    fractions_train
+        As in `measure`: where there are any, they are what jobs are made of, each with all of `fractions`.
     devices, precision
         As in `measure`; 1 and "" where none of the job's models makes anything of them.
     """
@@ -68,6 +70,17 @@ class Job:
     point: str = ""
     devices: int = 1
     precision: str = ""
+    fractions_train: tuple[float, ...] = ()
+
+    @property
+    def trained(self) -> tuple[float, ...]:
+        """Depths at which models are trained."""
+        return self.fractions_train or self.fractions
+
+    @property
+    def scored(self) -> int:
+        """How often one model at one N is scored by an estimator."""
+        return len(self.trained) * (len(self.fractions) if self.fractions_train else 1)
 
     @property
     def name(self) -> str:
@@ -87,6 +100,7 @@ class Job:
             "estimators": list(self.estimators), "variant": self.variant, "n_test": self.n_test,
             "n_validation": self.n_validation, "device": self.device,
             "devices": self.devices if self.devices > 1 else None, "precision": self.precision or None,
+            "fractions_train": list(self.fractions_train) or None,
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
 
@@ -110,10 +124,11 @@ def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     card = read_registry().get(parameters["dataset"])
     same = {name: parameters[name] for name in ("dataset", "preset", "variant")}
     same["signal"] = parameters.get("signal") or (card.signal if card else "")
-    each = ("seeds", "fractions", "cell_numbers", "models", "estimators")
-    for seed, fraction, n_cells, model, estimator in product(*(parameters[name] for name in each)):
+    depths = product(parameters["fractions"], parameters.get("fractions_train") or [None])
+    each = ("seeds", "cell_numbers", "models", "estimators")
+    for (fraction, trained), seed, n_cells, model, estimator in product(depths, *(parameters[name] for name in each)):
         own = {"model": model, "n_cells": n_cells, "fraction": fraction, "seed": seed, "estimator": estimator}
-        yield same | own
+        yield same | own | {"fraction_train": fraction if trained is None else trained}
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -221,6 +236,7 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
     usual = {"fractions": card.fractions, "cell_numbers": card.cell_numbers} if card else {}
     settings: dict[str, Any] = {**usual, **config, **own}
     fractions, cells = _from_the_ends(settings["fractions"]), tuple(settings["cell_numbers"])
+    apart = _from_the_ends(settings.get("fractions_train", ()))
     alone = config.get("jobs") == "depth"
     for name, (rank, seed) in product(settings.get("variants", [""]), enumerate(settings["seeds"])):
         variant = ablations.named(name)
@@ -228,13 +244,16 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
         suited = tuple(filter(variant.suits, settings["models"])) if estimators else ()
         for part, models, numbers, point in _parts(settings, suited, cells):
             takes = [fitting.taken(model, settings["preset"], *_asked(settings)) for model in models]
-            each = [(f"_q{q:.12g}", (q,)) for q in fractions] if alone or point else [("", fractions)]
+            depths = apart or fractions
+            each = [(f"_q{q:.12g}", (q,)) for q in depths] if alone or point else [("", depths)]
             for at, (depth, some) in enumerate(each):
                 yield Job(
-                    entry, settings.get("dataset", entry), settings.get("signal"), name, part, some, int(seed), models,
-                    numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
+                    entry, settings.get("dataset", entry), settings.get("signal"), name, part,
+                    fractions if apart else some, int(seed), models, numbers, settings["preset"], estimators,
+                    settings.get("n_test"), settings.get("n_validation"),
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
-                    *map(max, zip(*takes, strict=True)),
+                    max(devices for devices, _ in takes), max(precision for _, precision in takes),
+                    some if apart else (),
                 )  # fmt: skip
 
 

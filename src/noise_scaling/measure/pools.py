@@ -1,4 +1,4 @@
-"""The thinned counts of one depth and seed: in memory or, of data on disk, the training cells in a folder."""
+"""The thinned counts of a slice: in memory or, of data on disk, the training cells in a folder."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Pools:
         The data set, its split, and the departure from the protocol.
     fraction, seed
         Share of the molecules to keep; the replicate.
+    tests
+        The same share of the test cells; several where they are embedded at several depths.
     cell_numbers
         Training cells N that will be asked for.
     results
@@ -58,19 +60,29 @@ class Pools:
         cell_numbers: tuple[int, ...],
         results: Path | None,
         progress: bool,
+        tests: tuple[float, ...],
     ) -> None:
+        self.tests = tests
         self.data, self.cells, self.variant, self.fraction, self.progress = data, cells, variant, fraction, progress
         self.seed = derive(variant.seed_of("thin", seed), "thin", data.stream)
         self.largest = max(n for n in cell_numbers if n <= len(cells.train))
-        facts = (data.data_sha256, fraction, self.seed, variant.full_depth, self.largest)
+        facts = (data.data_sha256, fraction, self.seed, variant.full_depth, self.largest, *self._apart)
         self.folder = (results or paths.cache()) / "thinned" / digest(cells, *facts)
         self._alone: dict[int, csr_matrix] = {}
         self._made: Thinned | InMemory | None = None
 
     @property
-    def test(self) -> csr_matrix:
-        """Counts of the test cells."""
-        return self._counts.held["test"]
+    def _apart(self) -> tuple[float, ...]:
+        """Depths of the test cells that are not the training cells' own."""
+        return () if self.tests == (self.fraction,) else self.tests
+
+    def test(self, fraction: float) -> csr_matrix:
+        """Counts of the test cells with this share of their molecules."""
+        held = self._counts.held["test"]
+        if not self._apart or fraction == 1:
+            return held
+        ids = {"cell_ids": self.data.cell_ids[self.cells.test], "gene_ids": self.data.gene_ids}
+        return self.variant.thin(held, fraction, seed=self.seed, **ids)
 
     @property
     def validation(self) -> csr_matrix:
@@ -114,7 +126,7 @@ class Pools:
         if self.data.on_disk is None:
             held = {pool: self._thin(pool, at) for pool, at in pools.items()}
             return InMemory(self._thin("train", train), held)
-        shares = {name: 1.0 if name in self.variant.full_depth else self.fraction for name in (*pools, "train")}
+        shares = {name: 1.0 if name in self._whole else self.fraction for name in (*pools, "train")}
         return thin_to_disk(
             self.data.on_disk.store, Pool(train, shares["train"]),
             {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
@@ -122,9 +134,14 @@ class Pools:
             umis=self.data.on_disk.umis, progress=self.progress,
         )  # fmt: skip
 
+    @property
+    def _whole(self) -> tuple[str, ...]:
+        """Pools that are held at full depth."""
+        return (*self.variant.full_depth, "test") if self._apart else self.variant.full_depth
+
     def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:
         counts = self.data.take(at)
-        if pool in self.variant.full_depth:
+        if pool in self._whole:
             return counts
         ids = {"cell_ids": self.data.cell_ids[at], "gene_ids": self.data.gene_ids}
         return self.variant.thin(counts, self.fraction, seed=self.seed, **ids)

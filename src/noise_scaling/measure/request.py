@@ -161,6 +161,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "preset": partial(_text, usual="small"),
     "cell_numbers": partial(_list, partial(_whole, least=1), None),
     "fractions": partial(_list, _fraction, None),
+    "fractions_train": partial(_list, _fraction, None),
     "seeds": partial(_list, _whole, (0,)),
     "seed": _whole,
     "estimators": partial(_list, _NAME, ("default",)),

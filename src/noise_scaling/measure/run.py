@@ -34,6 +34,7 @@ def measure(
     models: Sequence[str] = DEFAULT_MODELS,
     cell_numbers: Sequence[int] | None = None,
     fractions: Sequence[float] | None = None,
+    fractions_train: Sequence[float] | None = None,
     seeds: Sequence[int] = (0,),
     signal: str | None = None,
     layer: str | None = None,
@@ -69,6 +70,9 @@ def measure(
         Training cells N, nested; the card's by default.
     fractions
         Shares of the molecules to keep, in (0, 1]; the card's by default.
+    fractions_train
+        The same of the training and validation cells alone, each with all of `fractions`, which then are those of the
+        test cells: one training for all of them. None: training and test cells are thinned alike.
     seeds
         One replicate each: split, thinning, training and estimator all flow from it.
     embeddings
@@ -79,7 +83,7 @@ def measure(
     estimators
         Methods of `information.estimate`; each embedding is scored by all.
     variant
-        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N or width_N); "" for none.
+        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N, width_N or dims_N); "" for none.
     n_test, n_validation
         Cells held out, the same at every depth and cell number; the card's by default.
     device
@@ -120,6 +124,9 @@ def measure(
     brought = Brought(ask.dataset, ask.embeddings)
     brought.check(ask.models, ask.variant)
     departure = ablations.named(ask.variant)
+    if ask.fractions_train and (departure.full_depth or not departure.prefix or any(map(is_brought, ask.models))):
+        what = f"the variant {ask.variant!r}" if ask.variant else "embeddings that files bring"
+        raise InputError(f"fractions_train (--fractions-train) means nothing for {what}: leave one of them out")
     fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
     if ask.workers > 1 and ask.devices > 1:
         raise InputError(
@@ -147,9 +154,11 @@ def measure(
         max(ask.devices, crew.size),
         ask.precision,
         brought,
+        ask.fractions_train or (),
     )
     splits = {seed: grid.split(seed) for seed in ask.seeds}
-    slices = [Slice(grid, cells, seed, fraction) for seed, cells in splits.items() for fraction in grid.fractions]
+    depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
+    slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
     if crew.rank:
         with one_thread():
             return follow(slices, crew)

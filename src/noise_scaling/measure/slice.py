@@ -1,4 +1,8 @@
-"""One data set at one depth and seed: thinned once, then every model and cell number, a row for each estimator."""
+"""One data set at one depth and seed: thinned once, then every model and cell number, a row for each estimator.
+
+Where training and test cells are thinned apart, the depth is the training cells', and a model trained once reads the
+test cells at each of theirs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +20,6 @@ import numpy as np
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
-from ..errors import InputError
-from ..information.core import MIN_PAIRS
 from ..models.team import crew
 from ..seeds import derive
 from ..splits import Split, split
@@ -25,6 +28,7 @@ from .ablations import Variant
 from .brought import Brought, is_brought, sha256
 from .embedded import Embedded
 from .pools import Pools
+from .scored import check_scored, pairs_seed
 from .unit import Unit, digest
 
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
@@ -54,6 +58,8 @@ class Grid:
         Counts, signal and card of all cells.
     cell_numbers, fractions
         Training cells N, and shares of the molecules to keep, in (0, 1].
+    fractions_train
+        The same of training and validation cells alone, each with all of `fractions`; (): as the test cells.
     n_test, n_validation
         Cells held out.
     variant
@@ -82,6 +88,7 @@ class Grid:
     devices: int = 1
     precision: str = ""
     brought: Brought | None = None
+    fractions_train: tuple[float, ...] = ()
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
@@ -101,28 +108,12 @@ class Grid:
             blocks=self.data.blocks,
         )
         cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
-        self._check_scored(cells, seed)
+        check_scored(self.data.signal, cells.test, seed=pairs_seed(self.variant, seed))
         return cells
-
-    def _check_scored(self, cells: Split, seed: int) -> None:
-        """Refuse test cells that no estimator takes."""
-        signal, nothing = self.data.signal, np.empty((len(cells.test), 0))
-        scored = signals.align(signal, cells.test, nothing, seed=_pairs_seed(self.variant, seed))
-        what = "pairs of test cells" if signal.kind == "pair" else "test cells"
-        if len(scored.x) < MIN_PAIRS:
-            raise InputError(
-                f"signal {signal.name!r} has {len(scored.x)} {what}, too few for an estimate: at least {MIN_PAIRS} are "
-                "needed, so ask for more with --n-test (n_test in Python), or choose another signal"
-            )
-        classes = len(np.unique(scored.y)) if signal.kind == "label" else 0
-        if classes > len(scored.x) / 2:
-            raise InputError(
-                f"signal {signal.name!r} has {classes} classes in {len(scored.x)} test cells: choose shared labels"
-            )
 
 
 class Slice:
-    """One data set at one depth and seed.
+    """One data set at one depth of its training cells and one seed.
 
     Parameters
     ----------
@@ -133,11 +124,14 @@ class Slice:
     seed
         The replicate.
     fraction
-        Share of the molecules to keep.
+        Share of the training cells' molecules to keep.
+    tests
+        The same of the test cells, each a row; (): as the training cells.
     """
 
-    def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float) -> None:
+    def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...] = ()) -> None:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
+        self.tests = tests or (self.fraction,)
         most = max(n for n in grid.cell_numbers if n <= len(cells.train))
         self.points = [
             Point(model, int(n))
@@ -162,7 +156,7 @@ class Slice:
         g = self.grid
         return Pools(
             g.data, self.cells, g.variant, fraction=self.fraction, seed=self.seed, cell_numbers=g.cell_numbers,
-            results=g.results, progress=g.progress,
+            results=g.results, progress=g.progress, tests=self.tests,
         )  # fmt: skip
 
     def forget(self) -> bool:
@@ -171,14 +165,16 @@ class Slice:
         return not self.grid.data.on_disk or remove(folder)
 
     def units(self, point: Point) -> list[Unit]:
-        """The units of a point: one for each estimator."""
+        """The units of a point: one for each depth of the test cells and estimator."""
         g = self.grid
         return [
             Unit(
-                g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, self.fraction, self.seed,
+                g.data.name, g.data.signal.name, point.model, g.preset, point.n_cells, fraction, self.seed,
                 estimator, g.n_test, g.n_validation, g.device, g.data.data_sha256, g.variant.name,
                 *fitting.taken(point.model, g.preset, g.devices, g.precision), self._sha256(point.model),
+                0.0 if fraction == self.fraction else self.fraction,
             )
+            for fraction in self.tests
             for estimator in g.estimators
         ]  # fmt: skip
 
@@ -222,27 +218,30 @@ class Slice:
         return row
 
     def _measure(self, point: Point, units: list[Unit]) -> Iterator[tuple[Unit, dict]]:
-        try:
-            found = self._embedded(point, units[0])
-            pair = self._pair(point, found.embedding)
-        except UNIT_ERRORS as error:
-            for unit in units:
-                yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
-            return
-        facts = {"dims": pair.x.shape[1], "n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
-        for unit in units:
-            yield unit, self._score(unit, pair, facts)
+        trained: list[models.Model] = []  # once for all depths of the test cells
+        for _, some in groupby(units, key=lambda unit: unit.fraction):
+            here = list(some)
+            try:
+                found = self._embedded(point, here[0], trained)
+                pair = self._pair(point, found.embedding)
+            except UNIT_ERRORS as error:
+                for unit in here:
+                    yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
+                continue
+            facts = {"dims": pair.x.shape[1], "n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
+            for unit in here:
+                yield unit, self._score(unit, pair, facts)
 
-    def _embedded(self, point: Point, unit: Unit) -> Embedded:
+    def _embedded(self, point: Point, unit: Unit, trained: list[models.Model]) -> Embedded:
         """The test cells' embedding, from the folder of results if it is kept there."""
         if is_brought(point.model):
             return Embedded(self._read(point.model), 0, 0.0)
         if not (self.grid.keep_embeddings and self.grid.results):
-            return self._embed(point, unit)
+            return self._embed(point, unit, trained)
         path = measurements.unit_path(self.grid.results, unit.embedding_hash(self._cells_digest)).with_suffix(".npy")
         found = embedded.read(path, len(self.cells.test))
         if found is None:
-            found = self._embed(point, unit)
+            found = self._embed(point, unit, trained)
             embedded.write(path, found)
         return found
 
@@ -252,14 +251,21 @@ class Slice:
         self._digest = self._digest or digest(self.cells)
         return self._digest
 
-    def _embed(self, point: Point, unit: Unit) -> Embedded:
-        """Train, and embed the test cells."""
+    def _embed(self, point: Point, unit: Unit, trained: list[models.Model]) -> Embedded:
+        """Train if that was not done, and embed the test cells."""
         self.pools.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
-        if unit.devices > 1:  # the others of the crew, if there is one, train along
-            crew(self.grid.device).share((self.seed, self.fraction, point))
-        model = self._trained(point, unit)
-        embedding = np.asarray(model.embed(self.pools.test), dtype=np.float32)
+        if not trained:
+            if unit.devices > 1:  # the others of the crew, if there is one, train along
+                crew(self.grid.device).share((self.seed, self.fraction, point))
+            trained.append(self._trained(point, unit))
+            trained[0].earlier_seconds += time.perf_counter() - start
+            start = time.perf_counter()
+        model = trained[0]
+        embedding = np.asarray(model.embed(self.pools.test(unit.fraction)), dtype=np.float32)
+        if self.grid.variant.both_depths:
+            whole = model.embed(self.grid.data.take(self.cells.test))
+            embedding = np.hstack([embedding, np.asarray(whole, dtype=np.float32)])
         if not np.isfinite(embedding).all():
             raise FloatingPointError(f"the embedding of {point.model} holds NaN or infinite values")
         seconds = model.earlier_seconds + time.perf_counter() - start
@@ -293,7 +299,7 @@ class Slice:
 
     def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
         """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        seed = _pairs_seed(self.grid.variant, self.seed)
+        seed = pairs_seed(self.grid.variant, self.seed)
         pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
         pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
         return self.grid.variant.pairing(pair)
@@ -320,19 +326,16 @@ class Slice:
         row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
         row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
         with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
-            row["umis_per_cell"] = umis_per_cell(self.pools.test)
+            row["umis_per_cell"] = umis_per_cell(self.pools.test(unit.fraction))
             row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)
         row |= {
-            "umis_per_cell_nominal": float(self.grid.data.umis.mean()) * self.fraction,
+            "fraction_train": self.fraction,
+            "umis_per_cell_nominal": float(self.grid.data.umis.mean()) * unit.fraction,
             "status": measurements.OK,
             "version": __version__,
             "n_test": len(self.cells.test),
         }
         return row | found
-
-
-def _pairs_seed(variant: Variant, seed: int) -> int:
-    return derive(variant.seed_of("split", seed), "pairs")
 
 
 def sentence(error: BaseException) -> str:

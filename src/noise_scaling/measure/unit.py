@@ -28,6 +28,7 @@ class Unit:
 
     Fields are the row's columns of those names, but for the cells that were asked for, `n_test` and `n_validation`,
     `devices` and `precision` of a training (`fitting.taken`), and an embedding's sha256 where a file brings it.
+    `fraction_train` is 0 where training and test cells are thinned alike.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Unit:
     devices: int = 1
     precision: str = ""
     embedding_sha256: str = ""
+    fraction_train: float = 0.0
 
     @property
     def config_hash(self) -> str:

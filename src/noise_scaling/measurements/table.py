@@ -14,25 +14,27 @@ from ..files import write_atomically
 from ..paths import find
 from .csv_files import read_csv
 
-KEY = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "estimator", "variant"]
+KEY = [
+    "dataset", "signal", "model", "preset", "n_cells", "fraction", "fraction_train", "seed", "estimator", "variant",
+]  # fmt: skip
 """What names a measurement: two rows with one key are one measurement."""
 
 COLUMNS: dict[str, type] = {
-    "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float, "seed": int,
-    "estimator": str, "variant": str, "method": str, "umis_per_cell": float, "umis_per_cell_train": float,
-    "umis_per_cell_nominal": float, "mi_bits": float, "mi_stderr": float, "n_test": int, "dims": int,
-    "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str, "error": str,
-    "config_hash": str, "data_sha256": str, "version": str,
+    "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float,
+    "fraction_train": float, "seed": int, "estimator": str, "variant": str, "method": str, "umis_per_cell": float,
+    "umis_per_cell_train": float, "umis_per_cell_nominal": float, "mi_bits": float, "mi_stderr": float, "n_test": int,
+    "dims": int, "n_parameters": int, "train_seconds": float, "mi_seconds": float, "device": str, "status": str,
+    "error": str, "config_hash": str, "data_sha256": str, "version": str,
 }  # fmt: skip
 """Every column with its type; book/data_dictionary.md says what each holds."""
 
 MAY_BE_MISSING = [
-    name for name, kind in COLUMNS.items() if kind is float and name != "fraction"
+    name for name, kind in COLUMNS.items() if kind is float and name not in ("fraction", "fraction_train")
 ]  # a failed unit has no bits; the published table has no seconds
 TIMES = ["train_seconds", "mi_seconds"]
 """Clock readings: the only columns that two runs of one seed do not share."""
 
-_ADDED = {"variant": "", "method": ""}
+_ADDED = {"variant": "", "method": "", "fraction_train": math.nan}
 """Columns that tables written before them do not have, with what they stand for there."""
 
 OK, ERROR = "ok", "error"
@@ -72,6 +74,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     if missing or unknown:
         raise InputError(_not_ours(table, missing, unknown))
     table = table.assign(**{name: value for name, value in _ADDED.items() if name not in table})
+    table = table.assign(fraction_train=thinned_of_training(table))
     out = {}
     for name, kind in COLUMNS.items():
         column = table[name].fillna("") if kind is str else table[name]
@@ -231,7 +234,9 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
     return sort(together.drop(columns="_file"))
 
 
-def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, variant: str | None = "") -> pd.DataFrame:
+def protocol_rows(
+    table: pd.DataFrame, *columns: str, controls: bool = False, variant: str | None = "", apart: bool = False
+) -> pd.DataFrame:
     """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
 
     Parameters
@@ -244,6 +249,8 @@ def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, va
         Whether the controls' rows stay.
     variant
         Another variant than the protocol, by its name; None takes all of them.
+    apart
+        Whether rows stay whose training cells were thinned otherwise than their test cells.
     """
     here = table[["mi_bits", *columns]].notna().all(axis=1)
     if not controls:
@@ -251,7 +258,17 @@ def protocol_rows(table: pd.DataFrame, *columns: str, controls: bool = False, va
     for column, value in (("variant", variant), ("status", OK)):
         if column in table and value is not None:
             here &= table[column] == value
+    if not apart and "fraction" in table:
+        here &= thinned_of_training(table) == table["fraction"]
     return table[here]
+
+
+def thinned_of_training(table: pd.DataFrame) -> pd.Series:
+    """The column `fraction_train`: that of `fraction` where it is blank, or where the table lacks it."""
+    if "fraction_train" not in table or "fraction" not in table:
+        return table.get("fraction_train", table.get("fraction", pd.Series(math.nan, table.index)))
+    given = pd.to_numeric(table["fraction_train"], errors="coerce")
+    return given.where(given > 0, table["fraction"])
 
 
 def of_one_run(table: pd.DataFrame) -> pd.DataFrame:

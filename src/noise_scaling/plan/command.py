@@ -76,7 +76,7 @@ def answer(options: argparse.Namespace) -> str:
     import pandas as pd
 
     from ..files import write_atomically
-    from . import questions
+    from . import atlas, questions
 
     _check(options)
     ground = _ground(options)
@@ -87,17 +87,18 @@ def answer(options: argparse.Namespace) -> str:
         made = questions.compared(laws, shop, options.compare)
     else:
         made = questions.for_bits(laws, shop, bits=options.bits, share=options.share)
-    atlas = questions.atlas(ground.found.rows) if options.atlas else pd.DataFrame()
+    deep = atlas.atlas(atlas.with_factorial(ground.found.rows)) if options.atlas else pd.DataFrame()
     warnings = [*ground.said, *made.warnings, *_of_prices(made.designs[0], shop)]
     if options.donors > 1:
         warnings.append(f"{options.donors} donors are paid for; what donors add in bits is not measured yet.")
-    if options.atlas and atlas.empty:
+    warnings += atlas.depths(deep) if len(deep) else []
+    if options.atlas and deep.empty:
         warnings.append("Training on deep cells for shallow new ones is not measured yet on this data set.")
     made = replace(made, warnings=warnings)
     if options.output is not None:
         table = pd.DataFrame(map(asdict, made.designs))
         write_atomically(options.output, table.to_csv(index=False, lineterminator="\n"))
-    return _json(made, ground, atlas) if options.json else _text(made, ground, atlas)
+    return _json(made, ground, deep) if options.json else _text(made, ground, deep)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,14 +1,11 @@
-"""A lab's questions: the best design for a budget, the cheapest for so many bits, two designs, reads of an atlas."""
+"""A lab's questions: the best design for a budget, the cheapest for so many bits, two designs compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
 from ..errors import InputError
-from ..measurements import protocol_rows
 from .designs import PROMISE_ERROR, Design, Law, Range, Shop, ahead, find, given, tie
 from .prices import positive
 
@@ -148,32 +145,6 @@ def cells_and_reads(text: str) -> tuple[float, float]:
     except ValueError:
         raise InputError(f"a design is CELLS:READS_PER_CELL, such as 20000:5000: found {text!r}; write it so") from None
     return positive("the cells of a design", n // 1), positive("the reads per cell of a design", reads)
-
-
-def atlas(rows: pd.DataFrame) -> pd.DataFrame:
-    """What training on deep cells gives to shallow new ones, by model and depth, as it was measured.
-
-    Parameters
-    ----------
-    rows
-        All rows of one data set, signal and estimator, variants too; there need be none.
-
-    Returns
-    -------
-    Columns model, n_cells, umis_per_cell (of the new cells), bits_trained_deep, bits_trained_alike; without rows where
-    training at full depth was not measured.
-    """
-    columns = ["model", "n_cells", "umis_per_cell", "bits_trained_deep", "bits_trained_alike"]
-    if not {"variant", "fraction"} <= set(rows):
-        return pd.DataFrame(columns=columns)
-    key = ["model", "preset", "n_cells", "fraction"]
-    deep, alike = (
-        protocol_rows(rows, variant=variant).groupby(key)[["umis_per_cell", "mi_bits"]].mean()
-        for variant in ("train_full_depth", "")
-    )
-    both = deep.join(alike["mi_bits"], rsuffix="_alike", how="inner").reset_index()
-    both = both.rename(columns={"mi_bits": "bits_trained_deep", "mi_bits_alike": "bits_trained_alike"})
-    return both[columns].sort_values(["model", "umis_per_cell"], ignore_index=True)
 
 
 def _too_little(laws: Sequence[Law], shop: Shop, budget: str) -> str:

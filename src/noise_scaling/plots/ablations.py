@@ -22,6 +22,8 @@ ABLATIONS = {
     "thin_per_gene": "each gene thinned to a fixed total",
     "genes_full_depth": "genes chosen, and medians taken, at full depth",
     "both_pair_orders": "pairs counted in both orders",
+    "both_orders_together": "that, of which: both orders, groups in one fold",
+    "pairs_ungrouped": "that, of which: folds that cut groups",
     "epoch_patience": "patience counted in epochs",
     "stop_on_scored": "scored cells choose when to stop",
 }

@@ -1,0 +1,254 @@
+"""Reading a cell and learning from it: laws of the test cells' depth, the training cells' depth and their number.
+
+In all of them noise-to-signal v gives 1/2 log2(1 + 1/v) bits (a Gaussian channel: Cover & Thomas 2006, section 9.1).
+Reading a cell of u molecules has the noise v0 + r u^-a, by Eq. 1 with a = 1; learning from n cells of w molecules
+falls short by g = n^-s (1 + k/w). They differ in what the shortfall does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..measurements import protocol_rows
+from .curves import CURVE
+from .least_squares import Solutions, minimise
+
+PARAMETERS = ("v0", "r", "a", "l", "x", "s", "k")
+"""In the order of `Form.bits`: all but `a` and `s` above 0, and fitted as logarithms."""
+AXES = ("n", "u_train", "u_test")
+HALVED = {"u_test": "depth of the new cells", "u_train": "depth of the training cells", "n": "training cells"}
+_LOGARITHMIC = np.isin(PARAMETERS, ("a", "s"), invert=True)
+_ABSENT = dict.fromkeys(PARAMETERS, -40.0) | {"a": 1.0, "s": 1.0}
+_BOUNDS = dict.fromkeys(PARAMETERS, (-12.0, 12.0)) | {"a": (0.3, 2.0), "s": (0.02, 2.5)}
+_STARTS = dict.fromkeys(PARAMETERS, (-3.0, 0.0)) | {"v0": (-3.0,), "a": (1.0,), "s": (0.3, 1.0), "k": (-2.0, 1.0)}
+"""Over the middle of the data, where a noise-to-signal of 1 is half a bit."""
+_LEAST = {"n": 2, "u_train": 3, "u_test": 3}
+"""Fewest levels of each axis."""
+_Noise = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _added(reading: np.ndarray, gap: np.ndarray, let_in: np.ndarray) -> np.ndarray:
+    return reading + gap + let_in
+
+
+def _multiplied(reading: np.ndarray, gap: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return reading + gap + reading * gap  # squared correlations are multiplied
+
+
+def _larger(reading: np.ndarray, gap: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return np.maximum(reading, gap)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One law: how noise of reading and of learning join, and which of PARAMETERS are free.
+
+    Parameters
+    ----------
+    label
+        In words.
+    free
+        Its parameters; others are absent (a = 1).
+    join
+        Noise-to-signal of three: v0 + r u^-a; l g; and x r u^-a g, molecules' noise that a poor model lets in.
+    pooled
+        Whether cells and their depth count only as molecules: g = (n w)^-s.
+    """
+
+    label: str
+    free: tuple[str, ...]
+    join: _Noise = _added
+    pooled: bool = False
+
+    def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Bits [B, M] of parameters as fitted [B, 7] at n, w, u: training cells, their depth, the test cells' depth."""
+        n, w, u = at
+        v0, r, a, missed, x, s, k = np.where(_LOGARITHMIC, np.exp(theta), theta).T[:, :, None]
+        gap = (n * w) ** -s if self.pooled else n**-s * (1 + k / w)
+        counted = r * u**-a
+        return 0.5 / np.log(2) * np.log1p(1 / self.join(v0 + counted, missed * gap, x * counted * gap))
+
+
+_READING, _BOTH = ("v0", "r"), ("v0", "r", "l", "s", "k")
+FORMS: dict[str, Form] = {
+    "reading": Form("Eq. 1 in the depth of the test cells alone", _READING),
+    "cells": Form("that, and training cells whatever their depth", (*_READING, "l", "s")),
+    "molecules": Form("that, and the molecules trained on", (*_READING, "l", "s"), pooled=True),
+    "bottleneck": Form("the noisier of reading and learning", _BOTH, _larger),
+    "product": Form("squared correlations of reading and learning multiplied", _BOTH, _multiplied),
+    "sum": Form("noise of learning added", _BOTH),
+    "let in": Form("a poor model lets in more of the molecules' noise", ("v0", "r", "x", "s", "k")),
+    "both": Form("both: noise added, and more let in", (*_BOTH, "x")),
+    "both, power": Form("both, reading in a power of depth", (*_BOTH, "x", "a")),
+}
+"""Simple ones first."""
+
+
+@dataclass(frozen=True)
+class Factorial:
+    """Points of one model on one signal, every one with its own depth of training cells.
+
+    Parameters
+    ----------
+    key
+        Data set, signal, model, preset and estimator.
+    at
+        Training cells, their UMIs per cell, and those of the test cells, [3, points], in the order of AXES.
+    bits
+        By seed, [seeds, points].
+    """
+
+    key: tuple[str, ...]
+    at: np.ndarray
+    bits: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Geometric mean of each axis's ends, [3]: what the fit's coordinates are taken over."""
+        return np.sqrt(self.at.min(1) * self.at.max(1))
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean bits over seeds, and without each of them in turn where there are several, [1 or 1 + seeds, points]."""
+        seeds = len(self.bits)
+        left = [np.delete(self.bits, i, axis=0).mean(0) for i in range(seeds)] if seeds > 1 else []
+        return np.array([self.bits.mean(0), *left])
+
+
+def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
+    """The points of every model measured with training and test cells thinned apart, sorted by key.
+
+    Depths are means over seeds at one fraction. Where a run is not over, seeds that lack points are left out.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    """
+    levels = {"n": "n_cells", "u_train": "fraction_train", "u_test": "fraction"}
+    rows = protocol_rows(table, "umis_per_cell", "umis_per_cell_train", apart=True)
+    for key, here in rows.groupby(CURVE, sort=True):
+        bits = here.pivot_table(index=list(levels.values()), columns="seed", values="mi_bits")
+        bits = bits.loc[:, bits.count() == bits.count().max()].dropna()
+        columns = {name: bits.index.get_level_values(name) for name in levels.values()}
+        if any(columns[levels[axis]].nunique() < least for axis, least in _LEAST.items()):
+            continue
+        if len(bits) <= bits.reset_index().groupby(["n_cells", "fraction"]).ngroups:
+            continue  # one depth of training cells for each of the test cells: thinned alike
+        for side, depth in (("fraction_train", "umis_per_cell_train"), ("fraction", "umis_per_cell")):
+            columns[side] = columns[side].map(here.groupby(side)[depth].mean())
+        yield Factorial(tuple(key), np.array(list(columns.values()), float), bits.to_numpy().T)
+
+
+@dataclass(frozen=True)
+class ApartFit:
+    """A fitted form: parameters [1 + seeds, 7], of all seeds and without each of them, over the middle of the data."""
+
+    form: Form
+    data: Factorial
+    theta: np.ndarray
+
+    def predict(self, at: np.ndarray) -> np.ndarray:
+        """Bits [1 + seeds, M] at training cells, their depth and the test cells' depth, [3, M]."""
+        return self.form.bits(self.theta, tuple(at / self.data.middle[:, None]))
+
+    @property
+    def residual_sd(self) -> float:
+        """Root of the mean squared residual, in bits."""
+        return float(np.sqrt(np.mean((self.predict(self.data.at)[0] - self.data.means[0]) ** 2)))
+
+    def lost(self, axis: str, at: np.ndarray) -> np.ndarray:
+        """Bits [1 + seeds, M] that are lost where an axis of `at` [3, M] is halved."""
+        less = at * np.where(np.array(AXES) == axis, 0.5, 1.0)[:, None]
+        return self.predict(at) - self.predict(less)
+
+    @property
+    def reading_depth(self) -> np.ndarray:
+        """Test cells' depth [1 + seeds] at which signal-to-noise is half of that of deep ones: u_bar of Eq. 1.
+
+        By the best model that was trained: the most cells, at their deepest. NaN where reading is no Eq. 1.
+        """
+        n, w, _ = self.data.at.max(1)
+        far = self.data.middle[2] * np.geomspace(1e-4, 1e6, 400)
+        snr = np.expm1(2 * np.log(2) * self.predict(np.array([np.full_like(far, n), np.full_like(far, w), far])))
+        return np.array([np.interp(0.5 * row[-1], row, far) for row in snr])
+
+    @property
+    def learning_depth(self) -> np.ndarray:
+        """Training cells' depth k [1 + seeds] at which a model falls twice as short as one of deep cells."""
+        held = "k" not in self.form.free
+        return np.full(len(self.theta), np.nan) if held else self.data.middle[1] * np.exp(self.theta[:, 6])
+
+
+def jackknife(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values and 95 % intervals of statistics [1 + seeds, ...]: of all seeds, and without each (Tukey 1958).
+
+    NaN for the ends where there is one seed.
+    """
+    seeds = len(values) - 1
+    if seeds < 2:
+        return values[0], np.full_like(values[0], np.nan), np.full_like(values[0], np.nan)
+    half = stats.t.ppf(0.975, seeds - 1) * np.sqrt((seeds - 1) * values[1:].var(axis=0))
+    return values[0], values[0] - half, values[0] + half
+
+
+def fit(data: Factorial, form: Form) -> ApartFit:
+    """A form fitted by least squares in bits, from several starts; without each seed from there."""
+    starts = np.array(list(product(*(_STARTS[p] if p in form.free else (_ABSENT[p],) for p in PARAMETERS))))
+    found = _minimise(data, form, starts, data.means[:1], np.ones_like(data.means[:1])).best_of(len(starts))
+    again = _minimise(data, form, np.repeat(found.theta, len(data.means), 0), data.means, np.ones_like(data.means))
+    return ApartFit(form, data, again.theta)
+
+
+def _minimise(data: Factorial, form: Form, start: np.ndarray, bits: np.ndarray, weights: np.ndarray) -> Solutions:
+    low, high = zip(*(_BOUNDS[p] if p in form.free else (_ABSENT[p],) * 2 for p in PARAMETERS), strict=True)
+    at = tuple((data.at / data.middle[:, None])[:, None])
+    return minimise(form.bits, start, at, bits, weights, np.array(low), np.array(high), tolerance=1e-7)
+
+
+def held_out(data: Factorial, form: Form) -> float:
+    """Root mean square error in bits at what a fit did not see: every level of each axis, hidden in turn."""
+    hidden = np.array([row == level for row in data.at for level in np.unique(row)])
+    start = np.repeat(fit(data, form).theta[:1], len(hidden), 0)
+    theta = _minimise(data, form, start, data.means[:1], (~hidden).astype(float)).theta
+    errors = form.bits(theta, tuple((data.at / data.middle[:, None])[:, None])) - data.means[0]
+    return float(np.sqrt(np.mean(errors[hidden] ** 2)))
+
+
+def compare(data: Iterable[Factorial]) -> pd.DataFrame:
+    """One row a form: error at points held out, geometric mean over factorials, and its ratio to the best form's.
+
+    The interval of the ratio is Student's t over data sets, whose models share their cells; a form whose interval
+    reaches down to 1 is a tie with the best. One data set has no interval.
+
+    Returns
+    -------
+    Columns form (its name in FORMS), law, parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best",
+    "a tie", "worse", "one data set").
+    """
+    each = list(data)
+    errors = pd.DataFrame({name: [np.log(held_out(one, form)) for one in each] for name, form in FORMS.items()})
+    errors = errors.groupby([one.key[0] for one in each]).mean()  # by data set
+    best = errors.mean().idxmin()
+    gap = errors.sub(errors[best], axis=0)
+    half = gap.sem() * stats.t.ppf(0.975, max(len(gap) - 1, 1))
+    verdict = np.where(gap.mean() - half > 0, "worse", "a tie" if len(gap) > 1 else "one data set")
+    return pd.DataFrame({
+        "form": list(FORMS), "law": [form.label for form in FORMS.values()],
+        "parameters": [len(form.free) for form in FORMS.values()], "error": np.exp(errors.mean()).to_numpy(),
+        "ratio": np.exp(gap.mean()).to_numpy(), "ratio_low": np.exp(gap.mean() - half).to_numpy(),
+        "ratio_high": np.exp(gap.mean() + half).to_numpy(),
+        "verdict": np.where(errors.columns == best, "best", verdict),
+    })  # fmt: skip
+
+
+def chosen(table: pd.DataFrame) -> str:
+    """The name of the form that `compare` chooses: of the best and what ties with it, the one of fewest parameters."""
+    even = table[table["verdict"].isin(["best", "a tie"])]
+    return str(even.loc[even["parameters"].idxmin(), "form"])

@@ -1,0 +1,63 @@
+"""A lab's question: a model trained on a deep atlas, and new cells measured shallow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from .. import measurements, paths
+from ..laws.saturation import reached
+from ..measurements import protocol_rows
+
+_COLUMNS = ["model", "n_cells", "umis_per_cell", "bits_trained_deep", "bits_trained_alike"]
+_KEY = ["model", "preset", "n_cells", "fraction"]
+KEPT = 0.9
+
+
+def with_factorial(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one data set, signal and estimator, and those of the committed factorial (`paths.FACTORIAL`)."""
+    names = ["dataset", "signal", "estimator"]
+    if not {*names} <= set(rows) or not paths.FACTORIAL.exists():
+        return rows
+    return pd.concat([rows, measurements.read(paths.FACTORIAL).merge(rows[names].drop_duplicates())], ignore_index=True)
+
+
+def atlas(rows: pd.DataFrame) -> pd.DataFrame:
+    """What training on deep cells gives to shallow new ones, by model, cells and depth, as it was measured.
+
+    Parameters
+    ----------
+    rows
+        All rows of one data set, signal and estimator, variants and those thinned apart too; there need be none.
+
+    Returns
+    -------
+    Columns model, n_cells, umis_per_cell (of the new cells), bits_trained_deep, bits_trained_alike; without rows where
+    training at full depth was not measured.
+    """
+    if not {"variant", "fraction"} <= set(rows):
+        return pd.DataFrame(columns=_COLUMNS)
+    alike, variant = protocol_rows(rows), protocol_rows(rows, variant="train_full_depth")
+    apart = protocol_rows(rows, apart=True)
+    deep = pd.concat([variant, apart[apart.get("fraction_train") == 1]]).query("fraction < 1")
+    deep, alike = (table.groupby(_KEY)[["umis_per_cell", "mi_bits"]].mean() for table in (deep, alike))
+    deep = pd.concat([deep, alike[alike.index.get_level_values("fraction") == 1]])  # which is both
+    deep = deep[deep.groupby(["model", "preset", "n_cells"])["mi_bits"].transform("size") > 1]
+    both = deep.join(alike["mi_bits"], rsuffix="_alike", how="inner").reset_index()
+    both = both.rename(columns={"mi_bits": "bits_trained_deep", "mi_bits_alike": "bits_trained_alike"})
+    return both[_COLUMNS].sort_values(["model", "n_cells", "umis_per_cell"], ignore_index=True)
+
+
+def depths(table: pd.DataFrame) -> Iterator[str]:
+    """For each model of `atlas`, at its most cells, the depth of new cells that keeps KEPT of what the deepest give."""
+    for model, here in table.groupby("model"):
+        here = here[here["n_cells"] == here["n_cells"].max()]
+        u, none = here["umis_per_cell"].to_numpy(float), np.full(len(here), np.nan)
+        deep, alike = (reached(u, here[f"bits_trained_{how}"].to_numpy(), none, KEPT)[0] for how in ("deep", "alike"))
+        yield (
+            f"{model}: new cells of {deep:,.0f} UMIs of the panel keep {KEPT:.0%} of what the deepest, {u[-1]:,.0f}, "
+            f"give where the model is trained on {here['n_cells'].iloc[0]:,} deep cells; of {alike:,.0f} where it is "
+            "trained on cells as shallow as they."
+        )

@@ -1,0 +1,224 @@
+"""Training depth, test depth and cells varied apart: what reading a cell and learning from cells each cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from .. import paths
+from ..errors import InputError, TooLittle
+from ..laws import apart
+from ..laws.apart import HALVED
+from ..measurements.parent import read_parent
+from . import page, style
+from .figures import largest
+
+NOT_MEASURED = "Depths of training and test cells are not measured apart yet: workflow/config/factorial.yml does it."
+_NAMES = ["dataset", "signal", "model"]
+
+
+def show(draw: Callable[..., Any], source: str | Path) -> Figure | HTML:
+    """`page.show` of the factorial's own table; a sentence where there is none yet."""
+    return page.show(draw, source) if _there(source) else page.paragraph(NOT_MEASURED)
+
+
+def provenance(source: str | Path, *, notebook: str) -> HTML:
+    """`page.provenance` of it; nothing where there is none."""
+    return page.provenance(source, notebook=notebook) if _there(source) else HTML("")
+
+
+def _there(source: str | Path) -> bool:
+    try:
+        return paths.find(source).exists()
+    except InputError:
+        return False
+
+
+@page.of_content
+def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
+    """The forms compared, and the chosen one's fits."""
+    found = list(apart.factorials(table))
+    if not found:
+        raise TooLittle("No model of this table was measured at 3 depths of training cells and 3 of test cells.")
+    compared = apart.compare(found)
+    return compared, [apart.fit(one, apart.FORMS[apart.chosen(compared)]) for one in found]
+
+
+def forms(table: pd.DataFrame) -> pd.DataFrame:
+    """The laws against each other at points held out (`laws.apart.compare`).
+
+    Raises
+    ------
+    TooLittle
+        If no model was measured with training and test cells thinned apart.
+    """
+    compared, _ = _fitted(table)
+    return compared.drop(columns="form").rename(columns={"error": "error where hidden (bits)"})
+
+
+def losses(table: pd.DataFrame) -> pd.DataFrame:
+    """Bits lost, as measured, at the shallowest depth and the most cells: new cells thinned, training cells, both.
+
+    Columns: dataset, signal, model, umis_per_cell (the shallowest of the new cells), all_deep (bits), new_cells,
+    training_cells, both (bits less than those).
+    """
+    rows = []
+    for fit in _fitted(table)[1]:
+        n, w, u = fit.data.at
+        most, bits = n == n.max(), fit.data.means[0]
+        corner = {
+            (deep, read): bits[most & (w == (w.max() if deep else w.min())) & (u == (u.max() if read else u.min()))]
+            for deep in (True, False)
+            for read in (True, False)
+        }
+        if any(len(one) != 1 for one in corner.values()):
+            continue
+        best = float(corner[True, True][0])
+        lost = {"new_cells": (True, False), "training_cells": (False, True), "both": (False, False)}
+        rows.append(
+            dict(zip(_NAMES, fit.data.key, strict=False)) | {"umis_per_cell": u.min(), "all_deep": best}
+            | {name: best - float(corner[at][0]) for name, at in lost.items()}
+        )  # fmt: skip
+    if not rows:
+        raise TooLittle("No model of this table was measured at the corners of depths.")
+    return pd.DataFrame(rows)
+
+
+def halved(table: pd.DataFrame) -> pd.DataFrame:
+    """The chosen law of each model: depths of reading and learning, and what halving each thing costs, with intervals.
+
+    Halved from the middle depth of the new cells and of the training cells, and from the most training cells. Columns
+    besides the names: reading_depth, learning_depth (UMIs per cell), exponent (of cells), then bits lost by AXES.
+    """
+    rows = []
+    for fit in _fitted(table)[1]:
+        at = np.array([fit.data.at[0].max(), *fit.data.middle[1:]])[:, None]
+        found = {"reading_depth": np.log(fit.reading_depth), "learning_depth": np.log(fit.learning_depth)}
+        found |= {axis: fit.lost(axis, at)[:, 0] for axis in HALVED}
+        row: dict[str, object] = dict(zip(_NAMES, fit.data.key, strict=False))
+        for name, values in found.items():
+            ends = apart.jackknife(values)
+            turned = np.exp(ends) if name.endswith("depth") else ends
+            row |= {name + end: float(value) for end, value in zip(("", "_low", "_high"), turned, strict=True)}
+        rows.append(row | {"residual_sd": fit.residual_sd})
+    return pd.DataFrame(rows)
+
+
+def halved_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`halved`, named for the page."""
+    names = {axis: f"bits lost, {text} halved" for axis, text in HALVED.items()}
+    return halved(table).rename(columns={a + end: n + end for a, n in names.items() for end in ("", "_low", "_high")})
+
+
+def _over_data_sets(values: pd.Series, dataset: pd.Series) -> tuple[float, float, float]:
+    """Mean over data sets, each of the mean of its models, and its 95 % interval; NaN for the ends of one."""
+    each = values.groupby(dataset).mean()
+    half = each.sem() * stats.t.ppf(0.975, max(len(each) - 1, 1))
+    return each.mean(), each.mean() - half, each.mean() + half
+
+
+def _told(mean: float, low: float, high: float) -> str:
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(low) else f"{mean:.2f}"
+
+
+def answer(table: pd.DataFrame) -> HTML:
+    """What a lab that trains on an atlas and measures new cells should buy: sentences, all of them computed."""
+    corner, cost = losses(table), halved(table)
+    found = {name: _over_data_sets(corner[name], corner["dataset"]) for name in ("new_cells", "training_cells", "both")}
+    told = {name: _told(*ends) for name, ends in found.items()}
+    more = (corner["new_cells"] > corner["training_cells"]).sum()
+    slopes = {axis: _over_data_sets(cost[axis], cost["dataset"]) for axis in HALVED}
+    by_cost = sorted(HALVED, key=lambda axis: -slopes[axis][0])
+    parts = [f"the {HALVED[axis]} {_told(*slopes[axis])}" for axis in by_cost]
+    counted = f"{len(cost)} curves of {cost['dataset'].nunique()} data sets, means over data sets with 95 % intervals"
+    return page.bullets([
+        f"So a lab that trains on an atlas and measures new cells should buy {_order(cost, by_cost)}.",
+        f"Bits lost by halving: {', '.join(parts)}; {counted}; from the middle of the depths and the most cells.",
+        f"As measured, on the most cells and at {corner['umis_per_cell'].median():.0f} UMIs a cell in the median: new "
+        f"cells alone that shallow cost {told['new_cells']} bits, training cells alone {told['training_cells']}, both "
+        f"{told['both']}, of {corner['all_deep'].mean():.2f}; new cells cost more in {more} of {len(corner)} curves.",
+    ])  # fmt: skip
+
+
+def _order(cost: pd.DataFrame, axes: list[str]) -> str:
+    """The axes in words, dearest first; neighbours whose difference may be 0 are alike."""
+    words = HALVED[axes[0]]
+    for before, after in pairwise(axes):
+        _, low, _ = _over_data_sets(cost[before] - cost[after], cost["dataset"])
+        words += f"{' first, then ' if low > 0 else ' or, no worse by what can be told, '}{HALVED[after]}"
+    return words
+
+
+@style.book_style()
+def factorial_figure(table: pd.DataFrame) -> Figure:
+    """Bits against the depth of the test cells, a line for each depth of the training cells, at the most cells.
+
+    Markers are measured, lines the chosen law.
+    """
+    fits = {(fit.data.key[:2], fit.data.key[2]): fit for fit in _fitted(table)[1]}
+    colours = ["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"]  # viridis, dark where deep
+
+    def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
+        style.bits_axes(axes)
+        if (fit := fits.get((signal, model))) is None:
+            return
+        n, w, u = fit.data.at
+        for depth, place in zip(np.unique(w), np.linspace(0, 5, len(np.unique(w))), strict=True):
+            here = (n == n.max()) & (w == depth)
+            line = np.geomspace(u.min(), u.max(), 60)
+            look = {"color": colours[round(place)]}
+            axes.plot(u[here], fit.data.means[0][here], linestyle="", marker="o", markersize=3.2, **look)
+            axes.plot(line, fit.predict(np.array([np.full(60, n.max()), np.full(60, depth), line]))[0], **look)
+
+    names = pd.DataFrame([fit.data.key[:2] for fit in _fitted(table)[1]], columns=_NAMES[:2])
+    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(names)}
+    models = style.ordered([model for _, model in fits])
+    made = style.model_panels(
+        rows, models, draw, xlabel=f"{style.UMIS} of the test cells", height=1.55, sharey="row", sharex="row"
+    )
+    marks = [
+        {"color": colours[i], "marker": "o", "label": f"trained on {text}"}
+        for i, text in ((5, "all molecules"), (3, "fewer"), (0, "the fewest"))
+    ]
+    style.legend(made, *marks)
+    return made
+
+
+@cache
+def parent_depths() -> pd.DataFrame:
+    """The parent paper's models whose embedded cells were thinned alone, beside training cells thinned alike.
+
+    Columns: model, umis_per_cell, embedded_thinned, all_thinned (bits); the depths of one table are those of the other
+    within 0.3 %. All on its blood cells and proteins, at its most training cells.
+    """
+    alike = read_parent().query("dataset == 'pbmc' and signal == 'protein' and variant == ''")
+    parts = [table.sort_values("umis_per_cell") for table in (read_parent("inference"), largest(alike))]
+    both = pd.merge_asof(
+        *parts, on="umis_per_cell", by="model", direction="nearest", tolerance=30.0, suffixes=("", "_alike")
+    ).dropna(subset="mi_bits_alike")
+    both = both.sort_values(["model", "umis_per_cell"], ignore_index=True)
+    names = {"mi_bits": "embedded_thinned", "mi_bits_alike": "all_thinned"}
+    return both.rename(columns=names)[["model", "umis_per_cell", *names.values()]]
+
+
+def parent_sentence() -> HTML:
+    """What thinning the embedded cells alone costs the parent's transformer, beside thinning all."""
+    here = parent_depths().query("model == 'geneformer'")
+    new, both = (here[name].iloc[-1] - here[name].iloc[0] for name in ("embedded_thinned", "all_thinned"))
+    gaps = here["embedded_thinned"] - here["all_thinned"]
+    return page.paragraph(
+        f"The parent paper's transformer, trained on its most cells, loses {new:.2f} bits from "
+        f"{here['umis_per_cell'].iloc[-1]:,.0f} to {here['umis_per_cell'].iloc[0]:.0f} UMIs a cell where the embedded "
+        f"cells alone are thinned, and {both:.2f} where its training cells are too; training on deep cells is worth "
+        f"{gaps.min():+.2f} to {gaps.max():+.2f} bits at a depth of the embedded cells, {gaps.mean():+.2f} in the mean."
+    )

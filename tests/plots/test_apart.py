@@ -1,0 +1,114 @@
+"""The factorial's part of its page, on tables of a known law; and no row of it on any other page."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from noise_scaling import laws, measurements
+from noise_scaling.laws.apart import FORMS, PARAMETERS
+from noise_scaling.measure import cost
+from noise_scaling.plots import ablations, apart, cells_or_depth, claims, estimators, figures, saturation
+
+Q = (1.0, 0.3, 0.1, 0.03)
+TRUTH = {"v0": 0.02, "r": 30.0, "l": 3.0, "s": 0.6, "k": 20.0}
+"""A sum, per UMI and cell."""
+
+
+def bits(n, w, u):
+    given = [(np.log if p not in ("a", "s") else float)(TRUTH.get(p, 1.0 if p == "a" else 1e-17)) for p in PARAMETERS]
+    return FORMS["sum"].bits(np.array([given]), tuple(np.array([[x]]) for x in (n, w, u))).item()
+
+
+def rows(dataset="pbmc10k", signal="protein", model="pca", **values) -> list[dict]:
+    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
+    head = {"dataset": dataset, "signal": signal, "model": model, "preset": "small", "estimator": "default"}
+    rng = np.random.default_rng(0)
+    return [
+        blank | head | {"status": "ok", "n_cells": n, "fraction": q, "fraction_train": w, "seed": seed}
+        | {"umis_per_cell": 1000 * q, "umis_per_cell_train": 1000 * w, "train_seconds": 1.0, "mi_seconds": 1.0}
+        | {"n_test": 500, "device": "cpu"}
+        | {"mi_bits": bits(n, 1000 * w, 1000 * q) + rng.normal(0, 0.01)} | values
+        for n in (50, 100, 300, 1000) for q in Q for w in Q for seed in (0, 1)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return measurements.sort([*rows(), *rows("worm_embryo", "time.point"), *rows(model="scvi")])
+
+
+def test_the_answer_and_its_numbers(table):
+    lost = apart.losses(table).set_index(["dataset", "model"])
+    deep = bits(1000, 1000, 1000)
+    worm = lost.loc[("worm_embryo", "pca")]
+    assert worm["new_cells"] == pytest.approx(deep - bits(1000, 1000, 30), abs=0.03)
+    assert worm["training_cells"] == pytest.approx(deep - bits(1000, 30, 1000), abs=0.03)
+    assert worm["both"] == pytest.approx(deep - bits(1000, 30, 30), abs=0.03)
+    middle = 1000 * np.sqrt(0.03)
+    cost = apart.halved(table)
+    for axis, less in {"u_test": (1000, middle, middle / 2), "u_train": (1000, middle / 2, middle)}.items():
+        np.testing.assert_allclose(cost[axis], bits(1000, middle, middle) - bits(*less), atol=0.03)
+    assert (cost["u_test_low"] < cost["u_test"]).all()
+    np.testing.assert_allclose(cost["learning_depth"], 20, rtol=0.3)
+    said = apart.answer(table).data
+    assert "should buy depth of the new cells first" in said
+    assert "3 curves of 2 data sets" in said
+    assert "new cells cost more in 3 of 3 curves" in said
+
+
+def test_what_reading_costs_most_is_told_apart_from_ties(table):
+    halved = apart.halved(table).assign(u_test=0.5, u_train=[0.2, 0.2, 0.21], n=[0.2, 0.21, 0.2])
+    assert apart._order(halved, ["u_test", "u_train", "n"]) == (
+        "depth of the new cells first, then depth of the training cells or, no worse by what can be told, "
+        "training cells"
+    )
+
+
+def test_the_figure_and_the_tables_of_the_page(table):
+    made = apart.factorial_figure(table)
+    drawn = [line for line in made.axes[0].lines if line.get_linestyle() == "None"]
+    assert len(drawn) == len(Q)
+    deepest = drawn[-1]
+    means = table.query("dataset == 'pbmc10k' and model == 'scvi' and n_cells == 1000 and fraction_train == 1")
+    np.testing.assert_allclose(deepest.get_ydata(), means.groupby("fraction")["mi_bits"].mean())
+    chosen = apart.forms(table)
+    assert chosen.loc[chosen["law"] == FORMS["reading"].label, "verdict"].tolist() == ["worse"]
+    assert any("depth of the new cells halved" in name for name in apart.halved_table(table))
+
+
+def test_without_the_table_a_sentence_stands_there(tmp_path, table):
+    for draw in (apart.answer, apart.factorial_figure, apart.forms, apart.losses):
+        assert "not measured apart yet" in apart.show(draw, tmp_path / "none.csv").data
+    assert apart.provenance(tmp_path / "none.csv", notebook="x.ipynb").data == ""
+    alike = measurements.write(table.query("fraction == fraction_train"), tmp_path / "alike.csv")
+    assert "No model of this table was measured at 3 depths" in apart.show(apart.answer, alike).data
+    whole = measurements.write(table, tmp_path / "whole.csv")
+    assert "first, then" in apart.show(apart.answer, whole).data
+    assert "whole.csv" in apart.provenance(whole, notebook="separate_depths.ipynb").data
+
+
+def test_the_parents_own_tables_stand_beside():
+    found = apart.parent_depths().set_index(["model", "umis_per_cell"])
+    assert len(found.loc["geneformer"]) == 10
+    assert found.loc[("geneformer", 8.15674)].tolist() == [0.369801, 0.302223]
+    said = apart.parent_sentence().data  # 3.2444 - 0.369801 and 3.07811 - 0.302223
+    assert "loses 2.87 bits from 8,157 to 8 UMIs" in said
+    assert "and 2.78 where its training cells are too" in said
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        laws.fit_curves, figures.usable, saturation.saturations, ablations.nominal_depth, estimators.level_by_estimator,
+        cost.training_times, cost.fit_estimates,
+        lambda t: [grid.bits.ravel() for grid in cells_or_depth.measured_grids(t)],
+        lambda t: [vars(claims.find(claim, t)) for claim in claims.CLAIMS],
+    ],
+)  # fmt: skip
+def test_rows_thinned_apart_enter_no_other_page(table, make):
+    lmi = table.assign(estimator="lmi", mi_bits=table["mi_bits"] / 2)
+    both = pd.concat([table, lmi], ignore_index=True)
+    alike = both[both["fraction"] == both["fraction_train"]].reset_index(drop=True)
+    found, expected = (pd.DataFrame(make(t)).reset_index(drop=True) for t in (both, alike))
+    assert len(expected)
+    pd.testing.assert_frame_equal(found, expected)
