@@ -25,6 +25,7 @@ SCRIPTS = (
     "bmi.py",
     "cell_like.py",
     "held_out.py",
+    "estimator_map.py",
 )
 
 

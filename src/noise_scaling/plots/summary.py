@@ -14,7 +14,7 @@ from .. import datasets, laws, paths
 from ..files import write_atomically
 from ..measurements import published
 from ..measurements import table_audit as audit
-from . import cells_or_depth, claims, claims_open, table_audit
+from . import cells_or_depth, claims, claims_open, follow_up, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
 _DIGITS = "%.8g"
@@ -54,8 +54,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "seed_pairs": table_audit.seed_pairs,
     "notes": table_audit.note_table,
     "flagged": table_audit.flag_counts,
+    "follow_up": lambda _: follow_up.fits(),
 }
-"""The committed tables, each from the published one. data/README.md says what they hold."""
+"""The committed tables, each from the published one, the last from later ones. data/README.md says what they hold."""
 
 
 def about() -> dict[str, object]:

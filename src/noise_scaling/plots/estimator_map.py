@@ -1,0 +1,158 @@
+"""From true to measured u_bar and I_max, by what the estimator alone does, and the published parameters led back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from .. import laws, paths
+from ..errors import InputError, TooLittle
+from ..measurements import published
+from . import page, style
+from .calibration import look
+
+RESULTS = "benchmarks/results/estimator_map.json"
+PUBLISHED_CELLS, DIMS = 5000, 16
+"""The test cells at which LMI was run that are nearest to the paper's, and its dimensions."""
+_COLOURS = {1: "#0173b2", 4: "#de8f05", 16: "#029e73"}
+_LINES = {"default": "-", "lmi": "--"}
+
+
+def read(source: str = RESULTS) -> pd.DataFrame:
+    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py).
+
+    Raises
+    ------
+    TooLittle
+        If the benchmark was not run.
+    """
+    try:
+        lines = json.loads(paths.find(source).read_text(encoding="utf-8"))["map"]
+    except InputError:
+        lines = []
+    if not lines:
+        raise TooLittle("Exact curves have not been run through the estimators: benchmarks/estimator_map.py does it.")
+    return pd.DataFrame(lines)
+
+
+def show(draw: Callable[[str], Any], source: str) -> Any:
+    """What `draw` makes of the benchmark's file; a sentence where that holds too little, a table of a DataFrame."""
+    try:
+        made = draw(source)
+    except TooLittle as error:
+        return page.paragraph(str(error))
+    return page.as_table(made, f"{draw.__name__}.csv", wrap=True) if isinstance(made, pd.DataFrame) else made
+
+
+def found(source: str = RESULTS) -> pd.DataFrame:
+    """The whole map, as the page shows it; u_bar over the true one."""
+    return read(source).drop(columns="share_at_deepest").rename(columns={"u_bar": "u_bar / true"})
+
+
+@style.book_style()
+def map_figure(source: str = RESULTS) -> Figure:
+    """I_max found and u_bar found over the true one against test cells, a panel a true I_max; 16 dimensions."""
+    table = read(source).query("dims == @DIMS")
+    most = sorted(table["true_i_max"].unique())
+    figure, panels = style.new_figure(2, len(most), 4.8, sharex=True, sharey="row")
+    for column, bits in zip(panels.T, most, strict=True):
+        here = table[table["true_i_max"] == bits]
+        column[0].axhline(bits, color="0.6", linewidth=0.8)
+        column[1].axhline(1, color="0.6", linewidth=0.8)
+        for (method, latents), line in here.groupby(["method", "latents"]):
+            how = {
+                "color": _COLOURS.get(latents, "0.3"),
+                "linestyle": _LINES.get(method, ":"),
+                "marker": look(method)[2],
+            }
+            settled = line[line["status"].isin([laws.CONVERGED, laws.BEYOND])]
+            for axes, name in zip(column, ("i_max", "u_bar"), strict=True):
+                axes.plot(settled["cells"], settled[name], **how)
+        column[0].set_title(f"true $I_{{max}}$ {bits:g} bits", loc="left")
+        style.log_axis(column[1])
+        column[1].set_xlabel("test cells")
+        style.log_y_axis(column[1])
+    panels[0, 0].set_ylabel("$I_{max}$ found (bits)")
+    panels[0, 0].set_ylim(bottom=0)
+    panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
+    marks = [{"color": c, "label": f"{n} latent{'s' * (n > 1)}"} for n, c in _COLOURS.items()]
+    marks += [{"color": "0.3", "linestyle": s, "marker": look(m)[2], "label": look(m)[0]} for m, s in _LINES.items()]
+    style.legend(figure, *marks)
+    return figure
+
+
+def corrected(source: str = RESULTS) -> pd.DataFrame:
+    """The published parameters at the most cells, and what they would be had LMI found all.
+
+    From what LMI finds of known curves at PUBLISHED_CELLS test cells and 16 dimensions, by I_max, with straight lines
+    between. How many latents a signal has is not known: low and high are the ends over those of the map, the paper's
+    own error not counted.
+
+    Columns: dataset, signal, model, i_max, u_bar, and both corrected, from and to.
+    """
+    lines = read(source).query("method == 'lmi' and cells == @PUBLISHED_CELLS and dims == @DIMS")
+    if lines.empty:
+        raise TooLittle("LMI has not been run on exact curves yet: benchmarks/estimator_map.py does it.")
+    fits = published.statistics("fits")
+    fits = fits[(fits["rows"] == published.ALL) & fits["status"].isin([laws.CONVERGED])]
+    fits = fits[fits["n_cells"] == fits.groupby(["dataset", "signal", "model"])["n_cells"].transform("max")]
+    rows = []
+    for _, fit in fits.iterrows():
+        ways = np.array([_led_back(fit, line) for _, line in lines.groupby("latents")])
+        (i_low, u_low), (i_high, u_high) = ways.min(0), ways.max(0)
+        rows.append(
+            {name: fit[name] for name in ("dataset", "signal", "model", "i_max")}
+            | {"i_max corrected, from": i_low, "i_max corrected, to": i_high, "u_bar": fit["u_bar"]}
+            | {"u_bar corrected, from": u_low, "u_bar corrected, to": u_high}
+        )
+    return pd.DataFrame(rows)
+
+
+def _led_back(fit: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
+    """True I_max and u_bar of a measured fit by one number of latents; beyond the map its last share holds on."""
+    line = line.sort_values("i_max")
+    share = np.interp(fit["i_max"], line["i_max"], line["i_max"] / line["true_i_max"])
+    moved = np.exp(np.interp(fit["i_max"], line["i_max"], np.log(line["u_bar"])))
+    return fit["i_max"] / share, fit["u_bar"] / moved
+
+
+def sentences(source: str = RESULTS) -> HTML:
+    """What the estimators make of the parameters, at the fewest and most test cells; then the published ones."""
+    table, lines = read(source).query("dims == @DIMS"), []
+    for method, here in table.groupby("method"):
+        for cells in sorted({here["cells"].min(), here["cells"].max()}):
+            part = here[here["cells"] == cells]
+            lines.append(
+                f"{look(method)[0]}, {cells:,} test cells, {part['latents'].nunique()} numbers of latents: "
+                f"I_max is found {_times(part['i_max'] / part['true_i_max'])} and u_bar "
+                f"{_times(part.loc[part['status'] == laws.CONVERGED, 'u_bar'])} the true one."
+            )
+    exact = table.drop_duplicates(["latents", "true_i_max"])
+    lines.append(
+        f"Eq. 1 itself, fitted to the exact curves, gives I_max {_times(exact['exact_i_max'] / exact['true_i_max'])} "
+        f"and u_bar {_times(exact['exact_u_bar'])} the true one: the rest is the estimator's."
+    )
+    try:
+        led = corrected(source)
+    except TooLittle as short:
+        return page.bullets([*lines, str(short)])
+    i_max, u_bar = (
+        _times(pd.concat([led[f"{name} corrected, {end}"] / led[name] for end in ("from", "to")]))
+        for name in ("i_max", "u_bar")
+    )
+    lines.append(
+        f"Corrected so, I_max of {len(led)} published curves at their most cells is {i_max} the published one and "
+        f"u_bar {u_bar}. What remains uncertain: how many latents a signal has, and how far its embedding is from an "
+        "exact one."
+    )
+    return page.bullets(lines)
+
+
+def _times(ratio: pd.Series) -> str:
+    return f"{ratio.min():.2f} to {ratio.max():.2f} times" if len(ratio) else "(no fit converged)"
