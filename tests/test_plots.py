@@ -55,7 +55,7 @@ def bands(axes, x):
 def test_information_figure_shows_means_and_extremes(table):
     figure = information_figure(table)
     cells, depth = figure.axes
-    assert (cells.get_xlabel(), cells.get_ylabel()) == ("training cells, at full depth", "information (bits)")
+    assert (cells.get_xlabel(), figure.get_supylabel()) == ("training cells, at full depth", "information (bits)")
     line = next(x for x in cells.lines if x.get_color() == style.colour("pca"))
     np.testing.assert_array_equal(line.get_xdata(), [100, 1000, 10_000])
     expected = [laws.noise_law(1000, 400, 2 + 0.1 * np.log10(n)) + 0.05 for n in (100, 1000, 10_000)]
@@ -71,6 +71,18 @@ def test_only_the_last_row_of_panels_says_what_lies_below_it(table):
     figure = information_figure(pd.concat([table, table.assign(dataset="larry_subset", signal="clone")]))
     below = ["training cells, at full depth", "UMIs per cell, at the largest number of cells"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", *below]
+
+
+def test_controls_of_several_signals_have_panels_of_their_own(table):
+    shuffled = table[table["model"] == "pca"].assign(model="shuffled", mi_bits=0.0)
+    both = pd.concat([table, shuffled])
+    figure = information_figure(pd.concat([both, both.assign(dataset="larry_subset", signal="clone")]))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [*titles[:2], "controls, a line for each signal"]
+    colours = [{line.get_color() for line in curve_lines(axes)} for axes in figure.axes]
+    models, control = {style.colour("pca"), style.colour("scvi")}, {style.colour("shuffled")}
+    assert colours == [models] * 4 + [control] * 2
+    assert {line.get_color() for line in curve_lines(information_figure(both).axes[0])} == models | control
 
 
 @pytest.mark.parametrize("letters", [4, 13, 20, 21, 40])

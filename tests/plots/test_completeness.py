@@ -22,20 +22,20 @@ def states():
 def test_colours_are_shares_and_crosses_are_failures(states):
     figure = completeness.draw(states)
     axes = figure.axes[0]
-    shares = axes.collections[0].get_array().reshape(4, 2)
-    # scVI above PCA, each from few cells to many; columns from shallow to deep
-    assert shares.tolist() == [[1, 1], [1, pytest.approx(2 / 3)], [pytest.approx(1 / 3), 1], [1, 1]]
+    shares = axes.collections[0].get_array().reshape(2, 2)
+    # scVI above PCA; columns from shallow to deep; six measurements a cell
+    assert shares.tolist() == [[1, pytest.approx(5 / 6)], [pytest.approx(4 / 6), 1]]
     (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
-    assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([0.5], [2.5])
-    assert axes.get_ylim() == (4, 0)
+    assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([0.5], [1.5])
+    assert axes.get_ylim() == (2, 0)
 
 
 def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_cross(states):
-    axes = completeness.draw(states[(states["n_cells"] == 50) | (states["fraction"] == 1.0)]).axes[0]
-    shares = axes.collections[0].get_array().reshape(4, 2)
-    assert shares.mask.tolist() == [[False, False], [True, False], [False, False], [True, False]]
+    axes = completeness.draw(states[(states["model"] == "pca") | (states["fraction"] == 1.0)]).axes[0]
+    shares = axes.collections[0].get_array().reshape(2, 2)
+    assert shares.mask.tolist() == [[True, False], [False, False]]
     (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
-    assert crosses.get_xydata().tolist() == [[0.5, 2.5]]
+    assert crosses.get_xydata().tolist() == [[0.5, 1.5]]
 
 
 def test_the_colour_runs_from_nothing_done_to_all_done(states):
@@ -43,10 +43,10 @@ def test_the_colour_runs_from_nothing_done_to_all_done(states):
     assert drawn.get_clim() == (0, 1)
 
 
-def test_names_take_two_lines_where_their_block_has_two_rows(states):
-    states["model"] = states["model"].replace("pca", "random_projection")
-    for rows, name in ((states, "random\nprojection"), (states[states["n_cells"] == 50], "random projection")):
-        assert name in [text.get_text() for text in completeness.draw(rows).axes[0].texts]
+def test_rows_are_named_by_model_and_preset(states):
+    states["model"] = states["model"].replace("pca", "geneformer")
+    names = [label.get_text() for label in completeness.draw(states).axes[0].get_yticklabels()]
+    assert names == ["scVI", "small Geneformer"]
 
 
 def test_data_sets_stand_in_two_columns(states):

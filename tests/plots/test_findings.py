@@ -27,7 +27,7 @@ def test_findings_have_the_numbers_of_the_table(known):
     rise = float(np.median([laws.noise_law(230 * np.array([1, 0.06]), 20 * (1 + 100 / 400), 1.5) @ [1, -1]]))
     said = findings.information(known)
     assert f"3 of 3 curves end higher at their deepest counts than at their shallowest, by {rise:.2f} bits" in said
-    assert "scVI is the best model at 100 % (100 to 100) of the depths." in said
+    assert "scVI is the best model at 100 % of the depths." in said
     assert "explains 100.0 % of a curve's variance in the median, and 90 % or more in 3 of 3 curves" in findings.fits(
         known
     )
@@ -65,3 +65,51 @@ def test_the_readme_says_what_the_front_page_says(root):
     readme = (root / "README.md").read_text()
     assert len(said) == 3
     assert [line for line in said if f"- {html.unescape(line)}\n" not in readme] == []
+
+
+PIECES = {
+    "abstract": findings.abstract, "take_aways": findings.take_aways, "hero": findings.hero_figure,
+    "where it fails": findings.where_it_fails, "sizes": findings.sizes,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("models", [("pca", "scvi"), ("pca",), ("shuffled", "known_2_bits")])
+def test_the_front_page_of_a_table_without_lmi_or_proteins_is_drawn_or_told(piece, models, tmp_path):
+    path = str(measurements.write(table((50, 200), (1.0, 0.4, 0.15), models), tmp_path / "t.csv"))
+    shown = PIECES[piece](path, path)
+    text = getattr(shown, "data", "")
+    assert len(text or shown._repr_png_()) > 30
+    assert "nan" not in text
+
+
+def test_the_hero_names_each_curve_at_its_end_and_a_small_geneformer_so(known, tmp_path):
+    rows = table(N, FRACTIONS, ("pca", "geneformer"))
+    path = str(measurements.write(rows, tmp_path / "t.csv"))
+    figure = findings.hero_figure(path, path)
+    figure._repr_png_()
+    for axes in figure.axes:
+        names = {text.get_text(): text.get_window_extent() for text in axes.texts}
+        assert set(names) == {"PCA", "small Geneformer"}
+        assert not names["PCA"].overlaps(names["small Geneformer"])
+    assert "small Geneformer +" in findings.finding("information", path).data
+    style.BookFigure.shown.clear()
+
+
+def test_what_lies_over_data_or_titles_is_told():
+    with style.book_style():
+        figure, panels = style.new_figure(1, 2, 2.0)
+        panels[0, 0].set_title("a title that is a great deal longer than its panel is wide, and runs into the next")
+        panels[0, 1].set_title("another", loc="left")
+        panels[0, 1].plot([0, 1], [0, 1], label="a")
+        panels[0, 1].legend()
+    with pytest.warns(UserWarning, match="legend 1 over panel 2") as told:
+        style.as_png(figure)
+    said = [str(warning.message) for warning in told]
+    assert len(said) == 2
+    assert "is wide, and runs into the next' of panel 1 over the title 'another' of panel 2" in said[0]
+    assert said[1] == "a figure has legend 1 over panel 2"
+    figure, panels = style.new_figure(1, 2, 2.0)
+    style.legend(figure, {"label": "a"})
+    style.as_png(figure)
+    assert style.overlaps(figure) == []

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from IPython.display import HTML
 
-from noise_scaling import cli, laws, measurements
+from noise_scaling import cli, datasets, laws, measurements
 from noise_scaling.plots import cells_or_depth, curve_zoo, ledger, page, plan_page, saturation, style
 from noise_scaling.plots import laws as law_page
+from noise_scaling.plots.readable import readable
 
 BLANK = {str: "", int: 0, float: 0.0}
 
@@ -111,8 +112,21 @@ def test_a_fits_intervals_are_both_shown():
         "u_bar_if_eq1_low": 280.0,
         "u_bar_if_eq1_high": 320.0,
     }
-    shown = page._readable(pd.DataFrame([row])).iloc[0].to_dict()
-    assert shown == {"u_bar (95 %)": "300 (over 200)", "u_bar, if Eq. 1 holds (95 %)": "280 to 320"}
+    shown = readable(pd.DataFrame([row])).iloc[0].to_dict()
+    assert shown == {"ū (95 %)": "300 (over 200)", "ū, if Eq. 1 holds (95 %)": "280 to 320"}
+
+
+def test_tables_name_data_sets_models_and_estimators_as_figures_do():
+    row = {"dataset": "pbmc10k", "signal": "protein", "model": "pca", "estimator": "lmi", "n_cells": 1000}
+    assert readable(pd.DataFrame([row])).iloc[0].to_dict() == {
+        "data": "PBMC 10k, 14 proteins", "model": "PCA", "estimator": "LMI", "training cells": "1,000",
+    }  # fmt: skip
+    assert readable(pd.DataFrame([{"dataset": "pbmc10k"}])).iloc[0].to_dict() == {"data": "PBMC 10k"}
+
+
+def test_no_two_data_sets_have_one_name():
+    names = [style.dataset(name) for name in datasets.names()]
+    assert len(set(names)) == len(names)
 
 
 def test_a_small_geneformer_is_called_small(tmp_path):

@@ -83,7 +83,7 @@ class Report:
             "nothing found": ("Nothing is found in", f"{self['shuffled'].text}, and {known}"),
             "no": ("Do not trust", reasons),
         }[self.answer]
-        about = f"{self.n:,} cells, {self.dims} dimensions, {self.method}"
+        about = f"{self.n:,} cells, {self.dims} dimensions, {information.ESTIMATORS[self.method].label}"
         return f"{start} {self.bits:z.2f} ± {self.stderr:.2f} bits ({about}): {end}."
 
     def __str__(self) -> str:

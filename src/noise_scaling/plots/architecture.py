@@ -14,6 +14,8 @@ from .. import models, paths
 from ..laws.curves import protocol_rows
 from . import page, style
 
+_LINES = {"validation": "-", "training": ":"}
+
 
 def _shown() -> list[str]:
     return [name for name, kind in models.MODELS.items() if not kind.is_control]
@@ -49,7 +51,7 @@ def parts_table(genes: int, preset: str) -> HTML:
     """The table of `parts`, with a line of totals."""
     table = parts(genes, preset)
     totals = table.groupby("model", sort=False)["parameters"].sum()
-    title = "Parameters: " + ", ".join(f"{style.label(name)} {n:,}" for name, n in totals.items()) + "."
+    title = "Parameters: " + ", ".join(f"{style.label(name, preset)} {n:,}" for name, n in totals.items()) + "."
     shown = table.assign(parameters=table["parameters"].map("{:,}".format))
     return page.as_table(shown, f"architecture_{preset}.csv", full=table, title=title, wrap=True)
 
@@ -80,13 +82,15 @@ def curves_figure(file: str | Path) -> Figure:
         here, colour = table[table["model"] == model], style.colour(model)
         for loss, points in here.groupby("loss", sort=True):
             kind = "validation" if loss.endswith("_validation") else "training"
-            axes.plot(points["step"], points["value"], "-" if kind == "validation" else ":", color=colour, label=kind)
+            axes.plot(points["step"], points["value"], _LINES[kind], color=colour)
             if kind == "validation":
                 best = points.loc[points["value"].idxmin()]
-                style.plot(axes, model, best["step"], best["value"], linestyle="", label="weights kept", markersize=7)
+                style.plot(axes, model, best["step"], best["value"], linestyle="", markersize=7)
         axes.set_xlim(left=0)
-        axes.set(xlabel="optimiser steps", ylabel=f"{style.label(model)}: loss ({models.MODELS[model].loss_unit})")
-        axes.legend(frameon=False)
+        axes.set(xlabel="optimiser steps", ylabel=f"loss ({models.MODELS[model].loss_unit})")
+        axes.set_title(style.label(model, "small"), loc="left")
+    marks = [{"color": "0.3", "linestyle": line, "label": kind} for kind, line in _LINES.items()]
+    style.legend(figure, *marks, {"color": "0.3", "marker": "o", "linestyle": "", "label": "weights kept"})
     return figure
 
 

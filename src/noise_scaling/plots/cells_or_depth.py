@@ -285,7 +285,9 @@ def rates_figure(table: pd.DataFrame) -> Figure:
             value = here[column].replace(np.inf, top).clip(upper=top)
             style.plot(axes, model, here["free"], value, linestyle="", markersize=3, alpha=0.6)
         share = exchange.agree(found[column], found["free"]).mean()
-        axes.set_title(f"{label}: {share:.0%} of {len(found)} within {exchange.FACTOR:g} x", loc="left")
+        axes.set_title(
+            f"{label}: {100 * share:.0f} % of {len(found)} within a factor of {exchange.FACTOR:g}", loc="left"
+        )
         style.log_axis(axes)
         style.log_y_axis(axes)
         axes.set_ylim(0.5, top * 1.3)

@@ -11,7 +11,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import __version__, paths
+from .. import paths
 from ..errors import InputError
 from ..files import write_atomically
 from ..measure import check_pairs as pairs
@@ -75,8 +75,7 @@ def _growth(axes: Axes, report: Report) -> None:
 
 def provenance(report: Report, file: str, *, notebook: str) -> HTML:
     """One line under the figure: notebook, pairs of which file, estimator, version."""
-    about = f"{report.n:,} pairs of {file} by {report.method}"
-    return page.paragraph(f"Provenance: notebook {notebook}; {about}; noise-scaling {__version__}.", "provenance")
+    return page.line(notebook, f"{report.n:,} pairs of {file} by {style.estimator(report.method)}")
 
 
 def checks_table(report: Report) -> HTML:

@@ -20,31 +20,32 @@ from . import page, style
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """One hue from light grey (nothing done) to the darkest (all done): read by lightness alone."""
 FAILED_COLOUR = "#d55e00"
-_ROW_INCHES = 0.145
+_ROW_INCHES = 0.17
 
 
 @style.book_style()
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel for each data set and signal: rows are models and their cell numbers, columns depths.
+    """A panel for each data set and signal: rows are models, columns depths.
 
     Parameters
     ----------
     table
-        As `status.completeness` gives it. A cell's colour is the share of its seeds, estimators and variants that are
-        done; a cross marks cells in which one failed.
+        As `status.completeness` gives it. A cell's colour is the share of its numbers of training cells, seeds,
+        estimators and variants that are done; a cross marks cells in which one failed.
     """
     grids = [here for _, here in table.groupby(["dataset", "signal"], sort=True)]
     n_columns = 2 if len(grids) > 1 else 1
     rows = [grids[i : i + n_columns] for i in range(0, len(grids), n_columns)]
-    heights = [max(len(_lines(grid)) for grid in row) * _ROW_INCHES + 0.75 for row in rows]
+    heights = [max(grid["model"].nunique() for grid in row) * _ROW_INCHES + 0.75 for row in rows]
     figure, panels = style.new_figure(len(rows), n_columns, sum(heights) + 0.6, gridspec_kw={"height_ratios": heights})
-    for axes, grid in zip(panels.flat, grids, strict=False):
-        _panel(axes, grid)
+    with style.presets(table):
+        for axes, grid in zip(panels.flat, grids, strict=False):
+            _panel(axes, grid)
     for axes in list(panels.flat)[len(grids) :]:
         axes.set_axis_off()
     shares = ScalarMappable(Normalize(0, 1), SHARE)
     bar = figure.colorbar(shares, ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.02)
-    bar.set_label("share of seeds, estimators and variants that are done")
+    bar.set_label("share of numbers of training cells, seeds, estimators and variants that are done")
     bar.outline.set_visible(False)
     if (table["state"] == status.FAILED).any():
         mark = Line2D([], [], color=FAILED_COLOUR, marker="x", linestyle="", label="one or more failed")
@@ -52,44 +53,23 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _lines(grid: pd.DataFrame) -> list[tuple[str, int]]:
-    """Rows of a panel from top to bottom: models in the legend's order, each from few cells to many."""
-    models = style.ordered(grid["model"])
-    pairs = set(zip(grid["model"], grid["n_cells"], strict=True))
-    return sorted(pairs, key=lambda pair: (models.index(pair[0]), pair[1]))
-
-
 def _panel(axes: Axes, grid: pd.DataFrame) -> None:
-    lines = _lines(grid)
+    models = style.ordered(grid["model"])
     marked = grid.assign(done=grid["state"] == status.DONE, failed=grid["state"] == status.FAILED)
-    shares = marked.groupby(["model", "n_cells", "fraction"])[["done", "failed"]].mean().unstack("fraction")
-    share, failed = (shares[name].reindex(lines) for name in ("done", "failed"))
+    shares = marked.groupby(["model", "fraction"])[["done", "failed"]].mean().unstack("fraction")
+    share, failed = (shares[name].reindex(models) for name in ("done", "failed"))
     depths = list(share.columns)
     axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
     y, x = np.nonzero(failed.to_numpy() > 0)
     if len(x):
         axes.plot(x + 0.5, y + 0.5, "x", color=FAILED_COLOUR, markersize=4)
-    axes.set_ylim(len(lines), 0)
-    axes.set_yticks(np.arange(len(lines)) + 0.5, [style.plain(n) for _, n in lines], fontsize=7)
+    axes.set_ylim(len(models), 0)
+    names = [style.label(model).replace(" (control)", "") for model in models]
+    axes.set_yticks(np.arange(len(models)) + 0.5, names, fontsize=7.5)
     axes.set_xticks(np.arange(len(depths)) + 0.5, [f"{q:.2g}" for q in depths], fontsize=7, rotation=45)
     axes.tick_params(length=0)
     axes.set_title(style.title(*grid[["dataset", "signal"]].iloc[0]), loc="left")
     axes.set_xlabel("fraction of molecules")
-    _name_models(axes, lines)
-
-
-def _name_models(axes: Axes, lines: list[tuple[str, int]]) -> None:
-    """Each model's name to the right of its block of rows, and a line between blocks."""
-    models = [model for model, _ in lines]
-    for model in dict.fromkeys(models):
-        first, n = models.index(model), models.count(model)
-        if first:
-            axes.axhline(first, color="0.4", linewidth=0.8)
-        name = style.label(model).replace(" (control)", "").replace(" ", "\n", n > 1)
-        axes.annotate(
-            name, (1.01, first + n / 2), xycoords=("axes fraction", "data"), va="center", fontsize=7.5, color="0.2"
-        )
-    axes.set_ylabel("training cells")
 
 
 Configs = str | Path | Sequence[str | Path]

@@ -31,8 +31,18 @@ def overview(measurements: str | Path) -> HTML:
             html.escape(about.title), f"{about.n_cells:,}", f"{about.n_genes:,}", f"{about.median_umis:,.0f}", whole,
             html.escape(", ".join(about.signals)), f"{rows.get(name, 0):,}",
         ]  # fmt: skip
-        lines.append(f'<tr><td><a href="#{name}">{name}</a></td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    heads = ("data set", "what it is", "cells", "genes", "UMIs", "of the library", "signals", "rows here")
+        link = f'<a href="#{name}">{html.escape(style.dataset(name))}</a><br><code>{name}</code>'
+        lines.append(f"<tr><td>{link}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    heads = (
+        "data set and its name in commands",
+        "what it is",
+        "cells",
+        "genes",
+        "UMIs",
+        "of the library",
+        "signals",
+        "rows here",
+    )
     head = "".join(f"<th>{text}</th>" for text in heads)
     return HTML(f'<table class="datasets"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')
 
@@ -65,8 +75,10 @@ def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, d
         if source is None:
             body.append(page.paragraph(f"Nothing was measured on {name} yet: the tables hold no row of it.").data)
         else:
-            body.append(_measured(tables[source], source, name, notebook))
-        summary = f"<summary><code>{name}</code> {html.escape(about.title)}, {about.n_cells:,} cells</summary>"
+            with style.presets(tables[source]):
+                body.append(_measured(tables[source], source, name, notebook))
+        said = f"{style.dataset(name)}: {about.title}, {about.n_cells:,} cells"
+        summary = f"<summary>{html.escape(said)} (<code>{name}</code>)</summary>"
         opened = "" if dataset is None else " open"
         parts.append(f'<details class="dataset"{opened}>{summary}<div id="{name}">{"".join(body)}</div></details>')
     return HTML("".join(parts))
@@ -98,7 +110,8 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         return page.paragraph(str(error)).data
     alt = f"Information in bits on {name} against training cells and against UMIs per cell, a line for each model."
     text = (
-        "Information against training cells and against UMIs per cell: means over seeds, bands from lowest to highest."
+        "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
+        "lowest seed to the highest."
     )
     line = page.provenance(source, notebook=notebook, dataset=name)
     return page.figure(drawn, f"{name}-curves", alt, text) + line.data + fits

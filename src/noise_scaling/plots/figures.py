@@ -16,6 +16,8 @@ from ..measurements import KNOWN, of_one_run
 from ..measurements.published import shared_splits
 from . import style
 
+NO_CURVE = "the noise law could be fitted to no curve here, which takes three depths: nothing to show"
+
 
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
@@ -55,7 +57,7 @@ def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
 
 def without_controls(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of models alone, without those of the untrained one."""
-    return table[[not style.is_control(model) for model in table["model"]]]
+    return table[~table["model"].map(style.is_control).astype(bool)]
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +69,8 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
 def information_figure(table: pd.DataFrame) -> Figure:
     """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
 
+    Controls of several signals have a row of panels of their own, without bands.
+
     Raises
     ------
     TooLittle
@@ -77,22 +81,33 @@ def information_figure(table: pd.DataFrame) -> Figure:
     signals = style.signals(table)
     if not signals:
         raise TooLittle("nothing was measured here but the control of known information: nothing to draw")
-    figure, panels = style.new_figure(len(signals), 2, 0.7 + 1.75 * len(signals), sharey="row", sharex="col")
-    for row, signal in zip(panels, signals, strict=True):
+    apart = len(signals) > 1 and any(map(style.is_control, table["model"].unique()))
+    rows = len(signals) + apart
+    figure, panels = style.new_figure(rows, 2, 0.7 + 1.75 * rows, sharey="row", sharex="col")
+    for row, signal in zip(panels, signals, strict=False):
         here = of_signal(table, signal)
-        curves(row[0], here[here["fraction"] == here["fraction"].max()], "n_cells")
-        curves(row[1], largest(here), "umis_per_cell")
+        _both_axes(row, without_controls(here) if apart else here)
         row[0].set_title(f"{style.title(*signal)} ({style.methods(here)})", loc="left")
         row[1].set_label(f"{style.title(*signal)} ({style.methods(here)}), against depth")
-        row[0].set_ylabel(style.BITS)
+        if apart:
+            _both_axes(panels[-1], here[[style.is_control(model) for model in here["model"]]], band=False)
+    if apart:
+        panels[-1, 0].set_title("controls, a line for each signal", loc="left")
+    figure.supylabel(style.BITS, fontsize=9.5)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
     style.model_legend(figure, table["model"])
     return figure
 
 
-def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
-    """One line a model through the means over seeds, a band from the lowest to the highest seed.
+def _both_axes(row: np.ndarray, table: pd.DataFrame, *, band: bool = True) -> None:
+    """A signal's curves against training cells at full depth, and against depth at the largest number of cells."""
+    curves(row[0], table[table["fraction"] == table["fraction"].max()], "n_cells", band=band)
+    curves(row[1], largest(table), "umis_per_cell", band=band)
+
+
+def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> None:
+    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed.
 
     Parameters
     ----------
@@ -102,6 +117,8 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
         Rows of one signal and estimator.
     x
         The column of the abscissa: "n_cells" or "umis_per_cell".
+    band
+        Whether the seeds are shown.
     """
     for model in style.ordered(table["model"]):
         # by fraction: seeds of one fraction differ a little in measured depth and are one point
@@ -109,8 +126,9 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
         points = table[table["model"] == model].groupby(by).agg(
             x=(x, "mean"), mean=("mi_bits", "mean"), low=("mi_bits", "min"), high=("mi_bits", "max")
         )  # fmt: skip
-        low, high = points["low"], points["high"]
-        axes.fill_between(points["x"], low, high, color=style.colour(model), alpha=0.2, linewidth=0)
+        if band:
+            low, high = points["low"], points["high"]
+            axes.fill_between(points["x"], low, high, color=style.colour(model), alpha=0.2, linewidth=0)
         style.plot(axes, model, points["x"], points["mean"])
     style.bits_axes(axes)
 
@@ -134,11 +152,13 @@ def fits_figure(table: pd.DataFrame) -> Figure:
         _fit_panel(axes, here[here["model"] == model], model)
 
     by = {signal: style.methods(of_signal(table, signal)) for signal in style.signals(table)}
-    rows = {signal: f"{style.title(*signal)}\nbits by {method}" for signal, method in by.items()}
+    rows = {signal: f"{style.title(*signal)}\n({method})" for signal, method in by.items()}
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     for axes in figure.axes[:: len(models)]:
         low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.5 * (high - low))  # room for the lines of parameters
+        room = 0.9 * len(rows) / (figure.get_figheight() - 0.9)
+        axes.set_ylim(low, high + room * (high - low))  # for the lines of parameters
+    figure.supylabel(style.BITS, fontsize=9.5)
     marks: list[dict[str, Any]] = [
         {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"},
         {"color": "0.3", "label": "Eq. 1"},
@@ -178,13 +198,13 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
 
 def _parameters(fit: laws.LawFit) -> str:
     """The fit in the lines of a panel, intervals averaged over laws; one that did not go well says so."""
-    names = {"$\\bar{u}$": ("u_bar", ",.0f"), "$I_{max}$": ("i_max", ".2f")}
+    names = {style.U_BAR: ("u_bar", ",.0f"), style.I_MAX: ("i_max", ".2f")}
     if fit.status not in (laws.CONVERGED, laws.BEYOND):
         return fit.status
     lines = []
     for symbol, (name, form) in names.items():
         low, high = getattr(fit, f"{name}_interval")
-        spread = f"{low:{form}}–{high:{form}}" if np.isfinite(high) else f"> {low:{form}}"
+        spread = f"{low:{form}}–{high:{form}}" if np.isfinite(high) else f"> {low:{form}}" if low > 0 else "not bounded"
         lines.append(f"{symbol} = {getattr(fit, name):{form}}" + ("" if np.isnan(low) else f" ({spread})"))
     return "\n".join([fit.status] * (fit.status != laws.CONVERGED) + lines)
 
@@ -192,14 +212,14 @@ def _parameters(fit: laws.LawFit) -> str:
 def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     """Every observation on the universal curve of its own fit: u_bar, i_max, x = u / u_bar, z, missing bits.
 
-    Only curves whose fit converged; `n_left_out` in the frame's attrs counts the others.
+    Only curves of models but controls whose fit converged; `n_left_out` in the frame's attrs counts the others.
 
     Raises
     ------
     InputError, TooLittle
         As `usable`.
     """
-    table = protocol_rows(usable(table))
+    table = without_controls(protocol_rows(usable(table)))
     fits = laws.fit_curves(table)
     good = fits[fits["status"] == laws.CONVERGED][[*laws.CURVE, "n_cells", "u_bar", "i_max"]]
     out = table.merge(good, on=[*laws.CURVE, "n_cells"])
@@ -220,11 +240,11 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
     """
     points = collapsed(table)
     if points.empty:
-        raise TooLittle("the noise law could be fitted to no curve here, which takes three depths: nothing to collapse")
+        raise TooLittle(NO_CURVE)
     figure, panels = style.new_figure(1, 2, 4.2, sharey=True)
     _collapse_panel(panels[0, 0], points, "x", "asymptotic: depth over $\\bar{u}$")
     _collapse_panel(panels[0, 1], points, "z", "exact: $z$")
-    panels[0, 0].set_ylabel("missing information, $I_{max} - I$ (bits)")
+    panels[0, 0].set_ylabel(f"missing information, {style.I_MAX}$ - I$ (bits)")
     panels[0, 0].set_title(f"estimated by {style.methods(points)}", loc="left")
     style.model_legend(figure, points["model"], {"color": "black", "label": "universal curve"})
     return figure

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import subprocess
+import textwrap
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from math import prod
 from pathlib import Path
+from typing import ParamSpec
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import __version__, laws, paths
-from ..errors import TooLittle
+from .. import __version__, datasets, laws, models, paths
+from ..errors import InputError, TooLittle
 from ..measurements import KNOWN
 from . import admitted, claim_terms, claims, page, style
-from .figures import collapsed, largest, of_signal, usable, without_controls
+from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
+FAR = 0.1
+"""Bits off the asymptote that count as leaving it."""
+_P = ParamSpec("_P")
+
+
+def told(make: Callable[_P, Figure | HTML]) -> Callable[_P, Figure | HTML]:
+    """`make`, or a sentence where a table holds too little for it."""
+
+    @wraps(make)
+    def shown(*arguments: _P.args, **options: _P.kwargs) -> Figure | HTML:
+        try:
+            return make(*arguments, **options)
+        except TooLittle as error:
+            return page.paragraph(str(error))
+
+    return shown
 
 
 def real(table: pd.DataFrame) -> pd.DataFrame:
@@ -41,13 +61,37 @@ def information(table: pd.DataFrame) -> str:
     found = [
         f"{style.label(m)} {gains[m].median():+.2f}" for m in style.ordered(gains.columns) if gains[m].notna().any()
     ]
-    sentences.append(
-        f"From the fewest training cells to the most, models gain (median over depths, bits): {', '.join(found)}."
-    )
+    if found:
+        sentences.append(
+            f"From the fewest training cells to the most, models gain (median over depths, bits): {', '.join(found)}."
+        )
     best = claim_terms.best(table, "scvi", where=largest)
     if best["den"].sum():
         sentences.append(f"At the largest number of cells scVI is the best model at {_share(best)}.")
+    bits = claim_terms.grid(table)[0]
+    if {"pca", "geneformer"} <= set(bits):
+        apart = (bits["pca"] - bits["geneformer"]).abs().median()
+        sentences.append(f"PCA and {style.label('geneformer')} differ by {apart:.2f} bits in the median point.")
     return " ".join(sentences)
+
+
+@told
+def headline(source: str | Path) -> HTML:
+    """The models at the largest number of cells of all data sets, all molecules, with the size of Geneformer."""
+    table = real(page.measured(source).table)
+    dataset, signal, n = table.loc[table["n_cells"].idxmax(), ["dataset", "signal", "n_cells"]]
+    top = of_signal(table[table["n_cells"] == n], (dataset, signal))
+    top = top[top["fraction"] == top["fraction"].max()]
+    bits = top.groupby("model")["mi_bits"].mean()
+    found = ", ".join(f"{style.label(model)} {bits[model]:.2f}" for model in style.ordered(bits.index))
+    size = ""
+    if "geneformer" in bits and dataset in datasets.names():
+        shapes = models.create("geneformer", preset="published", device="cpu").shapes(datasets.card(dataset).n_genes)
+        size = f" Its Geneformer has {sum(map(prod, shapes.values())) / 1e6:.1f} million parameters at all its genes."
+    return page.paragraph(
+        f"The largest training set, {n:,} cells ({style.title(dataset, signal)}, all molecules), "
+        f"gives in bits: {found}.{size}"
+    )
 
 
 def depth_gains(table: pd.DataFrame) -> pd.Series:
@@ -61,6 +105,8 @@ def fits(table: pd.DataFrame) -> str:
     """The finding of Figure 2: how well Eq. 1 fits, and how often it is pinned down."""
     found = laws.fit_curves(largest(real(table)))
     good, r2 = found["status"] == laws.CONVERGED, found["r_squared"].dropna()
+    if r2.empty:
+        raise TooLittle(NO_CURVE)
     explained = f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median"
     well, pinned = _count(r2 >= claim_terms.FITS_WELL), _count(good)
     return f"{explained}, and 90 % or more in {well} curves. Both parameters are pinned down in {pinned}."
@@ -70,13 +116,28 @@ def collapse(table: pd.DataFrame) -> str:
     """The finding of Figure 3: how near observations are to one curve."""
     table = real(table)
     points = collapsed(table)
+    if points.empty:
+        raise TooLittle(NO_CURVE)
     off = (points["missing"] - laws.collapse(points["z"])).abs()
     held_out = {m: claim_terms.collapses(table, m) for m in style.ordered(points["model"])}
     each = [f"{style.label(m)} {_value(rows):.2f}" for m, rows in held_out.items() if len(rows)]
     return (
         f"{len(points):,} observations from {points.attrs['n_curves']} curves lie {off.median():.2f} bits from the one "
         f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. R² of depths that "
-        f"the fit left out, by model: {', '.join(each)}."
+        f"the fit left out, by model: {', '.join(each)}. {_asymptote(points)}"
+    ).strip()
+
+
+def _asymptote(points: pd.DataFrame) -> str:
+    """Where observations leave the asymptote: the paper says, where depth or saturation is small."""
+    far = (points["missing"] - laws.collapse(points["x"])).abs() > FAR
+    small = points["x"] < 10 * 2.0 ** (-2 * points["i_max"])
+    if small.all() or not small.any():
+        return ""
+    return (
+        f"The asymptote is missed by more than {FAR:g} bits by {_percent(far[small].mean())} of the observations whose "
+        f"depth or saturation is small (u/ū below ten times 2^(−2 I_max)), and by {_percent(far[~small].mean())} of "
+        "the others."
     )
 
 
@@ -86,10 +147,7 @@ FINDINGS: dict[str, Callable[[pd.DataFrame], str]] = {"information": information
 
 def finding(name: str, source: str | Path) -> HTML:
     """The finding of one of the paper's figures on a measurements table, a paragraph."""
-    try:
-        return page.paragraph(FINDINGS[name](page.measured(source).table), "finding")
-    except TooLittle as error:
-        return page.paragraph(str(error), "finding")
+    return page.show(lambda table: page.paragraph(FINDINGS[name](table), "finding"), source)
 
 
 def _count(which: pd.Series) -> str:
@@ -104,13 +162,15 @@ def _share(rows: pd.DataFrame) -> str:
     """Share of the points that can be told, its interval, and how many are tied."""
     value, low, high = claims.interval(rows)[:3]
     tied = f" that can be told, {_percent(1 - rows['den'].mean())} tied" if rows["den"].mean() < 1 else ""
-    return f"{_percent(value)} ({100 * low:.0f} to {100 * high:.0f}) of the depths{tied}"
+    spread = f" ({100 * low:.0f} to {100 * high:.0f})" if high - low >= 0.005 else ""
+    return f"{_percent(value)}{spread} of the depths{tied}"
 
 
 def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+@told
 def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
@@ -118,8 +178,12 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     fitted = [laws.fit_curves(largest(rows)) for rows in (paper, mine)]
     r2 = [_percent(rows["r_squared"].median(), 1) for rows in fitted]
     rises = [depth_gains(rows).median() for rows in (paper, mine)]
-    cells = [claim_terms.gains(rows)[0]["scvi"].median() for rows in (paper, mine)]
-    found, least = known_bits(ours, "lmi"), known_bits(ours, "default")
+    cells = [_cells_gain("scvi", rows) for rows in (paper, mine)]
+    finds = [
+        f"{who} {bits.min():.2f} to {bits.max():.2f}"
+        for estimator, who in (("lmi", "the published estimator (LMI) finds"), ("default", "our own finds"))
+        if len(bits := known_bits(ours, estimator))
+    ]
     text = [
         "How much does a cell's embedding say about what the model never saw, and what would deeper counts or more "
         "cells add?",
@@ -129,20 +193,23 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         "(medians over curves).",
         f"From the shallowest counts to the deepest, information grows by {rises[0]:.2f} bits in the published table "
         f"and by {rises[1]:.2f} in ours (medians over curves).",
-        f"From the fewest cells to the most, scVI gains {cells[0]:.2f} and {cells[1]:.2f} bits (medians over depths).",
-        f"The yardstick has limits: of 2 known bits the published estimator finds {found.min():.2f} to "
-        f"{found.max():.2f}, by data set, and our own {least.min():.2f} to {least.max():.2f}.",
+        f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} (medians over depths).",
     ]  # fmt: skip
+    if finds:
+        text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {' and '.join(finds)}.")
     return page.paragraph(" ".join(text), "abstract")
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
-    """Bits found by an estimator of the control that holds 2, at full depth, by data set."""
+    """Bits found by an estimator of the control that holds 2, at full depth, by data set; none where none was asked."""
+    if estimator not in set(usable_estimators(table)):
+        return pd.Series(dtype=float)
     rows = usable(table, estimator)
     rows = rows[(rows["model"] == KNOWN) & (rows["fraction"] == rows.groupby("dataset")["fraction"].transform("max"))]
-    return rows.groupby("dataset")["mi_bits"].mean()
+    return rows.groupby("dataset")["mi_bits"].mean().rename(style.dataset)
 
 
+@told
 def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     """Three sentences to remember, each with its number on both tables."""
     tables = {"published": real(page.measured(reference).table), "ours": real(page.measured(measurements).table)}
@@ -153,17 +220,21 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     fitted = on_both(lambda t: _count(laws.fit_curves(largest(t))["r_squared"].dropna() >= claim_terms.FITS_WELL))
     depth = on_both(lambda t: f"{depth_gains(t).median():.2f} bits")
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
-    best = on_both(lambda t: _share(claim_terms.best(t, "scvi", where=largest)))
-    return page.bullets([
+    best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}
+    lines = [
         f"Deeper counts: {depth} from the shallowest to the deepest, medians over curves; Eq. 1 explains at least 90 % "
         f"of the variance in {fitted} curves.",
         f"More cells, from the fewest to the most, medians over depths: scVI {scvi}, PCA {pca}.",
-        f"Which model: at the largest number of cells scVI is the best at {best}.",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    if all(rows["den"].sum() for rows in best.values()):
+        shares = " and ".join(f"{_share(rows)} ({name})" for name, rows in best.items())
+        lines.append(f"Which model: at the largest number of cells scVI is the best at {shares}.")
+    return page.bullets(lines)
 
 
 def _cells_gain(model: str, table: pd.DataFrame) -> str:
-    return f"{claim_terms.gains(table)[0][model].median():+.2f} bits"
+    gain = claim_terms.gain(table, model)["num"].median()
+    return f"{gain:+.2f} bits" if np.isfinite(gain) else "an amount that was not measured"
 
 
 def version() -> HTML:
@@ -174,16 +245,19 @@ def version() -> HTML:
     return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit.stdout.strip()])), "version")
 
 
+@told
 def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
     """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
     lines = []
     for name, source in (("the published table", reference), ("our own measurements", measurements)):
-        found = laws.fit_curves(largest(real(page.measured(source).table)))
+        table = page.measured(source).table
+        found = laws.fit_curves(largest(real(table)))
         failed = found[found["r_squared"] < claim_terms.FITS_WELL].sort_values("r_squared")
-        worst = [
-            f"{style.label(r.model)} on {style.title(r.dataset, r.signal)} (R² {r.r_squared:.2f}, residuals of "
-            f"{r.residual_sd:.2f} bits)" for r in failed.head(3).itertuples()
-        ]  # fmt: skip
+        with style.presets(table):
+            worst = [
+                f"{style.label(r.model)} on {style.title(r.dataset, r.signal)} (R² {r.r_squared:.2f}, residuals of "
+                f"{r.residual_sd:.2f} bits)" for r in failed.head(3).itertuples()
+            ]  # fmt: skip
         lines.append(
             f"Of the curves of {name} at the largest number of cells, Eq. 1 explains less than 90 % of the variance in "
             f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}. An R² is low for a "
@@ -207,6 +281,7 @@ def usable_estimators(table: pd.DataFrame) -> pd.Series:
     return table.loc[table["model"] == KNOWN, "estimator"]
 
 
+@told
 def sizes(measurements: str | Path, reference: str | Path) -> HTML:
     """How large the tables' measurements are: cells, depth, test cells, data sets."""
     lines = []
@@ -222,22 +297,42 @@ def sizes(measurements: str | Path, reference: str | Path) -> HTML:
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 
 
+@told
 @style.book_style()
 def hero_figure(measurements: str | Path, reference: str | Path) -> Figure:
-    """Information against depth with Eq. 1, proteins of blood cells: the published measurements, and ours."""
+    """Information against depth with Eq. 1, proteins of blood cells or else the first signal: published, and ours."""
     figure, panels = style.new_figure(1, 2, 3.4)
-    models: list[str] = []
     for axes, (source, name) in zip(panels[0], ((reference, "published"), (measurements, "ours")), strict=True):
-        rows = of_signal(without_controls(largest(usable(page.measured(source).table))), HERO[name])
-        models += list(rows["model"])
-        for model in style.ordered(rows["model"]):
-            here = rows[rows["model"] == model]
-            style.plot(axes, model, here["umis_per_cell"], here["mi_bits"], linestyle="")
-            fit = laws.fit_noise_law(here["umis_per_cell"], here["mi_bits"])
-            u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 200)
-            axes.plot(u, fit.predict(u), color=style.colour(model))
-        style.bits_axes(axes)
-        axes.set_title(f"{name}: {style.title(*HERO[name])} ({style.methods(rows)})", loc="left")
+        table = page.measured(source).table
+        rows = largest(real(table))
+        signal = HERO[name] if HERO[name] in style.signals(rows) else style.signals(rows)[0]
+        with style.presets(table):
+            _hero_panel(axes, of_signal(rows, signal))
+        title = f"{name}: {style.title(*signal)} ({style.methods(of_signal(rows, signal))})"
+        axes.set_title(textwrap.fill(title, 44), loc="left")
         axes.set(xlabel=style.UMIS, ylabel=style.BITS)
-    style.model_legend(figure, models, {"color": "0.3", "label": "Eq. 1"})
+    figure.set_label("hero_published_and_ours")
+    one_seed = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
+    style.legend(figure, one_seed, {"color": "0.3", "label": "Eq. 1"})
     return figure
+
+
+def _hero_panel(axes: Axes, rows: pd.DataFrame) -> None:
+    ends = {}
+    for model in style.ordered(rows["model"]):
+        u, bits = (rows.loc[rows["model"] == model, column] for column in ("umis_per_cell", "mi_bits"))
+        style.plot(axes, model, u, bits, linestyle="", label=style.label(model))
+        ends[model] = bits[u.idxmax()]
+        try:
+            fit = laws.fit_noise_law(u, bits)
+        except InputError:  # too few depths
+            continue
+        at = np.geomspace(u.min(), u.max(), 200)
+        axes.plot(at, fit.predict(at), color=style.colour(model), label=style.label(model))
+        ends[model] = fit.predict(at)[-1]
+    style.bits_axes(axes)
+    step, last = 0.075 * np.diff(axes.get_ylim())[0], -np.inf
+    for model, y in sorted(ends.items(), key=lambda end: end[1]):  # names beside the ends, not on each other
+        last = max(y, last + step)
+        look = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
+        axes.annotate(style.label(model), (rows["umis_per_cell"].max(), last), (7, 0), **look)

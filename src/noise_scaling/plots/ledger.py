@@ -52,9 +52,9 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         verdicts = [_cell(findings[claim])[0] for claim in CLAIMS]
         words = {"hold": claims.HOLDS, "hold partly": claims.PARTLY, "fail": claims.FAILS}
         counts = {word: verdicts.count(verdict) for word, verdict in words.items()}
-        counts["cannot be told"] = len(verdicts) - sum(counts.values())
-        said.append(f"{column.heading}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
-    return page.paragraph(f"Of {len(CLAIMS)} lines of the ledger, on {'; on '.join(said)}.", "finding")
+        counts["have no verdict"] = len(verdicts) - sum(counts.values())
+        said.append(f"on {column.heading} {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
+    return page.paragraph(f"Of {len(CLAIMS)} claims, {'; '.join(said)}.", "finding")
 
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
@@ -63,7 +63,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
         ["on-the-published-table", "published-without-the-flagged-rows"] if str(reference) == page.PUBLISHED else [""]
     )
     found = zip(page.versions(reference).items(), tabs, strict=True)
-    out = [Column(name, table, tab=tab) for (name, table), tab in found]
+    out = [Column(name.replace("not flagged", "filtered"), table, tab=tab) for (name, table), tab in found]
     if str(measurements) in page.VERSIONS:  # then none of ours was asked for
         return out
     ours = page.measured(measurements).table
@@ -110,7 +110,8 @@ _CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails
 def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
     tab = f"#{column.tab}" if claim.page.startswith("figures/") and column.tab else ""
     verdict, number = _cell(found)
-    said = f"{html.escape(verdict)}<small>{html.escape(_who(claim, column) + number)}</small>"
+    who = _who(claim, column) if number else ""
+    said = f"{html.escape(verdict)}<small>{html.escape(who + number)}</small>"
     return f'<td class="{_CLASSES.get(verdict, "untold")}"><a href="{claim.page}.html{tab}">{said}</a></td>'
 
 
@@ -150,15 +151,15 @@ def how_many(rows: pd.DataFrame) -> str:
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
     """What a table says of the open questions whose text holds one of the words `about`, a line each."""
     asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
-    return page.bullets(f"{claim.text}: {_verdict(claim, table)}." for claim in asked)
+    return page.bullets(f"{claim.text}: {_verdict(claim, table)}" for claim in asked)
 
 
 def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     found = claims.find(claim, table, estimator="default")
     if pd.isna(found.value):
-        return "not measured in this table"
+        return "not measured in this table."
     unit = " bits" if claim.unit == "bits" else ""
-    return f"{found.verdict}: {claim.statistic}, {_number(found)}{unit}"
+    return f"{found.verdict}. {claim.statistic[0].upper()}{claim.statistic[1:]}: {_number(found)}{unit}."
 
 
 def _who(claim: Claim, column: Column) -> str:
@@ -166,7 +167,8 @@ def _who(claim: Claim, column: Column) -> str:
 
 
 def _number(found: claims.Finding) -> str:
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    value, low, high = (round(x, 2) + 0.0 for x in (found.value, found.low, found.high))  # no -0.00
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _cell(found: claims.Finding) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from ..measurements import published
 from . import style
 from .drawn import drawn
 from .figures import FIGURES, usable
+from .readable import readable
 
 PUBLISHED = "published"
 FILTERED = "published-filtered"
@@ -177,7 +177,7 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
     about = (f"{name} {value}" for name, value in settings.items())
-    return _line(notebook, table, *about, note=note, source=_short(source, estimators))
+    return line(notebook, table, *about, note=note, source=_short(source, estimators))
 
 
 def _short(source: str | Path, estimators: str) -> str:
@@ -205,11 +205,11 @@ def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = 
         What the file holds, and what else is to be said; no `about`, no part of the line.
     """
     name, digest = _named(paths.find(file))
-    return _line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
+    return line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
 
 
-def _line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
-    """The line, with what the figures shown since the last one draw, for download."""
+def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
+    """A line of provenance, with what the figures shown since the last one draw, for download."""
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     figures = style.BookFigure.shown[:]
     style.BookFigure.shown.clear()
@@ -228,11 +228,6 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
 
 
-_IF_EQ1 = "_if_eq1"
-_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
-"""Decimals to read, by the beginning of a column's name; all others have 3."""
-
-
 def as_table(
     table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
 ) -> HTML:
@@ -241,7 +236,7 @@ def as_table(
     Parameters
     ----------
     table
-        What is shown, rounded; names in the column `model` are shown by their labels.
+        What is shown, rounded; data sets, signals, models and estimators by their labels.
     download
         Name of the CSV.
     full
@@ -253,7 +248,7 @@ def as_table(
     """
     head = f"<p>{html.escape(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
-    body = _readable(table).to_html(
+    body = readable(table).to_html(
         index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
     )
     return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
@@ -263,43 +258,6 @@ def link(table: pd.DataFrame, download: str) -> str:
     """A link that holds a table as CSV; the book's build writes a file of it (workflow/scripts/book.py)."""
     data = base64.b64encode(table.to_csv(index=False, lineterminator="\n").encode()).decode()
     return f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
-
-
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as it is shown: models by their labels, numbers rounded, a value and its interval in one column."""
-    out = {}
-    for name, values in table.items():
-        base, _, end = str(name).rpartition("_")
-        if f"{name}_low" in table:
-            ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
-            out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
-        elif name == "model":
-            out[name] = values.map(style.label)
-        elif pd.api.types.is_integer_dtype(values):
-            out[name] = values.map("{:,}".format)
-        elif end == "low" and base.endswith(_IF_EQ1):
-            heading = f"{base.removesuffix(_IF_EQ1)}, if Eq. 1 holds (95 %)"
-            out[heading] = pd.Series(map(_spread, values, table[f"{base}_high"]), index=table.index)
-        elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
-            digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
-            out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
-    return pd.DataFrame(out, index=table.index).rename(columns={"r_squared": "R²"})
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{_number(value)} ({_spread(low, high)})"
-
-
-def _spread(low: float, high: float) -> str:
-    return "–" if pd.isna(low) else f"over {_number(low)}" if np.isinf(high) else f"{_number(low)} to {_number(high)}"
-
-
-def _number(value: float) -> str:
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 _GROUP = ["dataset", "signal", "estimator", "model"]

@@ -23,6 +23,11 @@ PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
 SHARED = (("pbmc", "protein"), ("larry", "clone"), ("merfish", "space"))
 """Data and signals that both papers measured; their fine cell types have other labels."""
 _NONE = "no interval"
+_NAMES = {
+    "geneformer_pretrained": "pretrained Geneformer", "scgpt_pretrained": "pretrained scGPT",
+    "ranks_random_projection": "random projection of ranks", "fine-tuned on celltype": "fine-tuned on cell type",
+}  # fmt: skip
+"""Models of the parent's other tables that no registry names."""
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
@@ -156,22 +161,24 @@ def curves_figure(reference: str | Path) -> Figure:
 @style.book_style()
 def tables_figure() -> Figure:
     """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
-    figure, panels = style.new_figure(2, 2, 5.6)
+    figure, panels = style.new_figure(2, 2, 7.0)
     compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
     compared = compared[compared["signal"] == "protein"]
     drawn = {
         "estimators, of scVI": compared.assign(model=compared["estimator"]),
         "thinned when embedded only": read_parent("inference"),
         "a pretrained Geneformer": tuned.assign(model="fine-tuned on " + tuned["signal"]),
-        "random projection, 16 dims": ranks.assign(model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]),
+        "random projection, 16 dimensions": ranks.assign(
+            model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]
+        ),
     }
     for axes, (title, table) in zip(panels.flat, drawn.items(), strict=True):
         curves(axes, table, "umis_per_cell")
         axes.set(xlabel=style.UMIS, ylabel=style.BITS)
         axes.set_title(title, loc="left")
         looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
-        marks = [Line2D([], [], color=c, marker=k, label=style.label(m).replace("_", " ")) for m, c, k in looks]
-        axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper left")
+        marks = [Line2D([], [], color=c, marker=k, label=_NAMES.get(m, style.label(m))) for m, c, k in looks]
+        axes.legend(handles=marks, frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return figure
 
 

@@ -68,4 +68,5 @@ def receipt(source: str | Path) -> HTML:
     largest = found["off"].abs().groupby(found["model"]).max()
     shown = by_model.assign(**{"largest difference (bits)": largest}).reset_index().rename_axis(columns=None)
     shown = shown.set_index("model").loc[style.ordered(shown["model"])].reset_index()
-    return page.as_table(shown, "receipt.csv", full=found, title=title)
+    with style.presets(opened.table):
+        return page.as_table(shown, "receipt.csv", full=found, title=title)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
-from itertools import cycle
+from itertools import combinations, cycle, product
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import matplotlib.pyplot as plt
@@ -24,9 +25,12 @@ from .. import datasets
 from ..measurements import CONTROLS
 
 WIDTH = 8.6
-"""Inches. The book shows figures 860 px wide or less, so that a point of type is at least a pixel."""
-DPI = 160
+TALLEST = 8.8
+"""Inches. The book shows figures 860 px wide or less: a point of type is at least a pixel, none is over a screen."""
+DPI = 200
+"""Twice the dots of the screen that figures are made for."""
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
+U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
 
 _Key = TypeVar("_Key")
 
@@ -127,6 +131,12 @@ def title(dataset: str, signal: str) -> str:
     return titles.get(signal, f"{dataset}, {signal}")
 
 
+def dataset(name: str) -> str:
+    """A data set's name in tables and sentences: what the titles of its signals begin with, else the name."""
+    titles = datasets.card(name).titles if name in datasets.names() else {}
+    return next(iter(titles.values()), name).rpartition(", ")[0] or name
+
+
 _TYPE = {
     "font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
     "legend.fontsize": 9.5, "lines.markersize": 4, "lines.linewidth": 1.4,
@@ -147,7 +157,7 @@ class BookFigure(Figure):
     """Those shown since the last line of provenance, which offers what they draw, and their names if they have any."""
 
     def _repr_png_(self) -> bytes:
-        self.shown.append((self, ""))
+        self.shown.append((self, str(self.get_label())))
         return as_png(self)
 
 
@@ -159,11 +169,11 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
     rows, columns
         Of the panels.
     height
-        Of the figure, in inches; its width is WIDTH.
+        Of the figure, in inches, TALLEST at most; its width is WIDTH.
     options
         Of `Figure.subplots`.
     """
-    figure = BookFigure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
+    figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
         sns.despine(ax=axes)
@@ -171,11 +181,32 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG bytes at 160 dots an inch."""
+    """The figure as PNG bytes; a warning names what lies over what."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     plt.close("all")
+    for sentence in overlaps(figure):
+        warnings.warn(sentence, stacklevel=2)
     return buffer.getvalue()
+
+
+def overlaps(figure: Figure) -> list[str]:
+    """Legends, titles and labels of axes that lie over each other or over data, a sentence each, of a drawn figure."""
+    texts = {
+        f"the title {text.get_text()!r} of panel {i}": text
+        for i, axes in enumerate(figure.axes, start=1) for text in (axes.title, axes._left_title, axes._right_title)
+        if text.get_text()
+    }  # fmt: skip
+    legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+    words = texts | {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
+    boxes = {name: artist.get_window_extent().padded(-1) for name, artist in words.items()}
+    data = {f"panel {i}": axes.get_window_extent() for i, axes in enumerate(figure.axes, start=1) if axes.axison}
+    labels = {
+        f"the axis label {axis.label.get_text()!r} of panel {i}": axis.label.get_window_extent().padded(-1)
+        for i, axes in enumerate(figure.axes, start=1) for axis in (axes.xaxis, axes.yaxis) if axis.label.get_text()
+    }  # fmt: skip
+    pairs = [*combinations({**boxes, **labels}.items(), 2), *product(boxes.items(), data.items())]
+    return [f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)]
 
 
 def model_panels(
@@ -208,10 +239,11 @@ def model_panels(
         Of `Figure.subplots`.
     """
     figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
+    letters = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
     for line, (key, text) in zip(panels, rows.items(), strict=True):
         for axes, model in zip(line, models, strict=True):
             draw(axes, key, model)
-        line[0].set_ylabel(text)
+        line[0].set_ylabel("\n".join(textwrap.fill(part, letters) for part in text.split("\n")))
     for axes, model in zip(panels[0], models, strict=True):
         axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
     for axes in panels[-1]:

@@ -72,7 +72,7 @@ def seeds_figure() -> Figure:
         for (signal, marker), face in zip(_SIGNALS.items(), (None, "none"), strict=True):
             here = pairs[(pairs["model"] == model) & (pairs["signal"] == signal)]
             half = here["difference"] / 2
-            look = {"linestyle": "", "marker": marker, "markerfacecolor": face, "label": style.title("pbmc", signal)}
+            look = {"linestyle": "", "marker": marker, "markerfacecolor": face}
             style.plot(axes, model, here["mean"] - half, here["mean"] + half, **look)
         ends = np.array([0.0, 5.0])
         axes.plot(ends, ends, color="0.4", linewidth=0.9)
@@ -80,6 +80,8 @@ def seeds_figure() -> Figure:
         axes.set_title(style.label(model), loc="left")
         axes.set_xlabel("seed 2701 (bits)")
         axes.set_aspect("equal")
-        axes.legend(frameon=False, loc="upper left", fontsize=8.5)
     panels[0, 0].set_ylabel("seed 42 (bits)")
+    grey = {"color": "0.3", "linestyle": ""}
+    marks = [grey | {"marker": marker, "label": style.title("pbmc", signal)} for signal, marker in _SIGNALS.items()]
+    style.legend(figure, marks[0], marks[1] | {"markerfacecolor": "none"})
     return figure

@@ -65,8 +65,8 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
             if len(depths):
                 said.append(f"{word} at {len(depths)} ({depths.min():,.0f} to {depths.max():,.0f} UMIs)")
         lines.append(
-            f"{dataset}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths {', '.join(said)}; "
-            f"{here['difference'].min():+.2f} to {here['difference'].max():+.2f} bits."
+            f"{style.dataset(dataset)}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths "
+            f"{', '.join(said)}; {here['difference'].min():+.2f} to {here['difference'].max():+.2f} bits."
         )
     return page.bullets(lines)
 
@@ -100,7 +100,8 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
             )
         shown |= set(here["model"])
         style.bits_axes(axes)
-        axes.set(title=textwrap.fill(style.title(dataset, signal), 26) + f"\n{n:,} cells", xlabel=style.UMIS)
+        axes.set_title(textwrap.fill(style.title(dataset, signal), 26) + f"\n{n:,} cells", loc="left")
+        axes.set_xlabel(style.UMIS)
     panels[0, 0].set_ylabel(style.BITS)
     style.model_legend(figure, shown)
     return figure
@@ -117,10 +118,11 @@ def loss_figure(file: str | Path) -> Figure:
     """
     curves = pd.read_csv(paths.find(file))
     curves = curves[curves["n_cells"] == curves.groupby("dataset")["n_cells"].transform("max")]
-    figure, panels = style.new_figure(1, curves["dataset"].nunique(), 2.9)
+    figure, panels = style.new_figure(1, curves["dataset"].nunique(), 3.6)
     for axes, (dataset, here) in zip(panels[0], curves.groupby("dataset"), strict=True):
         _losses(axes, here)
-        axes.set(title=f"{dataset}, {here['n_cells'].iloc[0]:,} cells", xlabel="steps")
+        axes.set_title(f"{style.dataset(dataset)}\n{here['n_cells'].iloc[0]:,} cells", loc="left")
+        axes.set_xlabel("steps")
     panels[0, 0].set_ylabel("validation loss (nats a masked gene)")
     return figure
 
@@ -132,7 +134,8 @@ def _losses(axes: Axes, curves: pd.DataFrame) -> None:
         axes.plot(curve["step"], curve["loss_validation"], color=shade, linewidth=1.1, label=f"{depth:.2g}")
         best = curve.loc[curve["loss_validation"].idxmin()]
         axes.plot(best["step"], best["loss_validation"], ".", color=shade)
-    axes.legend(title="share of molecules", frameon=False, fontsize=7.5, title_fontsize=7.5, ncols=2)
+    where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    axes.legend(title="share of molecules", frameon=False, fontsize=8.5, title_fontsize=8.5, ncols=3, **where)
 
 
 @style.book_style()
@@ -145,14 +148,16 @@ def steps_figure(file: str | Path) -> Figure:
         The JSON that benchmarks/trained_geneformer.py writes.
     """
     points = [point for point in json.loads(paths.find(file).read_text())["points"] if len(point["bits"]) > 2]
-    figure, panels = style.new_figure(1, 1, 3.0)
+    figure, panels = style.new_figure(1, 1, 3.4)
     axes = panels[0, 0]
     for point, (colour, marker) in zip(points, _LOOKS, strict=False):
         steps = [int(point["kept"]) if step == "kept" else int(step) for step in point["bits"]]
         order = np.argsort(steps)
         bits, errors = np.array(list(point["bits"].values()))[order].T
-        label = f"{point['dataset']}, {point['n_cells']:,} cells, {point['fraction']:.2g} of the molecules"
+        label = (
+            f"{style.dataset(point['dataset'])}, {point['n_cells']:,} cells, {point['fraction']:.2g} of the molecules"
+        )
         axes.errorbar(np.array(steps)[order], bits, errors, color=colour, marker=marker, capsize=2, label=label)
     axes.set(xlabel="steps", ylabel=style.BITS, ylim=(0, None))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", frameon=False)
     return figure

@@ -1,0 +1,66 @@
+"""A table as a page shows it: names by their labels, numbers rounded, a value and its interval in one column."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from . import style
+
+_IF_EQ1 = "_if_eq1"
+_WORDS = {
+    "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
+    "r_squared": "R²",
+}  # fmt: skip
+_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
+"""Decimals to read, by the beginning of a column's name; all others have 3."""
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with data sets, signals, models and estimators by their labels, to be read rather than computed with."""
+    out = {}
+    if "dataset" in table:
+        of = [table[name] for name in ("dataset", "signal") if name in table]
+        named = pd.Series(map((style.dataset, style.title)[len(of) - 1], *of), index=table.index)
+        table = table.drop(columns="signal", errors="ignore").assign(dataset=named)
+    for name, values in table.items():
+        base, _, end = str(name).rpartition("_")
+        if f"{name}_low" in table:
+            ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
+        elif name in ("model", "estimator"):
+            out[name] = values.map(style.label if name == "model" else style.estimator)
+        elif pd.api.types.is_integer_dtype(values):
+            out[name] = values.map("{:,}".format)
+        elif end == "low" and base.endswith(_IF_EQ1):
+            heading = f"{base.removesuffix(_IF_EQ1)}, if Eq. 1 holds (95 %)"
+            out[heading] = pd.Series(map(_spread, values, table[f"{base}_high"]), index=table.index)
+        elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
+            digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
+            out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
+    return pd.DataFrame(out, index=table.index).rename(columns=_heading)
+
+
+def _heading(name: object) -> str:
+    """A column's name to read: of a quantity as in figures, any other as it is."""
+    text = str(name)
+    word = next((word for word in _WORDS if re.match(rf"{word}(\b|_)", text)), None)
+    return text if word is None else _WORDS[word] + text.removeprefix(word).replace("_", " ")
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{_number(value)} ({_spread(low, high)})"
+
+
+def _spread(low: float, high: float) -> str:
+    return "–" if pd.isna(low) else f"over {_number(low)}" if np.isinf(high) else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
