@@ -25,6 +25,7 @@ SCRIPTS = (
     "bmi.py",
     "cell_like.py",
     "held_out.py",
+    "what_ranks_lose.py",
 )
 
 
