@@ -195,16 +195,11 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
 def what_the_estimator_finds(measurements: str | Path) -> HTML:
     """What the estimators find of 2 known bits beside real embeddings, by data set."""
     table, lines = page.measured(measurements).table, []
-    for estimator in sorted(set(usable_estimators(table))):
+    for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
         found = known_bits(table, estimator)
         each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
         lines.append(f"Of {KNOWN_BITS:g} known bits {style.estimator(estimator)} finds, at full depth: {each}.")
     return page.bullets(lines)
-
-
-def usable_estimators(table: pd.DataFrame) -> pd.Series:
-    """Estimators that the control of known information was measured by."""
-    return table.loc[table["model"] == KNOWN, "estimator"]
 
 
 def sizes(measurements: str | Path, reference: str | Path) -> HTML:
