@@ -60,11 +60,12 @@ lint: .venv/.made ## ruff, formatting, types, notebooks
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py
 
-reproduce: .venv/.made ## measure the small data sets and the ablations (hours; stop and start it at will)
-	@$(BIN)/noise-scaling restore data/measurements --results build/small/units
+reproduce: .venv/.made ## measure all data sets at hand and the ablations (days of a core; stop and start it at will)
+	@$(BIN)/noise-scaling restore data/measurements --results build/campaign/units
 	@$(BIN)/noise-scaling restore data/measurements --results build/ablations/units
-	@$(BIN)/python workflow/run.py workflow/config/small.yml build/small/measurements.csv
+	@$(BIN)/python workflow/run.py workflow/config/campaign.yml build/campaign/measurements.csv
 	@$(BIN)/python workflow/run.py workflow/config/ablations.yml build/ablations/measurements.csv
+	@$(BIN)/python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/ablations.yml
 
 bench: .venv/.made ## run the benchmarks and write benchmarks/results/
 	@$(BIN)/python benchmarks/run.py

@@ -26,6 +26,7 @@ SCRIPTS = (
     "cell_like.py",
     "held_out.py",
     "estimator_map.py",
+    "what_ranks_lose.py",
 )
 
 

@@ -239,7 +239,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _status_parser(commands: Any) -> None:
     parser = _add(commands, "status", _status, "say what of a sweep is done, failed or missing, and the time it takes")
-    parser.add_argument("configs", nargs="*", default=["workflow/config/small.yml"], help="the sweep's configurations")
+    parser.add_argument(
+        "configs", nargs="*", default=["workflow/config/campaign.yml"], help="the sweep's configurations"
+    )
     parser.add_argument("--measurements", help="a table or a folder of tables (default: the units of the sweep so far)")
     parser.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by: NAMES")
 

@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from noise_scaling import cli, counts, datasets, measurements, models, seeds
 from noise_scaling.errors import InputError
+from noise_scaling.measure import cost, grid
 from noise_scaling.measure.brought import file_of, thin
 from noise_scaling.measure.run import measure
 from noise_scaling.measure.slice import Grid
@@ -53,6 +54,22 @@ def test_an_embedding_that_is_pca_of_the_thinned_files_is_measured_as_pca_is(min
         assert brought.to_dict() == pytest.approx(pca.to_dict(), rel=1e-5)
     assert len(table) == 6  # once, at the largest number of cells, where pca has two
     assert set(table["status"]) == {measurements.OK}
+
+
+def test_a_configuration_of_the_workflow_asks_for_it(mine):
+    """Its job knows what `measure` makes of it, and what it needs: PCA at two numbers of cells, it at the last."""
+    own = {"dataset": str(mine), "embeddings": str(mine.parent / "thin"), **ASKED}
+    del own["progress"]
+    config = {"folder": "b", "preset": "small", "device": "auto", "seeds": [0], "estimators": ["mixed_ksg"]}
+    (job,) = grid.jobs(grid.check_config(config | {"datasets": {"mine": own}}))
+    table = measure(**job.parameters(), progress=False)
+    keys = [(key["model"], key["n_cells"], key["fraction"]) for key in job.row_keys()]
+    assert sorted(keys) == list(zip(table["model"], table["n_cells"], table["fraction"], strict=True))
+    assert cost.request(job, {})["mem_mb"] > 0
+    large = [job.name for job in grid.jobs(config | {"large_cells": 60, "datasets": {"mine": own}})]
+    assert sum("obsm" in name for name in large) == len(own["fractions"])
+    with pytest.raises(InputError, match="is of no use"):
+        grid.check_config(config | {"datasets": {"mine": own | {"models": ["pca"]}}})
 
 
 def test_another_embedding_is_another_unit(mine, tmp_path):

@@ -44,10 +44,14 @@ def test_the_paper_grid(root):
     assert len({json.dumps(row) for row in rows}) == len(rows)
 
 
-def test_the_campaign_has_room_and_no_point_twice(root):
-    """Every data set but the paper's four; N fits beside the test and validation cells."""
-    config = read_config(root / "workflow/config/campaign.yml")
-    rows = [key for job in jobs(config) for key in job.row_keys()]
+def test_the_campaign_has_an_order_room_and_no_point_twice(root):
+    """Every data set but the paper's four, one after the other in each replicate; N fits beside the cells held out."""
+    found = jobs(read_config(root / "workflow/config/campaign.yml"))
+    assert [job.priority for job in found] == list(range(len(found), 0, -1))
+    assert [job.seed for job in found] == sorted(job.seed for job in found)
+    first = [job.dataset for job in found if job.seed == 0]
+    assert len([name for name, before in zip(first, ["", *first], strict=False) if name != before]) == len(set(first))
+    rows = [key for job in found for key in job.row_keys()]
     assert len({json.dumps(row) for row in rows}) == len(rows)
     largest = pd.DataFrame(rows).groupby("dataset")["n_cells"].max()
     assert set(largest.index) == set(names()) - {"pbmc", "larry", "merfish", "mouse_embryo"}

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import claims, claims_open, ledger, page
+from noise_scaling.models import MODELS
+from noise_scaling.plots import claims, claims_open, figures, findings, ledger, page
 
 DEPTHS = np.geomspace(1, 0.01, 9)
 CELLS = (100, 1000, 10_000)
@@ -49,6 +50,22 @@ def test_best_of_two_is_no_best_and_controls_do_not_count(table):
     controls = two[two["model"] == "pca"].assign(mi_bits=9.0)
     two = pd.concat([two, *(controls.assign(model=name) for name in ("known_2_bits", "untrained_geneformer"))])
     assert share(two, "scVI is the best model in almost all settings").blocks == 0
+
+
+def test_variations_on_a_model_change_no_claim_of_the_paper(table):
+    """They are set beside their own model: 2 bits above it here, or flat, where Eq. 1 fits nothing."""
+    found = {name: kind.variation_of for name, kind in MODELS.items() if kind.variation_of}
+    assert found == dict.fromkeys(["scvi_nb", "scvi_poisson", "scvi_linear"], "scvi") | dict.fromkeys(
+        ["nmf", "pearson_pca", "lda"], "pca"
+    )
+    every = [table[table["model"] == kind].assign(model=name) for name, kind in found.items()]
+    every = [rows.assign(mi_bits=rows["mi_bits"] + 2 - at * (at > 3)) for at, rows in enumerate(every)]
+    for claim in claims.CLAIMS:
+        assert repr(claims.find(claim, pd.concat([table, *every]))) == repr(claims.find(claim, table))
+    drawn = figures.variations_figure(pd.concat([table, *every]))
+    assert [len(axes.collections) for axes in drawn.axes] == [4, 4]  # a band a model
+    beside = findings.variations(pd.concat([table, *every])).set_index("model")
+    assert beside["difference"].to_dict() == pytest.approx(dict(zip(found, (2, 2, 2, 2, -2, -3), strict=True)))
 
 
 def test_reversal_at_low_depth_is_seen(table):

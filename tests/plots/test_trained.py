@@ -74,3 +74,19 @@ def test_bits_along_the_steps_end_with_the_weights_kept(tmp_path):
     (line,) = trained.steps_figure(path).axes[0].containers
     assert line[0].get_xdata().tolist() == [0, 100, 300]
     assert line[0].get_ydata().tolist() == [1, 2, 3]
+
+
+def test_what_ranks_lose_is_a_difference_of_means(tmp_path):
+    about = {"dataset": "pbmc10k", "signal": "protein", "readout": "random projection"}
+    points = [
+        about | {"seed": seed, "fraction": q, "umis_per_cell": 1000 * q, "counts": 2 * q + 0.1 * seed, "ranks": q}
+        | {"first 512 ranks": q - 0.25, "first 64 ranks": q / 2}
+        for seed in (0, 1) for q in (1.0, 0.1)
+    ]  # fmt: skip
+    file = tmp_path / "ranks.json"
+    file.write_text(json.dumps({"points": points}))
+    said = trained.ranks_verdict(file).data
+    assert "at 1,000 UMIs a cell, counts 2.05 bits, ranks -1.05 beside them, the first 512 ranks -0.25" in said
+    assert "at 100 UMIs a cell, counts 0.25 bits, ranks -0.15 beside them" in said
+    counts = trained.ranks_figure(file).axes[0].get_lines()[0]
+    np.testing.assert_allclose(counts.get_xydata(), [(100, 0.25), (1000, 2.05)])

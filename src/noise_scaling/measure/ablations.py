@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..models import MODELS
 from ..seeds import generator
 from ..signals import Aligned
+from .brought import is_brought
 from .controls import learner
 
 
@@ -130,7 +131,9 @@ class Variant:
     varies: str = ""
 
     def suits(self, model: str) -> bool:
-        """Whether the variant means something for a model or control."""
+        """Whether the variant means something for a model or control; for an embedding that a file brings none does."""
+        if is_brought(model):
+            return not self.name
         kind = MODELS[learner(model)]
         known = all(self.options.keys() <= settings.keys() for settings in kind.PRESETS.values())
         return known and (kind.trained or not self.of_training)

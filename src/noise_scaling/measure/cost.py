@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..measurements import KEY, OK, protocol_rows
 from ..models import MODELS
 from . import fitting
+from .brought import is_brought
 from .controls import learner
 from .grid import Job, jobs
 
@@ -68,10 +69,10 @@ def memory_mb(job: Job) -> int:
     if _streams(card) and data >= IN_MEMORY_BELOW:
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
-    model = max(
-        _devices(job, name) * MODELS[learner(name)].bytes_in_training(job.preset, n_genes=card.n_genes)
-        for name in job.models
-    )
+    held_by = {
+        name: MODELS[learner(name)].bytes_in_training(job.preset, n_genes=card.n_genes) for name in _trained(job)
+    }
+    model = max((_devices(job, name) * size for name, size in held_by.items()), default=0.0)
     return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
 
 
@@ -131,7 +132,7 @@ def _wanted(job: Job) -> dict[str, int]:
 def _minutes(job: Job) -> int:
     """Depths and trainings one after the other, and the estimates on each."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.trained)
-    for name in job.models:
+    for name in _trained(job):
         model = MODELS[learner(name)]
         faster = model.gpu_speedup if job.device != "cpu" else 1.0
         faster *= 1 + ANOTHER_DEVICE * (_devices(job, name) - 1)
@@ -141,6 +142,11 @@ def _minutes(job: Job) -> int:
     estimates = len(job.models) * job.scored * len(job.cell_numbers) * len(job.estimators)
     seconds += ESTIMATE_SECONDS * estimates * (job.n_test or card.n_test) / 1000
     return math.ceil(seconds / 60)
+
+
+def _trained(job: Job) -> list[str]:
+    """The job's models but those whose embeddings files bring."""
+    return [name for name in job.models if not is_brought(name)]
 
 
 def _devices(job: Job, model: str) -> int:

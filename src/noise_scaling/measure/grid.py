@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..datasets.registry import Card, read_registry
 from ..errors import InputError
 from ..models import MODELS
 from . import ablations, fitting
+from .brought import Brought, is_brought
 from .controls import CONTROLS, learner
 from .unit import NUMBERS_VERSION, model_version
 
@@ -37,7 +38,8 @@ class Job:
         All depths of the entry, or one (`jobs: depth`, and in the large parts): the ends of the depth axis before its
         middle, so that a sweep that was stopped holds whole curves.
     priority
-        Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis.
+        Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis, of
+        those the entries as they are listed.
     cell_numbers
         Training cells N; one of them, of one model, in the parts "cpu_large" and "gpu_large".
     n_test, n_validation
@@ -50,6 +52,8 @@ class Job:
         As in `measure`: where there are any, they are what jobs are made of, each with all of `fractions`.
     devices, precision
         As in `measure`; 1 and "" where none of the job's models makes anything of them.
+    embeddings
+        As in `measure`, where a model is obsm:KEY.
     """
 
     entry: str
@@ -71,6 +75,7 @@ class Job:
     devices: int = 1
     precision: str = ""
     fractions_train: tuple[float, ...] = ()
+    embeddings: str | None = None
 
     @property
     def trained(self) -> tuple[float, ...]:
@@ -101,6 +106,7 @@ class Job:
             "n_validation": self.n_validation, "device": self.device,
             "devices": self.devices if self.devices > 1 else None, "precision": self.precision or None,
             "fractions_train": list(self.fractions_train) or None,
+            "embeddings": self.embeddings,
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
 
@@ -120,13 +126,19 @@ class Job:
 
 
 def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:
-    """The key of every row that a job with these parameters makes, as far as they say (no signal: the card's)."""
+    """The key of every row that a job with these parameters makes, as far as they say (no signal: the card's).
+
+    An embedding that files bring has rows at the largest number of cells alone.
+    """
     card = read_registry().get(parameters["dataset"])
     same = {name: parameters[name] for name in ("dataset", "preset", "variant")}
     same["signal"] = parameters.get("signal") or (card.signal if card else "")
     depths = product(parameters["fractions"], parameters.get("fractions_train") or [None])
     each = ("seeds", "cell_numbers", "models", "estimators")
+    largest = max(parameters["cell_numbers"])
     for (fraction, trained), seed, n_cells, model, estimator in product(depths, *(parameters[name] for name in each)):
+        if is_brought(model) and n_cells < largest:
+            continue
         own = {"model": model, "n_cells": n_cells, "fraction": fraction, "seed": seed, "estimator": estimator}
         yield same | own | {"fraction_train": fraction if trained is None else trained}
 
@@ -175,7 +187,8 @@ def check_config(config: Any, *, name: str = "the configuration") -> dict[str, A
         _card(entry, own or {}, name)
         settings = {**config, **(own or {})}
         fitting.check(settings.get("models", ()), settings["preset"], *_asked(settings))
-        for variant in {**config, **(own or {})}.get("variants", ()):
+        Brought(settings.get("dataset", entry), settings.get("embeddings")).check(settings.get("models", ()), "")
+        for variant in settings.get("variants", ()):
             ablations.named(variant)
     return config
 
@@ -184,7 +197,7 @@ def _schema() -> dict[str, Any]:
     """The schema, with the names that the registries hold."""
     schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
     known = schema["$defs"]
-    known["models"]["items"]["enum"] = [*MODELS, *CONTROLS]
+    known["models"]["items"] |= {"if": {"pattern": "^obsm:"}, "else": {"enum": [*MODELS, *CONTROLS]}}
     known["estimators"]["items"]["enum"] = [*information.METHODS]
     known["preset"]["enum"] = list(dict.fromkeys(preset for model in MODELS.values() for preset in model.PRESETS))
     return schema
@@ -226,9 +239,10 @@ def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -
 
 
 def jobs(config: Mapping[str, Any]) -> list[Job]:
-    """The jobs of a checked configuration, in the order they should run."""
+    """The jobs of a checked configuration, in the order they should run: by replicate, then as it lists them."""
     found = [job for entry, own in config["datasets"].items() for job in _jobs_of(config, entry, own or {})]
-    return sorted(found, key=lambda job: -job.priority)
+    ordered = sorted(found, key=lambda job: -job.priority)
+    return [replace(job, priority=len(found) - at) for at, job in enumerate(ordered)]
 
 
 def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> Iterator[Job]:
@@ -254,6 +268,7 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
                     max(devices for devices, _ in takes), max(precision for _, precision in takes),
                     some if apart else (),
+                    settings.get("embeddings") if any(map(is_brought, models)) else None,
                 )  # fmt: skip
 
 
@@ -276,12 +291,14 @@ def _parts(
     small, rest = (tuple(n for n in cells if (n < large) == wanted) for wanted in (True, False))
     for device in ("cpu", "gpu"):
         some = tuple(m for m in models if (device == "gpu") == _on_a_gpu(m, settings["device"]))
-        if some and small:
-            yield device, some, small, ""
+        here = tuple(m for m in some if not (rest and is_brought(m)))
+        if here and small:
+            yield device, here, small, ""
         for n, model in product(rest, some):
-            yield f"{device}_large", (model,), (n,), f"_n{n}_{model}"
+            if n == max(rest) or not is_brought(model):
+                yield f"{device}_large", (model,), (n,), f"_n{n}_{model}"
 
 
 def _on_a_gpu(model: str, device: str) -> bool:
     """Whether the model has jobs of its own, for the card; the others never leave the processor."""
-    return device != "cpu" and MODELS[learner(model)].wants_gpu
+    return device != "cpu" and not is_brought(model) and MODELS[learner(model)].wants_gpu

@@ -136,7 +136,7 @@ def measure(
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress and not crew.rank else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, [m for m in ask.models if not is_brought(m)], ask.estimators, data)
+    ablations.check(departure, ask.models, ask.estimators, data)
     grid = Grid(
         data,
         ask.models,

@@ -64,6 +64,8 @@ class Model(ABC):
     """Place in legends and tables, lowest first."""
     is_control: ClassVar[bool] = False
     """Whether figures of laws, and claims, leave it out."""
+    variation_of: ClassVar[str] = ""
+    """Name of the model from which it differs in one thing; the paper's claims and figures leave it out."""
     loss_unit: ClassVar[str] = ""
     """What the losses in `history` count, where there are any."""
     wants_gpu: ClassVar[bool] = False

@@ -24,6 +24,7 @@ class LDA(Model):
     """
 
     name, label, colour, marker, order = "lda", "LDA", "#66a61e", "8", 46
+    variation_of: ClassVar[str] = "pca"
     seconds_per_cell: ClassVar[float] = 4e-3
     NUMBERS_VERSION: ClassVar[int] = 1
     _SETTINGS: ClassVar[dict[str, Any]] = {"dims": 16, "rounds": 5, "cells_seen": 10_000}

@@ -28,6 +28,7 @@ class NMF(PCA):
     """
 
     name, label, colour, marker, order = "nmf", "NMF", "#fbafe4", "p", 44
+    variation_of: ClassVar[str] = "pca"
     seconds_per_cell: ClassVar[float] = 2e-3
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {

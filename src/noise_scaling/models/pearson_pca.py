@@ -28,6 +28,7 @@ class PearsonPCA(PCA):
     """
 
     name, label, colour, marker, order = "pearson_pca", "PCA of Pearson residuals", "#08306b", "v", 42
+    variation_of: ClassVar[str] = "pca"
     seconds_per_cell: ClassVar[float] = 2e-4
     NUMBERS_VERSION: ClassVar[int] = 1
 

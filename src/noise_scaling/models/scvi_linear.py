@@ -17,6 +17,7 @@ class LinearSCVI(SCVI):
     """
 
     name, label, colour, marker, order = "scvi_linear", "scVI, linear decoder", "#ece133", "d", 16
+    variation_of: ClassVar[str] = "scvi"
     likelihood: ClassVar[str] = "nb"
     linear: ClassVar[bool] = True
     NUMBERS_VERSION: ClassVar[int] = 1

@@ -13,5 +13,6 @@ class SCVINegativeBinomial(SCVI):
     """scVI (Lopez et al. 2018) with scvi-tools' likelihood "nb": what the extra zeros of `scvi` are good for."""
 
     name, label, colour, marker, order = "scvi_nb", "scVI, negative binomial", "#8c510a", "X", 12
+    variation_of: ClassVar[str] = "scvi"
     likelihood: ClassVar[str] = "nb"
     NUMBERS_VERSION: ClassVar[int] = 1

@@ -13,5 +13,6 @@ class SCVIPoisson(SCVI):
     """scVI (Lopez et al. 2018) with scvi-tools' likelihood "poisson": what the dispersion of `scvi_nb` is good for."""
 
     name, label, colour, marker, order = "scvi_poisson", "scVI, Poisson", "#a50026", "H", 14
+    variation_of: ClassVar[str] = "scvi"
     likelihood: ClassVar[str] = "poisson"
     NUMBERS_VERSION: ClassVar[int] = 1

@@ -51,7 +51,7 @@ def terms(found: pd.DataFrame | list[dict[str, object]]) -> pd.DataFrame:
     return rows.assign(**{name: value for name, value in defaults.items() if name not in rows})
 
 
-def _rows(values: pd.Series) -> pd.DataFrame:
+def differences(values: pd.Series) -> pd.DataFrame:
     """`values` by (dataset, signal, ..., fraction) as terms, blocked by depth, or by cells at one depth."""
     at = values.dropna().astype(float).rename("num").reset_index()
     if at.empty:
@@ -63,7 +63,7 @@ def _rows(values: pd.Series) -> pd.DataFrame:
 
 def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> pd.DataFrame:
     """Terms of who is above: 1 or 0 where the gap is more than `decided` standard errors, else tied."""
-    rows = _rows(gap)
+    rows = differences(gap)
     error = np.sqrt(variance[gap.notna()].to_numpy(float))
     told = (np.abs(rows["num"]) > decided * error).astype(float)
     return rows.assign(num=(rows["num"] > 0) * told, den=told)
@@ -183,7 +183,7 @@ def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.Dat
         Cells to count from, as in `gains`.
     """
     found = gains(table, start=start)[0]
-    return _rows(found[model]) if model in found else terms([])
+    return differences(found[model]) if model in found else terms([])
 
 
 def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:

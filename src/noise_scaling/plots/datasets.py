@@ -17,7 +17,7 @@ from ..datasets import Dataset, true_information
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
 from . import cells, page, style
-from .figures import information_figure, largest, usable, without_controls
+from .figures import information_figure, kinds, largest, usable, without_controls
 
 
 def overview(measurements: str | Path) -> HTML:
@@ -129,7 +129,7 @@ def _fits(table: pd.DataFrame) -> str:
 def _with_truth(table: pd.DataFrame, name: str) -> tuple[Dataset, pd.DataFrame]:
     """A simulated data set, and the rows of its signal at its largest cell number, without controls."""
     data = datasets.load(name)
-    here = protocol_rows(table[(table["dataset"] == name) & (table["signal"] == data.signal.name)])
+    here = kinds(protocol_rows(table[(table["dataset"] == name) & (table["signal"] == data.signal.name)]))
     if here.empty:
         raise TooLittle(f"no model was measured on {name} in this table: nothing to hold against the truth")
     return data, largest(usable(here))

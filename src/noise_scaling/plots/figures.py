@@ -55,9 +55,14 @@ def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
     return table[(table["dataset"] == signal[0]) & (table["signal"] == signal[1])]
 
 
+def kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those of variations on a model: the paper's figures and claims are about its kinds of models."""
+    return table[~table["model"].map(style.variation_of).astype(bool)]
+
+
 def without_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of models alone, without those of the untrained one."""
-    return table[~table["model"].map(style.is_control).astype(bool)]
+    """The rows of kinds of models alone, without those of the untrained one."""
+    return kinds(table[~table["model"].map(style.is_control).astype(bool)])
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +81,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
     TooLittle
         If nothing but the control of known information was measured.
     """
-    table = usable(table)
+    table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
     signals = style.signals(table)
     if not signals:
@@ -260,6 +265,33 @@ def _collapse_panel(axes: Axes, points: pd.DataFrame, x: str, label: str) -> Non
     style.log_axis(axes)
     axes.set_ylim(points["missing"].min() - 0.1, points["missing"].max() + 0.2)  # every point is shown
     axes.set_xlabel(label)
+
+
+@style.book_style()
+def variations_figure(table: pd.DataFrame) -> Figure:
+    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down.
+
+    Raises
+    ------
+    TooLittle
+        If no variation on a model was measured beside it.
+    """
+    table = largest(usable(table))
+    table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
+    table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]
+    if table.empty:
+        raise TooLittle("no variation on a model was measured here beside it")
+
+    def draw(axes: Axes, signal: tuple[str, str], kind: str) -> None:
+        here = of_signal(table, signal)
+        curves(axes, here[here["kind"] == kind], "umis_per_cell")
+
+    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
+    figure = style.model_panels(
+        rows, style.ordered(table["kind"]), draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex="row"
+    )
+    style.model_legend(figure, table["model"])
+    return figure
 
 
 FIGURES = {"information": information_figure, "fits": fits_figure, "collapse": collapse_figure}

@@ -269,7 +269,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
 def what_the_estimator_finds(measurements: str | Path) -> HTML:
     """What the estimators find of 2 known bits beside real embeddings, by data set."""
     table, lines = page.measured(measurements).table, []
-    for estimator in sorted(set(usable_estimators(table))):
+    for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
         found = known_bits(table, estimator)
         each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
         lines.append(f"Of {KNOWN_BITS:g} known bits {style.estimator(estimator)} finds, at full depth: {each}.")
@@ -292,6 +292,28 @@ def sizes(measurements: str | Path, reference: str | Path) -> HTML:
             f"{rows['umis_per_cell'].min():,.0f} to {rows['umis_per_cell'].max():,.0f} UMIs a cell."
         )
     return page.bullets(lines)
+
+
+def variations(table: pd.DataFrame) -> pd.DataFrame:
+    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval.
+
+    Raises
+    ------
+    TooLittle
+        If no variation was measured beside its model.
+    """
+    bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
+    for model in style.ordered(bits.columns):
+        if (kind := style.variation_of(model)) in bits:
+            gap = claim_terms.differences(bits[model] - bits[kind])
+            value, low, high, _ = claims.interval(gap)
+            found.append({
+                "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
+                "difference": value, "difference_low": low, "difference_high": high,
+            })  # fmt: skip
+    if not found:
+        raise TooLittle("No variation on a model was measured here beside it.")
+    return pd.DataFrame(found)
 
 
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}

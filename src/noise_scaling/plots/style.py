@@ -112,6 +112,11 @@ def is_control(model: str) -> bool:
     return model in CONTROLS or getattr(_look(model), "is_control", False)
 
 
+def variation_of(model: str) -> str:
+    """The model of which it is a variation; "" where it is none."""
+    return str(getattr(_look(model), "variation_of", ""))
+
+
 def ordered(models: Collection[str] | pd.Series) -> list[str]:
     """Each model once, in the order of every legend; those in no registry come last."""
     names = sorted(set(models))  # first: those in no registry take colours in this order

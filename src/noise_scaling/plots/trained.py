@@ -161,3 +161,53 @@ def steps_figure(file: str | Path) -> Figure:
     axes.set(xlabel="steps", ylabel=style.BITS, ylim=(0, None))
     figure.legend(loc="outside lower center", frameon=False)
     return figure
+
+
+_REPRESENTATIONS = dict(zip(("counts", "ranks", "first 512 ranks", "first 64 ranks"), _LOOKS, strict=True))
+
+
+def _ranks(file: str | Path) -> pd.DataFrame:
+    """Bits of each representation, means over seeds, by data set, readout and depth."""
+    points = pd.DataFrame(json.loads(paths.find(file).read_text())["points"])
+    by = points.groupby(["dataset", "signal", "readout", "fraction"])
+    return by[["umis_per_cell", *_REPRESENTATIONS]].mean().reset_index()
+
+
+@style.book_style()
+def ranks_figure(file: str | Path) -> Figure:
+    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set.
+
+    Parameters
+    ----------
+    file
+        The JSON that benchmarks/what_ranks_lose.py writes.
+    """
+    found = _ranks(file)
+    shape = found["readout"].nunique(), found["dataset"].nunique()
+    figure, panels = style.new_figure(*shape, 0.9 + 2.1 * shape[0], sharex="col", sharey="col")
+    for axes, ((readout, name, signal), here) in zip(
+        panels.flat, found.groupby(["readout", "dataset", "signal"], sort=True), strict=True
+    ):
+        for representation, (colour, marker) in _REPRESENTATIONS.items():
+            axes.plot(here["umis_per_cell"], here[representation], color=colour, marker=marker)
+        style.bits_axes(axes)
+        axes.set_title(f"{style.title(name, signal)}\n{readout}", loc="left")
+    figure.supxlabel(style.UMIS, fontsize=9.5)
+    figure.supylabel(style.BITS, fontsize=9.5)
+    style.legend(figure, *({"color": c, "marker": m, "label": name} for name, (c, m) in _REPRESENTATIONS.items()))
+    return figure
+
+
+def ranks_verdict(file: str | Path) -> HTML:
+    """What ranks lose of counts, and truncated ranks of all, at full depth and at the fewest molecules."""
+    lines = []
+    for (name, signal, readout), here in _ranks(file).groupby(["dataset", "signal", "readout"]):
+        said = []
+        for row in (here.iloc[-1], here.iloc[0]):
+            ranks, *first = row["ranks"] - row["counts"], *(row[f"first {n} ranks"] - row["ranks"] for n in (512, 64))
+            said.append(
+                f"at {row['umis_per_cell']:,.0f} UMIs a cell, counts {row['counts']:.2f} bits, ranks {ranks:+.2f} "
+                f"beside them, the first 512 ranks {first[0]:+.2f} and the first 64 {first[1]:+.2f} beside all"
+            )
+        lines.append(f"{style.title(name, signal)}, {readout}: {'; '.join(said)}.")
+    return page.bullets(lines)

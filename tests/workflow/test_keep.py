@@ -1,0 +1,70 @@
+"""What sweeps have measured so far goes to the committed tables replicate by replicate, and older rows of its data."""
+
+import json
+import runpy
+
+import pandas as pd
+import pytest
+import yaml
+
+from noise_scaling import measurements
+
+
+@pytest.fixture
+def keep(root, tmp_path):
+    """A function that runs workflow/scripts/keep.py on a folder with a table of pbmc68k, and gives the tables' rows."""
+    script = runpy.run_path(str(root / "workflow/scripts/keep.py"))
+    main = script["main"]
+    main.__globals__.update(ROOT=tmp_path, FOLDER=tmp_path / "tables")
+    config = {
+        "folder": "build", "preset": "small", "device": "cpu", "seeds": [0, 1], "models": ["pca"],
+        "estimators": ["default"],
+        "datasets": {name: {"cell_numbers": [100], "fractions": [1]} for name in ("pbmc68k", "simulated")},
+    }  # fmt: skip
+    (tmp_path / "sweep.yml").write_text(yaml.safe_dump(config))
+    add(root, tmp_path / "tables/small.csv", "pbmc68k", 0, mi_bits=9)
+    (tmp_path / "tables/small.json").write_text(json.dumps({"note": "old", "rows": 1}))
+
+    def run():
+        main(str(tmp_path / "sweep.yml"))
+        return {path.stem: measurements.read(path) for path in (tmp_path / "tables").glob("*.csv")}
+
+    return run
+
+
+def add(root, path, name, seed, **changes):
+    """One row of a committed table, at another path."""
+    table = measurements.read(root / "data/measurements/demo.csv")
+    row = table[(table["dataset"] == name) & (table["model"] == "pca") & (table["n_cells"] == 100)].iloc[[0]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measurements.write(row.assign(seed=seed, **changes), path)
+
+
+def of(table):
+    return list(zip(table["dataset"], table["seed"], strict=True))
+
+
+def test_whole_replicates_are_kept_and_older_rows_go_with_the_last(root, tmp_path, keep):
+    slices = tmp_path / "build/slices/protocol"
+    add(root, slices / "simulated_seed1_cpu.csv", "simulated", 1)
+    add(root, slices / "pbmc68k_seed0_cpu.csv", "pbmc68k", 0)
+    tables = keep()
+    assert of(tables["campaign"]) == [("simulated", 1)]  # pbmc68k waits for its second seed
+    assert tables["small"]["mi_bits"].tolist() == [9]
+    add(root, slices / "pbmc68k_seed1_cpu.csv", "pbmc68k", 1)
+    (slices / "simulated_seed1_cpu.csv").unlink()  # as on another machine: its rows stay
+    tables = keep()
+    assert of(tables["campaign"]) == [("pbmc68k", 0), ("pbmc68k", 1), ("simulated", 1)]
+    assert set(tables) == {"campaign"}
+    assert json.loads((tmp_path / "tables/campaign.json").read_text())["rows"] == 3
+    assert not (tmp_path / "tables/small.json").exists()
+
+
+def test_rows_of_other_data_stay_in_the_older_table(root, tmp_path, keep):
+    older = measurements.read(tmp_path / "tables/small.csv")
+    measurements.write(pd.concat([older, older.assign(dataset="pbmc10k")]), tmp_path / "tables/small.csv")
+    for seed in (0, 1):
+        add(root, tmp_path / f"build/slices/protocol/pbmc68k_seed{seed}_cpu.csv", "pbmc68k", seed)
+    assert of(keep()["small"]) == [("pbmc10k", 0)]
+    about = json.loads((tmp_path / "tables/small.json").read_text())
+    assert (about["note"], about["rows"], list(about["data_sha256"])) == ("old", 1, ["pbmc10k"])
