@@ -196,7 +196,9 @@
   function drawMap(made, { shop }) {
     const chosen = made.model;
     const cells = chosen.seen ?? chosen.n;
-    const seen = { x: [cells[0] / 1.3, cells[1] * 1.3], y: [chosen.u[0] / 1.3, chosen.u[1] * 1.3] };
+    const shown = comparing() ? made.designs : [];
+    const around = (ends, values) => [Math.min(ends[0], ...values) / 1.3, Math.max(ends[1], ...values) * 1.3];
+    const seen = { x: around(cells, shown.map((d) => d.n_cells)), y: around(chosen.u, shown.map((d) => d.umis_per_cell)) };
     const all = levels(planning.bits(chosen, seen.x[0], seen.y[0]), planning.bits(chosen, seen.x[1], seen.y[1]));
     const colour = (i) => data.ramp[Math.round((i / Math.max(all.length - 1, 1)) * (data.ramp.length - 1))];
     const line = comparing() ? [] : offers(chosen, shop, made);
@@ -245,8 +247,8 @@
   const count = (value) => (Number.isInteger(value) ? whole(value) : charts.number(value));
 
   const row = (d) => [
-    d.role, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
-    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${count(d.kits)} ${d.kit}, ${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
+    d.inside ? d.role : `${d.role}, outside what was measured`, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
+    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${d.kits ? `${count(d.kits)} ${d.kit}, ` : ""}${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
   ];
 
   function sentence(made) {
@@ -263,6 +265,8 @@
         `promises err by ${planning.PROMISE_ERROR} bits, so that is ${verdict}.`);
     }
     if (comparing()) return words.join(" ");
+    const now = made.designs.find((d) => d.role === "as it is");
+    if (now) words.push(`As it is: ${withInterval(now)} bits.`);
     if (made.ties.length) words.push(`${made.target === undefined ? "A tie with" : "As cheap:"} ${made.ties.map(labelOf).join(", ")}.`);
     else if (other && other.role === "another model" && made.target === undefined) {
       words.push(`${labelOf(other.model)} would give ${charts.bits(best.bits - other.bits)} bits less.`);
@@ -336,7 +340,7 @@
       const [title, said, link] = ["legend", "p", "a"].map((tag) => document.createElement(tag));
       title.textContent = card.title;
       [link.href, link.textContent] = [card.url, "source"];
-      [said.className, box.className] = ["hint", "card"];
+      [said.className, box.className] = ["hint", "price-card"];
       const original = [...KITS, ...FLOWS].find((one) => one.name === card.name);
       const assumed = original.assumed.join(", ").replaceAll("_", " ");
       said.append(link, ` of ${card.date}: ${card.source}. ${assumed && `Assumed: ${assumed}.`}`);

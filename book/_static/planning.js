@@ -40,7 +40,7 @@ const planning = {
     flows: [planning.card({ name: "per_million_reads", title: "million reads", price: perMillion, reads: 1e6, whole: false })],
   }),
 
-  up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) : count),
+  up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) + 0 : count), // 0, never -0
   singlets: (kit) => kit.cells * (1 - kit.multiplets * kit.cells),
   librariesFor: (kit, n) => (kit.whole ? Math.max(planning.up(n / planning.singlets(kit), kit), 1) : n / planning.singlets(kit)),
   kitsFor: (kit, libraries) => planning.up(libraries / kit.libraries, kit),
