@@ -26,12 +26,12 @@ const laws = {
     return [middle - half, middle + half];
   },
 
-  /** The noise budget: bits at n training cells and u UMIs per cell; parameters [v0, v1, v2, v3, s, a]. */
-  noiseBudget(n, u, [v0, v1, v2, v3, s, a]) {
+  /** The noise budget: bits at n training cells and u UMIs per cell; parameters [v0, v1, v2, v3, s, a, channels]. */
+  noiseBudget(n, u, [v0, v1, v2, v3, s, a, channels = 1]) {
     const few = n ** -s;
     const shallow = u ** -a;
     const ratio = v0 + v1 * shallow + v2 * few + v3 * few * shallow;
-    return (0.5 / Math.LN2) * Math.log1p(1 / ratio);
+    return channels * (0.5 / Math.LN2) * Math.log1p(1 / ratio);
   },
 
   /** Value below which a share `q` of sorted numbers lies, as numpy's default quantile. */

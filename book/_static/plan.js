@@ -9,20 +9,53 @@
   const part = (name) => charts.part(root, name);
   const BUDGET_COLOUR = "#d55e00"; // vermilion: apart from the viridis contours for every kind of colour vision
   const FIELDS = [
-    "group", "planned", "question", "amount", "kit", "flow", "per-cell", "per-million", "saturation", "at-reads", "usable", "library-umis",
+    "group", "planned", "question", "amount", "one", "two", "have", "kit", "flow", "per-cell", "per-million", "saturation", "at-reads",
+    "usable", "library-umis",
   ];
   const ALL = "all";
   const LINEAR = "linear";
   let keeping = 0;
   const AMOUNTS = { budget: "20000", bits: "2", share: "90" };
-  const cards = (entries) => Object.entries(entries).map(([name, entry]) => planning.card({ name, ...entry }));
-  const [KITS, FLOWS] = [cards(data.prices.preparations), cards(data.prices.sequencing)];
+  const [KITS, FLOWS] = [Object.values(data.prices.preparations), Object.values(data.prices.sequencing)];
+  const EDITED = { // what a reader may put in place of a card's number: what it is, from and to
+    price: ["price", 1e-9, 1e9], libraries: ["libraries in a kit", 1, 1e4], cells: ["cells in a library, at most", 1, 1e8],
+    per_library: ["more for each library", 0, 1e9], least_reads: ["reads per cell, at least", 0, 1e9], reads: ["read pairs", 1, 1e15],
+  };
+  const own = new Map(); // these numbers as text, by "card.number"
+  let shownCards = "";
 
   const chosenGroup = () => data.groups.find((g) => g.name === part("group").value);
   const whole = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en-US") : "–");
   const text = (name) => part(name).value.trim();
   const field = (name) => (text(name) === "" ? NaN : Number(text(name)));
   const inRange = (value, most) => value > 0 && value <= most;
+
+  /** [cells, reads per cell, text] of a field that holds CELLS:READS; null where it does not. */
+  function designOf(name) {
+    const [n, reads, ...more] = text(name).replaceAll(",", "").split(":").map((x) => (x.trim() === "" ? NaN : Number(x)));
+    return more.length || !inRange(Math.floor(n), 1e15) || !inRange(reads, 1e15) ? null : [Math.floor(n), reads, text(name)];
+  }
+
+  /** A price card with the reader's numbers in place of its own. */
+  function mine(card) {
+    const changed = Object.keys(EDITED).filter((field) => field in card && own.has(`${card.name}.${field}`));
+    const numbers = changed.map((field) => [field, Number(own.get(`${card.name}.${field}`))]);
+    return { ...card, ...Object.fromEntries(numbers), assumed: card.assumed.filter((field) => !changed.includes(field)) };
+  }
+
+  /** A sentence about a number of these cards that none can be bought with; nothing where all are right. */
+  function wrongCard(cards) {
+    for (const card of cards) {
+      for (const [field, [, low, high]] of Object.entries(EDITED)) {
+        const value = card[field];
+        const whole = field !== "libraries" || Number.isInteger(value);
+        if (value === undefined || (value >= low && value <= high && whole)) continue;
+        return `Prices of ${card.name}, ${field}: give a ${field === "libraries" ? "whole " : ""}number from ${low} to ${high}, or leave it empty.`;
+      }
+      if (card.multiplets * card.cells > 0.5) return `Prices of ${card.name}: so many cells in a library would be mostly multiplets; give fewer.`;
+    }
+    return "";
+  }
 
   /** What can be bought, and the laws, as the controls say; or a sentence about what is wrong with them. */
   function read() {
@@ -31,7 +64,7 @@
     const saturation = field("saturation") / 100;
     const names = { amount: "The amount asked for", "per-cell": "The cost per cell", "per-million": "The cost per million reads" };
     for (const [name, said] of Object.entries(names)) {
-      if ((name === "amount" || isLinear) && !inRange(field(name), 1e12)) return { problem: `${said} must be a number above 0.` };
+      if ((name === "amount" ? !comparing() : isLinear) && !inRange(field(name), 1e12)) return { problem: `${said} must be a number above 0.` };
     }
     if (part("question").value === "share" && field("amount") > 100) return { problem: "Give a share of at most 100 %." };
     if (!(saturation >= 0 && saturation < 1)) return { problem: "Saturation: give a percentage from 0 to below 100." };
@@ -47,29 +80,48 @@
     if (factor < 0.99) {
       return { problem: `A library of ${whole(field("library-umis"))} UMIs per cell cannot have ${whole(group.deepest)} counted of it.` };
     }
-    const shop = { ...bought(isLinear), factor: Math.max(factor, 1), molecules: {} };
+    const have = !comparing() && text("have") !== "" ? designOf("have") : [NaN, 0];
+    if (!have || (comparing() && !(designOf("one") && designOf("two")))) {
+      return { problem: "A design is CELLS:READS_PER_CELL, such as 20000:5000: write it so." };
+    }
+    const shop = { ...bought(isLinear), factor: Math.max(factor, 1), molecules: {}, have: have[1] };
+    const wrong = isLinear ? "" : wrongCard([...shop.kits, ...shop.flows]);
+    if (wrong) return { problem: wrong };
     if (text("usable") !== "") shop.kits = shop.kits.map((kit) => ({ ...kit, mapped: field("usable") / 100 }));
     for (const kit of shop.kits) {
       const at = text("at-reads") !== "" ? field("at-reads") * kit.mapped : (group.deepest * shop.factor) / (1 - saturation);
       shop.molecules[kit.name] = planning.molecules(saturation, at);
     }
-    const models = part("planned").value === ALL ? group.models : group.models.filter((m) => m.name === part("planned").value);
+    let models = part("planned").value === ALL ? group.models : group.models.filter((m) => m.name === part("planned").value);
+    if (shop.have) {
+      const [n] = have;
+      models = models.filter((m) => m.n[0] <= n && n <= m.n[1]).map((m) => ({ ...m, n: [n, n], seen: m.n }));
+      if (!models.length) return { problem: `No model was measured on ${whole(n)} cells: plan a library anew.` };
+    }
     return { group, shop, models, known: given || group.known };
   }
+
+  const comparing = () => part("question").value === "compare";
 
   function bought(isLinear) {
     if (isLinear) return planning.linear(field("per-cell"), field("per-million"));
     const kit = part("kit").value;
     const flow = part("flow").value;
     return {
-      kits: KITS.filter((one) => (kit === ALL ? data.prices.default.includes(one.name) : one.name === kit)),
-      flows: FLOWS.filter((one) => flow === ALL || one.name === flow),
+      kits: KITS.filter((one) => (kit === ALL ? data.prices.default.includes(one.name) : one.name === kit)).map(mine),
+      flows: FLOWS.filter((one) => flow === ALL || one.name === flow).map(mine),
     };
   }
 
   /** The answer to the question, or a sentence that says why there is none. */
   function ask({ shop, models }) {
     const amount = field("amount");
+    if (comparing()) {
+      const [{ n, u, label }] = models;
+      return planning.answerCompare(models, shop, [designOf("one"), designOf("two")]) ?? {
+        problem: `Neither design lies within what was measured: ${whole(n[0])} to ${whole(n[1])} cells, at most ${whole(u[1])} UMIs of the panel (${label}).`,
+      };
+    }
     if (part("question").value === "budget") {
       const made = planning.answerBudget(models, shop, amount);
       if (made) return made;
@@ -132,24 +184,32 @@
     hovertemplate: "%{text}<extra></extra>",
   });
 
-  const stars = (made, y) => [
-    ...(made.runnerUp ? [star(made.runnerUp, y, "runner-up", "diamond", false)] : []), star(made.designs[0], y, "best", "star", true),
-  ];
+  const stars = (made, y) => {
+    const now = made.designs.find((d) => d.role === "as it is");
+    return [
+      ...(made.against ? [star(made.against, y, made.against.role, "diamond", false)] : []),
+      ...(now ? [star(now, y, now.role, "circle", false)] : []),
+      star(made.designs[0], y, made.designs[0].role, "star", true),
+    ];
+  };
 
   function drawMap(made, { shop }) {
     const chosen = made.model;
-    const seen = { x: [chosen.n[0] / 1.3, chosen.n[1] * 1.3], y: [chosen.u[0] / 1.3, chosen.u[1] * 1.3] };
+    const cells = chosen.seen ?? chosen.n;
+    const shown = comparing() ? made.designs : [];
+    const around = (ends, values) => [Math.min(ends[0], ...values) / 1.3, Math.max(ends[1], ...values) * 1.3];
+    const seen = { x: around(cells, shown.map((d) => d.n_cells)), y: around(chosen.u, shown.map((d) => d.umis_per_cell)) };
     const all = levels(planning.bits(chosen, seen.x[0], seen.y[0]), planning.bits(chosen, seen.x[1], seen.y[1]));
     const colour = (i) => data.ramp[Math.round((i / Math.max(all.length - 1, 1)) * (data.ramp.length - 1))];
-    const line = offers(chosen, shop, made);
+    const line = comparing() ? [] : offers(chosen, shop, made);
     const name = made.target === undefined ? "what the budget buys" : "what gives the bits";
     const traces = [
       ...all.map((bits, i) => contour(chosen, bits, seen, colour(i))),
-      { x: line.map((p) => p.n), y: line.map((p) => p.umis), mode: "lines", name,
+      { x: line.map((p) => p.n), y: line.map((p) => p.umis), mode: "lines", name, showlegend: line.length > 1,
         line: { color: BUDGET_COLOUR, width: 4, dash: "dash" }, hoverinfo: "skip" },
       ...stars(made, "umis_per_cell"),
     ];
-    const box = { type: "rect", x0: chosen.n[0], x1: chosen.n[1], y0: chosen.u[0], y1: chosen.u[1], layer: "below" };
+    const box = { type: "rect", x0: cells[0], x1: cells[1], y0: chosen.u[0], y1: chosen.u[1], layer: "below" };
     charts.draw(part("map"), traces, {
       shapes: [{ ...box, fillcolor: "#eef2f7", line: { color: "#8a97a6", width: 1 } }],
       xaxis: charts.logAxis("training cells", { range: seen.x.map(Math.log10), tickformat: "~s" }),
@@ -187,21 +247,26 @@
   const count = (value) => (Number.isInteger(value) ? whole(value) : charts.number(value));
 
   const row = (d) => [
-    d.role, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
-    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${count(d.kits)} ${d.kit}, ${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
+    d.inside ? d.role : `${d.role}, outside what was measured`, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
+    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${d.kits ? `${count(d.kits)} ${d.kit}, ` : ""}${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
   ];
 
   function sentence(made) {
     const [best, other] = made.designs;
     const words = [
-      `Best: ${labelOf(best.model)} on ${whole(best.n_cells)} cells at ${whole(best.umis_per_cell)} UMIs per cell (${whole(best.reads_per_cell)} ` +
+      `${comparing() ? "Better" : "Best"}: ${labelOf(best.model)} on ${whole(best.n_cells)} cells at ${whole(best.umis_per_cell)} UMIs per cell (${whole(best.reads_per_cell)} ` +
         `reads each): ${charts.bits(best.bits)} bits (95 % ${charts.bits(best.bits_low)} to ${charts.bits(best.bits_high)}) for ${whole(best.cost)}${currency()}.`,
     ];
-    if (made.runnerUp) {
-      const gap = best.bits - made.runnerUp.bits;
-      words.push(`Runner-up: ${whole(made.runnerUp.n_cells)} cells, ${charts.bits(gap)} bits below in ${Math.round(100 * made.ahead)} % of draws; ` +
-        `promises err by ${planning.PROMISE_ERROR} bits, so that is ${gap < planning.PROMISE_ERROR ? "a tie" : "ahead"}.`);
+    if (made.against) {
+      const gap = best.bits - made.against.bits;
+      const verdict = planning.tie(best, made.against) ? "a tie" : gap > 0 ? "ahead" : "behind";
+      words.push(`Against the ${made.against.role} (${whole(made.against.n_cells)} cells, ${whole(made.against.cost)}${currency()}): ` +
+        `${gap < 0 ? "" : "+"}${charts.bits(gap)} bits, more in ${Math.round(100 * made.ahead)} % of draws; ` +
+        `promises err by ${planning.PROMISE_ERROR} bits, so that is ${verdict}.`);
     }
+    if (comparing()) return words.join(" ");
+    const now = made.designs.find((d) => d.role === "as it is");
+    if (now) words.push(`As it is: ${withInterval(now)} bits.`);
     if (made.ties.length) words.push(`${made.target === undefined ? "A tie with" : "As cheap:"} ${made.ties.map(labelOf).join(", ")}.`);
     else if (other && other.role === "another model" && made.target === undefined) {
       words.push(`${labelOf(other.model)} would give ${charts.bits(best.bits - other.bits)} bits less.`);
@@ -219,7 +284,8 @@
       words.push(`The invoice pays for ${whole(best.reads_paid_per_cell)} reads per cell (whole flow cells, the vendor's minimum); ` +
         "deeper than was measured, they are not counted on.");
     }
-    const used = [...shop.kits, ...shop.flows].filter((card) => [best.kit, best.flow_cell].includes(card.name) && card.assumed.length);
+    if (!best.inside) words.push("The design lies outside what was measured.");
+    const used = [...(shop.have ? [] : shop.kits), ...shop.flows].filter((card) => [best.kit, best.flow_cell].includes(card.name) && card.assumed.length);
     for (const card of used) words.push(`Prices of ${card.name}: ${card.assumed.join(", ")} assumed.`);
     return words;
   }
@@ -250,15 +316,60 @@
     const linear = part("kit").value === LINEAR;
     for (const name of ["per-cell", "per-million"]) part(name).parentElement.hidden = !linear;
     part("flow").parentElement.hidden = linear;
+    for (const [name, shown] of Object.entries({ one: comparing(), two: comparing(), amount: !comparing(), have: !comparing() })) {
+      part(name).parentElement.hidden = !shown;
+    }
+    drawCards(linear ? [] : [...bought(false).kits, ...bought(false).flows]);
     part("unit").textContent = { budget: currency() ? `in${currency()}` : "in any currency", bits: "bits", share: "% of the most that was measured" }[part("question").value];
+  }
+
+  /** The cards that are bought from with their sources, and fields for one's own numbers. */
+  function drawCards(cards) {
+    part("cards").closest("details").hidden = !cards.length;
+    const file = { ...data.prices, preparations: {}, sequencing: {} };
+    for (const [kind, entries] of [["preparations", KITS], ["sequencing", FLOWS]]) {
+      for (const { name, ...entry } of entries.map(mine)) file[kind][name] = entry;
+    }
+    const json = JSON.stringify(file, null, 1).replace(/([:\s]\d+)e-/g, "$1.0e-"); // YAML takes 4e-7 for a word
+    part("prices").href = `data:application/json;charset=utf-8,${encodeURIComponent(json)}`;
+    const names = cards.map((card) => card.name).join();
+    if (names === shownCards) return;
+    shownCards = names;
+    part("cards").replaceChildren(...cards.map((card) => {
+      const box = document.createElement("fieldset");
+      const [title, said, link] = ["legend", "p", "a"].map((tag) => document.createElement(tag));
+      title.textContent = card.title;
+      [link.href, link.textContent] = [card.url, "source"];
+      [said.className, box.className] = ["hint", "price-card"];
+      const original = [...KITS, ...FLOWS].find((one) => one.name === card.name);
+      const assumed = original.assumed.join(", ").replaceAll("_", " ");
+      said.append(link, ` of ${card.date}: ${card.source}. ${assumed && `Assumed: ${assumed}.`}`);
+      box.append(title, said, ...Object.entries(EDITED).filter(([field]) => original[field] !== undefined).map(([field, [label, low, high]]) => {
+        const [outer, input] = ["label", "input"].map((tag) => document.createElement(tag));
+        Object.assign(input, { type: "number", inputMode: "decimal", step: "any", min: low, max: high, placeholder: original[field] });
+        input.dataset.own = `${card.name}.${field}`;
+        input.value = own.get(input.dataset.own) ?? "";
+        outer.append(label, input);
+        return outer;
+      }));
+      return box;
+    }));
   }
 
   /** Controls from the address, and the address from the controls; what it does not know, it leaves. */
   function restore() {
     const kept = new URLSearchParams(location.hash.slice(1));
+    own.clear();
+    shownCards = "";
+    for (const card of [...KITS, ...FLOWS]) {
+      for (const name of Object.keys(EDITED).map((field) => `${card.name}.${field}`)) if (kept.has(name)) own.set(name, kept.get(name));
+    }
     arrange();
     for (const name of FIELDS) {
-      if (!kept.has(name)) continue;
+      if (!kept.has(name)) {
+        if (part(name).tagName === "INPUT") part(name).value = part(name).defaultValue;
+        continue;
+      }
       const before = part(name).value;
       part(name).value = kept.get(name);
       if (part(name).tagName === "SELECT" && part(name).selectedIndex < 0) part(name).value = before;
@@ -267,7 +378,8 @@
   }
 
   function keep() {
-    const state = new URLSearchParams(FIELDS.filter((name) => text(name) !== "").map((name) => [name, text(name)]));
+    const named = FIELDS.filter((name) => text(name) !== "" && !part(name).parentElement.hidden).map((name) => [name, text(name)]);
+    const state = new URLSearchParams([...named, ...own]);
     try {
       history.replaceState(null, "", `#${state}`);
     } catch { // a page without an address of its own: the plan stands all the same
@@ -286,15 +398,24 @@
     say(sentence(made), warned.join(" "));
     charts.rows(part("table"), made.designs.map(row));
     charts.download(part("designs"), "plan.csv", made.designs);
-    const answer = { best: made.designs[0], designs: made.designs, warnings: warned, ties: made.ties, ahead_in_draws: made.ahead ?? null };
+    const answer = {
+      best: made.designs[0], designs: made.designs, warnings: warned, ties: made.ties, ahead_in_draws: made.ahead ?? null,
+      target_bits: made.target, promise_error_bits: planning.PROMISE_ERROR, currency: currency().trim(),
+      evidence: input.group.name, library_umis_per_panel_umi: input.shop.factor,
+    };
     part("json").href = `data:application/json;charset=utf-8,${encodeURIComponent(JSON.stringify(answer, null, 1))}`;
-    for (const chart of ["map", "along"]) part(chart).hidden = false;
+    part("map").hidden = false;
+    part("along").hidden = comparing() || input.shop.have > 0; // at one number of cells there is no line
     drawMap(made, input);
-    drawAlong(made, input);
+    if (!part("along").hidden) drawAlong(made, input);
   }
 
   part("question").addEventListener("input", () => {
-    part("amount").value = AMOUNTS[part("question").value];
+    part("amount").value = AMOUNTS[part("question").value] ?? part("amount").value;
+  });
+  part("cards").addEventListener("input", ({ target }) => {
+    if (target.value.trim() === "") own.delete(target.dataset.own);
+    else own.set(target.dataset.own, target.value.trim());
   });
   root.addEventListener("input", update);
   window.addEventListener("hashchange", () => {

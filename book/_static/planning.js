@@ -1,9 +1,10 @@
 /* The planner's arithmetic, twin of src/noise_scaling/plan (prices, library, designs, questions): same names, same
-   steps. No drawing here. A model has parameters, draws, scatter and the measured ranges n and u. */
+   steps. No drawing here. A model has parameters, draws, scatter and the measured ranges n and u; a shop has kits,
+   flows, molecules by kit, factor, and in `have` the reads per cell of cells that are there already, or 0. */
 "use strict";
 
 const planning = {
-  PROMISE_ERROR: 0.23,
+  PROMISE_ERROR: 0.24,
   BEYOND: [10, 3],
   GRID: 400,
   FINE: 60,
@@ -11,6 +12,7 @@ const planning = {
   MULTIPLES: 64,
   LEAST: 1e-9,
   Z: 1.959963984540054,
+  RARE: [10, 0.95],
 
   /** Molecules per cell of a library with this saturation at `reads` usable reads per cell; by bisection. */
   molecules(saturation, reads) {
@@ -38,12 +40,13 @@ const planning = {
     flows: [planning.card({ name: "per_million_reads", title: "million reads", price: perMillion, reads: 1e6, whole: false })],
   }),
 
-  up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) : count),
+  up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) + 0 : count), // 0, never -0
   singlets: (kit) => kit.cells * (1 - kit.multiplets * kit.cells),
   librariesFor: (kit, n) => (kit.whole ? Math.max(planning.up(n / planning.singlets(kit), kit), 1) : n / planning.singlets(kit)),
   kitsFor: (kit, libraries) => planning.up(libraries / kit.libraries, kit),
 
-  prepared(kit, n) {
+  prepared(shop, kit, n) {
+    if (shop.have) return 0;
     const libraries = planning.librariesFor(kit, n);
     return planning.kitsFor(kit, libraries) * kit.price + libraries * kit.per_library;
   },
@@ -60,7 +63,8 @@ const planning = {
   /** UMIs of the panel from all reads per cell, and back; shop.molecules is by the kit's name. */
   umis: (shop, kit, reads) => planning.umisOf(reads * kit.mapped, shop.molecules[kit.name]) / shop.factor,
   reads: (shop, kit, umis) => planning.readsOf(umis * shop.factor, shop.molecules[kit.name]) / kit.mapped,
-  ordered: (kit, n, reads) => Math.max(reads, kit.least_reads) * n * planning.perCell(kit, n),
+  least: (shop, kit) => (shop.have ? 0 : kit.least_reads),
+  ordered: (shop, kit, n, reads) => Math.max(Math.max(reads, planning.least(shop, kit)) - shop.have, 0) * n * planning.perCell(kit, n),
 
   bits: (model, n, u) => laws.noiseBudget(n, Math.max(u, planning.LEAST), model.parameters),
 
@@ -86,15 +90,16 @@ const planning = {
   offer(model, shop, span, kit, flow, n, units) {
     const bought = (Math.max(units, 0) * flow.reads) / (n * planning.perCell(kit, n));
     const deepest = planning.reads(shop, kit, span.u[1]);
-    const reads = Math.min(bought, deepest);
+    const reads = Math.min(shop.have + bought, deepest);
     const umis = Math.min(planning.umis(shop, kit, reads), span.u[1]);
-    if (units < 0 || bought < kit.least_reads * (1 - 1e-9) || umis < span.u[0] * (1 - 1e-6)) return null;
-    return { kit, flow, n, units, reads, umis, bits: planning.bits(model, n, umis), cost: planning.prepared(kit, n) + units * flow.price };
+    if (units < 0 || bought < planning.least(shop, kit) * (1 - 1e-9) || umis < span.u[0] * (1 - 1e-6)) return null;
+    return { kit, flow, n, units, reads, umis, bits: planning.bits(model, n, umis), cost: planning.prepared(shop, kit, n) + units * flow.price };
   },
 
   forBudget: (model, shop, span, budget) => (kit, flow, n) => {
-    const wanted = planning.up(planning.ordered(kit, n, planning.reads(shop, kit, span.u[1])) / flow.reads, flow);
-    return planning.offer(model, shop, span, kit, flow, n, Math.min(planning.affordable(flow, budget - planning.prepared(kit, n)), wanted));
+    const wanted = planning.up(planning.ordered(shop, kit, n, planning.reads(shop, kit, span.u[1])) / flow.reads, flow);
+    const most = planning.affordable(flow, budget - planning.prepared(shop, kit, n));
+    return planning.offer(model, shop, span, kit, flow, n, Math.min(most, wanted));
   },
 
   forBits: (model, shop, span, bits) => (kit, flow, n) => {
@@ -104,7 +109,7 @@ const planning = {
       if (planning.bits(model, n, Math.exp(middle)) >= bits) high = middle;
       else low = middle;
     }
-    const units = planning.up(planning.ordered(kit, n, planning.reads(shop, kit, Math.exp(high))) / flow.reads, flow);
+    const units = planning.up(planning.ordered(shop, kit, n, planning.reads(shop, kit, Math.exp(high))) / flow.reads, flow);
     const made = planning.offer(model, shop, span, kit, flow, n, units);
     return made && made.bits >= bits - 1e-6 ? made : null;
   },
@@ -153,17 +158,46 @@ const planning = {
 
   /** An offer in full, keys as of the command's JSON. */
   design(model, shop, { kit, flow, n, units, reads, umis, bits, cost }, role) {
-    const libraries = planning.librariesFor(kit, n);
+    const libraries = shop.have ? 0 : planning.librariesFor(kit, n);
     const recovered = planning.recovered(kit, n);
     const counted = Math.max(reads * kit.mapped, planning.LEAST);
     const [low, high] = planning.interval(model, n, umis);
     return {
       role, model: model.said, n_cells: n, umis_per_cell: umis, library_umis_per_cell: umis * shop.factor, reads_per_cell: reads,
-      reads_paid_per_cell: (units * flow.reads) / (n * planning.perCell(kit, n)),
+      reads_paid_per_cell: shop.have + (units * flow.reads) / (n * planning.perCell(kit, n)),
       saturation: Math.max(1 - planning.umisOf(counted, shop.molecules[kit.name]) / counted, 0), bits, bits_low: low, bits_high: high,
       cost, inside: planning.holds(model, n, umis), kit: kit.name, kits: planning.kitsFor(kit, libraries), libraries,
       flow_cell: flow.name, flow_cells: units, cells_recovered: recovered, cells_loaded: recovered / kit.recovery,
+      rarest_type: planning.rarest(n),
     };
+  },
+
+  /** The least share of a type of which n cells hold so many with such a probability, as RARE says; by bisection. */
+  rarest(n) {
+    const [least, sure] = planning.RARE;
+    if (n < least) return 1;
+    let [low, high] = [0, 1];
+    for (let i = 0; i < 100; i++) {
+      const p = (low + high) / 2;
+      let [fewer, ways] = [0, 0]; // probability of fewer, and the logarithm of n over k
+      for (let k = 0; k < least; k++) {
+        fewer += Math.exp(ways + k * Math.log(p) + (n - k) * Math.log1p(-p));
+        ways += Math.log((n - k) / (k + 1));
+      }
+      if (fewer > 1 - sure) low = p;
+      else high = p;
+    }
+    return (low + high) / 2;
+  },
+
+  /** n cells at so many reads each, with the kit and flow cell that cost least. */
+  given(model, shop, n, reads, role) {
+    const offers = shop.kits.flatMap((kit) => shop.flows.map((flow) => {
+      const umis = planning.umis(shop, kit, reads);
+      const units = planning.up(planning.ordered(shop, kit, n, reads) / flow.reads, flow);
+      return { kit, flow, n, units, reads, umis, bits: planning.bits(model, n, umis), cost: planning.prepared(shop, kit, n) + units * flow.price };
+    }));
+    return planning.design(model, shop, offers.reduce((a, b) => (b.cost < a.cost ? b : a)), role);
   },
 
   /** Share of bootstrap draws in which one design beats another. */
@@ -186,15 +220,30 @@ const planning = {
     const others = sides.map((n) => planning.find(model, shop, { n, u: model.u }, "runner-up", { budget })).filter(Boolean);
     const runnerUp = others.sort((a, b) => b.bits - a.bits)[0];
     const thrifty = planning.find(model, shop, model, "cheapest tie", { bits: first.bits - planning.PROMISE_ERROR });
-    const beyond = planning.find(model, shop, planning.beyond(model), "extrapolation", { budget });
+    const beyond = shop.have ? null : planning.find(model, shop, planning.beyond(model), "extrapolation", { budget });
     const more = [
-      runnerUp, thrifty && thrifty.cost < 0.99 * first.cost ? thrifty : null,
+      shop.have ? planning.given(model, shop, first.n_cells, shop.have, "as it is") : null, runnerUp,
+      thrifty && thrifty.cost < 0.99 * first.cost ? thrifty : null,
       beyond && !beyond.inside && beyond.bits > first.bits + planning.PROMISE_ERROR ? beyond : null,
     ].filter(Boolean);
     return {
-      designs: [first, ...ranked.slice(1), ...more], model, ahead: runnerUp ? planning.ahead(model, first, runnerUp) : null, runnerUp,
-      ties: ranked.slice(1).filter((d) => Math.abs(d.bits - first.bits) < planning.PROMISE_ERROR).map((d) => d.model),
+      designs: [first, ...ranked.slice(1), ...more], model, ahead: runnerUp ? planning.ahead(model, first, runnerUp) : null, against: runnerUp,
+      ties: ranked.slice(1).filter((d) => planning.tie(d, first)).map((d) => d.model),
     };
+  },
+
+  tie: (one, other) => Math.abs(one.bits - other.bits) < planning.PROMISE_ERROR,
+
+  /** Two designs [cells, reads, name] by the model that has most bits at one of them; null where neither was in the range of any. */
+  answerCompare(models, shop, pair) {
+    const most = ({ two }) => Math.max(...two.filter((d) => d.inside).map((d) => d.bits));
+    const made = models.map((model) => ({ model, two: pair.map(([n, reads, name]) => planning.given(model, shop, n, reads, `design ${name}`)) }));
+    const inside = made.filter(({ two }) => two.some((d) => d.inside));
+    if (!inside.length) return null;
+    const { model, two } = inside.reduce((a, b) => (most(b) > most(a) ? b : a));
+    const designs = [...two].sort((a, b) => b.inside - a.inside || b.bits - a.bits);
+    const [first, second] = designs;
+    return { designs, model, ahead: planning.ahead(model, first, second), against: second, ties: planning.tie(first, second) ? [second.role] : [] };
   },
 
   /** The answer for so many bits: the cheapest first; null where no model reaches them. */

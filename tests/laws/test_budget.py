@@ -52,6 +52,31 @@ def test_a_fit_starts_from_the_linear_fit_of_the_bits():
     np.testing.assert_allclose(budget.budget_model(start, data.at)[0] - exact, expected, atol=1e-8)
 
 
+def test_averaged_intervals_hold_beyond_where_the_law_is_another():
+    """Grids by four channels with noise, a power of depth that is not 1, or Eq. 1: bits at four times the depths."""
+    rng, held, plain = np.random.default_rng(5), [], []
+    for a, channels in ((1.0, 4.0), (0.65, 1.0), (1.0, 1.0)):
+        for seed in range(4):
+            truth = {"a": a, "channels": channels, **TRUE}
+            bits = laws.noise_budget(N, U, **truth) + rng.normal(0, 0.02, len(N))
+            fit = laws.fit_noise_budget(N, U, bits)
+            at = N.max() * np.array([1.0, 4, 1]), U.max() * np.array([4.0, 1, 1])
+            for found, out in ((fit.averaged(100, seed=seed), held), (fit.bootstrap(100, seed=seed), plain)):
+                low, high = found.interval(*at)
+                out.extend((low <= laws.noise_budget(*at, **truth)) & (laws.noise_budget(*at, **truth) <= high))
+    assert np.mean(held) > 0.9
+    assert np.mean(plain) < 0.75
+
+
+def test_averaged_draws_are_of_the_law_that_made_the_points():
+    fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, **TRUE, channels=2.0)).averaged(50)
+    assert set(fit.draws[:, 6]) == {2.0}
+    assert set(fit.draws[:, 5]) == {1.0}
+    assert fit.predict_draws(N, U).mean(axis=0) == pytest.approx(
+        laws.noise_budget(N, U, **TRUE, channels=2.0), abs=1e-3
+    )
+
+
 def test_stretched_budget_recovers_the_exponent_of_depth():
     fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, **TRUE, a=0.8), stretched=True)
     assert fit.parameters["a"] == pytest.approx(0.8, rel=1e-3)

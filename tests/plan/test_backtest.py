@@ -81,6 +81,20 @@ def test_promises_err_as_is_said():
     assert np.sqrt((off**2).mean()) == pytest.approx(designs.PROMISE_ERROR, abs=0.12)
 
 
+def test_intervals_are_held_to_a_seed_left_out():
+    """Three splits; the last moves all bits by as much as a split does, or by ten times that."""
+    law = {"v0": 0.01, "v1": 30, "v2": 3.0, "v3": 100.0, "s": 0.4}
+    one = table(noise=0.02, **law)
+    two = table(noise=0.02, **law).assign(seed=1)
+    for times, held in ((1, 1.0), (10, 0.0)):
+        last = one.assign(seed=2, mi_bits=one["mi_bits"] + times * designs.SPLIT_SD)
+        found = backtest.left_out_seeds(pd.concat([one, two, last]))
+        assert len(found) == len(one)
+        assert found["held"].mean() == pytest.approx(held, abs=0.1)
+        assert found["without_split"].mean() <= found["held"].mean()
+    assert backtest.left_out_seeds(one).empty
+
+
 def test_a_grid_without_room_for_a_pilot_gives_no_choice():
     small = table(v0=0.01, v1=30, v2=3.0, v3=100.0, s=0.4).query("n_cells <= 464 and umis_per_cell >= 300")
     assert backtest.choices(small).empty

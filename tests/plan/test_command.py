@@ -155,6 +155,7 @@ def test_every_published_set_has_a_plan_inside_its_range(published, capsys, monk
         ({}, ["--usable", "70"], "0.7 for 70 %"),
         ({}, ["--library-umis", "100"], "cannot have 1,000 counted"),
         ({}, ["--donors", "0"], "--donors counts them"),
+        ({}, ["--have", "9:9", "--compare", "9:9", "8:8"], "found --budget and --compare"),
         ({}, ["--have", "9:9"], "no model was measured on 9 cells"),
         ({}, ["--measurements", "x.csv"], "leave it out"),
         ({}, ["--saturation", "0.5", "--saturation-table", "x.csv"], "give one of them"),

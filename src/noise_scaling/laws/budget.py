@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from ..errors import InputError
+from .averaged import MEMBERS
 from .formulas import AT_BOUND, CONVERGED, FAILED, NOT_IDENTIFIED, Values, noise_budget
 from .law import vectors
 from .least_squares import Solutions, jacobian, minimise
@@ -18,6 +20,8 @@ PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 
 _S_STARTS = (0.1, 0.2, 0.35, 0.6, 1.0)
 _S_BOUNDS, _A_BOUNDS = (0.02, 2.5), (0.3, 2.0)
+_FAMILY = MEMBERS[MEMBERS[:, 2] == 1, :2]  # a channel's power of depth, and the number of channels
+_NO_BETTER = 1e-5  # bits squared: a member that leaves less is no better for it
 
 
 def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -35,7 +39,7 @@ class _Data:
     bits: np.ndarray
     weights: np.ndarray
     groups: np.ndarray
-    stretched: bool
+    powers: tuple[float, float]  # bounds of the exponent of depth
     reference: tuple[float, float]
 
     @property
@@ -44,10 +48,9 @@ class _Data:
         return (self.n / n0)[None], (self.u / u0)[None]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds [6]: terms >= 0, the exponent of depth held at 1 unless stretched."""
+        """Lower and upper bounds [6]: terms >= 0, the exponent of depth as `powers` say."""
         least = 1e-3 * _nsr(self.bits[self.weights > 0]).min()  # 5 bits above the highest value seen
-        a_bounds = _A_BOUNDS if self.stretched else (1.0, 1.0)
-        low, high = zip((least, np.inf), *[(0.0, np.inf)] * 3, _S_BOUNDS, a_bounds, strict=True)
+        low, high = zip((least, np.inf), *[(0.0, np.inf)] * 3, _S_BOUNDS, self.powers, strict=True)
         return np.array(low), np.array(high)
 
 
@@ -56,14 +59,14 @@ def _nsr(bits: np.ndarray) -> np.ndarray:
     return 1 / (2.0 ** (2 * np.clip(bits, 0.02, 12)) - 1)
 
 
-def _starts(data: _Data) -> np.ndarray:
+def _starts(data: _Data, exponents: Sequence[float] = _S_STARTS) -> np.ndarray:
     """For some exponents of cells, the terms by a linear non-negative fit of the noise-to-signal ratio: [starts, 6]."""
     n, u = (x[0] for x in data.at)
     nsr = _nsr(data.bits)
     scale = np.sqrt(data.weights) / (nsr * (1 + nsr))  # what an error of the ratio is in bits
-    rows = []
-    for s in _S_STARTS:
-        columns = np.stack([np.ones_like(nsr), 1 / u, n**-s, n**-s / u], axis=1)
+    rows, shallow = [], u ** -np.clip(1.0, *data.powers)
+    for s in exponents:
+        columns = np.stack([np.ones_like(nsr), shallow, n**-s, n**-s * shallow], axis=1)
         terms = optimize.nnls(columns * scale[:, None], nsr * scale)[0]
         rows.append([*np.maximum(terms, 0.01 * nsr[data.weights > 0].min()), s, 1.0])
     return np.clip(np.array(rows), *data.bounds())
@@ -74,7 +77,8 @@ class BudgetFit:
     """A fitted noise budget: noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a.
 
     `parameters` are those of `noise_budget`; `draws` [draws, 6] are the same parameters refitted by `bootstrap`, in
-    the order of PARAMETERS; `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`.
+    the order of PARAMETERS, or [draws, 7] by `averaged`, channels last; `residual_sd` is in bits. A fit that did not go
+    well says so in `status` and `note`.
     """
 
     parameters: dict[str, float]
@@ -102,12 +106,12 @@ class BudgetFit:
         Raises
         ------
         InputError
-            Before `bootstrap`.
+            Before `bootstrap` or `averaged`.
         """
         if self.draws is None:
             raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
-        return noise_budget(n, u, *self.draws.T.reshape(6, -1, *[1] * n.ndim))
+        return noise_budget(n, u, *self.draws.T.reshape(self.draws.shape[1], -1, *[1] * n.ndim))
 
     def bootstrap(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
@@ -127,16 +131,39 @@ class BudgetFit:
         InputError
             If the fit does not carry its data.
         """
+        data, theta = self._points()
+        return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
+
+    def averaged(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
+        """The same fit with `draws` from many laws, from which `interval` reads: it need not be this one that holds.
+
+        The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
+        the points, and each has draws of its own bootstrap by how well it fits (Buckland, Burnham & Augustin 1997,
+        doi:10.2307/2533961), depths counting as points: those of one depth share test cells.
+
+        Parameters
+        ----------
+        draws, seed
+            As of `bootstrap`.
+
+        Raises
+        ------
+        InputError
+            If the fit does not carry its data.
+        """
+        data, theta = self._points()
+        members = [replace(data, bits=data.bits / channels, powers=(a, a)) for a, channels in _FAMILY]
+        found, channels = _fits(members, [theta[4]]), _FAMILY[:, 1]
+        freedom = max(int(data.groups.max()) - 1, 1)
+        left = found.cost * channels**2 / data.weights.sum() + _NO_BETTER
+        share = np.cumsum((left / left.min()) ** (-0.5 * freedom))
+        which = np.searchsorted(share / share[-1], (np.arange(draws) + 0.5) / draws)
+        return replace(self, draws=np.column_stack([_refits(members, found.theta, which, seed), channels[which]]))
+
+    def _points(self) -> tuple[_Data, np.ndarray]:
         if self.data is None or self.theta is None:
             raise InputError("this fit has no data to resample: make it by fit_noise_budget")
-        data, (low, high) = self.data, self.data.bounds()
-        fitted = budget_model(self.theta[None], data.at)[0]
-        free = (self.theta > low) & (self.theta < high)
-        slope = jacobian(budget_model, self.theta[None], data.at, low, high)[0][:, free]
-        again = fitted + wild_bootstrap(data.bits - fitted, slope, data.weights, data.groups, draws, seed=seed)
-        start = np.broadcast_to(self.theta, (draws, 6))
-        found = minimise(budget_model, start, data.at, again, data.weights[None], low, high, tolerance=1e-6)
-        return replace(self, draws=_absolute(found.theta, data.reference))
+        return self.data, self.theta
 
     def interval(
         self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
@@ -163,6 +190,22 @@ class BudgetFit:
             middle, wide = self.predict(n, u), stats.norm.ppf(1 - tail) * self.residual_sd
             low, high = middle - np.hypot(middle - low, wide), middle + np.hypot(high - middle, wide)
         return low, high
+
+
+def _refits(data: Sequence[_Data], theta: np.ndarray, which: np.ndarray, seed: int) -> np.ndarray:
+    """Parameters [draws, 6] of refits to resampled residuals, the i-th of the data and theta of number which[i]."""
+    again, bounds = np.empty((len(which), len(data[0].bits))), np.array([one.bounds() for one in data])
+    for k in np.unique(which):
+        one, (low, high) = data[k], bounds[k]
+        fitted = budget_model(theta[k][None], one.at)[0]
+        free = (theta[k] > low) & (theta[k] < high)
+        slope = jacobian(budget_model, theta[k][None], one.at, low, high)[0][:, free]
+        drawn = wild_bootstrap(one.bits - fitted, slope, one.weights, one.groups, len(which), seed=seed)
+        again[which == k] = (fitted + drawn)[which == k]
+    low, high = bounds[which].transpose(1, 0, 2)
+    weights = data[0].weights[None]
+    found = minimise(budget_model, theta[which], data[0].at, again, weights, low, high, tolerance=1e-6)
+    return _absolute(found.theta, data[0].reference)
 
 
 def _absolute(theta: np.ndarray, reference: tuple[float, float]) -> np.ndarray:
@@ -204,9 +247,7 @@ def fit_noise_budget(
         Where there are fewer than 3 depths or 3 cell numbers, too few points, or a value that is not finite.
     """
     data = _checked(n, u, bits, weights, groups, stretched)
-    start = _starts(data)
-    found = minimise(budget_model, start, data.at, data.bits[None], data.weights[None], *data.bounds())
-    return _fitted(data, found.best_of(len(start)))
+    return _fitted(data, _fits([data]))
 
 
 def _checked(
@@ -222,7 +263,7 @@ def _checked(
     if len(bits) <= 5 + stretched:
         raise InputError(f"{len(bits)} measurements cannot fit {5 + stretched} parameters: give more")
     number = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
-    return _Data(n, u, bits, weights, number, stretched, _reference(n, u))
+    return _Data(n, u, bits, weights, number, _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u))
 
 
 def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
@@ -245,14 +286,18 @@ def fit_budgets(
     stretched
         As in `fit_noise_budget`.
     """
-    reference, groups = _reference(n, u), np.zeros(len(n), int)
-    each = [_Data(n, u, bits, w, groups, stretched, reference) for w in weights]
-    starts = np.array([_starts(data) for data in each])
-    low, high = (np.array(x) for x in zip(*(data.bounds() for data in each), strict=True))
-    count = starts.shape[1]
-    many = [np.repeat(x, count, axis=0) for x in (weights, low, high)]
-    found = minimise(budget_model, starts.reshape(-1, 6), each[0].at, bits[None], *many, tolerance=1e-7)
-    return _absolute(found.best_of(count).theta, reference)
+    groups, powers, reference = np.zeros(len(n), int), _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u)
+    each = [_Data(n, u, bits, w, groups, powers, reference) for w in weights]
+    return _absolute(_fits(each, tolerance=1e-7).theta, reference)
+
+
+def _fits(each: Sequence[_Data], exponents: Sequence[float] = _S_STARTS, tolerance: float = 1e-9) -> Solutions:
+    """Least squares of the same points with different bits, weights or powers, all at once."""
+    starts = np.array([_starts(data, exponents) for data in each])
+    columns = zip(*((data.bits, data.weights, *data.bounds()) for data in each), strict=True)
+    many = [np.repeat(np.array(column), starts.shape[1], axis=0) for column in columns]
+    found = minimise(budget_model, starts.reshape(-1, 6), each[0].at, *many, tolerance=tolerance)
+    return found.best_of(starts.shape[1])
 
 
 def _fitted(data: _Data, found: Solutions) -> BudgetFit:
@@ -260,7 +305,7 @@ def _fitted(data: _Data, found: Solutions) -> BudgetFit:
     left = data.bits - budget_model(theta[None], data.at)[0]
     mean = np.average(data.bits, weights=data.weights)
     spread = float((data.weights * (data.bits - mean) ** 2).sum())
-    freedom = max(len(left) - 5 - data.stretched, 1)
+    freedom = max(len(left) - 5 - (data.powers[0] < data.powers[1]), 1)
     status, note = _status(data, theta, bool(found.converged[0]))
     return BudgetFit(
         dict(zip(PARAMETERS, map(float, _absolute(theta, data.reference)), strict=True)),

@@ -81,8 +81,9 @@ def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.nd
 
 
 def noise_budget(
-    n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0
-) -> np.ndarray:
+    n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0,
+    channels: Values = 1.0,
+) -> np.ndarray:  # fmt: skip
     """Information against training cells and depth together: noise variances add up, signal variance being 1.
 
     A law of this book, of a Gaussian channel (Cover & Thomas 2006, section 9.1).
@@ -100,6 +101,8 @@ def noise_budget(
         What depth, cells, and either of them removes, >= 0.
     s, a
         Exponents of cells and of depth.
+    channels
+        How many such channels, alike, the bits are the sum of.
     """
     few, shallow = np.exp(-s * np.log(n)), np.exp(-a * np.log(u))
-    return 0.5 / np.log(2) * np.log1p(1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))
+    return channels * 0.5 / np.log(2) * np.log1p(1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))

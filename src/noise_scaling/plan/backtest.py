@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..laws import BudgetFit, fit_noise_budget
+from ..laws import fit_noise_budget
+from ..laws.curves import CURVE
 from ..laws.grids import Grid, grids
-from .library import library
+from ..laws.surface import fit_grid
+from ..measurements import protocol_rows
+from .designs import Law, Range
+from .library import imaged, library
 
 PRICES = (0.001, 0.01, 0.1, 1.0)
 """A cell's price over the price of reading it to the grid's full depth: from split-pool barcoding to droplets."""
@@ -30,7 +34,7 @@ _LEAST_POINTS, _DRAWS, _RESAMPLES = 8, 100, 2000
 def choices(
     table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation: float = SATURATION, seed: int = 0
 ) -> pd.DataFrame:
-    """What a pilot would have had us choose on every grid of a measurements table, at every price and budget.
+    """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
 
     The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
     from half the budget to all of it, which it has not seen.
@@ -49,9 +53,10 @@ def choices(
     Returns
     -------
     One row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the
-    law promised with their 95 % interval for one measurement, and the bits measured.
+    law promised with the planner's 95 % interval, and the bits measured.
     """
-    return pd.DataFrame([row for grid in grids(table) for row in _of_grid(grid, prices, saturation, seed)])
+    found = (grid for grid in grids(table) if not imaged(grid.dataset))
+    return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation, seed)])
 
 
 def _of_grid(grid: Grid, prices: Sequence[float], saturation: float, seed: int) -> Iterator[dict[str, object]]:
@@ -63,29 +68,30 @@ def _of_grid(grid: Grid, prices: Sequence[float], saturation: float, seed: int) 
         for budget in np.quantile(cost[grid.measured], BUDGETS):
             pilot = grid.measured & (cost <= PILOT * budget)
             dear = grid.measured & (cost > budget / 2) & (cost <= budget)
-            fit = _pilot_fit(n[pilot], u[pilot], grid.bits[pilot], seed) if dear.sum() >= 3 else None
-            if fit is not None:
+            law = _pilot_law(n[pilot], u[pilot], grid.bits[pilot], seed) if dear.sum() >= 3 else None
+            if law is not None:
                 head = {"grid": "/".join(grid.key), "price": price, "budget": budget}
-                yield head | _choice(fit, n[dear], u[dear], grid.bits[dear])
+                yield head | _choice(law, n[dear], u[dear], grid.bits[dear])
 
 
-def _pilot_fit(n: np.ndarray, u: np.ndarray, bits: np.ndarray, seed: int) -> BudgetFit | None:
+def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray, seed: int) -> Law | None:
     """The pilot's law, or None where nobody would plan from it: too few designs, depths or cell numbers."""
     if len(bits) < _LEAST_POINTS:
         return None
     try:
-        return fit_noise_budget(n, u, bits, groups=u).bootstrap(_DRAWS, seed=seed)
+        fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS, seed=seed)
+        return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
     except InputError:
         return None
 
 
-def _choice(fit: BudgetFit, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[str, float]:
-    promised = fit.predict(n, u)
+def _choice(law: Law, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[str, float]:
+    promised = law.fit.predict(n, u)
     pick = int(promised.argmax())
-    low, high = fit.interval(n[pick], u[pick], measured=True)
+    low, high = law.interval(n[pick], u[pick])
     designs = dict(zip(RULES, (pick, np.lexsort((n, u))[-1], np.lexsort((u, n))[-1]), strict=True))
     regret = {f"regret_{name}": float(bits.max() - bits[i]) for name, i in designs.items()}
-    return regret | {"promised": promised[pick], "low": float(low), "high": float(high), "measured": bits[pick]}
+    return regret | {"promised": promised[pick], "low": low, "high": high, "measured": bits[pick]}
 
 
 def summary(made: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -106,7 +112,7 @@ def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
     grids = rows["grid"].nunique()
     out: dict[str, float] = {"choices": len(rows), "grids": grids}
     out |= {f"regret_{rule}": rows[f"regret_{rule}"].mean() for rule in RULES}
-    out |= {"off_mean": rows["off"].mean(), "off_sd": rows["off"].std(), "held": rows["held"].mean()}
+    out |= {"off_mean": rows["off"].mean(), "off_rms": (rows["off"] ** 2).mean() ** 0.5, "held": rows["held"].mean()}
     drawn = np.random.default_rng(seed).multinomial(grids, [1 / grids] * grids, _RESAMPLES)
     for rule in RULES[1:]:
         sums = rows.groupby("grid")[f"over_{rule}"].agg(["sum", "size"]).to_numpy(float)
@@ -114,3 +120,31 @@ def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
         out[f"over_{rule}"] = rows[f"over_{rule}"].mean()
         out[f"over_{rule}_low"], out[f"over_{rule}_high"] = np.quantile(means[:, 0] / means[:, 1], [0.025, 0.975])
     return out
+
+
+def left_out_seeds(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    One row a measurement of these seeds: its grid, whether the interval holds it, and whether it would without the
+    split's own variance: columns grid, held, without_split.
+    """
+    out = []
+    for key, rows in protocol_rows(table, "umis_per_cell").groupby(CURVE):
+        last = rows["seed"] == rows["seed"].max()
+        for grid in grids(rows[~last]):
+            anywhere = Range((0, np.inf), (0, np.inf))
+            law = Law("", fit_grid(grid).averaged(_DRAWS, seed=seed), anywhere, rows[~last]["seed"].nunique())
+            for n, u, bits in rows.loc[last, ["n_cells", "umis_per_cell", "mi_bits"]].to_numpy(float):
+                ends = law.interval(n, u), law.fit.interval(n, u, measured=True)
+                held, without = (bool(low <= bits <= high) for low, high in ends)
+                out.append({"grid": "/".join(key), "held": held, "without_split": without})
+    return pd.DataFrame(out, columns=["grid", "held", "without_split"])

@@ -116,6 +116,8 @@ def _check(options: argparse.Namespace) -> None:
          "linear prices have two parts: give --cost-per-cell and --cost-per-million-reads together"),
         (cards and "cost_per_cell" in given,
          f"--{cards} is of whole kits and --cost-per-cell of linear prices: give one of them"),
+        ({"have", "compare"} <= given,
+         "--have adds reads to one library and --compare prices two new ones: give one of them"),
         ("at_reads" in given and "saturation" not in given,
          "--at-reads says where --saturation was seen: give that too"),
         ({"saturation", "saturation_table"} <= given,
@@ -269,6 +271,7 @@ def _invoice(design: Design, ground: _Ground) -> list[str]:
     if design.libraries and kit.whole:
         out.append(
             f"  libraries: {design.libraries:,.0f}; load {design.cells_loaded:,.0f} cells to recover "
-            f"{design.cells_recovered:,.0f}, multiplets among them"
+            f"{design.cells_recovered:,.0f}, {1 - design.n_cells / design.cells_recovered:.1%} of them multiplets; "
+            f"{design.cost / design.n_cells:,.2f} for each single cell"
         )
     return [*out, f"  ten cells of a type, 19 times of 20, if it is {design.rarest_type:.2%} of all or more"]

@@ -166,7 +166,7 @@ def _laws(parts: dict, seed: int) -> tuple[dict[tuple[str, str], Law], dict[str,
             n, u = (n, u) if grid is None else (grid.n, grid.u)
             measured = Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
             seeds = rows["seed"].nunique() if "seed" in rows else 1
-            found[model, preset] = Law(name, fit.bootstrap(DRAWS, seed=seed), measured, seeds)
+            found[model, preset] = Law(name, fit.averaged(DRAWS, seed=seed), measured, seeds)
         except InputError as error:
             problems[name] = str(error)
     return found, problems

@@ -126,13 +126,19 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
     return curve(fit.x)
 
 
+def imaged(dataset: str | None) -> bool:
+    """Whether the data set has a card that says that it was imaged: its price is not one of reads."""
+    technology = datasets.card(dataset).technology.lower() if dataset in datasets.names() else ""
+    return any(name in technology for name in IMAGING)
+
+
 def refuse_imaging(dataset: str | None) -> None:
-    """Refuse a data set whose card says that it was imaged: its price is not one of reads."""
-    card = datasets.card(dataset) if dataset in datasets.names() else None
-    if card and any(name in card.technology.lower() for name in IMAGING):
+    """Refuse a data set that was imaged."""
+    if dataset is not None and imaged(dataset):
         raise InputError(
-            f"{dataset} is imaging data ({card.technology}): it has fields of view and rounds, no reads, and there is "
-            "no cost model for them here; choose a data set that was sequenced, or plan from your own pilot"
+            f"{dataset} is imaging data ({datasets.card(dataset).technology}): it has fields of view and rounds, no "
+            "reads, and there is no cost model for them here; choose a data set that was sequenced, or plan from your "
+            "own pilot"
         )
 
 

@@ -71,7 +71,7 @@ class Preparation:
     def kits_for(self, libraries: Values) -> np.ndarray:
         """Kits that make so many libraries."""
         count = np.asarray(libraries) / self.libraries
-        return np.ceil(count - EDGE) if self.whole else count
+        return np.ceil(count - EDGE) + 0.0 if self.whole else count  # 0, never -0
 
     def cost(self, n: Values, donors: int = 1) -> np.ndarray:
         """Price of the libraries of `n` single cells, without reads."""
@@ -107,7 +107,7 @@ class Sequencing:
     def units(self, reads: Values) -> np.ndarray:
         """Units that give so many reads."""
         count = np.asarray(reads) / self.reads
-        return np.ceil(count - EDGE) if self.whole else count
+        return np.ceil(count - EDGE) + 0.0 if self.whole else count  # 0, never -0
 
     def affordable(self, money: Values) -> np.ndarray:
         """Units that the money buys; below 0 where it is less than nothing."""
