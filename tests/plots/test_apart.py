@@ -76,8 +76,9 @@ def test_the_figure_and_the_tables_of_the_page(table):
 
 
 def test_without_the_table_a_sentence_stands_there(tmp_path, table):
-    for draw in (apart.answer, apart.factorial_figure, apart.forms, apart.losses):
-        assert "not measured apart yet" in apart.show(draw, tmp_path / "none.csv").data
+    assert "not measured apart yet" in apart.show(apart.answer, tmp_path / "none.csv").data
+    for draw in (apart.factorial_figure, apart.forms, apart.losses):
+        assert apart.show(draw, tmp_path / "none.csv").data == ""
     assert apart.provenance(tmp_path / "none.csv", notebook="x.ipynb").data == ""
     alike = measurements.write(table.query("fraction == fraction_train"), tmp_path / "alike.csv")
     assert "No model of this table was measured at 3 depths" in apart.show(apart.answer, alike).data

@@ -28,8 +28,10 @@ _NAMES = ["dataset", "signal", "model"]
 
 
 def show(draw: Callable[..., Any], source: str | Path) -> Figure | HTML:
-    """`page.show` of the factorial's own table; a sentence where there is none yet."""
-    return page.show(draw, source) if _there(source) else page.paragraph(NOT_MEASURED)
+    """`page.show` of the factorial's own table; where there is none yet a sentence, once, in place of the answer."""
+    if _there(source):
+        return page.show(draw, source)
+    return page.paragraph(NOT_MEASURED) if draw is answer else HTML("")
 
 
 def provenance(source: str | Path, *, notebook: str) -> HTML:

@@ -42,11 +42,11 @@ def read(source: str = RESULTS) -> pd.DataFrame:
 
 
 def show(draw: Callable[[str], Any], source: str) -> Any:
-    """What `draw` makes of the benchmark's file; a sentence where that holds too little, a table of a DataFrame."""
+    """What `draw` makes of the benchmark's file, a table of a DataFrame; what it lacks the sentences say."""
     try:
         made = draw(source)
     except TooLittle as error:
-        return page.paragraph(str(error))
+        return page.paragraph(str(error)) if draw is sentences else HTML("")
     return page.as_table(made, f"{draw.__name__}.csv", wrap=True) if isinstance(made, pd.DataFrame) else made
 
 
