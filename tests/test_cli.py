@@ -191,10 +191,10 @@ def test_a_second_run_keeps_the_default_table_of_the_first(folder, capsys):
 
 @pytest.mark.parametrize(("bad", "status"), [(("pca", "random_projection"), 1), (("pca",), 0)])
 def test_the_status_says_when_every_unit_failed(bad, status, folder, monkeypatch, capsys):
-    def embed(self, point, unit, good=Slice._embed):
+    def embed(self, point, unit, trained, good=Slice._embed):
         if point.model in bad:
             raise RuntimeError("no luck")
-        return good(self, point, unit)
+        return good(self, point, unit, trained)
 
     monkeypatch.setattr(Slice, "_embed", embed)
     assert cli.main([*ONE[:3], "random_projection", *ONE[3:], "--output", "t.csv"]) == status
@@ -241,8 +241,8 @@ def test_a_signal_ends_with_the_sentence_and_its_status(
 def test_a_killed_command_with_workers_ends_them(folder):
     hang = (
         "import sys, time; from noise_scaling import cli; from noise_scaling.measure.slice import Slice\n"
-        "def embed(self, point, unit, good=Slice._embed):\n"
-        "    if point.model == 'pca': return good(self, point, unit)\n"
+        "def embed(self, point, unit, trained, good=Slice._embed):\n"
+        "    if point.model == 'pca': return good(self, point, unit, trained)\n"
         "    open(f'at_work_{point.n_cells}', 'w').close(); time.sleep(600)\n"
         "Slice._embed = embed\n"
         "sys.exit(cli.main(sys.argv[1:]))"

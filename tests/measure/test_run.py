@@ -97,11 +97,11 @@ def test_finished_units_are_not_measured_again(tmp_path, monkeypatch, cheap):
 def test_an_interrupted_run_goes_on_to_the_same_table(tmp_path, monkeypatch, cheap):
     embed, seen = Slice._embed, []
 
-    def interrupted(self, point, unit):
+    def interrupted(self, point, unit, trained):
         seen.append(point)
         if len(seen) == 8:
             raise KeyboardInterrupt
-        return embed(self, point, unit)
+        return embed(self, point, unit, trained)
 
     monkeypatch.setattr(Slice, "_embed", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -288,16 +288,16 @@ def test_an_embedding_cut_off_by_hand_is_made_again(tmp_path):
     assert path.read_bytes() == whole
 
 
-def hang_at_100(self, point, unit, embed=Slice._embed):
+def hang_at_100(self, point, unit, trained, embed=Slice._embed):
     if point == ("pca", 100):
         time.sleep(3600)
-    return embed(self, point, unit)
+    return embed(self, point, unit, trained)
 
 
-def die_at_100(self, point, unit, embed=Slice._embed):
+def die_at_100(self, point, unit, trained, embed=Slice._embed):
     if point == ("pca", 100):
         os.kill(os.getpid(), signal.SIGKILL)
-    return embed(self, point, unit)
+    return embed(self, point, unit, trained)
 
 
 @pytest.mark.parametrize(("fault", "word"), [(hang_at_100, "TimeLimit: "), (die_at_100, "WorkerDied: ")])

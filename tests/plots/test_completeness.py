@@ -9,7 +9,7 @@ from noise_scaling.plots import completeness
 def states():
     """Two models at two cell numbers and two depths, three seeds: all done, but two failed and one missing."""
     rows = [
-        ("pbmc68k", "bulk_labels", model, "small", n, q, seed, "default", "", status.DONE, "", 1.0)
+        ("pbmc68k", "bulk_labels", model, "small", n, q, q, seed, "default", "", status.DONE, "", 1.0)
         for model in ("pca", "scvi") for n in (50, 100) for q in (0.1, 1.0) for seed in range(3)
     ]  # fmt: skip
     columns = [*status.KEY, "state", "error", "seconds"]
