@@ -82,7 +82,11 @@ def map_figure(source: str = RESULTS) -> Figure:
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
     marks = [{"color": c, "label": f"{n} latent{'s' * (n > 1)}"} for n, c in _COLOURS.items()]
-    marks += [{"color": "0.3", "linestyle": s, "marker": look(m)[2], "label": look(m)[0]} for m, s in _LINES.items()]
+    marks += [
+        {"color": "0.3", "linestyle": line, "marker": look(method)[2], "label": look(method)[0]}
+        for method, line in _LINES.items()
+        if method in set(table["method"])
+    ]
     style.legend(figure, *marks)
     return figure
 
