@@ -83,8 +83,12 @@ FORMS: dict[str, Form] = {
     "bottleneck": Form("the noisier of reading and learning", _BOTH, _larger),
     "product": Form("squared correlations of reading and learning multiplied", _BOTH, _multiplied),
     "sum": Form("noise of learning added", _BOTH),
-    "let in": Form("a poor model lets in more of the molecules' noise", ("v0", "r", "x", "s", "k")),
+    "let in": Form("a poor model lets in more of the molecules' noise", (*_READING, "x", "s", "k")),
     "both": Form("both: noise added, and more let in", (*_BOTH, "x")),
+    "molecules, power": Form(
+        "the molecules trained on, reading in a power of depth", (*_READING, "l", "s", "a"), pooled=True
+    ),
+    "let in, power": Form("more let in, reading in a power of depth", (*_READING, "x", "s", "k", "a")),
     "both, power": Form("both, reading in a power of depth", (*_BOTH, "x", "a")),
 }
 """Simple ones first."""

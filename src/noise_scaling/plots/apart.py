@@ -28,8 +28,10 @@ _NAMES = ["dataset", "signal", "model"]
 
 
 def show(draw: Callable[..., Any], source: str | Path) -> Figure | HTML:
-    """`page.show` of the factorial's own table; a sentence where there is none yet."""
-    return page.show(draw, source) if _there(source) else page.paragraph(NOT_MEASURED)
+    """`page.show` of the factorial's own table; where there is none yet a sentence, once, in place of the answer."""
+    if _there(source):
+        return page.show(draw, source)
+    return page.paragraph(NOT_MEASURED) if draw is answer else HTML("")
 
 
 def provenance(source: str | Path, *, notebook: str) -> HTML:
@@ -151,11 +153,11 @@ def answer(table: pd.DataFrame) -> HTML:
 
 
 def _order(cost: pd.DataFrame, axes: list[str]) -> str:
-    """The axes in words, dearest first; neighbours whose difference may be 0 are alike."""
+    """The axes in words, dearest first; neighbours whose difference may be 0 are not told apart."""
     words = HALVED[axes[0]]
     for before, after in pairwise(axes):
         _, low, _ = _over_data_sets(cost[before] - cost[after], cost["dataset"])
-        words += f"{' first, then ' if low > 0 else ' or, no worse by what can be told, '}{HALVED[after]}"
+        words += f", then {'' if low > 0 else '(not told apart) '}{HALVED[after]}"
     return words
 
 
@@ -166,7 +168,7 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
     Markers are measured, lines the chosen law.
     """
     fits = {(fit.data.key[:2], fit.data.key[2]): fit for fit in _fitted(table)[1]}
-    colours = ["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"]  # viridis, dark where deep
+    colours = ["#fca50a", "#e55c30", "#bc3754", "#932667", "#57106e", "#160b39"]  # inferno, dark where deep
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         style.bits_axes(axes)

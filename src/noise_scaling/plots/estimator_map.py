@@ -42,11 +42,11 @@ def read(source: str = RESULTS) -> pd.DataFrame:
 
 
 def show(draw: Callable[[str], Any], source: str) -> Any:
-    """What `draw` makes of the benchmark's file; a sentence where that holds too little, a table of a DataFrame."""
+    """What `draw` makes of the benchmark's file, a table of a DataFrame; what it lacks the sentences say."""
     try:
         made = draw(source)
     except TooLittle as error:
-        return page.paragraph(str(error))
+        return page.paragraph(str(error)) if draw is sentences else HTML("")
     return page.as_table(made, f"{draw.__name__}.csv", wrap=True) if isinstance(made, pd.DataFrame) else made
 
 
@@ -82,7 +82,11 @@ def map_figure(source: str = RESULTS) -> Figure:
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
     marks = [{"color": c, "label": f"{n} latent{'s' * (n > 1)}"} for n, c in _COLOURS.items()]
-    marks += [{"color": "0.3", "linestyle": s, "marker": look(m)[2], "label": look(m)[0]} for m, s in _LINES.items()]
+    marks += [
+        {"color": "0.3", "linestyle": line, "marker": look(method)[2], "label": look(method)[0]}
+        for method, line in _LINES.items()
+        if method in set(table["method"])
+    ]
     style.legend(figure, *marks)
     return figure
 
