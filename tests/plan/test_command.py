@@ -148,6 +148,11 @@ def test_every_published_set_has_a_plan_inside_its_range(published, capsys, monk
         ({"bits": N * 0 + np.inf}, [], "line 2: found 'inf'"),
         ({}, ["--saturation", "50"], "0.6 for 60 %"),
         ({}, ["--at-reads", "5"], "--saturation"),
+        (
+            {},
+            ["--at-reads", "-5", "--saturation", ".5"],
+            "--at-reads must be a number above 0, at most 1e+15: found -5",
+        ),
         ({}, ["--model", "pca"], "leave it out"),
         ({}, ["--dataset", "pbmc68k"], "one thing"),
         ({}, ["--bits", "2"], "found --budget and --bits"),

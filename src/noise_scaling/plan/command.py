@@ -173,10 +173,12 @@ def _ground(options: argparse.Namespace) -> _Ground:
 
 def _library(options: argparse.Namespace, mapped: float, deepest: float) -> Library:
     from . import library as libraries
+    from .prices import positive
 
     if options.saturation_table is not None:
         return libraries.fitted_library(options.saturation_table, mapped)
-    at = {"reads": options.at_reads * mapped} if options.at_reads is not None else {"umis": deepest}
+    given = options.at_reads is not None
+    at = {"reads": positive("--at-reads", options.at_reads) * mapped} if given else {"umis": deepest}
     return libraries.library(ASSUMED_SATURATION if options.saturation is None else options.saturation, **at)
 
 
