@@ -71,7 +71,9 @@ def information(table: pd.DataFrame) -> str:
     bits = claim_terms.grid(table)[0]
     if {"pca", "geneformer"} <= set(bits):
         apart = (bits["pca"] - bits["geneformer"]).abs().median()
-        sentences.append(f"PCA and {style.label('geneformer')} differ by {apart:.2f} bits in the median point.")
+        sentences.append(
+            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median point, whichever is ahead."
+        )
     return " ".join(sentences)
 
 
@@ -260,8 +262,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
             ]  # fmt: skip
         lines.append(
             f"Of the curves of {name} at the largest number of cells, Eq. 1 explains less than 90 % of the variance in "
-            f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}. An R² is low for a "
-            "curve that hardly rises as well as for one that is not of this form; the residuals tell which."
+            f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}."
         )
     return page.bullets(lines)
 
@@ -272,7 +273,9 @@ def what_the_estimator_finds(measurements: str | Path) -> HTML:
     for estimator in sorted(set(usable_estimators(table))):
         found = known_bits(table, estimator)
         each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
-        lines.append(f"Of {KNOWN_BITS:g} known bits {style.estimator(estimator)} finds, at full depth: {each}.")
+        lines.append(
+            f"Of {KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)} finds, at full depth: {each}."
+        )
     return page.bullets(lines)
 
 
