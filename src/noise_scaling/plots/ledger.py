@@ -161,7 +161,7 @@ def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     if pd.isna(found.value):
         return "not measured in this table."
     unit = " bits" if claim.unit == "bits" else ""
-    return f"{found.verdict}. {claim.statistic[0].upper()}{claim.statistic[1:]}: {_number(found)}{unit}."
+    return f"{found.verdict}; {claim.statistic}: {_number(found)}{unit}."
 
 
 def _who(claim: Claim, column: Column) -> str:
