@@ -240,8 +240,8 @@ def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     assert len(full) == len(claims.CLAIMS)
     assert (full["ours, LMI: verdict"] == "can't be told here").all()
     assert full["ours, default: value"].iloc[0] == 1
-    cell = '<td class="holds"><a href="figures/figure_1.html#on-our-own-measurements">holds<small>1.00 (1.00 to 1.00)'
-    assert cell in html
+    link = '<a href="figures/figure_1.html#on-our-own-measurements">holds<small>1.00 (1.00 to 1.00)'
+    assert f'<td class="holds" data-table="ours, default">{link}' in html
     assert "not measured" in html
 
 

@@ -114,7 +114,8 @@ def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
     verdict, number = _cell(found)
     who = _who(claim, column) if number else ""
     said = f"{html.escape(verdict)}<small>{html.escape(who + number)}</small>"
-    return f'<td class="{_CLASSES.get(verdict, "untold")}"><a href="{claim.page}.html{tab}">{said}</a></td>'
+    about = f'class="{_CLASSES.get(verdict, "untold")}" data-table="{html.escape(column.heading)}"'
+    return f'<td {about}><a href="{claim.page}.html{tab}">{said}</a></td>'
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
