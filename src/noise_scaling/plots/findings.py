@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from math import prod
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
@@ -147,7 +147,7 @@ FINDINGS: dict[str, Callable[[pd.DataFrame], str]] = {"information": information
 """By the names of `figures.FIGURES`."""
 
 
-def finding(name: str, source: str | Path) -> HTML:
+def finding(name: str, source: str | Path) -> Figure | HTML:
     """The finding of one of the paper's figures on a measurements table, a paragraph."""
     return page.show(lambda table: page.paragraph(FINDINGS[name](table), "finding"), source)
 
@@ -337,5 +337,5 @@ def _hero_panel(axes: Axes, rows: pd.DataFrame) -> None:
     step, last = 0.075 * np.diff(axes.get_ylim())[0], -np.inf
     for model, y in sorted(ends.items(), key=lambda end: end[1]):  # names beside the ends, not on each other
         last = max(y, last + step)
-        look = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
+        look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
         axes.annotate(style.label(model), (rows["umis_per_cell"].max(), last), (7, 0), **look)
