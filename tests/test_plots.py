@@ -220,6 +220,7 @@ def test_committed_cells_are_those_of_the_data_sets():
     assert kept["names"][:2] == ["others", "Dendritic"]  # 240 of 700
     assert kept["x"] == pytest.approx(made.pop("x"), abs=0.01)
     assert kept["y"] == pytest.approx(made.pop("y"), abs=0.01)
+    made["version"] = kept["version"]  # of the package that made it
     assert {name: value for name, value in kept.items() if name not in "xy"} == made
     figure = cell_page.cells_figure(kept)
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == 700

@@ -1,5 +1,6 @@
 """The files that must agree: pyproject.toml, constraints.txt, environment.yml, the schema of the workflow."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -99,6 +100,8 @@ def test_make_says_in_a_sentence_what_it_cannot_do(root, tmp_path, setting, sent
 def test_one_version(root, pyproject):
     assert pyproject["project"]["version"] == __version__ == metadata.version("noise-scaling")
     assert f"version: {__version__}" in (root / "CITATION.cff").read_text()
+    assert json.loads((root / ".zenodo.json").read_text())["version"] == __version__
+    assert f"version = {{{__version__}}}" in (root / "notebooks/home.ipynb").read_text()
     assert f"## {__version__}" in (root / "CHANGELOG.md").read_text()
 
 

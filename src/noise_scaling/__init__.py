@@ -4,7 +4,7 @@ The one way through the package:
 datasets -> splits -> counts -> models -> signals -> information -> measurements -> laws -> plots.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 from .paths import give_numba_a_cache
 

@@ -47,7 +47,7 @@ def test_the_verdict_is_one_sentence_with_the_number():
     found = of_pair(gaussians(1000), estimator="ksg")
     assert found.bits == pytest.approx(1, abs=0.12)
     assert found.verdict.startswith(
-        f"Trust at least {found.bits:.2f} ± {found.stderr:.2f} bits (1,000 cells, 2 dimensions, ksg)"
+        f"Trust at least {found.bits:.2f} ± {found.stderr:.2f} bits (1,000 cells, 2 dimensions, KSG)"
     )
     assert found.verdict.count(".") == found.verdict.rstrip(".").count(".") + 1
     assert len(found.estimates) == 28

@@ -257,8 +257,8 @@ def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     assert len(full) == len(claims.CLAIMS)
     assert (full["ours, LMI: verdict"] == "can't be told here").all()
     assert full["ours, default: value"].iloc[0] == 1
-    cell = '<td class="holds"><a href="figures/figure_1.html#on-our-own-measurements">holds<small>1.00 (1.00 to 1.00)'
-    assert cell in html
+    link = '<a href="figures/figure_1.html#on-our-own-measurements">holds<small>1.00 (1.00 to 1.00)'
+    assert f'<td class="holds" data-table="ours, default">{link}' in html
     assert "not measured" in html
 
 
@@ -321,7 +321,7 @@ def test_verdicts_in_words(table, tmp_path):
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
     path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
     words = page.show(ledger.verdicts, path, "steps", "larger").data
-    assert "Cells add as much at a fixed number of steps: fails: " in words
+    assert "Cells add as much at a fixed number of steps: fails; " in words
     assert "0.50 (0.50 to 0.50)" in words
     assert "A larger Geneformer finds more: not measured in this table." in words
     assert "Shallow" not in words

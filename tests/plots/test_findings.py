@@ -2,6 +2,7 @@
 
 import html
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def test_what_lies_over_data_or_titles_is_told():
         panels[0, 1].set_title("another", loc="left")
         panels[0, 1].plot([0, 1], [0, 1], label="a")
         panels[0, 1].legend()
-    with pytest.warns(UserWarning, match="legend 1 over panel 2") as told:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         style.as_png(figure)
     said = [str(warning.message) for warning in told]
     assert len(said) == 2

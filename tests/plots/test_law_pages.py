@@ -212,7 +212,7 @@ def test_rates_figure_has_every_start_and_the_band_of_a_factor_2(table):
         top = min(rates["free"].max() * 3, 1e4)
         assert sorted(drawn[:, 1]) == sorted(rates[column].clip(upper=top))
         share = (np.abs(np.log(rates[column] / rates["free"])) < np.log(2)).mean()
-        assert f"{share:.0%} of {len(rates)} within 2 x" in axes.get_title(loc="left")
+        assert f"{100 * share:.0f} % of {len(rates)} within a factor of 2" in axes.get_title(loc="left")
 
 
 def test_infinite_rates_are_words():

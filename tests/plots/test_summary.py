@@ -168,7 +168,7 @@ def test_asked_for_in_the_place_of_ours_it_is_never_called_ours(nothing_at_hand,
     assert set(page.measured("published").table["dataset"]) == {"pbmc", "larry", "merfish", "mouse_embryo"}
     monkeypatch.setattr(published, "read", one_signal)
     assert [c.heading for c in ledger.columns("published", "published")] == [
-        "published, all rows",
+        "published",
         "published, filtered",
     ]
     assert {c["source"] for c in curve_zoo.zoo_data("published", "published")["curves"]} == {curve_zoo.PUBLISHED}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from math import prod
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,9 @@ def information(table: pd.DataFrame) -> str:
     bits = claim_terms.grid(table)[0]
     if {"pca", "geneformer"} <= set(bits):
         apart = (bits["pca"] - bits["geneformer"]).abs().median()
-        sentences.append(f"PCA and {style.label('geneformer')} differ by {apart:.2f} bits in the median point.")
+        sentences.append(
+            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median point, whichever is ahead."
+        )
     return " ".join(sentences)
 
 
@@ -145,7 +147,7 @@ FINDINGS: dict[str, Callable[[pd.DataFrame], str]] = {"information": information
 """By the names of `figures.FIGURES`."""
 
 
-def finding(name: str, source: str | Path) -> HTML:
+def finding(name: str, source: str | Path) -> Figure | HTML:
     """The finding of one of the paper's figures on a measurements table, a paragraph."""
     return page.show(lambda table: page.paragraph(FINDINGS[name](table), "finding"), source)
 
@@ -260,8 +262,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
             ]  # fmt: skip
         lines.append(
             f"Of the curves of {name} at the largest number of cells, Eq. 1 explains less than 90 % of the variance in "
-            f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}. An R² is low for a "
-            "curve that hardly rises as well as for one that is not of this form; the residuals tell which."
+            f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}."
         )
     return page.bullets(lines)
 
@@ -272,7 +273,9 @@ def what_the_estimator_finds(measurements: str | Path) -> HTML:
     for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
         found = known_bits(table, estimator)
         each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
-        lines.append(f"Of {KNOWN_BITS:g} known bits {style.estimator(estimator)} finds, at full depth: {each}.")
+        lines.append(
+            f"Of {KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)} finds, at full depth: {each}."
+        )
     return page.bullets(lines)
 
 
@@ -356,5 +359,5 @@ def _hero_panel(axes: Axes, rows: pd.DataFrame) -> None:
     step, last = 0.075 * np.diff(axes.get_ylim())[0], -np.inf
     for model, y in sorted(ends.items(), key=lambda end: end[1]):  # names beside the ends, not on each other
         last = max(y, last + step)
-        look = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
+        look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
         axes.annotate(style.label(model), (rows["umis_per_cell"].max(), last), (7, 0), **look)

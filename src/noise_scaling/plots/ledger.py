@@ -14,6 +14,8 @@ from IPython.display import HTML
 from . import claims, claims_open, page
 from .claims import CLAIMS, Claim
 
+_HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
+
 
 def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.Finding]:
     return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
@@ -53,8 +55,8 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         words = {"hold": claims.HOLDS, "hold partly": claims.PARTLY, "fail": claims.FAILS}
         counts = {word: verdicts.count(verdict) for word, verdict in words.items()}
         counts["have no verdict"] = len(verdicts) - sum(counts.values())
-        said.append(f"on {column.heading} {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
-    return page.paragraph(f"Of {len(CLAIMS)} claims, {'; '.join(said)}.", "finding")
+        said.append(f"{column.heading}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
+    return page.paragraph(f"Verdicts on {len(CLAIMS)} claims, by table. {'; '.join(said)}.", "finding")
 
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
@@ -63,7 +65,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
         ["on-the-published-table", "published-without-the-flagged-rows"] if str(reference) == page.PUBLISHED else [""]
     )
     found = zip(page.versions(reference).items(), tabs, strict=True)
-    out = [Column(name.replace("not flagged", "filtered"), table, tab=tab) for (name, table), tab in found]
+    out = [Column(_HEADINGS.get(name, name), table, tab=tab) for (name, table), tab in found]
     if str(measurements) in page.VERSIONS:  # then none of ours was asked for
         return out
     ours = page.measured(measurements).table
@@ -112,7 +114,8 @@ def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
     verdict, number = _cell(found)
     who = _who(claim, column) if number else ""
     said = f"{html.escape(verdict)}<small>{html.escape(who + number)}</small>"
-    return f'<td class="{_CLASSES.get(verdict, "untold")}"><a href="{claim.page}.html{tab}">{said}</a></td>'
+    about = f'class="{_CLASSES.get(verdict, "untold")}" data-table="{html.escape(column.heading)}"'
+    return f'<td {about}><a href="{claim.page}.html{tab}">{said}</a></td>'
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
@@ -159,7 +162,7 @@ def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     if pd.isna(found.value):
         return "not measured in this table."
     unit = " bits" if claim.unit == "bits" else ""
-    return f"{found.verdict}. {claim.statistic[0].upper()}{claim.statistic[1:]}: {_number(found)}{unit}."
+    return f"{found.verdict}; {claim.statistic}: {_number(found)}{unit}."
 
 
 def _who(claim: Claim, column: Column) -> str:
@@ -177,4 +180,6 @@ def _cell(found: claims.Finding) -> tuple[str, str]:
         return claims.UNTOLD, "all tied"
     if pd.isna(found.value):
         return ("not measured" if found.verdict == claims.UNTOLD else found.verdict), ""
-    return found.verdict, _number(found) + (f", {100 * found.tied:.0f} % tied" if found.tied > 0 else "")
+    return found.verdict, _number(found) + (
+        f", {100 * found.tied:.0f}\N{NO-BREAK SPACE}% tied" if found.tied > 0 else ""
+    )

@@ -195,11 +195,14 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+_TITLES = "title", "_left_title", "_right_title"  # matplotlib keeps three
+
+
 def overlaps(figure: Figure) -> list[str]:
     """Legends, titles and labels of axes that lie over each other or over data, a sentence each, of a drawn figure."""
     texts = {
         f"the title {text.get_text()!r} of panel {i}": text
-        for i, axes in enumerate(figure.axes, start=1) for text in (axes.title, axes._left_title, axes._right_title)
+        for i, axes in enumerate(figure.axes, start=1) for text in (getattr(axes, name) for name in _TITLES)
         if text.get_text()
     }  # fmt: skip
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,7 +135,7 @@ def _losses(axes: Axes, curves: pd.DataFrame) -> None:
         axes.plot(curve["step"], curve["loss_validation"], color=shade, linewidth=1.1, label=f"{depth:.2g}")
         best = curve.loc[curve["loss_validation"].idxmin()]
         axes.plot(best["step"], best["loss_validation"], ".", color=shade)
-    where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
     axes.legend(title="share of molecules", frameon=False, fontsize=8.5, title_fontsize=8.5, ncols=3, **where)
 
 
