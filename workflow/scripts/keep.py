@@ -5,7 +5,8 @@ python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/abl
 A replicate is whole when every job that the configurations ask of it has its table; it goes to
 data/measurements/campaign.csv, in place of what that held of it. A data set that an older table holds waits until all
 of its replicates are whole: its rows leave the older tables then, so that no two rows of one measurement differ. Rows
-of replicates that are not at hand stay as they are.
+of replicates that are not at hand stay as they are. A table that is new or gone is to be named in
+workflow/config/demo.yml too (`beside`): the book shows it.
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
                     numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
                     *map(max, zip(*takes, strict=True)),
-                    settings.get("embeddings") if any(map(is_brought, models)) else None,
+                    embeddings=settings.get("embeddings") if any(map(is_brought, models)) else None,
                 )  # fmt: skip
 
 
