@@ -242,14 +242,14 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
         suited = tuple(filter(variant.suits, settings["models"])) if estimators else ()
         for part, models, numbers, point in _parts(settings, suited, cells):
             takes = [fitting.taken(model, settings["preset"], *_asked(settings)) for model in models]
+            devices, precision = map(max, zip(*takes, strict=True))
             each = [(f"_q{q:.12g}", (q,)) for q in fractions] if alone or point else [("", fractions)]
             for at, (depth, some) in enumerate(each):
                 yield Job(
                     entry, settings.get("dataset", entry), settings.get("signal"), name, part, some, int(seed), models,
                     numbers, settings["preset"], estimators, settings.get("n_test"), settings.get("n_validation"),
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
-                    *map(max, zip(*takes, strict=True)),
-                    embeddings=settings.get("embeddings") if any(map(is_brought, models)) else None,
+                    devices, precision, settings.get("embeddings") if any(map(is_brought, models)) else None,
                 )  # fmt: skip
 
 
