@@ -260,7 +260,7 @@ def variations_figure(table: pd.DataFrame) -> Figure:
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]
     if table.empty:
-        raise TooLittle("no variation on a model was measured here beside it")
+        raise TooLittle("No variation on a model was measured here beside it: nothing to draw.")
 
     def draw(axes: Axes, signal: tuple[str, str], kind: str) -> None:
         here = of_signal(table, signal)

@@ -216,7 +216,7 @@ def model_panels(
     for line, (key, text) in zip(panels, rows.items(), strict=True):
         for axes, model in zip(line, models, strict=True):
             draw(axes, key, model)
-        line[0].set_ylabel(text)
+        line[0].set_ylabel("\n".join(textwrap.fill(part, round(13 * height)) for part in text.split("\n")))
     for axes, model in zip(panels[0], models, strict=True):
         axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
     for axes in panels[-1]:
