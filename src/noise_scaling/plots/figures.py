@@ -55,12 +55,12 @@ def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
     """The rows without those of variations on a model: the paper's figures and claims are about its kinds of models."""
-    return table[[not style.variation_of(model) for model in table["model"]]]
+    return table[table["model"].map(style.variation_of) == ""]
 
 
 def without_controls(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of kinds of models alone, without those of the untrained one."""
-    return kinds(table[[not style.is_control(model) for model in table["model"]]])
+    return kinds(table[~table["model"].map(style.is_control).astype(bool)])
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
