@@ -127,6 +127,12 @@ def test_configurations_fit_the_schema(root, name):
         jsonschema.validate(config | {"seedz": [1]}, schema)
 
 
+def test_the_book_shows_every_committed_table(root):
+    """What keep.py adds or takes away is named in the configuration of the book too."""
+    tables = {path.stem for path in (root / "data/measurements").glob("*.csv")} - {"demo"}
+    assert tables == set(yaml.safe_load((root / "workflow/config/demo.yml").read_text())["beside"])
+
+
 def test_dry_run_of_the_workflow(root):
     """Snakemake accepts the whole graph: 2 data sets x 2 seeds, 1 job more of Geneformer, pages and book."""
     run = subprocess.run(

@@ -5,7 +5,8 @@ python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/abl
 A replicate is whole when every job that the configurations ask of it has its table; it goes to
 data/measurements/campaign.csv, in place of what that held of it. A data set that an older table holds waits until all
 of its replicates are whole: its rows leave the older tables then, so that no two rows of one measurement differ. Rows
-of replicates that are not at hand stay as they are.
+of replicates that are not at hand stay as they are. A table that is new or gone is to be named in
+workflow/config/demo.yml too (`beside`): the book shows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pandas as pd
 
 from noise_scaling import measurements
 from noise_scaling.cli import answer
+from noise_scaling.errors import InputError
 from noise_scaling.files import write_atomically
 from noise_scaling.measure.grid import jobs, read_config
 from noise_scaling.paths import ROOT
@@ -31,6 +33,8 @@ def main(*configs: str) -> int:
     """Write the tables, and print how many rows of which replicates are in the new one."""
     older = {path: measurements.read(path) for name in OLDER if (path := FOLDER / f"{name}.csv").exists()}
     found = whole(configs, waiting={name for table in older.values() for name in table["dataset"]})
+    if found.empty:
+        raise InputError("no replicate is whole yet, a data set at a seed with all of its jobs: let the sweep go on")
     output, table = FOLDER / "campaign.csv", measurements.gather(found["table"])
     if output.exists():
         before = measurements.read(output)

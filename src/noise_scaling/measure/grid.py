@@ -258,6 +258,7 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
         suited = tuple(filter(variant.suits, settings["models"])) if estimators else ()
         for part, models, numbers, point in _parts(settings, suited, cells):
             takes = [fitting.taken(model, settings["preset"], *_asked(settings)) for model in models]
+            devices, precision = max(d for d, _ in takes), max(p for _, p in takes)
             depths = apart or fractions
             each = [(f"_q{q:.12g}", (q,)) for q in depths] if alone or point else [("", depths)]
             for at, (depth, some) in enumerate(each):
@@ -266,8 +267,7 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
                     fractions if apart else some, int(seed), models, numbers, settings["preset"], estimators,
                     settings.get("n_test"), settings.get("n_validation"),
                     settings["device"] if part.startswith("gpu") else "cpu", 10**6 - 1000 * rank - at, depth + point,
-                    max(devices for devices, _ in takes), max(precision for _, precision in takes),
-                    some if apart else (),
+                    devices, precision, some if apart else (),
                     settings.get("embeddings") if any(map(is_brought, models)) else None,
                 )  # fmt: skip
 

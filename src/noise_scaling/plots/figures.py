@@ -57,7 +57,7 @@ def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
     """The rows without those of variations on a model: the paper's figures and claims are about its kinds of models."""
-    return table[~table["model"].map(style.variation_of).astype(bool)]
+    return table[table["model"].map(style.variation_of) == ""]
 
 
 def without_controls(table: pd.DataFrame) -> pd.DataFrame:
@@ -280,7 +280,7 @@ def variations_figure(table: pd.DataFrame) -> Figure:
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]
     if table.empty:
-        raise TooLittle("no variation on a model was measured here beside it")
+        raise TooLittle("No variation on a model was measured here beside it: nothing to draw.")
 
     def draw(axes: Axes, signal: tuple[str, str], kind: str) -> None:
         here = of_signal(table, signal)

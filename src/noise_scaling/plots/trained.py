@@ -193,8 +193,9 @@ def ranks_figure(file: str | Path) -> Figure:
             axes.plot(here["umis_per_cell"], here[representation], color=colour, marker=marker)
         style.bits_axes(axes)
         axes.set_title(f"{style.title(name, signal)}\n{readout}", loc="left")
-    figure.supxlabel(style.UMIS, fontsize=9.5)
-    figure.supylabel(style.BITS, fontsize=9.5)
+        axes.set_ylabel(style.BITS)
+    for axes in panels[-1]:
+        axes.set_xlabel(style.UMIS)
     style.legend(figure, *({"color": c, "marker": m, "label": name} for name, (c, m) in _REPRESENTATIONS.items()))
     return figure
 
