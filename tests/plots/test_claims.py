@@ -8,7 +8,7 @@ import pytest
 
 from noise_scaling import laws, measurements
 from noise_scaling.models import MODELS
-from noise_scaling.plots import claims, claims_open, figures, findings, ledger, page
+from noise_scaling.plots import claims, claims_open, figures, ledger, model_size, page
 
 DEPTHS = np.geomspace(1, 0.01, 9)
 CELLS = (100, 1000, 10_000)
@@ -64,7 +64,7 @@ def test_variations_on_a_model_change_no_claim_of_the_paper(table):
         assert repr(claims.find(claim, pd.concat([table, *every]))) == repr(claims.find(claim, table))
     drawn = figures.variations_figure(pd.concat([table, *every]))
     assert [len(axes.collections) for axes in drawn.axes] == [4, 4]  # a band a model
-    beside = findings.variations(pd.concat([table, *every])).set_index("model")
+    beside = model_size.variations(pd.concat([table, *every])).set_index("model")
     assert beside["difference"].to_dict() == pytest.approx(dict(zip(found, (2, 2, 2, 2, -2, -3), strict=True)))
 
 

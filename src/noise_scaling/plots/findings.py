@@ -297,28 +297,6 @@ def sizes(measurements: str | Path, reference: str | Path) -> HTML:
     return page.bullets(lines)
 
 
-def variations(table: pd.DataFrame) -> pd.DataFrame:
-    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval.
-
-    Raises
-    ------
-    TooLittle
-        If no variation was measured beside its model.
-    """
-    bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
-    for model in style.ordered(bits.columns):
-        if (kind := style.variation_of(model)) in bits:
-            gap = claim_terms.differences(bits[model] - bits[kind])
-            value, low, high, _ = claims.interval(gap)
-            found.append({
-                "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
-                "difference": value, "difference_low": low, "difference_high": high,
-            })  # fmt: skip
-    if not found:
-        raise TooLittle("No variation on a model was measured here beside it.")
-    return pd.DataFrame(found)
-
-
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 
 

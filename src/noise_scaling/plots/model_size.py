@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from .. import laws
 from ..errors import TooLittle
 from ..laws.curves import fit_groups, protocol_rows
-from . import style
+from . import admitted, claim_terms, claims, style
+from .figures import usable
 
 MODEL = "geneformer"
 """The model that was measured at several widths."""
@@ -89,3 +90,25 @@ def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, Any]) ->
     if name == "u_bar":
         spread[0] = np.minimum(spread[0], 0.99 * value)  # an interval that reaches 0 has no place on a logarithm
     axes.errorbar(curve["n_parameters"], value, yerr=spread, capsize=3, **look)
+
+
+def variations(table: pd.DataFrame) -> pd.DataFrame:
+    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval.
+
+    Raises
+    ------
+    TooLittle
+        If no variation was measured beside its model.
+    """
+    bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
+    for model in style.ordered(bits.columns):
+        if (kind := style.variation_of(model)) in bits:
+            gap = claim_terms.differences(bits[model] - bits[kind])
+            value, low, high, _ = claims.interval(gap)
+            found.append({
+                "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
+                "difference": value, "difference_low": low, "difference_high": high,
+            })  # fmt: skip
+    if not found:
+        raise TooLittle("No variation on a model was measured here beside it.")
+    return pd.DataFrame(found)

@@ -24,8 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from .. import datasets
 from ..measurements import CONTROLS
 
-WIDTH = 8.6
-TALLEST = 8.8
+WIDTH, TALLEST = 8.6, 8.8
 """Inches. The book shows figures 860 px wide or less: a point of type is at least a pixel, none is over a screen."""
 DPI = 200
 """Twice the dots of the screen that figures are made for."""
@@ -247,11 +246,11 @@ def model_panels(
         Of `Figure.subplots`.
     """
     figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
-    letters = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
+    wide = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
     for line, (key, text) in zip(panels, rows.items(), strict=True):
         for axes, model in zip(line, models, strict=True):
             draw(axes, key, model)
-        line[0].set_ylabel("\n".join(textwrap.fill(part, letters) for part in text.split("\n")))
+        line[0].set_ylabel("\n".join(textwrap.fill(part, wide) for part in text.split("\n")))
     for axes, model in zip(panels[0], models, strict=True):
         axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
     for axes in panels[-1]:
