@@ -142,7 +142,9 @@ def answer(table: pd.DataFrame) -> HTML:
     slopes = {axis: _over_data_sets(cost[axis], cost["dataset"]) for axis in HALVED}
     by_cost = sorted(HALVED, key=lambda axis: -slopes[axis][0])
     parts = [f"the {HALVED[axis]} {_told(*slopes[axis])}" for axis in by_cost]
-    counted = f"{len(cost)} curves of {cost['dataset'].nunique()} data sets, means over data sets with 95 % intervals"
+    seeds = table["seed"].nunique()
+    counted = f"{len(cost)} curves of {cost['dataset'].nunique()} data sets, {seeds} seed{'s' * (seeds > 1)}"
+    counted += ", means over data sets with 95 % intervals"
     return page.bullets([
         f"So a lab that trains on an atlas and measures new cells should buy {_order(cost, by_cost)}.",
         f"Bits lost by halving: {', '.join(parts)}; {counted}; from the middle of the depths and the most cells.",
