@@ -52,7 +52,7 @@ book: .venv/.made ## measure, execute the notebooks, build the book; goes on whe
 	@$(BIN)/python workflow/run.py workflow/config/demo.yml
 
 test: lint ## run the tests
-	@$(BIN)/python -m pytest -n 2 tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 lint: .venv/.made ## ruff, formatting, types, notebooks
 	@$(BIN)/ruff check .
