@@ -94,3 +94,15 @@ def test_too_few_cells(arguments, word):
 def test_names_must_be_unique():
     with pytest.raises(InputError, match="names repeat"):
         split(["a", "a", "b"], seed=0, n_test=1, n_validation=1)
+
+
+def test_training_cells_of_fewer_blocks_are_nested_and_whole():
+    blocks = np.repeat(np.arange(5), 100)
+    s = split(NAMES, seed=2, n_test=100, n_validation=50, blocks=blocks)
+    one, two = s.of_blocks(blocks, 1), s.of_blocks(blocks, 2)
+    assert len(set(blocks[one.train])) == 1
+    assert set(one.train) < set(two.train) < set(s.train)
+    np.testing.assert_array_equal(one.train, s.train[blocks[s.train] == blocks[s.train[0]]])
+    np.testing.assert_array_equal(one.test, s.test)
+    with pytest.raises(InputError, match="of 9 blocks asked for, they are of 4: ask for 4 at most"):
+        s.of_blocks(blocks, 9)

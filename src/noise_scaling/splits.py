@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,29 @@ class Split:
                 f"{len(self.test)} test and {len(self.validation)} validation cells: ask for fewer cells"
             )
         return self.train[:n_cells]
+
+    def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Split:
+        """The same with the training cells of so many blocks alone: of those that the training order meets first.
+
+        Parameters
+        ----------
+        blocks
+            Integers, [cells of the data set].
+        n_blocks
+            Blocks to train on; each more adds one to those of fewer.
+
+        Raises
+        ------
+        InputError
+            If the training cells are of fewer blocks.
+        """
+        found, first = np.unique(blocks[self.train], return_index=True)
+        if n_blocks > len(found):
+            raise InputError(
+                f"training cells of {n_blocks} blocks asked for, they are of {len(found)}: ask for {len(found)} at most"
+            )
+        chosen = found[np.argsort(first)[:n_blocks]]
+        return replace(self, train=self.train[np.isin(blocks[self.train], chosen)])
 
 
 def split(

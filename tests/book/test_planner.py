@@ -82,8 +82,8 @@ def answered(opened: Page) -> dict:
 SETTINGS = [  # data set, controls of the page, options of the command
     ("pbmc10k", {}, ["--budget", "20000"]),
     ("pbmc68k", {}, ["--budget", "20000"]),
-    ("pbmc68k", {"amount": 9000, "kit": "parse_wt", "saturation": 30},
-     ["--budget=9000", "--kit=parse_wt", "--saturation=.3"]),
+    ("pbmc68k", {"amount": 9000, "kit": "parse_wt_mega", "saturation": 30},
+     ["--budget=9000", "--kit=parse_wt_mega", "--saturation=.3"]),
     ("pbmc10k", {"amount": 20000, "flow": "novaseq_6000_s4", "usable": 70},
      ["--budget", "20000", "--flow-cell", "novaseq_6000_s4", "--usable", "0.7"]),
     ("pbmc10k", {"question": "share", "amount": 90}, ["--share", "0.9"]),
@@ -182,7 +182,7 @@ def test_the_planner_by_keyboard(planner: Page) -> None:
 
 
 def test_an_address_opens_its_plan(planner: Page, planner_url: str) -> None:
-    choose(planner, question="bits", amount=1.7, kit="parse_wt", saturation=40)
+    choose(planner, question="bits", amount=1.7, kit="parse_wt_mega", saturation=40)
     best = answered(planner)["best"]
     state = planner.evaluate("new Promise(done => setTimeout(() => done(location.hash), 400))")
     planner.open("about:blank")

@@ -68,6 +68,16 @@ def test_dimensions_carry_their_number():
     assert not ablations.named("dims_8").suits("geneformer")
 
 
+def test_blocks_carry_their_number_and_need_cells_that_have_them():
+    variant = ablations.named("blocks_2")
+    assert variant.n_blocks == 2
+    assert not variant.suits("random_projection")
+    with pytest.raises(InputError, match="'toy' has none .donors, tissue sections.: choose a data set with them"):
+        ablations.check(
+            variant, ["pca"], ["default"], SimpleNamespace(signal=LABELS, on_disk=None, blocks=None, name="toy")
+        )
+
+
 def test_fixed_steps_carry_their_number():
     assert ablations.named("fixed_steps_1000").options == {"fixed_steps": 1000}
 

@@ -1,6 +1,7 @@
 """What a file's slice rests on: not on names, and refused before the work where no estimate can come of it."""
 
 import shutil
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -10,8 +11,11 @@ import scipy.sparse as sp
 
 from noise_scaling import cli
 from noise_scaling.errors import InputError
+from noise_scaling.measure import ablations
 from noise_scaling.measure.run import measure
+from noise_scaling.measure.slice import Grid
 from noise_scaling.models import MODELS, geneformer_data
+from noise_scaling.signals import Signal
 
 CELLS = 200
 ASK = {
@@ -112,3 +116,14 @@ def test_training_cells_are_made_tokens_once(path, monkeypatch):
     asked = {"models": models, "cell_numbers": [50, 70]}
     assert (measure(path, signal="obs:kind", **ASK | asked)["status"] == "ok").all()
     assert sorted(n for n in made if n in (50, 70)) == [50, 70]
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2])
+def test_a_variant_trains_on_some_blocks_alone(n_blocks):
+    blocks, kind = np.repeat(np.arange(4), 50), np.tile(["a", "b"], 100)
+    names = np.array([f"cell{i}" for i in range(200)])
+    data = SimpleNamespace(cell_ids=names, stream="s", signal=Signal("kind", "label", kind), blocks=blocks)
+    variant = ablations.named(f"blocks_{n_blocks}")
+    cells = Grid(data, ("pca",), (20,), (1.0,), "small", ("default",), 50, 10, "cpu", variant=variant).split(0)
+    assert len(set(blocks[cells.train])) == n_blocks
+    assert not set(blocks[cells.test]) & set(blocks[cells.train])

@@ -100,7 +100,7 @@ def test_text_and_the_table_of_a_spreadsheet(toy, capsys, tmp_path):
     assert f"in all = {best.cost:>13,.2f}  USD" in said
     assert best.library_umis_per_cell == pytest.approx(4 * best.umis_per_cell)
     assert "4.00 of the library for each" in said
-    assert "what donors add in bits is not measured yet" in said
+    assert "2 donors are paid for, a library each; " in said
     assert all(
         found[c].dtype.kind in "if" for c in ("n_cells", "reads_per_cell", "bits", "bits_low", "cost", "libraries")
     )
@@ -160,6 +160,7 @@ def test_every_published_set_has_a_plan_inside_its_range(published, capsys, monk
         ({}, ["--usable", "70"], "0.7 for 70 %"),
         ({}, ["--library-umis", "100"], "cannot have 1,000 counted"),
         ({}, ["--donors", "0"], "--donors counts them"),
+        ({}, ["--donors", "100000"], "cells are the most that were measured; give fewer donors"),
         ({}, ["--have", "9:9", "--compare", "9:9", "8:8"], "found --budget and --compare"),
         ({}, ["--have", "9:9"], "no model was measured on 9 cells"),
         ({}, ["--measurements", "x.csv"], "leave it out"),
@@ -187,6 +188,7 @@ def test_a_bad_pilot_or_option_is_one_sentence(columns, options, word, tmp_path,
         (["--dataset", "toy", "--budget", "9", "--kit", "nope"], "unknown kit 'nope': choose one of"),
         (["--dataset", "toy", "--budget", "9", "--flow-cell", "nope"], "unknown flow cell 'nope'"),
         (["--dataset", "toy", "--budget", "9"], "the budget of 9 USD buys no design within what was measured"),
+        (["--dataset", "toy", "--budget", "9000", "--donors", "50"], "a library for each of 50 donors, costs "),
         (["--dataset", "toy", "--budget", "-9"], "the budget must be a number above 0"),
         (["--dataset", "toy", "--budget", "nan"], "the budget must be a number above 0"),
         (["--dataset", "toy", "--budget", "9", "--cost-per-cell", "1"], "linear prices have two parts"),

@@ -62,7 +62,7 @@ def brute(law, shop, n, reads):
             m = (1 - np.sqrt(1 - 4 * rate * n)) / (2 * rate)
             bought = (n + kit.multiplet_reads * (m - n)) * np.maximum(reads, kit.least_reads)
             units = bought / flow.reads
-            cost = np.ceil(lanes / kit.libraries - 1e-9) * kit.price
+            cost = np.ceil(lanes / kit.libraries - 1e-9) * kit.price + lanes * kit.per_library
             cost = cost + flow.price * (np.ceil(units - 1e-9) if flow.whole else units)
             source = shop.libraries[kit.name]
             u = np.asarray(source.umis(reads * kit.mapped)) / shop.factor
@@ -71,7 +71,7 @@ def brute(law, shop, n, reads):
 
 
 @pytest.mark.parametrize("flows", [None, ["novaseq_6000_s4"], ["nextseq_high"]])
-@pytest.mark.parametrize("kits", [None, ["parse_wt"], ["10x_gemx_3p_lane"]])
+@pytest.mark.parametrize("kits", [None, ["parse_wt_mega"], ["10x_3p_hashed_lane"]])
 def test_whole_invoices_are_best_by_brute_force(kits, flows, scvi):
     shop = whole(kits, flows)
     deepest = float(shop.reads(shop.kits[0], 1000.0))

@@ -113,6 +113,8 @@ class Variant:
         Settings of the estimator.
     estimators
         Estimators that the variant means something for; None: all.
+    n_blocks
+        Training cells are of so many blocks (donors, tissue sections) alone; 0: of all.
     varies
         The one random stream that follows the row's seed, the others staying at those of seed 0; "": all follow it.
     """
@@ -128,6 +130,7 @@ class Variant:
     pairing: Callable[[Aligned], Aligned] = _as_it_is
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
     estimators: tuple[str, ...] | None = None
+    n_blocks: int = 0
     varies: str = ""
 
     def suits(self, model: str) -> bool:
@@ -185,11 +188,12 @@ _VARIANTS = (
     Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
 )  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
-"""Every variant by name, but for fixed_steps_N, width_N and dims_N, of which there is one for every N."""
+"""Every variant by name, but for fixed_steps_N, width_N, dims_N and blocks_N, of which there is one for every N."""
 
 FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
 WIDTH = re.compile(r"width_([1-9]\d*)")
 DIMS = re.compile(r"dims_([1-9]\d*)")
+BLOCKS = re.compile(r"blocks_([1-9]\d*)")
 
 
 def named(name: str) -> Variant:
@@ -205,6 +209,8 @@ def named(name: str) -> Variant:
         return _of_width(text, int(width[1]))
     if dims := DIMS.fullmatch(text):
         return Variant(text, f"embedded in {dims[1]} dimensions", options={"dims": int(dims[1])})
+    if blocks := BLOCKS.fullmatch(text):
+        return Variant(text, f"trained on cells of {blocks[1]} blocks", n_blocks=int(blocks[1]), of_training=True)
     if steps := FIXED_STEPS.fullmatch(text):
         n_steps = int(steps[1])
         return Variant(text, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, of_training=True)
@@ -212,7 +218,7 @@ def named(name: str) -> Variant:
         known = ", ".join(sorted(filter(None, VARIANTS)))
         raise InputError(
             f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), dims_N "
-            "(of the embedding), or '' for none"
+            "(of the embedding), blocks_N (donors or sections to train on), or '' for none"
         )
     return VARIANTS[name]
 
@@ -244,8 +250,8 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], da
     Raises
     ------
     InputError
-        Where it means nothing for one of the models or estimators, needs pairs and the signal has none, or needs all
-        cells in memory and they are not.
+        Where it means nothing for one of the models or estimators, needs pairs or blocks that the data lack, or all cells in
+        memory where they are not.
     """
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
@@ -262,6 +268,11 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], da
         raise InputError(
             f"variant {variant.name!r} needs a signal of pairs and {signal.name!r} is a {signal.kind}: "
             "choose a data set with pairs, such as larry_subset"
+        )
+    if variant.n_blocks and data.blocks is None:
+        raise InputError(
+            f"variant {variant.name!r} chooses among blocks of cells and {data.name!r} has none (donors, tissue sections): "
+            "choose a data set with them, such as fucci"
         )
     if not variant.prefix and data.on_disk:
         raise InputError(

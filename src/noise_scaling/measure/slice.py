@@ -107,6 +107,8 @@ class Grid:
             groups=signals.groups(self.data.signal),
             blocks=self.data.blocks,
         )
+        if self.variant.n_blocks:
+            cells = cells.of_blocks(np.asarray(self.data.blocks), self.variant.n_blocks)
         cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
         check_scored(self.data.signal, cells.test, seed=pairs_seed(self.variant, seed))
         return cells

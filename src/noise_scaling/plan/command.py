@@ -76,7 +76,7 @@ def answer(options: argparse.Namespace) -> str:
     import pandas as pd
 
     from ..files import write_atomically
-    from . import atlas, questions
+    from . import atlas, donors, questions
 
     _check(options)
     ground = _ground(options)
@@ -90,7 +90,7 @@ def answer(options: argparse.Namespace) -> str:
     deep = atlas.atlas(atlas.with_factorial(ground.found.rows)) if options.atlas else pd.DataFrame()
     warnings = [*ground.said, *made.warnings, *_of_prices(made.designs[0], shop)]
     if options.donors > 1:
-        warnings.append(f"{options.donors} donors are paid for; what donors add in bits is not measured yet.")
+        warnings.append(f"{options.donors} donors are paid for, a library each; {donors.sentence()}")
     warnings += atlas.depths(deep) if len(deep) else []
     if options.atlas and deep.empty:
         warnings.append("Training on deep cells for shallow new ones is not measured yet on this data set.")
@@ -148,6 +148,12 @@ def _ground(options: argparse.Namespace) -> _Ground:
         table = {"source": options.measurements, "without_flagged": options.without_flagged}
         found = evidence.evidence(options.dataset, **table, **choice)
     refuse_imaging(found.dataset)
+    most = max(law.measured.n[1] for law in found.laws.values())
+    if options.donors > most:
+        raise InputError(
+            f"--donors {options.donors}: each donor has a library of a cell at least, and {most:,.0f} cells are the most that "
+            "were measured; give fewer donors"
+        )
     factor, said = panel(found.dataset, options.library_umis, found.deepest)
     deepest = found.deepest * factor
     if options.saturation is None and options.saturation_table is None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from ..laws import noise_budget
 from ..laws.curves import protocol_rows
 from ..plan import backtest, command, evidence, prices
+from ..plan import donors as beside_cells
 from ..plan.designs import PROMISE_ERROR
 from ..plan.library import imaged, panel
 from . import interactive, page, style
@@ -135,6 +136,21 @@ def asked(line: str) -> HTML:
     return HTML(
         f'<pre style="white-space: pre-wrap">$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>'
     )
+
+
+def donors(source: str | Path) -> HTML:
+    """Bits that training cells of more donors add, at the same number of cells: a sentence, and a table."""
+    found = beside_cells.donors(page.measured(source))
+    if found.empty:
+        return page.paragraph("What donors add is in no row of this table.")
+    added = [f"{row.added_bits:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in found.itertuples()]
+    shown = found[["dataset", "model", "n_cells", "donors", "seeds"]].assign(**{"bits added (95 %)": added})
+    told = found[(found["low"] > 0) | (found["high"] < 0)]
+    sentence = (
+        f"In {len(told)} of {len(found)} comparisons with one donor the interval over seeds leaves zero out; the change is "
+        f"{found['added_bits'].min():+.2f} to {found['added_bits'].max():+.2f} bits."
+    )
+    return page.as_table(shown, "donors.csv", full=found, title=sentence)
 
 
 def plan_regret(source: str | Path) -> HTML:
