@@ -72,7 +72,7 @@ def test_blocks_carry_their_number_and_need_cells_that_have_them():
     variant = ablations.named("blocks_2")
     assert variant.n_blocks == 2
     assert not variant.suits("random_projection")
-    with pytest.raises(InputError, match="'toy' has none .donors, tissue sections.: choose a data set with them"):
+    with pytest.raises(InputError, match="'toy' has none: choose a data set with them"):
         ablations.check(
             variant, ["pca"], ["default"], SimpleNamespace(signal=LABELS, on_disk=None, blocks=None, name="toy")
         )

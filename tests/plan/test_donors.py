@@ -10,7 +10,7 @@ from noise_scaling.plan.donors import donors, sentence
 
 @pytest.fixture
 def rows():
-    """Bits of one, two and four donors that differ by 0, 0.1 and 0.3, and by 0.01 times the seed where there are four."""
+    """Bits of one donor, 0.1 more of two, 0.3 and 0.01 times the seed more of four."""
     table = measurements.read(paths.MEASUREMENTS / "small.csv").query("model == 'pca' and dataset == 'simulated'")
     table = table[(table["variant"] == "") & (table["n_cells"] == table["n_cells"].max())].query(
         "estimator == 'default'"

@@ -250,8 +250,8 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], da
     Raises
     ------
     InputError
-        Where it means nothing for one of the models or estimators, needs pairs or blocks that the data lack, or all cells in
-        memory where they are not.
+        Where it means nothing for one of the models or estimators, needs pairs or blocks that the data lack, or needs
+        all cells in memory and they are not.
     """
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
@@ -271,7 +271,7 @@ def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], da
         )
     if variant.n_blocks and data.blocks is None:
         raise InputError(
-            f"variant {variant.name!r} chooses among blocks of cells and {data.name!r} has none (donors, tissue sections): "
+            f"variant {variant.name!r} chooses blocks of cells (donors, tissue sections) and {data.name!r} has none: "
             "choose a data set with them, such as fucci"
         )
     if not variant.prefix and data.on_disk:

@@ -151,8 +151,8 @@ def _ground(options: argparse.Namespace) -> _Ground:
     most = max(law.measured.n[1] for law in found.laws.values())
     if options.donors > most:
         raise InputError(
-            f"--donors {options.donors}: each donor has a library of a cell at least, and {most:,.0f} cells are the most that "
-            "were measured; give fewer donors"
+            f"--donors {options.donors}: each donor has a library of a cell at least, and {most:,.0f} cells are the "
+            "most that were measured; give fewer donors"
         )
     factor, said = panel(found.dataset, options.library_umis, found.deepest)
     deepest = found.deepest * factor

@@ -1,4 +1,4 @@
-"""A lab's question: what donors add beside cells, to models that are trained on as many cells of fewer or more of them."""
+"""A lab's question: what donors add beside cells, to models trained on as many cells of fewer or more of them."""
 
 from __future__ import annotations
 

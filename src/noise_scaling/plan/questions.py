@@ -159,8 +159,8 @@ def _too_little(laws: Sequence[Law], shop: Shop, budget: str) -> str:
     donors = f", a library for each of {shop.donors:,} donors" if shop.donors > 1 else ""
     return (
         f"the budget of {budget} buys no design within what was measured: the cheapest, {least.n_cells:,} cells at "
-        f"{least.reads_paid_per_cell:,.0f} reads from {least.kit} on {least.flow_cell}{donors}, costs {least.cost:,.0f}; "
-        f"raise the budget, or name {'fewer donors or ' if donors else ''}other prices"
+        f"{least.reads_paid_per_cell:,.0f} reads from {least.kit} on {least.flow_cell}{donors}, costs "
+        f"{least.cost:,.0f}; raise the budget, or name {'fewer donors or ' if donors else ''}other prices"
     )
 
 
