@@ -147,8 +147,8 @@ def donors(source: str | Path) -> HTML:
     shown = found[["dataset", "model", "n_cells", "donors", "seeds"]].assign(**{"bits added (95 %)": added})
     told = found[(found["low"] > 0) | (found["high"] < 0)]
     sentence = (
-        f"In {len(told)} of {len(found)} comparisons with one donor the interval over seeds leaves zero out; the change "
-        f"is {found['added_bits'].min():+.2f} to {found['added_bits'].max():+.2f} bits."
+        f"In {len(told)} of {len(found)} comparisons with one donor the interval over seeds leaves out zero; the "
+        f"change is {found['added_bits'].min():+.2f} to {found['added_bits'].max():+.2f} bits."
     )
     return page.as_table(shown, "donors.csv", full=found, title=sentence)
 
