@@ -9,7 +9,7 @@
   const part = (name) => charts.part(root, name);
   const BUDGET_COLOUR = "#d55e00"; // vermilion: apart from the viridis contours for every kind of colour vision
   const FIELDS = [
-    "group", "planned", "question", "amount", "one", "two", "have", "kit", "flow", "per-cell", "per-million", "saturation", "at-reads",
+    "group", "planned", "question", "amount", "one", "two", "have", "donors", "kit", "flow", "per-cell", "per-million", "saturation", "at-reads",
     "usable", "library-umis",
   ];
   const ALL = "all";
@@ -87,6 +87,11 @@
     const shop = { ...bought(isLinear), factor: Math.max(factor, 1), molecules: {}, have: have[1] };
     const wrong = isLinear ? "" : wrongCard([...shop.kits, ...shop.flows]);
     if (wrong) return { problem: wrong };
+    const most = Math.max(...group.models.map((m) => m.n[1]));
+    if (!(Number.isInteger(field("donors")) && field("donors") >= 1 && field("donors") <= most)) {
+      return { problem: `Donors: give a whole number from 1 to ${whole(most)}, the most cells that were measured.` };
+    }
+    shop.kits = shop.kits.map((kit) => ({ ...kit, donors: field("donors") }));
     if (text("usable") !== "") shop.kits = shop.kits.map((kit) => ({ ...kit, mapped: field("usable") / 100 }));
     for (const kit of shop.kits) {
       const at = text("at-reads") !== "" ? field("at-reads") * kit.mapped : (group.deepest * shop.factor) / (1 - saturation);

@@ -42,7 +42,7 @@ const planning = {
 
   up: (count, card) => (card.whole ? Math.ceil(count - planning.LEAST) + 0 : count), // 0, never -0
   singlets: (kit) => kit.cells * (1 - kit.multiplets * kit.cells),
-  librariesFor: (kit, n) => (kit.whole ? Math.max(planning.up(n / planning.singlets(kit), kit), 1) : n / planning.singlets(kit)),
+  librariesFor: (kit, n) => (kit.whole ? Math.max(planning.up(n / planning.singlets(kit), kit), kit.donors ?? 1) : n / planning.singlets(kit)),
   kitsFor: (kit, libraries) => planning.up(libraries / kit.libraries, kit),
 
   prepared(shop, kit, n) {

@@ -82,8 +82,8 @@ def answered(opened: Page) -> dict:
 SETTINGS = [  # data set, controls of the page, options of the command
     ("pbmc10k", {}, ["--budget", "20000"]),
     ("pbmc68k", {}, ["--budget", "20000"]),
-    ("pbmc68k", {"amount": 9000, "kit": "parse_wt_mega", "saturation": 30},
-     ["--budget=9000", "--kit=parse_wt_mega", "--saturation=.3"]),
+    ("pbmc68k", {"amount": 12000, "kit": "parse_wt_mega", "saturation": 30},
+     ["--budget=12000", "--kit=parse_wt_mega", "--saturation=.3"]),
     ("pbmc10k", {"amount": 20000, "flow": "novaseq_6000_s4", "usable": 70},
      ["--budget", "20000", "--flow-cell", "novaseq_6000_s4", "--usable", "0.7"]),
     ("pbmc10k", {"question": "share", "amount": 90}, ["--share", "0.9"]),
@@ -95,6 +95,7 @@ SETTINGS = [  # data set, controls of the page, options of the command
      ["--budget=140", "--cost-per-cell=1", "--cost-per-million-reads=2", "--model", "pca"]),
     ("pbmc10k", {"question": "compare", "one": "3,000:2000", "two": "600:4000"},
      ["--compare", "3,000:2000", "600:4000"]),
+    ("pbmc10k", {"amount": 20000, "donors": 6}, ["--budget", "20000", "--donors", "6"]),
     ("pbmc68k", {"have": "1000:900", "amount": 50}, ["--have", "1000:900", "--budget", "50"]),
     ("pbmc10k", {"have": "3000:500", "question": "share", "amount": 95, "kit": "10x_3p_hashed_lane"},
      ["--have", "3000:500", "--share", ".95", "--kit", "10x_3p_hashed_lane"]),
@@ -199,6 +200,7 @@ WRONG = [
     ("usable", "170", "Usable reads: give a percentage above 0, at most 100, or leave it empty."),
     ("have", "9", "A design is CELLS:READS_PER_CELL, such as 20000:5000: write it so."),
     ("have", "9:9", "No model was measured on 9 cells: plan a library anew."),
+    ("donors", "2.5", "Donors: give a whole number from 1 to 3,000, the most cells that were measured."),
     ("library-umis", "10", "A library of 10 UMIs per cell cannot have 1,000 counted of it."),
     ("amount", "9", "The budget buys no design within what was measured: the cheapest, "),
 ]
@@ -223,7 +225,7 @@ def test_no_input_gives_a_number_that_is_none(planner: Page) -> None:
       const one = (list) => list[Math.floor(random() * list.length)];
       const part = (name) => document.querySelector(`[data-part="${name}"]`);
       const texts = ["", "0", "-0", "-5", "1e-12", "0.5", "1", "50", "99.999", "1e3", "20000", "1e9", "1e300"];
-      const names = ["amount", "per-cell", "per-million", "saturation", "at-reads", "usable", "library-umis"];
+      const names = ["amount", "per-cell", "per-million", "saturation", "at-reads", "usable", "library-umis", "donors"];
       const designs = ["", "9", "5:6:7", ":", "a:b", "-3:4", "1e300:1", "300:1e-9", "1000:500", "3000:2e4", "1e9:1e9"];
       const wrong = [];
       const draw = charts.draw;
@@ -240,6 +242,7 @@ def test_no_input_gives_a_number_that_is_none(planner: Page) -> None:
           field.value = one(texts);
           field.dispatchEvent(new Event("input", { bubbles: true }));
         }
+        if (random() < 0.5) part("donors").value = one(["1", "4"]);
         if (random() < 0.5) part("saturation").value = one(["0", "30", "90"]);
         part("amount").dispatchEvent(new Event("input", { bubbles: true }));
         const link = part("json").getAttribute("href") ?? "";
