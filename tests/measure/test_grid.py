@@ -8,11 +8,13 @@ import pytest
 import scipy.sparse as sp
 import yaml
 
+from noise_scaling import measurements
 from noise_scaling.datasets import card, names
 from noise_scaling.errors import InputError
 from noise_scaling.measure import cost, grid
 from noise_scaling.measure.grid import check_config, jobs, read_config
 from noise_scaling.models import MODELS
+from noise_scaling.paths import MEASUREMENTS, ROOT
 
 TINY = {
     "folder": "build/tiny", "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0, 1],
@@ -29,7 +31,7 @@ def entry(**changes):
     return changed(datasets={"pbmc68k": TINY["datasets"]["pbmc68k"] | changes})
 
 
-@pytest.mark.parametrize("name", ["demo", "small", "ablations", "paper", "campaign"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflow/config").glob("*.yml")))
 def test_shipped_configurations_are_sound(root, name):
     assert jobs(read_config(root / f"workflow/config/{name}.yml"))
 
@@ -60,6 +62,17 @@ def test_the_campaign_has_an_order_room_and_no_point_twice(root):
         assert n_cells + about.n_test + about.n_validation <= about.n_cells, name
     trained = pd.DataFrame(rows).query("model != ['shuffled', 'known_2_bits'] and estimator == 'default'")
     assert len(trained) > 6000
+
+
+def test_the_first_curves_are_rows_of_the_campaign(root):
+    """Of data sets that the older table lacks, so that keeping them takes nothing from it."""
+    first, campaign = (
+        {json.dumps(key) for job in jobs(read_config(root / f"workflow/config/{name}.yml")) for key in job.row_keys()}
+        for name in ("first", "campaign")
+    )
+    assert first < campaign
+    older = set(measurements.read(MEASUREMENTS / "small.csv")["dataset"])
+    assert {json.loads(row)["dataset"] for row in first} == {json.loads(row)["dataset"] for row in campaign} - older
 
 
 @pytest.mark.parametrize(
