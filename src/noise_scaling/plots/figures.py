@@ -70,6 +70,23 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")]
 
 
+MOST_SIGNALS = 7
+"""Rows of panels that a screen holds."""
+
+
+def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Signals that have a row of a figure, those of the most numbers of cells, and a mark that counts the others."""
+    signals = style.signals(table)
+    sizes = table.groupby(["dataset", "signal"])["n_cells"].nunique()
+    chosen = signals
+    for least in sorted(set(sizes)):
+        if len(chosen) > MOST_SIGNALS:
+            chosen = [signal for signal in signals if sizes[signal] >= least]
+    others = len(signals) - len(chosen[:MOST_SIGNALS])
+    said = f"not shown, of fewer numbers of cells: {others} more signals (page Data sets)"
+    return chosen[:MOST_SIGNALS], [{"linestyle": "", "label": said}] * (others > 0)
+
+
 @style.book_style()
 def information_figure(table: pd.DataFrame) -> Figure:
     """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
@@ -83,7 +100,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
     """
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
-    signals = style.signals(table)
+    signals, others = rows_of(table)
     if not signals:
         raise TooLittle("nothing was measured here but the control of known information: nothing to draw")
     apart = len(signals) > 1 and any(map(style.is_control, table["model"].unique()))
@@ -101,7 +118,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
     figure.supylabel(style.BITS, fontsize=9.5)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
-    style.model_legend(figure, table["model"])
+    style.model_legend(figure, table["model"], *others)
     return figure
 
 
@@ -147,16 +164,18 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     TooLittle
         If nothing but controls was measured.
     """
-    table = without_controls(largest(usable(table)))
-    if table.empty:
+    measured = without_controls(usable(table))
+    if measured.empty:
         raise TooLittle("no model was measured here but controls: nothing to fit")
+    signals, others = rows_of(measured)
+    table = largest(pd.concat([of_signal(measured, signal) for signal in signals]))
     models, rare = _columns(table)
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         here = of_signal(table, signal)
         _fit_panel(axes, here[here["model"] == model], model)
 
-    by = {signal: style.methods(of_signal(table, signal)) for signal in style.signals(table)}
+    by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
     rows = {signal: f"{style.title(*signal)}\n({method})" for signal, method in by.items()}
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     for axes in figure.axes[:: len(models)]:
@@ -172,7 +191,7 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     if rare:
         names = ", ".join(map(style.label, rare))
         marks.append({"linestyle": "", "label": f"not shown, measured on few signals: {names}"})
-    style.legend(figure, *marks, columns=4)
+    style.legend(figure, *marks, *others, columns=4)
     return figure
 
 
