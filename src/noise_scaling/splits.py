@@ -146,19 +146,6 @@ def _take(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whole groups, in the order of their first cells, until `wanted` cells are taken.
 
-    Parameters
-    ----------
-    order
-        Positions of the cells that are dealt.
-    groups
-        Of all cells; negative: the cell stands alone, as all do without groups.
-    wanted
-        Cells.
-    may
-        Of all cells: which count.
-    pool
-        For the message.
-
     Returns
     -------
     Positions of who is taken and of who is left, each in the order given.

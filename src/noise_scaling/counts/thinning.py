@@ -168,21 +168,10 @@ def thin(
 def thin_keyed(
     matrix: sparse.csr_matrix, limit: int, cell_keys: np.ndarray, gene_keys: np.ndarray, *, n_threads: int | None = None
 ) -> sparse.csr_matrix | None:
-    """Thin at a `threshold` by keys from `name_keys`.
+    """Thin CSR [cells, genes] at a `threshold` by keys from `name_keys`, uint64 [cells] and [genes].
 
     Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
     long as the input are asked for, but only memory that is written to is ever real.
-
-    Parameters
-    ----------
-    matrix
-        CSR [cells, genes] of integer counts.
-    limit
-        As `threshold` gives it.
-    cell_keys, gene_keys
-        uint64 [cells], [genes].
-    n_threads
-        As in `thin`.
 
     Returns
     -------
@@ -261,15 +250,6 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
 
 def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
     """Refuse two cells or genes with one key.
-
-    Parameters
-    ----------
-    keys
-        uint64 [n], from `name_keys`.
-    axis
-        "cell" or "gene", for the message.
-    name_of
-        Gives the name at a position.
 
     Raises
     ------

@@ -132,22 +132,8 @@ def assemble(
 ) -> Dataset:
     """Put the parts together: cells without a single count are dropped, by name.
 
-    Parameters
-    ----------
-    card
-        Of this data set; the name is taken from it.
-    counts
-        Integer counts [cells, genes].
-    obs
-        Annotation of the same cells; its index holds their names.
-    gene_ids
-        Names [genes].
-    signal
-        Over the same cells.
-    largest_deviation
-        How far the source's values were from integers, in molecules; 0 if it holds integers.
-    stream, notes, blocks
-        As in `Dataset`; the card's name if no stream is given. Blocks are over the same cells.
+    All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
+    where none is given.
 
     Raises
     ------

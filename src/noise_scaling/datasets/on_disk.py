@@ -48,16 +48,7 @@ class Survey(NamedTuple):
 def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *, progress: bool = True) -> Survey:
     """Go through all cells once, or look up what an earlier pass found in the same files.
 
-    Parameters
-    ----------
-    store
-        All cells.
-    how
-        Names what `store` makes of the files' values: layer, rounding, genes.
-    notes
-        Called after the pass.
-    progress
-        Show a bar.
+    `how` names what `store` makes of the files' values (layer, rounding, genes), `notes` is called after the pass.
     """
     entry = _entry(store, how)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
@@ -87,16 +78,7 @@ def assemble_on_disk(
     stream: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """As `dataset.assemble`, of counts that stay where they are.
-
-    Parameters
-    ----------
-    card, gene_ids, signal, stream, notes
-        As in `dataset.assemble`.
-    store, found
-        All cells, and their `survey`.
-    cell_ids
-        Names [cells], variable-width text.
+    """As `dataset.assemble`, of counts that stay where they are: all cells of `store`, and what `survey` found of them.
 
     Raises
     ------

@@ -23,17 +23,7 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
     """Counts and signal of a file, with a card made from what is found and notes on what was taken for what.
 
     Counts of `count_store.IN_MEMORY_BELOW` bytes or more stay in the file where it holds them cell by cell (CSR).
-
-    Parameters
-    ----------
-    path
-        The file or folder; `formats.open_cells` has its kinds.
-    signal
-        Where the signal lies, in a form of `own_signals`.
-    layer
-        Which layer holds the raw counts; X if not given.
-    round_counts
-        Round estimated counts (EM, ambient correction) to whole ones.
+    Arguments are those of `datasets.load`.
 
     Raises
     ------
@@ -53,10 +43,7 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
     """The counts of a file in memory, with what obs and var say of cells and genes and nothing else.
 
-    Parameters
-    ----------
-    path, layer, round_counts
-        As for `load_own`.
+    Arguments are those of `datasets.load`.
 
     Raises
     ------

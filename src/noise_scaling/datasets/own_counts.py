@@ -55,18 +55,7 @@ class StreamedFeatures(NamedTuple):
 
 
 def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
-    """Counts of the genes in X or in a layer.
-
-    Parameters
-    ----------
-    cells
-        From `formats.open_cells`.
-    layer
-        Which layer holds the raw counts; None: X.
-    name
-        The file's name, for messages and notes.
-    round_counts
-        Round estimated counts to whole ones, rather than refuse them.
+    """Counts of the genes in X or in a layer; `round_counts` rounds estimated ones rather than refuse them.
 
     Raises
     ------
@@ -95,13 +84,6 @@ def stream_counts(
     path: Path, cells: Stored | Several, layer: str | None, *, round_counts: bool = False
 ) -> StreamedFeatures:
     """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read.
-
-    Parameters
-    ----------
-    path
-        Of the file, or the folder of files.
-    cells, layer, round_counts
-        As for `read_counts`.
 
     Raises
     ------
@@ -156,14 +138,7 @@ def _place(layer: str | None, name: str) -> str:
 
 
 def refuse_empty(counts: np.ndarray, where: str) -> None:
-    """Refuse cells without a count.
-
-    Parameters
-    ----------
-    counts
-        How many each cell has [cells].
-    where
-        Says in the message where they are.
+    """Refuse cells without a count, by the number of counts of each [cells]; `where` says where they are.
 
     Raises
     ------

@@ -36,18 +36,7 @@ Found = tuple[Signal, list[str]]
 
 
 def read_signal(cells: Cells, others: Others, spec: str | None, name: str) -> Found:
-    """The signal `spec` over all cells, and notes for the user.
-
-    Parameters
-    ----------
-    cells
-        From `formats.open_cells`.
-    others
-        Features beside the genes by type, for a signal of them.
-    spec
-        Where the signal lies, in one of `FORMS`.
-    name
-        The file's name, for messages.
+    """The signal `spec`, in one of `FORMS`, over all cells of a file called `name`, and notes for the user.
 
     Raises
     ------

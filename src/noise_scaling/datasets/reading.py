@@ -31,14 +31,7 @@ def log1p(counts: np.ndarray) -> np.ndarray:
 def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.csr_matrix, float]:
     """Round counts that a source kept as scaled floats, and say how far they were from integers.
 
-    Parameters
-    ----------
-    values
-        Counts as floats [cells, genes].
-    name
-        The data set, for the message.
-    tolerance
-        Largest deviation from an integer that is taken for rounding error of the source.
+    A deviation of up to `tolerance` is taken for rounding error of the source.
 
     Returns
     -------
@@ -169,15 +162,6 @@ def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
 def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
     """Check that a file's table has the columns its loader reads.
 
-    Parameters
-    ----------
-    table
-        As read.
-    wanted
-        Names of columns.
-    path
-        The file, for the message.
-
     Raises
     ------
     InputError
@@ -190,15 +174,6 @@ def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
 
 def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
     """Check that a second file of a data set knows all cells of the first.
-
-    Parameters
-    ----------
-    cells
-        Names that are needed.
-    known
-        Names that the second file has.
-    path
-        The second file, for the message.
 
     Raises
     ------

@@ -37,13 +37,6 @@ class Several:
 
     Columns, layers and matrices are those that all files have. Features are those of the first file.
 
-    Parameters
-    ----------
-    files
-        What `formats` reads of each file, an AnnData's attributes and `stored_counts`.
-    paths
-        The files.
-
     Raises
     ------
     InputError

@@ -162,13 +162,7 @@ def from_pointwise(
 
 
 def zero(n: int, method: str, note: str) -> Information:
-    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells.
-
-    Parameters
-    ----------
-    n, method, note
-        As in `Information`.
-    """
+    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells."""
     return Information(0.0, 0.0, np.zeros(n), method, n, method in ("infonce", "classifier"), note)
 
 
@@ -246,13 +240,6 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
     """Check that x and y have as many cells, and enough.
-
-    Parameters
-    ----------
-    x, y
-        Arrays of [n] or [n, d].
-    groups
-        Names or numbers [n], or None.
 
     Returns
     -------

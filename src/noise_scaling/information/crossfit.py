@@ -77,13 +77,6 @@ def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
 def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
     """Groups that hold together cells of one x and y too: a cell that is fitted on and scored invents information.
 
-    Parameters
-    ----------
-    x, y
-        Prepared sides, [n, d] and [n] or [n, d].
-    groups
-        Codes [n], or None.
-
     Returns
     -------
     Groups as codes [n], or None as they were; and a note, empty if no cell is repeated.
@@ -99,14 +92,7 @@ def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tup
 
 
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
-    """Cells dealt to parts of even size, in random order; a group is never in two.
-
-    Parameters
-    ----------
-    n, n_parts
-        Cells, and parts of them.
-    seed, groups
-        As in `folds`.
+    """Cells dealt to parts of even size, in random order; a group (codes [n]) is never in two.
 
     Raises
     ------
@@ -121,13 +107,6 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
     """Four tenths of the cells to fit, a tenth to stop, half to score; a group is never on two sides.
-
-    Parameters
-    ----------
-    n
-        Cells.
-    seed, groups
-        As in `folds`.
 
     Raises
     ------
@@ -181,17 +160,7 @@ def one_thread() -> Iterator[None]:
 
 
 def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches for ever: shuffled passes laid end to end.
-
-    Parameters
-    ----------
-    cells
-        Positions [cells], at least one.
-    size
-        Cells of a batch, exactly.
-    rng
-        Shuffles.
-    """
+    """Batches of exactly `size` cells for ever: shuffled passes laid end to end."""
     left = np.empty(0, dtype=cells.dtype)
     while True:
         while len(left) < size:

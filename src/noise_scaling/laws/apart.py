@@ -129,11 +129,6 @@ def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
     """The points of every model measured with training and test cells thinned apart, sorted by key.
 
     Depths are means over seeds at one fraction. Where a run is not over, seeds that lack points are left out.
-
-    Parameters
-    ----------
-    table
-        A measurements table.
     """
     levels = {"n": "n_cells", "u_train": "fraction_train", "u_test": "fraction"}
     rows = protocol_rows(table, "umis_per_cell", "umis_per_cell_train", apart=True)

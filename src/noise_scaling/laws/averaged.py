@@ -98,13 +98,6 @@ def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndar
     A member's error is of two parts: what its fit to the means leaves, and how the seeds differ (each with its split,
     training and thinning), by one Gauss-Newton step for each seed; together they have Satterthwaite's degrees of
     freedom (1946, doi:10.2307/3002019). Ends are quantiles of the mixture of Student's t.
-
-    Parameters
-    ----------
-    curves
-        The curves.
-    level
-        How often such an interval is to hold the truth.
     """
     out = {name: np.full((len(curves), 2), np.nan) for name in ("u_bar", "i_max")}
     told = [i for i, one in enumerate(curves) if len(one.u) > 3 and one.mean.max() > _NOTHING]

@@ -64,11 +64,6 @@ def compare_laws(found: Curves) -> pd.DataFrame:
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
     residuals). AICc: Hurvich & Tsai 1989.
-
-    Parameters
-    ----------
-    found
-        The curves; every law of ALTERNATIVES is fitted to each.
     """
     return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
@@ -102,15 +97,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
-    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few.
-
-    Parameters
-    ----------
-    points, squares
-        Number of points and residual sum of squares of each curve, [curves].
-    fitted
-        Fitted parameters, the noise's variance among them.
-    """
+    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
     with np.errstate(divide="ignore"):
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)

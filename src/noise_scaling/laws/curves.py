@@ -279,15 +279,6 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
 def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> pd.DataFrame:
     """Fit every group of rows that the columns `by` make, as `fit_curves`; no row is left out.
 
-    Parameters
-    ----------
-    table
-        As for `fits_of`.
-    by
-        Columns that name a curve.
-    law
-        NOISE_LAW or CELL_NUMBER_LAW.
-
     Returns
     -------
     The columns `by`, and those of `columns`; NaN where a curve was too short.

@@ -89,13 +89,6 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
     The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
     the answer lies outside the measured cells, or a cell of either depth was not measured.
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    bits
-        In place of the grid's own, [depths, cell numbers].
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
@@ -113,11 +106,6 @@ def starts(grid: Grid) -> pd.DataFrame:
     Columns: grid, model, n, u, rate, known, most. `most` is what the most cells would make it; where they do not
     suffice, it is the `rate`, and that is not `known`: the true one is more. Steps in depth are brought to a doubling
     by rate^(ln 2 / ln step). An answer below the fewest cells is taken to be there.
-
-    Parameters
-    ----------
-    grid
-        The grid.
     """
     whole = np.isfinite(grid.bits).all(axis=1)
     steps = np.flatnonzero(whole[:-1] & whole[1:])
@@ -181,13 +169,6 @@ def compare_rates(grid: Grid, *, draws: int = 100) -> pd.DataFrame:
     """Every start from which the grid itself gives a rate, with the law's and the surface's rates.
 
     Columns: grid, model, n, u, deeper, free, law, law_low, law_high (95 %), surface (the law with smooth residuals).
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    draws
-        Bootstrap draws of the law's interval.
     """
     free = grid_rates(grid)
     law = law_rates(grid, fit_grid(grid).bootstrap(draws))

@@ -190,15 +190,6 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
     """On how many grids a forecast's RMS is below another's, and how many there are.
 
-    Parameters
-    ----------
-    table
-        As of `score`.
-    design
-        One of DESIGNS.
-    forecast, over
-        Names of the two forecasts.
-
     Returns
     -------
     Grids won, and grids in all; both 0 where `forecast` was not made.

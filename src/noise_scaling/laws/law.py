@@ -118,14 +118,7 @@ def named(name: str) -> Law:
 
 
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
-    """Named values as vectors, checked.
-
-    Parameters
-    ----------
-    values
-        By the names that the sentence uses.
-    positive
-        Names of those that must be above 0.
+    """Named values as vectors, checked; those named `positive` must be above 0.
 
     Returns
     -------
@@ -205,15 +198,5 @@ def fit_many(
 
 
 def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M].
-
-    Parameters
-    ----------
-    law
-        The law.
-    theta
-        Parameters as fitted, [B, P].
-    x
-        UMIs per cell, or cells, [B, M] or [M].
-    """
+    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M]."""
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))

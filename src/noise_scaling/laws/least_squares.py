@@ -67,15 +67,7 @@ def jacobian(
 
 
 def covariance(slope: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """(J'WJ)^-1 [P, P] of one problem: times the residual variance it is the covariance; None where it is singular.
-
-    Parameters
-    ----------
-    slope
-        J, [M, P].
-    weights
-        The diagonal of W, [M].
-    """
+    """(J'WJ)^-1 [P, P] of J [M, P] and diagonal W [M]: times the residual variance the covariance; None if singular."""
     information = slope.T @ (slope * weights[:, None])
     size = np.sqrt(np.diag(information))
     if not np.isfinite(information).all() or (size == 0).any():

@@ -238,15 +238,6 @@ def _of_width(name: str, width: int) -> Variant:
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], data: Dataset) -> None:
     """Refuse a variant that means nothing for a model, an estimator or the data.
 
-    Parameters
-    ----------
-    variant
-        What is to be measured.
-    models, estimators
-        Names of all that it is to be measured with.
-    data
-        The data set.
-
     Raises
     ------
     InputError

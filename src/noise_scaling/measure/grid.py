@@ -165,14 +165,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
-    """`config` if it fits workflow/config/schema.json and names what exists.
-
-    Parameters
-    ----------
-    config
-        What the YAML holds.
-    name
-        What the sentence calls it.
+    """`config` if it fits workflow/config/schema.json and names what exists; the sentence calls it `name`.
 
     Raises
     ------

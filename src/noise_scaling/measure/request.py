@@ -184,11 +184,6 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 def check_places(results: Path | None, output: Path | None) -> None:
     """Refuse places in which no file can be made, before anything is measured.
 
-    Parameters
-    ----------
-    results, output
-        A folder and a file, either yet to be made or there; None is never refused.
-
     Raises
     ------
     InputError
@@ -201,14 +196,7 @@ def check_places(results: Path | None, output: Path | None) -> None:
 
 
 def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
-    """Refuse a folder in which no file can be made, as `check_places` does.
-
-    Parameters
-    ----------
-    name
-        The argument that names it.
-    folder, path
-        The folder, and the file that is to lie in it, if that is what the argument names.
+    """Refuse a folder, or a file to lie in it, that the argument `name` names and in which no file can be made.
 
     Raises
     ------

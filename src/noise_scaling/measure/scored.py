@@ -19,13 +19,6 @@ def pairs_seed(variant: Variant, seed: int) -> int:
 def check_scored(signal: signals.Signal, test: np.ndarray, *, seed: int) -> None:
     """Refuse test cells that no estimator takes.
 
-    Parameters
-    ----------
-    signal, test
-        The signal, and positions of the test cells.
-    seed
-        Of `pairs_seed`.
-
     Raises
     ------
     InputError

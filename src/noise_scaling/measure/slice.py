@@ -117,18 +117,7 @@ class Grid:
 class Slice:
     """One data set at one depth of its training cells and one seed.
 
-    Parameters
-    ----------
-    grid
-        What all slices share.
-    cells
-        The split of the seed.
-    seed
-        The replicate.
-    fraction
-        Share of the training cells' molecules to keep.
-    tests
-        The same of the test cells, each a row; (): as the training cells.
+    Test cells keep the shares `tests` of their molecules, each a row; (): as the training cells, `fraction`.
     """
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...] = ()) -> None:

@@ -70,13 +70,6 @@ def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int
 
     So a sweep that is not finished has a table too.
 
-    Parameters
-    ----------
-    sources
-        Tables, folders of them, or folders of units.
-    first_wins, rows
-        As in `measurements.gather`.
-
     Raises
     ------
     InputError
@@ -111,13 +104,6 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
     """Numbers of done, failed and missing measurements for each combination of the columns `by`.
-
-    Parameters
-    ----------
-    table
-        As of `completeness`.
-    by
-        Columns of the key.
 
     Raises
     ------

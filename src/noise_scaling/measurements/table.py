@@ -49,11 +49,6 @@ CONTROLS = (SHUFFLED, KNOWN)
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
 
-    Parameters
-    ----------
-    rows
-        A table, or one dict a row.
-
     Raises
     ------
     InputError
@@ -276,11 +271,6 @@ def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
 
     `make book` measures two data sets with few seeds, at depths of its own; beside a table of more seeds they would
     pull curves and intervals. The published table's seeds name no run, and all of its rows stay.
-
-    Parameters
-    ----------
-    table
-        A measurements table, of the protocol's rows.
     """
     by = ["dataset", "signal", "preset", "estimator"]
     for axis in ("fraction", "n_cells"):

@@ -19,15 +19,6 @@ def unit_path(folder: str | Path, unit_hash: str) -> Path:
 def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
     """Keep the rows of one finished unit, whole or not at all.
 
-    Parameters
-    ----------
-    folder
-        The folder of units, which is made if need be.
-    unit_hash
-        `Unit.config_hash`.
-    rows
-        Dicts with the columns of a measurements table.
-
     Raises
     ------
     InputError
@@ -63,13 +54,6 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
 
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
     """Keep the loss curves of one training beside its unit.
-
-    Parameters
-    ----------
-    folder, unit_hash
-        As in `write_unit`.
-    history
-        Values of each curve, by its name.
 
     Raises
     ------

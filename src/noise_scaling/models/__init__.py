@@ -22,11 +22,6 @@ __all__ = ["MODELS", "Model", "check_model", "create", "load", "register", "sett
 def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
     """Check that a model, a preset of it and options exist.
 
-    Parameters
-    ----------
-    name, preset, options
-        As for `create`.
-
     Raises
     ------
     InputError
@@ -39,11 +34,6 @@ def check_model(name: str, preset: str = "small", options: dict[str, Any] | None
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
     """Every setting of a model: the preset's, with `options` in their place.
-
-    Parameters
-    ----------
-    name, preset, options
-        As for `create`.
 
     Raises
     ------

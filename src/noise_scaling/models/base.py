@@ -109,17 +109,7 @@ class Model(ABC):
 
     @classmethod
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
-        """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
-
-        Parameters
-        ----------
-        preset
-            A key of `PRESETS`.
-        n_cells
-            Training cells.
-        n_genes, nonzeros
-            Genes counted, and a cell's mean number of non-zero counts.
-        """
+        """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it."""
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
 
@@ -227,14 +217,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def check_options(model: str, settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """`settings` with `options` in their place.
 
-    Parameters
-    ----------
-    model
-        Its name, for messages.
-    settings
-        Of the preset.
-    options
-        What to change. None fits every setting, anything one that is None in the preset, and an integer a float.
+    None fits every setting, anything one that is None in the preset, and an integer a float.
 
     Raises
     ------

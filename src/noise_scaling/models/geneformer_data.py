@@ -83,19 +83,10 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
 
 
 def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
-    """Rank the genes of cells.
+    """Rank the genes of cells [cells, genes] by medians [genes] (`tokens.rank_tokens`).
 
     A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory; for
     counts on disk in a file without a name, beside them where they lie in a folder of ours. A cell takes 16 bytes more.
-
-    Parameters
-    ----------
-    cells
-        UMI counts [cells, genes].
-    medians
-        Gene medians [genes], as in `tokens.rank_tokens`.
-    context
-        Tokens of a cell, at most.
 
     Raises
     ------
@@ -126,15 +117,6 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
     """`tokens`, if enough cells have any.
-
-    Parameters
-    ----------
-    tokens
-        From `tokens_of`.
-    at_least
-        Cells that must have a token.
-    what
-        "training" or "validation", for the message.
 
     Raises
     ------

@@ -221,13 +221,7 @@ class Layer(nn.Module):
         return self._after(x, self.attention(x, groups))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone.
-
-        Parameters
-        ----------
-        x, groups, wanted, queries
-            As for `Attention.at`, with its result.
-        """
+        """The same at the `wanted` places alone."""
         return self._after(x.index_select(0, wanted), self.attention.at(x, groups, wanted, queries))
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:

@@ -26,17 +26,6 @@ class MaskedTraining(Training):
     """Cross-entropy of masked genes, on batches of `train`, validated on some of `validation` with one mask.
 
     In a `team` each member takes its share of every batch and of the validation batches; all hold the same weights.
-
-    Parameters
-    ----------
-    net
-        On its device.
-    train, validation
-        Tokens of the cells.
-    settings
-        All settings of `Geneformer`.
-    seed, device, team
-        See `Training`; `device` is the net's.
     """
 
     label, unit = "Geneformer", "tokens"

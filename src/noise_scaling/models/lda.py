@@ -59,13 +59,6 @@ class LDA(Model):
     ) -> LDA:
         """Learn the topics of the training cells; cells in a store are gone through pass by pass.
 
-        Parameters
-        ----------
-        train
-            UMI counts [cells, genes].
-        validation, genes_from
-            Change nothing.
-
         Raises
         ------
         InputError

@@ -43,15 +43,7 @@ class RandomProjection(Model):
         *,
         genes_from: csr_matrix | CountStore | None = None,
     ) -> RandomProjection:
-        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell.
-
-        Parameters
-        ----------
-        train
-            UMI counts [cells, genes], of which the number of genes counts.
-        validation, genes_from
-            Change nothing.
-        """
+        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
         # components of all genes together: the draw of one gene depends on how many there are
         self.directions = drawn.fit(csr_matrix((1, train.shape[1]))).components_.T

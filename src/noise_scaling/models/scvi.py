@@ -245,15 +245,6 @@ def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
 def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, Tensor]:
     """The two terms of the evidence lower bound (Lopez et al. 2018), nats, [cells] each.
 
-    Parameters
-    ----------
-    net
-        scvi-tools' module.
-    batch
-        Counts.
-    half
-        Matrix products in bfloat16.
-
     Returns
     -------
     Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1).

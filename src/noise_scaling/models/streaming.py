@@ -26,15 +26,6 @@ def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
 def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "training") -> csr_matrix | CountStore:
     """`counts` without the empty cells, which no model can learn from.
 
-    Parameters
-    ----------
-    counts
-        UMI counts [cells, genes].
-    at_least
-        Cells that must be left.
-    what
-        "training" or "validation", for the message.
-
     Raises
     ------
     InputError

@@ -99,11 +99,6 @@ def place() -> tuple[int, int]:
 def crew(device: str) -> Team:
     """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
 
-    Parameters
-    ----------
-    device
-        "cuda": one on each GPU, or "cpu".
-
     Raises
     ------
     InputError

@@ -112,19 +112,7 @@ def _both_axes(row: np.ndarray, table: pd.DataFrame, *, band: bool = True) -> No
 
 
 def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> None:
-    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    table
-        Rows of one signal and estimator.
-    x
-        The column of the abscissa: "n_cells" or "umis_per_cell".
-    band
-        Whether the seeds are shown.
-    """
+    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed."""
     for model in style.ordered(table["model"]):
         # by fraction: seeds of one fraction differ a little in measured depth and are one point
         by = "fraction" if x == "umis_per_cell" else x
