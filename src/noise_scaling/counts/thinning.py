@@ -249,13 +249,7 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
 
 
 def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
-    """Refuse two cells or genes with one key.
-
-    Raises
-    ------
-    InputError
-        If a key repeats; the message has the first name of that key.
-    """
+    """InputError, with the first name, where two cells or genes have one key."""
     in_order = np.sort(keys)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if repeated.size:

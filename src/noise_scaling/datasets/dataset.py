@@ -97,19 +97,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Counts in files, and of their cells what is small.
-
-    Attributes
-    ----------
-    store
-        Cells that hold a molecule.
-    cell_ids, gene_ids
-        Their names [cells], variable-width text; and those of the genes [genes].
-    umis
-        Molecules of each cell, int64 [cells].
-    largest
-        The largest count.
-    """
+    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
 
     store: CountStore
     cell_ids: np.ndarray

@@ -25,19 +25,7 @@ _VERSION = 2  # of what a survey holds
 
 
 class Survey(NamedTuple):
-    """What one pass over all cells tells.
-
-    Attributes
-    ----------
-    umis
-        Molecules of each cell, int64 [cells].
-    largest
-        The largest count.
-    sha256
-        `CountsHash` of the counts.
-    notes
-        What the pass over the counts noted.
-    """
+    """What one pass over all cells tells: molecules of each, int64 [cells], the largest count, `CountsHash`, notes."""
 
     umis: np.ndarray
     largest: int
@@ -78,13 +66,7 @@ def assemble_on_disk(
     stream: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """As `dataset.assemble`, of counts that stay where they are: all cells of `store`, and what `survey` found of them.
-
-    Raises
-    ------
-    InputError
-        If two cells or two genes have one name.
-    """
+    """As `dataset.assemble`, of counts that stay where they are: all cells of `store`, and what `survey` found."""
     kept = found.umis > 0
     if not kept.all():
         store, cell_ids, signal = store.take(kept), cell_ids[kept], signal.of(kept)

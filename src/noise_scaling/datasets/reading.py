@@ -93,13 +93,7 @@ def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
 
 @contextmanager
 def of_form(path: Path) -> Iterator[None]:
-    """Turn what the readers raise on a file of another form into a sentence.
-
-    Raises
-    ------
-    InputError
-        In place of what the block raises: its first line, and the way out.
-    """
+    """Turn what the readers raise on a file of another form into an InputError of its first line and the way out."""
     try:
         yield
     except InputError:
@@ -121,13 +115,7 @@ def of_form(path: Path) -> Iterator[None]:
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
-    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names.
-
-    Raises
-    ------
-    InputError
-        If a file is not of that form, or the matrix is not of the shape of its names.
-    """
+    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names."""
     names = []
     for part in ("barcodes", "features"):
         path = files[f"{stem}-{part}.tsv.gz"]
@@ -139,13 +127,7 @@ def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.
 
 
 def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
-    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns).
-
-    Raises
-    ------
-    InputError
-        If it is of another form or shape.
-    """
+    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns)."""
     with of_form(path), gzip.open(path) as stream:
         values = sp.csr_matrix(scipy.io.mmread(stream))
     wanted = (shape[0], values.shape[1] if shape[1] is None else shape[1])
@@ -160,26 +142,14 @@ def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
 
 
 def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
-    """Check that a file's table has the columns its loader reads.
-
-    Raises
-    ------
-    InputError
-        If one is absent.
-    """
+    """InputError where a file's table lacks a column that its loader reads."""
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
 
 
 def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
-    """Check that a second file of a data set knows all cells of the first.
-
-    Raises
-    ------
-    InputError
-        If one is absent.
-    """
+    """InputError where a second file of a data set lacks a cell of the first."""
     absent = cells[~cells.isin(known)]
     if len(absent):
         raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")

@@ -73,13 +73,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a registered data set.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown; the message lists the known ones.
-    """
+    """The card of a registered data set; of an unknown name an InputError that lists the known ones."""
     cards = read_registry()
     return cards[choose("data set", name, cards)]
 

@@ -120,10 +120,6 @@ def named(name: str) -> Law:
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
     """Named values as vectors, checked; those named `positive` must be above 0.
 
-    Returns
-    -------
-    Floats [M], in the order of `values`.
-
     Raises
     ------
     InputError

@@ -236,14 +236,7 @@ def _of_width(name: str, width: int) -> Variant:
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], data: Dataset) -> None:
-    """Refuse a variant that means nothing for a model, an estimator or the data.
-
-    Raises
-    ------
-    InputError
-        Where it means nothing for one of the models or estimators, needs pairs or blocks that the data lack, or needs
-        all cells in memory and they are not.
-    """
+    """InputError for a variant that means nothing for a model or estimator, or needs pairs, blocks or memory not there."""
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
         ("estimator", estimators, variant.suits_estimator, variant.estimators or ()),

@@ -27,16 +27,8 @@ _DRAWS = 1000
 class Control:
     """What the rest needs to know of a control.
 
-    Attributes
-    ----------
-    name
-        As it stands in the column `model`.
-    label, colour, marker, order
-        Of figures, as a model has them.
-    learner
-        The model that is trained for it.
-    draw
-        The pair that the estimator sees, from the learner's pair of embedding and signal, a seed and a cell number.
+    `learner` is the model that is trained for it; `draw` makes the pair that the estimator sees of the learner's pair,
+    a seed and a cell number.
     """
 
     name: str

@@ -29,13 +29,7 @@ def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, s
 
 
 def check(models: Sequence[str], preset: str, devices: int, precision: str) -> None:
-    """Refuse what none of the models takes; where some do, the others train as ever.
-
-    Raises
-    ------
-    InputError
-        If no model trains on several devices, or none has a precision, or it is none of `PRECISIONS`.
-    """
+    """InputError for devices or a precision that none of the models takes; where some do, the others train as ever."""
     if precision:
         choose("precision", precision, PRECISIONS)
     if precision and not any(_precision(name, preset) for name in models if not is_brought(name)):

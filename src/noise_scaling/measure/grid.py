@@ -165,13 +165,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
-    """`config` if it fits workflow/config/schema.json and names what exists; the sentence calls it `name`.
-
-    Raises
-    ------
-    InputError
-        For the first fault.
-    """
+    """`config` if it fits workflow/config/schema.json and names what exists, else InputError, which calls it `name`."""
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:

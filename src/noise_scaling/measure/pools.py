@@ -90,13 +90,7 @@ class Pools:
         return self._counts.held["validation"]
 
     def train(self, n_cells: int) -> csr_matrix | CountStore:
-        """Counts of the N training cells: the first of the largest set, or thinned by themselves.
-
-        Raises
-        ------
-        InputError
-            If there are fewer.
-        """
+        """Counts of the N training cells: the first of the largest set, or thinned by themselves."""
         at, largest = self.cells.training_cells(n_cells), self._counts.train
         if isinstance(largest, ThinnedStore):
             return largest.take(slice(n_cells)).held()

@@ -182,13 +182,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 
 def check_places(results: Path | None, output: Path | None) -> None:
-    """Refuse places in which no file can be made, before anything is measured.
-
-    Raises
-    ------
-    InputError
-        Where a folder or file is in the way, cannot be reached, or is read-only.
-    """
+    """InputError for places in which no file can be made, before anything is measured."""
     if results is not None:
         check_folder("results", results)
     if output is not None:
@@ -196,13 +190,7 @@ def check_places(results: Path | None, output: Path | None) -> None:
 
 
 def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
-    """Refuse a folder, or a file to lie in it, that the argument `name` names and in which no file can be made.
-
-    Raises
-    ------
-    InputError
-        Where a file is in the way, or it cannot be reached, or is read-only.
-    """
+    """InputError for a folder, or the file `path` to lie in it, in which no file can be made; `name` names it."""
     shown = str(path or folder)
     try:
         if path is not None and path.is_dir():

@@ -103,13 +103,7 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
-    """Numbers of done, failed and missing measurements for each combination of the columns `by`.
-
-    Raises
-    ------
-    InputError
-        If `by` is empty or names another column.
-    """
+    """Numbers of done, failed and missing measurements for each combination of the columns `by`."""
     unknown = [name for name in by if name not in KEY]
     if unknown or not by:
         raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")

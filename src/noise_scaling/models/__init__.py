@@ -20,13 +20,7 @@ __all__ = ["MODELS", "Model", "check_model", "create", "load", "register", "sett
 
 
 def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
-    """Check that a model, a preset of it and options exist.
-
-    Raises
-    ------
-    InputError
-        If one is unknown, or an option is of the wrong type.
-    """
+    """InputError unless a model, a preset of it and options of the right type exist."""
     choose("model", name, MODELS)
     choose(f"preset of {name}", preset, MODELS[name].PRESETS)
     check_options(name, MODELS[name].PRESETS[preset], options or {})

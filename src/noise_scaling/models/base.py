@@ -194,13 +194,7 @@ class Model(ABC):
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file that `Model.save` wrote.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is cut short, or something else wrote it.
-    """
+    """Tensors and header of a file that `Model.save` wrote; InputError as of `models.load`."""
     if not path.is_file():
         raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
     try:

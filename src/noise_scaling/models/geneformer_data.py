@@ -116,13 +116,7 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
 
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
-    """`tokens`, if enough cells have any.
-
-    Raises
-    ------
-    InputError
-        If fewer cells have one.
-    """
+    """`tokens`, or InputError where fewer cells have any."""
     if tokens.n_cells < at_least:
         raise InputError(
             f"{tokens.n_cells} of {len(tokens.offsets) - 1} {what} cells have a token and at least {at_least} are "

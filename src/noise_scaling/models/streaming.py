@@ -24,13 +24,7 @@ def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
 
 
 def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "training") -> csr_matrix | CountStore:
-    """`counts` without the empty cells, which no model can learn from.
-
-    Raises
-    ------
-    InputError
-        If fewer are left.
-    """
+    """`counts` without the empty cells, which no model can learn from; InputError where fewer are left."""
     if isinstance(counts, CountStore):
         kept = counts.not_empty()
     else:

@@ -57,13 +57,7 @@ def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
 
 
 def forms(table: pd.DataFrame) -> pd.DataFrame:
-    """The laws against each other at points held out (`laws.apart.compare`).
-
-    Raises
-    ------
-    TooLittle
-        If no model was measured with training and test cells thinned apart.
-    """
+    """The laws against each other at points held out (`laws.apart.compare`)."""
     compared, _ = _fitted(table)
     return compared.drop(columns="form").rename(columns={"error": "error where hidden (bits)"})
 

@@ -25,13 +25,7 @@ _LINES = {"default": "-", "lmi": "--"}
 
 
 def read(source: str = RESULTS) -> pd.DataFrame:
-    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py).
-
-    Raises
-    ------
-    TooLittle
-        If the benchmark was not run.
-    """
+    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
     try:
         lines = json.loads(paths.find(source).read_text(encoding="utf-8"))["map"]
     except InputError:

@@ -75,11 +75,6 @@ def information_figure(table: pd.DataFrame) -> Figure:
     """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
 
     Controls of several signals have a row of panels of their own, without bands.
-
-    Raises
-    ------
-    TooLittle
-        If nothing but the control of known information was measured.
     """
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
@@ -128,13 +123,7 @@ def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> Non
 
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
-    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors.
-
-    Raises
-    ------
-    TooLittle
-        If nothing but controls was measured.
-    """
+    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     table = without_controls(largest(usable(table)))
     if table.empty:
         raise TooLittle("no model was measured here but controls: nothing to fit")
@@ -224,13 +213,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def collapse_figure(table: pd.DataFrame) -> Figure:
-    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact).
-
-    Raises
-    ------
-    TooLittle
-        If Eq. 1 could be fitted to no curve.
-    """
+    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
     points = collapsed(table)
     if points.empty:
         raise TooLittle(NO_CURVE)
@@ -257,13 +240,7 @@ def _collapse_panel(axes: Axes, points: pd.DataFrame, x: str, label: str) -> Non
 
 @style.book_style()
 def variations_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down.
-
-    Raises
-    ------
-    TooLittle
-        If no variation on a model was measured beside it.
-    """
+    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down."""
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]

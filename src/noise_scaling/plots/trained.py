@@ -29,11 +29,6 @@ def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
     """Bits of the trained Geneformer less those of another model, deepest first: a tie within 2 standard errors.
 
     Of `beside`, the rows at the same points, with the same preset where it has that.
-
-    Raises
-    ------
-    TooLittle
-        If no point has both.
     """
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
@@ -69,13 +64,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
-    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error.
-
-    Raises
-    ------
-    TooLittle
-        If no Geneformer was trained with the preset.
-    """
+    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error."""
     rows = protocol_rows(table, controls=True)
     rows = rows[rows["estimator"] == estimator]
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
