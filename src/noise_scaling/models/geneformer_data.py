@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
 from ..counts.count_store import CountStore
 from ..counts.tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from ..errors import InputError
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
-
-Cells: TypeAlias = csr_matrix | CountStore
-"""Counts in memory, or on disk."""
+from .streaming import Cells
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -23,7 +22,7 @@ from ..errors import choose
 from ..seeds import derive
 from .base import Model, has_bfloat16, register, resolve_device
 from .scvi_data import Batch, Counts, InMemory, Source, Streamed, whole_batches
-from .streaming import chunks_of, usable
+from .streaming import Cells, chunks_of, usable
 from .training import Training, limits
 
 _EPS = 1e-8  # the library's guard in its logarithms
@@ -107,10 +106,10 @@ class SCVI(Model):
 
     def fit(
         self,
-        train: csr_matrix | CountStore,
-        validation: csr_matrix | CountStore,
+        train: Cells,
+        validation: Cells,
         *,
-        genes_from: csr_matrix | CountStore | None = None,
+        genes_from: Cells | None = None,
         checkpoint: str | Path | None = None,
         progress: str = "",
     ) -> SCVI:
@@ -174,7 +173,7 @@ class SCVI(Model):
             )  # fmt: skip
 
     @torch.inference_mode()
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too.
 
         Raises
