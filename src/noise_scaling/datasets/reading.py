@@ -20,6 +20,17 @@ from anndata.utils import make_index_unique
 
 from ..errors import InputError
 
+# What readers raise on a damaged or foreign file depends on where they stumble.
+READ_ERRORS: tuple[type[Exception], ...] = (
+    OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, zlib.error,
+    IORegistryError,
+)  # fmt: skip
+
+
+def first_line(error: Exception) -> str:
+    """What a library said, as short as a sentence needs it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
 
 def log1p(counts: np.ndarray) -> np.ndarray:
     """log(1 + count), rounded right: numpy's last digit depends on the processor, and `data_sha256` sees it."""
@@ -98,20 +109,9 @@ def of_form(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-        zlib.error,
-        IORegistryError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise InputError(
-            f"{path.name} is not of the form its publication gave it ({reason}): delete {path} and fetch it anew"
-        ) from error
+    except READ_ERRORS as error:
+        wrong = f"{path.name} is not of the form its publication gave it ({first_line(error)})"
+        raise InputError(f"{wrong}: delete {path} and fetch it anew") from error
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
