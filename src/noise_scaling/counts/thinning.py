@@ -215,16 +215,7 @@ def threshold(fraction: float) -> int:
 def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str) -> np.ndarray:
     """64-bit keys [n] of cells or genes: a hash of each name, or of its position where there are no names.
 
-    Parameters
-    ----------
-    ids
-        Names [n], text or integers; None: 0, 1, 2, ...
-    n
-        How many there are.
-    seed
-        Any integer; another seed gives other keys.
-    axis
-        "cell" or "gene": salts the hash, so that a cell and a gene of one name have different keys.
+    The hash is salted by `axis`, "cell" or "gene", so that a cell and a gene of one name have different keys.
 
     Raises
     ------

@@ -109,15 +109,7 @@ def _repeat(left: np.ndarray) -> np.ndarray:
 
 
 def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`.
-
-    Parameters
-    ----------
-    found, law
-        The curves, and the law to refit.
-    theta
-        Its parameters fitted to all depths, [curves, P].
-    """
+    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
     start = np.tile(theta, (depths, 1))

@@ -41,11 +41,6 @@ class LawFit:
     does. That one uses Student's t, for positive parameters on the log scale, so that they stay positive.
     `covariance` [P, P] is of the parameters as fitted, logarithms for the positive ones; None where there is none.
     `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`; nothing is dropped.
-
-    Parameters
-    ----------
-    theta
-        The parameters as fitted, [P].
     """
 
     law: Law
@@ -289,14 +284,7 @@ def row(fit: LawFit | InputError) -> dict[str, object]:
 def fits_of(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> dict[tuple, LawFit | InputError]:
     """The fit of every group of rows by its key, sorted; in the place of a curve too short to fit what it lacks.
 
-    Parameters
-    ----------
-    table
-        Rows with `mi_bits`, and `umis_per_cell` or `n_cells` as the law needs; `seed` where they have one.
-    by
-        Columns that name a curve.
-    law
-        NOISE_LAW or CELL_NUMBER_LAW.
+    Rows have `mi_bits`, `umis_per_cell` or `n_cells` as the law needs, and `seed` where they have one.
     """
     x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
     out: dict[tuple, LawFit | InputError] = {}

@@ -63,22 +63,13 @@ def exchange_rate(
 
 
 def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Bits made to rise with cells at every depth by isotonic regression (Barlow et al. 1972), [depths, cell numbers].
-
-    Parameters
-    ----------
-    bits, seeds
-        Bits, and the number of seeds that each is the mean of, which weights it; both [depths, cell numbers].
-    """
+    """Bits [depths, cell numbers] made to rise with cells by isotonic regression, by `seeds` (Barlow et al. 1972)."""
     weights = np.maximum(seeds, 1.0)
     return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
 
 
 def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Cells at which a rising curve reaches the targets, between measured ones on the logarithm; NaN outside.
-
-    On a level stretch it is the stretch's middle.
-    """
+    """Cells at which a rising curve reaches the targets, on the logarithm; a level stretch's middle, NaN outside."""
     levels, which = np.unique(curve, return_inverse=True)
     middles = np.bincount(which, np.log(n)) / np.bincount(which)
     return np.exp(np.interp(targets, levels, middles, left=np.nan, right=np.nan))

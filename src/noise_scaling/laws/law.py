@@ -80,15 +80,7 @@ class Law:
         return lower, upper
 
     def starts(self, low: np.ndarray, high: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """[B, starts, P]: scales over the curve and beyond, three exponents, a level a little above the highest bits.
-
-        Parameters
-        ----------
-        low, high
-            Least and largest coordinate of each curve, [B].
-        least, most
-            Its least and largest bits, [B].
-        """
+        """[B, starts, P]: scales over the curve and beyond, three exponents, a level just above the highest bits."""
         places = np.linspace(-0.2, 1.5, 5) if "scale" in self.kinds else np.zeros(1)
         powers = _EXPONENTS if "exponent" in self.kinds else _CHANNELS if "channels" in self.kinds else (0.2,)
         span = most - least + 0.01

@@ -48,15 +48,6 @@ def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, grou
 
     Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples.
 
-    Parameters
-    ----------
-    residuals, weights
-        Of the points, [points].
-    slope
-        d fit / d parameter, [points, parameters].
-    groups
-        Number of each point's group, [points].
-
     Returns
     -------
     Residuals [points]; those of weight 0 are 0.

@@ -33,19 +33,9 @@ def thin_per_gene(
 ) -> csr_matrix:
     """Thin each gene to floor(its total x `fraction`) molecules, drawn without replacement: the published way.
 
-    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps
-    none of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells.
-
-    Parameters
-    ----------
-    counts
-        CSR [cells, genes] of integer counts.
-    fraction
-        In (0, 1].
-    seed
-        Decides the draw, together with the number of cells.
-    cell_ids, gene_ids
-        Not used: these draws depend on the company a cell is in, as the published ones do.
+    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps none
+    of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells. Names are not used: these draws depend on the
+    company a cell is in, as the published ones do.
 
     Returns
     -------

@@ -140,10 +140,7 @@ def _devices(job: Job, model: str) -> int:
 
 
 def _card(job: Job) -> Card:
-    """The data set's card; of a file of one's own by its shape, where it holds its counts cell by cell.
-
-    Any other is taken for a set of 100,000 cells of 5,000 molecules.
-    """
+    """The data set's card; of a file by its shape, where it is CSR, else of 100,000 cells of 5,000 molecules."""
     known = read_registry().get(job.dataset)
     if known is not None:
         return known

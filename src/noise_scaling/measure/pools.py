@@ -31,22 +31,8 @@ class Pools:
 
     On disk lie as many training cells as the largest N asked for. Jobs of other N have folders of their own: all of
     100,000 cells in place of 1,000 took 1.5 times the processor seconds at a depth of 0.1 and 2.5 to 3 times at full
-    depth, since reading is most of it, but 34 times the disk.
-
-    Parameters
-    ----------
-    data, cells, variant
-        The data set, its split, and the departure from the protocol.
-    fraction, seed
-        Share of the molecules to keep; the replicate.
-    tests
-        The same share of the test cells; several where they are embedded at several depths.
-    cell_numbers
-        Training cells N that will be asked for.
-    results
-        Folder below which training cells of data on disk lie; None: the cache.
-    progress
-        Whether a bar is shown.
+    depth, since reading is most of it, but 34 times the disk. `tests` are shares of the test cells' molecules, several
+    where they are embedded at several depths. Training cells of data on disk lie below `results`, or in the cache.
     """
 
     def __init__(

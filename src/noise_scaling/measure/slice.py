@@ -269,11 +269,7 @@ class Slice:
         self._trained(point, self.units(point)[0])
 
     def _trained(self, point: Point, unit: Unit) -> models.Model:
-        """A new model, trained, going on from where an earlier run was stopped.
-
-        Its seed holds its name and N but not the depth: one draw is followed along the depth axis, so that a curve
-        against depth compares like with like.
-        """
+        """A new model, trained. Its seed holds its name and N, not the depth: a curve against depth is of one draw."""
         grid, checkpoint = self.grid, None
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         how = {"preset": grid.preset, "device": grid.device, **grid.variant.options}

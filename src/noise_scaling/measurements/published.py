@@ -79,11 +79,6 @@ def at_hand() -> bool:
 def read(version: str = ALL) -> pd.DataFrame:
     """The table's rows; where it is not at hand, rows of the same bits in which seeds are 1 to 3, from the summary.
 
-    Parameters
-    ----------
-    version
-        ALL or KEPT.
-
     Raises
     ------
     InputError

@@ -172,19 +172,8 @@ def masked_batch(
 ) -> Masked:
     """A batch of cells with some of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
 
-    Of these 80 % show the mask, 10 % a random gene, 10 % themselves.
-
-    Parameters
-    ----------
-    tokens, cells, at_most, rng
-        As in `gather`; `rng` draws the masks too.
-    masked
-        Share of the tokens to be guessed.
-    device
-        Where the tensors go.
-    share
-        (i, n): the i-th of n parts of that batch, as like in length as can be; the mean over the parts of their
-        weighted losses is the loss of the batch.
+    Of these 80 % show the mask, 10 % a random gene, 10 % themselves. `share` (i, n) gives the i-th of n parts of that
+    batch, as like in length as can be; the mean over the parts of their weighted losses is the loss of the batch.
     """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
     places = np.flatnonzero(rng.random(len(ids)) < masked)

@@ -74,27 +74,14 @@ class Packed(NamedTuple):
 
 
 def pack(ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, device: str = "cpu") -> Packed:
-    """A batch from tokens.
-
-    Parameters
-    ----------
-    ids, positions
-        int64 [tokens], one cell after another, and each token's rank in its cell.
-    lengths
-        int64 [cells], none 0, in rising order.
-    device
-        Where the tensors go.
-    """
+    """A batch from tokens and their ranks, int64 [tokens], cell after cell; lengths [cells] rise from 1 or more."""
     groups = [_group(lengths[a:b], device) for a, b in _like_lengths(lengths, 0.15 if device == "cpu" else 1.0)]
     tokens, ranks = (torch.from_numpy(values).to(device, non_blocking=True) for values in (ids, positions))
     return Packed(tokens, ranks, lengths, groups)
 
 
 def _like_lengths(lengths: np.ndarray, waste: float) -> list[tuple[int, int]]:
-    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free).
-
-    On a GPU a place costs less than another call.
-    """
+    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free)."""
     runs, start, total = [], 0, 0
     for i, length in enumerate(lengths.tolist()):
         if total and length * (i + 1 - start) > (1 + waste) * (total + length) and length > lengths[start] + 8:
@@ -122,17 +109,7 @@ class Queries(NamedTuple):
 
 
 def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Queries]:
-    """The places to guess, group by group.
-
-    Parameters
-    ----------
-    places
-        int64 [places], into the batch's tokens, in rising order.
-    batch
-        From `pack`.
-    device
-        Where the tensors go.
-    """
+    """The places to guess, int64 [places], rising, into the batch's tokens, group by group."""
     cells = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[places]
     each = np.bincount(cells, minlength=len(batch.lengths))
     slots = np.arange(len(places)) - np.repeat(np.cumsum(each) - each, each)
@@ -160,21 +137,7 @@ class Attention(nn.Module):
         return self.output(torch.cat([self._attend(part, g) for part, g in zip(parts, groups, strict=True)]))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone.
-
-        Parameters
-        ----------
-        x
-            [tokens, width].
-        groups
-            Of the batch.
-        wanted, queries
-            int64 [wanted], places in the batch's tokens, and their `queries_of`.
-
-        Returns
-        -------
-        [wanted, width].
-        """
+        """The same at the `wanted` places alone, [wanted, width]; `queries` are their `queries_of`."""
         weight, bias, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[1]
         asked = F.linear(x.index_select(0, wanted), weight[:width], bias[:width]).split([q.n for q in queries])
         known = F.linear(x, weight[width:], bias[width:]).split([g.n_tokens for g in groups])
@@ -278,15 +241,6 @@ class Net(nn.Module):
 
         The last layer is worked out at the masked places alone: nothing reads the rest of it, and the published three
         layers take 20 % less time.
-
-        Parameters
-        ----------
-        batch
-            From `pack`.
-        masked, targets
-            int64 [masked], places in the batch's tokens, and the genes that stood there.
-        queries
-            From `queries_of` the same places.
         """
         last = cast(Layer, self.layers[-1])
         x = last.at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)

@@ -63,13 +63,6 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
     `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
     Gowri et al. (arXiv 2503.02726, supplement).
 
-    Parameters
-    ----------
-    settings, n_cells, epoch
-        Of the model; the training cells N; the steps of one epoch.
-    check_every
-        Steps between checks where patience counts in "steps"; in "epochs" each epoch is checked.
-
     Raises
     ------
     InputError
@@ -268,10 +261,7 @@ class Training(ABC):
         return {name: part for name, part in parts.items() if part is not None}
 
     def _save(self, path: Path) -> None:
-        """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once.
-
-        A disk that is full costs the checkpoint, not the training.
-        """
+        """All that is needed to go on, in one file, replaced at once; a full disk costs the checkpoint alone."""
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
         try:

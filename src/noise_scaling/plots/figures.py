@@ -22,14 +22,8 @@ NO_CURVE = "the noise law could be fitted to no curve here, which takes three de
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
 
-    Nor are runs of different numbers of seeds (`measurements.of_one_run`).
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    estimator
-        Without a choice "default" where the table has it, else the only one.
+    Nor are runs of different numbers of seeds (`measurements.of_one_run`). Without a choice it is "default" where the
+    table has it, else the only one.
 
     Raises
     ------

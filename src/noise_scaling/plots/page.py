@@ -216,18 +216,8 @@ def as_table(
 ) -> HTML:
     """A scrolling table, and a link to its CSV.
 
-    Parameters
-    ----------
-    table
-        What is shown, rounded; data sets, signals, models and estimators by their labels.
-    download
-        Name of the CSV.
-    full
-        What the CSV holds, where it is not `table`.
-    title
-        A sentence above the table.
-    wrap
-        Whether lines are broken in cells and headings instead of scrolling sideways.
+    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another. `wrap`
+    breaks lines in cells and headings instead of scrolling sideways.
     """
     head = f"<p>{html.escape(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
