@@ -74,10 +74,7 @@ def standardised(x: np.ndarray) -> torch.Tensor:
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    """Columns from their median in units of their spread.
-
-    Heavy tails may have no deviation (a Student t of 1 or 2 degrees of freedom): one cell would set the scale.
-    """
+    """Columns from their median in units of their spread, which heavy tails (a Student t of 1 or 2) have too."""
     return (x - np.median(x, axis=0)) / _spread(x)
 
 
@@ -161,15 +158,6 @@ def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.r
 
     Features are whitened columns and their products.
 
-    Parameters
-    ----------
-    z, w
-        `whitened` [cells, dims].
-    parts
-        Positions of each part's cells.
-    rng
-        Shuffles the pairs.
-
     Returns
     -------
     [2, features of z, features of w] each: pairs, then shuffled pairs.
@@ -188,15 +176,6 @@ def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Ten
     """Maps from whitened columns to coordinates, the strongest first and of unit gain.
 
     Higher-order orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000), `ROUNDS` times on each side.
-
-    Parameters
-    ----------
-    moments
-        A sum of what `moments` gives.
-    dx, dy
-        Whitened columns of x and y.
-    how
-        Gains by what an axis carries.
 
     Returns
     -------
@@ -228,10 +207,7 @@ def _unfold(total: torch.Tensor, dx: int, dy: int) -> torch.Tensor:
 
 
 def _leading(tensor: torch.Tensor, other: torch.Tensor, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
-    """Axes [d, d] of the first side in the order of what they carry given the `other` side's map, and their gains.
-
-    What an axis carries is its share of the squared moments; shuffled pairs (second entry) give the noise floor.
-    """
+    """Axes [d, d] of the first side by what they carry, given the `other` side's map, beyond shuffled pairs; gains."""
     d = other.shape[1]
     turn = torch.zeros(1 + len(other), 1 + d)
     turn[0, 0], turn[1:, 1:] = 1, other

@@ -33,9 +33,8 @@ def folds(
     seed: int,
     groups: np.ndarray | None = None,
     strata: np.ndarray | None = None,
-    stop_share: float = 0.2,
 ) -> list[Fold]:
-    """Three-way splits of cells, each cell scored once; a group is never on two sides of a split.
+    """Three-way splits of cells, each scored once, a fifth of the others choosing; a group is on one side of a split.
 
     Parameters
     ----------
@@ -47,8 +46,6 @@ def folds(
         Codes [n], or None.
     strata
         Class codes [n], dealt evenly, so that a rare class is in as many folds as it has cells; None: one class.
-    stop_share
-        Of the cells that are not scored, those that choose.
 
     Raises
     ------
@@ -61,7 +58,7 @@ def folds(
     result = []
     for held_out in range(n_folds):
         rest = np.flatnonzero(part != held_out)
-        inner = _deal(units[rest], round(1 / stop_share), rng, None if strata is None else strata[rest])
+        inner = _deal(units[rest], 5, rng, None if strata is None else strata[rest])
         result.append(Fold(rest[inner > 0], rest[inner == 0], np.flatnonzero(part == held_out)))
     return result
 

@@ -118,15 +118,7 @@ class Settings:
         return replace(chosen, passes=self.epochs, fewest=steps, most=steps, check_every=a_pass)
 
     def learning_rate_for(self, x: torch.Tensor, y: torch.Tensor, cells: int) -> float:
-        """The schedule's, but from `MANY_CELLS` on lower where both sides have heavy tails.
-
-        Parameters
-        ----------
-        x, y
-            [all cells, dims], standardised.
-        cells
-            How many of them train.
-        """
+        """The schedule's, but from `MANY_CELLS` on lower where both sides have heavy tails."""
         rate = self.schedule(cells).learning_rate
         return rate if cells < MANY_CELLS or self.learning_rate is not None else rate * share_for_heavy_tails(x, y)
 
@@ -163,15 +155,6 @@ class Network(nn.Module):
     """Two encoders, and for each latent a decoder of its own variable and, with dropout, one of the other.
 
     The networks of Gowri et al. 2024 (arXiv 2409.02732).
-
-    Parameters
-    ----------
-    dx, dy
-        Columns of x and y.
-    settings
-        Widths and dropout.
-    rng
-        Draws what is dropped.
     """
 
     def __init__(self, dx: int, dy: int, settings: Settings, rng: np.random.Generator) -> None:
@@ -207,16 +190,7 @@ def _layers(widths: tuple[int, ...], dropout: Any = list) -> list[nn.Module]:
 def train(x: torch.Tensor, y: torch.Tensor, part: Fold, settings: Settings, *, seed: int) -> Network:
     """A network with the weights of the lowest loss on the cells that stop the training.
 
-    Parameters
-    ----------
-    x, y
-        float32 [cells, dims], standardised, on one device.
-    part
-        Its `fit` cells train, its `stop` cells choose.
-    settings
-        The networks and the schedule.
-    seed
-        Starting weights, batches and dropout.
+    `x`, `y` float32 [cells, dims] are standardised, on one device.
     """
     rng = np.random.Generator(np.random.SFC64(derive(seed, "lmi", "training")))
     with torch.random.fork_rng(devices=[]):

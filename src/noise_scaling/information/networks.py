@@ -95,12 +95,7 @@ def train(
 ) -> None:
     """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
 
-    Parameters
-    ----------
-    weights, loss, training
-        As in `descend`.
-    check
-        Called every `check_every` steps with the running mean of the weights; gives the highest score yet.
+    `check` is called every `check_every` steps with the running mean of the weights, and gives the highest score yet.
     """
     for cycle in range(CYCLES):
         highest = []
