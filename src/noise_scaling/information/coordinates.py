@@ -30,21 +30,11 @@ MOMENT_CELLS = 10_000  # more sharpen the axes no further
 
 @dataclass(frozen=True)
 class Gains:
-    """How what an axis carries sets its gain.
+    """How what an axis carries sets its gain."""
 
-    Attributes
-    ----------
-    floor
-        An axis must carry this many times what it carries in shuffled pairs.
-    power
-        Of an axis's share in its gain; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins (clusters).
-    least
-        Gain of an axis that carries nothing: a network can still find it, late.
-    """
-
-    floor: float = 1.3
-    power: float = 0.25
-    least: float = 0.1
+    floor: float = 1.3  # an axis must carry this many times what it carries in shuffled pairs
+    power: float = 0.25  # of an axis's share in its gain; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins
+    least: float = 0.1  # gain of an axis that carries nothing: a network can still find it, late
 
 
 FEW, MANY = Gains(), Gains(floor=1.6, power=0.1, least=0.05)

@@ -63,33 +63,15 @@ MANY_PAIRS = 3000
 
 @dataclass(frozen=True)
 class Estimator:
-    """An estimator with all that tables, figures and checks need to know of it; made by `register`.
+    """An estimator with all that tables, figures and checks need to know of it; made by `register`."""
 
-    Attributes
-    ----------
-    name
-        Method of `estimate`, and `estimator` of the measurement table.
-    function
-        Called with x, y and, where its signature has them, `seed`, `device` and `groups`.
-    label
-        Name in figures and tables.
-    version
-        Raised by hand whenever a change of code can change its bits: what was kept is then measured anew.
-    takes
-        What y may be. "vectors": labels become one-hot vectors.
-    many_pairs_version
-        As `version`, for changes that reach only estimates of `MANY_PAIRS` or more.
-    order
-        Place in lists and legends, lowest first.
-    """
-
-    name: str
-    function: Callable[..., Information]
+    name: str  # method of `estimate`, and `estimator` of the measurement table
+    function: Callable[..., Information]  # of x, y and, where its signature has them, `seed`, `device`, `groups`
     label: str
-    version: int
-    takes: Literal["labels", "vectors", "both"]
-    many_pairs_version: int = 1
-    order: int = 100
+    version: int  # raised by hand whenever a change of code can change its bits: what was kept is measured anew
+    takes: Literal["labels", "vectors", "both"]  # of y; "vectors": labels become one-hot ones
+    many_pairs_version: int = 1  # for changes that reach only estimates of `MANY_PAIRS` or more
+    order: int = 100  # in lists and legends, lowest first
 
     def run(self, x: object, y: object, **options: object) -> Information:
         """The estimate; of the `options`, those that its function has."""

@@ -24,29 +24,16 @@ MOST_STOPPED_ON = 512  # stop cells that are looked at: of 3,000, looks took as 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How fast and how long Adam goes, and which weights are looked at.
-
-    Attributes
-    ----------
-    learning_rate, batch_size
-        Of Adam.
-    passes, fewest, most
-        Passes over the training cells, in no fewer and no more than so many steps.
-    check_every, patience
-        Steps between two looks at the stop loss; looks without a lower one after which training ends.
-    average
-        The weights that are looked at, and kept, are a running mean: each step keeps this share of the mean before.
-        0: the weights of the step.
-    """
+    """How fast and how long Adam goes, and which weights are looked at."""
 
     learning_rate: float = 1e-3
     batch_size: int = 128
-    passes: int = 16
-    fewest: int = 120
+    passes: int = 16  # over the training cells
+    fewest: int = 120  # steps, however few the cells
     most: int = 600
-    check_every: int = 10
-    patience: int = 5
-    average: float = 0.0
+    check_every: int = 10  # steps between two looks at the stop loss
+    patience: int = 5  # looks without a lower loss, after which training ends
+    average: float = 0.0  # of the mean before in the running mean of weights that is looked at and kept; 0: none
 
     def steps(self, cells: int) -> int:
         """Most steps, with `cells` that train."""

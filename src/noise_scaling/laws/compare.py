@@ -20,22 +20,12 @@ AHEAD = 0.4
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth.
+    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth."""
 
-    Parameters
-    ----------
-    names
-        One row a curve: grid (its key), dataset, signal, model, n_cells.
-    u, bits
-        UMIs per cell and bits, means over seeds.
-    noise
-        Standard error of each mean, in bits (`Grid.noise`).
-    """
-
-    names: pd.DataFrame
+    names: pd.DataFrame  # one row a curve: grid (its key), dataset, signal, model, n_cells
     u: np.ndarray
-    bits: np.ndarray
-    noise: np.ndarray
+    bits: np.ndarray  # means over seeds
+    noise: np.ndarray  # standard error of each mean, in bits (`Grid.noise`)
 
 
 def curves(grids: Iterable[Grid]) -> Curves:

@@ -21,18 +21,11 @@ class Grid:
 
     `bits` are means over seeds, `seeds` how many there were, `seed_sd` one seed's standard deviation (NaN where a
     cell has one seed). All [depths, cell numbers], in bits.
-
-    Parameters
-    ----------
-    key
-        Data set, signal, model, preset and estimator.
-    n, u
-        Training cells, [cell numbers], and mean UMIs per cell, [depths].
     """
 
-    key: tuple[str, ...]
-    n: np.ndarray
-    u: np.ndarray
+    key: tuple[str, ...]  # data set, signal, model, preset and estimator
+    n: np.ndarray  # training cells, [cell numbers]
+    u: np.ndarray  # mean UMIs per cell, [depths]
     bits: np.ndarray
     seeds: np.ndarray
     seed_sd: np.ndarray

@@ -21,30 +21,17 @@ _LOGARITHMIC = ("scale", "one bit")
 class Law:
     """A law: its formula, its parameters, and of what kind each of them is.
 
-    Parameters
-    ----------
-    name, label
-        As it stands in tables, and in words.
-    parameters
-        Their names, in the order of `formula`.
-    formula
-        Bits of the coordinate and the parameters, of shapes that broadcast.
-    kinds
-        By parameter: "scale" (a depth or number of cells, fitted as its logarithm), "exponent", "channels" (a number),
-        "slope" (bits for each e-fold), or "level" (bits). Kinds say where a fit starts and how far it may go.
-    reach
-        A scale may lie between the least coordinate times the first and the largest times the second number.
-    levels
-        Bounds of a level, in bits. 20 bits are a million distinguishable states: no embedding here comes near.
+    A parameter is a "scale" (a depth or number of cells, fitted as its logarithm), an "exponent", "channels" (a
+    number), a "slope" (bits for each e-fold) or a "level" (bits): this says where a fit starts and how far it may go.
     """
 
-    name: str
+    name: str  # in tables
     label: str
-    formula: Callable[..., np.ndarray]
+    formula: Callable[..., np.ndarray]  # bits of the coordinate and the parameters, of shapes that broadcast
     parameters: tuple[str, ...]
-    kinds: tuple[str, ...]
-    reach: tuple[float, float] = (1e-4, 1e6)
-    levels: tuple[float, float] = (0.0, 20.0)
+    kinds: tuple[str, ...]  # of each parameter
+    reach: tuple[float, float] = (1e-4, 1e6)  # of a scale: times the least and the largest coordinate
+    levels: tuple[float, float] = (0.0, 20.0)  # bits; 20 are a million distinguishable states, which none here has
 
     @property
     def n_parameters(self) -> int:

@@ -51,25 +51,6 @@ class Grid:
     """What stays the same over a call of `measure`.
 
     What is not listed is as in `measure`.
-
-    Attributes
-    ----------
-    data
-        Counts, signal and card of all cells.
-    cell_numbers, fractions
-        Training cells N, and shares of the molecules to keep, in (0, 1].
-    fractions_train
-        The same of training and validation cells alone, each with all of `fractions`; (): as the test cells.
-    n_test, n_validation
-        Cells held out.
-    variant
-        The departure from the protocol, or none.
-    results
-        Folder of finished units; None keeps nothing.
-    progress
-        Whether bars, and how far trainings are, are shown.
-    brought
-        Where embeddings of models obsm:KEY lie.
     """
 
     data: datasets.Dataset
@@ -82,13 +63,13 @@ class Grid:
     n_validation: int
     device: str
     variant: Variant = field(default_factory=Variant)
-    results: Path | None = None
+    results: Path | None = None  # folder of finished units; None keeps nothing
     keep_embeddings: bool = False
     progress: bool = False
     devices: int = 1
     precision: str = ""
     brought: Brought | None = None
-    fractions_train: tuple[float, ...] = ()
+    fractions_train: tuple[float, ...] = ()  # of training cells, each with all of `fractions`; (): as the test cells
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.

@@ -26,32 +26,16 @@ _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBac
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network; the defaults are those of Gowri et al. (arXiv 2503.02726, supplement).
+    """Sizes of the network; the defaults are those of Gowri et al. (arXiv 2503.02726, supplement)."""
 
-    Attributes
-    ----------
-    vocabulary
-        Genes, pad and mask.
-    context
-        Tokens of a cell, at most.
-    width, feed_forward
-        Of the embeddings and layers, and of the layers' hidden part.
-    heads, layers
-        Of attention, a divisor of `width`; of the encoder.
-    dropout
-        Of embeddings, attention and layers, in training.
-    tied
-        Whether the output matrix is the token embedding.
-    """
-
-    vocabulary: int  # genes + 2
-    context: int = 512
-    width: int = 256
-    feed_forward: int = 512
-    heads: int = 4
+    vocabulary: int  # genes, pad and mask
+    context: int = 512  # tokens of a cell, at most
+    width: int = 256  # of embeddings and layers
+    feed_forward: int = 512  # width of the layers' hidden part
+    heads: int = 4  # of attention, a divisor of `width`
     layers: int = 3
-    dropout: float = 0.02
-    tied: bool = True
+    dropout: float = 0.02  # of embeddings, attention and layers, in training
+    tied: bool = True  # whether the output matrix is the token embedding
 
 
 class Group(NamedTuple):

@@ -34,27 +34,13 @@ class BadCheckpoint(InputError):
 
 @dataclass(frozen=True)
 class Limits:
-    """When a training checks, when it ends, and which weights it keeps.
+    """When a training checks, when it ends, and which weights it keeps."""
 
-    Attributes
-    ----------
-    steps
-        Optimiser steps at most.
-    every
-        Steps between two checks of the validation loss.
-    patience
-        Checks in a row without a lower loss, after which it stops.
-    min_delta
-        How much lower a loss must be to count for the patience.
-    keep_best
-        Keep the weights of the lowest validation loss; False: train all steps and keep the last weights.
-    """
-
-    steps: int
-    every: int
-    patience: int
-    min_delta: float
-    keep_best: bool
+    steps: int  # at most
+    every: int  # steps between two checks of the validation loss
+    patience: int  # checks in a row without a lower loss, after which it stops
+    min_delta: float  # how much lower a loss must be to count for the patience
+    keep_best: bool  # the weights of the lowest validation loss; False: train all steps and keep the last weights
 
 
 def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
