@@ -192,7 +192,7 @@ def _crew(ask: SimpleNamespace) -> Team:
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
     for name in (name for name in names if not is_brought(name)):
         choose("model", name, (*models.MODELS, *CONTROLS))
-        models.check_model(learner(name), preset)
+        models.settings(learner(name), preset=preset)
     for name in estimators:
         choose("estimator", name, information.METHODS)
 

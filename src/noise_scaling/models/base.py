@@ -208,29 +208,6 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, json.loads(header)
 
 
-def check_options(model: str, settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """`settings` with `options` in their place.
-
-    None fits every setting, anything one that is None in the preset, and an integer a float.
-
-    Raises
-    ------
-    InputError
-        If there is no such option, or its type is not that of the preset's value.
-    """
-    for name, value in options.items():
-        choose(f"option of {model}", name, settings)
-        before = settings[name]
-        if value is None or before is None:
-            continue
-        number = isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool)
-        if not number and type(value) is not type(before):
-            raise InputError(
-                f"option {name!r} of {model} is {value!r}, and must be {type(before).__name__}, like {before!r}"
-            )
-    return settings | options
-
-
 def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:
     """log(1 + count / cell total x `target`), float64 [cells, genes], sparse; an empty cell stays empty."""
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
