@@ -9,16 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from ..seeds import derive, generator
 from .coordinates import QUARTILES, at_own_scale, columns, components, ranks
-from .core import (
-    NATS_PER_BIT,
-    Information,
-    from_pointwise,
-    has_order,
-    is_constant,
-    prepare,
-    register,
-    zero,
-)
+from .core import NATS_PER_BIT, Information, from_pointwise, has_order, is_constant, prepare, register, zero
 from .crossfit import Fold, batches, fold_repeats, folds, one_thread
 from .kernel import curved
 from .networks import HIDDEN, BestWeights, Training, Weights, forward, start, train

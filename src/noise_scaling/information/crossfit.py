@@ -27,12 +27,7 @@ class Fold:
 
 
 def folds(
-    n: int,
-    n_folds: int,
-    *,
-    seed: int,
-    groups: np.ndarray | None = None,
-    strata: np.ndarray | None = None,
+    n: int, n_folds: int, *, seed: int, groups: np.ndarray | None = None, strata: np.ndarray | None = None
 ) -> list[Fold]:
     """Three-way splits of cells, each scored once, a fifth of the others choosing; a group is on one side of a split.
 

@@ -88,10 +88,7 @@ def descend(
 
 
 def train(
-    weights: Weights,
-    loss: Callable[[Weights], torch.Tensor],
-    check: Callable[[Weights], float],
-    training: Training,
+    weights: Weights, loss: Callable[[Weights], torch.Tensor], check: Callable[[Weights], float], training: Training
 ) -> None:
     """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
 

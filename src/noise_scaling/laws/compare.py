@@ -41,10 +41,7 @@ def curves(grids: Iterable[Grid]) -> Curves:
             names.append((grid.key, *grid.key[:3], n))
             for column, values in zip(columns, (grid.u, grid.bits[:, j], spread[:, j]), strict=True):
                 column.append(values[here])
-    return Curves(
-        pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
-        *map(padded, columns),
-    )
+    return Curves(pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]), *map(padded, columns))
 
 
 def compare_laws(found: Curves) -> pd.DataFrame:

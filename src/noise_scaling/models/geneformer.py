@@ -224,7 +224,6 @@ class Geneformer(Model):
         }
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back weights and gene medians."""
         self._medians = tensors.pop("gene_medians").numpy()
         self._net = self.network(facts["n_genes"])
         self._net.load_state_dict(tensors)

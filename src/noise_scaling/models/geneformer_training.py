@@ -117,8 +117,5 @@ def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
     """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": settings["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)

@@ -77,7 +77,6 @@ class LDA(Model):
         return {name: torch.from_numpy(values) for name, values in learnt.items()}, {}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back the topics."""
         topics, weights = (tensors[name].numpy() for name in ("topics", "weights"))
         self._model = self._new(1).partial_fit(csr_matrix((1, topics.shape[1])))  # sets what is not learnt
         self._model.components_, self._model.exp_dirichlet_component_ = topics, weights

@@ -97,7 +97,6 @@ class PCA(Model):
         return tensors, {"note": self.note}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back genes and axes."""
         self.genes, self.axes, self.note = tensors["genes"].numpy(), tensors["axes"].numpy(), facts["note"]
 
 

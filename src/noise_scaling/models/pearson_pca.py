@@ -86,6 +86,5 @@ class PearsonPCA(PCA):
         return tensors | own, facts | {"cut": self._cut}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take them back."""
         super().restore(tensors, facts)
         self.shares, self.means, self._cut = tensors["shares"].numpy(), tensors["means"].numpy(), facts["cut"]

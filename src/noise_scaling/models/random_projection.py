@@ -51,5 +51,4 @@ class RandomProjection(Model):
         return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back the directions."""
         self.directions = tensors["directions"].numpy()

@@ -192,7 +192,6 @@ class SCVI(Model):
         return self._net.state_dict(), {"n_genes": self._net.z_encoder.encoder.fc_layers[0][0].in_features}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take back the weights."""
         self._net = self.network(facts["n_genes"])
         self._net.load_state_dict(tensors)
         self._net.to(self.device).eval()

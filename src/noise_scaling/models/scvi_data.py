@@ -92,7 +92,6 @@ class InMemory:
         self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, first: int) -> Generator[Batch]:
-        """See `Source`."""
         epoch, order = -1, np.empty(0, np.int64)
         for step in count(first):
             if step // self.steps_per_epoch != epoch:
@@ -116,7 +115,6 @@ class Streamed:
         self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, first: int) -> Generator[Batch]:
-        """See `Source`."""
         epoch, first = divmod(first, self.steps_per_epoch)
         while True:
             yield from self._epoch(epoch, first)
