@@ -81,7 +81,6 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
 
     Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
     the random projection and the untrained Geneformer are left out: they do not learn from cells. Controls always are.
-    With `all_models` those of models that cells do not train come too.
     """
     table = protocol_rows(table, "umis_per_cell")
     if not all_models:
