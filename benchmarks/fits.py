@@ -51,7 +51,7 @@ def main() -> None:
     count, draws = (20, 50) if options.quick else (N_CURVES, 1000)
     bits, grid = curves(count), budget_grid()
     fit = laws.fit_noise_budget(*grid)
-    averaged = [Curve(U[:N_DEPTHS], row.reshape(SEEDS, -1), np.ones(N_DEPTHS)) for row in bits]
+    averaged = [Curve(U[:N_DEPTHS], row.reshape(SEEDS, -1)) for row in bits]
     runs = {
         "batched, 5 starts each": lambda: batched(bits),
         "fit_noise_law, one by one": lambda: [laws.fit_noise_law(U, row) for row in bits],

@@ -28,13 +28,13 @@ def by_law(rng: np.random.Generator, seeds: int, **law: float) -> tuple[Curve, t
     u_bar, i_max = u[-1] * 10 ** rng.uniform(-1.3, 0), rng.uniform(1, 3.5)
     moved = zip(u_bar * np.exp(rng.normal(0, SEED_DEPTH, seeds)), i_max + rng.normal(0, SEED_BITS, seeds), strict=True)
     bits = np.array([laws.channels_law(u, *one, **law) for one in moved])
-    return Curve(u, bits + rng.normal(0, NOISE, bits.shape), np.ones_like(u)), (u_bar, i_max)
+    return Curve(u, bits + rng.normal(0, NOISE, bits.shape)), (u_bar, i_max)
 
 
 def by_simulator(rng: np.random.Generator, seeds: int, exact, u_bar: float) -> tuple[Curve, tuple[float, float]]:
     u = np.geomspace(10, 20_000, rng.integers(8, 11))
     bits = exact(u) + rng.normal(0, SEED_BITS, (seeds, 1)) + rng.normal(0, NOISE, (seeds, len(u)))
-    return Curve(u, bits, np.ones_like(u)), (u_bar, 3.0)
+    return Curve(u, bits), (u_bar, 3.0)
 
 
 def score(draw, count: int, seeds: int, rng: np.random.Generator, **law) -> dict[str, float]:

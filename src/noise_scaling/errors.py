@@ -21,16 +21,7 @@ class TooLittle(InputError):
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`.
-
-    Parameters
-    ----------
-    kind
-        What it is, in words: the sentence names it.
-    value
-        The name that was asked for.
-    allowed
-        The names that there are.
+    """Return `value` if it is one of `allowed`; the sentence calls it `kind`.
 
     Raises
     ------

@@ -223,15 +223,6 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
     The published code counts each pair in both orders and cuts folds through pairs (the variant `both_pair_orders`).
 
-    Parameters
-    ----------
-    signal
-        A signal of pairs, over all cells of the data set.
-    test_index
-        Indices of the test cells into the data set's cells, [test cells].
-    seed
-        Decides who is paired where there is a choice, and which of two neighbours comes first.
-
     Returns
     -------
     Positions of the first and of the second cell of each pair, [pairs] each.
@@ -256,11 +247,7 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
 
 def _relatives(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs within clones, as positions in `cells`.
-
-    Sorted by time, cell i is paired with cell i + ceil(m / 2) of a clone of m: the most pairs in which the
-    second is later, up to ties, which are dropped.
-    """
+    """Pairs within clones, as positions in `cells`: by time cell i with i + ceil(m / 2) of m, the most there can be."""
     shuffled = rng.permutation(len(cells))
     clones = signal.values[cells[shuffled]]
     times = np.zeros(len(cells)) if signal.times is None else signal.times[cells[shuffled]]

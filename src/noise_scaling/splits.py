@@ -13,13 +13,7 @@ from .seeds import derive
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of cells in their data set; `train` is in nested order: its first N are the N training cells.
-
-    Parameters
-    ----------
-    test, validation, train
-        Positions, each a vector of its own length; no cell is in two of them.
-    """
+    """Positions of cells in their data set; `train` is in nested order: its first N are the N training cells."""
 
     test: np.ndarray
     validation: np.ndarray
@@ -144,25 +138,7 @@ def _mixed(keys: np.ndarray) -> np.ndarray:
 def _take(
     order: np.ndarray, groups: np.ndarray | None, wanted: int, may: np.ndarray, pool: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whole groups, in the order of their first cells, until `wanted` cells are taken.
-
-    Parameters
-    ----------
-    order
-        Positions of the cells that are dealt.
-    groups
-        Of all cells; negative: the cell stands alone, as all do without groups.
-    wanted
-        Cells.
-    may
-        Of all cells: which count.
-    pool
-        For the message.
-
-    Returns
-    -------
-    Positions of who is taken and of who is left, each in the order given.
-    """
+    """Positions of whole groups, in the order of their first cells, until `wanted` are taken, and of who is left."""
     unit = np.arange(len(order))
     if groups is not None:
         keys = np.where(groups[order] >= 0, groups[order], -1 - order)

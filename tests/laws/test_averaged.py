@@ -22,7 +22,7 @@ def simulated(power, channels, count, *, seeds, shift=1.0, rng):
                               power, channels) + rng.normal(0, 0.04, len(u))
             for _ in range(seeds)
         ]  # fmt: skip
-        out.append(averaged.Curve(u, np.array(bits), np.ones_like(u)))
+        out.append(averaged.Curve(u, np.array(bits)))
         truth.append((u_bar, i_max))
     return out, np.array(truth)
 
@@ -55,7 +55,7 @@ def test_eq_1s_own_interval_does_not():
 def test_a_curve_that_does_not_bend_has_no_upper_end():
     u = np.geomspace(10, 1000, 9)
     bits = 0.5 * np.log2(1 + u / 50) + np.random.default_rng(0).normal(0, 0.03, (3, 9))
-    found = averaged.intervals([averaged.Curve(u, bits, np.ones(9))])
+    found = averaged.intervals([averaged.Curve(u, bits)])
     assert np.isinf(found["i_max"][0, 1])
     assert np.isinf(found["u_bar"][0, 1])
     assert found["i_max"][0, 0] > 2  # 2.2 bits are seen at the deepest
@@ -63,10 +63,10 @@ def test_a_curve_that_does_not_bend_has_no_upper_end():
 
 def test_points_are_a_curve():
     u = np.array([10.0, 100.1, 10.1, 100.0, 1000.0])
-    one = averaged.curve(u, np.arange(5.0), np.ones(5), np.array([1, 1, 2, 2, 2]))
+    one = averaged.curve(u, np.arange(5.0), np.array([1, 1, 2, 2, 2]))
     np.testing.assert_allclose(one.u, [10.05, 100.05, 1000])
     np.testing.assert_array_equal(one.bits, [[0, 1, np.nan], [2, 3, 4]])
-    unknown = averaged.curve(u, np.array([5.0, 1, 2, 3, 4]), np.ones(5), None)  # the lowest are one seed's
+    unknown = averaged.curve(u, np.array([5.0, 1, 2, 3, 4]), None)  # the lowest are one seed's
     np.testing.assert_array_equal(unknown.bits, [[2, 1, 4], [5, 3, np.nan]])
 
 
@@ -74,7 +74,7 @@ def test_seeds_that_differ_widen_the_interval():
     u = np.geomspace(10, 5000, 10)
     bits = laws.noise_law(u, 300.0, 2.5) + np.random.default_rng(0).normal(0, 0.02, (3, 10))
     apart = bits + np.array([-0.3, 0.0, 0.3])[:, None]
-    ends = averaged.intervals([averaged.Curve(u, b, np.ones(10)) for b in (bits, apart)])["i_max"]
+    ends = averaged.intervals([averaged.Curve(u, b) for b in (bits, apart)])["i_max"]
     # three seeds 0.3 bits apart: a mean has a standard error of 0.17, and Student's t for 2 is 4.3
     assert ends[1, 1] - ends[1, 0] > 1.2 > 3 * (ends[0, 1] - ends[0, 0])
 
@@ -82,5 +82,5 @@ def test_seeds_that_differ_widen_the_interval():
 @pytest.mark.parametrize("bits", [np.ones((2, 3)), np.full((2, 8), 0.01)])
 def test_three_depths_or_no_information_have_no_interval(bits):
     depths = bits.shape[1]
-    found = averaged.intervals([averaged.Curve(np.geomspace(10, 1000, depths), bits, np.ones(depths))])
+    found = averaged.intervals([averaged.Curve(np.geomspace(10, 1000, depths), bits)])
     assert np.isnan(found["i_max"]).all()

@@ -7,7 +7,7 @@ import pytest
 from noise_scaling import laws, measurements
 from noise_scaling.laws.apart import FORMS, PARAMETERS
 from noise_scaling.measure import cost
-from noise_scaling.plots import ablations, apart, cells_or_depth, claims, estimators, figures, saturation
+from noise_scaling.plots import ablations, apart, cells_or_depth, claims, estimators, figures, page, saturation
 
 Q = (1.0, 0.3, 0.1, 0.03)
 TRUTH = {"v0": 0.02, "r": 30.0, "l": 3.0, "s": 0.6, "k": 20.0}
@@ -75,16 +75,9 @@ def test_the_figure_and_the_tables_of_the_page(table):
     assert any("depth of the new cells halved" in name for name in apart.halved_table(table))
 
 
-def test_without_the_table_a_sentence_stands_there(tmp_path, table):
-    assert "not measured apart yet" in apart.show(apart.answer, tmp_path / "none.csv").data
-    for draw in (apart.factorial_figure, apart.forms, apart.losses):
-        assert apart.show(draw, tmp_path / "none.csv").data == ""
-    assert apart.provenance(tmp_path / "none.csv", notebook="x.ipynb").data == ""
+def test_of_cells_thinned_alike_a_sentence_stands_there(tmp_path, table):
     alike = measurements.write(table.query("fraction == fraction_train"), tmp_path / "alike.csv")
-    assert "No model of this table was measured at 3 depths" in apart.show(apart.answer, alike).data
-    whole = measurements.write(table, tmp_path / "whole.csv")
-    assert "should buy" in apart.show(apart.answer, whole).data
-    assert "whole.csv" in apart.provenance(whole, notebook="separate_depths.ipynb").data
+    assert "No model of this table was measured at 3 depths" in page.show(apart.answer, alike).data
 
 
 def test_the_parents_own_tables_stand_beside():

@@ -53,7 +53,3 @@ def test_the_sentence_counts_what_the_benchmark_found(tmp_path):
     said = check.verdicts_table(tmp_path / "v.json").data
     assert "Right in 2 of 3 cases; trusted are 1 of 2 draws of healthy." in said
     assert "50% to 90% of it, 70% in the median" in said
-
-
-def test_a_page_without_the_benchmark_says_so(tmp_path):
-    assert "No verdict was measured" in check.verdicts_table(tmp_path / "none.json").data

@@ -25,14 +25,7 @@ def on_threads(
 ) -> list[_Found]:
     """What `work` gives for each block, in their order.
 
-    Parameters
-    ----------
-    work
-        Called with (first, last) of a block, in a thread: it must let go of Python's lock to be any faster.
-    blocks
-        As `blocks_of` gives them.
-    n_threads
-        None: numba's setting.
+    `work` must let go of Python's lock to be any faster; no number of threads is numba's setting.
     """
     with ThreadPoolExecutor(n_threads or numba.config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
         return list(pool.map(work, blocks))

@@ -219,13 +219,7 @@ def _as_they_are(block: csr_matrix, name: str) -> csr_matrix:
 
 
 def check_mask(cells: np.ndarray, n_cells: int) -> np.ndarray:
-    """`cells` if it is a mask [cells of the store].
-
-    Raises
-    ------
-    InputError
-        If it is not boolean, or of another shape.
-    """
+    """`cells` if it is a boolean mask [cells of the store], else InputError."""
     mask = np.asarray(cells)
     if mask.dtype != bool or mask.shape != (n_cells,):
         raise InputError(f"cells is {mask.dtype} {mask.shape} for a store of {n_cells} cells: give a mask of them all")

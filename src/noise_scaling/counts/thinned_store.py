@@ -281,19 +281,7 @@ def _check_room(folder: Path, needed: float) -> None:
 
 
 class _Sorter:
-    """Rows that come in any order, written in that of their ranks: into buckets of ranks, each then sorted in memory.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    shape
-        Of all rows together.
-    n_counts
-        How many counts there will be, at most.
-    entry
-        How a count is written.
-    """
+    """Rows that come in any order, written in that of their ranks: into buckets of ranks, each sorted in memory."""
 
     def __init__(self, folder: Path, shape: tuple[int, int], n_counts: int, entry: np.dtype) -> None:
         buckets = min(max(1, n_counts // _BUCKET), _MOST_BUCKETS)

@@ -168,21 +168,10 @@ def thin(
 def thin_keyed(
     matrix: sparse.csr_matrix, limit: int, cell_keys: np.ndarray, gene_keys: np.ndarray, *, n_threads: int | None = None
 ) -> sparse.csr_matrix | None:
-    """Thin at a `threshold` by keys from `name_keys`.
+    """Thin CSR [cells, genes] at a `threshold` by keys from `name_keys`, uint64 [cells] and [genes].
 
     Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
     long as the input are asked for, but only memory that is written to is ever real.
-
-    Parameters
-    ----------
-    matrix
-        CSR [cells, genes] of integer counts.
-    limit
-        As `threshold` gives it.
-    cell_keys, gene_keys
-        uint64 [cells], [genes].
-    n_threads
-        As in `thin`.
 
     Returns
     -------
@@ -226,16 +215,7 @@ def threshold(fraction: float) -> int:
 def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str) -> np.ndarray:
     """64-bit keys [n] of cells or genes: a hash of each name, or of its position where there are no names.
 
-    Parameters
-    ----------
-    ids
-        Names [n], text or integers; None: 0, 1, 2, ...
-    n
-        How many there are.
-    seed
-        Any integer; another seed gives other keys.
-    axis
-        "cell" or "gene": salts the hash, so that a cell and a gene of one name have different keys.
+    The hash is salted by `axis`, "cell" or "gene", so that a cell and a gene of one name have different keys.
 
     Raises
     ------
@@ -260,22 +240,7 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
 
 
 def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
-    """Refuse two cells or genes with one key.
-
-    Parameters
-    ----------
-    keys
-        uint64 [n], from `name_keys`.
-    axis
-        "cell" or "gene", for the message.
-    name_of
-        Gives the name at a position.
-
-    Raises
-    ------
-    InputError
-        If a key repeats; the message has the first name of that key.
-    """
+    """InputError, with the first name, where two cells or genes have one key."""
     in_order = np.sort(keys)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if repeated.size:

@@ -119,15 +119,7 @@ def _row_is_sound(genes, counts, n_genes):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def all_sound(indptr, indices, data, n_genes):  # pragma: no cover - compiled
-    """Whether all rows are canonical and hold counts only: what `thin_rows` asks of them, without thinning.
-
-    Parameters
-    ----------
-    indptr, indices, data
-        Arrays of the CSR counts [cells, genes], the row pointers known to fit.
-    n_genes
-        Gene indices must be below.
-    """
+    """Whether all rows are canonical and hold counts only: what `thin_rows` asks of them, without thinning."""
     for row in range(indptr.size - 1):
         start, stop = indptr[row], indptr[row + 1]
         if not _row_is_sound(indices[start:stop], data[start:stop], n_genes):

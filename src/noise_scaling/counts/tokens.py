@@ -180,11 +180,7 @@ def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pr
 
 @njit(nogil=True)
 def _pack(values, n, items):  # pragma: no cover - compiled
-    """Items that sort by falling value: a 24-bit key above, the place in the row below.
-
-    The key is the distance from the largest value in float32 units, coarsened until it fits: three bytes to sort by,
-    not four. What one key holds is settled later.
-    """
+    """Items that sort by falling value: a 24-bit key above, coarsened until it fits, the place in the row below."""
     low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
     for j in range(n):
         bits = np.float32(values[j]).view(np.uint32)  # of one sign, ordered as the numbers are

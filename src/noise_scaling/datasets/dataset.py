@@ -97,19 +97,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Counts in files, and of their cells what is small.
-
-    Attributes
-    ----------
-    store
-        Cells that hold a molecule.
-    cell_ids, gene_ids
-        Their names [cells], variable-width text; and those of the genes [genes].
-    umis
-        Molecules of each cell, int64 [cells].
-    largest
-        The largest count.
-    """
+    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
 
     store: CountStore
     cell_ids: np.ndarray
@@ -132,22 +120,8 @@ def assemble(
 ) -> Dataset:
     """Put the parts together: cells without a single count are dropped, by name.
 
-    Parameters
-    ----------
-    card
-        Of this data set; the name is taken from it.
-    counts
-        Integer counts [cells, genes].
-    obs
-        Annotation of the same cells; its index holds their names.
-    gene_ids
-        Names [genes].
-    signal
-        Over the same cells.
-    largest_deviation
-        How far the source's values were from integers, in molecules; 0 if it holds integers.
-    stream, notes, blocks
-        As in `Dataset`; the card's name if no stream is given. Blocks are over the same cells.
+    All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
+    where none is given.
 
     Raises
     ------

@@ -15,19 +15,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata._io.specs.registry import IORegistryError  # raised by the public readers, exported nowhere
 from anndata.io import read_elem
 
 from ..errors import InputError
-from .reading import quietly
+from .reading import READ_ERRORS, first_line, quietly
 from .several import Parts, Several
 
 ANEW = "write it anew with adata.write_h5ad"
-
-# What AnnData raises on a damaged or foreign file depends on where it stumbles.
-_READ_ERRORS: tuple[type[Exception], ...] = (
-    OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, IndexError, IORegistryError,
-)  # fmt: skip
 
 _SPARSE = {"csr_matrix": sp.csr_matrix, "csc_matrix": sp.csc_matrix}
 _PACKED = {
@@ -231,7 +225,7 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
             "or matrix.mtx, barcodes.tsv and genes.tsv"
         ) from error
     except Exception as error:  # scanpy raises a bare one where a part is missing
-        reason = _first_line(error)
+        reason = first_line(error)
         raise InputError(f"{path} cannot be read as 10x ({reason}): read it with scanpy and save an .h5ad") from error
     if "gene_ids" in cells.var:
         cells.var_names = cells.var["gene_ids"].to_numpy(dtype=str)
@@ -266,12 +260,12 @@ def _readable(path: Path, element: str = "") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise InputError(_unreadable(path, error, element)) from error
 
 
 def _unreadable(path: Path, error: Exception, element: str = "") -> str:
-    reason = _first_line(error)
+    reason = first_line(error)
     if "plugin" in reason or "filter" in reason:
         return (
             f"{element or 'a part'} of {path} is compressed in a way that HDF5 cannot undo here: "
@@ -279,7 +273,3 @@ def _unreadable(path: Path, error: Exception, element: str = "") -> str:
         )
     what = f"{element} of {path} cannot be read" if element else f"{path} cannot be read as AnnData"
     return f"{what} ({reason}): {ANEW}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

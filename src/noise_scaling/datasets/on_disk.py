@@ -25,19 +25,7 @@ _VERSION = 2  # of what a survey holds
 
 
 class Survey(NamedTuple):
-    """What one pass over all cells tells.
-
-    Attributes
-    ----------
-    umis
-        Molecules of each cell, int64 [cells].
-    largest
-        The largest count.
-    sha256
-        `CountsHash` of the counts.
-    notes
-        What the pass over the counts noted.
-    """
+    """What one pass over all cells tells: molecules of each, int64 [cells], the largest count, `CountsHash`, notes."""
 
     umis: np.ndarray
     largest: int
@@ -48,16 +36,7 @@ class Survey(NamedTuple):
 def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *, progress: bool = True) -> Survey:
     """Go through all cells once, or look up what an earlier pass found in the same files.
 
-    Parameters
-    ----------
-    store
-        All cells.
-    how
-        Names what `store` makes of the files' values: layer, rounding, genes.
-    notes
-        Called after the pass.
-    progress
-        Show a bar.
+    `how` names what `store` makes of the files' values (layer, rounding, genes), `notes` is called after the pass.
     """
     entry = _entry(store, how)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
@@ -87,22 +66,7 @@ def assemble_on_disk(
     stream: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """As `dataset.assemble`, of counts that stay where they are.
-
-    Parameters
-    ----------
-    card, gene_ids, signal, stream, notes
-        As in `dataset.assemble`.
-    store, found
-        All cells, and their `survey`.
-    cell_ids
-        Names [cells], variable-width text.
-
-    Raises
-    ------
-    InputError
-        If two cells or two genes have one name.
-    """
+    """As `dataset.assemble`, of counts that stay where they are: all cells of `store`, and what `survey` found."""
     kept = found.umis > 0
     if not kept.all():
         store, cell_ids, signal = store.take(kept), cell_ids[kept], signal.of(kept)

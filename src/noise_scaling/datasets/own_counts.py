@@ -55,24 +55,7 @@ class StreamedFeatures(NamedTuple):
 
 
 def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
-    """Counts of the genes in X or in a layer.
-
-    Parameters
-    ----------
-    cells
-        From `formats.open_cells`.
-    layer
-        Which layer holds the raw counts; None: X.
-    name
-        The file's name, for messages and notes.
-    round_counts
-        Round estimated counts to whole ones, rather than refuse them.
-
-    Raises
-    ------
-    InputError
-        If there is no such matrix, it is broken, it does not hold counts, names repeat, or a cell has no count.
-    """
+    """Counts of the genes in X or in a layer; `round_counts` rounds estimated ones rather than refuse them."""
     shape = _shape(cells, name)
     where = _place(layer, name)
     values = _as_csr(_chosen(cells, layer, name), where, shape)
@@ -94,20 +77,7 @@ def stored_values(cells: Cells, layer: str | None) -> int:
 def stream_counts(
     path: Path, cells: Stored | Several, layer: str | None, *, round_counts: bool = False
 ) -> StreamedFeatures:
-    """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read.
-
-    Parameters
-    ----------
-    path
-        Of the file, or the folder of files.
-    cells, layer, round_counts
-        As for `read_counts`.
-
-    Raises
-    ------
-    InputError
-        As `read_counts`, as far as can be seen without reading the counts.
-    """
+    """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read."""
     shape, where = _shape(cells, path.name), _place(layer, path.name)
     genes, others, feature_notes = _features(cells, path.name)
     _names_unique(cells, genes, path.name)
@@ -156,20 +126,7 @@ def _place(layer: str | None, name: str) -> str:
 
 
 def refuse_empty(counts: np.ndarray, where: str) -> None:
-    """Refuse cells without a count.
-
-    Parameters
-    ----------
-    counts
-        How many each cell has [cells].
-    where
-        Says in the message where they are.
-
-    Raises
-    ------
-    InputError
-        If there is such a cell.
-    """
+    """Refuse cells without a count, by the number of counts of each [cells]; `where` says where they are."""
     empty = int((counts == 0).sum())
     if empty == len(counts):
         raise InputError(f"{where} holds no count but 0: give the raw counts, in X or in a layer named with --layer")
@@ -203,13 +160,7 @@ def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
 
 
 def check_arrays(values: sp.spmatrix, where: str) -> sp.spmatrix:
-    """`values` as they are; `where` says in the message what they are.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit together and into the shape.
-    """
+    """`values`, or InputError, which calls them `where`, if the arrays do not fit together and into the shape."""
     try:
         values.check_format(full_check=True)
     except ValueError as error:

@@ -58,16 +58,7 @@ def load_embedding(
 
 
 def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
-    """The embedding of some cells of a file, whatever other cells it has and in whatever order.
-
-    Parameters
-    ----------
-    path
-        A file of cells as for `load`; of it only the names of cells and the one matrix are read.
-    key
-        Of obsm.
-    names
-        The cells [cells].
+    """The embedding under a key of obsm of the cells `names`, whatever other cells the file has and in whatever order.
 
     Returns
     -------

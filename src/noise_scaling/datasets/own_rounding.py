@@ -53,24 +53,7 @@ class Rounding(NamedTuple):
 def whole_counts(
     values: sp.csr_matrix, where: str, cells: Cells | None, round_counts: bool
 ) -> tuple[sp.csr_matrix, Rounding]:
-    """int32 counts without stored zeros, and how far the values were from them.
-
-    Parameters
-    ----------
-    values
-        As stored [cells, genes].
-    where
-        Says in the message where they are.
-    cells
-        Looked at for a way out, if given.
-    round_counts
-        Round estimated counts to whole ones, rather than refuse them.
-
-    Raises
-    ------
-    InputError
-        If they are no counts.
-    """
+    """int32 counts without stored zeros, of values as stored [cells, genes], and how far these were from them."""
     rounding = Rounding()
     if values.dtype.kind == "f":
         values = values.copy()

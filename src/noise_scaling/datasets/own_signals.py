@@ -36,24 +36,7 @@ Found = tuple[Signal, list[str]]
 
 
 def read_signal(cells: Cells, others: Others, spec: str | None, name: str) -> Found:
-    """The signal `spec` over all cells, and notes for the user.
-
-    Parameters
-    ----------
-    cells
-        From `formats.open_cells`.
-    others
-        Features beside the genes by type, for a signal of them.
-    spec
-        Where the signal lies, in one of `FORMS`.
-    name
-        The file's name, for messages.
-
-    Raises
-    ------
-    InputError
-        If it is not there, constant, missing in all cells, or of no use.
-    """
+    """The signal `spec`, in one of `FORMS`, over all cells of a file called `name`, and notes for the user."""
     columns_there = f"obs has {listed(cells.obs)}; obsm has {listed(cells.obsm)}"
     if not spec:
         raise InputError(f"{name} needs a signal, as {FORMS}: {columns_there}")
@@ -279,13 +262,7 @@ def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
 
 
 def numbers_of(cells: Cells, key: str) -> Any:
-    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is no matrix of numbers with a row a cell.
-    """
+    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse."""
     if key not in cells.obsm:
         raise InputError(f"unknown obsm key {key!r}: choose one of {listed(cells.obsm)}")
     values: Any = cells.obsm[key]

@@ -20,6 +20,17 @@ from anndata.utils import make_index_unique
 
 from ..errors import InputError
 
+# What readers raise on a damaged or foreign file depends on where they stumble.
+READ_ERRORS: tuple[type[Exception], ...] = (
+    OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, zlib.error,
+    IORegistryError,
+)  # fmt: skip
+
+
+def first_line(error: Exception) -> str:
+    """What a library said, as short as a sentence needs it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
 
 def log1p(counts: np.ndarray) -> np.ndarray:
     """log(1 + count), rounded right: numpy's last digit depends on the processor, and `data_sha256` sees it."""
@@ -31,14 +42,7 @@ def log1p(counts: np.ndarray) -> np.ndarray:
 def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.csr_matrix, float]:
     """Round counts that a source kept as scaled floats, and say how far they were from integers.
 
-    Parameters
-    ----------
-    values
-        Counts as floats [cells, genes].
-    name
-        The data set, for the message.
-    tolerance
-        Largest deviation from an integer that is taken for rounding error of the source.
+    A deviation of up to `tolerance` is taken for rounding error of the source.
 
     Returns
     -------
@@ -100,41 +104,18 @@ def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
 
 @contextmanager
 def of_form(path: Path) -> Iterator[None]:
-    """Turn what the readers raise on a file of another form into a sentence.
-
-    Raises
-    ------
-    InputError
-        In place of what the block raises: its first line, and the way out.
-    """
+    """Turn what the readers raise on a file of another form into an InputError of its first line and the way out."""
     try:
         yield
     except InputError:
         raise
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-        zlib.error,
-        IORegistryError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise InputError(
-            f"{path.name} is not of the form its publication gave it ({reason}): delete {path} and fetch it anew"
-        ) from error
+    except READ_ERRORS as error:
+        wrong = f"{path.name} is not of the form its publication gave it ({first_line(error)})"
+        raise InputError(f"{wrong}: delete {path} and fetch it anew") from error
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
-    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names.
-
-    Raises
-    ------
-    InputError
-        If a file is not of that form, or the matrix is not of the shape of its names.
-    """
+    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names."""
     names = []
     for part in ("barcodes", "features"):
         path = files[f"{stem}-{part}.tsv.gz"]
@@ -146,13 +127,7 @@ def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.
 
 
 def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
-    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns).
-
-    Raises
-    ------
-    InputError
-        If it is of another form or shape.
-    """
+    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns)."""
     with of_form(path), gzip.open(path) as stream:
         values = sp.csr_matrix(scipy.io.mmread(stream))
     wanted = (shape[0], values.shape[1] if shape[1] is None else shape[1])
@@ -167,44 +142,14 @@ def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
 
 
 def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
-    """Check that a file's table has the columns its loader reads.
-
-    Parameters
-    ----------
-    table
-        As read.
-    wanted
-        Names of columns.
-    path
-        The file, for the message.
-
-    Raises
-    ------
-    InputError
-        If one is absent.
-    """
+    """InputError where a file's table lacks a column that its loader reads."""
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
 
 
 def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
-    """Check that a second file of a data set knows all cells of the first.
-
-    Parameters
-    ----------
-    cells
-        Names that are needed.
-    known
-        Names that the second file has.
-    path
-        The second file, for the message.
-
-    Raises
-    ------
-    InputError
-        If one is absent.
-    """
+    """InputError where a second file of a data set lacks a cell of the first."""
     absent = cells[~cells.isin(known)]
     if len(absent):
         raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")

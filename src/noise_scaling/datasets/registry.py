@@ -73,13 +73,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a registered data set.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown; the message lists the known ones.
-    """
+    """The card of a registered data set; of an unknown name an InputError that lists the known ones."""
     cards = read_registry()
     return cards[choose("data set", name, cards)]
 
@@ -145,15 +139,6 @@ def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> Gr
 
     At most 3,000 cells are tested, which an estimator scores in seconds; cell numbers are log-spaced from about 100 to
     all that is left.
-
-    Parameters
-    ----------
-    n_cells
-        Cells of the data set.
-    mean_umis
-        UMIs per cell at full depth, the mean.
-    n_fractions
-        Depths, log-spaced; fewer come where two are alike.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from pandas.api.types import union_categoricals
 
 from ..errors import InputError
+from .reading import first_line
 
 
 class Parts(Mapping[str, Any]):
@@ -36,13 +37,6 @@ class Several:
     """Files as one, with the attributes of an AnnData that the readers here use.
 
     Columns, layers and matrices are those that all files have. Features are those of the first file.
-
-    Parameters
-    ----------
-    files
-        What `formats` reads of each file, an AnnData's attributes and `stored_counts`.
-    paths
-        The files.
 
     Raises
     ------
@@ -95,8 +89,7 @@ def _joined(parts: list[Any], element: str, paths: list[Path]) -> Any:
             return pd.concat([pd.Series(np.asarray(part)) for part in parts], ignore_index=True)
         return np.concatenate([np.asarray(part) for part in parts])
     except (TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{element} of the {len(paths)} files of {paths[0].parent} cannot be put together ({reason}): "
+            f"{element} of the {len(paths)} files of {paths[0].parent} cannot be put together ({first_line(error)}): "
             "write it alike in all of them"
         ) from error

@@ -16,13 +16,6 @@ Variates = tuple[torch.Tensor, torch.Tensor]
 def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
     """For each part the sums over its cells of the products of all columns of x and y: they add up.
 
-    Parameters
-    ----------
-    x, y
-        `components` [cells, dims].
-    parts
-        Positions of each part's cells.
-
     Returns
     -------
     float64 [dims, dims] each, the dims of x before those of y.
@@ -85,14 +78,7 @@ def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:
 
 
 def critic(u: torch.Tensor, v: torch.Tensor, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The Gaussian log density ratio as features: g . h, up to a constant.
-
-    Parameters
-    ----------
-    u, v
-        Variates [cells, COMPONENTS] of x and y.
-    r
-        Their correlations [COMPONENTS].
+    """The Gaussian log density ratio of variates [cells, COMPONENTS] as features: g . h, up to a constant.
 
     Returns
     -------

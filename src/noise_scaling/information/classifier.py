@@ -9,16 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from ..seeds import derive, generator
 from .coordinates import QUARTILES, at_own_scale, columns, components, ranks
-from .core import (
-    NATS_PER_BIT,
-    Information,
-    from_pointwise,
-    has_order,
-    is_constant,
-    prepare,
-    register,
-    zero,
-)
+from .core import NATS_PER_BIT, Information, from_pointwise, has_order, is_constant, prepare, register, zero
 from .crossfit import Fold, batches, fold_repeats, folds, one_thread
 from .kernel import curved
 from .networks import HIDDEN, BestWeights, Training, Weights, forward, start, train
@@ -34,6 +25,7 @@ TIME_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 SHARPER = (2.0, 1.4)  # the error on cells may be less than that of all stop cells
 NETWORK_FROM = 150  # cells that fit it; of fewer it learns nothing that lasts
 RAISED = 0.03  # of the mean variance, added to each axis: small ones are noise
+FOLDS = 5  # of the cells; each is scored once
 TRAINING = Training(learning_rate=4e-3, weight_decay=1e-2, steps=300)
 EM_STEPS = 30
 PRIOR_CELLS = 1.0  # shared by the descriptions beside the stop cells: each keeps a weight
@@ -41,15 +33,7 @@ TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
 
 
 @register("classifier", label="classifier", version=5, takes="labels", order=10)
-def classifier_bound(
-    x: object,
-    labels: object,
-    *,
-    seed: int = 0,
-    groups: object = None,
-    n_folds: int = 5,
-    training: Training | None = None,
-) -> Information:
+def classifier_bound(x: object, labels: object, *, seed: int = 0, groups: object = None) -> Information:
     """Mutual information of a vector and a label: H(label) minus the cross-entropy of a held-out classifier.
 
     The probabilities of a fold are a mixture of up to six descriptions: the class frequencies; a Gaussian discriminant
@@ -67,10 +51,8 @@ def classifier_bound(
         [cells, dims] floats; far outliers are drawn in (`FAR`), columns standardised and clipped to +-10.
     labels
         [cells] integers, strings or categories. Strings and unordered categories have no order.
-    seed, groups, training
+    seed, groups
         As in `infonce`.
-    n_folds
-        Parts of the cells; each is scored once.
 
     Returns
     -------
@@ -89,9 +71,8 @@ def classifier_bound(
     if is_constant(x, codes):
         return zero(len(x), "classifier", "one side is constant")
     groups, note = fold_repeats(x, codes, groups)
-    parts = folds(len(x), n_folds, seed=seed, groups=groups, strata=codes)
+    parts = folds(len(x), FOLDS, seed=seed, groups=groups, strata=codes)
     share = np.bincount(codes) / len(codes)
-    training = training or TRAINING
     pointwise = np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():
         y = torch.from_numpy(codes)
@@ -104,9 +85,9 @@ def classifier_bound(
             found.append(torch.stack([_by_time(bent, y, part, share) for part in parts]))
         if min(len(part.fit) for part in parts) >= NETWORK_FROM:
             z = _axes(x).expand(len(parts), -1, -1)
-            found.append(_network(z, y, found[1], parts, training, derive(seed, "classifier")))
+            found.append(_network(z, y, found[1], parts, derive(seed, "classifier")))
             if ordered:
-                found.append(_network(z, y, plain, parts, training, derive(seed, "order"), _places(share)))
+                found.append(_network(z, y, plain, parts, derive(seed, "order"), _places(share)))
         descriptions = torch.stack(found).double()
         for logits, part in zip(descriptions.unbind(1), parts, strict=True):
             weights = _mixture(logits[:, part.stop, codes[part.stop]])
@@ -146,10 +127,7 @@ def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold, ridges: tupl
 
 
 def _by_time(x: torch.Tensor, codes: torch.Tensor, part: Fold, share: np.ndarray) -> torch.Tensor:
-    """Log-probabilities float32 [cells, classes] by a cell's place in the order, foretold by ridge regression.
-
-    Places are normal scores. Ridge, and how sharply a place tells the class, are chosen on the stop cells.
-    """
+    """Log-probabilities float32 [cells, classes] by a cell's normal score, foretold by ridge regression."""
     place = torch.from_numpy(ndtri(np.cumsum(share) - share / 2))
     own, told = x[part.fit], place[codes]
     middle, mean = own.mean(0), told[part.fit].mean()
@@ -203,16 +181,12 @@ def _network(
     codes: torch.Tensor,
     base: torch.Tensor,
     parts: list[Fold],
-    training: Training,
     seed: int,
     basis: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Log-probabilities [folds, cells, classes]: `base` plus a network trained on what it leaves, folds side by side.
-
-    With a `basis` [functions, classes] the network weights functions of a class's place in the order.
-    """
+    """Log-probabilities [folds, cells, classes]: `base` plus a network, in a `basis` [functions, classes] if given."""
     order, fold = generator(seed, "batches"), torch.arange(len(parts))[:, None]
-    streams = [batches(part.fit, training.batch_size, order) for part in parts]
+    streams = [batches(part.fit, TRAINING.batch_size, order) for part in parts]
     most = max(len(part.stop) for part in parts)
     stop = torch.from_numpy(np.stack([np.resize(part.stop, most) for part in parts]))
 
@@ -237,7 +211,7 @@ def _network(
         best.offer(weights, before - loss_of(weights, stop))
         return float(best.highest.sum())
 
-    train(weights, loss, check, training)
+    train(weights, loss, check, TRAINING)
     return (base + logits(best.weights, x)).log_softmax(2)
 
 

@@ -28,14 +28,7 @@ FITS = {800: 10, 2000: 5}
 
 
 @register("infonce", label="InfoNCE", version=6, takes="vectors", order=20)
-def infonce(
-    x: object,
-    y: object,
-    *,
-    seed: int = 0,
-    groups: object = None,
-    training: Training | None = None,
-) -> Information:
+def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> Information:
     """Mutual information of two vectors, bounded from below by InfoNCE (van den Oord et al. 2018) on held-out cells.
 
     The cells are dealt to five parts. Two parts are left out of every fit; each of the two is scored with what was
@@ -59,8 +52,6 @@ def infonce(
         Parts, starting weights and batches; the same seed gives the same bits.
     groups
         [cells] cells of one group (a clone, a spatial block) stay in one part.
-    training
-        How the networks are trained.
 
     Returns
     -------
@@ -88,7 +79,7 @@ def infonce(
         forms = [straight, [(curved(x, seed), curved(y, seed))]]
         inputs = whitened(components(at_own_scale(x, cx))), whitened(components(at_own_scale(y, cy)))
         parts = deal(n, PARTS, seed=seed, groups=groups)
-        fits = _fit(inputs, forms, parts, _pairs(n), training or Training(), seed)
+        fits = _fit(inputs, forms, parts, _pairs(n), seed)
         for at, part in enumerate(parts):
             values[part] = _score(*_combine([View(fit, at) for fit in fits if at in fit.pair])) / NATS_PER_BIT
     note = "; ".join(filter(None, [repeated, left_out(x=x, y=y)]))
@@ -135,7 +126,6 @@ def _fit(
     forms: list[list[tuple[torch.Tensor, torch.Tensor]]],
     parts: list[np.ndarray],
     pairs: list[tuple[int, int]],
-    training: Training,
     seed: int,
 ) -> list[Fit]:
     """For every pair of parts, the critics fitted on all the others.
@@ -152,7 +142,7 @@ def _fit(
     how = gains(len(zx))
     turns = [axes(torch.stack([crossed[k] for k in rest]).sum(0), zx.shape[1], zy.shape[1], how) for rest in rests]
     turned = torch.stack([zx @ a for a, _ in turns]), torch.stack([zy @ b for _, b in turns])
-    networks = train_critics(*turned, fits, ends, training, seed=derive(seed, "critics"))
+    networks = train_critics(*turned, fits, ends, Training(), seed=derive(seed, "critics"))
     found = []
     for k, (rest, pair) in enumerate(zip(rests, pairs, strict=True)):
         cells = np.concatenate(ends[k])
@@ -195,10 +185,7 @@ def _combine(views: list[View]) -> Features:
 
 
 def _weights(scores: list[torch.Tensor], shares: list[float]) -> tuple[torch.Tensor, float]:
-    """Weights [critics], none negative, of the sum of critics that scores most, and its nats: a concave problem.
-
-    `scores` are [critics, cells, cells] of each fit, `shares` their weight in the mean.
-    """
+    """Weights [critics], none negative, of the sum that scores most over all fits, and its nats: a concave problem."""
     own = [s.diagonal(dim1=1, dim2=2).mean(1) for s in scores]
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:

@@ -30,21 +30,11 @@ MOMENT_CELLS = 10_000  # more sharpen the axes no further
 
 @dataclass(frozen=True)
 class Gains:
-    """How what an axis carries sets its gain.
+    """How what an axis carries sets its gain."""
 
-    Attributes
-    ----------
-    floor
-        An axis must carry this many times what it carries in shuffled pairs.
-    power
-        Of an axis's share in its gain; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins (clusters).
-    least
-        Gain of an axis that carries nothing: a network can still find it, late.
-    """
-
-    floor: float = 1.3
-    power: float = 0.25
-    least: float = 0.1
+    floor: float = 1.3  # an axis must carry this many times what it carries in shuffled pairs
+    power: float = 0.25  # of an axis's share in its gain; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins
+    least: float = 0.1  # gain of an axis that carries nothing: a network can still find it, late
 
 
 FEW, MANY = Gains(), Gains(floor=1.6, power=0.1, least=0.05)
@@ -74,10 +64,7 @@ def standardised(x: np.ndarray) -> torch.Tensor:
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    """Columns from their median in units of their spread.
-
-    Heavy tails may have no deviation (a Student t of 1 or 2 degrees of freedom): one cell would set the scale.
-    """
+    """Columns from their median in units of their spread, which heavy tails (a Student t of 1 or 2) have too."""
     return (x - np.median(x, axis=0)) / _spread(x)
 
 
@@ -161,15 +148,6 @@ def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.r
 
     Features are whitened columns and their products.
 
-    Parameters
-    ----------
-    z, w
-        `whitened` [cells, dims].
-    parts
-        Positions of each part's cells.
-    rng
-        Shuffles the pairs.
-
     Returns
     -------
     [2, features of z, features of w] each: pairs, then shuffled pairs.
@@ -188,15 +166,6 @@ def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Ten
     """Maps from whitened columns to coordinates, the strongest first and of unit gain.
 
     Higher-order orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000), `ROUNDS` times on each side.
-
-    Parameters
-    ----------
-    moments
-        A sum of what `moments` gives.
-    dx, dy
-        Whitened columns of x and y.
-    how
-        Gains by what an axis carries.
 
     Returns
     -------
@@ -228,10 +197,7 @@ def _unfold(total: torch.Tensor, dx: int, dy: int) -> torch.Tensor:
 
 
 def _leading(tensor: torch.Tensor, other: torch.Tensor, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
-    """Axes [d, d] of the first side in the order of what they carry given the `other` side's map, and their gains.
-
-    What an axis carries is its share of the squared moments; shuffled pairs (second entry) give the noise floor.
-    """
+    """Axes [d, d] of the first side by what they carry, given the `other` side's map, beyond shuffled pairs; gains."""
     d = other.shape[1]
     turn = torch.zeros(1 + len(other), 1 + d)
     turn[0, 0], turn[1:, 1:] = 1, other

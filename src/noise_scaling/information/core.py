@@ -63,33 +63,15 @@ MANY_PAIRS = 3000
 
 @dataclass(frozen=True)
 class Estimator:
-    """An estimator with all that tables, figures and checks need to know of it; made by `register`.
+    """An estimator with all that tables, figures and checks need to know of it; made by `register`."""
 
-    Attributes
-    ----------
-    name
-        Method of `estimate`, and `estimator` of the measurement table.
-    function
-        Called with x, y and, where its signature has them, `seed`, `device` and `groups`.
-    label
-        Name in figures and tables.
-    version
-        Raised by hand whenever a change of code can change its bits: what was kept is then measured anew.
-    takes
-        What y may be. "vectors": labels become one-hot vectors.
-    many_pairs_version
-        As `version`, for changes that reach only estimates of `MANY_PAIRS` or more.
-    order
-        Place in lists and legends, lowest first.
-    """
-
-    name: str
-    function: Callable[..., Information]
+    name: str  # method of `estimate`, and `estimator` of the measurement table
+    function: Callable[..., Information]  # of x, y and, where its signature has them, `seed`, `device`, `groups`
     label: str
-    version: int
-    takes: Literal["labels", "vectors", "both"]
-    many_pairs_version: int = 1
-    order: int = 100
+    version: int  # raised by hand whenever a change of code can change its bits: what was kept is measured anew
+    takes: Literal["labels", "vectors", "both"]  # of y; "vectors": labels become one-hot ones
+    many_pairs_version: int = 1  # for changes that reach only estimates of `MANY_PAIRS` or more
+    order: int = 100  # in lists and legends, lowest first
 
     def run(self, x: object, y: object, **options: object) -> Information:
         """The estimate; of the `options`, those that its function has."""
@@ -162,13 +144,7 @@ def from_pointwise(
 
 
 def zero(n: int, method: str, note: str) -> Information:
-    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells.
-
-    Parameters
-    ----------
-    n, method, note
-        As in `Information`.
-    """
+    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells."""
     return Information(0.0, 0.0, np.zeros(n), method, n, method in ("infonce", "classifier"), note)
 
 
@@ -246,13 +222,6 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
     """Check that x and y have as many cells, and enough.
-
-    Parameters
-    ----------
-    x, y
-        Arrays of [n] or [n, d].
-    groups
-        Names or numbers [n], or None.
 
     Returns
     -------

@@ -27,15 +27,9 @@ class Fold:
 
 
 def folds(
-    n: int,
-    n_folds: int,
-    *,
-    seed: int,
-    groups: np.ndarray | None = None,
-    strata: np.ndarray | None = None,
-    stop_share: float = 0.2,
+    n: int, n_folds: int, *, seed: int, groups: np.ndarray | None = None, strata: np.ndarray | None = None
 ) -> list[Fold]:
-    """Three-way splits of cells, each cell scored once; a group is never on two sides of a split.
+    """Three-way splits of cells, each scored once, a fifth of the others choosing; a group is on one side of a split.
 
     Parameters
     ----------
@@ -47,8 +41,6 @@ def folds(
         Codes [n], or None.
     strata
         Class codes [n], dealt evenly, so that a rare class is in as many folds as it has cells; None: one class.
-    stop_share
-        Of the cells that are not scored, those that choose.
 
     Raises
     ------
@@ -61,7 +53,7 @@ def folds(
     result = []
     for held_out in range(n_folds):
         rest = np.flatnonzero(part != held_out)
-        inner = _deal(units[rest], round(1 / stop_share), rng, None if strata is None else strata[rest])
+        inner = _deal(units[rest], 5, rng, None if strata is None else strata[rest])
         result.append(Fold(rest[inner > 0], rest[inner == 0], np.flatnonzero(part == held_out)))
     return result
 
@@ -76,13 +68,6 @@ def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
 
 def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
     """Groups that hold together cells of one x and y too: a cell that is fitted on and scored invents information.
-
-    Parameters
-    ----------
-    x, y
-        Prepared sides, [n, d] and [n] or [n, d].
-    groups
-        Codes [n], or None.
 
     Returns
     -------
@@ -99,14 +84,7 @@ def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tup
 
 
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
-    """Cells dealt to parts of even size, in random order; a group is never in two.
-
-    Parameters
-    ----------
-    n, n_parts
-        Cells, and parts of them.
-    seed, groups
-        As in `folds`.
+    """Cells dealt to parts of even size, in random order; a group (codes [n]) is never in two.
 
     Raises
     ------
@@ -121,13 +99,6 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
     """Four tenths of the cells to fit, a tenth to stop, half to score; a group is never on two sides.
-
-    Parameters
-    ----------
-    n
-        Cells.
-    seed, groups
-        As in `folds`.
 
     Raises
     ------
@@ -181,17 +152,7 @@ def one_thread() -> Iterator[None]:
 
 
 def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches for ever: shuffled passes laid end to end.
-
-    Parameters
-    ----------
-    cells
-        Positions [cells], at least one.
-    size
-        Cells of a batch, exactly.
-    rng
-        Shuffles.
-    """
+    """Batches of exactly `size` cells for ever: shuffled passes laid end to end."""
     left = np.empty(0, dtype=cells.dtype)
     while True:
         while len(left) < size:

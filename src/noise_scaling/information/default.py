@@ -20,25 +20,8 @@ _PARTS = [ESTIMATORS["infonce"], ESTIMATORS["classifier"]]
 def default(x: object, y: object, *, seed: int = 0, groups: object = None) -> Information:
     """`classifier_bound` where `y` is labels, `infonce` where it is vectors; both are lower bounds in expectation.
 
-    Parameters
-    ----------
-    x
-        [cells, dims] floats.
-    y
-        Labels [cells]: one column of integers, strings, booleans or categories (`core.is_labels`); or vectors
-        [cells, dims]: floats.
-    seed, groups
-        As in `infonce`.
-
-    Returns
-    -------
-    Information
-        That of the one chosen.
-
-    Raises
-    ------
-    InputError
-        As the one chosen.
+    Arguments and errors are those of the one chosen; labels are one column of integers, strings, booleans or categories
+    (`core.is_labels`).
     """
     bound = classifier_bound if is_labels(y) else infonce
     return bound(x, y, seed=seed, groups=groups)

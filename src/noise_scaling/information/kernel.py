@@ -23,13 +23,6 @@ def curved(x: np.ndarray, seed: int) -> torch.Tensor:
 
     Their variance is that of the kernel times the number of cells, so that a ridge added to it is the one of kernel
     ridge regression.
-
-    Parameters
-    ----------
-    x
-        [cells, dims], no column constant.
-    seed
-        Chooses the anchors.
     """
     z = at_own_scale(x, standardised(x))
     anchors = z[torch.from_numpy(generator(seed, "anchors").permutation(len(z))[:ANCHORS])]

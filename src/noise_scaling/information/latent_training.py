@@ -24,29 +24,16 @@ MOST_STOPPED_ON = 512  # stop cells that are looked at: of 3,000, looks took as 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How fast and how long Adam goes, and which weights are looked at.
-
-    Attributes
-    ----------
-    learning_rate, batch_size
-        Of Adam.
-    passes, fewest, most
-        Passes over the training cells, in no fewer and no more than so many steps.
-    check_every, patience
-        Steps between two looks at the stop loss; looks without a lower one after which training ends.
-    average
-        The weights that are looked at, and kept, are a running mean: each step keeps this share of the mean before.
-        0: the weights of the step.
-    """
+    """How fast and how long Adam goes, and which weights are looked at."""
 
     learning_rate: float = 1e-3
     batch_size: int = 128
-    passes: int = 16
-    fewest: int = 120
+    passes: int = 16  # over the training cells
+    fewest: int = 120  # steps, however few the cells
     most: int = 600
-    check_every: int = 10
-    patience: int = 5
-    average: float = 0.0
+    check_every: int = 10  # steps between two looks at the stop loss
+    patience: int = 5  # looks without a lower loss, after which training ends
+    average: float = 0.0  # of the mean before in the running mean of weights that is looked at and kept; 0: none
 
     def steps(self, cells: int) -> int:
         """Most steps, with `cells` that train."""
@@ -118,15 +105,7 @@ class Settings:
         return replace(chosen, passes=self.epochs, fewest=steps, most=steps, check_every=a_pass)
 
     def learning_rate_for(self, x: torch.Tensor, y: torch.Tensor, cells: int) -> float:
-        """The schedule's, but from `MANY_CELLS` on lower where both sides have heavy tails.
-
-        Parameters
-        ----------
-        x, y
-            [all cells, dims], standardised.
-        cells
-            How many of them train.
-        """
+        """The schedule's, but from `MANY_CELLS` on lower where both sides have heavy tails."""
         rate = self.schedule(cells).learning_rate
         return rate if cells < MANY_CELLS or self.learning_rate is not None else rate * share_for_heavy_tails(x, y)
 
@@ -163,15 +142,6 @@ class Network(nn.Module):
     """Two encoders, and for each latent a decoder of its own variable and, with dropout, one of the other.
 
     The networks of Gowri et al. 2024 (arXiv 2409.02732).
-
-    Parameters
-    ----------
-    dx, dy
-        Columns of x and y.
-    settings
-        Widths and dropout.
-    rng
-        Draws what is dropped.
     """
 
     def __init__(self, dx: int, dy: int, settings: Settings, rng: np.random.Generator) -> None:
@@ -207,16 +177,7 @@ def _layers(widths: tuple[int, ...], dropout: Any = list) -> list[nn.Module]:
 def train(x: torch.Tensor, y: torch.Tensor, part: Fold, settings: Settings, *, seed: int) -> Network:
     """A network with the weights of the lowest loss on the cells that stop the training.
 
-    Parameters
-    ----------
-    x, y
-        float32 [cells, dims], standardised, on one device.
-    part
-        Its `fit` cells train, its `stop` cells choose.
-    settings
-        The networks and the schedule.
-    seed
-        Starting weights, batches and dropout.
+    `x`, `y` float32 [cells, dims] are standardised, on one device.
     """
     rng = np.random.Generator(np.random.SFC64(derive(seed, "lmi", "training")))
     with torch.random.fork_rng(devices=[]):

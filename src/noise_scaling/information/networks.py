@@ -43,19 +43,7 @@ class Training:
 
 
 def start(networks: int, widths: tuple[int, ...], rng: torch.Generator, *, last: float = 1.0) -> Weights:
-    """Random weights for SiLU layers, zero biases.
-
-    Parameters
-    ----------
-    networks
-        How many, side by side.
-    widths
-        Of input, hidden layers and output.
-    rng
-        Draws the weights.
-    last
-        Factor of the last layer's weights; 0: every output starts at 0.
-    """
+    """Random weights for SiLU layers, the last times `last`, and zero biases, for so many networks side by side."""
     weights = []
     for layer, (a, b) in enumerate(pairwise(widths)):
         scale = (last if layer == len(widths) - 2 else 1.4) * a**-0.5
@@ -77,15 +65,6 @@ def descend(
 
     AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all weights as one tensor: in 14 tensors its steps took as
     long as the gradients.
-
-    Parameters
-    ----------
-    weights
-        Where to start.
-    loss
-        Gives one number for weights; a sum over networks trains each as if alone.
-    training
-        Rate, decay and steps.
     """
     shapes = [weight.shape for weight in weights]
     sizes = [shape[1] * shape[2] for shape in shapes]
@@ -109,19 +88,11 @@ def descend(
 
 
 def train(
-    weights: Weights,
-    loss: Callable[[Weights], torch.Tensor],
-    check: Callable[[Weights], float],
-    training: Training,
+    weights: Weights, loss: Callable[[Weights], torch.Tensor], check: Callable[[Weights], float], training: Training
 ) -> None:
     """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
 
-    Parameters
-    ----------
-    weights, loss, training
-        As in `descend`.
-    check
-        Called every `check_every` steps with the running mean of the weights; gives the highest score yet.
+    `check` is called every `check_every` steps with the running mean of the weights, and gives the highest score yet.
     """
     for cycle in range(CYCLES):
         highest = []

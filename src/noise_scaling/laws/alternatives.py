@@ -28,15 +28,7 @@ def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
 
 
 def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
-    """bits_at_100 + slope ln(u / 100), in bits.
-
-    Parameters
-    ----------
-    u, slope
-        UMIs per cell, above 0, and bits for each e-fold of them.
-    bits_at_100
-        Information at 100 UMIs per cell, in bits.
-    """
+    """bits_at_100 + slope ln(u / 100), in bits."""
     return bits_at_100 + slope * np.log(u / 100)
 
 

@@ -47,24 +47,12 @@ def _larger(reading: np.ndarray, gap: np.ndarray, _: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Form:
-    """One law: how noise of reading and of learning join, and which of PARAMETERS are free.
-
-    Parameters
-    ----------
-    label
-        In words.
-    free
-        Its parameters; others are absent (a = 1).
-    join
-        Noise-to-signal of three: v0 + r u^-a; l g; and x r u^-a g, molecules' noise that a poor model lets in.
-    pooled
-        Whether cells and their depth count only as molecules: g = (n w)^-s.
-    """
+    """One law: how noise of reading and of learning join, and which of PARAMETERS are free."""
 
     label: str
-    free: tuple[str, ...]
-    join: _Noise = _added
-    pooled: bool = False
+    free: tuple[str, ...]  # of PARAMETERS; others are absent (a = 1)
+    join: _Noise = _added  # noise-to-signal of v0 + r u^-a; l g; x r u^-a g (molecules' noise that is let in)
+    pooled: bool = False  # whether cells and their depth count only as molecules: g = (n w)^-s
 
     def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
         """Bits [B, M] of parameters as fitted [B, 7] at n, w, u: training cells, their depth, the test cells' depth."""
@@ -96,21 +84,11 @@ FORMS: dict[str, Form] = {
 
 @dataclass(frozen=True)
 class Factorial:
-    """Points of one model on one signal, every one with its own depth of training cells.
+    """Points of one model on one signal, every one with its own depth of training cells."""
 
-    Parameters
-    ----------
-    key
-        Data set, signal, model, preset and estimator.
-    at
-        Training cells, their UMIs per cell, and those of the test cells, [3, points], in the order of AXES.
-    bits
-        By seed, [seeds, points].
-    """
-
-    key: tuple[str, ...]
-    at: np.ndarray
-    bits: np.ndarray
+    key: tuple[str, ...]  # data set, signal, model, preset and estimator
+    at: np.ndarray  # training cells, their UMIs per cell, and the test cells', [3, points], in the order of AXES
+    bits: np.ndarray  # by seed, [seeds, points]
 
     @property
     def middle(self) -> np.ndarray:
@@ -129,11 +107,6 @@ def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
     """The points of every model measured with training and test cells thinned apart, sorted by key.
 
     Depths are means over seeds at one fraction. Where a run is not over, seeds that lack points are left out.
-
-    Parameters
-    ----------
-    table
-        A measurements table.
     """
     levels = {"n": "n_cells", "u_train": "fraction_train", "u_test": "fraction"}
     rows = protocol_rows(table, "umis_per_cell", "umis_per_cell_train", apart=True)

@@ -38,11 +38,10 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve as depths [D], bits [seeds, D] (NaN where a seed has no such depth) and weights of the depths [D]."""
+    """One curve as depths [D] and bits [seeds, D], NaN where a seed has no such depth."""
 
     u: np.ndarray
     bits: np.ndarray
-    weights: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
@@ -65,13 +64,13 @@ class Curve:
         return float(left) / (seeds * (seeds - 1)) if seeds > 1 else 0.0
 
 
-def curve(u: np.ndarray, bits: np.ndarray, weights: np.ndarray, seeds: np.ndarray | None) -> Curve:
+def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
     """Points as a curve.
 
     Parameters
     ----------
-    u, bits, weights
-        UMIs per cell, bits and inverse variances up to a factor, [points].
+    u, bits
+        UMIs per cell and bits, [points].
     seeds
         Which seed each point is of, [points]. Without, the lowest of every depth are taken for one seed's, and so on:
         no other order lets seeds differ by more.
@@ -86,8 +85,7 @@ def curve(u: np.ndarray, bits: np.ndarray, weights: np.ndarray, seeds: np.ndarra
     seed = np.unique(seeds, return_inverse=True)[1]
     table = np.full((seed.max() + 1, depth.max() + 1), np.nan)
     table[seed, depth] = bits
-    points = np.bincount(depth)
-    return Curve(np.bincount(depth, u) / points, table, np.bincount(depth, weights) / points)
+    return Curve(np.bincount(depth, u) / np.bincount(depth), table)
 
 
 def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndarray]:
@@ -98,13 +96,6 @@ def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndar
     A member's error is of two parts: what its fit to the means leaves, and how the seeds differ (each with its split,
     training and thinning), by one Gauss-Newton step for each seed; together they have Satterthwaite's degrees of
     freedom (1946, doi:10.2307/3002019). Ends are quantiles of the mixture of Student's t.
-
-    Parameters
-    ----------
-    curves
-        The curves.
-    level
-        How often such an interval is to hold the truth.
     """
     out = {name: np.full((len(curves), 2), np.nan) for name in ("u_bar", "i_max")}
     told = [i for i, one in enumerate(curves) if len(one.u) > 3 and one.mean.max() > _NOTHING]
@@ -181,7 +172,7 @@ def _model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
 
 def _fitted(curves: Sequence[Curve]) -> _Fits:
     log_u = padded([np.log(one.u) for one in curves])
-    weights = np.nan_to_num(padded([one.weights / one.weights.mean() for one in curves]))
+    weights = np.isfinite(log_u).astype(float)  # 0 behind shorter curves
     bits, log_u = np.nan_to_num(padded([one.mean for one in curves])), np.where(weights > 0, log_u, log_u[:, :1])
     count, size = len(curves), len(MEMBERS)
     many = [np.repeat(x, size, axis=0) for x in (log_u, bits, weights)]

@@ -98,11 +98,6 @@ class BudgetFit:
     def predict_draws(self, n: Values, u: Values) -> np.ndarray:
         """Bits by every bootstrap draw, [draws, ...].
 
-        Parameters
-        ----------
-        n, u
-            Training cells and UMIs per cell, of shapes that broadcast.
-
         Raises
         ------
         InputError
@@ -119,13 +114,6 @@ class BudgetFit:
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
         their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`).
 
-        Parameters
-        ----------
-        draws
-            Number of refits.
-        seed
-            Decides the factors.
-
         Raises
         ------
         InputError
@@ -140,11 +128,6 @@ class BudgetFit:
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
         the points, and each has draws of its own bootstrap by how well it fits (Buckland, Burnham & Augustin 1997,
         doi:10.2307/2533961), depths counting as points: those of one depth share test cells.
-
-        Parameters
-        ----------
-        draws, seed
-            As of `bootstrap`.
 
         Raises
         ------

@@ -20,22 +20,12 @@ AHEAD = 0.4
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth.
+    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth."""
 
-    Parameters
-    ----------
-    names
-        One row a curve: grid (its key), dataset, signal, model, n_cells.
-    u, bits
-        UMIs per cell and bits, means over seeds.
-    noise
-        Standard error of each mean, in bits (`Grid.noise`).
-    """
-
-    names: pd.DataFrame
+    names: pd.DataFrame  # one row a curve: grid (its key), dataset, signal, model, n_cells
     u: np.ndarray
-    bits: np.ndarray
-    noise: np.ndarray
+    bits: np.ndarray  # means over seeds
+    noise: np.ndarray  # standard error of each mean, in bits (`Grid.noise`)
 
 
 def curves(grids: Iterable[Grid]) -> Curves:
@@ -51,10 +41,7 @@ def curves(grids: Iterable[Grid]) -> Curves:
             names.append((grid.key, *grid.key[:3], n))
             for column, values in zip(columns, (grid.u, grid.bits[:, j], spread[:, j]), strict=True):
                 column.append(values[here])
-    return Curves(
-        pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]),
-        *map(padded, columns),
-    )
+    return Curves(pd.DataFrame(names, columns=["grid", "dataset", "signal", "model", "n_cells"]), *map(padded, columns))
 
 
 def compare_laws(found: Curves) -> pd.DataFrame:
@@ -102,15 +89,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
-    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few.
-
-    Parameters
-    ----------
-    points, squares
-        Number of points and residual sum of squares of each curve, [curves].
-    fitted
-        Fitted parameters, the noise's variance among them.
-    """
+    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
     with np.errstate(divide="ignore"):
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)
@@ -122,15 +101,7 @@ def _repeat(left: np.ndarray) -> np.ndarray:
 
 
 def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`.
-
-    Parameters
-    ----------
-    found, law
-        The curves, and the law to refit.
-    theta
-        Its parameters fitted to all depths, [curves, P].
-    """
+    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
     start = np.tile(theta, (depths, 1))

@@ -26,7 +26,7 @@ _AT_BOUND = 1e-3
 _UNBOUNDED = np.array(-np.inf), np.array(np.inf)
 _COORDINATE = {NOISE_LAW.name: "depth (u)", CELL_NUMBER_LAW.name: "cell number (n)"}
 
-_Points = tuple[np.ndarray, np.ndarray, np.ndarray]  # coordinate, bits, weights of one curve
+_Points = tuple[np.ndarray, np.ndarray]  # coordinate and bits of one curve
 
 CURVE = ["dataset", "signal", "model", "preset", "estimator"]
 """What names a curve (with its cell number or its fraction) and a grid."""
@@ -41,11 +41,6 @@ class LawFit:
     does. That one uses Student's t, for positive parameters on the log scale, so that they stay positive.
     `covariance` [P, P] is of the parameters as fitted, logarithms for the positive ones; None where there is none.
     `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`; nothing is dropped.
-
-    Parameters
-    ----------
-    theta
-        The parameters as fitted, [P].
     """
 
     law: Law
@@ -150,17 +145,13 @@ def columns(law: Law) -> list[str]:
     return [part for name in law.parameters for part in _parts(law, name)] + quality
 
 
-def fit_noise_law(
-    u: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None, seeds: ArrayLike | None = None
-) -> LawFit:
+def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = None) -> LawFit:
     """Fit Eq. 1 (Gowri et al., arXiv 2503.02726) to a curve of information against depth by least squares in bits.
 
     Parameters
     ----------
     u, bits
         Mean UMIs per cell, above 0, and bits: vectors of one length, with 3 different depths at least.
-    sigma
-        Standard errors of the bits up to a factor, which weight the points by 1 / sigma^2; all alike without.
     seeds
         Which seed (with its split of the cells) each point is of; without, they are taken to differ by as much as the
         spread at each depth allows. Depths that differ by less than 3 % are one.
@@ -175,18 +166,16 @@ def fit_noise_law(
     InputError
         Where there are fewer than 3 different depths, or a value is not finite or not above 0.
     """
-    return _fit_all(NOISE_LAW, [_checked(NOISE_LAW, u, bits, sigma)], [seeds])[0]
+    return _fit_all(NOISE_LAW, [_checked(NOISE_LAW, u, bits)], [seeds])[0]
 
 
-def fit_cell_number_law(n: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | None = None) -> LawFit:
+def fit_cell_number_law(n: ArrayLike, bits: ArrayLike) -> LawFit:
     """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, as `fit_noise_law`.
 
     Parameters
     ----------
     n, bits
         Training cells, above 0, and bits: vectors of one length, with 4 different cell numbers at least.
-    sigma
-        Standard errors of the bits up to a factor; all alike without.
 
     Returns
     -------
@@ -197,23 +186,22 @@ def fit_cell_number_law(n: ArrayLike, bits: ArrayLike, *, sigma: ArrayLike | Non
     InputError
         Where there are fewer than 4 different cell numbers, or a value is not finite or not above 0.
     """
-    return _fit_all(CELL_NUMBER_LAW, [_checked(CELL_NUMBER_LAW, n, bits, sigma)])[0]
+    return _fit_all(CELL_NUMBER_LAW, [_checked(CELL_NUMBER_LAW, n, bits)])[0]
 
 
-def _checked(law: Law, x: ArrayLike, bits: ArrayLike, sigma: ArrayLike | None = None) -> _Points:
+def _checked(law: Law, x: ArrayLike, bits: ArrayLike) -> _Points:
     what = _COORDINATE[law.name]
-    given = {what: x, "bits": bits} | ({} if sigma is None else {"sigma": sigma})
-    x, bits, *sigmas = vectors(given, positive=(what, *(["sigma"] if sigma is not None else [])))
+    x, bits = vectors({what: x, "bits": bits}, positive=(what,))
     need, found = law.n_parameters + 1, len(np.unique(x))
     if found < need:
         raise InputError(f"{found} different values of {what} cannot fit {law.name}: give at least {need}")
-    return x, bits, sigmas[0] ** -2.0 if sigmas else np.ones_like(bits)
+    return x, bits
 
 
 def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | None] = ()) -> list[LawFit]:
     """Fits of curves of different lengths, all at once; of Eq. 1 with intervals averaged over laws."""
-    x, bits, weights = (padded(column) for column in zip(*points, strict=True))
-    found = fit_many(law, x, bits, np.nan_to_num(weights), tolerance=1e-14)
+    x, bits = (padded(column) for column in zip(*points, strict=True))
+    found = fit_many(law, x, bits, tolerance=1e-14)
     fits = [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
     if law is not NOISE_LAW:
         return fits
@@ -225,13 +213,13 @@ def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | No
 
 
 def _summary(law: Law, points: _Points, theta: np.ndarray, converged: bool) -> LawFit:
-    x, bits, weights = points
+    x, bits = points
     left = bits - predict(law, theta[None], x)[0]
     spread = float(((bits - bits.mean()) ** 2).sum())
     r_squared = 1 - float((left**2).sum()) / spread if spread > 0 else np.nan
     freedom = max(len(bits) - law.n_parameters, 1)
-    inverse = covariance(jacobian(law.bits, theta[None], (x[None],), *_UNBOUNDED)[0], weights)
-    scaled = None if inverse is None else inverse * (weights * left**2).sum() / freedom
+    inverse = covariance(jacobian(law.bits, theta[None], (x[None],), *_UNBOUNDED)[0])
+    scaled = None if inverse is None else inverse * (left**2).sum() / freedom
     fit = LawFit(law, theta, scaled, r_squared, float(np.sqrt((left**2).sum() / freedom)), len(bits), CONVERGED)
     status, note = _status(fit, x, converged)
     return replace(fit, status=status, note=note)
@@ -305,14 +293,7 @@ def row(fit: LawFit | InputError) -> dict[str, object]:
 def fits_of(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> dict[tuple, LawFit | InputError]:
     """The fit of every group of rows by its key, sorted; in the place of a curve too short to fit what it lacks.
 
-    Parameters
-    ----------
-    table
-        Rows with `mi_bits`, and `umis_per_cell` or `n_cells` as the law needs; `seed` where they have one.
-    by
-        Columns that name a curve.
-    law
-        NOISE_LAW or CELL_NUMBER_LAW.
+    Rows have `mi_bits`, `umis_per_cell` or `n_cells` as the law needs, and `seed` where they have one.
     """
     x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
     out: dict[tuple, LawFit | InputError] = {}

@@ -63,22 +63,13 @@ def exchange_rate(
 
 
 def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Bits made to rise with cells at every depth by isotonic regression (Barlow et al. 1972), [depths, cell numbers].
-
-    Parameters
-    ----------
-    bits, seeds
-        Bits, and the number of seeds that each is the mean of, which weights it; both [depths, cell numbers].
-    """
+    """Bits [depths, cell numbers] made to rise with cells by isotonic regression, by `seeds` (Barlow et al. 1972)."""
     weights = np.maximum(seeds, 1.0)
     return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
 
 
 def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Cells at which a rising curve reaches the targets, between measured ones on the logarithm; NaN outside.
-
-    On a level stretch it is the stretch's middle.
-    """
+    """Cells at which a rising curve reaches the targets, on the logarithm; a level stretch's middle, NaN outside."""
     levels, which = np.unique(curve, return_inverse=True)
     middles = np.bincount(which, np.log(n)) / np.bincount(which)
     return np.exp(np.interp(targets, levels, middles, left=np.nan, right=np.nan))
@@ -113,11 +104,6 @@ def starts(grid: Grid) -> pd.DataFrame:
     Columns: grid, model, n, u, rate, known, most. `most` is what the most cells would make it; where they do not
     suffice, it is the `rate`, and that is not `known`: the true one is more. Steps in depth are brought to a doubling
     by rate^(ln 2 / ln step). An answer below the fewest cells is taken to be there.
-
-    Parameters
-    ----------
-    grid
-        The grid.
     """
     whole = np.isfinite(grid.bits).all(axis=1)
     steps = np.flatnonzero(whole[:-1] & whole[1:])

@@ -21,18 +21,11 @@ class Grid:
 
     `bits` are means over seeds, `seeds` how many there were, `seed_sd` one seed's standard deviation (NaN where a
     cell has one seed). All [depths, cell numbers], in bits.
-
-    Parameters
-    ----------
-    key
-        Data set, signal, model, preset and estimator.
-    n, u
-        Training cells, [cell numbers], and mean UMIs per cell, [depths].
     """
 
-    key: tuple[str, ...]
-    n: np.ndarray
-    u: np.ndarray
+    key: tuple[str, ...]  # data set, signal, model, preset and estimator
+    n: np.ndarray  # training cells, [cell numbers]
+    u: np.ndarray  # mean UMIs per cell, [depths]
     bits: np.ndarray
     seeds: np.ndarray
     seed_sd: np.ndarray
@@ -88,15 +81,6 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
 
     Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
     the random projection and the untrained Geneformer are left out: they do not learn from cells. Controls always are.
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    least
-        Fewest depths and fewest cell numbers.
-    all_models
-        Whether models that cells do not train come too.
     """
     table = protocol_rows(table, "umis_per_cell")
     if not all_models:

@@ -28,12 +28,7 @@ _LEAST_LEFT = (4, 4)  # depths and cell numbers that a forecast needs to see
 def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
     """Masks of what a design hides, [depths, cell numbers]; none where too little would be left to fit.
 
-    Parameters
-    ----------
-    grid
-        The whole grid.
-    design
-        One of DESIGNS. A block at an end is 30 % of the axis: three of ten.
+    A block at an end is 30 % of the axis: three of ten.
     """
     rows, columns = grid.bits.shape
     axis, count = (0, rows) if design in (DEPTHS, DEEPEST) else (1, columns)
@@ -97,15 +92,6 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
     """For each mask, bits at every cell by every forecast that sees only the others: yardsticks, laws, candidates.
 
     Candidates are keyed by what they are made of; `choose` picks one of them.
-
-    Parameters
-    ----------
-    grid
-        The whole grid; a forecast sees it without the mask's cells.
-    design
-        One of DESIGNS: along which axis forecasts carry on, and what candidates there are.
-    masks
-        As of `hidden`, [masks, depths, cell numbers].
 
     Returns
     -------
@@ -189,15 +175,6 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 
 def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
     """On how many grids a forecast's RMS is below another's, and how many there are.
-
-    Parameters
-    ----------
-    table
-        As of `score`.
-    design
-        One of DESIGNS.
-    forecast, over
-        Names of the two forecasts.
 
     Returns
     -------

@@ -21,30 +21,17 @@ _LOGARITHMIC = ("scale", "one bit")
 class Law:
     """A law: its formula, its parameters, and of what kind each of them is.
 
-    Parameters
-    ----------
-    name, label
-        As it stands in tables, and in words.
-    parameters
-        Their names, in the order of `formula`.
-    formula
-        Bits of the coordinate and the parameters, of shapes that broadcast.
-    kinds
-        By parameter: "scale" (a depth or number of cells, fitted as its logarithm), "exponent", "channels" (a number),
-        "slope" (bits for each e-fold), or "level" (bits). Kinds say where a fit starts and how far it may go.
-    reach
-        A scale may lie between the least coordinate times the first and the largest times the second number.
-    levels
-        Bounds of a level, in bits. 20 bits are a million distinguishable states: no embedding here comes near.
+    A parameter is a "scale" (a depth or number of cells, fitted as its logarithm), an "exponent", "channels" (a
+    number), a "slope" (bits for each e-fold) or a "level" (bits): this says where a fit starts and how far it may go.
     """
 
-    name: str
+    name: str  # in tables
     label: str
-    formula: Callable[..., np.ndarray]
+    formula: Callable[..., np.ndarray]  # bits of the coordinate and the parameters, of shapes that broadcast
     parameters: tuple[str, ...]
-    kinds: tuple[str, ...]
-    reach: tuple[float, float] = (1e-4, 1e6)
-    levels: tuple[float, float] = (0.0, 20.0)
+    kinds: tuple[str, ...]  # of each parameter
+    reach: tuple[float, float] = (1e-4, 1e6)  # of a scale: times the least and the largest coordinate
+    levels: tuple[float, float] = (0.0, 20.0)  # bits; 20 are a million distinguishable states, which none here has
 
     @property
     def n_parameters(self) -> int:
@@ -80,15 +67,7 @@ class Law:
         return lower, upper
 
     def starts(self, low: np.ndarray, high: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """[B, starts, P]: scales over the curve and beyond, three exponents, a level a little above the highest bits.
-
-        Parameters
-        ----------
-        low, high
-            Least and largest coordinate of each curve, [B].
-        least, most
-            Its least and largest bits, [B].
-        """
+        """[B, starts, P]: scales over the curve and beyond, three exponents, a level just above the highest bits."""
         places = np.linspace(-0.2, 1.5, 5) if "scale" in self.kinds else np.zeros(1)
         powers = _EXPONENTS if "exponent" in self.kinds else _CHANNELS if "channels" in self.kinds else (0.2,)
         span = most - least + 0.01
@@ -118,18 +97,7 @@ def named(name: str) -> Law:
 
 
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
-    """Named values as vectors, checked.
-
-    Parameters
-    ----------
-    values
-        By the names that the sentence uses.
-    positive
-        Names of those that must be above 0.
-
-    Returns
-    -------
-    Floats [M], in the order of `values`.
+    """Named values as vectors, checked; those named `positive` must be above 0.
 
     Raises
     ------
@@ -205,15 +173,5 @@ def fit_many(
 
 
 def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M].
-
-    Parameters
-    ----------
-    law
-        The law.
-    theta
-        Parameters as fitted, [B, P].
-    x
-        UMIs per cell, or cells, [B, M] or [M].
-    """
+    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M]."""
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))

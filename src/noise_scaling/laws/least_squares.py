@@ -66,17 +66,9 @@ def jacobian(
     return slope
 
 
-def covariance(slope: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """(J'WJ)^-1 [P, P] of one problem: times the residual variance it is the covariance; None where it is singular.
-
-    Parameters
-    ----------
-    slope
-        J, [M, P].
-    weights
-        The diagonal of W, [M].
-    """
-    information = slope.T @ (slope * weights[:, None])
+def covariance(slope: np.ndarray) -> np.ndarray | None:
+    """(J'J)^-1 [P, P] of J [M, P]: times the residual variance the covariance of parameters; None if singular."""
+    information = slope.T @ slope
     size = np.sqrt(np.diag(information))
     if not np.isfinite(information).all() or (size == 0).any():
         return None

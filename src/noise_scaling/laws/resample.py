@@ -48,15 +48,6 @@ def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, grou
 
     Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples.
 
-    Parameters
-    ----------
-    residuals, weights
-        Of the points, [points].
-    slope
-        d fit / d parameter, [points, parameters].
-    groups
-        Number of each point's group, [points].
-
     Returns
     -------
     Residuals [points]; those of weight 0 are 0.
@@ -78,13 +69,6 @@ def wild_factors(groups: np.ndarray, draws: int, *, seed: int | Sequence[int]) -
 
     Webb's six points (+-sqrt(1/2), +-1, +-sqrt(3/2)), made for few groups: Rademacher signs of 5 depths have only 32
     outcomes (Webb 2014, Reworking wild bootstrap based inference for clustered errors).
-
-    Parameters
-    ----------
-    groups
-        Number of each residual's group, [points].
-    draws, seed
-        Number of draws, and the seed of numpy's generator.
     """
     rng = np.random.default_rng(seed)
     values = np.concatenate([-_WEBB, _WEBB])

@@ -45,13 +45,6 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
     """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers].
 
     Simple kriging, the mean of a Gaussian process (Rasmussen & Williams 2006, Eq. 2.23).
-
-    Parameters
-    ----------
-    grid, law
-        The grid, and the law's bits, [depths, cell numbers].
-    smooth
-        How residuals hang together.
     """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
@@ -82,15 +75,6 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
     """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
 
     As `fit_grid` of the grid without them, many at once.
-
-    Parameters
-    ----------
-    grid
-        The whole grid.
-    hidden
-        Masks of what each fit does not see, [masks, depths, cell numbers].
-    stretched, deep
-        As in `fit_grid`.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
@@ -100,16 +84,6 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
 
 
 def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, stretched: bool = False) -> np.ndarray:
-    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers].
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    smooth
-        How residuals hang together.
-    stretched
-        Whether the law's exponent of depth is free.
-    """
+    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
     law = fit_grid(grid, stretched=stretched).predict(*grid.mesh)
     return law + smooth_residuals(grid, law, smooth)

@@ -33,19 +33,9 @@ def thin_per_gene(
 ) -> csr_matrix:
     """Thin each gene to floor(its total x `fraction`) molecules, drawn without replacement: the published way.
 
-    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps
-    none of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells.
-
-    Parameters
-    ----------
-    counts
-        CSR [cells, genes] of integer counts.
-    fraction
-        In (0, 1].
-    seed
-        Decides the draw, together with the number of cells.
-    cell_ids, gene_ids
-        Not used: these draws depend on the company a cell is in, as the published ones do.
+    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps none
+    of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells. Names are not used: these draws depend on the
+    company a cell is in, as the published ones do.
 
     Returns
     -------
@@ -89,49 +79,21 @@ def _as_it_is(pair: Aligned) -> Aligned:
 
 @dataclass(frozen=True)
 class Variant:
-    """What one variant changes.
+    """What one variant changes."""
 
-    Attributes
-    ----------
-    name, about
-        As it stands in the table, and in words.
-    full_depth
-        Pools that are left at full depth: of "train", "validation" and "test".
-    thin
-        How the other pools are thinned (`counts.thin`, or a function of the same arguments).
-    prefix
-        Whether thinning N cells gives the first N of the thinned cells, so that one thinning serves every N.
-    genes_full_depth
-        Whether genes are chosen on the full-depth counts of all cells (`genes_from` of `Model.fit`).
-    options
-        Settings of the model that replace the preset's; the variant means something for models that have them.
-    of_training
-        Whether it means something only for models that are trained.
-    pairing
-        What becomes of the aligned pair of embedding and signal.
-    estimator_options
-        Settings of the estimator.
-    estimators
-        Estimators that the variant means something for; None: all.
-    n_blocks
-        Training cells are of so many blocks (donors, tissue sections) alone; 0: of all.
-    varies
-        The one random stream that follows the row's seed, the others staying at those of seed 0; "": all follow it.
-    """
-
-    name: str = ""
+    name: str = ""  # as it stands in the table
     about: str = "the protocol"
-    full_depth: tuple[str, ...] = ()
-    thin: Callable[..., csr_matrix] = thin
-    prefix: bool = True
-    genes_full_depth: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
-    of_training: bool = False
-    pairing: Callable[[Aligned], Aligned] = _as_it_is
+    full_depth: tuple[str, ...] = ()  # pools left at it: of "train", "validation" and "test"
+    thin: Callable[..., csr_matrix] = thin  # of the other pools: `counts.thin`, or of its arguments
+    prefix: bool = True  # whether the first N of thinned cells are N cells thinned: one thinning serves every N
+    genes_full_depth: bool = False  # whether they are chosen on all cells so (`genes_from` of `Model.fit`)
+    options: Mapping[str, Any] = field(default_factory=dict)  # in the preset's place; it suits models that have them
+    of_training: bool = False  # whether it suits trained models alone
+    pairing: Callable[[Aligned], Aligned] = _as_it_is  # of embedding and signal
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
-    estimators: tuple[str, ...] | None = None
-    n_blocks: int = 0
-    varies: str = ""
+    estimators: tuple[str, ...] | None = None  # that it suits; None: all
+    n_blocks: int = 0  # training cells are of so many (donors, tissue sections) alone; 0: of all
+    varies: str = ""  # the one random stream of the row's seed, others being those of seed 0; "": all are
 
     def suits(self, model: str) -> bool:
         """Whether the variant means something for a model or control; for an embedding that a file brings none does."""
@@ -236,23 +198,7 @@ def _of_width(name: str, width: int) -> Variant:
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], data: Dataset) -> None:
-    """Refuse a variant that means nothing for a model, an estimator or the data.
-
-    Parameters
-    ----------
-    variant
-        What is to be measured.
-    models, estimators
-        Names of all that it is to be measured with.
-    data
-        The data set.
-
-    Raises
-    ------
-    InputError
-        Where it means nothing for one of the models or estimators, needs pairs or blocks that the data lack, or needs
-        all cells in memory and they are not.
-    """
+    """InputError for a variant that means nothing for a model or estimator, or lacks pairs, blocks or memory."""
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
         ("estimator", estimators, variant.suits_estimator, variant.estimators or ()),

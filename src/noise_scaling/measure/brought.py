@@ -38,25 +38,14 @@ def file_of(folder: Path, fraction: float, seed: int) -> Path:
 class Brought:
     """Where embeddings lie.
 
-    Attributes
-    ----------
-    dataset
-        The data set that is measured, whose own file brings those of full depth where there is no folder.
-    folder
-        The folder of files that `thin` wrote, each with the embedding of its cells; or None.
+    Where there is no folder of files that `thin` wrote, `dataset`'s own file brings those of full depth.
     """
 
     dataset: str
     folder: Path | None = None
 
     def check(self, models: Sequence[str], variant: str) -> None:
-        """Refuse what no embedding of a file can follow.
-
-        Raises
-        ------
-        InputError
-            If a folder is named and no model obsm:KEY, a model's key is empty, or a variant is asked for.
-        """
+        """InputError for a folder without a model obsm:KEY, a model without a key, or a variant of one."""
         own = [model for model in models if is_brought(model)]
         if self.folder is not None and not own:
             raise InputError(f"--embeddings {self.folder} is of no use: name the key to take with --models obsm:KEY")
@@ -66,13 +55,7 @@ class Brought:
             raise InputError(f"variant {variant!r} changes nothing in {own[0]}, which a file brings: leave one out")
 
     def read(self, model: str, fraction: float, seed: int, names: np.ndarray) -> np.ndarray:
-        """The embedding of the test cells at one depth and seed, float32 [cells, dims].
-
-        Raises
-        ------
-        InputError
-            If its file is not there, or `datasets.embedding_of` refuses it.
-        """
+        """The embedding of the test cells at one depth and seed, float32 [cells, dims]."""
         thin = f"noise-scaling thin {self.dataset} --fractions {fraction:.12g} --seeds {seed} --output"
         if self.folder is None:
             if fraction != 1 or not datasets.is_own(self.dataset):

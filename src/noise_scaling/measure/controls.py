@@ -27,16 +27,8 @@ _DRAWS = 1000
 class Control:
     """What the rest needs to know of a control.
 
-    Attributes
-    ----------
-    name
-        As it stands in the column `model`.
-    label, colour, marker, order
-        Of figures, as a model has them.
-    learner
-        The model that is trained for it.
-    draw
-        The pair that the estimator sees, from the learner's pair of embedding and signal, a seed and a cell number.
+    `learner` is the model that is trained for it; `draw` makes the pair that the estimator sees of the learner's pair,
+    a seed and a cell number.
     """
 
     name: str
@@ -76,17 +68,7 @@ def learner(model: str) -> str:
 
 
 def apply(model: str, pair: Aligned, *, seed: int, n_cells: int) -> Aligned:
-    """The pair as the estimator sees it: as it is, or what a control puts in its place.
-
-    Parameters
-    ----------
-    model
-        A name in the column `model`.
-    pair
-        The learner's embedding of the test cells beside their signal.
-    seed, n_cells
-        The row's seed and number of training cells, which decide a control's draw.
-    """
+    """The pair as the estimator sees it: as it is, or what a control puts in its place."""
     return CONTROLS[model].draw(pair, seed, n_cells) if model in CONTROLS else pair
 
 
@@ -129,17 +111,8 @@ def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tu
 
     It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside
     dimensions of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for
-    the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006,
-    eq. 2.28).
-
-    Parameters
-    ----------
-    x
-        [n, dims].
-    y
-        Labels [n] or vectors [n, d], of which only the form is used.
-    rng
-        All random choices.
+    the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006, eq.
+    2.28). Of `y`, labels [n] or vectors [n, d], only the form is used.
 
     Returns
     -------

@@ -89,30 +89,15 @@ def runtime_minutes(job: Job) -> int:
 def request(job: Job, limits: Mapping[str, Mapping[str, int | str]], attempt: int = 1) -> dict[str, int]:
     """What a job asks a scheduler for: at the second and third attempt twice and thrice as much, up to the limits.
 
-    Parameters
-    ----------
-    job
-        The job.
-    limits
-        Of the configuration: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants; a
-        profile hands numbers over as text.
-    attempt
-        From 1.
+    `limits` are the configuration's: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants; a
+    profile hands numbers over as text.
     """
     most = {"runtime": LONGEST_MINUTES} | {name: int(n) for name, n in limits.get(job.rule, {}).items()}
     return {name: min(attempt * n, most.get(name, attempt * n)) for name, n in _wanted(job).items()}
 
 
 def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int | str]]) -> list[str]:
-    """A sentence for each rule and limit that jobs would exceed at their first attempt.
-
-    Parameters
-    ----------
-    found
-        The jobs of a configuration.
-    limits
-        As in `request`.
-    """
+    """A sentence for each rule and limit that jobs would exceed at their first attempt; `limits` as in `request`."""
     asked = pd.DataFrame([{"rule": job.rule} | _wanted(job) for job in found])
     sentences = []
     for rule, name in ((rule, name) for rule, most in limits.items() for name in most):
@@ -155,10 +140,7 @@ def _devices(job: Job, model: str) -> int:
 
 
 def _card(job: Job) -> Card:
-    """The data set's card; of a file of one's own by its shape, where it holds its counts cell by cell.
-
-    Any other is taken for a set of 100,000 cells of 5,000 molecules.
-    """
+    """The data set's card; of a file by its shape, where it is CSR, else of 100,000 cells of 5,000 molecules."""
     known = read_registry().get(job.dataset)
     if known is not None:
         return known
@@ -205,17 +187,7 @@ def fit_training(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_seconds(fit: Mapping[str, float], n_genes: float, n_cells: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Seconds of one training of each number of cells, after a row of `fit_training`.
-
-    Parameters
-    ----------
-    fit
-        `fixed`, `per_kilogene` and `per_cell`, in seconds.
-    n_genes
-        Genes counted.
-    n_cells
-        Training cells, any shape; so have the seconds.
-    """
+    """Seconds of one training of each number of cells, after a row of `fit_training`."""
     terms = _terms(np.full(np.shape(n_cells), n_genes / 1000), n_cells)
     return terms @ np.array([fit["fixed"], fit["per_kilogene"], fit["per_cell"]], float)
 
@@ -244,7 +216,7 @@ def _kind(dataset: str, signal: str) -> str:
 
 
 def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "") -> pd.DataFrame:
-    """Hours on one core of a configuration's grid, by data set and model.
+    """Hours on one core of a checked configuration's grid, by data set and model; "" leaves the preset to it.
 
     They follow the fits to `table`; for a model that has no row with the preset's settings they are the bound that jobs
     ask for (`Model.train_seconds`): every step that the preset allows, and none saved by stopping early.
@@ -252,15 +224,6 @@ def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "")
     Columns: dataset, model, trainings, train_hours, rests_on ("rows" or "bound"), beyond (share of the hours in
     trainings of more cells than were measured), card_hours (the same on a GPU by `Model.gpu_speedup`, for models that
     want one), estimate_hours. Estimators that were never measured are left out (`unmeasured_estimators`).
-
-    Parameters
-    ----------
-    config
-        A checked configuration (`grid.read_config`).
-    table
-        A measurements table, whose seconds are fitted.
-    preset
-        Of every model; "" for the configuration's.
     """
     training = fit_training(table).set_index(["model", "preset"])
     estimates = fit_estimates(table).set_index(["estimator", "signals"])["per_kilocell"]
@@ -329,15 +292,6 @@ def footprint(
 
     Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
     embeddings (float32) of every cell for each number of dimensions.
-
-    Parameters
-    ----------
-    cell_numbers
-        Cells of each row.
-    n_genes, umis
-        Genes counted, and median UMIs per cell.
-    dims
-        Dimensions of the embeddings.
     """
     nonzeros = nonzeros_per_cell(Card("atlas", "atlas", n_genes=n_genes, median_umis=umis))
     each = {name: size * nonzeros for name, size in BYTES_PER_NONZERO.items()}

@@ -21,15 +21,7 @@ PRECISIONS = ("auto", "32", "bf16")
 
 
 def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, str]:
-    """What a model makes of it: 1 device where it trains on one, "" where the precision is its preset's or it has none.
-
-    Parameters
-    ----------
-    model, preset
-        Of the row, controls too.
-    devices, precision
-        As asked for; "" leaves the precision to the preset.
-    """
+    """What a model makes of it: 1 device where it trains on one, "" where it has no precision or its preset's."""
     if is_brought(model):
         return 1, ""
     kind, own = MODELS[learner(model)], _precision(model, preset)
@@ -37,18 +29,7 @@ def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, s
 
 
 def check(models: Sequence[str], preset: str, devices: int, precision: str) -> None:
-    """Refuse what none of the models takes; where some do, the others train as ever.
-
-    Parameters
-    ----------
-    models, preset, devices, precision
-        As for `measure`.
-
-    Raises
-    ------
-    InputError
-        If no model trains on several devices, or none has a precision, or it is none of `PRECISIONS`.
-    """
+    """InputError for devices or a precision that none of the models takes; where some do, the others train as ever."""
     if precision:
         choose("precision", precision, PRECISIONS)
     if precision and not any(_precision(name, preset) for name in models if not is_brought(name)):
@@ -76,15 +57,7 @@ def fit(
     progress: str = "",
     **options: Any,
 ) -> None:
-    """Train a model, going on from where an earlier run was stopped; a checkpoint that is of no use is removed.
-
-    Parameters
-    ----------
-    model, train, validation, options
-        For `Model.fit`.
-    devices, checkpoint, progress
-        As for those models that take them (`Geneformer.fit`); the others do without.
-    """
+    """Train a model, going on from where an earlier run was stopped; a checkpoint that is of no use is removed."""
     given = {"devices": devices, "checkpoint": checkpoint, "progress": progress}
     options |= {name: value for name, value in given.items() if model.takes(name)}
     try:

@@ -28,53 +28,28 @@ SCHEMA = paths.ROOT / "workflow" / "config" / "schema.json"
 class Job:
     """What one run of notebooks/measure.ipynb measures: one data set, seed and class of device.
 
-    Attributes
-    ----------
-    entry
-        The entry's name in the configuration: the data set's, unless the entry names another.
-    part
-        "cpu" or "gpu", and "cpu_large" or "gpu_large" for the cell numbers from `large_cells` on.
-    fractions
-        All depths of the entry, or one (`jobs: depth`, and in the large parts): the ends of the depth axis before its
-        middle, so that a sweep that was stopped holds whole curves.
-    priority
-        Higher runs first: whole replicates one after the other, in each the jobs of the ends of the depth axis, of
-        those the entries as they are listed.
-    cell_numbers
-        Training cells N; one of them, of one model, in the parts "cpu_large" and "gpu_large".
-    n_test, n_validation
-        Cells held out; None: the card's.
-    device
-        "cpu" in the parts "cpu" and "cpu_large", else the configuration's.
-    point
-        What names the one depth of the job, and in the large parts its N and model; "" where it has all.
-    fractions_train
-        As in `measure`: where there are any, they are what jobs are made of, each with all of `fractions`.
-    devices, precision
-        As in `measure`; 1 and "" where none of the job's models makes anything of them.
-    embeddings
-        As in `measure`, where a model is obsm:KEY.
+    What is not told is as in `measure`. Depths come from the ends: a sweep that was stopped holds whole curves.
     """
 
-    entry: str
+    entry: str  # its name in the configuration: the data set's, unless it names another
     dataset: str
     signal: str | None
     variant: str
-    part: str
-    fractions: tuple[float, ...]
+    part: str  # "cpu" or "gpu", and "cpu_large" or "gpu_large" for cell numbers from `large_cells` on
+    fractions: tuple[float, ...]  # all or, by `jobs: depth` and in the large parts, one
     seed: int
     models: tuple[str, ...]
-    cell_numbers: tuple[int, ...]
+    cell_numbers: tuple[int, ...]  # one in the large parts, and one model
     preset: str
     estimators: tuple[str, ...]
-    n_test: int | None
+    n_test: int | None  # None: the card's
     n_validation: int | None
-    device: str
-    priority: int
-    point: str = ""
-    devices: int = 1
+    device: str  # "cpu" but in the gpu parts
+    priority: int  # higher runs first: whole replicates, in each the ends of the depth axis
+    point: str = ""  # what names the one depth of the job, and in the large parts its N and model
+    devices: int = 1  # 1 where none of the job's models makes anything of them
     precision: str = ""
-    fractions_train: tuple[float, ...] = ()
+    fractions_train: tuple[float, ...] = ()  # where there are any, what jobs are made of, each with all of `fractions`
     embeddings: str | None = None
 
     @property
@@ -165,20 +140,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
-    """`config` if it fits workflow/config/schema.json and names what exists.
-
-    Parameters
-    ----------
-    config
-        What the YAML holds.
-    name
-        What the sentence calls it.
-
-    Raises
-    ------
-    InputError
-        For the first fault.
-    """
+    """`config` if it fits workflow/config/schema.json and names what exists, else InputError, which calls it `name`."""
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:

@@ -31,22 +31,8 @@ class Pools:
 
     On disk lie as many training cells as the largest N asked for. Jobs of other N have folders of their own: all of
     100,000 cells in place of 1,000 took 1.5 times the processor seconds at a depth of 0.1 and 2.5 to 3 times at full
-    depth, since reading is most of it, but 34 times the disk.
-
-    Parameters
-    ----------
-    data, cells, variant
-        The data set, its split, and the departure from the protocol.
-    fraction, seed
-        Share of the molecules to keep; the replicate.
-    tests
-        The same share of the test cells; several where they are embedded at several depths.
-    cell_numbers
-        Training cells N that will be asked for.
-    results
-        Folder below which training cells of data on disk lie; None: the cache.
-    progress
-        Whether a bar is shown.
+    depth, since reading is most of it, but 34 times the disk. `tests` are shares of the test cells' molecules, several
+    where they are embedded at several depths. Training cells of data on disk lie below `results`, or in the cache.
     """
 
     def __init__(
@@ -90,13 +76,7 @@ class Pools:
         return self._counts.held["validation"]
 
     def train(self, n_cells: int) -> csr_matrix | CountStore:
-        """Counts of the N training cells: the first of the largest set, or thinned by themselves.
-
-        Raises
-        ------
-        InputError
-            If there are fewer.
-        """
+        """Counts of the N training cells: the first of the largest set, or thinned by themselves."""
         at, largest = self.cells.training_cells(n_cells), self._counts.train
         if isinstance(largest, ThinnedStore):
             return largest.take(slice(n_cells)).held()

@@ -31,15 +31,7 @@ def refusal(notebook: Mapping[str, Any]) -> str:
 
 
 def rows(parameters: Mapping[str, Any], error: str) -> pd.DataFrame:
-    """A failed row for each measurement that was asked for.
-
-    Parameters
-    ----------
-    parameters
-        Those of notebooks/measure.ipynb, as `grid.Job.parameters` gives them.
-    error
-        The sentence.
-    """
+    """A failed row, with the sentence, for each measurement that a job's `parameters` ask for."""
     empty = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
     said = {"device": parameters["device"], "status": measurements.ERROR, "error": error, "version": __version__}
     return measurements.sort(empty | key | said for key in row_keys(parameters))

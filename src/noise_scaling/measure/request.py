@@ -182,18 +182,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 
 def check_places(results: Path | None, output: Path | None) -> None:
-    """Refuse places in which no file can be made, before anything is measured.
-
-    Parameters
-    ----------
-    results, output
-        A folder and a file, either yet to be made or there; None is never refused.
-
-    Raises
-    ------
-    InputError
-        Where a folder or file is in the way, cannot be reached, or is read-only.
-    """
+    """InputError for places in which no file can be made, before anything is measured."""
     if results is not None:
         check_folder("results", results)
     if output is not None:
@@ -201,20 +190,7 @@ def check_places(results: Path | None, output: Path | None) -> None:
 
 
 def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
-    """Refuse a folder in which no file can be made, as `check_places` does.
-
-    Parameters
-    ----------
-    name
-        The argument that names it.
-    folder, path
-        The folder, and the file that is to lie in it, if that is what the argument names.
-
-    Raises
-    ------
-    InputError
-        Where a file is in the way, or it cannot be reached, or is read-only.
-    """
+    """InputError for a folder, or the file `path` to lie in it, in which no file can be made; `name` names it."""
     shown = str(path or folder)
     try:
         if path is not None and path.is_dir():

@@ -192,16 +192,13 @@ def _crew(ask: SimpleNamespace) -> Team:
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
     for name in (name for name in names if not is_brought(name)):
         choose("model", name, (*models.MODELS, *CONTROLS))
-        models.check_model(learner(name), preset)
+        models.settings(learner(name), preset=preset)
     for name in estimators:
         choose("estimator", name, information.METHODS)
 
 
 def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
-    """The rows of every point of every slice: first those missing are measured, then those kept are read.
-
-    Those missing are measured here or, with a limit, for several at a time or on several devices, in workers.
-    """
+    """The rows of every point: those missing are measured, here or in workers, then those kept are read."""
     points = [(one, point) for one in slices for point in one.points]
     missing = [(one, point) for one, point in points if None in one.kept(point).values()]
     bar.update(len(points) - len(missing))

@@ -17,20 +17,7 @@ def pairs_seed(variant: Variant, seed: int) -> int:
 
 
 def check_scored(signal: signals.Signal, test: np.ndarray, *, seed: int) -> None:
-    """Refuse test cells that no estimator takes.
-
-    Parameters
-    ----------
-    signal, test
-        The signal, and positions of the test cells.
-    seed
-        Of `pairs_seed`.
-
-    Raises
-    ------
-    InputError
-        If they are too few, or nearly a class each.
-    """
+    """InputError for test cells that no estimator takes: too few, or nearly a class each."""
     scored = signals.align(signal, test, np.empty((len(test), 0)), seed=seed)
     what = "pairs of test cells" if signal.kind == "pair" else "test cells"
     if len(scored.x) < MIN_PAIRS:

@@ -51,25 +51,6 @@ class Grid:
     """What stays the same over a call of `measure`.
 
     What is not listed is as in `measure`.
-
-    Attributes
-    ----------
-    data
-        Counts, signal and card of all cells.
-    cell_numbers, fractions
-        Training cells N, and shares of the molecules to keep, in (0, 1].
-    fractions_train
-        The same of training and validation cells alone, each with all of `fractions`; (): as the test cells.
-    n_test, n_validation
-        Cells held out.
-    variant
-        The departure from the protocol, or none.
-    results
-        Folder of finished units; None keeps nothing.
-    progress
-        Whether bars, and how far trainings are, are shown.
-    brought
-        Where embeddings of models obsm:KEY lie.
     """
 
     data: datasets.Dataset
@@ -82,13 +63,13 @@ class Grid:
     n_validation: int
     device: str
     variant: Variant = field(default_factory=Variant)
-    results: Path | None = None
+    results: Path | None = None  # folder of finished units; None keeps nothing
     keep_embeddings: bool = False
     progress: bool = False
     devices: int = 1
     precision: str = ""
     brought: Brought | None = None
-    fractions_train: tuple[float, ...] = ()
+    fractions_train: tuple[float, ...] = ()  # of training cells, each with all of `fractions`; (): as the test cells
 
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
@@ -117,18 +98,7 @@ class Grid:
 class Slice:
     """One data set at one depth of its training cells and one seed.
 
-    Parameters
-    ----------
-    grid
-        What all slices share.
-    cells
-        The split of the seed.
-    seed
-        The replicate.
-    fraction
-        Share of the training cells' molecules to keep.
-    tests
-        The same of the test cells, each a row; (): as the training cells.
+    Test cells keep the shares `tests` of their molecules, each a row; (): as the training cells, `fraction`.
     """
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...] = ()) -> None:
@@ -280,11 +250,7 @@ class Slice:
         self._trained(point, self.units(point)[0])
 
     def _trained(self, point: Point, unit: Unit) -> models.Model:
-        """A new model, trained, going on from where an earlier run was stopped.
-
-        Its seed holds its name and N but not the depth: one draw is followed along the depth axis, so that a curve
-        against depth compares like with like.
-        """
+        """A new model, trained. Its seed holds its name and N, not the depth: a curve against depth is of one draw."""
         grid, checkpoint = self.grid, None
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         how = {"preset": grid.preset, "device": grid.device, **grid.variant.options}

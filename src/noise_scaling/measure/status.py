@@ -70,13 +70,6 @@ def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int
 
     So a sweep that is not finished has a table too.
 
-    Parameters
-    ----------
-    sources
-        Tables, folders of them, or folders of units.
-    first_wins, rows
-        As in `measurements.gather`.
-
     Raises
     ------
     InputError
@@ -110,20 +103,7 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
-    """Numbers of done, failed and missing measurements for each combination of the columns `by`.
-
-    Parameters
-    ----------
-    table
-        As of `completeness`.
-    by
-        Columns of the key.
-
-    Raises
-    ------
-    InputError
-        If `by` is empty or names another column.
-    """
+    """Numbers of done, failed and missing measurements for each combination of the columns `by`."""
     unknown = [name for name in by if name not in KEY]
     if unknown or not by:
         raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")

@@ -25,13 +25,6 @@ def follow(slices: Sequence[Slice], crew: Team) -> pd.DataFrame:
     """Train along with the first process, point by point as it says; its table, when it is done.
 
     Nothing is written here, and what fails there fails here too.
-
-    Parameters
-    ----------
-    slices
-        The same as in the first process.
-    crew
-        All processes.
     """
     known = {(one.seed, one.fraction): one for one in slices}
     while isinstance(task := crew.share(None), tuple):

@@ -47,18 +47,8 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Do `work(task)` for each task in one of `size` forked processes; the outcomes, as they come.
 
-    Parameters
-    ----------
-    work
-        Called in a worker with the task's number; what it returns is pickled back.
-    tasks
-        Their numbers.
-    size
-        Processes at a time.
-    seconds
-        Wall-clock limit of one task; None for none. The worker is killed, wherever its code is.
-    fresh
-        Whether each task has a worker that did nothing before.
+    A task that takes more than `seconds` is killed, wherever its code is; `fresh` gives each a worker that did nothing
+    before.
 
     Raises
     ------

@@ -53,13 +53,6 @@ def values_per_depth(table: pd.DataFrame) -> pd.Series:
 def notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> pd.DataFrame:
     """What is to be known of the published table before it is used, each note with its number.
 
-    Parameters
-    ----------
-    table
-        The published table, all rows.
-    fits, cell_fits
-        `laws.fit_curves` of it, of Eq. 1 and of the cell-number law.
-
     Returns
     -------
     One row a note: what was found, its number, and what this book does about it.

@@ -10,31 +10,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from ..errors import choose
-from .base import MODELS, Model, check_options, read_tensors, register
+from ..errors import InputError, choose
+from .base import MODELS, Model, read_tensors, register
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["MODELS", "Model", "check_model", "create", "load", "register", "settings"]
-
-
-def check_model(name: str, preset: str = "small", options: dict[str, Any] | None = None) -> None:
-    """Check that a model, a preset of it and options exist.
-
-    Parameters
-    ----------
-    name, preset, options
-        As for `create`.
-
-    Raises
-    ------
-    InputError
-        If one is unknown, or an option is of the wrong type.
-    """
-    choose("model", name, MODELS)
-    choose(f"preset of {name}", preset, MODELS[name].PRESETS)
-    check_options(name, MODELS[name].PRESETS[preset], options or {})
+__all__ = ["MODELS", "Model", "create", "load", "register", "settings"]
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
@@ -50,8 +32,18 @@ def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, A
     InputError
         If one is unknown, or an option is of the wrong type.
     """
-    check_model(name, preset, options)
-    return MODELS[name].PRESETS[preset] | options
+    choose("model", name, MODELS)
+    usual = MODELS[name].PRESETS[choose(f"preset of {name}", preset, MODELS[name].PRESETS)]
+    for option, value in options.items():
+        before = usual[choose(f"option of {name}", option, usual)]
+        if value is None or before is None:
+            continue
+        number = isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool)
+        if not number and type(value) is not type(before):
+            raise InputError(
+                f"option {option!r} of {name} is {value!r}, and must be {type(before).__name__}, like {before!r}"
+            )
+    return usual | options
 
 
 def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "auto", **options: Any) -> Model:

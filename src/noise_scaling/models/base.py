@@ -204,13 +204,7 @@ class Model(ABC):
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file that `Model.save` wrote.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is cut short, or something else wrote it.
-    """
+    """Tensors and header of a file that `Model.save` wrote; InputError as of `models.load`."""
     if not path.is_file():
         raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
     try:
@@ -222,36 +216,6 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if header is None:
         raise InputError(f"{path} was not written by noise-scaling, it has no header: save the model with model.save")
     return tensors, json.loads(header)
-
-
-def check_options(model: str, settings: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """`settings` with `options` in their place.
-
-    Parameters
-    ----------
-    model
-        Its name, for messages.
-    settings
-        Of the preset.
-    options
-        What to change. None fits every setting, anything one that is None in the preset, and an integer a float.
-
-    Raises
-    ------
-    InputError
-        If there is no such option, or its type is not that of the preset's value.
-    """
-    for name, value in options.items():
-        choose(f"option of {model}", name, settings)
-        before = settings[name]
-        if value is None or before is None:
-            continue
-        number = isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool)
-        if not number and type(value) is not type(before):
-            raise InputError(
-                f"option {name!r} of {model} is {value!r}, and must be {type(before).__name__}, like {before!r}"
-            )
-    return settings | options
 
 
 def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:

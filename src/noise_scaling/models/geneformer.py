@@ -14,10 +14,10 @@ import torch
 from ..errors import choose
 from ..seeds import derive
 from .base import Model, register, resolve_device
-from .geneformer_data import Cells, Tokens, gather, medians_of, tokens_of, usable_tokens
+from .geneformer_data import Tokens, gather, medians_of, tokens_of, usable_tokens
 from .geneformer_net import Net, Shape, pack
 from .geneformer_training import MaskedTraining, log_frequencies
-from .streaming import usable
+from .streaming import Cells, usable
 from .team import ALONE, Team, check_devices, place, train_together
 
 _TOKENS = 1 << 13  # of an embedding's batch
@@ -224,7 +224,6 @@ class Geneformer(Model):
         }
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back weights and gene medians."""
         self._medians = tensors.pop("gene_medians").numpy()
         self._net = self.network(facts["n_genes"])
         self._net.load_state_dict(tensors)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
 from ..counts.count_store import CountStore
 from ..counts.tokens import MedianSketch, check_medians, gene_medians, rank_tokens, token_dtype
 from ..errors import InputError
 from .geneformer_net import MASK, Packed, Queries, pack, queries_of
-
-Cells: TypeAlias = csr_matrix | CountStore
-"""Counts in memory, or on disk."""
+from .streaming import Cells
 
 
 @dataclass(frozen=True)
@@ -83,19 +80,10 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
 
 
 def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
-    """Rank the genes of cells.
+    """Rank the genes of cells [cells, genes] by medians [genes] (`tokens.rank_tokens`).
 
     A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory; for
     counts on disk in a file without a name, beside them where they lie in a folder of ours. A cell takes 16 bytes more.
-
-    Parameters
-    ----------
-    cells
-        UMI counts [cells, genes].
-    medians
-        Gene medians [genes], as in `tokens.rank_tokens`.
-    context
-        Tokens of a cell, at most.
 
     Raises
     ------
@@ -125,22 +113,7 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
 
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
-    """`tokens`, if enough cells have any.
-
-    Parameters
-    ----------
-    tokens
-        From `tokens_of`.
-    at_least
-        Cells that must have a token.
-    what
-        "training" or "validation", for the message.
-
-    Raises
-    ------
-    InputError
-        If fewer cells have one.
-    """
+    """`tokens`, or InputError where fewer cells have any."""
     if tokens.n_cells < at_least:
         raise InputError(
             f"{tokens.n_cells} of {len(tokens.offsets) - 1} {what} cells have a token and at least {at_least} are "
@@ -199,19 +172,8 @@ def masked_batch(
 ) -> Masked:
     """A batch of cells with some of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
 
-    Of these 80 % show the mask, 10 % a random gene, 10 % themselves.
-
-    Parameters
-    ----------
-    tokens, cells, at_most, rng
-        As in `gather`; `rng` draws the masks too.
-    masked
-        Share of the tokens to be guessed.
-    device
-        Where the tensors go.
-    share
-        (i, n): the i-th of n parts of that batch, as like in length as can be; the mean over the parts of their
-        weighted losses is the loss of the batch.
+    Of these 80 % show the mask, 10 % a random gene, 10 % themselves. `share` (i, n) gives the i-th of n parts of that
+    batch, as like in length as can be; the mean over the parts of their weighted losses is the loss of the batch.
     """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
     places = np.flatnonzero(rng.random(len(ids)) < masked)

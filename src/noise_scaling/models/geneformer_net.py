@@ -26,32 +26,16 @@ _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBac
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network; the defaults are those of Gowri et al. (arXiv 2503.02726, supplement).
+    """Sizes of the network; the defaults are those of Gowri et al. (arXiv 2503.02726, supplement)."""
 
-    Attributes
-    ----------
-    vocabulary
-        Genes, pad and mask.
-    context
-        Tokens of a cell, at most.
-    width, feed_forward
-        Of the embeddings and layers, and of the layers' hidden part.
-    heads, layers
-        Of attention, a divisor of `width`; of the encoder.
-    dropout
-        Of embeddings, attention and layers, in training.
-    tied
-        Whether the output matrix is the token embedding.
-    """
-
-    vocabulary: int  # genes + 2
-    context: int = 512
-    width: int = 256
-    feed_forward: int = 512
-    heads: int = 4
+    vocabulary: int  # genes, pad and mask
+    context: int = 512  # tokens of a cell, at most
+    width: int = 256  # of embeddings and layers
+    feed_forward: int = 512  # width of the layers' hidden part
+    heads: int = 4  # of attention, a divisor of `width`
     layers: int = 3
-    dropout: float = 0.02
-    tied: bool = True
+    dropout: float = 0.02  # of embeddings, attention and layers, in training
+    tied: bool = True  # whether the output matrix is the token embedding
 
 
 class Group(NamedTuple):
@@ -74,27 +58,14 @@ class Packed(NamedTuple):
 
 
 def pack(ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, device: str = "cpu") -> Packed:
-    """A batch from tokens.
-
-    Parameters
-    ----------
-    ids, positions
-        int64 [tokens], one cell after another, and each token's rank in its cell.
-    lengths
-        int64 [cells], none 0, in rising order.
-    device
-        Where the tensors go.
-    """
+    """A batch from tokens and their ranks, int64 [tokens], cell after cell; lengths [cells] rise from 1 or more."""
     groups = [_group(lengths[a:b], device) for a, b in _like_lengths(lengths, 0.15 if device == "cpu" else 1.0)]
     tokens, ranks = (torch.from_numpy(values).to(device, non_blocking=True) for values in (ids, positions))
     return Packed(tokens, ranks, lengths, groups)
 
 
 def _like_lengths(lengths: np.ndarray, waste: float) -> list[tuple[int, int]]:
-    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free).
-
-    On a GPU a place costs less than another call.
-    """
+    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free)."""
     runs, start, total = [], 0, 0
     for i, length in enumerate(lengths.tolist()):
         if total and length * (i + 1 - start) > (1 + waste) * (total + length) and length > lengths[start] + 8:
@@ -122,17 +93,7 @@ class Queries(NamedTuple):
 
 
 def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Queries]:
-    """The places to guess, group by group.
-
-    Parameters
-    ----------
-    places
-        int64 [places], into the batch's tokens, in rising order.
-    batch
-        From `pack`.
-    device
-        Where the tensors go.
-    """
+    """The places to guess, int64 [places], rising, into the batch's tokens, group by group."""
     cells = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[places]
     each = np.bincount(cells, minlength=len(batch.lengths))
     slots = np.arange(len(places)) - np.repeat(np.cumsum(each) - each, each)
@@ -160,21 +121,7 @@ class Attention(nn.Module):
         return self.output(torch.cat([self._attend(part, g) for part, g in zip(parts, groups, strict=True)]))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone.
-
-        Parameters
-        ----------
-        x
-            [tokens, width].
-        groups
-            Of the batch.
-        wanted, queries
-            int64 [wanted], places in the batch's tokens, and their `queries_of`.
-
-        Returns
-        -------
-        [wanted, width].
-        """
+        """The same at the `wanted` places alone, [wanted, width]; `queries` are their `queries_of`."""
         weight, bias, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[1]
         asked = F.linear(x.index_select(0, wanted), weight[:width], bias[:width]).split([q.n for q in queries])
         known = F.linear(x, weight[width:], bias[width:]).split([g.n_tokens for g in groups])
@@ -221,13 +168,7 @@ class Layer(nn.Module):
         return self._after(x, self.attention(x, groups))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone.
-
-        Parameters
-        ----------
-        x, groups, wanted, queries
-            As for `Attention.at`, with its result.
-        """
+        """The same at the `wanted` places alone."""
         return self._after(x.index_select(0, wanted), self.attention.at(x, groups, wanted, queries))
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -284,15 +225,6 @@ class Net(nn.Module):
 
         The last layer is worked out at the masked places alone: nothing reads the rest of it, and the published three
         layers take 20 % less time.
-
-        Parameters
-        ----------
-        batch
-            From `pack`.
-        masked, targets
-            int64 [masked], places in the batch's tokens, and the genes that stood there.
-        queries
-            From `queries_of` the same places.
         """
         last = cast(Layer, self.layers[-1])
         x = last.at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)

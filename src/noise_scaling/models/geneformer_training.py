@@ -26,17 +26,6 @@ class MaskedTraining(Training):
     """Cross-entropy of masked genes, on batches of `train`, validated on some of `validation` with one mask.
 
     In a `team` each member takes its share of every batch and of the validation batches; all hold the same weights.
-
-    Parameters
-    ----------
-    net
-        On its device.
-    train, validation
-        Tokens of the cells.
-    settings
-        All settings of `Geneformer`.
-    seed, device, team
-        See `Training`; `device` is the net's.
     """
 
     label, unit = "Geneformer", "tokens"
@@ -128,8 +117,5 @@ def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
     """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": settings["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)

@@ -10,9 +10,8 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import LatentDirichletAllocation
 
-from ..counts.count_store import CountStore
 from .base import Model, register
-from .streaming import chunks_of, usable
+from .streaming import Cells, chunks_of, usable
 
 
 @register
@@ -50,21 +49,8 @@ class LDA(Model):
         """Entries of the topics."""
         return self._model.components_.size
 
-    def fit(
-        self,
-        train: csr_matrix | CountStore,
-        validation: csr_matrix | CountStore,
-        *,
-        genes_from: csr_matrix | CountStore | None = None,
-    ) -> LDA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> LDA:
         """Learn the topics of the training cells; cells in a store are gone through pass by pass.
-
-        Parameters
-        ----------
-        train
-            UMI counts [cells, genes].
-        validation, genes_from
-            Change nothing.
 
         Raises
         ------
@@ -81,7 +67,7 @@ class LDA(Model):
     def _new(self, n_cells: int) -> LatentDirichletAllocation:
         return LatentDirichletAllocation(self.settings["dims"], total_samples=n_cells, random_state=self.seed % 2**32)
 
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell has equal shares."""
         return np.concatenate([self._model.transform(c) for c in chunks_of(counts)]).astype(np.float32)
 
@@ -91,7 +77,6 @@ class LDA(Model):
         return {name: torch.from_numpy(values) for name, values in learnt.items()}, {}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back the topics."""
         topics, weights = (tensors[name].numpy() for name in ("topics", "weights"))
         self._model = self._new(1).partial_fit(csr_matrix((1, topics.shape[1])))  # sets what is not learnt
         self._model.components_, self._model.exp_dirichlet_component_ = topics, weights

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import vstack
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 
-from ..counts.count_store import CountStore
 from .base import log_normalise, register
 from .pca import PCA
-from .streaming import chunks_of
+from .streaming import Cells, chunks_of
 
 
 @register
@@ -35,7 +34,7 @@ class NMF(PCA):
         name: preset | {"rounds": 200} for name, preset in PCA.PRESETS.items()
     }
 
-    def _axes(self, train: csr_matrix | CountStore) -> np.ndarray:
+    def _axes(self, train: Cells) -> np.ndarray:
         values = vstack([log_normalise(chunk)[:, self.genes] for chunk in chunks_of(train)], format="csr")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # most of the gain is made in the first rounds
@@ -45,7 +44,7 @@ class NMF(PCA):
             )  # fmt: skip
         return programmes
 
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         gram = self.axes @ self.axes.T
         root = cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(gram)), lower=True)  # a programme may be empty

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from scipy.linalg import eigh
-from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
 from ..counts.count_store import CountStore
 from ..errors import InputError
 from .base import Model, log_normalise, register
-from .streaming import chunks_of, usable
+from .streaming import Cells, chunks_of, usable
 
 _DENSE = 4096  # cells whose chosen genes are dense at a time: 25 MB of 750 genes
 _MANY = 20_000  # cells above which the products of genes are taken, in memory too: five times as fast at 300,000
@@ -47,26 +46,11 @@ class PCA(Model):
         """Entries of the axes."""
         return self.axes.size
 
-    def fit(
-        self,
-        train: csr_matrix | CountStore,
-        validation: csr_matrix | CountStore,
-        *,
-        genes_from: csr_matrix | CountStore | None = None,
-    ) -> PCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PCA:
         """Choose genes and axes on the training cells; with fewer than dims + 1 cells or genes, fewer axes.
 
         Cells in a store, and more than 20,000 in memory, are gone through twice, once for the variances and once for
         the products of genes, from whose eigenvectors the same axes follow.
-
-        Parameters
-        ----------
-        train
-            UMI counts [cells, genes].
-        validation
-            Changes nothing.
-        genes_from
-            The counts that the variable genes are chosen on; None: the training cells.
 
         Raises
         ------
@@ -78,7 +62,7 @@ class PCA(Model):
         self.axes = self._axes(train)
         return self
 
-    def _axes(self, train: csr_matrix | CountStore) -> np.ndarray:
+    def _axes(self, train: Cells) -> np.ndarray:
         """Float64 [dims, chosen genes], of cells that are not empty."""
         if isinstance(train, CountStore) or train.shape[0] > _MANY:
             return leading(_products(train, self.genes), self._dims)
@@ -102,7 +86,7 @@ class PCA(Model):
             short.append(f"{self._dims} axes found, {wanted['dims']} wanted")
         self.note = "; ".join(short)
 
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         parts = [log_normalise(chunk)[:, self.genes] @ self.axes.T for chunk in chunks_of(counts)]
         return np.concatenate(parts).astype(np.float32, copy=False)
@@ -113,7 +97,6 @@ class PCA(Model):
         return tensors, {"note": self.note}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back genes and axes."""
         self.genes, self.axes, self.note = tensors["genes"].numpy(), tensors["axes"].numpy(), facts["note"]
 
 
@@ -123,7 +106,7 @@ def variable_genes(variance: np.ndarray, n_genes: int) -> np.ndarray:
     return np.sort(order[variance[order] > 0])
 
 
-def _variances(counts: csr_matrix | CountStore) -> np.ndarray:
+def _variances(counts: Cells) -> np.ndarray:
     """Variance of each gene's log-normalised counts over the cells, float64 [genes]."""
     first, second = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
     for chunk in chunks_of(counts):
@@ -133,7 +116,7 @@ def _variances(counts: csr_matrix | CountStore) -> np.ndarray:
     return second / counts.shape[0] - (first / counts.shape[0]) ** 2
 
 
-def _products(counts: csr_matrix | CountStore, genes: np.ndarray) -> np.ndarray:
+def _products(counts: Cells, genes: np.ndarray) -> np.ndarray:
     """Sum over cells of the products of each two genes' log-normalised counts, float64 [genes, genes]."""
     total = np.zeros((len(genes), len(genes)))
     for chunk in chunks_of(counts):

@@ -7,12 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
-from ..counts.count_store import CountStore
 from .base import register
 from .pca import PCA, leading
-from .streaming import chunks_of, usable
+from .streaming import Cells, chunks_of, usable
 
 _THETA = 100.0
 _DENSE = 1 << 22  # residuals that are dense at a time: 34 MB
@@ -42,13 +40,7 @@ class PearsonPCA(PCA):
         """A few blocks of residuals."""
         return 6 * 8 * (_DENSE + n_genes)
 
-    def fit(
-        self,
-        train: csr_matrix | CountStore,
-        validation: csr_matrix | CountStore,
-        *,
-        genes_from: csr_matrix | CountStore | None = None,
-    ) -> PearsonPCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PearsonPCA:
         """Shares, genes, means and axes of the training cells, which are gone through three times; as `PCA.fit`."""
         train = usable(train, at_least=3)
         self._learn_shares(train)
@@ -64,13 +56,13 @@ class PearsonPCA(PCA):
         self.axes = leading(products - np.outer(total, self.means), self._dims)
         return self
 
-    def _learn_shares(self, train: csr_matrix | CountStore) -> None:
+    def _learn_shares(self, train: Cells) -> None:
         sums = np.zeros(train.shape[1])
         for chunk in chunks_of(train):
             sums += np.asarray(chunk.sum(axis=0)).ravel()
         self.shares, self._cut = sums / sums.sum(), float(np.sqrt(train.shape[0]))
 
-    def _residuals(self, counts: csr_matrix | CountStore, genes: np.ndarray) -> Iterator[np.ndarray]:
+    def _residuals(self, counts: Cells, genes: np.ndarray) -> Iterator[np.ndarray]:
         """Residuals of some genes, float64 [cells, genes], some cells at a time; 0 where a count is expected to be."""
         step = max(1, _DENSE // len(genes))
         for chunk in chunks_of(counts):
@@ -82,7 +74,7 @@ class PearsonPCA(PCA):
                 residuals = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
                 yield residuals.clip(-self._cut, self._cut)
 
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; all residuals of an empty cell are 0."""
         parts = [(residuals - self.means) @ self.axes.T for residuals in self._residuals(counts, self.genes)]
         return np.concatenate(parts).astype(np.float32)
@@ -94,6 +86,5 @@ class PearsonPCA(PCA):
         return tensors | own, facts | {"cut": self._cut}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take them back."""
         super().restore(tensors, facts)
         self.shares, self.means, self._cut = tensors["shares"].numpy(), tensors["means"].numpy(), facts["cut"]

@@ -9,9 +9,8 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
-from ..counts.count_store import CountStore
 from .base import Model, register
-from .streaming import chunks_of
+from .streaming import Cells, chunks_of
 
 
 @register
@@ -36,28 +35,14 @@ class RandomProjection(Model):
         """None: the directions are drawn."""
         return 0
 
-    def fit(
-        self,
-        train: csr_matrix | CountStore,
-        validation: csr_matrix | CountStore,
-        *,
-        genes_from: csr_matrix | CountStore | None = None,
-    ) -> RandomProjection:
-        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell.
-
-        Parameters
-        ----------
-        train
-            UMI counts [cells, genes], of which the number of genes counts.
-        validation, genes_from
-            Change nothing.
-        """
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> RandomProjection:
+        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
         # components of all genes together: the draw of one gene depends on how many there are
         self.directions = drawn.fit(csr_matrix((1, train.shape[1]))).components_.T
         return self
 
-    def embed(self, counts: csr_matrix | CountStore) -> np.ndarray:
+    def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         return np.concatenate([np.asarray(c @ self.directions, dtype=np.float32) for c in chunks_of(counts)])
 
@@ -66,5 +51,4 @@ class RandomProjection(Model):
         return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Take back the directions."""
         self.directions = tensors["directions"].numpy()

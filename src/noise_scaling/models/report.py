@@ -17,15 +17,6 @@ class Report:
 
     In a terminal that is a bar, below the one of the units; elsewhere (a notebook, a log, a worker's process, as
     several bars would overwrite each other) a line each `LINE_SECONDS`.
-
-    Parameters
-    ----------
-    title
-        What is trained; empty: nothing is said.
-    steps, done
-        Steps at most, and those that were done before.
-    unit
-        What the speed counts: "cells" or "tokens".
     """
 
     def __init__(self, title: str, *, steps: int, done: int, unit: str) -> None:

@@ -84,17 +84,7 @@ class Counts:
 
 
 class InMemory:
-    """Training cells in memory; each epoch is its own permutation, drawn from the seed and the epoch's number.
-
-    Parameters
-    ----------
-    counts
-        UMI counts [cells, genes].
-    batch_size
-        Cells of a batch; the last of an epoch may have fewer.
-    seed, device
-        Decides the order; where batches are made.
-    """
+    """Training cells in memory; each epoch is its own permutation, drawn from the seed and the epoch's number."""
 
     def __init__(self, counts: csr_matrix, batch_size: int, *, seed: int, device: str) -> None:
         self.counts, self.batch_size, self.seed = Counts(counts, device), batch_size, seed
@@ -102,7 +92,6 @@ class InMemory:
         self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, first: int) -> Generator[Batch]:
-        """See `Source`."""
         epoch, order = -1, np.empty(0, np.int64)
         for step in count(first):
             if step // self.steps_per_epoch != epoch:
@@ -117,15 +106,6 @@ class Streamed:
 
     A batch mixes the cells of `_BLOCKS` blocks that lie anywhere in the store, 1.7e7 non-zero counts. A thread reads
     and shuffles the next ones meanwhile. The order depends on the seed and the epoch's number alone.
-
-    Parameters
-    ----------
-    store
-        UMI counts [cells, genes].
-    batch_size, seed, device
-        As for `InMemory`.
-    block
-        Non-zero counts of a block, about.
     """
 
     def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str, block: int = BLOCK) -> None:
@@ -135,7 +115,6 @@ class Streamed:
         self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 
     def batches(self, first: int) -> Generator[Batch]:
-        """See `Source`."""
         epoch, first = divmod(first, self.steps_per_epoch)
         while True:
             yield from self._epoch(epoch, first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -11,10 +12,13 @@ from ..counts.blocks import blocks_of
 from ..counts.count_store import CountStore
 from ..errors import InputError
 
+Cells: TypeAlias = csr_matrix | CountStore
+"""UMI counts [cells, genes] in memory, or on disk."""
+
 _PART = 1 << 24
 
 
-def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
+def chunks_of(counts: Cells) -> Iterator[csr_matrix]:
     """Counts on disk block by block, those in memory as they are or, above 134 MB, in parts."""
     if isinstance(counts, CountStore):
         return counts.chunks()
@@ -23,23 +27,8 @@ def chunks_of(counts: csr_matrix | CountStore) -> Iterator[csr_matrix]:
     return (counts[a:b] for a, b in blocks_of(counts.indptr, _PART))
 
 
-def usable(counts: csr_matrix | CountStore, *, at_least: int, what: str = "training") -> csr_matrix | CountStore:
-    """`counts` without the empty cells, which no model can learn from.
-
-    Parameters
-    ----------
-    counts
-        UMI counts [cells, genes].
-    at_least
-        Cells that must be left.
-    what
-        "training" or "validation", for the message.
-
-    Raises
-    ------
-    InputError
-        If fewer are left.
-    """
+def usable(counts: Cells, *, at_least: int, what: str = "training") -> Cells:
+    """`counts` without the empty cells, which no model can learn from; InputError where fewer are left."""
     if isinstance(counts, CountStore):
         kept = counts.not_empty()
     else:

@@ -99,11 +99,6 @@ def place() -> tuple[int, int]:
 def crew(device: str) -> Team:
     """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
 
-    Parameters
-    ----------
-    device
-        "cuda": one on each GPU, or "cpu".
-
     Raises
     ------
     InputError
@@ -160,14 +155,8 @@ def _quieten() -> None:
 def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
     """What `work` returns in the first of several processes that step as one (Lightning Fabric, DDP).
 
-    They are forked, or those that a launcher started: then in each of them what it returns there.
-
-    Parameters
-    ----------
-    work
-        Called with the team and its device; returns no tensors: their shared memory ends with the process.
-    devices, device
-        How many processes; "cuda": one on each GPU, or "cpu".
+    They are forked, or those that a launcher started: then in each of them what it returns there. `work` returns no
+    tensors: their shared memory ends with the process.
 
     Raises
     ------

@@ -34,27 +34,13 @@ class BadCheckpoint(InputError):
 
 @dataclass(frozen=True)
 class Limits:
-    """When a training checks, when it ends, and which weights it keeps.
+    """When a training checks, when it ends, and which weights it keeps."""
 
-    Attributes
-    ----------
-    steps
-        Optimiser steps at most.
-    every
-        Steps between two checks of the validation loss.
-    patience
-        Checks in a row without a lower loss, after which it stops.
-    min_delta
-        How much lower a loss must be to count for the patience.
-    keep_best
-        Keep the weights of the lowest validation loss; False: train all steps and keep the last weights.
-    """
-
-    steps: int
-    every: int
-    patience: int
-    min_delta: float
-    keep_best: bool
+    steps: int  # at most
+    every: int  # steps between two checks of the validation loss
+    patience: int  # checks in a row without a lower loss, after which it stops
+    min_delta: float  # how much lower a loss must be to count for the patience
+    keep_best: bool  # the weights of the lowest validation loss; False: train all steps and keep the last weights
 
 
 def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
@@ -62,13 +48,6 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
 
     `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
     Gowri et al. (arXiv 2503.02726, supplement).
-
-    Parameters
-    ----------
-    settings, n_cells, epoch
-        Of the model; the training cells N; the steps of one epoch.
-    check_every
-        Steps between checks where patience counts in "steps"; in "epochs" each epoch is checked.
 
     Raises
     ------
@@ -268,10 +247,7 @@ class Training(ABC):
         return {name: part for name, part in parts.items() if part is not None}
 
     def _save(self, path: Path) -> None:
-        """Everything that the training needs to go on as if it had not been stopped, in one file, replaced at once.
-
-        A disk that is full costs the checkpoint, not the training.
-        """
+        """All that is needed to go on, in one file, replaced at once; a full disk costs the checkpoint alone."""
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
         try:

@@ -37,18 +37,7 @@ def choices(
     """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
 
     The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
-    from half the budget to all of it, which it has not seen.
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    prices
-        A cell's price over the price of reading it to the grid's full depth.
-    saturation
-        At the grid's full depth; 0 counts every read as a new molecule.
-    seed
-        Of the bootstrap.
+    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule.
 
     Returns
     -------
@@ -124,13 +113,6 @@ def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
 
 def left_out_seeds(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    seed
-        Of the bootstrap.
 
     Returns
     -------

@@ -68,11 +68,6 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     `stderr` is that of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third.
     u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without; blank where a curve
     has too few depths or its fit did not converge.
-
-    Raises
-    ------
-    TooLittle
-        If no ablation is in the table.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]
@@ -120,11 +115,6 @@ def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
     """Standard deviation in bits when one random stream alone is drawn anew, by data set, model and estimator.
 
     Pooled over depths and cell numbers; the interval is that of a pooled variance (chi-squared).
-
-    Raises
-    ------
-    TooLittle
-        If no stream was drawn anew alone.
     """
     found = []
     for variant, label in SOURCES.items():
@@ -150,11 +140,6 @@ def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
 
     `u` is the depth of the thinned side: of the training cells where the test cells keep all their molecules. Only
     the largest number of cells of each data set.
-
-    Raises
-    ------
-    TooLittle
-        If no row has training cells at full depth and test cells thinned.
     """
     ways = pd.concat([protocol_rows(table, controls=True, variant=variant) for variant in DEPTHS])
     having = ways.loc[ways["variant"] == TRAIN_FULL, _CURVE].drop_duplicates()
@@ -207,13 +192,7 @@ def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells.
-
-    Raises
-    ------
-    TooLittle
-        If no number of steps was held fixed.
-    """
+    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells."""
     pairs = fixed_steps(table)
     if pairs.empty:
         raise TooLittle("No row with a fixed number of steps is in this table.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,35 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from .. import paths
-from ..errors import InputError, TooLittle
+from ..errors import TooLittle
 from ..laws import apart
 from ..laws.apart import HALVED
 from ..measurements.parent import read_parent
 from . import page, style
 from .figures import largest
 
-NOT_MEASURED = "Depths of training and test cells are not measured apart yet: workflow/config/factorial.yml does it."
 _NAMES = ["dataset", "signal", "model"]
-
-
-def show(draw: Callable[..., Any], source: str | Path) -> Figure | HTML:
-    """`page.show` of the factorial's own table; where there is none yet a sentence, once, in place of the answer."""
-    if _there(source):
-        return page.show(draw, source)
-    return page.paragraph(NOT_MEASURED) if draw is answer else HTML("")
-
-
-def provenance(source: str | Path, *, notebook: str) -> HTML:
-    """`page.provenance` of it; nothing where there is none."""
-    return page.provenance(source, notebook=notebook) if _there(source) else HTML("")
-
-
-def _there(source: str | Path) -> bool:
-    try:
-        return paths.find(source).exists()
-    except InputError:
-        return False
 
 
 @page.of_content
@@ -57,13 +33,7 @@ def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
 
 
 def forms(table: pd.DataFrame) -> pd.DataFrame:
-    """The laws against each other at points held out (`laws.apart.compare`).
-
-    Raises
-    ------
-    TooLittle
-        If no model was measured with training and test cells thinned apart.
-    """
+    """The laws against each other at points held out (`laws.apart.compare`)."""
     compared, _ = _fitted(table)
     return compared.drop(columns="form").rename(columns={"error": "error where hidden (bits)"})
 

@@ -26,13 +26,6 @@ def parts(genes: int, preset: str = "published") -> pd.DataFrame:
 
     The networks are made, and asked for their parameters; nothing here is written down twice. Vectors (biases, norms)
     are counted and not listed.
-
-    Parameters
-    ----------
-    genes
-        Genes counted; Geneformer's vocabulary has two more, pad and mask.
-    preset
-        "published" or "small".
     """
     rows = []
     for name in _shown():
@@ -70,10 +63,7 @@ def settings_table(preset: str) -> HTML:
 def curves_figure(file: str | Path) -> Figure:
     """Loss against optimiser steps, one panel a model; the filled mark is where the kept weights are from.
 
-    Parameters
-    ----------
-    file
-        A CSV from benchmarks/training_curves.py: model, loss, step, value.
+    `file` is a CSV of benchmarks/training_curves.py: model, loss, step, value.
     """
     table = pd.read_csv(paths.find(file))
     names = style.ordered(table["model"])

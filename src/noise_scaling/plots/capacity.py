@@ -36,11 +36,6 @@ def dimensions(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: dataset, signal, model, estimator, dims, full_depth_bits, cells_90 (NaN below three numbers of cells), and
     those of a fit.
-
-    Raises
-    ------
-    TooLittle
-        If no model was measured with several numbers of dimensions.
     """
     rows = _rows(table)
     if rows["asked"].nunique() < 2:

@@ -82,13 +82,7 @@ def _rounded(values: np.ndarray) -> list[float | None]:
 
 
 def read(name: str) -> dict[str, Any]:
-    """The committed summary of a data set's cells.
-
-    Raises
-    ------
-    TooLittle
-        If there is none: its files were not at hand when the others were made.
-    """
+    """The committed summary of a data set's cells."""
     if not file_of(name).exists():
         raise TooLittle(
             f"The cells of {name} were not at hand when this page was made: `noise-scaling fetch {name}`, then "

@@ -26,13 +26,7 @@ _RATES = {"law": "noise budget", "surface": "with residuals"}
 
 @page.of_content
 def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
-    """The grids of a table's models that cells train.
-
-    Raises
-    ------
-    TooLittle
-        Where there are none.
-    """
+    """The grids of a table's models that cells train."""
     found = tuple(grids(usable(table)))
     if not found:
         raise TooLittle("No model that cells train was measured here at three depths and three numbers of cells.")
@@ -41,13 +35,7 @@ def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
 
 @page.of_content
 def scored(table: pd.DataFrame) -> pd.DataFrame:
-    """`holdout.score` of a table's grids.
-
-    Raises
-    ------
-    TooLittle
-        Where no grid is large enough.
-    """
+    """`holdout.score` of a table's grids."""
     found = holdout.score(grids(usable(table)))
     if found.empty:
         raise TooLittle("No grid here is large enough to hide a part of it (five depths, five cell numbers).")
@@ -187,13 +175,7 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
 
 @page.of_content
 def started(table: pd.DataFrame) -> pd.DataFrame:
-    """`exchange.starts` of a table's grids, those with a bound among them.
-
-    Raises
-    ------
-    TooLittle
-        Where no two depths were measured at all cell numbers of a grid.
-    """
+    """`exchange.starts` of a table's grids, those with a bound among them."""
     found = pd.concat([exchange.starts(grid) for grid in measured_grids(table)], ignore_index=True)
     if found.empty:
         raise TooLittle("No grid here has two depths that were measured at all of its cell numbers.")

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import paths
-from ..errors import InputError
 from ..files import write_atomically
 from ..measure import check_pairs as pairs
 from ..measure.check import Report
@@ -86,15 +85,8 @@ def checks_table(report: Report) -> HTML:
 
 
 def verdicts_table(source: str | Path) -> HTML:
-    """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table.
-
-    Where there is no such file, a sentence says what makes it.
-    """
-    try:
-        file = paths.find(source)
-    except InputError:
-        return page.paragraph("No verdict was measured in this checkout: python benchmarks/check_verdicts.py does it.")
-    rows = pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["verdicts"])
+    """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
+    rows = pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["verdicts"])
     once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0]
     draws = [
         f"{(part['answer'] == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again.groupby("case")

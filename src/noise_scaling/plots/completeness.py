@@ -27,11 +27,8 @@ _ROW_INCHES = 0.17
 def draw(table: pd.DataFrame) -> Figure:
     """A panel for each data set and signal: rows are models, columns depths.
 
-    Parameters
-    ----------
-    table
-        As `status.completeness` gives it. A cell's colour is the share of its numbers of training cells, seeds,
-        estimators and variants that are done; a cross marks cells in which one failed.
+    `table` is of `status.completeness`. A cell's colour is the share of its numbers of training cells, seeds,
+    estimators and variants that are done; a cross marks cells in which one failed.
     """
     grids = [here for _, here in table.groupby(["dataset", "signal"], sort=True)]
     n_columns = 2 if len(grids) > 1 else 1
@@ -81,15 +78,7 @@ def completeness_figure(configs: Configs, source: str | Path | None = None) -> F
 
 
 def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
-    """Done, failed and missing as a table to read and to download, with the totals above it.
-
-    Parameters
-    ----------
-    configs, source
-        As in `status.completeness`.
-    by
-        Columns of the key to count by.
-    """
+    """Done, failed and missing as a table to read and to download, with the totals above it."""
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)

@@ -78,17 +78,7 @@ def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
 
 
 def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> HTML:
-    """Hours of a configuration's grid on one core, and on a card, by data set and model.
-
-    Parameters
-    ----------
-    measured
-        A measurements table, whose seconds are fitted.
-    config
-        The configuration's YAML file.
-    preset
-        Of every model; "" for the configuration's.
-    """
+    """Hours of a configuration's grid on one core, and on a card, by data set and model."""
     asked = grid.read_config(config)
     table = cost.project(asked, measured, preset=preset)
     core, estimates = table["train_hours"].sum() / 24, table["estimate_hours"].sum() / 24

@@ -27,15 +27,7 @@ RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace
 
 
 def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
-    """The interactive page of all curves: those of a measurements table, and those of a reference table.
-
-    Parameters
-    ----------
-    measurements, reference
-        Tables, as `page.measured` takes them.
-    static
-        The folder of the scripts, as seen from the page.
-    """
+    """The interactive page of all curves: those of a measurements table, and those of a reference table."""
     data, (fallback, alt) = zoo_data(measurements, reference), _fallback(page.measured(measurements).table)
     return interactive.frame("zoo", data=data, fallback=fallback, alt=alt, scripts=["zoo.js"], static=static)
 

@@ -48,18 +48,7 @@ def overview(measurements: str | Path) -> HTML:
 
 
 def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, dataset: str | None = None) -> HTML:
-    """Each data set by one template, to be opened: card, cells, curves and fits.
-
-    Parameters
-    ----------
-    measurements
-        A measurements table.
-    reference
-        The table that is shown for a data set which the first lacks.
-    notebook
-        Name of the page's notebook.
-    dataset
-        One data set, which then is open; None: all.
+    """Each data set (or one, then open) by one template: card, cells, curves and fits, of the first table that has it.
 
     Raises
     ------

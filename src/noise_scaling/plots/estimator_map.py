@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import laws, paths
-from ..errors import InputError, TooLittle
+from ..errors import TooLittle
 from ..measurements import published
 from . import page, style
 from .calibration import look
@@ -25,34 +23,21 @@ _LINES = {"default": "-", "lmi": "--"}
 
 
 def read(source: str = RESULTS) -> pd.DataFrame:
-    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py).
-
-    Raises
-    ------
-    TooLittle
-        If the benchmark was not run.
-    """
-    try:
-        lines = json.loads(paths.find(source).read_text(encoding="utf-8"))["map"]
-    except InputError:
-        lines = []
-    if not lines:
-        raise TooLittle("Exact curves have not been run through the estimators: benchmarks/estimator_map.py does it.")
-    return pd.DataFrame(lines)
-
-
-def show(draw: Callable[[str], Any], source: str) -> Any:
-    """What `draw` makes of the benchmark's file, a table of a DataFrame; what it lacks the sentences say."""
-    try:
-        made = draw(source)
-    except TooLittle as error:
-        return page.paragraph(str(error)) if draw is sentences else HTML("")
-    return page.as_table(made, f"{draw.__name__}.csv", wrap=True) if isinstance(made, pd.DataFrame) else made
+    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
+    return pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["map"])
 
 
 def found(source: str = RESULTS) -> pd.DataFrame:
     """The whole map, as the page shows it; u_bar over the true one."""
     return read(source).drop(columns="share_at_deepest").rename(columns={"u_bar": "u_bar / true"})
+
+
+def corrected_table(source: str = RESULTS) -> HTML:
+    """`corrected`, to read and to download; nothing where `sentences` says what lacks."""
+    try:
+        return page.as_table(corrected(source), "corrected.csv", wrap=True)
+    except TooLittle:
+        return HTML("")
 
 
 @style.book_style()

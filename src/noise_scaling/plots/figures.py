@@ -22,14 +22,8 @@ NO_CURVE = "the noise law could be fitted to no curve here, which takes three de
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
 
-    Nor are runs of different numbers of seeds (`measurements.of_one_run`).
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    estimator
-        Without a choice "default" where the table has it, else the only one.
+    Nor are runs of different numbers of seeds (`measurements.of_one_run`). Without a choice it is "default" where the
+    table has it, else the only one.
 
     Raises
     ------
@@ -92,11 +86,6 @@ def information_figure(table: pd.DataFrame) -> Figure:
     """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
 
     Controls of several signals have a row of panels of their own, without bands.
-
-    Raises
-    ------
-    TooLittle
-        If nothing but the control of known information was measured.
     """
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
@@ -129,19 +118,7 @@ def _both_axes(row: np.ndarray, table: pd.DataFrame, *, band: bool = True) -> No
 
 
 def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> None:
-    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    table
-        Rows of one signal and estimator.
-    x
-        The column of the abscissa: "n_cells" or "umis_per_cell".
-    band
-        Whether the seeds are shown.
-    """
+    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed."""
     for model in style.ordered(table["model"]):
         # by fraction: seeds of one fraction differ a little in measured depth and are one point
         by = "fraction" if x == "umis_per_cell" else x
@@ -157,13 +134,7 @@ def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> Non
 
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
-    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors.
-
-    Raises
-    ------
-    TooLittle
-        If nothing but controls was measured.
-    """
+    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     measured = without_controls(usable(table))
     if measured.empty:
         raise TooLittle("no model was measured here but controls: nothing to fit")
@@ -255,13 +226,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def collapse_figure(table: pd.DataFrame) -> Figure:
-    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact).
-
-    Raises
-    ------
-    TooLittle
-        If Eq. 1 could be fitted to no curve.
-    """
+    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
     points = collapsed(table)
     if points.empty:
         raise TooLittle(NO_CURVE)
@@ -288,13 +253,7 @@ def _collapse_panel(axes: Axes, points: pd.DataFrame, x: str, label: str) -> Non
 
 @style.book_style()
 def variations_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down.
-
-    Raises
-    ------
-    TooLittle
-        If no variation on a model was measured beside it.
-    """
+    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down."""
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]

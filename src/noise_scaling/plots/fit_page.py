@@ -18,15 +18,7 @@ from .figures import largest, usable, without_controls
 def fit_your_curve(
     measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC
 ) -> HTML:
-    """The interactive page: the curves at the largest number of cells to begin with, and room for one's own.
-
-    Parameters
-    ----------
-    measurements, reference
-        Tables, as `page.measured` takes them.
-    static
-        The folder of the scripts, as seen from the page.
-    """
+    """The interactive page: the curves at the largest number of cells to begin with, and room for one's own."""
     tables = {"ours": page.measured(measurements).table, "published": page.measured(reference).table}
     curves = [curve for name, table in tables.items() for curve in _curves(table, name)]
     figure = _fallback(curves[0])

@@ -40,18 +40,8 @@ def frame(
 ) -> HTML:
     """A page's widget: its controls and results, a static figure with its alt text, data as JSON, scripts.
 
-    Parameters
-    ----------
-    name
-        Of the file NAME.html that holds controls and results; the parts that a script fills carry `data-part`.
-    data
-        What the scripts read.
-    fallback, alt
-        The static figure.
-    scripts, static
-        Files in the folder `static`, as seen from the page, which come after laws.js and charts.js.
-    values
-        Of the placeholders in NAME.html.
+    `name` is of the file NAME.html of controls and results, whose parts that a script fills carry `data-part`; `values`
+    are of its placeholders. `scripts` lie in `static`, as seen from the page, and come after laws.js and charts.js.
     """
     files = ["plotly.min.js", "laws.js", "charts.js", *scripts]
     image = base64.b64encode(style.as_png(fallback)).decode()

@@ -76,12 +76,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
     """The claims with a verdict and its number on each table, to read; all of the numbers to download.
 
-    Parameters
-    ----------
-    measurements, reference
-        Tables, as `page.measured` takes them; where the first is the published one, the reference stands alone.
-    which
-        The claims.
+    Where `measurements` is the published table, the reference stands alone.
     """
     download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return of_columns(columns(measurements, reference), which, download=download)

@@ -26,11 +26,6 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: thinned, dataset, signal, model, n_cells, exponent (of depth, in Eq. 1 in a power of it), steepest (bits
     of a doubling of depth, of that fit), and the median error on a depth left out of Eq. 1 and of noise on both sides.
-
-    Raises
-    ------
-    TooLittle
-        If no pairs were measured both ways at five depths.
     """
     parts = []
     for variant, words in WAYS.items():

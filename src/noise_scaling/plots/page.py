@@ -143,14 +143,7 @@ def paragraph(text: str, kind: str = "") -> HTML:
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
     """A figure as HTML that holds its PNG, for pages that draw as many as there are data.
 
-    Parameters
-    ----------
-    made
-        The figure.
-    name
-        Its anchor, without the "fig-" before it.
-    alt, caption
-        For who cannot see it, and below it.
+    Its anchor is "fig-" and `name`.
     """
     style.BookFigure.shown.append((made, name))
     data = base64.b64encode(style.as_png(made)).decode()
@@ -193,17 +186,7 @@ _SUMMARY = (
 
 
 def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = "") -> HTML:
-    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version.
-
-    Parameters
-    ----------
-    file
-        Relative to the working folder or to the checkout.
-    notebook
-        Name of the page's notebook.
-    what, about
-        What the file holds, and what else is to be said; no `about`, no part of the line.
-    """
+    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version."""
     name, digest = _named(paths.find(file))
     return line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
 
@@ -233,18 +216,8 @@ def as_table(
 ) -> HTML:
     """A scrolling table, and a link to its CSV.
 
-    Parameters
-    ----------
-    table
-        What is shown, rounded; data sets, signals, models and estimators by their labels.
-    download
-        Name of the CSV.
-    full
-        What the CSV holds, where it is not `table`.
-    title
-        A sentence above the table.
-    wrap
-        Whether lines are broken in cells and headings instead of scrolling sideways.
+    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another. `wrap`
+    breaks lines in cells and headings instead of scrolling sideways.
     """
     head = f"<p>{html.escape(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)

@@ -31,13 +31,7 @@ _NAMES = {
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
-    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables.
-
-    Parameters
-    ----------
-    measurements, reference
-        Our table and the paper's, as `page.measured` takes them.
-    """
+    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables."""
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
     found = [_fits(table).assign(table=name) for name, table in tables.items()]
     kept = ["i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high", "r_squared", "status"]

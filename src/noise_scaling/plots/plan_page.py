@@ -36,13 +36,6 @@ def planner(
     """The interactive planner on the laws of a measurements table and of a reference table.
 
     The published table comes in two versions: all its rows, and without the flagged ones.
-
-    Parameters
-    ----------
-    measurements, reference
-        Tables, as `page.measured` takes them.
-    static
-        The folder of the scripts, as seen from the page.
     """
     groups = planner_groups(measurements, reference)
     if not groups:
@@ -123,13 +116,7 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
 
 
 def asked(line: str) -> HTML:
-    """`noise-scaling plan` with these options, and what it prints.
-
-    Parameters
-    ----------
-    line
-        The options, as on a command line.
-    """
+    """`noise-scaling plan` with these options, and what it prints."""
     parser = argparse.ArgumentParser()
     command.add_options(parser)
     text = command.answer(parser.parse_args(shlex.split(line)))

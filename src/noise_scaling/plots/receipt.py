@@ -20,11 +20,6 @@ _KINDS = [SAME, NEAR, WITHIN, BEYOND, "not measured"]
 def compare(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Each committed row with what the table has in its place.
 
-    Parameters
-    ----------
-    table, committed
-        Measurements tables.
-
     Returns
     -------
     The key of each committed row, `committed` and `again` in bits, `off` (their difference), `standard_error` of the

@@ -20,11 +20,6 @@ def saturations(table: pd.DataFrame) -> pd.DataFrame:
     """`reached` of every model and signal, along cells at full depth and along depth at the most cells.
 
     Columns: dataset, signal, model, preset, best (bits), and for each share n_90, n_90_low, n_90_high, u_90, ...
-
-    Raises
-    ------
-    TooLittle
-        Where no model was measured at four depths and four numbers of cells.
     """
     rows = []
     for grid in grids(without_controls(usable(table)), least=(4, 4), all_models=True):

@@ -168,14 +168,7 @@ class BookFigure(Figure):
 def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
 
-    Parameters
-    ----------
-    rows, columns
-        Of the panels.
-    height
-        Of the figure, in inches, TALLEST at most; its width is WIDTH.
-    options
-        Of `Figure.subplots`.
+    Its height is in inches, TALLEST at most; options are of `Figure.subplots`.
     """
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
@@ -228,22 +221,8 @@ def model_panels(
 ) -> Figure:
     """Panels with rows of any kind down and models across.
 
-    Parameters
-    ----------
-    rows
-        Key of each row, and the label of its vertical axis.
-    draw
-        Fills one panel, from its axes, the row's key and the model.
-    models
-        One a column.
-    xlabel
-        Below each column.
-    height
-        Of one row, in inches.
-    narrow
-        Whether the models' labels are broken into short lines.
-    options
-        Of `Figure.subplots`.
+    `rows` are keys and labels, `draw` fills a panel from its axes, key and model, `height` is of one row in inches;
+    `narrow` breaks the models' labels into short lines.
     """
     figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
     wide = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
@@ -259,19 +238,7 @@ def model_panels(
 
 
 def plot(axes: Axes, model: str, x: Any, y: Any, **options: Any) -> None:
-    """A line or points in the model's colour and marker.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    model
-        A name in the column `model`.
-    x, y
-        Values of one length.
-    options
-        Of `Axes.plot`; they come before the model's own.
-    """
+    """A line or points in the model's colour and marker; options of `Axes.plot` come before the model's own."""
     axes.plot(x, y, **{"color": colour(model), "marker": marker(model)} | options)
 
 
@@ -315,16 +282,7 @@ def log_y_axis(axes: Axes) -> None:
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
     """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
 
-    Parameters
-    ----------
-    figure
-        What it belongs to.
-    marks
-        Options of `Line2D`, a label among them.
-    columns
-        Columns of marks; all in one row without.
-    options
-        Of `Figure.legend`.
+    All in one row but for `columns`; other options are of `Figure.legend`.
     """
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
@@ -332,17 +290,7 @@ def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, *
 
 
 def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
-    """A legend of models, with any other marks after them, in five columns or as few as the figure is wide enough for.
-
-    Parameters
-    ----------
-    figure
-        What it belongs to.
-    models
-        Names of models; each is shown once.
-    marks
-        As in `legend`.
-    """
+    """A legend of models, with other marks after them, in five columns or as few as the figure is wide enough for."""
     lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
     lengths = [8 + len(mark["label"]) for mark in [*lines, *marks]]  # in letters, of which an inch holds 12
     widths = {n: sum(map(max, np.array_split(lengths, n))) for n in range(2, min(5, len(lengths)) + 1)}

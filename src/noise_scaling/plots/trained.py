@@ -28,17 +28,7 @@ _LOOKS = (("#0173b2", "s"), ("#de8f05", "o"), ("#029e73", "^"), ("#cc78bc", "D")
 def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
     """Bits of the trained Geneformer less those of another model, deepest first: a tie within 2 standard errors.
 
-    Parameters
-    ----------
-    table
-        A measurements table.
-    beside
-        The other model: its rows at the same points, with the same preset where it has that.
-
-    Raises
-    ------
-    TooLittle
-        If no point has both.
+    Of `beside`, the rows at the same points, with the same preset where it has that.
     """
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
@@ -74,13 +64,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
-    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error.
-
-    Raises
-    ------
-    TooLittle
-        If no Geneformer was trained with the preset.
-    """
+    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error."""
     rows = protocol_rows(table, controls=True)
     rows = rows[rows["estimator"] == estimator]
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
@@ -112,10 +96,7 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
 def loss_figure(file: str | Path) -> Figure:
     """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
 
-    Parameters
-    ----------
-    file
-        Columns dataset, n_cells, fraction, step and loss_validation, as benchmarks/gpu_sweep.py writes them.
+    `file` has columns dataset, n_cells, fraction, step and loss_validation, as benchmarks/gpu_sweep.py writes them.
     """
     curves = pd.read_csv(paths.find(file))
     curves = curves[curves["n_cells"] == curves.groupby("dataset")["n_cells"].transform("max")]
@@ -143,10 +124,7 @@ def _losses(axes: Axes, curves: pd.DataFrame) -> None:
 def steps_figure(file: str | Path) -> Figure:
     """Bits of the test cells along one training a data set, from the starting weights on; bars are one standard error.
 
-    Parameters
-    ----------
-    file
-        The JSON that benchmarks/trained_geneformer.py writes.
+    `file` is the JSON that benchmarks/trained_geneformer.py writes.
     """
     points = [point for point in json.loads(paths.find(file).read_text())["points"] if len(point["bits"]) > 2]
     figure, panels = style.new_figure(1, 1, 3.4)
@@ -178,10 +156,7 @@ def _ranks(file: str | Path) -> pd.DataFrame:
 def ranks_figure(file: str | Path) -> Figure:
     """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set.
 
-    Parameters
-    ----------
-    file
-        The JSON that benchmarks/what_ranks_lose.py writes.
+    `file` is the JSON that benchmarks/what_ranks_lose.py writes.
     """
     found = _ranks(file)
     shape = found["readout"].nunique(), found["dataset"].nunique()

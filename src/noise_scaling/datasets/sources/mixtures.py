@@ -40,13 +40,7 @@ def cell_lines5(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _plates(card: Card, files: Files, columns: list[str]) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:
-    """Counts [cells, genes] of the genes that all plates have, the genes, and what is known of each cell.
-
-    Raises
-    ------
-    InputError
-        If a file is of another form, or lacks a column or a cell.
-    """
+    """Counts [cells, genes] of the genes that all plates have, the genes, and what is known of each cell."""
     by_name = {path.name: path for path in files.values()}  # two of the data sets lie in the folder of the third
     tables, known = [], []
     for table in (path for name, path in by_name.items() if name.endswith(".count.csv.gz")):

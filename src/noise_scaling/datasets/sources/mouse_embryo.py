@@ -25,11 +25,6 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
     """Qiu et al. 2024: the cells of all files, without those that `keep` leaves out; counts are whole in the files.
 
     Every signal is the label "day". Counts too many for memory stay in the files.
-
-    Parameters
-    ----------
-    card, files, signal
-        As for every loader (see `register`).
     """
     paths = [path for name, path in sorted(files.items()) if name.endswith(".h5ad")]
     names, days, kept, genes = [], [], [], pd.Index([])
