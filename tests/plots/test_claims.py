@@ -321,7 +321,7 @@ def test_verdicts_in_words(table, tmp_path):
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
     path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
     words = page.show(ledger.verdicts, path, "steps", "larger").data
-    assert "Cells add as much at a fixed number of steps: fails; " in words
-    assert "0.50 (0.50 to 0.50)" in words
-    assert "A larger Geneformer finds more: not measured in this table." in words
+    assert "“Cells add as much at a fixed number of steps” fails. Its statistic, scVI&#x27;s gain" in words
+    assert "is 0.50 (95 % interval 0.50 to 0.50)." in words
+    assert "“A larger Geneformer finds more” was not measured in this table." in words
     assert "Shallow" not in words

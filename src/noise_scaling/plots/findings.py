@@ -72,7 +72,8 @@ def information(table: pd.DataFrame) -> str:
     if {"pca", "geneformer"} <= set(bits):
         apart = (bits["pca"] - bits["geneformer"]).abs().median()
         sentences.append(
-            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median point, whichever is ahead."
+            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median over all points, whichever "
+            "is ahead."
         )
     return " ".join(sentences)
 
@@ -137,9 +138,9 @@ def _asymptote(points: pd.DataFrame) -> str:
     if small.all() or not small.any():
         return ""
     return (
-        f"The asymptote is missed by more than {FAR:g} bits by {_percent(far[small].mean())} of the observations whose "
-        f"depth or saturation is small (u/ū below ten times 2^(−2 I_max)), and by {_percent(far[~small].mean())} of "
-        "the others."
+        f"Of the observations whose depth or saturation is small (u/ū below ten times 2^(−2 I_max)), "
+        f"{_percent(far[small].mean())} lie more than {FAR:g} bits from the asymptote; of the others "
+        f"{_percent(far[~small].mean())} do."
     )
 
 
@@ -163,7 +164,8 @@ def _value(rows: pd.DataFrame) -> float:
 def _share(rows: pd.DataFrame) -> str:
     """Share of the points that can be told, its interval, and how many are tied."""
     value, low, high = claims.interval(rows)[:3]
-    tied = f" that can be told, {_percent(1 - rows['den'].mean())} tied" if rows["den"].mean() < 1 else ""
+    ties = 1 - rows["den"].mean()
+    tied = f" at which models differ by more than their errors ({_percent(ties)} are ties)" if ties > 0 else ""
     spread = f" ({100 * low:.0f} to {100 * high:.0f})" if high - low >= 0.005 else ""
     return f"{_percent(value)}{spread} of the depths{tied}"
 
@@ -224,13 +226,17 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
     best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}
     lines = [
-        f"Deeper counts: {depth} from the shallowest to the deepest, medians over curves; Eq. 1 explains at least 90 % "
-        f"of the variance in {fitted} curves.",
-        f"More cells, from the fewest to the most, medians over depths: scVI {scvi}, PCA {pca}.",
+        f"Deeper counts: from the shallowest to the deepest, information grows by {depth} in the median curve, and "
+        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves.",
+        f"More cells: from the fewest to the most, scVI gains {scvi}, PCA {pca}, in the median depth.",
     ]  # fmt: skip
     if all(rows["den"].sum() for rows in best.values()):
-        shares = " and ".join(f"{_share(rows)} ({name})" for name, rows in best.items())
-        lines.append(f"Which model: at the largest number of cells scVI is the best at {shares}.")
+        shares = " and ".join(f"{_percent(_value(rows))} ({name})" for name, rows in best.items())
+        ties = " and ".join(_percent(1 - rows["den"].mean()) for rows in best.values())
+        lines.append(
+            f"Which model: on the most cells scVI is the best at {shares} of the depths at which models differ by more "
+            f"than their errors; {ties} of the depths are ties."
+        )
     return page.bullets(lines)
 
 
