@@ -23,8 +23,6 @@ from . import admitted, claim_terms, claims, page, style
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
-FAR = 0.1
-"""Bits off the asymptote that count as leaving it."""
 _P = ParamSpec("_P")
 
 
@@ -133,14 +131,14 @@ def collapse(table: pd.DataFrame) -> str:
 
 def _asymptote(points: pd.DataFrame) -> str:
     """Where observations leave the asymptote: the paper says, where depth or saturation is small."""
-    far = (points["missing"] - laws.collapse(points["x"])).abs() > FAR
-    small = points["x"] < 10 * 2.0 ** (-2 * points["i_max"])
+    far = (points["missing"] - laws.collapse(points["x"])).abs() > claim_terms.FAR
+    small = points["x"] < claim_terms.SMALL * 2.0 ** (-2 * points["i_max"])
     if small.all() or not small.any():
         return ""
     return (
-        f"Of the observations whose depth or saturation is small (u/ū below ten times 2^(−2 I_max)), "
-        f"{_percent(far[small].mean())} lie more than {FAR:g} bits from the asymptote; of the others "
-        f"{_percent(far[~small].mean())} do."
+        f"Of the observations whose depth or saturation is small (u/ū below {claim_terms.SMALL:g} × "
+        f"2^(−2 I_max)), {_percent(far[small].mean())} lie more than {claim_terms.FAR:g} bits from the asymptote; of "
+        f"the others {_percent(far[~small].mean())} do."
     )
 
 
