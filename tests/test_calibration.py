@@ -151,6 +151,17 @@ def test_panels_stand_in_two_columns():
         assert axes[0].get_gridspec().ncols == 2
 
 
+def test_controls_have_a_panel_of_their_own():
+    """No curve of a control lies among those of the models; its bits at full depth are in the last panel."""
+    table = measured("default", "lmi")
+    known = table[table["model"] == "pca"].assign(model="known_2_bits")
+    known = known.assign(mi_bits=1.9 + 0.05 * (known["estimator"] == "lmi") - 0.5 * (known["fraction"] < 1))
+    panels = [axes for axes in estimators.estimators_figure(pd.concat([table, known])).axes if axes.axison]
+    assert [len(axes.lines) for axes in panels] == [4, 4]  # of two models and two estimators; two lines and two markers
+    markers = [line for line in panels[1].lines if line.get_marker() == "*"]
+    assert [line.get_ydata().tolist() for line in markers] == [[pytest.approx(1.9)], [pytest.approx(1.95)]]
+
+
 def test_the_figure_draws_both_estimators_of_each_model():
     axes = estimators.estimators_figure(measured("default", "lmi")).axes[0]
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
