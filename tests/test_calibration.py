@@ -56,6 +56,25 @@ def test_figures_hold_every_estimator_and_number(suite):
     assert lines[0].get_xydata().tolist() == [[280, 0.5], [5000, 5.0]]  # medians over problems of medians over seeds
 
 
+def test_our_lmi_beside_the_published_code_is_paired_by_draw():
+    """Worked by hand: draws that one alone was run on do not count."""
+    rows = [
+        ("a", 5000, "lmi", 0, 1.0), ("a", 5000, "latentmi", 0, 1.1), ("a", 5000, "lmi", 1, 1.2),
+        ("a", 5000, "latentmi", 1, 1.1), ("a", 5000, "lmi", 2, 9.0), ("b", 1000, "lmi", 0, 0.5),
+        ("b", 1000, "latentmi", 0, 0.75), ("c", 1000, "default", 0, 1.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["problem", "cells", "method", "seed", "bits"])
+    found = calibration.beside_published(table).set_index("problem")
+    assert found["difference"].to_dict() == pytest.approx({"a": 0.0, "b": -0.25})
+    assert found.loc["a", "stderr"] == pytest.approx(0.1)
+    assert found["draws"].to_dict() == {"a": 2, "b": 1}
+    said = calibration.lmi_sentence(table).data
+    assert "At 3,000 pairs and more our LMI less the published code is +0.00 to +0.00 bits, on the 1 problem " in said
+    assert "is -0.25 to -0.25 bits" in said
+    assert "nan" not in said
+    assert "not run on the same problems" in calibration.lmi_sentence(table[table["method"] == "lmi"]).data
+
+
 def measured(*estimators_, seeds=2):
     """PCA above scVI by 0.2 bits under the default, below by 0.2 under LMI; LMI's curves are flatter."""
     laws_of = {
@@ -130,6 +149,17 @@ def test_panels_stand_in_two_columns():
         axes = estimators.estimators_figure(rows).axes
         assert [panel.axison for panel in axes] == [True] * shown + [False]
         assert axes[0].get_gridspec().ncols == 2
+
+
+def test_controls_have_a_panel_of_their_own():
+    """No curve of a control lies among those of the models; its bits at full depth are in the last panel."""
+    table = measured("default", "lmi")
+    known = table[table["model"] == "pca"].assign(model="known_2_bits")
+    known = known.assign(mi_bits=1.9 + 0.05 * (known["estimator"] == "lmi") - 0.5 * (known["fraction"] < 1))
+    panels = [axes for axes in estimators.estimators_figure(pd.concat([table, known])).axes if axes.axison]
+    assert [len(axes.lines) for axes in panels] == [4, 4]  # of two models and two estimators; two lines and two markers
+    markers = [line for line in panels[1].lines if line.get_marker() == "*"]
+    assert [line.get_ydata().tolist() for line in markers] == [[pytest.approx(1.9)], [pytest.approx(1.95)]]
 
 
 def test_the_figure_draws_both_estimators_of_each_model():

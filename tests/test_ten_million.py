@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from noise_scaling import datasets, measurements, paths
 from noise_scaling.errors import InputError
+from noise_scaling.plots import ten_million
 
 N_CELLS = 1500
 
@@ -99,3 +100,21 @@ def test_runs_are_measured_once_and_reported_beside_the_truth(benchmark, cells, 
     numbers = json.loads((tmp_path / "results" / "ten_million.json").read_text())
     assert [one["folder"] for one in numbers["runs"]] == ["tenth", "cells"]
     assert 0.5 < numbers["truth"]["0.16"] < benchmark.BITS
+
+
+def test_the_page_says_what_is_simulated_and_what_was_measured(benchmark):
+    cells = json.loads((paths.ROOT / "notebooks/ten_million.ipynb").read_text())["cells"]
+    text = " ".join("".join(cells[0]["source"]).split())
+    for phrase in (
+        f"10,020,000 cells of {benchmark.GENES:,} genes, {benchmark.UMIS:,.0f} molecules each, "
+        f"{benchmark.STAGES} ordered stages, {benchmark.EMBRYOS} embryos; "
+        f"a cell's state and its stage share {benchmark.BITS:g} bits",
+        f"$N$ from {benchmark.NUMBERS[0]} to {benchmark.NUMBERS[-1]:,} at three depths",
+    ):
+        assert phrase in text
+    assert len(benchmark.FRACTIONS) == 3
+    said = ten_million.sentences("benchmarks/results").data
+    rows, numbers = ten_million.read("benchmarks/results")
+    most = rows[rows["model"] == "pca"].sort_values("n_cells").iloc[-1]
+    assert f"{most['mi_bits']:.2f} on {most['n_cells']:,}" in said
+    assert f"The counts hold {numbers['truth']['0.16']:.2f} bits." in said

@@ -12,6 +12,7 @@ from noise_scaling.paths import ROOT
 
 from . import site as book_site
 from .browser import Visit, find_chromium, visit
+from .driver import driven
 
 DEFAULT = ROOT / "build" / "demo" / "book" / "_build" / "html"  # where `make book` puts it
 INTERACTIVE_PAGES = {"notebooks/zoo.html": "Most information at full depth: ", "notebooks/plan.html": "Best: "}
@@ -73,6 +74,23 @@ def test_the_front_page_has_a_figure_and_numbers(root: Path) -> None:
     abstract = re.search(r'<p class="abstract">(.*?)</p>', text, flags=re.DOTALL)[1]
     assert len(re.findall(r"\d[\d,.]*", abstract)) >= 5
     assert '<figure class="align-default" id="fig-hero">' in text
+
+
+ON_THE_FIRST_SCREEN = (
+    "h1", ".version", ".abstract", "#fig-hero", "#three-things-to-take-away", "#rebuild-it-two-commands",
+    "#plan-your-own-experiment",
+)  # fmt: skip
+
+
+def test_the_front_page_is_one_screen(root: Path, chromium: str) -> None:
+    """Of 1400 x 900; on a narrow one all stands in one column, no wider than the page."""
+    ends = f"{list(ON_THE_FIRST_SCREEN)}.map(s => document.querySelector('.bd-article ' + s).getBoundingClientRect())"
+    with driven(chromium, width=1400, height=900) as page:
+        page.open((root / "notebooks/home.html").as_uri())
+        assert max(page.evaluate(f"{ends}.map(box => box.bottom)")) <= 900
+        page.resize(420, 900)
+        assert len(set(page.evaluate(f"{ends}.slice(3).map(box => Math.round(box.left))"))) == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
 @pytest.mark.parametrize("page", FIGURE_PAGES)

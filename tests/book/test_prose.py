@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 
+import nbformat
+import numpy as np
 import pytest
 
-from noise_scaling import measurements
+from noise_scaling import measurements, models
+from noise_scaling.counts.count_store import IN_MEMORY_BELOW
+from noise_scaling.datasets import card
+from noise_scaling.information import coordinates
+from noise_scaling.laws import averaged, curves
+from noise_scaling.measure import cost, grid
 from noise_scaling.paths import ROOT
+from noise_scaling.plots import findings
 
 from .site import toc_entries
 
@@ -47,3 +55,59 @@ def test_every_cited_key_is_in_the_bibliography() -> None:
     prose = "".join(p.read_text() for p in BOOK.glob("*.md"))
     cited = {k for group in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose) for k in group.split(",")}
     assert cited <= keys
+
+
+def said(page: str) -> str:
+    """The text of a page in one line: of a notebook, its cells of prose."""
+    file = ROOT / page
+    if file.suffix == ".md":
+        return " ".join(file.read_text().split())
+    cells = nbformat.read(file, as_version=4).cells
+    return " ".join(" ".join(cell.source for cell in cells if cell.cell_type == "markdown").split())
+
+
+def typed() -> list[tuple[str, str]]:
+    """Settings and definitions that prose states, each made of the constant in the code that it repeats."""
+    study = {name: card(name) for name in ("pbmc", "larry", "merfish", "mouse_embryo")}
+    cells = {name: f"{about.n_cells:.1e}".split("e") for name, about in study.items()}
+    atlas, vocabulary = study["mouse_embryo"].n_genes, study["mouse_embryo"].n_genes + 2
+    paper = grid.read_config(ROOT / "workflow/config/paper.yml")
+    ours, theirs = models.settings("geneformer", preset="small"), models.settings("geneformer", preset="published")
+    powers, channels = averaged.MEMBERS[:, 0], averaged.MEMBERS[:, 1]
+    words = {1: "one", 2: "two", 8: "eight", 48: "two days"}
+    seen, own = cost.NONZEROS_PER_UMI, cost.BYTES_PER_NONZERO
+    return [
+        *(("book/setup.md", f"- {float(size):g} × 10{'⁰¹²³⁴⁵⁶⁷'[int(power)]} -") for size, power in cells.values()),
+        ("book/setup.md", f"The study's grid is {len(study['pbmc'].cell_numbers)} numbers of cells × "
+                          f"{len(study['pbmc'].fractions)} depths × {len(paper['models'])} models × "
+                          f"{len(paper['seeds'])} seeds"),
+        ("book/setup.md", f"{len(averaged.MEMBERS)} members of one family, Eq. 1 among them (a power of depth from "
+                          f"{powers.min():g} to {powers.max():g}, one to {words[int(channels.max())]} channels"),
+        ("book/setup.md", f"Of more than {coordinates.KEPT} principal components the leading {coordinates.KEPT} are"),
+        ("book/setup.md", f"The networks see the leading {coordinates.TURNED} at the columns' own scale"),
+        ("book/setup.md", f"it is held to a factor of {coordinates.UNEQUAL:g} from the middle one"),
+        ("book/glossary.md", f"spans more than a factor of {curves._IDENTIFIED_WITHIN:,.0f}"),
+        ("book/glossary.md", f"here {findings.KNOWN_BITS:g} known bits"),
+        ("notebooks/architecture.ipynb", f"the embryo atlas's {atlas:,} genes make "
+                                         f"{(513 * vocabulary + 1_779_712) / 1e6:.1f} million, or "
+                                         f"{(257 * vocabulary + 1_779_712) / 1e6:.1f} with"),
+        ("notebooks/cost.ipynb", rf"{cost.PROGRAM_MB / 1e3:g} \times 10^9 + {own['loaded']:g}\,z(u_0)"),
+        ("notebooks/cost.ipynb", rf"{own['thinned'] + own['in_training']:g}\,z(u)\,(N + N_"),
+        ("notebooks/cost.ipynb", rf"z(u) = \min(G,\ {seen:g}\,u) + 1"),
+        ("notebooks/cost.ipynb", rf"the second term is ${cost.ON_DISK_BYTES_PER_CELL}\,N_\mathrm{{all}} + "
+                                 rf"{cost.ON_DISK_BYTES / 1e8:g} \times 10^8$"),
+        ("notebooks/cost.ipynb", f"from {IN_MEMORY_BELOW // 2**20} MiB on"),
+        ("notebooks/cost.ipynb", f"No job asks for more than {words[cost.LONGEST_MINUTES // 60]}"),
+        ("notebooks/cost.ipynb", rf"$1 + {cost.ANOTHER_DEVICE:g}\,(d - 1)$"),
+        ("notebooks/cost.ipynb", f"and {cost.ESTIMATE_SECONDS:g} seconds for each estimate of 1,000 test cells"),
+        ("notebooks/cost.ipynb", f"tokens of {cost.TOKENS} genes at {cost.TOKEN_BYTES} bytes"),
+        ("notebooks/cost.ipynb", f"Geneformer sees up to $10^{round(np.log10(theirs['max_cells_seen']))}$ cells"),
+        ("notebooks/trained_geneformer.ipynb", f"The small Geneformer of this book sees {ours['max_steps']} steps"),
+        ("notebooks/ten_million.ipynb", f"atlas of {study['mouse_embryo'].n_cells / 1e6:.0f} million cells"),
+        ("book/reproduce.md", f"the published table, {card('published').files[0].bytes / 1e6:.1f} MB"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "phrase"), typed())
+def test_settings_in_prose_are_those_of_the_code(page: str, phrase: str) -> None:
+    assert phrase in said(page)

@@ -117,6 +117,16 @@ def test_separate_depths_stand_side_by_side():
         np.testing.assert_allclose(line.get_ydata(), laws.noise_law(line.get_xdata(), u_bar, 3))
 
 
+def test_ways_of_thinning_are_compared_on_the_seeds_that_all_of_them_have():
+    """A seed that was thinned together alone, 1 bit higher, would lift that line above the others."""
+    ways = [curve(variant, 300, 3) for variant in ("", "train_full_depth", "test_full_depth")]
+    more = [row | {"seed": 7, "mi_bits": row["mi_bits"] + 1} for row in ways[0]]
+    bits = ablations.separate_depths(measurements.sort([*ways[0], *ways[1], *ways[2], *more]))
+    np.testing.assert_allclose(bits[""], bits["train_full_depth"])
+    with pytest.raises(TooLittle, match="No seed has"):
+        ablations.separate_depths(measurements.sort([*more, *ways[1], *ways[2]]))
+
+
 def test_steps_held_fixed_and_early_stopping():
     rows = [
         row(fraction=1.0, umis_per_cell=1000.0, seed=s, n_cells=n, mi_bits=2.0, model="scvi")
@@ -126,7 +136,7 @@ def test_steps_held_fixed_and_early_stopping():
     fixed = [r | {"variant": "fixed_steps_500", "mi_bits": 2.25 - 0.25 * (r["n_cells"] == 100)} for r in rows]
     found = ablations.steps_effects(measurements.sort(rows + fixed)).set_index("n_cells")
     assert found["steps"].tolist() == [500, 500]
-    assert found["effect"].tolist() == [0.0, 0.25]
+    assert found["difference"].tolist() == [0.0, 0.25]
     assert found["seeds"].tolist() == [2, 2]
 
 

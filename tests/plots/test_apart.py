@@ -53,13 +53,14 @@ def test_the_answer_and_its_numbers(table):
     said = apart.answer(table).data
     assert "should buy depth of the new cells, then" in said
     assert "3 curves of 2 data sets" in said
-    assert "new cells cost more in 3 of 3 curves" in said
+    assert "cost more than shallow training cells in 3 of 3 curves" in said
 
 
 def test_what_reading_costs_most_is_told_apart_from_ties(table):
     halved = apart.halved(table).assign(u_test=0.5, u_train=[0.2, 0.2, 0.21], n=[0.2, 0.21, 0.2])
     assert apart._order(halved, ["u_test", "u_train", "n"]) == (
-        "depth of the new cells, then depth of the training cells, then (not told apart) training cells"
+        "depth of the new cells, then depth of the training cells, then training cells (not told apart from the one "
+        "before)"
     )
 
 

@@ -37,8 +37,11 @@ def test_each_number_of_dimensions_has_its_law(table):
     )
     assert found["cells_90"].between(100, 400).all()
     said = capacity.sentences(table).data
-    assert "PCA, from 16 to 64 dimensions: u_bar x 1.50 to x 1.50, intervals apart in 0 of 1 curves" in said
-    assert "I_max x 1.10 to x 1.10" in said
+    assert (
+        "PCA, with 64 dimensions in place of 16: ū is multiplied by 1.50 to 1.50 (intervals lie apart in 0 of" in said
+    )
+    assert "I_max is multiplied by 1.10 to 1.10" in said
+    assert "with 4, 16, 64 dimensions:" in said
     panel = capacity.dimensions_figure(table).axes[2].lines[0]
     assert panel.get_xdata().tolist() == [4, 16, 64]
     np.testing.assert_allclose(panel.get_ydata(), [100, 200, 300], rtol=0.01)

@@ -78,6 +78,45 @@ def test_reversal_at_low_depth_is_seen(table):
     assert full.verdict == "can't be told here"
 
 
+def beside_pca(table, geneformer, control):
+    """The table with two models so many bits above PCA, by depth (in UMIs)."""
+    rows = table.sort_values(["model", "n_cells", "fraction"], ignore_index=True)
+    pca, u = (rows.loc[rows["model"] == "pca", name].to_numpy() for name in ("mi_bits", "umis_per_cell"))
+    for model, gap in (("geneformer", geneformer), ("random_projection", control)):
+        rows.loc[rows["model"] == model, "mi_bits"] = pca + gap(u)
+    return rows
+
+
+def test_similar_models_lie_in_a_band_where_a_control_does_not(table):
+    text = "PCA and Geneformer perform similarly"
+    half = beside_pca(table, lambda u: np.where(u < 200, 0.15, -0.25), lambda u: np.where(u < 20, 0.1, -1.0))
+    asked = DEPTHS[1000 * DEPTHS >= 20]
+    found = share(half, text)
+    assert found.value == pytest.approx((1000 * asked < 200).mean())
+    assert found.tied == pytest.approx(1 - len(asked) / 9)
+    near = beside_pca(table, lambda u: -0.15 + 0 * u, lambda u: -1.0 + 0 * u)
+    assert (share(near, text).value, share(near, text).verdict) == (1, "holds")
+    alike = beside_pca(table, lambda u: -0.15 + 0 * u, lambda u: 0.1 + 0 * u)
+    assert share(alike, text).blocks == 0  # where the control is near too, nothing is told
+    alone = near[near["model"] != "random_projection"]
+    assert share(alone, text).verdict == "can't be told here"
+
+
+def test_similar_is_tied_where_seeds_scatter_over_the_band(table):
+    noisy = seeds(table, sd=0.3, rng=np.random.default_rng(0))
+    assert share(noisy, "PCA and Geneformer perform similarly").tied == 1
+
+
+def test_the_asymptote_is_left_where_depth_is_small(table):
+    """Exact curves of Eq. 1 leave it there alone; 0.3 bits of misfit at the deepest counts are found beside them."""
+    text = "The asymptote is left only where depth or saturation is small"
+    exact = share(table, text)
+    assert (exact.value, exact.verdict) == (1, "holds")
+    deep = table["umis_per_cell"] > 500
+    bent = table.assign(mi_bits=table["mi_bits"] - 0.6 * (deep & (table["model"] != "random_projection")))
+    assert share(bent, text).value < 0.95
+
+
 def test_gains_are_differences_of_the_ends(table):
     flat = share(table, "Random projections do not improve with cells")
     assert flat.value == pytest.approx(0, abs=1e-12)
@@ -321,7 +360,7 @@ def test_verdicts_in_words(table, tmp_path):
     half = base.assign(variant="fixed_steps_600", mi_bits=1 + 0.5 * (base["mi_bits"] - 1))
     path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
     words = page.show(ledger.verdicts, path, "steps", "larger").data
-    assert "Cells add as much at a fixed number of steps: fails; " in words
-    assert "0.50 (0.50 to 0.50)" in words
-    assert "A larger Geneformer finds more: not measured in this table." in words
+    assert "“Cells add as much at a fixed number of steps” fails. Its statistic, scVI&#x27;s gain" in words
+    assert "is 0.50 (95 % interval 0.50 to 0.50)." in words
+    assert "“A larger Geneformer finds more” was not measured in this table." in words
     assert "Shallow" not in words

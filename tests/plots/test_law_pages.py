@@ -93,8 +93,8 @@ def test_residuals_are_binned_in_eighths_of_the_points():
 
 def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):
     told = page.show(law_pages.verdict, source).data
-    assert re.search(r"straight line in log depth, left-out depth: .*?: Eq. 1 is ahead", told)
-    assert "about seed noise" in told
+    assert "Eq. 1 beside “straight line in log depth”, on a depth left out: Eq. 1 foretells better." in told
+    assert "Points lie about as far as seeds alone would scatter them" in told
 
 
 def test_laws_are_told_apart_by_the_kind_of_signal(table):
@@ -105,7 +105,13 @@ def test_laws_are_told_apart_by_the_kind_of_signal(table):
     mine = compared[(compared["dataset"] == "larry_subset") & (compared["law"] == "two_sided")]
     assert found["noise on both sides"].iloc[1] == mine["left_out_median"].median()
     assert found["D"].between(0.5, 2).all()  # the tables are of Eq. 1
-    assert "Signals that are another cell's counts" in law_pages.kind_lines(found)[1]
+    said = law_pages.kind_lines(found)[1]
+    assert said.startswith("Where signals are another cell's counts (1 signal), the law")
+    assert "median" not in said  # of one signal there is none
+    assert "By signal" not in said
+    several = law_pages.kind_lines(pd.concat([found, found]))[0]
+    assert "(2 signals)" in several
+    assert several.endswith(" for 2 signals.")
     assert law_pages.kind("mouse_embryo", "time") == "label"  # the published name of the card's day
     assert law_pages.kind("mine", "time") == ""
 
@@ -244,9 +250,9 @@ def test_verdicts_keep_the_starts_that_no_number_of_cells_answers():
         "rate": [2.0, 3, 4, 9, 5.0, 6, 7], "known": [True, True, True, False, False, False, False],
     })  # fmt: skip
     (told,) = cells_or_depth.verdict_lines(starts)
-    assert "in the median of 7 starts; at 4 of them no measured number" in told
+    assert "times the cells, in the median of 7 starting points. From 4 of them even the most cells" in told
     # of the first grid 2, 3, 4 and more than 9: half is reached at 3; of the second nothing is but the bounds
-    assert re.search(r"By grid: PBMC 10k, 14 proteins 3\.0 x \([^)]*\); LARRY subset, clone more than 6\.0 x\.", told)
+    assert re.search(r"By signal: PBMC 10k, 14 proteins 3\.0 \([^)]*\); LARRY subset, clone more than 6\.0\.", told)
 
 
 def test_a_row_of_rates_is_brought_to_twice_the_depth():

@@ -43,8 +43,13 @@ def test_the_figure_has_a_point_for_each_size(tmp_path):
         (line,) = axes.containers
         np.testing.assert_allclose(line[0].get_ydata(), found[name])
         ends = np.array(line[2][0].get_segments())[:, :, 1]
-        np.testing.assert_allclose(ends, found[[f"{name}_low", f"{name}_high"]])  # 95 % intervals
+        limits = axes.get_ylim()
+        np.testing.assert_allclose(ends, found[[f"{name}_low", f"{name}_high"]].clip(*limits))  # 95 % intervals
+        cut = found.loc[found[f"{name}_high"] > limits[1], "n_parameters"]
+        (arrows,) = (line for line in axes.lines if line.get_marker() == "^")
+        assert arrows.get_xydata().tolist() == [[n, limits[1]] for n in cut]  # where a bar goes on, none elsewhere
         assert axes.get_shared_x_axes().joined(axes, figure.axes[0])
+    assert len(cut) == 2  # of u_bar
     assert found["i_max"].max() > 0.5 * figure.axes[1].get_ylim()[1]
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
     for draw in (model_size.sizes, model_size.sizes_figure):

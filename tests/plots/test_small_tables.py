@@ -139,3 +139,10 @@ def test_a_small_geneformer_is_called_small(tmp_path):
     assert names("published") == ["Geneformer", "PCA"]
     assert style.label("geneformer") == "Geneformer"  # outside of a page
     assert style.label("geneformer", "small") == "small Geneformer"
+
+
+def test_ratios_are_rounded_as_such_and_an_interval_may_have_no_upper_end():
+    """A file of JSON has null for infinity: the interval reads "over", never "to nan"."""
+    row = {"u_bar": 123.4, "u_bar / true": 1.234, "i_max": 2.0, "i_max_low": 1.5, "i_max_high": np.nan}
+    shown = readable(pd.DataFrame([row])).iloc[0].to_dict()
+    assert (shown["ū / true"], shown["ū"], shown["I_max (95 %)"]) == (1.234, 123, "2.00 (over 1.50)")

@@ -43,10 +43,9 @@ def lmi(
     weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best
     weights are copied, not referred to. Columns that hold one value are dropped. The default has fewer steps than the
     published schedule, at a higher rate (but where both sides have heavy tails), in smaller batches, and bfloat16 where
-    the hardware multiplies it. From 3,000 pairs it finds what latentmi does, within 0.05 bits in the mean over one to
-    five draws, on each of eight problems of 5,000 pairs (Gaussians, one or both sides mapped, classes, skewed proteins,
-    heavy tails, a common sign) and on a Gaussian of 30,000. Below, it trains less: at 1,000 pairs it found 0.06 to
-    0.14 bits less on three problems of two draws. benchmarks/results/information_suite.md has the numbers.
+    the hardware multiplies it. From 3,000 pairs it finds what latentmi does, within the spread of the draws; below, it
+    trains less and finds less. The book's page on calibration computes by how much, from
+    benchmarks/results/information_suite.md.
 
     Known to be biased low where dimensions of noise fill the latents, and blind to dependence without correlation.
 

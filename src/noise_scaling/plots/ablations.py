@@ -139,13 +139,22 @@ def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
     """Mean bits over seeds by data set, model, cells and depth of what was thinned, one column a way of thinning.
 
     `u` is the depth of the thinned side: of the training cells where the test cells keep all their molecules. Only
-    the largest number of cells of each data set.
+    the largest number of cells of each data set, and seeds that were measured in every way that the curve has.
+
+    Raises
+    ------
+    TooLittle
+        If no row has training cells at full depth and test cells thinned.
     """
     ways = pd.concat([protocol_rows(table, controls=True, variant=variant) for variant in DEPTHS])
     having = ways.loc[ways["variant"] == TRAIN_FULL, _CURVE].drop_duplicates()
     if having.empty:
         raise TooLittle(NO_DEPTHS)
     ways = ways.merge(having, on=_CURVE)
+    here, of_seed = (ways.groupby(by)["variant"].transform("nunique") for by in (_CURVE, [*_CURVE, "seed"]))
+    ways = ways[of_seed == here]
+    if ways.empty:
+        raise TooLittle("No seed has training and test cells thinned together and apart in this table.")
     bits = ways.pivot_table(index=[*_CURVE, "fraction"], columns="variant", values="mi_bits")
     depth = ways[ways["variant"] == ""].groupby([*_CURVE, "fraction"])["umis_per_cell"].mean()
     return largest(bits.assign(u=depth).dropna(subset=["u"]).reset_index())
@@ -192,11 +201,19 @@ def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells."""
+    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells.
+
+    Of seeds that were measured both ways: their means, the mean of the difference and its standard deviation.
+
+    Raises
+    ------
+    TooLittle
+        If no number of steps was held fixed.
+    """
     pairs = fixed_steps(table)
     if pairs.empty:
         raise TooLittle("No row with a fixed number of steps is in this table.")
     return pairs.groupby([*_UNIT, "steps", "n_cells", "fraction"]).agg(
-        early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), effect=("effect", "mean"),
-        sd=("effect", "std"), seeds=("effect", "count"),
+        early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), difference=("effect", "mean"),
+        sd_over_seeds=("effect", "std"), seeds=("effect", "count"),
     ).reset_index()  # fmt: skip

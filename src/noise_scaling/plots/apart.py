@@ -111,16 +111,17 @@ def answer(table: pd.DataFrame) -> HTML:
     more = (corner["new_cells"] > corner["training_cells"]).sum()
     slopes = {axis: _over_data_sets(cost[axis], cost["dataset"]) for axis in HALVED}
     by_cost = sorted(HALVED, key=lambda axis: -slopes[axis][0])
-    parts = [f"the {HALVED[axis]} {_told(*slopes[axis])}" for axis in by_cost]
+    parts = [f"the {HALVED[axis]} costs {_told(*slopes[axis])} bits" for axis in by_cost]
     seeds = table["seed"].nunique()
-    counted = f"{len(cost)} curves of {cost['dataset'].nunique()} data sets, {seeds} seed{'s' * (seeds > 1)}"
-    counted += ", means over data sets with 95 % intervals"
+    counted = f"{page.counted(len(cost), 'curve')} of {page.counted(cost['dataset'].nunique(), 'data set')}"
     return page.bullets([
-        f"So a lab that trains on an atlas and measures new cells should buy {_order(cost, by_cost)}.",
-        f"Bits lost by halving: {', '.join(parts)}; {counted}; from the middle of the depths and the most cells.",
-        f"As measured, on the most cells and at {corner['umis_per_cell'].median():.0f} UMIs a cell in the median: new "
-        f"cells alone that shallow cost {told['new_cells']} bits, training cells alone {told['training_cells']}, both "
-        f"{told['both']}, of {corner['all_deep'].mean():.2f}; new cells cost more in {more} of {len(corner)} curves.",
+        f"A lab that trains on an atlas and measures new cells should buy {_order(cost, by_cost)}.",
+        f"By the law, from the middle of the measured depths and the most cells, halving {', halving '.join(parts)} "
+        f"({counted}, {page.counted(seeds, 'seed')}; means over data sets with 95 % intervals).",
+        f"As measured on the most cells, where {corner['all_deep'].mean():.2f} bits are found at full depth: if the "
+        f"new cells alone have {corner['umis_per_cell'].median():.0f} UMIs each (the median), {told['new_cells']} bits "
+        f"are lost; if the training cells alone do, {told['training_cells']}; if both do, {told['both']}. Shallow new "
+        f"cells cost more than shallow training cells in {more} of {page.counted(len(corner), 'curve')}.",
     ])  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def _order(cost: pd.DataFrame, axes: list[str]) -> str:
     words = HALVED[axes[0]]
     for before, after in pairwise(axes):
         _, low, _ = _over_data_sets(cost[before] - cost[after], cost["dataset"])
-        words += f", then {'' if low > 0 else '(not told apart) '}{HALVED[after]}"
+        words += f", then {HALVED[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
     return words
 
 

@@ -180,6 +180,38 @@ def scores_table(rows: pd.DataFrame) -> HTML:
     return page.as_table(shown, "calibration.csv", full=rows)
 
 
+def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
+    """Our LMI less the published code's, in bits: mean, standard error and number of the draws that both were run on.
+
+    By problem and cells; the standard error is that of the paired differences, none of one draw.
+    """
+    both = rows[rows["method"].isin(["lmi", "latentmi"])]
+    both = both.pivot_table(index=["problem", "cells", "seed"], columns="method", values="bits")
+    both = both.reindex(columns=["lmi", "latentmi"]).dropna()
+    gap = (both["lmi"] - both["latentmi"]).groupby(level=["problem", "cells"])
+    return gap.agg(difference="mean", stderr="sem", draws="count").reset_index()
+
+
+def lmi_sentence(rows: pd.DataFrame) -> HTML:
+    """How far our LMI lies from the published code, where it trains as long and where it trains in fewer steps."""
+    from ..information.core import MANY_PAIRS  # not above: it loads torch, which reading a table does not need
+
+    found = beside_published(rows)
+    said = []
+    for where, here in (
+        (f"At {MANY_PAIRS:,} pairs and more", found[found["cells"] >= MANY_PAIRS]),
+        ("At fewer pairs, where it trains in fewer steps,", found[found["cells"] < MANY_PAIRS]),
+    ):
+        if len(here):
+            off, error, n = here["difference"].round(2) + 0.0, here["stderr"].dropna(), here["problem"].nunique()
+            errors = f"; standard errors {error.min():.2f} to {error.max():.2f}" if len(error) else ""
+            said.append(
+                f"{where} our LMI less the published code is {off.min():+.2f} to {off.max():+.2f} bits, on the {n} "
+                f"problem{'s' * (n > 1)} that both were run on (means over the same draws{errors})."
+            )
+    return page.paragraph(" ".join(said) or "Our LMI and the published code were not run on the same problems here.")
+
+
 def calibration_provenance(source: str | Path, *, notebook: str) -> HTML:
     """One line: notebook, the suite's table with rows and sha256, version."""
     return page.file_provenance(source, notebook=notebook, what=f"{len(read(source)):,} estimates in")

@@ -67,9 +67,9 @@ def sentences(table: pd.DataFrame) -> HTML:
         keyed = here.set_index([*_CURVE, "dims"])
         parts = []
         for name, words in (
-            ("u_bar", "u_bar"),
+            ("u_bar", "ū"),
             ("i_max", "I_max"),
-            ("cells_90", f"cells for {_SHARE:.0%} of its best"),
+            ("cells_90", f"the number of cells for {_SHARE:.0%} of its best bits"),
         ):
             values = (here if name == "cells_90" else settled).pivot_table(index=_CURVE, columns="dims", values=name)
             if USUAL not in values or (most := max(values)) == USUAL:
@@ -77,17 +77,19 @@ def sentences(table: pd.DataFrame) -> HTML:
             ratio = (values[most] / values[USUAL]).dropna()
             if ratio.empty:
                 continue
-            said = f"{words} x {ratio.min():.2f} to x {ratio.max():.2f}"
-            parts.append(said + ("" if name == "cells_90" else f", intervals apart in {_apart(keyed, name, most)}"))
+            said = f"{words} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}"
+            parts.append(
+                said + ("" if name == "cells_90" else f" (intervals lie apart in {_apart(keyed, name, most)})")
+            )
         if parts:
-            lines.append(f"{style.label(model)}, from {USUAL} to {most} dimensions: {'; '.join(parts)}.")
-        fewest = here["dims"].min()
+            lines.append(f"{style.label(model)}, with {most} dimensions in place of {USUAL}: {'; '.join(parts)}.")
         bits = here.pivot_table(index=_CURVE, columns="dims", values="full_depth_bits")
-        told = ", ".join(
-            f"{style.title(*key[:2])} {' '.join(f'{b:.2f}' for b in line)}" for key, line in bits.iterrows()
+        told = "; ".join(
+            f"{style.title(*key[:2])} {', '.join(f'{b:.2f}' for b in line)}" for key, line in bits.iterrows()
         )
         lines.append(
-            f"{style.label(model)}, bits at full depth and most cells with {fewest} to {here['dims'].max()}: {told}."
+            f"{style.label(model)}, bits at full depth on the most cells, with {', '.join(map(str, bits))} dimensions: "
+            f"{told}."
         )
     return page.bullets(lines)
 

@@ -193,11 +193,13 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
         grids_of = here.groupby("grid", sort=False)
-        medians = [f"{style.title(*key[:2])} {median_told(grid, 'u')}" for key, grid in grids_of]
+        medians = [f"{style.title(*key[:2])} {median_told(grid, 'u')}".replace(" x", "") for key, grid in grids_of]
+        told = median_told(here, "grid").replace(" x", "")
         lines.append(
-            f"{style.label(model)}: twice the depth is worth {median_told(here, 'grid')} the cells in the median of "
-            f"{len(here)} starts; at {(~here['known']).sum()} of them no measured number of cells is enough, and the "
-            f"most cells are a lower bound. By grid: {'; '.join(medians)}."
+            f"{style.label(model)}: twice the depth brings as many bits as {told} times the cells, in the median of "
+            f"{page.counted(len(here), 'starting point')}. From {(~here['known']).sum()} of them even "
+            f"the most cells measured bring fewer, so that their number is a lower bound. By signal: "
+            f"{'; '.join(medians)}."
         )
     return lines
 

@@ -23,6 +23,10 @@ DECIDED = 2.0
 FLAT = 0.25
 """Bits by which a curve must rise from its shallowest to its deepest counts for its shape to be asked for."""
 FITS_WELL = 0.9
+SIMILAR = 0.2
+"""Bits by which two models may differ and still count as similar: from as many on a gain is no longer little."""
+FAR, SMALL = 0.1, 10.0
+"""Bits off the asymptote that count as leaving it, and the multiple of 2^(-2 I_max) below which u / u_bar is small."""
 _GRID = ["dataset", "signal", "n_cells", "fraction"]
 
 
@@ -128,6 +132,30 @@ def above(
     if depths is not None:
         table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
     return _above(*grid(where(table) if where else table), one, other)
+
+
+def similar(table: pd.DataFrame, one: str, other: str, *, control: str) -> pd.DataFrame:
+    """Whether two models lie within `SIMILAR` bits of each other, as terms.
+
+    Tied are points at which the control lies as near to `one`, for there models can't be told apart, a gap within
+    `DECIDED` standard errors of the edge, and errors as wide as the band, by which nothing could be told to lie inside.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    one, other, control
+        Names of the models.
+    """
+    bits, variance = grid(table)
+    if not {one, other, control} <= set(bits):
+        return terms([])
+    gap = (bits[one] - bits[other])[bits[control].notna()].dropna()
+    rows = differences(gap)
+    error = DECIDED * np.sqrt((variance[one] + variance[other])[gap.index].to_numpy(float))
+    asked = (bits[one] - bits[control]).abs()[gap.index].to_numpy(float) > SIMILAR
+    told = asked & (np.abs(np.abs(rows["num"]) - SIMILAR) > error) & (error < SIMILAR)
+    return rows.assign(num=(np.abs(rows["num"]) < SIMILAR) * told * 1.0, den=told * 1.0)
 
 
 def figure_1(table: pd.DataFrame) -> pd.DataFrame:
@@ -243,3 +271,22 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
         "signal": names["dataset"] + ", " + names["signal"], "block": names["n_cells"].astype(str),
         "num": np.nansum(spread - away**2, axis=1), "den": np.nansum(spread, axis=1),
     }))  # fmt: skip
+
+
+def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the points that lie `FAR` bits from the asymptote, those where depth or saturation is small, by curve.
+
+    Points are means over seeds, of curves that rise by `FLAT` bits.
+    """
+    found = _rising(protocol_rows(without_controls(table)))
+    if found.names.empty:
+        return terms([])
+    fit = laws.NOISE_LAW.natural(laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
+    u_bar, i_max = (np.asarray(fit[name])[:, None] for name in ("u_bar", "i_max"))
+    x = found.u / u_bar
+    away = np.abs(i_max - found.bits - laws.collapse(x)) > FAR
+    small, names = x < SMALL * 2.0 ** (-2 * i_max), found.names
+    signal, block = names["dataset"] + ", " + names["signal"], names["model"] + " " + names["n_cells"].astype(str)
+    counts = {"num": (away & small).sum(axis=1) * 1.0, "den": away.sum(axis=1) * 1.0}
+    out = pd.DataFrame({"signal": signal, "block": block} | counts)
+    return terms(out[out["den"] > 0])

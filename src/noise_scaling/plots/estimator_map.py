@@ -118,14 +118,16 @@ def sentences(source: str = RESULTS) -> HTML:
         for cells in sorted({here["cells"].min(), here["cells"].max()}):
             part = here[here["cells"] == cells]
             lines.append(
-                f"{look(method)[0]}, {cells:,} test cells, {part['latents'].nunique()} numbers of latents: "
-                f"I_max is found {_times(part['i_max'] / part['true_i_max'])} and u_bar "
-                f"{_times(part.loc[part['status'] == laws.CONVERGED, 'u_bar'])} the true one."
+                f"With {cells:,} test cells the estimator {look(method)[0]} finds an I_max of "
+                f"{_times(part['i_max'] / part['true_i_max'])} the true one and a ū of "
+                f"{_times(part.loc[part['status'] == laws.CONVERGED, 'u_bar'])} the true one, over "
+                f"{page.counted(part['latents'].nunique(), 'number')} of latents."
             )
     exact = table.drop_duplicates(["latents", "true_i_max"])
     lines.append(
-        f"Eq. 1 itself, fitted to the exact curves, gives I_max {_times(exact['exact_i_max'] / exact['true_i_max'])} "
-        f"and u_bar {_times(exact['exact_u_bar'])} the true one: the rest is the estimator's."
+        "Fitted to the exact curves, Eq. 1 itself gives an I_max of "
+        f"{_times(exact['exact_i_max'] / exact['true_i_max'])} and a ū of {_times(exact['exact_u_bar'])} the true one: "
+        "only what goes beyond this is the estimator's error."
     )
     try:
         led = corrected(source)
@@ -136,9 +138,9 @@ def sentences(source: str = RESULTS) -> HTML:
         for name in ("i_max", "u_bar")
     )
     lines.append(
-        f"Corrected so, I_max of {len(led)} published curves at their most cells is {i_max} the published one and "
-        f"u_bar {u_bar}. What remains uncertain: how many latents a signal has, and how far its embedding is from an "
-        "exact one."
+        f"Corrected so, I_max of {page.counted(len(led), 'published curve')} at their most cells is {i_max} the "
+        f"published one and ū {u_bar}. What remains uncertain: how many latents a signal has, and how far its "
+        "embedding is from an exact one."
     )
     return page.bullets(lines)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import combinations
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,6 +14,7 @@ from ..errors import TooLittle
 from ..laws.curves import fit_groups, protocol_rows
 from . import style
 from .figures import largest, of_signal
+from .findings import KNOWN_BITS
 
 LINES = {"default": "-", "lmi": "--"}
 """The two estimators that are compared, each with its line."""
@@ -37,16 +40,23 @@ def both_estimators(table: pd.DataFrame, *, controls: bool = True) -> pd.DataFra
 
 @style.book_style()
 def estimators_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest cell number, a panel a data set: solid the default, dashed LMI."""
+    """Bits against depth at the largest cell number, a panel a signal: solid the default, dashed LMI.
+
+    Controls have a panel of their own below: bits at full depth by signal, filled the default, hollow LMI.
+    """
     bits = largest(both_estimators(table))
-    signals = style.signals(bits)
+    of_control = bits["model"].map(style.is_control)
+    controls, shown = bits[of_control], bits[~of_control]
+    signals, below = style.signals(shown), int(len(controls) > 0)
     rows = -(-len(signals) // 2)
-    figure, panels = style.new_figure(rows, 2, 0.9 + 2.2 * rows)
+    figure, panels = style.new_figure(rows + below, 2, 0.9 + 1.95 * (rows + below))
     for axes in panels.flat[len(signals) :]:
         axes.set_axis_off()
     for axes, signal in zip(panels.flat, signals, strict=False):
-        _draw(axes, of_signal(bits, signal))
+        _draw(axes, of_signal(shown, signal))
         axes.set_title(style.title(*signal), loc="left")
+    if below:
+        _controls(figure.add_subplot(panels[-1, 0].get_gridspec()[-1, :]), controls)
     lines = [{"color": "black", "linestyle": line, "label": style.estimator(name)} for name, line in LINES.items()]
     style.model_legend(figure, bits["model"], *lines)
     return figure
@@ -58,7 +68,26 @@ def _draw(axes: Axes, bits: pd.DataFrame) -> None:
         for estimator, line in LINES.items():
             style.plot(axes, model, means["umis_per_cell"], means[estimator], linestyle=line)
     style.log_axis(axes)
-    axes.set(xlabel=style.UMIS, ylabel=style.BITS)
+    axes.set(xlabel=style.UMIS, ylabel=style.BITS, ylim=(min(0, axes.get_ylim()[0]), None))
+
+
+def _controls(axes: Axes, bits: pd.DataFrame) -> None:
+    """Controls at full depth, signals across: 2 known bits and none at all are grey lines."""
+    signals, models = style.signals(bits), style.ordered(bits["model"])
+    full = bits[bits["fraction"] == bits.groupby(["dataset", "signal"])["fraction"].transform("max")]
+    means = full.groupby(["model", "dataset", "signal"])[list(LINES)].mean()
+    for y in (0, KNOWN_BITS):
+        axes.axhline(y, color="0.75", linewidth=0.8, zorder=0)
+    for i, model in enumerate(models):
+        here = means.loc[model].reindex(signals)
+        for estimator, face, aside in (("default", style.colour(model), 0), ("lmi", "white", 0.08)):
+            x = [at + 0.2 * (i - (len(models) - 1) / 2) + aside for at in range(len(signals))]
+            style.plot(axes, model, x, here[estimator], linestyle="", markersize=6, markerfacecolor=face)
+    axes.set_xticks(range(len(signals)), [textwrap.fill(style.title(*signal), 16) for signal in signals])
+    axes.tick_params(axis="x", length=0)
+    axes.set_title("controls at full depth: default left and filled, LMI right and hollow", loc="left")
+    axes.set_ylabel(style.BITS)
+    sns.despine(ax=axes)
 
 
 def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:

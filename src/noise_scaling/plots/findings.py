@@ -23,8 +23,6 @@ from . import admitted, claim_terms, claims, page, style
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
-FAR = 0.1
-"""Bits off the asymptote that count as leaving it."""
 _P = ParamSpec("_P")
 
 
@@ -72,7 +70,8 @@ def information(table: pd.DataFrame) -> str:
     if {"pca", "geneformer"} <= set(bits):
         apart = (bits["pca"] - bits["geneformer"]).abs().median()
         sentences.append(
-            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median point, whichever is ahead."
+            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median over all points, whichever "
+            "is ahead."
         )
     return " ".join(sentences)
 
@@ -132,14 +131,14 @@ def collapse(table: pd.DataFrame) -> str:
 
 def _asymptote(points: pd.DataFrame) -> str:
     """Where observations leave the asymptote: the paper says, where depth or saturation is small."""
-    far = (points["missing"] - laws.collapse(points["x"])).abs() > FAR
-    small = points["x"] < 10 * 2.0 ** (-2 * points["i_max"])
+    far = (points["missing"] - laws.collapse(points["x"])).abs() > claim_terms.FAR
+    small = points["x"] < claim_terms.SMALL * 2.0 ** (-2 * points["i_max"])
     if small.all() or not small.any():
         return ""
     return (
-        f"The asymptote is missed by more than {FAR:g} bits by {_percent(far[small].mean())} of the observations whose "
-        f"depth or saturation is small (u/ū below ten times 2^(−2 I_max)), and by {_percent(far[~small].mean())} of "
-        "the others."
+        f"Of the observations whose depth or saturation is small (u/ū below {claim_terms.SMALL:g} × "
+        f"2^(−2 I_max)), {_percent(far[small].mean())} lie more than {claim_terms.FAR:g} bits from the asymptote; of "
+        f"the others {_percent(far[~small].mean())} do."
     )
 
 
@@ -163,7 +162,8 @@ def _value(rows: pd.DataFrame) -> float:
 def _share(rows: pd.DataFrame) -> str:
     """Share of the points that can be told, its interval, and how many are tied."""
     value, low, high = claims.interval(rows)[:3]
-    tied = f" that can be told, {_percent(1 - rows['den'].mean())} tied" if rows["den"].mean() < 1 else ""
+    ties = 1 - rows["den"].mean()
+    tied = f" at which models differ by more than their errors ({_percent(ties)} are ties)" if ties > 0 else ""
     spread = f" ({100 * low:.0f} to {100 * high:.0f})" if high - low >= 0.005 else ""
     return f"{_percent(value)}{spread} of the depths{tied}"
 
@@ -224,13 +224,17 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
     best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}
     lines = [
-        f"Deeper counts: {depth} from the shallowest to the deepest, medians over curves; Eq. 1 explains at least 90 % "
-        f"of the variance in {fitted} curves.",
-        f"More cells, from the fewest to the most, medians over depths: scVI {scvi}, PCA {pca}.",
+        f"Deeper counts: from the shallowest to the deepest, information grows by {depth} in the median curve, and "
+        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves.",
+        f"More cells: from the fewest to the most, scVI gains {scvi}, PCA {pca}, in the median depth.",
     ]  # fmt: skip
     if all(rows["den"].sum() for rows in best.values()):
-        shares = " and ".join(f"{_share(rows)} ({name})" for name, rows in best.items())
-        lines.append(f"Which model: at the largest number of cells scVI is the best at {shares}.")
+        shares = " and ".join(f"{_percent(_value(rows))} ({name})" for name, rows in best.items())
+        ties = " and ".join(_percent(1 - rows["den"].mean()) for rows in best.values())
+        lines.append(
+            f"Which model: on the most cells scVI is the best at {shares} of the depths at which models differ by more "
+            f"than their errors; {ties} of the depths are ties."
+        )
     return page.bullets(lines)
 
 

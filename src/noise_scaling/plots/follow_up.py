@@ -65,7 +65,7 @@ def sizes_sentence() -> HTML:
     return page.paragraph(
         f"Of {len(found)} sizes of Geneformer the one of {best['curve']:.1f} M parameters has the highest I_max, "
         f"{_told(best)} bits; the smallest, of {first['curve']:.1f} M, has {_told(first)}, the largest, of "
-        f"{last['curve']:.0f} M, {_told(last)}. u_bar runs from {_span(found['u_bar'])} UMIs per cell, with a rank "
+        f"{last['curve']:.0f} M, {_told(last)}. ū runs from {_span(found['u_bar'])} UMIs per cell, with a rank "
         f"correlation of {rank:.2f} with size."
     )
 
@@ -83,7 +83,7 @@ def pretrained_sentence() -> HTML:
         f"The pretrained model finds {bits.iloc[0]:.2f} bits at full depth where it is fine-tuned on "
         f"{cells.iloc[0]:,.0f} cells and {bits.iloc[-1]:.2f} on {cells.iloc[-1]:,.0f}: {line.slope:+.3f} "
         f"({line.slope - half:+.3f} to {line.slope + half:+.3f}) for ten times the cells. Models trained on these "
-        f"cells alone, over the same range: {others}. Its u_bar is within the depths of the data in "
+        f"cells alone, over the same range: {others}. Its ū is within the depths of the data in "
         f"{(found['status'] == laws.CONVERGED).sum()} of {len(found)} curves: at full depth more molecules still help."
     )
 
@@ -92,13 +92,15 @@ def trials_sentence() -> HTML:
     """What the search of hyper-parameters comes to."""
     found = _of(TRIALS)
     bits, rates = found["deepest_bits"], found.groupby("learning_rate")["deepest_bits"].agg(["min", "max"])
-    told = ", ".join(f"{rate:g} {rates.loc[rate, 'min']:.2f} to {rates.loc[rate, 'max']:.2f}" for rate in rates.index)
+    told = ", ".join(
+        f"of {rate:g} {rates.loc[rate, 'min']:.2f} to {rates.loc[rate, 'max']:.2f}" for rate in rates.index
+    )
     share = (rates["max"] - rates["min"]).mean() / (bits.max() - bits.min())
     good = found[bits > 0.8 * bits.max()]
     return page.paragraph(
-        f"Over {len(found)} trials the bits at full depth run from {bits.min():.2f} to {bits.max():.2f}; by learning "
-        f"rate: {told}. Trials of one rate differ by {share:.0%} of that range in the mean. The {len(good)} within "
-        f"20 % of the best have I_max of {good['i_max'].min():.2f} to {good['i_max'].max():.2f} bits and u_bar of "
+        f"Over {len(found)} trials the bits at full depth run from {bits.min():.2f} to {bits.max():.2f}; at a "
+        f"learning rate {told}. Trials of one rate differ by {share:.0%} of that range in the mean. The {len(good)} "
+        f"within 20 % of the best have I_max of {good['i_max'].min():.2f} to {good['i_max'].max():.2f} bits and ū of "
         f"{_span(good['u_bar'])} UMIs per cell."
     )
 

@@ -200,12 +200,15 @@ def kind_lines(table: pd.DataFrame) -> list[str]:
     """A sentence for each kind of signal, from `by_kind`."""
     lines, labels = [], [alternatives.ALTERNATIVES[law].label for law in BY_NOISE]
     for words, here in table.groupby("kind", sort=False):
-        errors = here[labels].median()
-        least = ", ".join(f"{label} on {n}" for label, n in here["least"].value_counts().items())
+        errors, signals = here[labels].median(), page.counted(len(here), "signal")
+        by_signal = [
+            f"{_quoted(label)} for {page.counted(n, 'signal')}" for label, n in here["least"].value_counts().items()
+        ]
+        median, each = ("", "") if len(here) == 1 else (" in the median", f" By signal it is {', '.join(by_signal)}.")
+        eq1 = "" if errors.idxmin() == "Eq. 1" else f"; Eq. 1 errs by {errors['Eq. 1']:.3f} bits"
         lines.append(
-            f"Signals that are {words}, a depth left out: of the laws that come from noise the least error is "
-            f"{errors.min():.3f} bits in the median over {len(here)} signals ({errors.idxmin()}), Eq. 1 "
-            f"{errors['Eq. 1']:.3f}; by signal the least is {least}."
+            f"Where signals are {words} ({signals}), the law that comes from noise and errs least on a depth left out "
+            f"is {_quoted(errors.idxmin())}, by {errors.min():.3f} bits{median}{eq1}.{each}"
         )
     return lines
 
@@ -215,30 +218,39 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     short = compare.summary(table).set_index("law")
     eq1, free, line = short.loc["noise_law"], short.loc["stretched"], short.loc["log_linear"]
     two, three = (short[short["n_parameters"] == k] for k in (2, 3))
+    beyond = "farther than" if eq1["chi_square"] > 1.5 else "about as far as"
     return [
-        f"A depth left out: of the laws of two parameters {_best(two, 'left_out')}; Eq. 1 {eq1['left_out']:.3f} bits. "
-        f"Of three parameters {_best(three, 'left_out')}.",
+        f"A depth is left out of the fit and foretold: of the laws with two parameters {_best(two, 'left_out')}, of "
+        f"those with three {_best(three, 'left_out')} (medians over curves). Eq. 1, which has two, errs by "
+        f"{eq1['left_out']:.3f} bits.",
         _told_apart(table, short, str(three["left_out"].idxmin()), "left_out"),
         _told_apart(table, short, "log_linear", "left_out"),
-        f"The deepest 40 %, foretold from the rest: {_best(short, 'ahead')}; Eq. 1 {eq1['ahead']:.3f} bits, "
-        f"a straight line in log depth {line['ahead']:.3f}.",
+        f"The deepest 40 % of a curve are foretold from the rest: of all laws {_best(short, 'ahead')}. Eq. 1 errs by "
+        f"{eq1['ahead']:.3f} bits, a straight line in log depth by {line['ahead']:.3f}.",
         _told_apart(table, short, "log_linear", "ahead"),
-        f"What Eq. 1 leaves is {'more than' if eq1['chi_square'] > 1.5 else 'about'} seed noise: reduced chi-square "
-        f"{eq1['chi_square']:.1f} in the median curve, and neighbouring residuals correlate by {eq1['repeat']:+.2f}; "
-        f"with a free power of depth {free['chi_square']:.1f} and {free['repeat']:+.2f}.",
+        f"Points lie {beyond} seeds alone would scatter them about Eq. 1: its reduced chi-square is "
+        f"{eq1['chi_square']:.1f} in the median curve, where the noise of seeds alone gives 1, and neighbouring "
+        f"residuals correlate by {eq1['repeat']:+.2f}. With a free power of depth these are {free['chi_square']:.1f} "
+        f"and {free['repeat']:+.2f}.",
     ]
 
 
 def _best(short: pd.DataFrame, column: str) -> str:
     best = short.loc[short[column].idxmin()]
-    return f"the least error is {best[column]:.3f} bits ({best['label']})"
+    return f"{_quoted(best['label'])} errs least, by {best[column]:.3f} bits"
+
+
+def _quoted(label: str) -> str:
+    """A law's name in a sentence: names are made of words, some of them with commas."""
+    return label if label == "Eq. 1" else f"“{label}”"
 
 
 def _told_apart(table: pd.DataFrame, short: pd.DataFrame, other: str, column: str) -> str:
     middle, low, high = compare.gap(table, "noise_law", other, column)
-    told = "Eq. 1 is behind" if low > 0 else "Eq. 1 is ahead" if high < 0 else "not told apart"
-    what = "left-out depth" if column == "left_out" else "deepest 40 %"
+    name = _quoted(short.loc[other, "label"])
+    told = f"{name} foretells better" if low > 0 else "Eq. 1 foretells better" if high < 0 else "they tie"
+    what = "a depth left out" if column == "left_out" else "the deepest 40 %"
     return (
-        f"Eq. 1 against {short.loc[other, 'label']}, {what}: error {middle:+.3f} bits in the median curve "
-        f"(95 % interval {low:+.3f} to {high:+.3f}, whole grids resampled): {told}."
+        f"Eq. 1 beside {name}, on {what}: {told}. The error of Eq. 1 less that of the other is {middle:+.3f} bits in "
+        f"the median curve (95 % interval {low:+.3f} to {high:+.3f}, from whole grids drawn anew)."
     )

@@ -149,15 +149,22 @@ def how_many(rows: pd.DataFrame) -> str:
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
     """What a table says of the open questions whose text holds one of the words `about`, a line each."""
     asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
-    return page.bullets(f"{claim.text}: {_verdict(claim, table)}" for claim in asked)
+    return page.bullets(_verdict(claim, table) for claim in asked)
 
 
 def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     found = claims.find(claim, table, estimator="default")
+    said = f"“{claim.text}”"
     if pd.isna(found.value):
-        return "not measured in this table."
-    unit = " bits" if claim.unit == "bits" else ""
-    return f"{found.verdict}; {claim.statistic}: {_number(found)}{unit}."
+        return f"{said} was not measured in this table."
+    verb = {claims.PARTLY: "holds partly", claims.NO_CONTROL: "has no verdict: the positive control fails"}
+    verb |= {claims.NOT_TESTED: "was not tested at this size", claims.GIVEN: "holds by construction"}
+    value, low, high = (f"{round(x, 2) + 0.0:.2f}" for x in (found.value, found.low, found.high))
+    what = {"bits": f"{value} bits", "share": f"a share of {value}"}.get(claim.unit, value)
+    return (
+        f"{said} {verb.get(found.verdict, found.verdict)}. Its statistic, {claim.statistic}, is {what} (95 % interval "
+        f"{low} to {high})."
+    )
 
 
 def _who(claim: Claim, column: Column) -> str:

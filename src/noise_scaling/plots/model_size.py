@@ -18,7 +18,9 @@ from .figures import usable
 MODEL = "geneformer"
 """The model that was measured at several widths."""
 _LADDER = ["dataset", "signal", "estimator", "n_cells"]
-_LINES = ("-", "--", ":", "-.")
+_LINES, _COLOURS = ("-", "--", ":", "-."), (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
+_ASIDE = 1.1
+"""By this factor in parameters the bars of a line stand beside those of the line before."""
 
 
 def ladder(table: pd.DataFrame) -> pd.DataFrame:
@@ -53,30 +55,36 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
 def sizes_figure(table: pd.DataFrame) -> Figure:
     """Measured bits, I_max and u_bar against the number of parameters, a line a data set; bars are 95 % intervals.
 
-    Where u_bar lies beyond the deepest counts markers are hollow. A fit that did not converge or is not identified is
-    left out; it is in the table.
+    A bar that goes on beyond the panel ends in an arrow at its edge. Where u_bar lies beyond the deepest counts markers
+    are hollow. A fit that did not converge or is not identified is left out; it is in the table.
     """
     found = sizes(table)
     settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
     figure, panels = style.new_figure(1, 3, 3.2, sharex=True)
-    look: dict[str, Any] = {"color": style.colour(MODEL), "marker": style.marker(MODEL), "markersize": 5}
+    look: dict[str, Any] = {"marker": style.marker(MODEL), "markersize": 5}
+    limits = dict.fromkeys(("i_max", "u_bar"), (-np.inf, np.inf))
+    if len(settled):  # every value is shown
+        limits = {"i_max": (0, 1.5 * settled["i_max"].max())}
+        limits |= {"u_bar": (settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)}
+    style.log_y_axis(panels[0, 2])
+    for axes, ends in zip(panels[0, 1:], limits.values(), strict=True):
+        axes.set_ylim(*(end if np.isfinite(end) else None for end in ends))
     marks = []
-    for ((dataset, signal, estimator, n), curve), line in zip(found.groupby(_LADDER, sort=True), _LINES, strict=False):
-        look |= {"linestyle": line}
+    for i, (((dataset, signal, estimator, n), curve), (line, colour)) in enumerate(
+        zip(found.groupby(_LADDER, sort=True), zip(_LINES, _COLOURS, strict=True), strict=False)
+    ):
+        look |= {"linestyle": line, "color": colour}
         panels[0, 0].plot(curve["n_parameters"], curve["full_depth_bits"], **look)
-        for axes, name in zip(panels[0, 1:], ("i_max", "u_bar"), strict=True):
-            _points(axes, curve[curve["status"] == laws.CONVERGED], name, look)
-            if len(beyond := curve[curve["status"] == laws.BEYOND]):
-                _points(axes, beyond, name, look | {"markerfacecolor": "white", "linestyle": ""})
-        marks.append({"label": f"{style.title(dataset, signal)}, {n:,} cells, {estimator}", **look})
+        beside = curve.assign(n_parameters=curve["n_parameters"] * _ASIDE**i)  # bars of two lines stand side by side
+        for axes, (name, ends) in zip(panels[0, 1:], limits.items(), strict=True):
+            _points(axes, beside[beside["status"] == laws.CONVERGED], name, look, ends)
+            if len(beyond := beside[beside["status"] == laws.BEYOND]):
+                _points(axes, beyond, name, look | {"markerfacecolor": "white", "linestyle": ""}, ends)
+        marks.append({"label": f"{style.title(dataset, signal)}, {n:,} cells, {style.estimator(estimator)}", **look})
     for axes, label in zip(panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", _U_BAR), strict=True):
         style.log_axis(axes)
         axes.set(xlabel="parameters", ylabel=label)
     panels[0, 0].set_ylim(bottom=0)
-    style.log_y_axis(panels[0, 2])
-    if len(settled):  # every value is shown; an interval may reach beyond the axes
-        panels[0, 1].set_ylim(0, 1.5 * settled["i_max"].max())
-        panels[0, 2].set_ylim(settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)
     style.legend(figure, *marks, columns=2, handlelength=2.8)
     return figure
 
@@ -84,12 +92,17 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
 _U_BAR = "$\\bar{u}$ (UMIs per cell)"
 
 
-def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, Any]) -> None:
-    value, low, high = (curve[f"{name}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
-    spread = np.clip(np.nan_to_num(np.stack([value - low, high - value]), posinf=1e12), 0, 1e12)
-    if name == "u_bar":
-        spread[0] = np.minimum(spread[0], 0.99 * value)  # an interval that reaches 0 has no place on a logarithm
-    axes.errorbar(curve["n_parameters"], value, yerr=spread, capsize=3, **look)
+def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, Any], limits: tuple[float, float]) -> None:
+    """Values with their intervals as bars, cut at the panel's limits, where an arrow says that they go on."""
+    x, value, *ends = (
+        curve[column].to_numpy(float) for column in ("n_parameters", name, f"{name}_low", f"{name}_high")
+    )
+    bars = [np.clip(np.where(np.isnan(end), value, end), *limits) for end in ends]
+    axes.errorbar(x, value, yerr=np.abs(np.stack(bars) - value), capsize=3, **look)
+    for bar, end, marker in zip(bars, ends, ("v", "^"), strict=True):
+        on = bar != np.where(np.isnan(end), value, end)
+        arrow = {"color": look["color"], "marker": marker, "linestyle": "", "markersize": 6, "clip_on": False}
+        axes.plot(x[on], bar[on], in_layout=False, **arrow)
 
 
 def variations(table: pd.DataFrame) -> pd.DataFrame:

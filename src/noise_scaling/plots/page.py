@@ -151,6 +151,11 @@ def figure(made: Figure, name: str, alt: str, caption: str) -> str:
     return f'<figure id="fig-{name}">{image}<figcaption><p>{html.escape(caption)}</p></figcaption></figure>'
 
 
+def counted(n: int, what: str) -> str:
+    """A number and what it counts, in the plural where there is more or less than one: "1 signal", "2 signals"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def bullets(lines: Iterable[str]) -> HTML:
     """A list of sentences."""
     return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")

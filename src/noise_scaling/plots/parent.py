@@ -97,7 +97,8 @@ def sentences(reference: str | Path) -> HTML:
     lines = [
         f"Of {learnt['points'].sum():,} points of trained models that lie in both grids, {share:.0%} differ by more "
         "than twice the spread of the paper's seeds.",
-        f"Parent less paper, mean: {', '.join(f'{style.label(m)} {v:+.2f}' for m, v in gaps.items())} bits.",
+        f"Bits of the parent paper less those of the paper, in the mean: "
+        f"{', '.join(f'{style.label(m)} {v:+.2f}' for m, v in gaps.items())}.",
     ]
     for name, text in (("I_max", "capacity"), ("u_bar", "depth scale")):
         said = found[f"{name} agrees"]
@@ -205,5 +206,6 @@ def tables_sentences() -> HTML:
         f"and {lost.iloc[0]:.2f} at {ranks.index[0]:,.0f}; they hold more at {(lost < 0).sum()} of {len(lost)} depths.",
         f"Bits of two layers of {len(sizes) // 2} transformers run from {sizes['mi_bits'].min():.2f} to "
         f"{sizes['mi_bits'].max():.2f}, with a rank correlation of {by_loss:.2f} with the validation loss.",
-        f"Over {len(probe)} epochs of one training, bits and a linear probe's accuracy have one of {by_accuracy:.2f}.",
+        f"Over {len(probe)} epochs of one training, bits and a linear probe's accuracy have a rank correlation of "
+        f"{by_accuracy:.2f}.",
     ])  # fmt: skip

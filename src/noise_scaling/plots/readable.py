@@ -38,7 +38,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             heading = f"{base.removesuffix(_IF_EQ1)}, if Eq. 1 holds (95 %)"
             out[heading] = pd.Series(map(_spread, values, table[f"{base}_high"]), index=table.index)
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
-            digits = next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
+            digits = (
+                3 if " / " in str(name) else next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
+            )
             out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
     return pd.DataFrame(out, index=table.index).rename(columns=_heading)
 
@@ -57,7 +59,9 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def _spread(low: float, high: float) -> str:
-    return "–" if pd.isna(low) else f"over {_number(low)}" if np.isinf(high) else f"{_number(low)} to {_number(high)}"
+    return (
+        "–" if pd.isna(low) else f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
+    )
 
 
 def _number(value: float) -> str:

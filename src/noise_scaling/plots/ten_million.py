@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import measurements, paths
-from . import style
+from . import page, style
 
 
 def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -18,6 +19,25 @@ def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     found = paths.find(folder)
     numbers: dict[str, Any] = json.loads((found / "ten_million.json").read_text(encoding="utf-8"))
     return measurements.read(found / "ten_million.csv"), numbers
+
+
+def sentences(folder: str | Path) -> HTML:
+    """What was measured so far, and what the first and the last number of cells give, at the deepest counts."""
+    rows, numbers = read(folder)
+    rows = rows[rows["mi_bits"].notna()]
+    models = style.ordered(rows["model"])
+    depths = rows.groupby("fraction")["umis_per_cell"].mean().sort_values(ascending=False)
+    truth = numbers["truth"][f"{depths.index[0]:g}"]
+    deepest = rows[rows["fraction"] == depths.index[0]].set_index(["model", "n_cells"])["mi_bits"].sort_index()
+    ends = [
+        f"{style.label(model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
+        f"{bits.index[-1]:,}" for model, bits in ((model, deepest[model]) for model in models)
+    ]  # fmt: skip
+    return page.bullets([
+        f"Measured so far: {', '.join(map(style.label, models))}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
+        f"per cell, with {rows['seed'].nunique()} seed{'s' * (rows['seed'].nunique() > 1)}.",
+        f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
+    ])  # fmt: skip
 
 
 @style.book_style()

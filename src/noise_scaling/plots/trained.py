@@ -54,12 +54,18 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
         for word in ("above", "a tie", "below"):
             depths = here.loc[here["trained_is"] == word, "umis_per_cell"]
             if len(depths):
-                said.append(f"{word} at {len(depths)} ({depths.min():,.0f} to {depths.max():,.0f} UMIs)")
+                said.append(f"{word} at {len(depths)} ({_span(depths, ',.0f')} UMIs per cell)")
         lines.append(
-            f"{style.dataset(dataset)}, {n:,} cells, {style.estimator(estimator)}: of {len(here)} depths "
-            f"{', '.join(said)}; {here['difference'].min():+.2f} to {here['difference'].max():+.2f} bits."
+            f"{style.dataset(dataset)}, {n:,} training cells, estimator {style.estimator(estimator)}: of "
+            f"{page.counted(len(here), 'depth')} the trained Geneformer is {', '.join(said)}; the difference is "
+            f"{_span(here['difference'], '+.2f')} bits."
         )
     return page.bullets(lines)
+
+
+def _span(values: pd.Series, form: str) -> str:
+    ends = dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max()))
+    return " to ".join(ends)
 
 
 @style.book_style()
@@ -183,8 +189,8 @@ def ranks_verdict(file: str | Path) -> HTML:
         for row in (here.iloc[-1], here.iloc[0]):
             ranks, *first = row["ranks"] - row["counts"], *(row[f"first {n} ranks"] - row["ranks"] for n in (512, 64))
             said.append(
-                f"at {row['umis_per_cell']:,.0f} UMIs a cell, counts {row['counts']:.2f} bits, ranks {ranks:+.2f} "
-                f"beside them, the first 512 ranks {first[0]:+.2f} and the first 64 {first[1]:+.2f} beside all"
+                f"at {row['umis_per_cell']:,.0f} UMIs per cell counts hold {row['counts']:.2f} bits, ranks less counts "
+                f"is {ranks:+.2f}, and the first 512 or 64 ranks less all ranks {first[0]:+.2f} or {first[1]:+.2f}"
             )
         lines.append(f"{style.title(name, signal)}, {readout}: {'; '.join(said)}.")
     return page.bullets(lines)
