@@ -11,7 +11,7 @@ endif
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env book test lint reproduce bench ten-million gpu-check gpu-sweep clean
+.PHONY: help env book test lint style reproduce bench ten-million gpu-check gpu-sweep clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -51,14 +51,16 @@ FORCE:
 book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted
 	@$(BIN)/python workflow/run.py workflow/config/demo.yml
 
-test: lint ## run the tests
+test: style ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
-lint: .venv/.made ## ruff, formatting, types, notebooks
+lint: style ## ruff, formatting, types, notebooks
+	@$(BIN)/python -m pytest -q tests/test_notebooks.py
+
+style: .venv/.made
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/python -m pytest -q tests/test_notebooks.py
 
 reproduce: .venv/.made ## measure all data sets at hand and the ablations (days of a core; stop and start it at will)
 	@$(BIN)/noise-scaling restore data/measurements --results build/campaign/units

@@ -1,9 +1,11 @@
 """What the tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+import torch
 
 from noise_scaling import datasets
 from noise_scaling.errors import InputError
@@ -24,6 +26,17 @@ def published() -> Path:
         return datasets.fetch("published")
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    """As many after a test as before: numba's parallel functions (scanpy's) set OpenMP's number, which is torch's too.
+
+    Small networks train up to eighty times slower on two threads where both cores are busy.
+    """
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Counts on disk, thinned in one pass into the order of training: the molecules that memory gives, or nothing."""
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import warnings
 
 import anndata as ad
@@ -120,43 +119,51 @@ def test_a_folder_is_removed_when_nobody_reads_it(source, tmp_path):
     assert thinned_store.remove(tmp_path / "thinned")
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-import test_thinned_store as t
-t.thinned_store._READ, t.thinned_store._BUCKET = 1000, 700
-def dying(*args, good=t.thinned_store._chunks):
-    for at, chunk in good(*args):
-        os.kill(os.getpid(), signal.SIGKILL) if at.start > 30 else None
-        yield at, chunk
-t.thinned_store._chunks = dying
-t.run(t.FileStore(t.write(t.Path(sys.argv[2]) / "cells.h5ad")), t.Path(sys.argv[2]) / "thinned")
-"""
+def forked(target, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def killed_on_the_way(folder):
+    """Thin, and be killed once a few cells are written."""
+
+    def chunks(*args, good=thinned_store._chunks):
+        for at, chunk in good(*args):
+            if at.start > 30:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield at, chunk
+
+    thinned_store._chunks = chunks
+    run(FileStore(folder / "cells.h5ad"), folder / "thinned")
 
 
 def test_a_killed_process_leaves_no_target_and_the_next_one_clears_up(tmp_path):
-    script = KILLED.replace("t.Path", "__import__('pathlib').Path")
-    here = os.path.dirname(__file__)
-    done = subprocess.run([sys.executable, "-c", script, here, tmp_path], check=False)
-    assert done.returncode == -signal.SIGKILL
+    write(tmp_path / "cells.h5ad")
+    process = forked(killed_on_the_way, tmp_path)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.h5ad", "thinned.draft", "thinned.lock"]
     train, *_ = run(FileStore(tmp_path / "cells.h5ad"), tmp_path / "thinned")
     same(train.tocsr(), thin(counts(), 0.3, seed=SEED, cell_ids=CELLS, gene_ids=GENES)[TRAIN])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.h5ad", "thinned", "thinned.lock"]
 
 
+def note_what_is_read(folder):
+    train, held, _ = run(FileStore(folder / "cells.h5ad"), folder / "thinned")
+    said = f"{train.umis.sum()} {held['test'].sum()} {(folder / 'thinned').stat().st_mtime_ns}"
+    (folder / f"{os.getpid()}.said").write_text(said)
+
+
 def test_of_several_processes_one_writes_and_all_read(tmp_path):
     write(tmp_path / "cells.h5ad")
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_thinned_store as t; from pathlib import Path\n"
-        "train, held, _ = t.run(t.FileStore(sys.argv[2] + '/cells.h5ad'), Path(sys.argv[2]) / 'thinned')\n"
-        "print(train.umis.sum(), held['test'].sum(), (Path(sys.argv[2]) / 'thinned').stat().st_mtime_ns)"
-    )
-    command = [sys.executable, "-c", script, os.path.dirname(__file__), str(tmp_path)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = {process.communicate()[0] for process in started}
-    assert len(said) == 1
-    assert not any(process.returncode for process in started)
+    started = [forked(note_what_is_read, tmp_path) for _ in range(3)]
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0, 0]
+    said = [path.read_text() for path in tmp_path.glob("*.said")]
+    assert len(said) == 3
+    assert len(set(said)) == 1
 
 
 def test_the_room_asked_for_holds_what_is_left_and_little_more():

@@ -2,8 +2,9 @@
 asked for."""
 
 import gzip
-import multiprocessing
 import shutil
+import subprocess
+import sys
 
 import anndata
 import h5py
@@ -328,22 +329,11 @@ def test_names_that_lead_nowhere(name, words):
         datasets.load(name, signal=TYPE)
 
 
-def _hold(path, ready, done):
-    with h5py.File(path, "a"):
-        ready.set()
-        done.wait(30)
-
-
 def test_a_file_that_another_program_writes(clean, tmp_path, monkeypatch):
     monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
-    spawn = multiprocessing.get_context("spawn")
-    ready, done = spawn.Event(), spawn.Event()
-    other = spawn.Process(target=_hold, args=(tmp_path / "clean.h5ad", ready, done))
-    other.start()
-    try:
-        assert ready.wait(60)
+    hold = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+    command, pipe = [sys.executable, "-c", hold, str(tmp_path / "clean.h5ad")], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:  # which ends with its input
+        assert other.stdout.readline() == "open\n"
         with pytest.raises(InputError, match="is open for writing in another program: close it there"):
             datasets.load(tmp_path / "clean.h5ad", signal=TYPE)
-    finally:
-        done.set()
-        other.join()

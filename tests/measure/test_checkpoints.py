@@ -1,6 +1,7 @@
 """A training that is killed goes on from its checkpoint, in the folder of units, to the same row to the bit."""
 
 import multiprocessing
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -93,19 +94,28 @@ def last_step(path: Path) -> int:
         return torch.load(file, weights_only=True)["progress"]["step"]
 
 
-@pytest.fixture
-def stopped(tmp_path, monkeypatch) -> Path:
-    """The checkpoint of a training that was stopped at step LAST."""
+@pytest.fixture(scope="module")
+def results_of_a_stopped_training(tmp_path_factory) -> Path:
+    """The folder of units of a training that was stopped at step LAST."""
 
     def stop(self):
         if self.progress.step == LAST:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    with monkeypatch.context() as patch:
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr(Training, "_is_over", stop)
         with pytest.raises(KeyboardInterrupt):
-            measure("pbmc68k", models=["scvi"], results=tmp_path, **ASK)
+            measure("pbmc68k", models=["scvi"], results=folder, **ASK)
+    return folder
+
+
+@pytest.fixture
+def stopped(results_of_a_stopped_training, tmp_path, monkeypatch) -> Path:
+    """The checkpoint of a training that was stopped at step LAST, in a folder of the test's own."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    shutil.copytree(results_of_a_stopped_training, tmp_path, dirs_exist_ok=True)
     (path,) = checkpoints(tmp_path)
     return path
 
