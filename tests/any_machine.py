@@ -2,9 +2,8 @@
 
 python tests/any_machine.py [--short] [options of pytest]
 
-Each variation is a run of its own; --short is one, of the oldest kernels: `.ci/run` has all tests run with newer ones.
-What the processor lacks (another vendor's kernels) is emulated by the switches that the libraries have for it; what
-they choose then is what such a machine would run.
+Each variation is a run of its own; --short combines them in two. What the processor lacks (another vendor's kernels)
+is emulated by the switches that the libraries have for it; what they choose then is what such a machine would run.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ NUMPY_WITHOUT = " ".join(name for name in __cpu_dispatch__ if __cpu_features__.g
 COLD = "NUMBA_CACHE_DIR"  # its value is an empty folder, made for the run
 TWO_THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that spin while they wait take ten times as long where others want the cores."""
+ELSEWHERE = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C"}
 LONG = [
     {"OPENBLAS_CORETYPE": "Haswell"},
     {"OPENBLAS_CORETYPE": "Nehalem"},
@@ -31,11 +31,12 @@ LONG = [
     {"NUMBA_CPU_NAME": "generic"},
     {"OMP_NUM_THREADS": "1", COLD: ""},
     TWO_THREADS,
-    {"TZ": "Pacific/Kiritimati", "LC_ALL": "C"},
+    ELSEWHERE,
 ]
 SHORT = [
+    {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2", "NUMBA_CPU_NAME": "generic", COLD: ""} | ELSEWHERE,
     {"OPENBLAS_CORETYPE": "Nehalem", "ATEN_CPU_CAPABILITY": "default", "NPY_DISABLE_CPU_FEATURES": NUMPY_WITHOUT}
-    | TWO_THREADS
+    | TWO_THREADS,
 ]
 
 
