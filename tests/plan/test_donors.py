@@ -6,6 +6,7 @@ import pytest
 
 from noise_scaling import measurements, paths
 from noise_scaling.plan.donors import donors, sentence
+from noise_scaling.plots import plan_page
 
 
 @pytest.fixture
@@ -39,3 +40,9 @@ def test_the_sentence_names_cells_model_and_interval(rows, tmp_path):
     said = sentence(tmp_path / "donors.csv")
     assert "4 donors in place of one added +0.31 bits (+0.29 to +0.33) for pca at 1,800 cells of simulated" in said
     assert "not measured yet" in sentence(tmp_path / "none.csv")
+
+
+def test_the_page_shows_what_was_measured():
+    shown = plan_page.donors("data/measurements").data
+    assert "of 4 comparisons with one donor" in shown
+    assert "stem cells" in shown

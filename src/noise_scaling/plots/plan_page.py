@@ -127,7 +127,7 @@ def asked(line: str) -> HTML:
 
 def donors(source: str | Path) -> HTML:
     """Bits that training cells of more donors add, at the same number of cells: a sentence, and a table."""
-    found = beside_cells.donors(page.measured(source))
+    found = beside_cells.donors(page.measured(source).table)
     if found.empty:
         return page.paragraph("What donors add is in no row of this table.")
     added = [f"{row.added_bits:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in found.itertuples()]
