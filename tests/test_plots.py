@@ -140,6 +140,19 @@ def test_fits_figure_has_a_column_for_models_of_half_of_the_signals(table):
     assert half.axes[3].texts[0].get_text() == "not measured"
 
 
+def test_figures_show_as_many_signals_as_a_screen_holds_those_of_the_most_cells(table):
+    """Three signals at three numbers of cells and six at one: the six are counted, not drawn. All alike: the first."""
+    whole = [table.assign(dataset=f"whole{i}") for i in range(3)]
+    single = [table[table["n_cells"] == 1000].assign(dataset=f"single{i}") for i in range(6)]
+    for draw in (information_figure, FIGURES["fits"]):
+        figure = draw(pd.concat([*single, *whole]))
+        assert len(figure.axes) == 3 * 2
+        assert "6 more signals" in texts(figure)
+    shown, mark = figures.rows_of(pd.concat([*single, single[0].assign(dataset="x"), single[0].assign(dataset="y")]))
+    assert (len(shown), len(mark)) == (figures.MOST_SIGNALS, 1)
+    assert figures.rows_of(pd.concat(whole)) == ([(f"whole{i}", "bulk_labels") for i in range(3)], [])
+
+
 def test_collapse_panels_hold_every_point_and_the_curve(table):
     points = figures.collapsed(table)
     for axes, x in zip(collapse_figure(table).axes, ("x", "z"), strict=True):

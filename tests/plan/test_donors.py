@@ -33,6 +33,7 @@ def test_what_donors_add_is_paired_by_seed_and_depth(rows):
 def test_without_one_donor_nothing_is_compared(rows):
     assert donors(rows[rows["variant"] != "blocks_1"]).empty
     assert donors(pd.DataFrame()).empty
+    assert donors(rows[rows["seed"] == 0]).empty  # one seed has no interval
 
 
 def test_the_sentence_names_cells_model_and_interval(rows, tmp_path):

@@ -27,7 +27,8 @@ def donors(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     A row for each data set, signal, model, preset, estimator, n_cells and number of `donors` above one: `added_bits`,
-    the mean over depths and then over `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`.
+    the mean over depths and then over `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing
+    of a single seed, which has no interval.
     """
     names = [name for name in table["variant"].unique() if re.fullmatch(_NAMED, name)] if len(table) else []
     out: list[dict[str, object]] = []
@@ -38,7 +39,7 @@ def donors(table: pd.DataFrame) -> pd.DataFrame:
             index=["seed", "fraction"], columns=n_donors.rename("donors"), values="mi_bits"
         ).dropna()
         by_seed = bits.sub(bits[1], axis=0).drop(columns=1).groupby("seed").mean() if 1 in bits else pd.DataFrame()
-        for number, added in by_seed.items():
+        for number, added in by_seed.items() if len(by_seed) > 1 else ():
             half = added.sem() * stats.t.ppf(0.975, len(added) - 1)
             out.append({
                 **dict(zip(_KEY, key, strict=True)), "donors": number, "seeds": len(added), "added_bits": added.mean(),
