@@ -64,15 +64,15 @@ def test_the_campaign_has_an_order_room_and_no_point_twice(root):
     assert len(trained) > 6000
 
 
-def test_the_first_curves_are_rows_of_the_campaign(root):
+def test_the_grid_is_of_rows_of_the_campaign(root):
     """Of data sets that the older table lacks, so that keeping them takes nothing from it."""
-    first, campaign = (
+    grid, campaign = (
         {json.dumps(key) for job in jobs(read_config(root / f"workflow/config/{name}.yml")) for key in job.row_keys()}
-        for name in ("first", "campaign")
+        for name in ("grid", "campaign")
     )
-    assert first < campaign
+    assert grid < campaign
     older = set(measurements.read(MEASUREMENTS / "small.csv")["dataset"])
-    assert {json.loads(row)["dataset"] for row in first} == {json.loads(row)["dataset"] for row in campaign} - older
+    assert {json.loads(row)["dataset"] for row in grid} == {json.loads(row)["dataset"] for row in campaign} - older
 
 
 @pytest.mark.parametrize(
