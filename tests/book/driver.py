@@ -131,11 +131,10 @@ class Page:
 
     def screenshot(self, file: Path) -> None:
         """The whole page as PNG: the window grows to its height first."""
-        size = self.call("Page.getLayoutMetrics")["cssLayoutViewport"]
-        height = self.evaluate("document.documentElement.scrollHeight")
-        self.resize(self.evaluate("innerWidth"), height)
+        width, height, whole = self.evaluate("[innerWidth, innerHeight, document.documentElement.scrollHeight]")
+        self.resize(width, whole)
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
-        self.resize(size["clientWidth"], size["clientHeight"])
+        self.resize(width, height)
 
 
 @contextmanager

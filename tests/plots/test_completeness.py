@@ -20,22 +20,22 @@ def states():
 
 
 def test_colours_are_shares_and_crosses_are_failures(states):
-    figure = completeness.draw(states)
-    axes = figure.axes[0]
-    shares = axes.collections[0].get_array().reshape(2, 2)
-    # scVI above PCA; columns from shallow to deep; six measurements a cell
-    assert shares.tolist() == [[1, pytest.approx(5 / 6)], [pytest.approx(4 / 6), 1]]
+    axes = completeness.draw(states).axes[0]
+    shares = axes.collections[0].get_array().reshape(1, 2)
+    assert shares.tolist() == [[pytest.approx(11 / 12), pytest.approx(10 / 12)]]  # scVI before PCA
+    assert [text.get_text() for text in axes.texts] == ["91", "83"]
     (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
-    assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([0.5], [1.5])
-    assert axes.get_ylim() == (2, 0)
+    assert crosses.get_xdata().tolist() == [1.85]
+    assert axes.get_ylim() == (1, 0)
 
 
-def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_cross(states):
-    axes = completeness.draw(states[(states["model"] == "pca") | (states["fraction"] == 1.0)]).axes[0]
+def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_number(states):
+    other = states[states["model"] == "scvi"].assign(dataset="worm_embryo", signal="embryo.time", state=status.DONE)
+    axes = completeness.draw(pd.concat([states, other])).axes[0]
     shares = axes.collections[0].get_array().reshape(2, 2)
-    assert shares.mask.tolist() == [[True, False], [False, False]]
-    (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
-    assert crosses.get_xydata().tolist() == [[0.5, 1.5]]
+    assert shares.mask.tolist() == [[False, False], [False, True]]
+    assert len(axes.texts) == 2  # neither the blank cell nor the one that is whole
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["PBMC 68k, cell type", "worm embryo, time"]
 
 
 def test_the_colour_runs_from_nothing_done_to_all_done(states):
@@ -43,18 +43,10 @@ def test_the_colour_runs_from_nothing_done_to_all_done(states):
     assert drawn.get_clim() == (0, 1)
 
 
-def test_rows_are_named_by_model_and_preset(states):
+def test_columns_are_named_by_model_and_preset(states):
     states["model"] = states["model"].replace("pca", "geneformer")
-    names = [label.get_text() for label in completeness.draw(states).axes[0].get_yticklabels()]
+    names = [label.get_text() for label in completeness.draw(states).axes[0].get_xticklabels()]
     assert names == ["scVI", "small Geneformer"]
-
-
-def test_data_sets_stand_in_two_columns(states):
-    three = pd.concat([states.assign(dataset=name) for name in ("a", "b", "c")])
-    *panels, _ = completeness.draw(three).axes  # the last is the bar of colours
-    assert [panel.axison for panel in panels] == [True, True, True, False]
-    places = [panel.get_subplotspec() for panel in panels]
-    assert [(place.rowspan.start, place.colspan.start) for place in places] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeypatch, states):

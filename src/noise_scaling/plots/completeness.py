@@ -1,18 +1,16 @@
-"""What of a sweep's grid is there: a heat map by data set, model, cells and depth, and tables."""
+"""What of a sweep's grid is there: a heat map by data set and model, and tables."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ..measure import status
 from . import page, style
@@ -20,53 +18,43 @@ from . import page, style
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """One hue from light grey (nothing done) to the darkest (all done): read by lightness alone."""
 FAILED_COLOUR = "#d55e00"
-_ROW_INCHES = 0.17
+_DARK = 0.6
+"""The share from which a cell is dark enough for white letters."""
+_ROW_INCHES = 0.24
 
 
 @style.book_style()
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel for each data set and signal: rows are models, columns depths.
+    """A heat map: rows are data sets and their signals, columns models.
 
-    `table` is of `status.completeness`. A cell's colour is the share of its numbers of training cells, seeds,
-    estimators and variants that are done; a cross marks cells in which one failed.
+    `table` is of `status.completeness`. A cell's colour is the share of its measurements that are done, in per cent
+    where it is neither none nor all; a cross marks cells in which one failed, and blank ones are not asked for.
     """
-    grids = [here for _, here in table.groupby(["dataset", "signal"], sort=True)]
-    n_columns = 2 if len(grids) > 1 else 1
-    rows = [grids[i : i + n_columns] for i in range(0, len(grids), n_columns)]
-    heights = [max(grid["model"].nunique() for grid in row) * _ROW_INCHES + 0.75 for row in rows]
-    figure, panels = style.new_figure(len(rows), n_columns, sum(heights) + 0.6, gridspec_kw={"height_ratios": heights})
-    with style.presets(table):
-        for axes, grid in zip(panels.flat, grids, strict=False):
-            _panel(axes, grid)
-    for axes in list(panels.flat)[len(grids) :]:
-        axes.set_axis_off()
-    shares = ScalarMappable(Normalize(0, 1), SHARE)
-    bar = figure.colorbar(shares, ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.02)
-    bar.set_label("share of numbers of training cells, seeds, estimators and variants that are done")
-    bar.outline.set_visible(False)
-    if (table["state"] == status.FAILED).any():
-        mark = Line2D([], [], color=FAILED_COLOUR, marker="x", linestyle="", label="one or more failed")
-        figure.legend(handles=[mark], loc="outside upper right", frameon=False)
-    return figure
-
-
-def _panel(axes: Axes, grid: pd.DataFrame) -> None:
-    models = style.ordered(grid["model"])
-    marked = grid.assign(done=grid["state"] == status.DONE, failed=grid["state"] == status.FAILED)
-    shares = marked.groupby(["model", "fraction"])[["done", "failed"]].mean().unstack("fraction")
-    share, failed = (shares[name].reindex(models) for name in ("done", "failed"))
-    depths = list(share.columns)
-    axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
+    models = style.ordered(table["model"])
+    marked = table.assign(done=table["state"] == status.DONE, failed=table["state"] == status.FAILED)
+    shares = marked.groupby(["dataset", "signal", "model"])[["done", "failed"]].mean().unstack("model")
+    share, failed = (shares[name].reindex(columns=models) for name in ("done", "failed"))
+    figure, panels = style.new_figure(1, 1, len(share) * _ROW_INCHES + 2.2)
+    axes = panels.flat[0]
+    cells = axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
+    for (y, x), value in np.ndenumerate(share.to_numpy()):
+        if 0 < value < 1:
+            colour = "white" if value > _DARK else "black"
+            axes.text(x + 0.5, y + 0.5, f"{math.floor(100 * value)}", ha="center", va="center", fontsize=7, color=colour)
     y, x = np.nonzero(failed.to_numpy() > 0)
-    if len(x):
-        axes.plot(x + 0.5, y + 0.5, "x", color=FAILED_COLOUR, markersize=4)
-    axes.set_ylim(len(models), 0)
-    names = [style.label(model).replace(" (control)", "") for model in models]
-    axes.set_yticks(np.arange(len(models)) + 0.5, names, fontsize=7.5)
-    axes.set_xticks(np.arange(len(depths)) + 0.5, [f"{q:.2g}" for q in depths], fontsize=7, rotation=45)
+    axes.plot(x + 0.85, y + 0.3, "x", color=FAILED_COLOUR, markersize=4, label="one or more failed")
+    axes.set_ylim(len(share), 0)
+    axes.set_yticks(np.arange(len(share)) + 0.5, [style.title(*key) for key in share.index], fontsize=7.5)
+    with style.presets(table):
+        names = [style.label(model).replace(" (control)", "") for model in models]
+    axes.set_xticks(np.arange(len(models)) + 0.5, names, fontsize=7.5, rotation=45, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
-    axes.set_title(style.title(*grid[["dataset", "signal"]].iloc[0]), loc="left")
-    axes.set_xlabel("fraction of molecules")
+    bar = figure.colorbar(cells, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02)
+    bar.set_label("share of the measurements asked for that are done")
+    bar.outline.set_visible(False)
+    if len(x):
+        figure.legend(loc="outside upper right", frameon=False)
+    return figure
 
 
 Configs = str | Path | Sequence[str | Path]
