@@ -40,7 +40,7 @@ def test_each_number_of_dimensions_has_its_law(table):
     assert (
         "PCA, with 64 dimensions in place of 16: ū is multiplied by 1.50 to 1.50 (intervals lie apart in 0 of" in said
     )
-    assert "I_max is multiplied by 1.10 to 1.10" in said
+    assert "<i>I</i><sub>max</sub> is multiplied by 1.10 to 1.10" in said
     assert "with 4, 16, 64 dimensions:" in said
     panel = capacity.dimensions_figure(table).axes[2].lines[0]
     assert panel.get_xdata().tolist() == [4, 16, 64]

@@ -31,7 +31,7 @@ def shown(tmp_path_factory) -> dict[str, list[str]]:
 
 
 def test_intervals_of_the_law_behind_the_curves_held_it_seldom_and_do_now(shown):
-    (row,) = (row for what, row in shown.items() if what.startswith("I_max by Eq. 1 in a power of depth"))
+    (row,) = (row for what, row in shown.items() if what.startswith("<i>I</i><sub>max</sub> by Eq. 1 in a power of depth"))
     assert int(row[0].rstrip("%")) > 70
     assert int(row[1].rstrip("%")) < 26  # of 8 curves
 
@@ -55,5 +55,5 @@ def test_a_table_that_holds_too_little_has_fewer_lines(tmp_path):
     lone = row.to_dict() | {"dataset": "d", "model": "pca", "estimator": "lmi", "status": "ok", "mi_bits": 1.0}
     lone |= {"n_cells": 10, "fraction": 1.0, "umis_per_cell": 10.0, "preset": "small", "signal": "s"}
     html = page.show(changed.changes, str(measurements.write([lone], tmp_path / "one.csv"))).data
-    assert "95 % intervals of I_max" in html
+    assert "95 % intervals of <i>I</i><sub>max</sub>" in html
     assert "scVI is best" not in html

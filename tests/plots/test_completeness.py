@@ -30,7 +30,7 @@ def test_colours_are_shares_and_crosses_are_failures(states):
 
 
 def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_number(states):
-    other = states[states["model"] == "scvi"].assign(dataset="worm_embryo", signal="embryo.time", state=status.DONE)
+    other = states[states["model"] == "scvi"].assign(dataset="worm_embryo", signal="time.point", state=status.DONE)
     axes = completeness.draw(pd.concat([states, other])).axes[0]
     shares = axes.collections[0].get_array().reshape(2, 2)
     assert shares.mask.tolist() == [[False, False], [False, True]]

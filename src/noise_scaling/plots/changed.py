@@ -40,7 +40,7 @@ def changes(table: pd.DataFrame) -> HTML:
 def _coverage(table: pd.DataFrame) -> Iterator[_Row]:
     """By simulation, the same for every table."""
     found = [v for name, v in read(COVERAGE).items() if name != "machine" and name.rsplit(", ", 1)[0] != "Eq. 1"]
-    for name, words in (("i_max", "I_max"), ("u_bar", "u_bar")):
+    for name, words in (("i_max", "I_max"), ("u_bar", "ū")):
         ends = [sorted(v[f"{name} {label}"] for v in found) for label in ("if Eq. 1 holds", "averaged")]
         old, new = (f"{shares[0]:.0%} to {shares[-1]:.0%}" for shares in ends)
         yield f"95 % intervals of {words} hold the truth, {len(found)} settings whose law is not Eq. 1", old, new

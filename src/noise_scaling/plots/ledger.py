@@ -93,7 +93,7 @@ def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, downl
     for claim in which:
         found = {heading: of[claim] for heading, of in findings.items()}
         cells = [_linked(claim, column, found[column.heading]) for column in tables]
-        about = f"{html.escape(claim.text)}<small>{html.escape(claim.statistic)}</small>"
+        about = f"{page.as_html(claim.text)}<small>{page.as_html(claim.statistic)}</small>"
         lines.append(f'<tr><th scope="row">{about}</th>{"".join(cells)}</tr>')
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
         full.append({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | numbers)

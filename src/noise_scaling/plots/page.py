@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -137,7 +138,13 @@ def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataF
 
 def paragraph(text: str, kind: str = "") -> HTML:
     """One paragraph, of a CSS class if one is named."""
-    return HTML(f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>")
+    return HTML(f'<p class="{kind}">{as_html(text)}</p>' if kind else f"<p>{as_html(text)}</p>")
+
+
+def as_html(text: str) -> str:
+    """Plain text as HTML, with the symbol of the saturation and powers set as such."""
+    escaped = html.escape(text).replace("I_max", "<i>I</i><sub>max</sub>")
+    return re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", escaped)
 
 
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
@@ -158,7 +165,7 @@ def counted(n: int, what: str) -> str:
 
 def bullets(lines: Iterable[str]) -> HTML:
     """A list of sentences."""
-    return HTML(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>")
+    return HTML(f"<ul>{''.join(f'<li>{as_html(line)}</li>' for line in lines)}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
@@ -224,11 +231,12 @@ def as_table(
     `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another. `wrap`
     breaks lines in cells and headings instead of scrolling sideways.
     """
-    head = f"<p>{html.escape(title)}</p>" if title else ""
+    head = f"<p>{as_html(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
     body = readable(table).to_html(
         index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
     )
+    body = body.replace("I_max", as_html("I_max"))
     return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
 
 

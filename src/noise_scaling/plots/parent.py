@@ -62,7 +62,7 @@ def disagreements(reference: str | Path) -> pd.DataFrame:
                 "signal": style.title(*signal), "model": model, "points": len(gap),
                 "parent - paper (bits)": gap.mean(), "mean size": np.abs(gap).mean(),
                 "beyond seeds": float((np.abs(gap) > 2 * noise).mean()),
-            } | _compared(first, second, "i_max", "I_max") | _compared(first, second, "u_bar", "u_bar"))  # fmt: skip
+            } | _compared(first, second, "i_max", "I_max") | _compared(first, second, "u_bar", "ū"))  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -100,7 +100,7 @@ def sentences(reference: str | Path) -> HTML:
         f"Bits of the parent paper less those of the paper, in the mean: "
         f"{', '.join(f'{style.label(m)} {v:+.2f}' for m, v in gaps.items())}.",
     ]
-    for name, text in (("I_max", "capacity"), ("u_bar", "depth scale")):
+    for name, text in (("I_max", "capacity"), ("ū", "depth scale")):
         said = found[f"{name} agrees"]
         lines.append(f"The {text} {name} agrees in {(said == 'yes').sum()} of {(said != _NONE).sum()} curves.")
     return page.bullets([*lines, *_orders(reference)])

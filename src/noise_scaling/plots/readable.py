@@ -65,6 +65,6 @@ def _spread(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+    if abs(value) >= 1e6:
         return f"{value:.1e}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
