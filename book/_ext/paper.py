@@ -40,7 +40,7 @@ def one_page(out: Path, pages: list[str], title: str) -> str:
         articles.append(f'<section id="{_anchor(page)}">{_moved(article, page, pages)}</section>')
         head = head or _moved(re.search(r"<head>(.*?)</head>", text, flags=re.DOTALL)[1], page, pages)
     head = re.sub(r"<title>.*?</title>", f"<title>{title}</title>", head, flags=re.DOTALL)
-    head = re.sub(r"<script[^>]*tabs\.js[^>]*></script>", "", head)
+    head = re.sub(r"<script[^>]*/(tabs|sphinx-book-theme)\.js[^>]*></script>", "", head)  # of parts that are not here
     body = f'<main class="bd-article paper-page">{"".join(articles)}</main>'
     return f'<!DOCTYPE html>\n<html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>\n'
 

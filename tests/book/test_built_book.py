@@ -93,6 +93,15 @@ def test_the_front_page_is_one_screen(root: Path, chromium: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
+def test_every_page_fits_a_phone(site: book_site.Site, chromium: str) -> None:
+    """Nothing sticks out of a narrow window, wide things scroll in boxes of their own; and no script fails."""
+    with driven(chromium, width=420, height=900) as page:
+        for path in (path for path in site.pages if path.name != "index.html"):  # which sends on to the first page
+            page.open(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 420, site.name(path)
+            assert not [line for line in page.console if "Error" in line], site.name(path)
+
+
 @pytest.mark.parametrize("page", FIGURE_PAGES)
 def test_a_results_page_begins_with_its_finding(page: str, root: Path) -> None:
     text = (root / page).read_text(encoding="utf-8")
