@@ -53,7 +53,7 @@ def _fitted(found: compare.Curves) -> pd.DataFrame:
         one = alternatives.ALTERNATIVES[name]
         away = compare.left_out(found, one, fit_many(one, found.u, found.bits).theta)
         numbers[label] = np.nanmedian(np.abs(away), axis=1)
-    return found.names[_CURVE].assign(**numbers)
+    return found.names[_CURVE].astype({"n_cells": int}).assign(**numbers)
 
 
 def sentence(table: pd.DataFrame) -> HTML:
