@@ -79,13 +79,13 @@ def _projection_notes(table: pd.DataFrame) -> list[dict[str, str]]:
     found = {
         f"data sets ({', '.join(fixed.index[fixed])}) with one value per depth, whatever the number of cells":
             f"{fixed.sum()} of {len(fixed)}",
-        "LARRY: points of the grid at which all three seeds are identical": f"{larry.sum()} of {len(larry)}",
-        "MERFISH: points at which seeds 1404 and 2303 are identical": f"{twins.sum()} of {len(twins)}",
+        "larry: points of the grid at which all three seeds are identical": f"{larry.sum()} of {len(larry)}",
+        "merfish: points at which seeds 1404 and 2303 are identical": f"{twins.sum()} of {len(twins)}",
         "rows that repeat another's bits": of_all,
     }  # fmt: skip
     here = "counted once; its copies are left out of the second version"
     return [
-        _note(f"Random projection{', ' if what[0].isupper() else ': '}{what}", number, here)
+        _note(f"Random projection{', ' if ': ' in what else ': '}{what}", number, here)
         for what, number in found.items()
     ]
 

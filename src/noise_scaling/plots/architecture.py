@@ -46,7 +46,7 @@ def parts_table(genes: int, preset: str) -> HTML:
     totals = table.groupby("model", sort=False)["parameters"].sum()
     title = "Parameters: " + ", ".join(f"{style.label(name, preset)} {n:,}" for name, n in totals.items()) + "."
     shown = table.assign(parameters=table["parameters"].map("{:,}".format))
-    return page.as_table(shown, f"architecture_{preset}.csv", full=table, title=title, wrap=True)
+    return page.as_table(shown, f"architecture_{preset}.csv", full=table, title=title)
 
 
 def settings_table(preset: str) -> HTML:

@@ -81,12 +81,12 @@ def scores(table: pd.DataFrame) -> HTML:
         else "RMS error in bits, medians over grids, in brackets their quartiles; of one seed each."
     )
     named = full.assign(grid=full["grid"].map(_named))
-    return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title, wrap=True)
+    return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title)
 
 
 def goals(table: pd.DataFrame) -> HTML:
     """A table of what the joint law was asked for, and what was found."""
-    return page.as_table(pd.DataFrame(goal_rows(scored(table), rated(table))), "goals.csv", wrap=True)
+    return page.as_table(pd.DataFrame(goal_rows(scored(table), rated(table))), "goals.csv")
 
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
@@ -227,7 +227,7 @@ def rates(table: pd.DataFrame) -> HTML:
         "the noise budget, medians of the ends of 95 % intervals in brackets."
     )
     named = every.assign(grid=every["grid"].map(_named))
-    return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title, wrap=True)
+    return page.as_table(pd.DataFrame(rows), "exchange_rates.csv", full=named, title=title)
 
 
 def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:

@@ -34,7 +34,7 @@ def changes(table: pd.DataFrame) -> HTML:
             rows += make(table)
         except TooLittle:
             continue
-    return page.as_table(pd.DataFrame(rows, columns=["what", "before", "now"]), "changed.csv", wrap=True)
+    return page.as_table(pd.DataFrame(rows, columns=["what", "before", "now"]), "changed.csv")
 
 
 def _coverage(table: pd.DataFrame) -> Iterator[_Row]:

@@ -81,7 +81,7 @@ def checks_table(report: Report) -> HTML:
     """Every check, to read and to download."""
     columns = ["name", "status", "text", "value", "limit", "stderr"]
     table = pd.DataFrame([{name: getattr(check, name) for name in columns} for check in report.checks])
-    return page.as_table(table.rename(columns={"name": "check", "text": "found"}), "checks.csv", wrap=True)
+    return page.as_table(table.rename(columns={"name": "check", "text": "found"}), "checks.csv")
 
 
 def verdicts_table(source: str | Path) -> HTML:

@@ -35,7 +35,7 @@ def found(source: str = RESULTS) -> pd.DataFrame:
 def corrected_table(source: str = RESULTS) -> HTML:
     """`corrected`, to read and to download; nothing where `sentences` says what lacks."""
     try:
-        return page.as_table(corrected(source), "corrected.csv", wrap=True)
+        return page.as_table(corrected(source), "corrected.csv")
     except TooLittle:
         return HTML("")
 

@@ -58,7 +58,7 @@ def scores(table: pd.DataFrame) -> HTML:
     }  # fmt: skip
     shown = pd.DataFrame({title: short[name].map(form.format) for title, (name, form) in columns.items()})
     title = f"Medians over {len(names)} curves of {names['grid'].nunique()} grids."
-    return page.as_table(shown, "laws.csv", full=full.drop(columns="grid"), title=title, wrap=True)
+    return page.as_table(shown, "laws.csv", full=full.drop(columns="grid"), title=title)
 
 
 @style.book_style()
@@ -188,7 +188,7 @@ def exact() -> pd.DataFrame:
 def exact_table() -> HTML:
     """`exact` as a table."""
     title = "What a law misses at most of the simulator's exact curve, in bits, fitted to all ten depths."
-    return page.as_table(exact(), "exact_curves.csv", title=title, wrap=True)
+    return page.as_table(exact(), "exact_curves.csv", title=title)
 
 
 def verdict(table: pd.DataFrame) -> HTML:

@@ -131,7 +131,7 @@ def robustness(measurements: str | Path, reference: str | Path) -> HTML:
                 "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
                 "stricter": found.strict, "more lenient": found.lenient,
             })  # fmt: skip
-    return page.as_table(pd.DataFrame(rows), "robustness.csv", title=how_many(pd.DataFrame(rows)), wrap=True)
+    return page.as_table(pd.DataFrame(rows), "robustness.csv", title=how_many(pd.DataFrame(rows)))
 
 
 def how_many(rows: pd.DataFrame) -> str:

@@ -118,7 +118,7 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         except TooLittle as error:
             return paragraph(str(error))
         if isinstance(made, pd.DataFrame):
-            return as_table(made, f"{draw.__name__}.csv", wrap=any(" " in name for name in made))
+            return as_table(made, f"{draw.__name__}.csv")
         return made
 
 
@@ -223,19 +223,14 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
 
 
-def as_table(
-    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "", wrap: bool = False
-) -> HTML:
+def as_table(table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "") -> HTML:
     """A scrolling table, and a link to its CSV.
 
-    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another. `wrap`
-    breaks lines in cells and headings instead of scrolling sideways.
+    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another.
     """
     head = f"<p>{as_html(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
-    body = readable(table).to_html(
-        index=False, border=0, classes="measurements wrap" if wrap else "measurements", na_rep="–", justify="left"
-    )
+    body = readable(table).to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")
     body = body.replace("I_max", as_html("I_max"))
     return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
 

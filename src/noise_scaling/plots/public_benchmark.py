@@ -67,7 +67,7 @@ def scores_table(numbers: dict[str, Any]) -> HTML:
     """Tasks found, mean error and seconds by estimator and pairs; every mean to download."""
     table = pd.DataFrame(numbers["scores"])
     table["estimator"] = [calibration.look(name)[0] for name in table["estimator"]]
-    return page.as_table(table, "bmi.csv", full=pd.DataFrame(numbers["tasks"]), wrap=True)
+    return page.as_table(table, "bmi.csv", full=pd.DataFrame(numbers["tasks"]))
 
 
 @style.book_style()
@@ -137,12 +137,10 @@ def limits_table(numbers: dict[str, Any]) -> HTML:
 
 def bias_rules_table(numbers: dict[str, Any]) -> HTML:
     """What becomes of estimates that are extrapolated in the number of cells, beside the truth."""
-    return page.as_table(pd.DataFrame(numbers["extrapolated"]), "extrapolated.csv", wrap=True)
+    return page.as_table(pd.DataFrame(numbers["extrapolated"]), "extrapolated.csv")
 
 
 def held_out_table(source: str | Path) -> HTML:
     """Families found, by estimator and pairs."""
     numbers = read(source)
-    return page.as_table(
-        pd.DataFrame(numbers["scores"]), "held_out.csv", full=pd.DataFrame(numbers["families"]), wrap=True
-    )
+    return page.as_table(pd.DataFrame(numbers["scores"]), "held_out.csv", full=pd.DataFrame(numbers["families"]))

@@ -12,7 +12,8 @@ from . import style
 _IF_EQ1 = "_if_eq1"
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
-    "r_squared": "R²",
+    "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
+    "train_seconds": "seconds to train",
 }  # fmt: skip
 _DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
 """Decimals to read, by the beginning of a column's name; all others have 3."""
@@ -46,10 +47,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _heading(name: object) -> str:
-    """A column's name to read: of a quantity as in figures, any other as it is."""
+    """A column's name to read: of a quantity as in figures, any other in its own words."""
     text = str(name)
-    word = next((word for word in _WORDS if re.match(rf"{word}(\b|_)", text)), None)
-    return text if word is None else _WORDS[word] + text.removeprefix(word).replace("_", " ")
+    word = next((word for word in _WORDS if re.match(rf"{word}(\b|_)", text)), "")
+    return _WORDS.get(word, "") + text.removeprefix(word).replace("_", " ")
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -53,7 +53,7 @@ def saturation(table: pd.DataFrame) -> HTML:
         "Training cells at full depth, and UMIs per cell at the most cells, at which a share of the best measured bits "
         "is reached, with 95 % intervals. The least value of the grid means: there or before."
     )
-    return page.as_table(shown, "saturation.csv", full=full, title=title, wrap=True)
+    return page.as_table(shown, "saturation.csv", full=full, title=title)
 
 
 def _told(value: float, low: float, high: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -17,11 +18,15 @@ from . import page, style
 _SIGNALS = {"celltype.l3": "o", "protein": "^"}
 _MODELS = ("geneformer", "scvi")
 """What the note on seed 42 is about: the model that it flags, and one that it does not."""
+_NAMES = re.compile(r"\b(larry|merfish|mouse_embryo)\b")
+"""Names of data sets in notes."""
 
 
 def notes() -> HTML:
     """The notes as a table: what was found, its number, and what is done about it here."""
-    return page.as_table(_of_seeds("notes", note_table), "notes.csv", wrap=True)
+    table = _of_seeds("notes", note_table)
+    shown = table["found"].str.replace(_NAMES, lambda found: style.dataset(found[0]), regex=True)
+    return page.as_table(table.assign(found=shown), "notes.csv", full=table)
 
 
 def _of_seeds(name: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
@@ -42,10 +47,10 @@ def flagged() -> HTML:
     counts = _of_seeds("flagged", flag_counts)
     title = f"{counts['all'].sum():,} of {len(opened.table):,} rows."
     if opened.summary:
-        return page.as_table(counts, "flagged.csv", title=title, wrap=True)
+        return page.as_table(counts.rename(columns=style.dataset), "flagged.csv", full=counts, title=title)
     full = opened.table.assign(flag=audit.reasons(opened.table))
     title += " The download holds every row with its reason."
-    return page.as_table(counts, "published_with_flags.csv", full=full, title=title, wrap=True)
+    return page.as_table(counts.rename(columns=style.dataset), "published_with_flags.csv", full=full, title=title)
 
 
 def flag_counts(table: pd.DataFrame) -> pd.DataFrame:
