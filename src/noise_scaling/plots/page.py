@@ -220,7 +220,12 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
     found = laws.fit_curves(usable(table), law=laws.named(law))
     counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
-    return as_table(found, f"{law}_fits.csv", title=f"{len(found)} curves: {counts}.")
+    shown = found.drop(columns=["preset", "residual_sd", "n_points"])
+    return as_table(shown, f"{law}_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
+
+
+_IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
+"""An interval, or its level: not to be broken."""
 
 
 def as_table(table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "") -> HTML:
@@ -231,7 +236,7 @@ def as_table(table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = 
     head = f"<p>{as_html(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
     body = readable(table).to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")
-    body = body.replace("I_max", as_html("I_max"))
+    body = _IN_BRACKETS.sub(lambda found: found[0].replace(" ", "&nbsp;"), body.replace("I_max", as_html("I_max")))
     return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
 
 

@@ -28,6 +28,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         table = table.drop(columns="signal", errors="ignore").assign(dataset=named)
     for name, values in table.items():
         base, _, end = str(name).rpartition("_")
+        if base.endswith(_IF_EQ1):
+            continue  # the narrower interval is for the CSV
         if f"{name}_low" in table:
             ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
             out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
@@ -35,9 +37,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             out[name] = values.map(style.label if name == "model" else style.estimator)
         elif pd.api.types.is_integer_dtype(values):
             out[name] = values.map("{:,}".format)
-        elif end == "low" and base.endswith(_IF_EQ1):
-            heading = f"{base.removesuffix(_IF_EQ1)}, if Eq. 1 holds (95 %)"
-            out[heading] = pd.Series(map(_spread, values, table[f"{base}_high"]), index=table.index)
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
             digits = (
                 3 if " / " in str(name) else next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
@@ -56,13 +55,10 @@ def _heading(name: object) -> str:
 def _interval(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "–"
-    return f"{_number(value)} ({_spread(low, high)})"
-
-
-def _spread(low: float, high: float) -> str:
-    return (
+    ends = (
         "–" if pd.isna(low) else f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
     )
+    return f"{_number(value)} ({ends})"
 
 
 def _number(value: float) -> str:
