@@ -108,10 +108,15 @@ def test_what_lies_over_data_or_titles_is_told():
         warnings.simplefilter("always")
         style.as_png(figure)
     said = [str(warning.message) for warning in told]
-    assert len(said) == 2
-    assert "is wide, and runs into the next' of panel 1 over the title 'another' of panel 2" in said[0]
-    assert said[1] == "a figure has legend 1 over panel 2"
+    assert len(said) == 3
+    assert said[0].startswith("a figure cuts off the title 'a title that")
+    assert "is wide, and runs into the next' of panel 1 over the title 'another' of panel 2" in said[1]
+    assert said[2] == "a figure has legend 1 over panel 2"
     figure, panels = style.new_figure(1, 2, 2.0)
     style.legend(figure, {"label": "a"})
     style.as_png(figure)
     assert style.overlaps(figure) == []
+    figure, _ = style.new_figure(1, 1, 2.0)
+    style.legend(figure, {"label": "wider than the page " * 6})
+    with pytest.warns(UserWarning, match="cuts off legend 1"):
+        style.as_png(figure)

@@ -77,7 +77,7 @@ def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, 
         if len(chosen) > MOST_SIGNALS:
             chosen = [signal for signal in signals if sizes[signal] >= least]
     others = len(signals) - len(chosen[:MOST_SIGNALS])
-    said = f"not shown, of fewer numbers of cells: {others} more signals (page Data sets)"
+    said = f"{others} more signals: page Data sets"
     return chosen[:MOST_SIGNALS], [{"linestyle": "", "label": said}] * (others > 0)
 
 

@@ -178,7 +178,7 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG bytes; a warning names what lies over what."""
+    """The figure as PNG bytes; a warning names what is cut off, and what lies over what."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     plt.close("all")
@@ -191,7 +191,7 @@ _TITLES = "title", "_left_title", "_right_title"  # matplotlib keeps three
 
 
 def overlaps(figure: Figure) -> list[str]:
-    """Legends, titles and labels of axes that lie over each other or over data, a sentence each, of a drawn figure."""
+    """Legends, titles and labels of axes that are cut off, or lie over each other or over data, of a drawn figure."""
     texts = {
         f"the title {text.get_text()!r} of panel {i}": text
         for i, axes in enumerate(figure.axes, start=1) for text in (getattr(axes, name) for name in _TITLES)
@@ -206,7 +206,14 @@ def overlaps(figure: Figure) -> list[str]:
         for i, axes in enumerate(figure.axes, start=1) for axis in (axes.xaxis, axes.yaxis) if axis.label.get_text()
     }  # fmt: skip
     pairs = [*combinations({**boxes, **labels}.items(), 2), *product(boxes.items(), data.items())]
-    return [f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)]
+    whole = figure.bbox.padded(0.04 * figure.dpi)  # less than the empty rim of a legend
+    cut = [
+        name for name, box in {**boxes, **labels}.items() if not (whole.contains(*box.min) and whole.contains(*box.max))
+    ]
+    return [
+        *(f"a figure cuts off {name}" for name in cut),
+        *(f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)),
+    ]
 
 
 def model_panels(
