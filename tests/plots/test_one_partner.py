@@ -1,12 +1,10 @@
 """One partner thinned: exponents that were put in come out again."""
 
-import re
-
 import numpy as np
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import changed, one_partner, page
+from noise_scaling.plots import one_partner, page
 
 U = np.geomspace(10, 1000, 8)
 
@@ -50,10 +48,3 @@ def test_the_figure(table, tmp_path):
     assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["None", "-", "None", "--"]
     path = measurements.write(table[table["variant"] == "train_full_depth"], tmp_path / "t.csv")
     assert "No pairs were measured with one partner" in page.show(one_partner.sentence, path).data
-
-
-def test_what_changed_sets_both_exponents_side_by_side(table):
-    said = changed.changes(table).data
-    assert re.search(
-        r"mean of 2 curves</td>\s*<td>1\.[1-9]\d, both partners thinned</td>\s*<td>1\.00, one partner", said
-    )

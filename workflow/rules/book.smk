@@ -7,7 +7,7 @@ rule pages:
         shared=sorted(str(path) for path in [*Path("src").rglob("*.py"), *Path("data/published").glob("*"),
                                              *Path("data/calibration").glob("*"), *Path("data/cells").glob("*"), *Path("benchmarks/results").glob("*.json"),
                                              *Path("data/curves").glob("*.csv"), Path("data/gpu/measurements.csv"),
-                                             *Path("data/factorial").glob("*")])
+                                             *Path("data/factorial").glob("*"), *Path("data/pairs").glob("*")])
         + published_at_hand(),
     output:
         touch(f"{RUN}/pages/.executed_{{batch}}"),

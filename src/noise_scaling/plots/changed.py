@@ -14,7 +14,7 @@ from ..laws import compare
 from ..laws.grids import UNIMPROVABLE, grids
 from ..laws.law import fit_many
 from ..measurements import protocol_rows
-from . import ablations, cells_or_depth, claim_terms, claims, one_partner, page, style
+from . import ablations, cells_or_depth, claim_terms, claims, page, style
 from . import laws as law_page
 from .claims import CLAIMS, GIVEN, NOT_TESTED
 from .figures import collapsed, usable, without_controls
@@ -28,7 +28,7 @@ def changes(table: pd.DataFrame) -> HTML:
     """What each change came to on a table: what is asked, the number before, the number now."""
     rows: list[_Row] = []
     for make in (
-        _coverage, _neighbours, _beyond, _exact, _partners, _rates, _best, _control, _shape, _collapse, _effects, _runs,
+        _coverage, _neighbours, _beyond, _exact, _rates, _best, _control, _shape, _collapse, _effects, _runs,
     ):  # fmt: skip
         try:
             rows += make(table)
@@ -81,12 +81,6 @@ def _exact(table: pd.DataFrame) -> Iterator[_Row]:
             f"{of['Eq. 1']:.3f} (Eq. 1)",
             f"{of.min():.3f} ({best})",
         )
-
-
-def _partners(table: pd.DataFrame) -> Iterator[_Row]:
-    found = one_partner.exponents(table).groupby("thinned")["exponent"]
-    before, now = (f"{found.mean()[words]:.2f}, {words}" for words in one_partner.WAYS.values())
-    yield f"Exponent of depth of signals of pairs, mean of {found.size().min()} curves", before, now
 
 
 def _rates(table: pd.DataFrame) -> Iterator[_Row]:

@@ -118,7 +118,7 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         except TooLittle as error:
             return paragraph(str(error))
         if isinstance(made, pd.DataFrame):
-            return as_table(made, f"{draw.__name__}.csv")
+            return as_table(brief(made), f"{draw.__name__}.csv", full=made)
         return made
 
 
@@ -220,8 +220,12 @@ def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
     """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
     found = laws.fit_curves(usable(table), law=laws.named(law))
     counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
-    shown = found.drop(columns=["preset", "residual_sd", "n_points"])
-    return as_table(shown, f"{law}_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
+    return as_table(brief(found), f"{law}_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
+
+
+def brief(found: pd.DataFrame) -> pd.DataFrame:
+    """A table of fits without what only its download needs to hold."""
+    return found.drop(columns=["preset", "residual_sd", "n_points", "note"], errors="ignore")
 
 
 _IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
