@@ -48,3 +48,4 @@ def test_the_figure(table, tmp_path):
     assert [line.get_linestyle() for line in figure.axes[0].lines[1:]] == ["None", "-", "None", "--"]
     path = measurements.write(table[table["variant"] == "train_full_depth"], tmp_path / "t.csv")
     assert "No pairs were measured with one partner" in page.show(one_partner.sentence, path).data
+    assert "estimator default" in page.provenance(path, notebook="any.ipynb").data

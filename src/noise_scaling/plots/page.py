@@ -175,9 +175,10 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     """
     opened = measured(source)
     try:
-        estimators = ", ".join(sorted(set(usable(opened.table)["estimator"])))
+        rows = usable(opened.table)
     except TooLittle:
-        estimators = "none"
+        rows = opened.table  # of variants alone
+    estimators = ", ".join(sorted(set(rows["estimator"]))) or "none"
     settings = {"estimator": estimators} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
