@@ -64,6 +64,10 @@ def test_variations_on_a_model_change_no_claim_of_the_paper(table):
         assert repr(claims.find(claim, pd.concat([table, *every]))) == repr(claims.find(claim, table))
     drawn = figures.variations_figure(pd.concat([table, *every]))
     assert [len(axes.collections) for axes in drawn.axes] == [4, 4]  # a band a model
+    more = table.assign(seed=7, mi_bits=9.0)  # a seed at which no variation was measured
+    again = figures.variations_figure(pd.concat([table, more, *every]))
+    lines = [[list(line.get_ydata()) for axes in figure.axes for line in axes.lines] for figure in (drawn, again)]
+    assert lines[0] == lines[1]
     beside = model_size.variations(pd.concat([table, *every])).set_index("model")
     assert beside["difference"].to_dict() == pytest.approx(dict(zip(found, (2, 2, 2, 2, -2, -3), strict=True)))
 

@@ -11,6 +11,7 @@ from noise_scaling.laws import compare, holdout
 from noise_scaling.laws.grids import grids
 from noise_scaling.plots import cells_or_depth, page, saturation, style, table_audit
 from noise_scaling.plots import laws as law_pages
+from noise_scaling.plots.figures import MOST_SIGNALS
 
 N, U = (100, 300, 1000, 3000, 10_000, 30_000), np.geomspace(10, 2000, 6)
 
@@ -189,6 +190,8 @@ def test_contours_label_bits_and_lie_in_the_grid(table):
     assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
     assert {"100", "1,000", "10,000"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
     assert figure.legends[0].get_texts()[0].get_text() == "noise budget, bits"
+    many = pd.concat([table.assign(dataset=f"{name}_{i}") for i in range(4) for name in set(table["dataset"])])
+    assert len(cells_or_depth.contours_figure(many).axes) <= 2 * MOST_SIGNALS  # as many rows as a screen holds
 
 
 def test_rates_and_seeds_are_told(source):

@@ -116,7 +116,7 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
         if np.isfinite(value):
             colour = "white" if abs(value) > 1.2 else "black"
             axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(names)), [textwrap.fill(look(name)[0], 9) for name in names])
+    axes.set_xticks(range(len(names)), [textwrap.fill(look(name)[0], 7, break_long_words=False) for name in names])
     axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)

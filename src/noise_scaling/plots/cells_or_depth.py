@@ -17,7 +17,7 @@ from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from ..measurements import published
 from . import page, style
-from .figures import usable
+from .figures import rows_of, usable
 
 _MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
 _RATES = {"law": "noise budget", "surface": "with residuals"}
@@ -146,7 +146,9 @@ def contours_figure(table: pd.DataFrame) -> Figure:
         else:
             axes.set_axis_off()
 
-    rows = {signal: f"{style.title(*signal)}\n{style.UMIS}" for signal, _ in found}
+    drawn = pd.MultiIndex.from_frame(table[["dataset", "signal"]]).isin([signal for signal, _ in found])
+    shown, others = rows_of(usable(table[drawn]))
+    rows = {signal: f"{style.title(*signal)}\n{style.UMIS}" for signal in shown}
     models = style.ordered([model for _, model in found])
     figure = style.model_panels(rows, models, draw, xlabel=style.CELLS, height=2.0)
     style.legend(
@@ -154,6 +156,7 @@ def contours_figure(table: pd.DataFrame) -> Figure:
         {"color": "black", "label": "noise budget, bits"},
         {"color": "#de8f05", "linestyle": ":", "label": "with residuals"},
         {"color": "0.6", "marker": ".", "linestyle": "", "label": "measured"},
+        *others,
     )
     return figure
 

@@ -64,6 +64,7 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")]
 
 
+_SIGNAL = ["dataset", "signal"]
 MOST_SIGNALS = 7
 """Rows of panels that a screen holds."""
 
@@ -253,12 +254,17 @@ def _collapse_panel(axes: Axes, points: pd.DataFrame, x: str, label: str) -> Non
 
 @style.book_style()
 def variations_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down."""
+    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down.
+
+    Of seeds at which all models of a signal were measured: another split of the cells is another height.
+    """
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
-    table = table[table.groupby(["dataset", "signal", "kind"])["model"].transform("nunique") > 1]
+    table = table[table.groupby([*_SIGNAL, "kind"])["model"].transform("nunique") > 1]
     if table.empty:
         raise TooLittle("No variation on a model was measured here beside it: nothing to draw.")
+    of_seed, of_all = (table.groupby(by)["model"].transform("nunique") for by in ([*_SIGNAL, "seed"], _SIGNAL))
+    table = table[of_seed == of_all]
 
     def draw(axes: Axes, signal: tuple[str, str], kind: str) -> None:
         here = of_signal(table, signal)
