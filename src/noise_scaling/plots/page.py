@@ -270,7 +270,8 @@ def rows(source: str | Path) -> HTML:
 
 
 def _span(values: pd.Series) -> str:
-    return f"{values.min():,.0f} to {values.max():,.0f}"
+    low, high = (f"{value:,.0f}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def card(name: str) -> HTML:
