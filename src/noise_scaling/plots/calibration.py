@@ -86,7 +86,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
         for n, (colour, marker) in SIZES.items()
         if n in set(means["cells"])
     ]
-    style.legend(figure, *marks, loc="outside upper center")
+    style.legend(figure, *marks)
     return figure
 
 

@@ -111,7 +111,7 @@ def depth_figure(numbers: dict[str, Any]) -> Figure:
         axes.set_title(title, loc="left")
     panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
     marks = [{"color": c, "marker": m, "label": f"{n:,} cells"} for n, (c, m) in SIZES.items()]
-    style.legend(figure, *marks, loc="outside upper center")
+    style.legend(figure, *marks)
     return figure
 
 

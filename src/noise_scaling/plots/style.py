@@ -287,12 +287,12 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend under the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
+    """A legend over the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
 
     All in one row but for `columns`; other options are of `Figure.legend`.
     """
     handles = [Line2D([], [], **mark) for mark in marks]
-    where: dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(marks), "frameon": False}
+    where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)
 
 

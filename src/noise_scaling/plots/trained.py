@@ -144,7 +144,7 @@ def steps_figure(file: str | Path) -> Figure:
         )
         axes.errorbar(np.array(steps)[order], bits, errors, color=colour, marker=marker, capsize=2, label=label)
     axes.set(xlabel="steps", ylabel=style.BITS, ylim=(0, None))
-    figure.legend(loc="outside lower center", frameon=False)
+    figure.legend(loc="outside upper center", frameon=False)
     return figure
 
 
