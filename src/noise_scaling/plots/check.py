@@ -39,7 +39,7 @@ def check_figure(report: Report) -> Figure:
     figure.suptitle(textwrap.fill(report.verdict, 115), fontsize=9.5, x=0.01, ha="left")
     left.set_title("\n".join(report[name].text for name in ("repeated_cells", "leak")), loc="left", fontsize=8.5)
     marks = [{"color": c, "marker": m, "linestyle": "", "label": text} for c, m, text in LOOKS.values()]
-    style.legend(figure, *marks)
+    style.legend(figure, *marks, loc="outside lower center")
     return figure
 
 
