@@ -336,3 +336,12 @@ def test_cells_are_a_pilot(tmp_path, capsys, monkeypatch):
 def test_the_assumed_saturation_is_named(toy, capsys):
     found = asked(capsys, "--dataset", "toy", "--measurements", toy, *PRICES)
     assert f"{command.ASSUMED_SATURATION:.0%} at the deepest measurement is assumed" in str(found["warnings"])
+
+
+def test_depths_of_another_run_with_fewer_seeds_are_left_out_and_said(tmp_path):
+    rows = table("pca", LAW)
+    two = pd.concat([rows, rows.assign(seed=1)])
+    file = measurements.write(pd.concat([two, rows.assign(fraction=rows["fraction"] * 0.9)]), tmp_path / "t.csv")
+    used, said = evidence._usable(measurements.read(file), "t.csv")
+    assert len(used) == len(two)
+    assert said == f"{len(rows)} of runs with fewer seeds"

@@ -145,3 +145,16 @@ def test_pages_say_when_nothing_was_measured(tmp_path):
     pieces = (ablations.effects, ablations.noise_by_source, ablations.steps_effects, ablations.depth_fits)
     for draw in (*pieces, ablations.separate_depths_figure):
         assert page.show(draw, path).data.startswith("<p>No ")
+
+
+def test_the_parts_of_counting_pairs_in_both_orders_are_told_beside_the_whole():
+    ways = {"both_pair_orders": 3.6, "both_orders_together": 3.1, "pairs_ungrouped": 3.2}
+    rows = curve("", 300, 3) + [r for variant, i_max in ways.items() for r in curve(variant, 300, i_max)]
+    table = measurements.sort(rows)
+    mean = table.groupby("variant")["mi_bits"].mean()
+    said = ablations.pair_orders(table).data
+    whole, orders, cut = (mean[variant] - mean[""] for variant in ways)
+    assert f"add {whole:.2f} bits in the mean of 1 curves" in said
+    assert f"both orders alone {orders:.2f}, folds that cut groups alone {cut:.2f}. In 1 of 1" in said
+    with pytest.raises(TooLittle):
+        ablations.pair_orders(table[table["variant"] != "pairs_ungrouped"])

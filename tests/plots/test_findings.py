@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noise_scaling import laws, measurements
-from noise_scaling.plots import findings, page, style
+from noise_scaling.plots import findings, limits, page, style
 from noise_scaling.plots.drawn import COLUMNS, drawn
 
 from .test_small_tables import table
@@ -29,10 +29,27 @@ def test_findings_have_the_numbers_of_the_table(known):
     said = findings.information(known)
     assert f"3 of 3 curves end higher at their deepest counts than at their shallowest, by {rise:.2f} bits" in said
     assert "scVI is the best model at 100 % of the depths." in said
-    assert "explains 100.0 % of a curve's variance in the median, and 90 % or more in 3 of 3 curves" in findings.fits(
-        known
-    )
+    fits = findings.fits(known)
+    assert "explains 100.0 % of a curve's variance in the median, and 90 % or more in 3 of 3 curves that rise" in fits
+    assert "converges in 3 of 3 of them" in fits
     assert re.search(r"60 observations from 12 curves lie 0\.0\d bits from the one curve", findings.collapse(known))
+
+
+def test_a_flat_curve_is_not_asked_for_its_shape(known):
+    flat = known["model"] == "pca"
+    rows = known.assign(mi_bits=known["mi_bits"].where(~flat, 0.5))
+    assert "in 2 of 2 curves that rise by 0.25 bits" in findings.fits(rows)
+
+
+def test_what_the_last_cells_add_is_told_with_its_depths_and_seeds(known, tmp_path):
+    rows = known.assign(mi_bits=known["mi_bits"] + (known["n_cells"] == 400) * (known["model"] == "scvi") * 0.25)
+    path = str(measurements.write(rows, tmp_path / "t.csv"))
+    at = known[(known["model"] == "scvi") & known["n_cells"].isin([50, 400])]
+    bits = at.pivot_table(index="fraction", columns="n_cells", values="mi_bits")
+    gain = (bits[400] - bits[50]).median() + 0.25
+    assert "From 50 to 400 cells of" in (said := limits.last_gain(path).data)
+    assert f"scVI {gain:+.2f} bits (" in said
+    assert "over 5 depths, 1 seed)" in said
 
 
 def test_a_finding_of_too_little_is_a_sentence(tmp_path):
@@ -70,7 +87,7 @@ def test_the_readme_says_what_the_front_page_says(root):
 
 PIECES = {
     "abstract": findings.abstract, "take_aways": findings.take_aways, "hero": findings.hero_figure,
-    "where it fails": findings.where_it_fails, "sizes": findings.sizes,
+    "where it fails": limits.where_it_fails, "sizes": limits.sizes,
 }  # fmt: skip
 
 

@@ -37,8 +37,8 @@ def test_the_exponent_returns_to_1(table):
     assert (found.loc["one partner thinned", "Eq. 1 errs"] < 1e-3).all()
     assert (found.loc["both partners thinned", "noise on both sides errs"] < 1e-3).all()
     said = one_partner.sentence(table).data
-    assert "with one 1.00 (95 %: 1.00 to 1.00" in said
-    assert "lower in 2" in said
+    assert "and 1.00 where one is (95 % interval 1.00 to 1.00). It " in said
+    assert "in 2 of 2 curves) to a value that includes 1" in said or "but not to 1" in said
     assert "0 of 2 with both partners thinned and 2 of 2 with one partner thinned" in said
 
 

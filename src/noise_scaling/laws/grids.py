@@ -75,6 +75,10 @@ class Grid:
         """The grid with the cells of a mask taken out."""
         return replace(self, bits=np.where(hidden, np.nan, self.bits))
 
+    def transposed(self) -> Grid:
+        """The same with the axes exchanged, so that its columns are curves against training cells."""
+        return replace(self, n=self.u, u=self.n, bits=self.bits.T, seeds=self.seeds.T, seed_sd=self.seed_sd.T)
+
 
 def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: bool = False) -> Iterator[Grid]:
     """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.

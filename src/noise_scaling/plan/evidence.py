@@ -120,11 +120,13 @@ def _chosen(rows: pd.DataFrame, what: str, value: str | None) -> pd.DataFrame:
 
 
 def _usable(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
-    """The rows to plan from, and what was left out as text: failed rows, controls, variants of the protocol."""
-    rows = measurements.protocol_rows(table)
+    """The rows to plan from, and what was left out as text: failed rows, controls, variants, other runs."""
+    every = measurements.protocol_rows(table)
+    rows = measurements.of_one_run(every) if "version" in every else every  # a pilot of other columns is one run
     failed = table["status"].eq(ERROR) | table["mi_bits"].isna()
     left_out = {"failed": int(failed.sum()), "of controls": int((table["model"].isin(CONTROLS) & ~failed).sum())}
-    left_out["of variants"] = len(table) - len(rows) - sum(left_out.values())
+    left_out["of variants"] = len(table) - len(every) - sum(left_out.values())
+    left_out["of runs with fewer seeds"] = len(every) - len(rows)
     said = ", ".join(f"{n} {what}" for what, n in left_out.items() if n)
     if rows.empty:
         raise InputError(f"{name} has no row to plan from: {len(table)} rows, {said or 'none usable'}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
@@ -15,7 +16,7 @@ from ..errors import TooLittle
 from ..laws.curves import fit_groups, protocol_rows
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KEY
-from . import style
+from . import page, style
 from .figures import largest
 
 ABLATIONS = {
@@ -28,6 +29,9 @@ ABLATIONS = {
     "stop_on_scored": "scored cells choose when to stop",
 }
 """The published choices that can be switched on, each with its label."""
+
+PAIR_ORDERS = ("both_pair_orders", "both_orders_together", "pairs_ungrouped")
+"""Pairs counted in both orders as published, and the two parts of that."""
 
 SOURCES = {
     "vary_split": "split of the cells",
@@ -66,14 +70,29 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     The nominal depth in place of the measured one is the last of them: the bits stay, the law moves.
 
     `stderr` is that of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third.
-    u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without; blank where a curve
-    has too few depths or its fit did not converge.
+    u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 %
+    interval; blank where a curve has too few depths or its fit found no minimum between its bounds.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]
     if not found:
         raise TooLittle("No row with a published choice switched on is in this table.")
     return pd.DataFrame([*found, *_effect_rows(NOMINAL, nominal_depth(table))])
+
+
+def pair_orders(table: pd.DataFrame) -> HTML:
+    """What counting pairs in both orders adds, and what its two parts add alone: a sentence of means over curves."""
+    found = effects(table).pivot(index=_UNIT, columns="ablation", values="effect")
+    whole, orders, cut = (found.get(ABLATIONS[name], pd.Series(dtype=float)) for name in PAIR_ORDERS)
+    both = pd.concat([whole, orders, cut], axis=1).dropna()
+    if both.empty:
+        raise TooLittle("No pairs were counted in both orders, and in each of its two parts, in this table.")
+    mean, more = both.mean().tolist(), (both.iloc[:, 0] > both.iloc[:, 1:].sum(axis=1)).sum()
+    return page.paragraph(
+        f"Both choices together add {mean[0]:.2f} bits in the mean of {len(both)} curves; "
+        f"both orders alone {mean[1]:.2f}, folds that cut groups alone {mean[2]:.2f}. In {more} of {len(both)} the two "
+        "together add more than their sum: a pair whose mirror image was in training is known before it is scored."
+    )
 
 
 def nominal_depth(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,14 +119,18 @@ def _effect_rows(label: str, both: pd.DataFrame) -> Iterable[dict[str, object]]:
 
 
 def _parameters(rows: pd.DataFrame) -> dict[str, float]:
-    """u_bar and I_max of the paired rows at their largest cell number, without and with the ablation."""
+    """u_bar and I_max with intervals at the largest cell number of paired rows, without and with the ablation."""
     here = rows[rows["n_cells"] == rows["n_cells"].max()]
     out: dict[str, float] = {}
     for suffix, depth, bits in (("without", "umis_per_cell_base", "base"), ("with", "umis_per_cell", "bits")):
         enough = here[depth].round(3).nunique() >= 4
         fit = laws.fit_noise_law(here[depth], here[bits]) if enough else None
-        settled = fit is not None and fit.status == laws.CONVERGED
-        out |= {f"{name}_{suffix}": getattr(fit, name) if settled else np.nan for name in ("u_bar", "i_max")}
+        settled = fit is not None and fit.status in (laws.CONVERGED, laws.BEYOND)
+        for name in ("u_bar", "i_max"):
+            ends = getattr(fit, f"{name}_interval") if settled else (np.nan, np.nan)
+            value = getattr(fit, name) if settled else np.nan
+            column = f"{name}_{suffix}"
+            out |= {column: value, f"{column}_low": ends[0], f"{column}_high": ends[1]}
     return out
 
 

@@ -16,7 +16,7 @@ from ..laws import exchange, holdout
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from ..measurements import published
-from . import page, style
+from . import admitted, page, style
 from .figures import rows_of, usable
 
 _MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
@@ -27,7 +27,7 @@ _RATES = {"law": "noise budget", "surface": "with residuals"}
 @page.of_content
 def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
     """The grids of a table's models that cells train."""
-    found = tuple(grids(usable(table)))
+    found = tuple(grids(admitted.evidence(usable(table))))
     if not found:
         raise TooLittle("No model that cells train was measured here at three depths and three numbers of cells.")
     return found
@@ -36,7 +36,7 @@ def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
 @page.of_content
 def scored(table: pd.DataFrame) -> pd.DataFrame:
     """`holdout.score` of a table's grids."""
-    found = holdout.score(grids(usable(table)))
+    found = holdout.score(grids(admitted.evidence(usable(table))))
     if found.empty:
         raise TooLittle("No grid here is large enough to hide a part of it (five depths, five cell numbers).")
     return found

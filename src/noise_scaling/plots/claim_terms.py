@@ -229,7 +229,10 @@ def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
 
 def _rising(table: pd.DataFrame, flat: float = FLAT) -> compare.Curves:
     """Curves of 5 depths and more that rise by `flat` bits."""
-    found = compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True))
+    return _risen(compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True)), flat)
+
+
+def _risen(found: compare.Curves, flat: float) -> compare.Curves:
     deepest = found.bits[np.arange(len(found.bits)), np.isfinite(found.bits).sum(1) - 1] if len(found.bits) else []
     rise = np.asarray(deepest) - (found.bits[:, 0] if len(found.bits) else [])
     kept = rise >= flat
@@ -246,10 +249,28 @@ def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
     flat
         Bits by which it must rise.
     """
-    found = _rising(largest(without_controls(table)), flat)
+    return _explained(_rising(largest(without_controls(table)), flat), laws.NOISE_LAW)
+
+
+def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether Eq. 2 explains 90 % of the variance of a curve against training cells; one row a depth and model.
+
+    Curves have 5 numbers of cells and more, rise by `FLAT` bits, and are of models that cells train.
+
+    Parameters
+    ----------
+    table
+        A measurements table of one estimator.
+    """
+    by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
+    return _explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW)
+
+
+def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
+    """Whether `law` explains `FITS_WELL` of the variance, a row a curve."""
     if found.names.empty:
         return terms([])
-    left = compare.residuals(found, laws.NOISE_LAW)
+    left = compare.residuals(found, law)
     spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
     r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
     names = found.names

@@ -23,6 +23,10 @@ from . import admitted, claim_terms, claims, page, style
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
+SUPPLEMENT_PARAMETERS = 13_480_151
+"""Of the published Geneformer, by the supplement of the paper (SUPPLEMENTAL_METHODS.md, January 2026)."""
+KNOWN_WITHIN = 10.0
+"""Factor from end to end of its interval within which ū counts as known."""
 _P = ParamSpec("_P")
 
 
@@ -88,7 +92,10 @@ def headline(source: str | Path) -> HTML:
     size = ""
     if "geneformer" in bits and dataset in datasets.names():
         shapes = models.create("geneformer", preset="published", device="cpu").shapes(datasets.card(dataset).n_genes)
-        size = f" Its Geneformer has {sum(map(prod, shapes.values())) / 1e6:.1f} million parameters at all its genes."
+        size = (
+            f" Its Geneformer has {sum(map(prod, shapes.values())) / 1e6:.1f} million parameters at all its genes as "
+            f"we read its settings; its authors' supplement says {SUPPLEMENT_PARAMETERS / 1e6:.1f} million."
+        )
     return page.paragraph(
         f"The largest training set, {n:,} cells ({style.title(dataset, signal)}, all molecules), "
         f"gives in bits: {found}.{size}"
@@ -103,29 +110,43 @@ def depth_gains(table: pd.DataFrame) -> pd.Series:
 
 
 def fits(table: pd.DataFrame) -> str:
-    """The finding of Figure 2: how well Eq. 1 fits, and how often it is pinned down."""
-    found = laws.fit_curves(largest(real(table)))
-    good, r2 = found["status"] == laws.CONVERGED, found["r_squared"].dropna()
+    """The finding of Figure 2: how well Eq. 1 fits curves that rise, and how often its parameters are known."""
+    found = laws.fit_curves(rising(real(table)))
+    r2 = found["r_squared"].dropna()
     if r2.empty:
         raise TooLittle(NO_CURVE)
-    explained = f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median"
-    well, pinned = _count(r2 >= claim_terms.FITS_WELL), _count(good)
-    return f"{explained}, and 90 % or more in {well} curves. Both parameters are pinned down in {pinned}."
+    converged = found["status"] == laws.CONVERGED
+    known = converged & (found["u_bar_high"] < KNOWN_WITHIN * found["u_bar_low"]) & np.isfinite(found["i_max_high"])
+    return (
+        f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median, and "
+        f"90 % or more in {_count(r2 >= claim_terms.FITS_WELL)} curves that rise by {claim_terms.FLAT:g} bits or more. "
+        f"The fit converges in {_count(converged)} of them; averaged over laws, it tells ū to within a factor of "
+        f"{KNOWN_WITHIN:g} and I_max to a finite interval in {_count(known)}."
+    )
+
+
+def rising(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows at the largest number of cells of curves that rise: the R² of a flat one says nothing."""
+    rows = largest(table)
+    rise = depth_gains(rows)
+    kept = pd.MultiIndex.from_frame(rows[list(rise.index.names)]).isin(rise.index[rise >= claim_terms.FLAT])
+    if not kept.any():
+        raise TooLittle(NO_CURVE)
+    return rows[kept]
 
 
 def collapse(table: pd.DataFrame) -> str:
     """The finding of Figure 3: how near observations are to one curve."""
-    table = real(table)
-    points = collapsed(table)
+    points = collapsed(real(table))
     if points.empty:
         raise TooLittle(NO_CURVE)
     off = (points["missing"] - laws.collapse(points["z"])).abs()
-    held_out = {m: claim_terms.collapses(table, m) for m in style.ordered(points["model"])}
-    each = [f"{style.label(m)} {_value(rows):.2f}" for m, rows in held_out.items() if len(rows)]
+    found = {m: claims.find(claims.collapse_of(m), table).value for m in style.ordered(points["model"])}
+    each = [f"{style.label(m)} {value:.2f}" for m, value in found.items() if np.isfinite(value)]
     return (
         f"{len(points):,} observations from {points.attrs['n_curves']} curves lie {off.median():.2f} bits from the one "
-        f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. R² of depths that "
-        f"the fit left out, by model: {', '.join(each)}. {_asymptote(points)}"
+        f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. At depths that the fit left out, its R² "
+        f"is, by model: {', '.join(each)}. {_asymptote(points)}"
     ).strip()
 
 
@@ -177,10 +198,10 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
     mine, paper = real(ours), real(theirs)
-    fitted = [laws.fit_curves(largest(rows)) for rows in (paper, mine)]
+    fitted = [laws.fit_curves(rising(rows)) for rows in (paper, mine)]
     r2 = [_percent(rows["r_squared"].median(), 1) for rows in fitted]
-    rises = [depth_gains(rows).median() for rows in (paper, mine)]
-    cells = [_cells_gain("scvi", rows) for rows in (paper, mine)]
+    rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
+    cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
     finds = [
         f"{who} {bits.min():.2f} to {bits.max():.2f}"
         for estimator, who in (("lmi", "the published estimator (LMI) finds"), ("default", "our own finds"))
@@ -190,12 +211,12 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         "How much does a cell's embedding say about what the model never saw, and what would deeper counts or more "
         "cells add?",
         f"In the {len(theirs):,} published measurements, on up to {paper['n_cells'].max():,} training cells, and in "
-        f"{len(mine):,} of our own, on up to {mine['n_cells'].max():,} cells of {mine['dataset'].nunique()} real "
-        f"data sets, a law of two parameters explains {r2[0]} and {r2[1]} of the variance of information with depth "
-        "(medians over curves).",
-        f"From the shallowest counts to the deepest, information grows by {rises[0]:.2f} bits in the published table "
-        f"and by {rises[1]:.2f} in ours (medians over curves).",
-        f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} (medians over depths).",
+        f"{len(mine):,} of our own, on up to {mine['n_cells'].max():,} cells of {mine['dataset'].nunique()} data sets "
+        f"of real cells, a law of two parameters explains {r2[0]} and {r2[1]} of the variance of information with "
+        "depth (medians over curves that rise).",
+        f"From the shallowest counts to the deepest, information grows by {rises[0]} bits in the published table and "
+        f"by {rises[1]} in ours (medians over curves; in brackets the middle half).",
+        f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} bits (the same over depths).",
     ]  # fmt: skip
     if finds:
         text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {' and '.join(finds)}.")
@@ -219,13 +240,13 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     def on_both(value: Callable[[pd.DataFrame], str]) -> str:
         return " and ".join(f"{value(table)} ({name})" for name, table in tables.items())
 
-    fitted = on_both(lambda t: _count(laws.fit_curves(largest(t))["r_squared"].dropna() >= claim_terms.FITS_WELL))
+    fitted = on_both(lambda t: _count(laws.fit_curves(rising(t))["r_squared"].dropna() >= claim_terms.FITS_WELL))
     depth = on_both(lambda t: f"{depth_gains(t).median():.2f} bits")
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
     best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}
     lines = [
         f"Deeper counts: from the shallowest to the deepest, information grows by {depth} in the median curve, and "
-        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves.",
+        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves that rise.",
         f"More cells: from the fewest to the most, scVI gains {scvi}, PCA {pca}, in the median depth.",
     ]  # fmt: skip
     if all(rows["den"].sum() for rows in best.values()):
@@ -243,6 +264,14 @@ def _cells_gain(model: str, table: pd.DataFrame) -> str:
     return f"{gain:+.2f} bits" if np.isfinite(gain) else "an amount that was not measured"
 
 
+def _middle(values: pd.Series) -> str:
+    """Median and quartiles: '1.20 (0.85 to 1.61)'."""
+    if values.empty:
+        return "an unmeasured number of"
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
 def version() -> HTML:
     """Version of the package, and date and commit of the checkout where it is one."""
     commit = subprocess.run(
@@ -251,54 +280,9 @@ def version() -> HTML:
     return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit.stdout.strip()])), "version")
 
 
-@told
-def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
-    """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
-    lines = []
-    for name, source in (("the published table", reference), ("our own measurements", measurements)):
-        table = page.measured(source).table
-        found = laws.fit_curves(largest(real(table)))
-        failed = found[found["r_squared"] < claim_terms.FITS_WELL].sort_values("r_squared")
-        with style.presets(table):
-            worst = [
-                f"{style.label(r.model)} on {style.title(r.dataset, r.signal)} (R² {r.r_squared:.2f}, residuals of "
-                f"{r.residual_sd:.2f} bits)" for r in failed.head(3).itertuples()
-            ]  # fmt: skip
-        lines.append(
-            f"Of the curves of {name} at the largest number of cells, Eq. 1 explains less than 90 % of the variance in "
-            f"{len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}."
-        )
-    return page.bullets(lines)
-
-
-def what_the_estimator_finds(measurements: str | Path) -> HTML:
-    """What the estimators find of 2 known bits beside real embeddings, by data set."""
-    table, lines = page.measured(measurements).table, []
-    for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
-        found = known_bits(table, estimator)
-        each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
-        lines.append(
-            f"Of {KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)} finds, at full depth: {each}."
-        )
-    return page.bullets(lines)
-
-
 def usable_estimators(table: pd.DataFrame) -> pd.Series:
     """Estimators that the control of known information was measured by."""
     return table.loc[table["model"] == KNOWN, "estimator"]
-
-
-@told
-def sizes(measurements: str | Path, reference: str | Path) -> HTML:
-    """How large the tables' measurements are: cells, depth, test cells, data sets."""
-    lines = []
-    for name, source in (("The published table", reference), ("Ours", measurements)):
-        rows = real(page.measured(source).table)
-        lines.append(
-            f"{name}: {rows['dataset'].nunique()} real data sets, up to {rows['n_cells'].max():,} training cells, "
-            f"{rows['umis_per_cell'].min():,.0f} to {rows['umis_per_cell'].max():,.0f} UMIs a cell."
-        )
-    return page.bullets(lines)
 
 
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}

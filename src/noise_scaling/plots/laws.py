@@ -14,7 +14,7 @@ from .. import datasets
 from ..errors import TooLittle
 from ..laws import alternatives, compare, grids
 from ..laws.law import fit_many, predict
-from . import page, style
+from . import admitted, page, style
 from .figures import usable
 
 KINDS = {"vector": "measured values", "pair": "another cell's counts", "label": "labels"}
@@ -27,7 +27,7 @@ _SHOWN = ("noise_law", "stretched", "channels", "log_linear")
 
 @page.of_content
 def _curves(table: pd.DataFrame) -> compare.Curves:
-    found = compare.curves(grids.grids(usable(table), least=(compare.LEAST_DEPTHS, 1)))
+    found = compare.curves(grids.grids(admitted.evidence(usable(table)), least=(compare.LEAST_DEPTHS, 1)))
     if not len(found.names):
         raise TooLittle(f"No curve here has {compare.LEAST_DEPTHS} depths or more.")
     return found
@@ -223,11 +223,11 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
         f"A depth is left out of the fit and foretold: of the laws with two parameters {_best(two, 'left_out')}, of "
         f"those with three {_best(three, 'left_out')} (medians over curves). Eq. 1, which has two, errs by "
         f"{eq1['left_out']:.3f} bits.",
-        _told_apart(table, short, str(three["left_out"].idxmin()), "left_out"),
-        _told_apart(table, short, "log_linear", "left_out"),
+        told_apart(table, str(three["left_out"].idxmin()), "left_out"),
+        told_apart(table, "log_linear", "left_out"),
         f"The deepest 40 % of a curve are foretold from the rest: of all laws {_best(short, 'ahead')}. Eq. 1 errs by "
         f"{eq1['ahead']:.3f} bits, a straight line in log depth by {line['ahead']:.3f}.",
-        _told_apart(table, short, "log_linear", "ahead"),
+        told_apart(table, "log_linear", "ahead"),
         f"Points lie {beyond} seeds alone would scatter them about Eq. 1: its reduced chi-square is "
         f"{eq1['chi_square']:.1f} in the median curve, where the noise of seeds alone gives 1, and neighbouring "
         f"residuals correlate by {eq1['repeat']:+.2f}. With a free power of depth these are {free['chi_square']:.1f} "
@@ -245,9 +245,10 @@ def _quoted(label: str) -> str:
     return label if label == "Eq. 1" else f"“{label}”"
 
 
-def _told_apart(table: pd.DataFrame, short: pd.DataFrame, other: str, column: str) -> str:
+def told_apart(table: pd.DataFrame, other: str, column: str) -> str:
+    """Whether Eq. 1 or another law of `compare_laws` foretells better: a sentence. `column` is as in `compare.gap`."""
     middle, low, high = compare.gap(table, "noise_law", other, column)
-    name = _quoted(short.loc[other, "label"])
+    name = _quoted(alternatives.ALTERNATIVES[other].label)
     told = f"{name} foretells better" if low > 0 else "Eq. 1 foretells better" if high < 0 else "they tie"
     what = "a depth left out" if column == "left_out" else "the deepest 40 %"
     return (

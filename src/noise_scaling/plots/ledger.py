@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pandas as pd
 from IPython.display import HTML
 
 from . import claims, claims_open, page
 from .claims import CLAIMS, Claim
+from .curve_zoo import OURS
 
+_ZOO = f"zoo.html#{urlencode({'source': OURS, 'estimator': 'lmi'})}"
 _HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
 
 
@@ -33,7 +36,8 @@ class Column:
     heading: str
     table: pd.DataFrame
     estimator: str | None = None
-    tab: str = ""  # where the pages of figures show it
+    tab: str = ""  # the anchor under which the pages of figures show it
+    page: str = ""  # the page, with its state, that shows it where those of figures do not
 
     @property
     def findings(self) -> dict[Claim, claims.Finding]:
@@ -47,16 +51,27 @@ class Column:
 
 
 def summary(measurements: str | Path, reference: str | Path) -> HTML:
-    """How many of the paper's claims hold on each table: a sentence."""
+    """How many of the paper's claims hold on each table, and which fail: sentences."""
     said = []
     for column in columns(measurements, reference):
-        findings = column.findings
-        verdicts = [_cell(findings[claim])[0] for claim in CLAIMS]
-        words = {"hold": claims.HOLDS, "hold partly": claims.PARTLY, "fail": claims.FAILS}
-        counts = {word: verdicts.count(verdict) for word, verdict in words.items()}
-        counts["have no verdict"] = len(verdicts) - sum(counts.values())
-        said.append(f"{column.heading}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
-    return page.paragraph(f"Verdicts on {len(CLAIMS)} claims, by table. {'; '.join(said)}.", "finding")
+        by = {verdict: [c for c in CLAIMS if _cell(column.findings[c])[0] == verdict] for verdict in _CLASSES}
+        told = sum(map(len, by.values()))
+        fails = "; ".join(f"“{_full(claim)}”" for claim in by[claims.FAILS])
+        said.append(
+            f"On the table “{column.heading}”, {len(by[claims.HOLDS])} of the paper's {len(CLAIMS)} claims hold, "
+            f"{len(by[claims.PARTLY])} hold partly, {len(by[claims.FAILS])} fail"
+            f"{f' ({fails})' if fails else ''}, and {len(CLAIMS) - told} have no verdict."
+        )
+    return page.paragraph(" ".join(said), "finding")
+
+
+def _full(claim: Claim) -> str:
+    """A claim's text with what it goes on from: "… PCA" goes on from the last whole one, up to its colon."""
+    whole = [c.text for c in CLAIMS[: CLAIMS.index(claim)] if not c.text.startswith("…")]
+    if not claim.text.startswith("…"):
+        return claim.text
+    start, colon, _ = whole[-1].partition(":")
+    return f"{start}{colon} {claim.text.removeprefix('… ')}"
 
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
@@ -70,7 +85,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
         return out
     ours = page.measured(measurements).table
     here = "on-our-own-measurements"
-    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", here)]
+    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", page=_ZOO)]
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
@@ -105,12 +120,14 @@ _CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails
 
 
 def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
-    tab = f"#{column.tab}" if claim.page.startswith("figures/") and column.tab else ""
+    of_figures = claim.page.startswith("figures/")
+    where = f"{claim.page}.html{f'#{column.tab}' if of_figures and column.tab else ''}"
+    where = column.page if of_figures and column.page else where
     verdict, number = _cell(found)
     who = _who(claim, column) if number else ""
     said = f"{html.escape(verdict)}<small>{html.escape(who + number)}</small>"
     about = f'class="{_CLASSES.get(verdict, "untold")}" data-table="{html.escape(column.heading)}"'
-    return f'<td {about}><a href="{claim.page}.html{tab}">{said}</a></td>'
+    return f'<td {about}><a href="{html.escape(where)}">{said}</a></td>'
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
@@ -139,10 +156,9 @@ def how_many(rows: pd.DataFrame) -> str:
     told = rows[rows["verdict"].isin([claims.HOLDS, claims.PARTLY, claims.FAILS])]
     moves = ((told["stricter"] != told["verdict"]) | (told["more lenient"] != told["verdict"])).sum()
     return (
-        f"{len(told)} verdicts stand on this page. Each interval is a 95 % one by itself, so that "
-        f"{0.05 * len(told):.0f} of as many would miss by chance alone; nothing is corrected for that, and lines on "
-        f"one model share rows. {moves} of the verdicts are others with thresholds a tenth stricter or more lenient "
-        "(bits: half or double)."
+        f"{len(told)} verdicts stand on this page. Each interval is a 95 % interval by itself: of so many, about "
+        f"{0.05 * len(told):.0f} miss the truth by chance alone. Nothing is corrected for that, and lines on one model "
+        f"share rows. Thresholds a tenth stricter or more lenient (in bits: half or double) change {moves} of them."
     )
 
 

@@ -15,7 +15,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from ..laws import noise_budget
-from ..laws.curves import protocol_rows
+from ..measurements import of_one_run, protocol_rows
 from ..plan import backtest, command, evidence, prices
 from ..plan import donors as beside_cells
 from ..plan.designs import PROMISE_ERROR
@@ -58,7 +58,7 @@ def planner(
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
     """Laws by data set, signal, estimator and source; imaging data have no prices here, and no group."""
     tables = page.versions(measurements, "ours") | page.versions(reference)
-    return [group for name, table in tables.items() for group in _groups(protocol_rows(table), name)]
+    return [group for name, table in tables.items() for group in _groups(of_one_run(protocol_rows(table)), name)]
 
 
 def _prices() -> dict[str, Any]:

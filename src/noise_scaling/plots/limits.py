@@ -1,0 +1,141 @@
+"""Limits in sentences with computed numbers: what Eq. 1 misses, what estimators hide, how far tables reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from .. import laws
+from ..errors import TooLittle
+from ..laws import compare
+from ..laws.grids import UNIMPROVABLE
+from ..measurements import KNOWN
+from . import claim_terms, datasets, findings, page, style
+from . import laws as law_pages
+from .figures import of_signal
+
+OVER = 0.05
+"""Bits above the known ones that are more than the error of a control's mean."""
+
+
+@findings.told
+def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
+    """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
+    lines = []
+    for name, source in (("the published table", reference), ("our own measurements", measurements)):
+        table = page.measured(source).table
+        found = laws.fit_curves(findings.rising(findings.real(table)))
+        failed = found[found["r_squared"] < claim_terms.FITS_WELL].sort_values("r_squared")
+        with style.presets(table):
+            worst = [
+                f"{style.label(r.model)} on {style.title(r.dataset, r.signal)} (R² {r.r_squared:.2f}, residuals of "
+                f"{r.residual_sd:.2f} bits)" for r in failed.head(3).itertuples()
+            ]  # fmt: skip
+        lines.append(
+            f"Of the curves of {name} that rise, at the largest number of cells, Eq. 1 explains less than 90 % of the "
+            f"variance in {len(failed)} of {len(found)}{', worst in ' + '; '.join(worst) if worst else ''}."
+        )
+    return page.bullets(lines)
+
+
+def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
+    """Whether another law foretells depths left out better than Eq. 1, by signal and over all curves, by table."""
+    named = {"The published table": reference, "Our own measurements": measurements}
+    return page.bullets(f"{name}: {_other_law(page.measured(source).table)}" for name, source in named.items())
+
+
+def _other_law(table: pd.DataFrame) -> str:
+    try:
+        return _ahead_of_eq1(table)
+    except TooLittle as error:
+        return str(error)
+
+
+def _ahead_of_eq1(table: pd.DataFrame) -> str:
+    by_signal, compared = law_pages.by_kind(table), law_pages.compared(table)
+    ahead = (by_signal["least"] == "Eq. 1").sum()
+    best = compare.summary(compared).set_index("law")["left_out"].idxmin()
+    said = (
+        f"of the laws that come from noise, Eq. 1 errs least on a depth left out for {ahead} of "
+        f"{page.counted(len(by_signal), 'signal')}."
+    )
+    if best != laws.NOISE_LAW.name:
+        said += f" {law_pages.told_apart(compared, best, 'left_out')}"
+    return said
+
+
+@findings.told
+def last_gain(source: str | Path) -> HTML:
+    """What scVI and Geneformer gain over the last factor of about ten in cells on the largest training set."""
+    table = findings.real(page.measured(source).table)
+    dataset, signal, most = table.loc[table["n_cells"].idxmax(), ["dataset", "signal", "n_cells"]]
+    here = of_signal(table, (dataset, signal))
+    sizes = np.sort(here["n_cells"].unique())
+    start = sizes[np.abs(np.log(10 * sizes / most)).argmin()]
+    if start == most:
+        raise TooLittle("The largest training set here was measured at one number of cells.")
+    found = []
+    for model in [m for m in ("scvi", "geneformer") if m in set(here["model"])]:
+        both = here[(here["model"] == model) & here["n_cells"].isin([start, most])]
+        bits = both.pivot_table(index="fraction", columns="n_cells", values="mi_bits").dropna()
+        if bits.shape[1] == 2 and len(bits):
+            seeds = both.groupby(["n_cells", "fraction"])["seed"].nunique().min()
+            gain = (bits[most] - bits[start]).quantile([0, 0.5, 1]).tolist()
+            found.append(
+                f"{style.label(model)} {gain[1]:+.2f} bits ({gain[0]:+.2f} to {gain[2]:+.2f} over "
+                f"{page.counted(len(bits), 'depth')}, {page.counted(seeds, 'seed')})"
+            )
+    if not found:
+        raise TooLittle("The largest training set here was measured with neither scVI nor Geneformer at two sizes.")
+    return page.paragraph(
+        f"From {start:,} to {most:,} cells of {style.title(dataset, signal)}, the most that were measured, models gain "
+        f"in the median depth: {'; '.join(found)}."
+    )
+
+
+@findings.told
+def simulated_truth(measurements: str | Path) -> HTML:
+    """Where measured bits and Eq. 1 lie farthest from what is known to be there, on the simulated set."""
+    table = page.measured(measurements).table
+    gaps = datasets.truth_gaps(table, "simulated")
+    shallow = gaps[gaps[style.UMIS] == gaps[style.UMIS].min()]
+    with style.presets(table):
+        models = "; ".join(
+            f"{style.label(row['model'])} {row['measured']:.2f} measured, {row['Eq. 1']:.2f} by Eq. 1"
+            for _, row in shallow[~shallow["model"].isin(UNIMPROVABLE)].iterrows()
+        )
+    return page.paragraph(
+        f"On the simulated set the truth is known, and Eq. 1 is not its law. At {shallow[style.UMIS].iloc[0]:.0f} UMIs "
+        f"a cell the counts hold {shallow['truth'].iloc[0]:.2f} bits: {models}. Over all depths and models Eq. 1 lies "
+        f"up to {gaps['measured - Eq. 1'].abs().max():.2f} bits from what is measured."
+    )
+
+
+def what_the_estimator_finds(measurements: str | Path) -> HTML:
+    """What the estimators find of 2 known bits beside real embeddings, by data set."""
+    table, lines = page.measured(measurements).table, []
+    for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
+        found = findings.known_bits(table, estimator)
+        each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
+        lines.append(
+            f"Of {findings.KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)} finds, at full depth: "
+            f"{each}."
+            + (" What finds more than is there is no lower bound." if found.max() > findings.KNOWN_BITS + OVER else "")
+        )
+    return page.bullets(lines)
+
+
+@findings.told
+def sizes(measurements: str | Path, reference: str | Path) -> HTML:
+    """How large the tables' measurements are: cells, depth, test cells, data sets."""
+    lines = []
+    for name, source in (("The published table", reference), ("Ours", measurements)):
+        rows = findings.real(page.measured(source).table)
+        lines.append(
+            f"{name}: {rows['dataset'].nunique()} data sets of real cells, up to {rows['n_cells'].max():,} training "
+            f"cells, {rows['umis_per_cell'].min():,.0f} to {rows['umis_per_cell'].max():,.0f} UMIs a cell."
+        )
+    return page.bullets(lines)
