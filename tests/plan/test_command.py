@@ -341,7 +341,8 @@ def test_the_assumed_saturation_is_named(toy, capsys):
 def test_depths_of_another_run_with_fewer_seeds_are_left_out_and_said(tmp_path):
     rows = table("pca", LAW)
     two = pd.concat([rows, rows.assign(seed=1)])
-    file = measurements.write(pd.concat([two, rows.assign(fraction=rows["fraction"] * 0.9)]), tmp_path / "t.csv")
+    other = rows[rows["fraction"] == 1].assign(fraction=0.9)
+    file = measurements.write(pd.concat([two, other]), tmp_path / "t.csv")
     used, said = evidence._usable(measurements.read(file), "t.csv")
     assert len(used) == len(two)
-    assert said == f"{len(rows)} of runs with fewer seeds"
+    assert said == f"{len(other)} of runs with fewer seeds"
