@@ -127,3 +127,18 @@ def test_a_gap_is_resampled_by_grid():
     assert compare.gap(both[both["n_cells"] == 0], "a", "b", "left_out", draws=20_000) == (5, 2, 8)
     # curves of one grid are drawn together: a second one in each changes nothing
     assert compare.gap(both, "a", "b", "left_out", draws=20_000) == (5, 2, 8)
+
+
+def test_the_ceiling_of_labels_is_their_entropy():
+    law, entropy = alternatives.ALTERNATIVES["labels"], 2.2157  # five lines, by their card
+    bits = np.repeat(predict(law, np.array([[np.log(50), 2.4]]), U).T, 6, axis=1)  # more than five lines can hold
+    bits += np.random.default_rng(0).normal(0, 1e-4, bits.shape)
+    for dataset, signal, most in (("cell_lines5", "genotype", entropy), ("d", "s", 2.4)):
+        one = Grid(
+            (dataset, signal, "scvi", "p", "e"), N[:6], U, bits, np.full(bits.shape, 2.0), np.full(bits.shape, 0.03)
+        )
+        found = compare.curves([one])
+        left = compare.residuals(found, law)
+        fitted = (found.bits - left).max(axis=1)
+        assert fitted == pytest.approx(np.full(6, most), abs=2e-3)
+        assert (compare.compare_laws(found).set_index("law").loc["labels", "left_out"] < 0.01).all() == (most == 2.4)

@@ -37,8 +37,8 @@ class Card:
 
     `kind` is "cells" or "table". `n_cells` and `n_genes` are those of the files, `median_umis` is in UMIs per cell at
     full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals` maps a
-    signal's name to its kind ("label", "vector", "pair") and description, `signal` names the default one, `titles`
-    maps a signal to its title in figures.
+    signal's name to its kind ("label", "vector", "pair"), description and, of labels, entropy in bits; `signal` names
+    the default one, `titles` maps a signal to its title in figures.
 
     `evidence` is false where the cells or their signal are no evidence about biology: no claim is tested on them.
 
@@ -57,7 +57,7 @@ class Card:
     median_umis: float = 0.0
     library_umis: float | None = None
     signal: str = ""
-    signals: dict[str, dict[str, str]] = field(default_factory=dict)
+    signals: dict[str, dict[str, Any]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""

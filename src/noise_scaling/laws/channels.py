@@ -64,7 +64,8 @@ def labels_law(u: Values, scale: Values, i_max: Values) -> np.ndarray:
 
     A label is told from others by a Gaussian margin whose signal-to-noise grows with depth, and what is missing falls
     exponentially: the mutual information of a two-valued input in Gaussian noise by the approximation of Brannstrom,
-    Rasmussen & Grant 2005, doi:10.1109/TIT.2005.853312, with `i_max`, at most the labels' entropy, in place of 1.
+    Rasmussen & Grant 2005, doi:10.1109/TIT.2005.853312, with `i_max`, at most the labels' entropy
+    (`compare.Curves.bounded`), in place of 1.
 
     Parameters
     ----------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from .. import datasets
 from .alternatives import ALTERNATIVES
 from .grids import Grid
 from .law import Law, fit_many, padded, predict
@@ -26,6 +28,20 @@ class Curves:
     u: np.ndarray
     bits: np.ndarray  # means over seeds
     noise: np.ndarray  # standard error of each mean, in bits (`Grid.noise`)
+
+    def bounded(self, law: Law, times: int = 1) -> Law:
+        """The law, that of labels with their entropy as its ceiling, for the curves `times` over."""
+        if law.name != "labels":
+            return law
+        known = [entropy(*name) for name in zip(self.names["dataset"], self.names["signal"], strict=True)]
+        return replace(law, levels=(0.0, np.tile(np.minimum(known, law.levels[1]), times)))
+
+
+@cache
+def entropy(dataset: str, signal: str) -> float:
+    """Bits of a signal's labels as its card says; infinite where it says none."""
+    signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
+    return signals.get(signal, {}).get("entropy", np.inf)
 
 
 def curves(grids: Iterable[Grid]) -> Curves:
@@ -62,11 +78,11 @@ def compare_laws(found: Curves) -> pd.DataFrame:
 
 def residuals(found: Curves, law: Law) -> np.ndarray:
     """Measured less fitted bits, [curves, depths]."""
-    return found.bits - predict(law, fit_many(law, found.u, found.bits).theta, found.u)
+    return found.bits - predict(law, fit_many(found.bounded(law), found.u, found.bits).theta, found.u)
 
 
 def _one(found: Curves, law: Law) -> pd.DataFrame:
-    theta = fit_many(law, found.u, found.bits).theta
+    theta = fit_many(found.bounded(law), found.u, found.bits).theta
     left = found.bits - predict(law, theta, found.u)
     points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
     spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
@@ -105,7 +121,8 @@ def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
     start = np.tile(theta, (depths, 1))
-    fit = fit_many(law, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
+    every = found.bounded(law, depths)
+    fit = fit_many(every, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
     away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
     away = away.reshape(depths, len(found.bits), depths)
     return away[np.arange(depths), :, np.arange(depths)].T
@@ -115,7 +132,7 @@ def beyond(found: Curves, law: Law) -> np.ndarray:
     """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
     points = np.isfinite(found.bits).sum(1)
     seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]
-    fit = fit_many(law, found.u, found.bits, seen.astype(float))
+    fit = fit_many(found.bounded(law), found.u, found.bits, seen.astype(float))
     return np.where(seen, np.nan, predict(law, fit.theta, found.u) - found.bits)
 
 
