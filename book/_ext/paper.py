@@ -26,8 +26,8 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         if print_pdf(out / PAGE, out / PDF):
             first = out / f"{app.config.paper_pages[0]}.html"
             text = first.read_text(encoding="utf-8")
-            link = '<a class="paper" href="../'
-            first.write_text(text.replace(f"{link}{PAGE}", f"{link}{PDF}"), encoding="utf-8")
+            link = f'<a class="paper" href="../{PAGE}">the paper'
+            first.write_text(text.replace(link, link.replace(PAGE, PDF) + " (PDF)"), encoding="utf-8")
         (out / CRATE).write_text(json.dumps(crate(out), indent=1) + "\n", encoding="utf-8")
 
 
