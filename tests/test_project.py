@@ -107,7 +107,7 @@ def test_one_version(root, pyproject):
 
 
 def test_both_papers_are_cited_alike(root):
-    """CITATION.cff and the front page's BibTeX have title and authors of references.bib, and its entries as they stand."""
+    """CITATION.cff has the titles and authors of references.bib, the front page's BibTeX its entries as they stand."""
     bib, home = (root / "book/references.bib").read_text(), nbformat.read(root / "notebooks/home.ipynb", as_version=4)
     cited = yaml.safe_load((root / "CITATION.cff").read_text())["references"]
     for key, paper in zip(("sadalski2025scaling", "gowri2025measurement"), cited, strict=True):

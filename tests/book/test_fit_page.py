@@ -57,6 +57,17 @@ def test_the_fit_is_pythons(curve: tuple[float, float, float], fit: Page) -> Non
     assert found["r_squared"] == pytest.approx(python.r_squared, abs=1e-4)
 
 
+def test_curves_are_named_by_model_and_preset() -> None:
+    u, bits = points(*CURVES[4])
+    pairs = enumerate(zip(u, bits, strict=True))
+    rows = [row(model="geneformer", fraction=a / 1000, seed=i % 2, umis_per_cell=a, mi_bits=b) for i, (a, b) in pairs]
+    table = measurements.sort(rows)
+    (curve,) = fit_page._curves(table.assign(preset="small"), "ours")
+    assert curve["name"].endswith(": small Geneformer (ours)")
+    (curve,) = fit_page._curves(table.assign(preset="published"), "published")
+    assert curve["name"].endswith(": Geneformer (published)")
+
+
 def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) -> None:
     def paste(points: str) -> str:
         fit.evaluate(
