@@ -32,7 +32,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 
 
 def one_page(out: Path, pages: list[str], title: str) -> str:
-    """The articles of some pages as one, with the head of the first; links lead within it or to the web, others are text."""
+    """The articles of some pages as one, with the head of the first; links to other pages are text."""
     articles, head = [], ""
     for page in pages:
         text = (out / f"{page}.html").read_text(encoding="utf-8")

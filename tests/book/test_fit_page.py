@@ -76,7 +76,7 @@ def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) 
         )
         return text(fit, "said")
 
-    assert "5 points: ū = 100 (100 to 100) UMIs per cell, I_max = 2.00" in paste(
+    assert "5 points: ū = 100 (100 to 100) UMIs per cell, Imax = 2.00" in paste(
         "umis_per_cell;seed;mi_bits\n" + "\n".join(f"{u};0;{laws.noise_law(u, 100, 2)}" for u in DEPTHS)
     )
     assert float(downloaded(fit, "fit")[0]["u_bar"]) == pytest.approx(100, rel=1e-3)
