@@ -9,6 +9,7 @@ import tomllib
 from importlib import metadata
 
 import jsonschema
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -103,6 +104,18 @@ def test_one_version(root, pyproject):
     assert json.loads((root / ".zenodo.json").read_text())["version"] == __version__
     assert f"version = {{{__version__}}}" in (root / "notebooks/home.ipynb").read_text()
     assert f"## {__version__}" in (root / "CHANGELOG.md").read_text()
+
+
+def test_both_papers_are_cited_alike(root):
+    """CITATION.cff has the titles and authors of references.bib, the front page's BibTeX its entries as they stand."""
+    bib, home = (root / "book/references.bib").read_text(), nbformat.read(root / "notebooks/home.ipynb", as_version=4)
+    cited = yaml.safe_load((root / "CITATION.cff").read_text())["references"]
+    for key, paper in zip(("sadalski2025scaling", "gowri2025measurement"), cited, strict=True):
+        entry = re.search(rf"^@\w+\{{{key},\n.*?^\}}$", bib, flags=re.MULTILINE | re.DOTALL)[0]
+        assert entry in home.cells[-1].source
+        assert f"{{{paper['title']}}}" in entry
+        names = " and ".join(f"{name['family-names']}, {name['given-names']}" for name in paper["authors"])
+        assert f"{{{names}}}" in entry
 
 
 def test_files_are_not_long(root):

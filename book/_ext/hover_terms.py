@@ -1,12 +1,20 @@
 """The glossary's definitions shown where the mouse rests on a term: its first use on each page, symbols too."""
 
 import re
+from itertools import groupby
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
+_UNEXPLAINED = (GLOSSARY, "book/references", "book/package")
+"""Pages without explanations: titles of works and descriptions of functions use words in other senses."""
+_OTHER_SENSES = (
+    "measurement noise", "noise and signal", "noise to signal", "signal-to-noise", "dimensions of signal",
+    "carries the signal", "a status other", "ties them", "ties are broken", "library is installed",
+)  # fmt: skip
+"""Phrases in which a word does not mean what the glossary says."""
 _WORDS = (nodes.paragraph, nodes.strong)
 """A term is explained where it stands in running text: not in titles of pages or works, links, code or captions."""
 _SIGNS = {"baru": "ū", "I_infty": "I∞"}
@@ -26,22 +34,25 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
 
 def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put each term's definition at its first use on a page."""
-    left = {} if docname == GLOSSARY else dict(getattr(app.env, "hover_terms", {}))
-    for node in list(doctree.findall(lambda n: isinstance(n, nodes.Text | nodes.math))):
-        if isinstance(node, nodes.math) and (definition := left.pop(_sign(node.astext()), "")):
+    left = {} if docname in _UNEXPLAINED else dict(getattr(app.env, "hover_terms", {}))
+    for node in list(doctree.findall(lambda n: isinstance(n, (*_WORDS, nodes.math)))):
+        if not isinstance(node, nodes.math):
+            # each line is a text of its own, and a term may go on in the next
+            texts = groupby(node.children, key=lambda child: isinstance(child, nodes.Text))
+            node[:] = [n for is_text, some in texts for n in (_explained("".join(some), left) if is_text else some)]
+        elif definition := left.pop(_sign(node.astext()), ""):
             node.replace_self(nodes.abbreviation("", "", node.deepcopy(), explanation=definition))
-        elif isinstance(node, nodes.Text) and isinstance(node.parent, _WORDS):
-            node.parent.replace(node, _explained(node.astext(), left))
 
 
 def _explained(text: str, left: dict[str, str]) -> list[nodes.Node]:
-    words = sorted((term for term in left if term[0].isalpha()), key=len, reverse=True)
-    pattern = "|".join(rf"\b{re.escape(term)}s?\b" for term in words)
-    match = re.search(pattern, text) if words else None
+    words = sorted((*_OTHER_SENSES, *(term for term in left if term[0].isalpha())), key=len, reverse=True)
+    pattern = "|".join(rf"\b{re.escape(term)}s?\b".replace(r"\ ", r"\s+") for term in words)
+    match = re.search(pattern, text)
     if not match:
         return [nodes.Text(text)]
-    term = match[0] if match[0] in left else match[0][:-1]
-    shown = nodes.abbreviation(match[0], match[0], explanation=left.pop(term))
+    found = " ".join(match[0].split())
+    definition = left.pop(found, "") or left.pop(found.removesuffix("s"), "")
+    shown = nodes.abbreviation(match[0], match[0], explanation=definition) if definition else nodes.Text(match[0])
     return [nodes.Text(text[: match.start()]), shown, *_explained(text[match.end() :], left)]
 
 

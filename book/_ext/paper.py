@@ -26,13 +26,13 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         if print_pdf(out / PAGE, out / PDF):
             first = out / f"{app.config.paper_pages[0]}.html"
             text = first.read_text(encoding="utf-8")
-            link = '<a class="paper" href="../'
-            first.write_text(text.replace(f"{link}{PAGE}", f"{link}{PDF}"), encoding="utf-8")
+            link = f'<a class="paper" href="../{PAGE}">the paper'
+            first.write_text(text.replace(link, link.replace(PAGE, PDF) + " (PDF)"), encoding="utf-8")
         (out / CRATE).write_text(json.dumps(crate(out), indent=1) + "\n", encoding="utf-8")
 
 
 def one_page(out: Path, pages: list[str], title: str) -> str:
-    """The articles of some pages as one, with the head of the first; links lead within it, to the web, or nowhere."""
+    """The articles of some pages as one, with the head of the first; links to other pages are text."""
     articles, head = [], ""
     for page in pages:
         text = (out / f"{page}.html").read_text(encoding="utf-8")
@@ -45,26 +45,33 @@ def one_page(out: Path, pages: list[str], title: str) -> str:
     return f'<!DOCTYPE html>\n<html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _anchor(page: str) -> str:
-    return page.replace("/", "-")
+def _anchor(page: str, within: str = "") -> str:
+    """The anchor of a page, or of what has an anchor in it: pages may use the same ones."""
+    return "-".join([*page.split("/"), *filter(None, [within])])
 
 
 def _moved(text: str, page: str, pages: list[str]) -> str:
-    """HTML of a page with its addresses as seen from the book's folder."""
+    """HTML of a page with its addresses as seen from the book's folder, and its own anchors.
+
+    Links to what is not among `pages` are plain text, and downloads are left out.
+    """
 
     def address(found: re.Match[str]) -> str:
         tag, _, url = found.groups()
-        if urlparse(url).scheme or (tag == "a" and url.startswith("#")):
+        if urlparse(url).scheme:
             return found[0]
         url = urljoin(f"{page}.html", url)
         if tag != "a":
             return f'{found[0][: found.start(3) - found.start()]}{url}"'
         target, _, within = url.partition("#")
         here = target.removesuffix(".html")
-        kept = f'href="#{within or _anchor(here)}"' if here in pages else ""
+        kept = f'href="#{_anchor(here, within)}"' if here in pages else ""
         return f"{found[0][: found.start(2) - found.start()]}{kept}"
 
-    return re.sub(r'<(\w+)\b[^>]*?\s(href|src)="([^"]*)"', address, text)
+    text = re.sub(r'(<\w+\b[^>]*?\sid=")([^"]*)"', lambda found: f'{found[1]}{_anchor(page, found[2])}"', text)
+    text = re.sub(r'<(\w+)\b[^>]*?\s(href|src)="([^"]*)"', address, text)
+    text = re.sub(r'<a class="table-download"[^>]*>.*?</a>', "", text, flags=re.DOTALL)
+    return re.sub(r"<a\b(?![^>]*\shref=)[^>]*>(.*?)</a>", r"\1", text, flags=re.DOTALL)
 
 
 def print_pdf(page: Path, pdf: Path) -> bool:

@@ -17,6 +17,12 @@ const charts = {
     return root.querySelector(`[data-part="${name}"]`);
   },
 
+  /** Put a sentence into an element, the symbol of the saturation set as such. */
+  say(element, sentence) {
+    element.textContent = sentence;
+    element.innerHTML = element.innerHTML.replaceAll("I_max", "<i>I</i><sub>max</sub>");
+  },
+
   /** Fill a select with [value, label] pairs, keeping its value where that is still among them. */
   fill(select, pairs, preferred) {
     const kept = pairs.some(([value]) => value === select.value) ? select.value : preferred;

@@ -57,7 +57,7 @@
     }
     const fit = fitting.fit(read.points);
     const { covariance, ...row } = fit;
-    part("said").textContent = sentence(fit);
+    charts.say(part("said"), sentence(fit));
     charts.download(part("fit"), "noise_law_fit.csv", [row]);
     charts.draw(part("chart"), traces(read.points, fit), {
       xaxis: charts.logAxis("UMIs per cell"), yaxis: charts.axis("information (bits)", { zeroline: true, zerolinecolor: "#bbb" }),

@@ -50,9 +50,9 @@
         const value = card[field];
         const whole = field !== "libraries" || Number.isInteger(value);
         if (value === undefined || (value >= low && value <= high && whole)) continue;
-        return `Prices of ${card.name}, ${field}: give a ${field === "libraries" ? "whole " : ""}number from ${low} to ${high}, or leave it empty.`;
+        return `Prices of “${card.title}”, ${data.words[field]}: give a ${field === "libraries" ? "whole " : ""}number from ${low} to ${high}, or leave it empty.`;
       }
-      if (card.multiplets * card.cells > 0.5) return `Prices of ${card.name}: so many cells in a library would be mostly multiplets; give fewer.`;
+      if (card.multiplets * card.cells > 0.5) return `Prices of “${card.title}”: so many cells in a library would be mostly multiplets; give fewer.`;
     }
     return "";
   }
@@ -251,10 +251,18 @@
   const withInterval = (d) => `${charts.bits(d.bits)} (${charts.bits(d.bits_low)} to ${charts.bits(d.bits_high)})`;
   const count = (value) => (Number.isInteger(value) ? whole(value) : charts.number(value));
 
-  const row = (d) => [
+  const ordered = (d, shop) => {
+    const title = (name) => [...shop.kits, ...shop.flows].find((card) => card.name === name).title;
+    return `${d.kits ? `${count(d.kits)} × ${title(d.kit)}; ` : ""}${count(d.flow_cells)} × ${title(d.flow_cell)}`;
+  };
+
+  const row = (d, shop) => [
     d.inside ? d.role : `${d.role}, outside what was measured`, labelOf(d.model), whole(d.n_cells), whole(d.umis_per_cell), whole(d.library_umis_per_cell), whole(d.reads_per_cell),
-    `${Math.round(100 * d.saturation)} %`, withInterval(d), `${d.kits ? `${count(d.kits)} ${d.kit}, ` : ""}${count(d.flow_cells)} ${d.flow_cell}`, whole(d.cost),
+    `${Math.round(100 * d.saturation)} %`, withInterval(d), ordered(d, shop), whole(d.cost),
   ];
+
+  const listed = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0]);
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
 
   function sentence(made) {
     const [best, other] = made.designs;
@@ -264,15 +272,14 @@
     ];
     if (made.against) {
       const gap = best.bits - made.against.bits;
-      const verdict = planning.tie(best, made.against) ? "a tie" : gap > 0 ? "ahead" : "behind";
-      words.push(`Against the ${made.against.role} (${whole(made.against.n_cells)} cells, ${whole(made.against.cost)}${currency()}): ` +
-        `${gap < 0 ? "" : "+"}${charts.bits(gap)} bits, more in ${Math.round(100 * made.ahead)} % of draws; ` +
-        `promises err by ${planning.PROMISE_ERROR} bits, so that is ${verdict}.`);
+      words.push(`The ${made.against.role} (${whole(made.against.n_cells)} cells, ${whole(made.against.cost)}${currency()}) gives ` +
+        `${charts.bits(Math.abs(gap))} bits ${gap < 0 ? "more" : "less"}, and fewer in ${Math.round(100 * made.ahead)} % of draws; ` +
+        `promises err by ${planning.PROMISE_ERROR} bits, ${planning.tie(best, made.against) ? "so that is a tie" : "which is less"}.`);
     }
     if (comparing()) return words.join(" ");
     const now = made.designs.find((d) => d.role === "as it is");
-    if (now) words.push(`As it is: ${withInterval(now)} bits.`);
-    if (made.ties.length) words.push(`${made.target === undefined ? "A tie with" : "As cheap:"} ${made.ties.map(labelOf).join(", ")}.`);
+    if (now) words.push(`As it is, the library gives ${withInterval(now)} bits.`);
+    if (made.ties.length) words.push(`${made.target === undefined ? "It is a tie with" : "It is as cheap with"} ${listed(made.ties.map(labelOf))}.`);
     else if (other && other.role === "another model" && made.target === undefined) {
       words.push(`${labelOf(other.model)} would give ${charts.bits(best.bits - other.bits)} bits less.`);
     }
@@ -284,14 +291,17 @@
     const words = [];
     if (!known) words.push(`The library's UMIs are not known of ${group.dataset}: the measured panel of genes is taken for the whole library.`);
     if (made.model.status !== "converged") words.push(`The fit of ${made.model.label} is ${made.model.status}: ${made.model.note}.`);
-    if (best.bits > made.model.most) words.push(`More bits than the ${charts.bits(made.model.most)} that were measured at most.`);
+    if (best.bits > made.model.most) words.push(`These are more bits than the most that were measured, ${charts.bits(made.model.most)}.`);
     if (best.reads_paid_per_cell > 1.01 * best.reads_per_cell) {
       words.push(`The invoice pays for ${whole(best.reads_paid_per_cell)} reads per cell (whole flow cells, the vendor's minimum); ` +
         "deeper than was measured, they are not counted on.");
     }
     if (!best.inside) words.push("The design lies outside what was measured.");
     const used = [...(shop.have ? [] : shop.kits), ...shop.flows].filter((card) => [best.kit, best.flow_cell].includes(card.name) && card.assumed.length);
-    for (const card of used) words.push(`Prices of ${card.name}: ${card.assumed.join(", ")} assumed.`);
+    for (const { title, assumed } of used) {
+      words.push(`${capital(listed(assumed.map((field) => data.words[field])))} ${assumed.length > 1 ? "are" : "is"} assumed for “${title}”, ` +
+        "since no public source is known: put your quote under Prices.");
+    }
     return words;
   }
 
@@ -347,8 +357,8 @@
       [link.href, link.textContent] = [card.url, "source"];
       [said.className, box.className] = ["hint", "price-card"];
       const original = [...KITS, ...FLOWS].find((one) => one.name === card.name);
-      const assumed = original.assumed.join(", ").replaceAll("_", " ");
-      said.append(link, ` of ${card.date}: ${card.source}. ${assumed && `Assumed: ${assumed}.`}`);
+      const assumed = original.assumed.map((field) => data.words[field]);
+      said.append(link, ` of ${card.date}: ${card.source}. ${assumed.length ? `Without a source, and assumed: ${listed(assumed)}.` : ""}`);
       box.append(title, said, ...Object.entries(EDITED).filter(([field]) => original[field] !== undefined).map(([field, [label, low, high]]) => {
         const [outer, input] = ["label", "input"].map((tag) => document.createElement(tag));
         Object.assign(input, { type: "number", inputMode: "decimal", step: "any", min: low, max: high, placeholder: original[field] });
@@ -401,7 +411,7 @@
     part("said").classList.remove("warned");
     const warned = warnings(made, input);
     say(sentence(made), warned.join(" "));
-    charts.rows(part("table"), made.designs.map(row));
+    charts.rows(part("table"), made.designs.map((d) => row(d, input.shop)));
     charts.download(part("designs"), "plan.csv", made.designs);
     const answer = {
       best: made.designs[0], designs: made.designs, warnings: warned, ties: made.ties, ahead_in_draws: made.ahead ?? null,

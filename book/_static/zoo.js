@@ -178,7 +178,7 @@
       return [...fitTraces(curve, rows, style, alone), alone ? seedTrace(rows, style) : meanTrace(rows, style)];
     });
     charts.rows(part("table"), curves.map(tableRow));
-    part("said").textContent = sentence(curves);
+    charts.say(part("said"), sentence(curves));
     downloads(curves);
     charts.draw(part("chart"), traces, {
       xaxis: charts.logAxis("UMIs per cell"), yaxis: charts.axis("information (bits)", { zeroline: true, zerolinecolor: "#bbb" }),

@@ -23,6 +23,12 @@ GLOSSARY = """# Glossary
 depth
   Mean number of *UMIs*, written $u$, {eq}`law`.
 
+signal
+  What a model never saw.
+
+small model
+  One of few parameters.
+
 $\\\\bar u$
   Half a bit is lost there.
 ```
@@ -34,7 +40,9 @@ $$ (law)
 FIGURE = "```{{figure}} a.png\n:name: {}\nA caption\n```\n\n"
 PAGE = """# depth
 
-{}At a depth of $\\bar{{u}}$, other depths, `depth`.
+{}At a depth of $\\bar{{u}}$, other depths, `depth`. Where noise and
+signal weigh the same, a small
+model has the signal.
 
 {{numref}}`fig-new`
 
@@ -60,11 +68,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_term_is_explained_where_it_is_first_used(page: str) -> None:
-    found = re.findall(r'<abbr title="([^"]*)">(.*?)</abbr>', page)
+    found = re.findall(r'<abbr title="([^"]*)">(.*?)</abbr>', page, flags=re.DOTALL)
     assert found[0] == ("Mean number of UMIs, written u.", "depth")
     assert found[1][0] == "Half a bit is lost there."
     assert "bar{u}" in found[1][1]
-    assert len(found) == 2
+    assert found[2:] == [("One of few parameters.", "small\nmodel"), ("What a model never saw.", "signal")]
+
+
+def test_a_word_in_another_sense_is_not_explained(page: str) -> None:
+    assert "noise and\nsignal weigh" in page
 
 
 def test_figures_keep_the_numbers_that_they_are_given(page: str) -> None:

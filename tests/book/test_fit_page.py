@@ -57,6 +57,17 @@ def test_the_fit_is_pythons(curve: tuple[float, float, float], fit: Page) -> Non
     assert found["r_squared"] == pytest.approx(python.r_squared, abs=1e-4)
 
 
+def test_curves_are_named_by_model_and_preset() -> None:
+    u, bits = points(*CURVES[4])
+    pairs = enumerate(zip(u, bits, strict=True))
+    rows = [row(model="geneformer", fraction=a / 1000, seed=i % 2, umis_per_cell=a, mi_bits=b) for i, (a, b) in pairs]
+    table = measurements.sort(rows)
+    (curve,) = fit_page._curves(table.assign(preset="small"), "ours")
+    assert curve["name"].endswith(": small Geneformer (ours)")
+    (curve,) = fit_page._curves(table.assign(preset="published"), "published")
+    assert curve["name"].endswith(": Geneformer (published)")
+
+
 def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) -> None:
     def paste(points: str) -> str:
         fit.evaluate(
@@ -65,7 +76,7 @@ def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) 
         )
         return text(fit, "said")
 
-    assert "5 points: ū = 100 (100 to 100) UMIs per cell, I_max = 2.00" in paste(
+    assert "5 points: ū = 100 (100 to 100) UMIs per cell, Imax = 2.00" in paste(
         "umis_per_cell;seed;mi_bits\n" + "\n".join(f"{u};0;{laws.noise_law(u, 100, 2)}" for u in DEPTHS)
     )
     assert float(downloaded(fit, "fit")[0]["u_bar"]) == pytest.approx(100, rel=1e-3)

@@ -21,6 +21,7 @@ PAGE = """<html><head><title>one</title><link href="../_static/a.css"><script sr
 <body><nav>left out</nav><article class="bd-article" role="main"><h1 id="top">{0}</h1>
 <img alt="x" src="../_images/x.png">
 <a href="#top">here</a> <a href="b.html#there">two</a> <a class="d" href="../gone.csv">file</a>
+<a class="table-download" href="../held.csv">Download held.csv</a>
 <a href="https://example.org">web</a></article></body></html>"""
 
 
@@ -36,8 +37,14 @@ def test_links_of_the_one_page_lead_within_it_to_the_web_or_nowhere(book: Path) 
     text = paper.one_page(book, ["notebooks/a", "notebooks/b"], "Title")
     assert re.findall(r"<h1[^>]*>(\w)<", text) == ["a", "b"]
     assert set(re.findall(r'(?:href|src)="([^"]*)"', text)) == {
-        "_static/a.css", "_images/x.png", "#top", "#there", "https://example.org",
+        "_static/a.css", "_images/x.png", "#notebooks-a-top", "#notebooks-b-top", "#notebooks-b-there",
+        "https://example.org",
     }  # fmt: skip
+    assert re.findall(r'<h1 id="([^"]*)"', text) == ["notebooks-a-top", "notebooks-b-top"]
+    assert "<a>" not in text
+    assert 'class="d"' not in text
+    assert "file" in text
+    assert "held" not in text
     assert "<title>Title</title>" in text
     assert "left out" not in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from noise_scaling import cli, laws, measurements
+from noise_scaling.plan import prices
 from noise_scaling.plots import plan_page
 
 from .driver import Page
@@ -79,6 +81,7 @@ def answered(opened: Page) -> dict:
     return json.loads(unquote(body))
 
 
+PRICES = prices.read_prices()
 SETTINGS = [  # data set, controls of the page, options of the command
     ("pbmc10k", {}, ["--budget", "20000"]),
     ("pbmc68k", {}, ["--budget", "20000"]),
@@ -156,6 +159,32 @@ def test_own_prices_are_a_file_for_the_command(
     planner.open(f"{planner_url}{state}")
     assert answered(planner)["best"] == here["best"]
     assert planner.evaluate("document.querySelector('[data-own=\"10x_3p_lane.price\"]').value") == "900.5"
+
+
+def test_an_order_is_in_the_words_of_a_biologist(planner: Page) -> None:
+    """Kits, flow cells and what is assumed of them by their names: in the table, its notes, the fields for prices."""
+    for kit, flow, words in (
+        ("10x_3p_kit", "novaseq_x_25b_lane", "What each library costs beside the kit is assumed for “"),
+        (
+            "parse_wt_mega",
+            "shared_reads",
+            "the share of multiplets, what each library costs beside the kit and the share",
+        ),
+    ):
+        choose(planner, amount=60000, kit=kit, flow=flow)
+        ordered = fit_rows(planner)[0][8]
+        assert f" × {PRICES.preparations[kit].title}; " in ordered
+        assert ordered.endswith(f" × {PRICES.sequencing[flow].title}")
+        assert words in text(planner, "warning")
+        assert not re.search(r"\w_\w", text(planner, "said") + text(planner, "warning") + text(planner, "cards"))
+
+
+def test_the_designs_need_no_scrolling_sideways(planner: Page) -> None:
+    """In the widths that a page of 1400 and one of 900 leave them."""
+    box = "document.querySelector('.scroll')"
+    for width in (1044, 821):
+        planner.evaluate(f"void ({box}.style.width = '{width}px')")
+        assert planner.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
 
 
 def test_a_contour_has_its_bits_everywhere(planner: Page) -> None:

@@ -12,14 +12,15 @@ from noise_scaling import measurements, models
 from noise_scaling.counts.count_store import IN_MEMORY_BELOW
 from noise_scaling.datasets import card
 from noise_scaling.information import coordinates
-from noise_scaling.laws import averaged, curves
+from noise_scaling.laws import averaged, curves, holdout
+from noise_scaling.laws.alternatives import ALTERNATIVES
 from noise_scaling.measure import cost, grid
 from noise_scaling.paths import ROOT
 from noise_scaling.plots import findings
 
 from .site import toc_entries
 
-BOOK = ROOT / "book"
+BOOK, NOTEBOOKS = ROOT / "book", list((ROOT / "notebooks").rglob("*.ipynb"))
 
 
 def test_the_data_dictionary_lists_the_columns_of_the_table() -> None:
@@ -57,6 +58,29 @@ def test_every_cited_key_is_in_the_bibliography() -> None:
     assert cited <= keys
 
 
+def glossary() -> list[str]:
+    """The glossary's terms."""
+    return re.findall(r"^([^\s`#].*)\n  ", (BOOK / "glossary.md").read_text(), flags=re.MULTILINE)
+
+
+def test_the_glossary_is_in_order_and_names_each_term_once() -> None:
+    letters = [re.sub(r"\\(mathrm|bar)|[$\\{}]", "", term.replace("_", " ")).strip().lower() for term in glossary()]
+    assert letters == sorted(letters, key=lambda term: term.replace("²", "2"))
+    assert len(set(glossary())) == len(glossary())
+
+
+def test_models_laws_and_yardsticks_that_tables_name_are_in_the_glossary() -> None:
+    laws = [ALTERNATIVES[name].label for name in ("channels", "two_sided")]
+    assert {*holdout.YARDSTICKS, *laws, models.MODELS["nmf"].label, models.MODELS["lda"].label} <= set(glossary())
+
+
+def test_phrases_whose_words_have_another_sense_are_in_the_book() -> None:
+    """And none is there in vain."""
+    source = (BOOK / "_ext/hover_terms.py").read_text().split("_OTHER_SENSES = (", 1)[1].split(")", 1)[0]
+    prose = " ".join(said(page) for page in sorted(f"{p.relative_to(ROOT)}" for p in [*BOOK.glob("*.md"), *NOTEBOOKS]))
+    assert [phrase for phrase in re.findall(r'"([^"]+)"', source) if phrase not in prose] == []
+
+
 def said(page: str) -> str:
     """The text of a page in one line: of a notebook, its cells of prose."""
     file = ROOT / page
@@ -74,7 +98,7 @@ def typed() -> list[tuple[str, str]]:
     paper = grid.read_config(ROOT / "workflow/config/paper.yml")
     ours, theirs = models.settings("geneformer", preset="small"), models.settings("geneformer", preset="published")
     powers, channels = averaged.MEMBERS[:, 0], averaged.MEMBERS[:, 1]
-    words = {1: "one", 2: "two", 8: "eight", 48: "two days"}
+    words = {1: "one", 2: "two", 3: "three", 8: "eight", 48: "two days"}
     seen, own = cost.NONZEROS_PER_UMI, cost.BYTES_PER_NONZERO
     return [
         *(("book/setup.md", f"- {float(size):g} × 10{'⁰¹²³⁴⁵⁶⁷'[int(power)]} -") for size, power in cells.values()),
@@ -86,6 +110,7 @@ def typed() -> list[tuple[str, str]]:
         ("book/setup.md", f"Of more than {coordinates.KEPT} principal components the leading {coordinates.KEPT} are"),
         ("book/setup.md", f"The networks see the leading {coordinates.TURNED} at the columns' own scale"),
         ("book/setup.md", f"it is held to a factor of {coordinates.UNEQUAL:g} from the middle one"),
+        ("book/introduction.md", f"and a Geneformer of {words[theirs['layers']]} layers"),
         ("book/glossary.md", f"spans more than a factor of {curves._IDENTIFIED_WITHIN:,.0f}"),
         ("book/glossary.md", f"here {findings.KNOWN_BITS:g} known bits"),
         ("notebooks/architecture.ipynb", f"the embryo atlas's {atlas:,} genes make "

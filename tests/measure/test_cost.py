@@ -13,7 +13,7 @@ from noise_scaling.datasets import card
 from noise_scaling.measure import cost as measure_cost
 from noise_scaling.measure.grid import check_config, jobs
 from noise_scaling.models import MODELS
-from noise_scaling.plots import cost
+from noise_scaling.plots import cost, style
 
 
 def rows(seconds, *, model="scvi", estimator="default", names=("pbmc68k", "pbmc10k", "simulated")):
@@ -143,6 +143,23 @@ def test_an_atlas_by_hand():
     assert found["tokens"] == pytest.approx(10.24)
 
 
+def test_a_projection_calls_models_by_its_own_preset(table):
+    """Not by that of the rows, of which none is of the published Geneformer."""
+    with style.presets(pd.concat([table, rows(lambda g, n: 1 + n, model="geneformer")])):
+        shown = [cost.projection(table, "workflow/config/paper.yml", name).data for name in ("", "published", "small")]
+    assert ["small Geneformer" in text for text in shown] == [False, False, True]
+
+
+def test_few_points_and_times_that_do_not_grow_have_no_line(table):
+    """Two data sets of three medians each are too few, four are enough; and a constant is no projection."""
+    names = ("merfish", "pbmc68k", "larry", "pbmc")
+    few, grows = rows(lambda g, n: 3 + n, model="nmf"), rows(lambda g, n: 3 + n, names=names)
+    flat = rows(lambda g, n: 10 - n / 1000, names=names, model="pca")
+    axes = cost.training_figure(pd.concat([few, grows, flat])).axes[0]
+    lines = [line.get_color() for line in axes.lines if line.get_linestyle() != "None"]
+    assert lines == [style.colour("scvi")] * 2
+
+
 def test_times_have_units():
     assert [cost._duration(s) for s in (1e-3, 1, 60, 3600, 86400, 86400 * 30)] == [
         "1 ms", "1 s", "1 min", "1 h", "1 day", "30 days",
@@ -186,8 +203,6 @@ def test_jobs_ask_for_their_units_by_hand(tmp_path):
 def test_the_page_says_what_was_not_measured(table):
     text = cost.projection(table, "workflow/config/paper.yml").data
     assert "No row holds the seconds of scVI, Geneformer, PCA, random projection with this preset: the bound" in text
-    assert (
-        "Geneformer, PCA, random projection with this preset"
-        in cost.projection(table, "workflow/config/paper.yml", "small").data
-    )
+    small = cost.projection(table, "workflow/config/paper.yml", "small").data
+    assert "No row holds the seconds of small Geneformer, PCA, random projection with this preset" in small
     assert "Estimates by lmi are not counted" in text

@@ -68,7 +68,7 @@ def test_the_answer_as_json(toy, capsys):
     assert found["best"] == found["designs"][0]
     assert (found["best"]["model"], found["best"]["inside"]) == ("scvi", True)
     assert [d["model"] for d in found["designs"][:2]] == ["scvi", "pca"]
-    assert any("random_projection: left out, cells do not train it" in text for text in found["warnings"])
+    assert any("random_projection is left out: cells do not train it" in text for text in found["warnings"])
     assert "The library's UMIs are not known of toy" in found["warnings"][0]
     (key, law), *_ = [item for item in evidence.evidence("toy", source=toy).laws.items() if item[0][0] == "scvi"]
     kits, flows = prices.linear(0.5, 100).named(None, None)

@@ -1,6 +1,7 @@
 """Price cards against scPower's and Satija's arithmetic, and price files that cannot be read."""
 
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -101,3 +102,17 @@ def test_a_date_may_be_a_day(tmp_path):
     file = yaml.safe_load(PRICES_YML.read_text().replace("date: 2022-11\n", "date: 2025-06-25\n"))
     (tmp_path / "mine.yml").write_text(yaml.safe_dump(file))
     assert prices.read_prices(tmp_path / "mine.yml").preparations["10x_3p_lane"].date == "2025-06-25"
+
+
+def test_what_is_assumed_is_a_sentence_and_every_field_has_its_words():
+    assert prices.assumed(KIT) == (
+        "What each library costs beside the kit is assumed for “10x Chromium 3', kit of six lanes”, since no public "
+        "source is known"
+    )
+    several = prices.assumed(CARDS.preparations["10x_3p_hashed_lane"])
+    assert several.startswith("What each library costs beside the kit and the date are assumed for “")
+    for card in (*CARDS.preparations.values(), *CARDS.sequencing.values()):
+        assert set(card.assumed) <= set(prices.WORDS)
+        assert set(prices.WORDS) >= {f.name for f in fields(card)} - {
+            "name", "title", "source", "url", "assumed", "whole",
+        }  # fmt: skip

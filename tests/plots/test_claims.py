@@ -305,6 +305,16 @@ def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     assert "not measured" in html
 
 
+def test_every_verdict_on_geneformer_says_that_it_is_the_small_one(table):
+    """On the lines too that go on from the one above ("… at full depth"); no other line says so."""
+    column = ledger.Column("ours", table, "default")
+    said = {claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if ledger._who(claim, column)}
+    of_it = {claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if "geneformer" in str(claim.rows)}
+    assert said >= of_it
+    assert {claim.text for claim in said - of_it} == {"A larger Geneformer finds more"}
+    assert len(of_it) == 10
+
+
 def of_open(table, text):
     return claims.find(next(c for c in claims_open.OPEN if c.text == text), table)
 

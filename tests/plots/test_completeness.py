@@ -49,6 +49,14 @@ def test_columns_are_named_by_model_and_preset(states):
     assert names == ["scVI", "small Geneformer"]
 
 
+def test_tables_name_models_by_their_preset_like_the_figure(monkeypatch, states):
+    states["model"] = states["model"].replace("pca", "geneformer")
+    monkeypatch.setattr(completeness.status, "completeness", lambda configs, source: states)
+    for shown in (completeness.counts("any.yml", by=["model"]), completeness.hours("any.yml")):
+        assert "<td>small Geneformer</td>" in shown.data
+    assert "<td>small Geneformer</td>" in completeness.failures("any.yml").data
+
+
 def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeypatch, states):
     monkeypatch.setattr(completeness.status, "completeness", lambda configs, source: states)
     assert "2 failed." in completeness.failures("any.yml").data

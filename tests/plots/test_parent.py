@@ -7,6 +7,7 @@ import pytest
 from noise_scaling.measurements import published
 from noise_scaling.measurements.parent import read_parent
 from noise_scaling.plots import page, parent
+from noise_scaling.plots.readable import readable
 
 
 @pytest.fixture
@@ -42,6 +43,22 @@ def test_the_two_papers_order_the_models_as_their_rows_do():
     paper = published.read().query("dataset == 'pbmc' and signal == 'protein' and n_cells == 100000 and fraction == 1")
     best = paper.groupby("model")["mi_bits"].mean()
     assert f"the paper scVI {best['scvi']:.2f}, PCA {best['pca']:.2f}" in text
+
+
+def test_fits_name_the_transformer_of_each_table(monkeypatch):
+    """The parent's own and the paper's have no small preset, ours has no other."""
+    table = read_parent()
+    sources = {"ours": table.assign(preset="small"), "published": table}
+    monkeypatch.setattr(page, "measured", lambda source: page.Source(sources[source], source, ""))
+    found = parent.fits("ours", "published")
+    of_it = found[found["model"] == "geneformer"]
+    assert dict(zip(of_it["table"], of_it["preset"], strict=True)) == {
+        "parent paper": "its own", "the paper": "published", "ours": "small",
+    }  # fmt: skip
+    shown = readable(of_it)
+    assert set(zip(shown["table"], shown["model"], strict=True)) == {
+        ("parent paper", "Geneformer"), ("the paper", "Geneformer"), ("ours", "small Geneformer"),
+    }  # fmt: skip
 
 
 def test_sentences_of_the_other_tables_hold_their_numbers():

@@ -161,7 +161,7 @@ def _ground(options: argparse.Namespace) -> _Ground:
             f"No --saturation was given: {ASSUMED_SATURATION:.0%} at the deepest measurement is assumed, {deepest:,.0f}"
             " UMIs per cell of the library."
         )
-    said += [f"{model}: left out, {problem}." for model, problem in found.problems.items()]
+    said += [f"{model} is left out: {problem}." for model, problem in found.problems.items()]
     libraries = {kit.name: _library(options, kit.mapped, deepest) for kit in kits}
     shop = Shop(kits, flows, libraries, factor, options.donors)
     if options.have is not None:
@@ -190,9 +190,11 @@ def _library(options: argparse.Namespace, mapped: float, deepest: float) -> Libr
 
 def _of_prices(best: Design, shop: Shop) -> list[str]:
     """What of the best design's price cards has no source, and reads that only the vendor's minimum asks for."""
+    from .prices import assumed
+
     kit, flow = _cards(best, shop)
     out = [
-        f"Prices of {card.name}: {', '.join(card.assumed)} assumed; put your quote in a file for --prices."
+        f"{assumed(card)}: put your quote in a file for --prices."
         for card in ((flow,) if shop.have else (kit, flow))
         if card.assumed
     ]

@@ -21,6 +21,15 @@ from ..errors import InputError, choose
 EDGE = 1e-9
 """A count of kits this close above a whole number is that number."""
 
+WORDS = {
+    "price": "the price", "libraries": "the number of libraries in a kit", "cells": "the cells in a library",
+    "recovery": "the share of loaded cells that are recovered", "multiplets": "the share of multiplets",
+    "multiplet_reads": "the reads of a multiplet", "per_library": "what each library costs beside the kit",
+    "least_reads": "the least reads per cell", "mapped": "the share of usable reads",
+    "reads": "the number of read pairs", "date": "the date",
+}  # fmt: skip
+"""What the numbers of a price card are called in a sentence."""
+
 Values = np.ndarray | float
 
 
@@ -113,6 +122,14 @@ class Sequencing:
         """Units that the money buys; below 0 where it is less than nothing."""
         count = np.asarray(money) / self.price
         return np.floor(count + EDGE) if self.whole else count
+
+
+def assumed(card: Preparation | Sequencing) -> str:
+    """A sentence, without its end, on which numbers of a card have no source."""
+    *others, last = (WORDS.get(field, field) for field in card.assumed)
+    what = f"{', '.join(others)} and {last}" if others else last
+    verb = "are" if others else "is"
+    return f"{what[0].upper()}{what[1:]} {verb} assumed for “{card.title}”, since no public source is known"
 
 
 @dataclass(frozen=True)

@@ -71,15 +71,18 @@ def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[s
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
     title = f"{len(table):,} measurements asked for: {states}."
-    return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv", title=title)
+    with style.presets(table):
+        return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv", title=title)
 
 
 def hours(configs: Configs, source: str | Path | None = None) -> HTML:
     """Hours spent and expected by model, from the rows' own seconds."""
-    table = status.times(status.completeness(configs, source))
+    asked = status.completeness(configs, source)
+    table = status.times(asked)
     spent, left = table["hours_spent"].sum(), table["hours_left"].sum()
     title = f"{spent:.2f} hours spent, {left:.2f} expected for what is left, on one core."
-    return page.as_table(table, "hours.csv", title=title)
+    with style.presets(asked):
+        return page.as_table(table, "hours.csv", title=title)
 
 
 def failures(configs: Configs, source: str | Path | None = None) -> HTML:

@@ -17,13 +17,16 @@ from . import page, style
 
 ATLAS_GENES = card("mouse_embryo").n_genes
 CELLS = (100_000, 1_000_000, 10_000_000, 100_000_000)
+LEAST_POINTS = 10
+"""Medians below which a formula is not drawn: by three of them NMF and LDA take no more time with more cells."""
 
 
 @style.book_style()
 def training_figure(table: pd.DataFrame) -> Figure:
     """Seconds a training against its cells: medians as measured, and the fit carried to 10^8 cells.
 
-    Lines are of the embryo atlas's number of genes, dashed beyond the largest N that was measured.
+    Lines are of the embryo atlas's number of genes, dashed beyond the largest N that was measured. A formula of fewer
+    than LEAST_POINTS medians, or without a term of cells, has none.
     """
     table = protocol_rows(table)
     times = cost.training_times(table)
@@ -33,6 +36,8 @@ def training_figure(table: pd.DataFrame) -> Figure:
     for model in style.ordered(times["model"]):
         here, fit = times[times["model"] == model], fits.loc[model]
         style.plot(axes, model, here["n_cells"], here["seconds"], linestyle="")
+        if fit["points"] < LEAST_POINTS or fit["per_cell"] == 0:
+            continue
         for low, high, line in ((100, fit["largest"], "-"), (fit["largest"], 1e8, "--")):
             n = np.geomspace(low, high, 100)
             seconds = cost.training_seconds(fit, ATLAS_GENES, n)
@@ -78,25 +83,26 @@ def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
 
 
 def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> HTML:
-    """Hours of a configuration's grid on one core, and on a card, by data set and model."""
+    """Hours of a configuration's grid on one core, and on a card, by data set and model; "" leaves the preset to it."""
     asked = grid.read_config(config)
+    used = preset or asked["preset"]
     table = cost.project(asked, measured, preset=preset)
     core, estimates = table["train_hours"].sum() / 24, table["estimate_hours"].sum() / 24
     card = table["card_hours"].fillna(table["train_hours"]).sum() / 24
     parts = [
-        f"{table['trainings'].sum():,} trainings with the {preset or asked['preset']} presets: {core:,.0f} days on one "
-        f"core, {card:,.0f} where a card trains the networks; and {estimates:,.0f} days of estimates on one core."
+        f"{table['trainings'].sum():,} trainings with the {used} presets: {core:,.0f} days on one core, {card:,.0f} "
+        f"where a card trains the networks; and {estimates:,.0f} days of estimates on one core."
     ]
-    if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):
-        parts.append(
-            f"No row holds the seconds of {', '.join(map(style.label, bound))} with this preset: the bound is counted "
-            "that jobs ask for, all steps that the preset allows."
-        )
-    if unmeasured := cost.unmeasured_estimators(asked, measured):
-        parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
     forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
-    name = f"projection_{preset}.csv" if preset else "projection.csv"
-    return page.as_table(_formatted(table, forms), name, full=table, title=" ".join(parts))
+    with style.presets(table.assign(preset=used)):  # models are called by the preset of the projection
+        if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):
+            parts.append(
+                f"No row holds the seconds of {', '.join(map(style.label, bound))} with this preset: the bound is "
+                "counted that jobs ask for, all steps that the preset allows."
+            )
+        if unmeasured := cost.unmeasured_estimators(asked, measured):
+            parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
+        return page.as_table(_formatted(table, forms), f"projection_{used}.csv", full=table, title=" ".join(parts))
 
 
 def cards() -> HTML:

@@ -35,7 +35,8 @@ def _curves(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
         for model in style.ordered(here["model"]):
             points = here.loc[here["model"] == model, ["umis_per_cell", "mi_bits"]].to_numpy()
             if len(np.unique(points[:, 0])) > laws.NOISE_LAW.n_parameters:
-                name = f"{style.title(dataset, signal)}: {style.label(model)} ({source})"
+                with style.presets(rows):
+                    name = f"{style.title(dataset, signal)}: {style.label(model)} ({source})"
                 found.append({"name": name, "points": [[interactive.digits(v) for v in pair] for pair in points]})
     return found
 

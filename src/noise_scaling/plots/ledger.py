@@ -184,7 +184,9 @@ def _verdict(claim: Claim, table: pd.DataFrame) -> str:
 
 
 def _who(claim: Claim, column: Column) -> str:
-    return "small Geneformer: " if column.small and "Geneformer" in claim.text + claim.statistic else ""
+    models = getattr(claim.rows, "keywords", {}).values()  # a claim that goes on from the last one names none
+    named = "geneformer" in models or "Geneformer" in claim.text + claim.statistic
+    return "small Geneformer: " if column.small and named else ""
 
 
 def _number(found: claims.Finding) -> str:

@@ -31,11 +31,15 @@ _NAMES = {
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
-    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables."""
+    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables.
+
+    The parent's presets are its own; its transformer is no Geneformer (`read_parent`).
+    """
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
     found = [_fits(table).assign(table=name) for name, table in tables.items()]
+    found[0]["preset"] = "its own"
     kept = ["i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high", "r_squared", "status"]
-    return pd.concat(found)[["table", "dataset", "signal", "model", "n_cells", *kept]]
+    return pd.concat(found)[["table", "dataset", "signal", "model", "preset", "n_cells", *kept]]
 
 
 def _fits(table: pd.DataFrame) -> pd.DataFrame:

@@ -46,7 +46,7 @@ def planner(
     fallback, alt = _fallback(opening)
     return interactive.frame(
         "planner",
-        data={"groups": groups, "ramp": RAMP, "opening": opening["name"], "prices": _prices()},
+        data={"groups": groups, "ramp": RAMP, "opening": opening["name"], "prices": _prices(), "words": prices.WORDS},
         fallback=fallback,
         alt=alt,
         scripts=["planning.js", "plan.js"],
@@ -163,10 +163,10 @@ def _score_sentence(name: str, score: pd.Series) -> str:
     lost = [f"{score[f'regret_{rule}']:.3f}" for rule in backtest.RULES]
     return (
         f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
-        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}. The law is "
-        f"{_verdict(score, 'deepest')} the deepest and {_verdict(score, 'most_cells')} most cells. The promise is off "
-        f"by {score['off_mean']:+.2f} bits on average, {score['off_rms']:.2f} in the root mean square (the planner "
-        f"takes {PROMISE_ERROR:g}), and its 95 % interval holds in {score['held']:.0%} of the choices."
+        f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}. "
+        f"{_verdict(score, 'deepest', 'the deepest design')} {_verdict(score, 'most_cells', 'the most cells')} The "
+        f"promise is off by {score['off_mean']:+.2f} bits on average, {score['off_rms']:.2f} in the root mean square "
+        f"(the planner takes {PROMISE_ERROR:g}), and its 95 % interval holds in {score['held']:.0%} of the choices."
     )
 
 
@@ -182,11 +182,12 @@ def _held_sentence(table: pd.DataFrame) -> str:
     )
 
 
-def _verdict(score: pd.Series, rule: str) -> str:
-    """Whether the law is told apart from a rule, with the interval of its gain."""
+def _verdict(score: pd.Series, rule: str, said: str) -> str:
+    """A sentence on the bits that the law gains over a rule, and whether their interval tells the two apart."""
     low, high = score[f"over_{rule}_low"], score[f"over_{rule}_high"]
-    word = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
-    return f"({low:+.3f} to {high:+.3f} bits) {word}"
+    word = "so it is better" if low > 0 else "so it is worse" if high < 0 else "which does not tell the two apart"
+    gain, low, high = (f"{round(value, 3) + 0.0:+.3f}" for value in (score[f"over_{rule}"], low, high))  # no -0.000
+    return f"Over {said} the law gains {gain} bits (95 % interval {low} to {high}), {word}."
 
 
 def _score_rows(name: str, score: pd.DataFrame) -> pd.DataFrame:

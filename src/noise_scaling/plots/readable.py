@@ -33,8 +33,11 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         if f"{name}_low" in table:
             ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
             out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
-        elif name in ("model", "estimator"):
-            out[name] = values.map(style.label if name == "model" else style.estimator)
+        elif name == "model":
+            presets = table["preset"] if "preset" in table else [""] * len(table)
+            out[name] = pd.Series(map(style.label, values, presets), index=table.index, dtype=object)
+        elif name == "estimator":
+            out[name] = values.map(style.estimator)
         elif pd.api.types.is_integer_dtype(values):
             out[name] = values.map("{:,}".format)
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
