@@ -253,7 +253,7 @@
 
   const ordered = (d, shop) => {
     const title = (name) => [...shop.kits, ...shop.flows].find((card) => card.name === name).title;
-    return `${d.kits ? `${count(d.kits)} × ${title(d.kit)}; ` : ""}${count(d.flow_cells)} × ${title(d.flow_cell)}`;
+    return `${d.kits ? `${count(d.kits)}\u00a0× ${title(d.kit)}; ` : ""}${count(d.flow_cells)}\u00a0× ${title(d.flow_cell)}`;
   };
 
   const row = (d, shop) => [

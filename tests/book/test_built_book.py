@@ -121,6 +121,19 @@ def test_the_papers_figures_keep_their_numbers(root: Path) -> None:
         assert re.findall(r'<span class="caption-number">Figure (\w+) </span>', text) == numbers
 
 
+def test_the_paper_ends_with_its_references_and_every_link_leads_somewhere(root: Path) -> None:
+    text = (root / "paper.html").read_text(encoding="utf-8")
+    anchors = re.findall(r'\sid="([^"]*)"', text)
+    links = re.findall(r"<a\b[^>]*>", text)
+    assert len(set(anchors)) == len(anchors)
+    assert [link for link in links if not re.search(r'\shref="(#|https?:)', link)] == []
+    assert set(re.findall(r'<a\b[^>]*\shref="#([^"]*)"', text)) <= set(anchors)
+    cited = {int(n) for n in re.findall(r'href="#book-references-id\d+"[^>]*>(\d+)</a>', text)}
+    listed = text.rpartition('<section id="book-references">')[2]
+    assert {f"[</span>{n}<" for n in cited} <= set(re.findall(r"\[</span>\d+<", listed))
+    assert len(cited) > 10
+
+
 @pytest.mark.parametrize("page", ["index.html", "notebooks/home.html", *FIGURE_PAGES])
 def test_opens_from_the_file_system_with_a_clean_console(page: str, root: Path, chromium: str) -> None:
     seen: Visit = visit(chromium, (root / page).as_uri())

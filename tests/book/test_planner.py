@@ -173,8 +173,8 @@ def test_an_order_is_in_the_words_of_a_biologist(planner: Page) -> None:
     ):
         choose(planner, amount=60000, kit=kit, flow=flow)
         ordered = fit_rows(planner)[0][8]
-        assert f" × {PRICES.preparations[kit].title}; " in ordered
-        assert ordered.endswith(f" × {PRICES.sequencing[flow].title}")
+        assert f"\N{NO-BREAK SPACE}× {PRICES.preparations[kit].title}; " in ordered
+        assert ordered.endswith(f"\N{NO-BREAK SPACE}× {PRICES.sequencing[flow].title}")
         assert words in text(planner, "warning")
         assert not re.search(r"\w_\w", text(planner, "said") + text(planner, "warning") + text(planner, "cards"))
 

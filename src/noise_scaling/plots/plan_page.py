@@ -164,9 +164,10 @@ def _score_sentence(name: str, score: pd.Series) -> str:
     return (
         f"{name[0].upper()}{name[1:]}: in {score['choices']:.0f} choices on {score['grids']:.0f} grids the law loses "
         f"{lost[0]} bits on average, the deepest design {lost[1]}, the one with most cells {lost[2]}. "
-        f"{_verdict(score, 'deepest', 'the deepest design')} {_verdict(score, 'most_cells', 'the most cells')} The "
-        f"promise is off by {score['off_mean']:+.2f} bits on average, {score['off_rms']:.2f} in the root mean square "
-        f"(the planner takes {PROMISE_ERROR:g}), and its 95 % interval holds in {score['held']:.0%} of the choices."
+        f"{_verdict(score, 'deepest', 'the deepest design')} "
+        f"{_verdict(score, 'most_cells', 'the one with most cells')} The promise is off by {score['off_mean']:+.2f} "
+        f"bits on average, {score['off_rms']:.2f} in the root mean square (the planner takes "
+        f"{PROMISE_ERROR:g}), and its 95 % interval holds in {score['held']:.0%} of the choices."
     )
 
 
