@@ -40,18 +40,7 @@ def chromium() -> str:
     return find_chromium() or pytest.skip("no Chromium here")
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        book_site.network_loads,
-        book_site.broken_links,
-        book_site.output_errors,
-        book_site.missing_alts,
-        book_site.missing_provenance,
-        book_site.missing_downloads,
-    ],
-    ids=lambda check: check.__name__,
-)
+@pytest.mark.parametrize("check", book_site.CHECKS, ids=lambda check: check.__name__)
 def test_no_page_has(check, site: book_site.Site) -> None:
     found = [f"{site.name(page.path)}: {problem}" for page in site.pages.values() for problem in check(site, page)]
     assert not found, "\n".join(found)

@@ -87,8 +87,8 @@ def _cells(name: str, notebook: str) -> str:
     alt = f"A histogram of UMIs per cell of {name}, and a scatter plot of its cells coloured by {found['signal']}."
     about = f"{found['n_cells']:,} cells x {found['n_genes']:,} genes, sha256 {found['data_sha256'][:12]}"
     made = f"{about}, made by `python -m noise_scaling.plots.cells {name}` of noise-scaling {found['version']}"
-    line = page.file_provenance(cells.file_of(name), notebook=notebook, what="cells", about=made)
-    return page.figure(cells.cells_figure(found), f"{name}-cells", alt, text) + line.data
+    shown = page.figure(cells.cells_figure(found), f"{name}-cells", alt, text)
+    return shown + page.file_provenance(cells.file_of(name), notebook=notebook, what="cells", about=made).data
 
 
 def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str) -> str:
@@ -102,8 +102,8 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
         "lowest seed to the highest."
     )
-    line = page.provenance(source, notebook=notebook, dataset=name)
-    return page.figure(drawn, f"{name}-curves", alt, text) + line.data + fits
+    shown = page.figure(drawn, f"{name}-curves", alt, text)
+    return shown + page.provenance(source, notebook=notebook, dataset=name).data + fits
 
 
 def _fits(table: pd.DataFrame) -> str:
