@@ -46,6 +46,14 @@ def test_no_page_has(check, site: book_site.Site) -> None:
     assert not found, "\n".join(found)
 
 
+def test_downloads_are_told_apart_by_their_names(site: book_site.Site) -> None:
+    """The build numbers those of one name; a number says neither table nor estimator."""
+    offered = {c.removeprefix("download ") for page in site.pages.values() for c in page.captions if ".csv" in c}
+    numbered = {name for name in offered if re.sub(r"_\d+\.csv$", ".csv", name) in offered - {name}}
+    assert len(offered) > 50
+    assert not numbered
+
+
 def test_all_pages_of_the_table_of_contents_are_there(site: book_site.Site) -> None:
     names = {site.name(path).removesuffix(".html") for path in site.pages}
     missing = book_site.toc_entries(ROOT / "_toc.yml") - names

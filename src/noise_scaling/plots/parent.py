@@ -150,6 +150,7 @@ def curves_figure(reference: str | Path) -> Figure:
     rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in SHARED}
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     style.legend(figure, *({"color": "0.3", "label": name} | look for name, look in looks.items()))
+    figure.set_label("curves")
     return figure
 
 
@@ -174,6 +175,7 @@ def tables_figure() -> Figure:
         looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
         marks = [Line2D([], [], color=c, marker=k, label=_NAMES.get(m, style.label(m))) for m, c, k in looks]
         axes.legend(handles=marks, frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.set_label("tables")
     return figure
 
 
