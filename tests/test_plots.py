@@ -78,7 +78,7 @@ def test_controls_of_several_signals_have_panels_of_their_own(table):
     both = pd.concat([table, shuffled])
     figure = information_figure(pd.concat([both, both.assign(dataset="larry_subset", signal="clone")]))
     titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
-    assert titles == [*titles[:2], "controls, a line for each signal"]
+    assert titles == [*titles[:2], "controls, a line for each signal above"]
     colours = [{line.get_color() for line in curve_lines(axes)} for axes in figure.axes]
     models, control = {style.colour("pca"), style.colour("scvi")}, {style.colour("shuffled")}
     assert colours == [models] * 4 + [control] * 2
@@ -137,20 +137,40 @@ def test_fits_figure_has_a_column_for_models_of_half_of_the_signals(table):
     assert "not shown, measured on few signals: PCA" in texts(figure)
     half = FIGURES["fits"](pd.concat(wide[:2]))
     assert [axes.get_title(loc="left") for axes in half.axes] == ["scVI", "PCA", "", ""]
-    assert half.axes[3].texts[0].get_text() == "not measured"
+    assert half.axes[1].texts[0].get_text() == "not measured"
 
 
-def test_figures_show_as_many_signals_as_a_screen_holds_those_of_the_most_cells(table):
-    """Three signals at three numbers of cells and six at one: the six are counted, not drawn. All alike: the first."""
+def test_figures_show_as_many_signals_as_a_screen_holds_evidence_and_the_most_cells_first(table):
+    """Three sets at three numbers of cells, six at one, and one at three that is no evidence: the last are counted."""
     whole = [table.assign(dataset=f"whole{i}") for i in range(3)]
     single = [table[table["n_cells"] == 1000].assign(dataset=f"single{i}") for i in range(6)]
+    rows = pd.concat([table, *single, *whole])
+    shown, (mark,) = figures.rows_of(rows)
+    assert [name for name, _ in shown] == ["whole0", "whole1", "whole2", "single0", "single1", "single2", "single3"]
     for draw in (information_figure, FIGURES["fits"]):
-        figure = draw(pd.concat([*single, *whole]))
-        assert len(figure.axes) == 3 * 2
-        assert "6 more signals" in texts(figure)
-    shown, mark = figures.rows_of(pd.concat([*single, single[0].assign(dataset="x"), single[0].assign(dataset="y")]))
-    assert (len(shown), len(mark)) == (figures.MOST_SIGNALS, 1)
-    assert figures.rows_of(pd.concat(whole)) == ([(f"whole{i}", "bulk_labels") for i in range(3)], [])
+        figure = draw(rows)
+        assert len(figure.axes) == figures.MOST_SIGNALS * 2
+        assert mark["label"] in texts(figure)
+    assert mark["label"] == '3 more signals: page "The data sets"'
+    heading = (paths.ROOT / "notebooks" / "datasets.ipynb").read_text(encoding="utf-8")
+    assert '"# The data sets\\n"' in heading
+    assert figures.rows_of(pd.concat([table, whole[0]])) == (
+        [("whole0", "bulk_labels"), ("pbmc68k", "bulk_labels")], [],
+    )  # fmt: skip
+
+
+def test_a_row_of_panels_has_its_title_apart_from_its_axis_label():
+    with style.book_style():
+        rows = dict.fromkeys("ab", f"LARRY subset, clone\n{style.BITS}")
+        figure = style.model_panels(rows, ["pca"], lambda *_: None, xlabel=style.UMIS, height=1.5)
+    style.as_png(figure)
+    assert style.overlaps(figure) == []
+    for axes in figure.axes:
+        assert axes.get_ylabel().split() == style.BITS.split()
+        assert axes.texts[0].get_text() == "LARRY subset,\nclone"
+        assert axes.get_label() == "LARRY subset, clone, PCA"
+    figure.axes[0].texts[0].xyann = (60, 0)  # a title that lies over its panel is told
+    assert any("of a row over panel 1" in sentence for sentence in style.overlaps(figure))
 
 
 def test_collapse_panels_hold_every_point_and_the_curve(table):

@@ -54,6 +54,17 @@ def test_what_is_drawn_is_what_was_given(known):
     assert set(out["series"]) == {"scVI", "PCA", "random projection"}
 
 
+def test_each_row_of_what_panels_draw_says_signal_model_and_series(known):
+    two = pd.concat([known, known.assign(dataset="larry_subset", signal="clone")])
+    out = drawn(page.FIGURES["fits"](two)).groupby(["panel", "series"]).size().unstack()
+    signals = "mine, obs:kind", "LARRY subset, clone"
+    panels = {f"{signal} (a method that the table does not name), {model}" for signal in signals
+              for model in ("scVI", "PCA", "random projection")}  # fmt: skip
+    assert {panel.partition(" ")[2] for panel in out.index} == panels
+    assert set(out.columns) == {"one seed", "Eq. 1", "2 standard errors"}
+    assert (out["one seed"] == len(FRACTIONS) * known["seed"].nunique()).all()
+
+
 def test_the_name_of_a_download_says_table_and_estimator(known, tmp_path):
     path = str(measurements.write(known, tmp_path / "t.csv"))
     both = str(measurements.write(pd.concat([known, known.assign(estimator="lmi")]), tmp_path / "both.csv"))
