@@ -170,7 +170,7 @@ def test_a_row_of_panels_has_its_title_apart_from_its_axis_label():
         assert axes.texts[0].get_text() == "LARRY subset,\nclone"
         assert axes.get_label() == "LARRY subset, clone, PCA"
     figure.axes[0].texts[0].xyann = (60, 0)  # a title that lies over its panel is told
-    assert any("of a row over panel 1" in sentence for sentence in style.overlaps(figure))
+    assert any("of row 1 over panel 1" in sentence for sentence in style.overlaps(figure))
 
 
 def test_collapse_panels_hold_every_point_and_the_curve(table):
@@ -325,6 +325,32 @@ def test_cells_of_clones_have_their_clones_colours():
     clone = np.where(np.arange(60) < 40, np.arange(60) % 4, -1)
     legend = drawn(Signal("clone", "pair", clone)).axes[1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["others", *(f"clone {i}" for i in range(4))]
+
+
+def test_pages_call_signals_what_figures_call_them():
+    found = [style.signal(*of) for of in (("pbmc68k", "bulk_labels"), ("merfish_poa", "space"), ("mine", "obs:kind"))]
+    assert found == ["cell type", "place", "obs:kind"]
+    assert "cell type (<code>bulk_labels</code>)" in dataset_page.overview("data/measurements/demo.csv").data
+    assert "cell type (bulk_labels, a label): 10 cell types" in page.card("pbmc68k").data
+    colours = cell_page.cells_figure(cell_page.read("simulated")).axes[2]
+    assert colours.get_ylabel() == "4 values, first of 4"
+
+
+def test_alt_texts_of_data_sets_state_what_is_found(table, tmp_path):
+    """scVI has the smaller u_bar; its bits are those of Eq. 1 at 1,000 UMIs, means of two seeds 0.1 bits apart."""
+    path = measurements.write(table, tmp_path / "mine.csv")
+    html = dataset_page.gallery(path, path, notebook="datasets.ipynb", dataset="pbmc68k").data
+    of_cells, of_curves = re.findall(r'alt="([^"]+)"', html)
+    scvi, pca = (laws.noise_law(1000, u_bar, 2.4) + 0.05 for u_bar in (200, 400))
+    assert of_curves.endswith(
+        f"Of the signal cell type scVI finds most, {scvi:.2f} bits at 10,000 training cells and 1,000 UMIs per cell; "
+        f"PCA finds {pca:.2f}."
+    )
+    umis = np.percentile(datasets.load("pbmc68k").umis, [5, 95])
+    low, high = (float(x.replace(",", "")) for x in re.search(r"about ([\d,]+) to ([\d,]+) UMIs", of_cells).groups())
+    assert np.abs(np.log10([low, high]) - np.log10(umis)).max() < 0.05  # a bin of the histogram
+    assert of_cells.endswith("Dendritic is the most frequent cell type, with 34 % of those drawn.")  # 240 of 700
+    assert "pbmc68k" not in of_cells + of_curves
 
 
 def test_the_gallery_has_every_data_set_by_one_template(table, tmp_path):

@@ -295,12 +295,13 @@ def _span(values: pd.Series) -> str:
 def card(name: str) -> HTML:
     """A data set's card: what it is, its source and licence, its known limits."""
     about = datasets.card(name)
+    kinds = {signal: f"{style.signal(name, signal)} ({signal}, a {v['kind']})" for signal, v in about.signals.items()}
     facts = {
         "organism": about.organism, "tissue": about.tissue, "technology": about.technology,
         "cells": f"{about.n_cells:,}", "genes": f"{about.n_genes:,}",
         "median UMIs per cell": f"{about.median_umis:,.0f}",
         "of the whole library": f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
-        "signals": "; ".join(f"{k} ({v['kind']}): {v['description']}" for k, v in about.signals.items()),
+        "signals": "; ".join(f"{kinds[k]}: {v['description']}" for k, v in about.signals.items()),
         "licence": about.licence, "citation": about.citation, "source": about.url or about.doi,
         "known limits": " ".join(about.limits),
     }  # fmt: skip

@@ -141,6 +141,11 @@ def dataset(name: str) -> str:
     return next(iter(titles.values()), name).rpartition(", ")[0] or name
 
 
+def signal(dataset: str, name: str) -> str:
+    """A signal's name beside its data set's: the end of its title, else the name."""
+    return title(dataset, name).removeprefix(f"{dataset}, ").rpartition(", ")[2]
+
+
 _TYPE = {
     "font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
     "legend.fontsize": 9.5, "lines.markersize": 4, "lines.linewidth": 1.4,
@@ -199,7 +204,7 @@ def overlaps(figure: Figure) -> list[str]:
         if text.get_text()
     }  # fmt: skip
     rows = [text for axes in figure.axes for text in axes.texts if text.get_gid() == _ROW_TITLE and text.get_text()]
-    texts |= {f"the title {text.get_text()!r} of a row": text for text in rows}
+    texts |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
     words = texts | {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
     boxes = {name: artist.get_window_extent().padded(-1) for name, artist in words.items()}
