@@ -78,7 +78,7 @@ def test_controls_of_several_signals_have_panels_of_their_own(table):
     both = pd.concat([table, shuffled])
     figure = information_figure(pd.concat([both, both.assign(dataset="larry_subset", signal="clone")]))
     titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
-    assert titles == [*titles[:2], "controls, a line for each signal"]
+    assert titles == [*titles[:2], "controls, a line for each signal above"]
     colours = [{line.get_color() for line in curve_lines(axes)} for axes in figure.axes]
     models, control = {style.colour("pca"), style.colour("scvi")}, {style.colour("shuffled")}
     assert colours == [models] * 4 + [control] * 2
@@ -137,20 +137,40 @@ def test_fits_figure_has_a_column_for_models_of_half_of_the_signals(table):
     assert "not shown, measured on few signals: PCA" in texts(figure)
     half = FIGURES["fits"](pd.concat(wide[:2]))
     assert [axes.get_title(loc="left") for axes in half.axes] == ["scVI", "PCA", "", ""]
-    assert half.axes[3].texts[0].get_text() == "not measured"
+    assert half.axes[1].texts[0].get_text() == "not measured"
 
 
-def test_figures_show_as_many_signals_as_a_screen_holds_those_of_the_most_cells(table):
-    """Three signals at three numbers of cells and six at one: the six are counted, not drawn. All alike: the first."""
+def test_figures_show_as_many_signals_as_a_screen_holds_evidence_and_the_most_cells_first(table):
+    """Three sets at three numbers of cells, six at one, and one at three that is no evidence: the last are counted."""
     whole = [table.assign(dataset=f"whole{i}") for i in range(3)]
     single = [table[table["n_cells"] == 1000].assign(dataset=f"single{i}") for i in range(6)]
+    rows = pd.concat([table, *single, *whole])
+    shown, (mark,) = figures.rows_of(rows)
+    assert [name for name, _ in shown] == ["whole0", "whole1", "whole2", "single0", "single1", "single2", "single3"]
     for draw in (information_figure, FIGURES["fits"]):
-        figure = draw(pd.concat([*single, *whole]))
-        assert len(figure.axes) == 3 * 2
-        assert "6 more signals" in texts(figure)
-    shown, mark = figures.rows_of(pd.concat([*single, single[0].assign(dataset="x"), single[0].assign(dataset="y")]))
-    assert (len(shown), len(mark)) == (figures.MOST_SIGNALS, 1)
-    assert figures.rows_of(pd.concat(whole)) == ([(f"whole{i}", "bulk_labels") for i in range(3)], [])
+        figure = draw(rows)
+        assert len(figure.axes) == figures.MOST_SIGNALS * 2
+        assert mark["label"] in texts(figure)
+    assert mark["label"] == '3 more signals: page "The data sets"'
+    heading = (paths.ROOT / "notebooks" / "datasets.ipynb").read_text(encoding="utf-8")
+    assert '"# The data sets\\n"' in heading
+    assert figures.rows_of(pd.concat([table, whole[0]])) == (
+        [("whole0", "bulk_labels"), ("pbmc68k", "bulk_labels")], [],
+    )  # fmt: skip
+
+
+def test_a_row_of_panels_has_its_title_apart_from_its_axis_label():
+    with style.book_style():
+        rows = dict.fromkeys("ab", f"LARRY subset, clone\n{style.BITS}")
+        figure = style.model_panels(rows, ["pca"], lambda *_: None, xlabel=style.UMIS, height=1.5)
+    style.as_png(figure)
+    assert style.overlaps(figure) == []
+    for axes in figure.axes:
+        assert axes.get_ylabel().split() == style.BITS.split()
+        assert axes.texts[0].get_text() == "LARRY subset,\nclone"
+        assert axes.get_label() == "LARRY subset, clone, PCA"
+    figure.axes[0].texts[0].xyann = (60, 0)  # a title that lies over its panel is told
+    assert any("of row 1 over panel 1" in sentence for sentence in style.overlaps(figure))
 
 
 def test_collapse_panels_hold_every_point_and_the_curve(table):
@@ -305,6 +325,32 @@ def test_cells_of_clones_have_their_clones_colours():
     clone = np.where(np.arange(60) < 40, np.arange(60) % 4, -1)
     legend = drawn(Signal("clone", "pair", clone)).axes[1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["others", *(f"clone {i}" for i in range(4))]
+
+
+def test_pages_call_signals_what_figures_call_them():
+    found = [style.signal(*of) for of in (("pbmc68k", "bulk_labels"), ("merfish_poa", "space"), ("mine", "obs:kind"))]
+    assert found == ["cell type", "place", "obs:kind"]
+    assert "cell type (<code>bulk_labels</code>)" in dataset_page.overview("data/measurements/demo.csv").data
+    assert "cell type (bulk_labels, a label): 10 cell types" in page.card("pbmc68k").data
+    colours = cell_page.cells_figure(cell_page.read("simulated")).axes[2]
+    assert colours.get_ylabel() == "4 values, first of 4"
+
+
+def test_alt_texts_of_data_sets_state_what_is_found(table, tmp_path):
+    """scVI has the smaller u_bar; its bits are those of Eq. 1 at 1,000 UMIs, means of two seeds 0.1 bits apart."""
+    path = measurements.write(table, tmp_path / "mine.csv")
+    html = dataset_page.gallery(path, path, notebook="datasets.ipynb", dataset="pbmc68k").data
+    of_cells, of_curves = re.findall(r'alt="([^"]+)"', html)
+    scvi, pca = (laws.noise_law(1000, u_bar, 2.4) + 0.05 for u_bar in (200, 400))
+    assert of_curves.endswith(
+        f"Of the signal cell type scVI finds most, {scvi:.2f} bits at 10,000 training cells and 1,000 UMIs per cell; "
+        f"PCA finds {pca:.2f}."
+    )
+    umis = np.percentile(datasets.load("pbmc68k").umis, [5, 95])
+    low, high = (float(x.replace(",", "")) for x in re.search(r"about ([\d,]+) to ([\d,]+) UMIs", of_cells).groups())
+    assert np.abs(np.log10([low, high]) - np.log10(umis)).max() < 0.05  # a bin of the histogram
+    assert of_cells.endswith("Dendritic is the most frequent cell type, with 34 % of those drawn.")  # 240 of 700
+    assert "pbmc68k" not in of_cells + of_curves
 
 
 def test_the_gallery_has_every_data_set_by_one_template(table, tmp_path):

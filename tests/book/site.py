@@ -51,7 +51,7 @@ class Page:
     images: list[tuple[str, str]] = field(default_factory=list)  # source, alternative text
     scripts: list[str] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)  # "figure ID" and "provenance", in order
+    captions: list[str] = field(default_factory=list)  # "figure ID", "provenance", "download NAME", in order
     errors: list[str] = field(default_factory=list)  # output to stderr, tracebacks
     source: str = ""  # the address of the page's own source for download
 
@@ -72,6 +72,8 @@ class _Reader(HTMLParser):
             self.page.errors.append(f"a block of class {given['class']!r}")
         if tag == "figure":
             self.page.captions.append(f"figure {given.get('id', '(no id)')}")
+        if "table-download" in classes:
+            self.page.captions.append(f"download {given.get('download', '')}")
         if "btn-download-source-button" in classes:
             self.page.source = given.get("href", "")
 
@@ -127,12 +129,11 @@ class Site:
 
     def problems(self) -> list[str]:
         """Everything that is wrong anywhere, as sentences."""
-        checks = (network_loads, broken_links, output_errors, missing_alts, missing_provenance, missing_downloads)
         return [
             f"{self.name(page.path)}: {found}"
             for page in self.pages.values()
-            for c in checks
-            for found in c(self, page)
+            for check in CHECKS
+            for found in check(self, page)
         ]
 
 
@@ -225,9 +226,10 @@ def missing_provenance(site: Site, page: Page) -> list[str]:
     """Figures of executed notebooks that no provenance line follows."""
     if not site.name(page.path).startswith("notebooks/"):
         return []
+    captions = [caption for caption in page.captions if not caption.startswith("download")]
     return [
         f"{this} has no line starting with {PROVENANCE!r} under it"
-        for this, after in pairwise([*page.captions, "the end"])
+        for this, after in pairwise([*captions, "the end"])
         if this.startswith("figure") and after != "provenance"
     ]
 
@@ -244,6 +246,33 @@ def missing_downloads(site: Site, page: Page) -> list[str]:
     except (OSError, ValueError, KeyError) as error:
         return [f"offers {page.source!r}, which is no notebook: {error}"]
     return []
+
+
+def misplaced_downloads(site: Site, page: Page) -> list[str]:
+    """Figures of executed notebooks without one table of what they draw, and tables that are another figure's.
+
+    A name with a figure's anchor in it, such as pbmc_facs-cells, is that figure's; other names do not say whose.
+    """
+    if not site.name(page.path).startswith("notebooks/"):
+        return []
+    ids = {caption.removeprefix("figure fig-") for caption in page.captions if caption.startswith("figure")}
+    found, figure = [], ""
+    for caption in [*page.captions, "figure "]:
+        kind, _, name = caption.partition(" ")
+        if kind == "figure":
+            found += [f"figure {figure} offers no table of what it draws"] * bool(figure)
+            figure = name
+        elif name.endswith("_drawn.csv"):
+            named = {i for i in ids if "-" in i and f"{i}_" in name}
+            if not figure or (named and figure.removeprefix("fig-") not in named):
+                found.append(f"{name} is not what figure {figure or 'before it'} draws")
+            figure = ""
+    return found
+
+
+CHECKS = (
+    network_loads, broken_links, output_errors, missing_alts, missing_provenance, missing_downloads, misplaced_downloads
+)  # fmt: skip
 
 
 def toc_entries(toc: Path) -> set[str]:

@@ -40,21 +40,18 @@ def chromium() -> str:
     return find_chromium() or pytest.skip("no Chromium here")
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        book_site.network_loads,
-        book_site.broken_links,
-        book_site.output_errors,
-        book_site.missing_alts,
-        book_site.missing_provenance,
-        book_site.missing_downloads,
-    ],
-    ids=lambda check: check.__name__,
-)
+@pytest.mark.parametrize("check", book_site.CHECKS, ids=lambda check: check.__name__)
 def test_no_page_has(check, site: book_site.Site) -> None:
     found = [f"{site.name(page.path)}: {problem}" for page in site.pages.values() for problem in check(site, page)]
     assert not found, "\n".join(found)
+
+
+def test_downloads_are_told_apart_by_their_names(site: book_site.Site) -> None:
+    """The build numbers those of one name; a number says neither table nor estimator."""
+    offered = {c.removeprefix("download ") for page in site.pages.values() for c in page.captions if ".csv" in c}
+    numbered = {name for name in offered if re.sub(r"_\d+\.csv$", ".csv", name) in offered - {name}}
+    assert len(offered) > 50
+    assert not numbered
 
 
 def test_all_pages_of_the_table_of_contents_are_there(site: book_site.Site) -> None:

@@ -16,8 +16,12 @@ SOUND = """<!doctype html><html><head>
 <a class="btn-download-source-button" href="../_sources/notebooks/a.ipynb">download</a>
 <a href="b.html#there">b</a> <a href="https://example.org/paper">the web</a> <a href="mailto:a@b.c">mail</a>
 <figure id="fig-1"><img src="../_images/a%20b.png" alt="Bits against cells"><figcaption>Figure 1</figcaption></figure>
-<p class="provenance">Provenance: notebooks/a.ipynb, data/measurements/demo.csv</p>
+<p class="provenance">Provenance: notebooks/a.ipynb, data/measurements/demo.csv
+<a class="table-download" download="a_drawn.csv" href="b.html">Download a_drawn.csv</a></p>
 FAULT</body></html>"""
+
+
+DRAWN = '<a class="table-download" download="a-b_drawn.csv" href="b.html">x</a>'
 
 
 def build(root: Path, fault: str = "", *, name: str = "notebooks/a.html", css: str = "", js: str = "") -> list[str]:
@@ -69,8 +73,10 @@ def test_a_sound_book_has_no_problems(tmp_path: Path) -> None:
         ('<div class="output traceback">x</div>', "a block of class 'output traceback'"),
         ('<img src="../_images/a%20b.png">', "has no alt text"),
         ('<img src="../_images/a%20b.png" alt="  ">', "has no alt text"),
-        ('<figure id="fig-2"></figure>', "figure fig-2 has no line starting with 'Provenance:'"),
-        ('<figure id="fig-2"></figure><p>From: x</p>', "figure fig-2 has no line starting with 'Provenance:'"),
+        (f'<figure id="fig-2"></figure>{DRAWN}', "figure fig-2 has no line starting with 'Provenance:'"),
+        (f'<figure id="fig-2"></figure><p>From: x</p>{DRAWN}', "figure fig-2 has no line starting with 'Provenance:'"),
+        ('<figure id="fig-2"></figure><p>Provenance: x</p>', "figure fig-2 offers no table of what it draws"),
+        (DRAWN, "a-b_drawn.csv is not what figure before it draws"),
     ],
 )
 def test_a_fault_is_found(fault: str, told: str, tmp_path: Path) -> None:
@@ -81,8 +87,17 @@ def test_a_fault_is_found(fault: str, told: str, tmp_path: Path) -> None:
 
 
 def test_two_figures_need_two_lines(tmp_path: Path) -> None:
-    twice = '<figure id="fig-2"></figure><figure id="fig-3"></figure><p>Provenance: x</p>'
+    twice = f'<figure id="fig-2"></figure>{DRAWN}<figure id="fig-3"></figure><p>Provenance: x {DRAWN}</p>'
     assert build(tmp_path, twice) == ["notebooks/a.html: figure fig-2 has no line starting with 'Provenance:' under it"]
+
+
+def test_what_a_figure_draws_is_not_offered_under_another(tmp_path: Path) -> None:
+    """Each line one figure late: the first offers none, and the second the first's."""
+    late = f'<figure id="fig-a-b"></figure><p>Provenance: x</p><figure id="fig-c"></figure><p>Provenance: x{DRAWN}</p>'
+    assert build(tmp_path, late) == [
+        "notebooks/a.html: figure fig-a-b offers no table of what it draws",
+        "notebooks/a.html: a-b_drawn.csv is not what figure fig-c draws",
+    ]
 
 
 def test_style_sheets_and_scripts_that_a_page_loads_are_read(tmp_path: Path) -> None:

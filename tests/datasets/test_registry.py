@@ -35,6 +35,13 @@ def test_the_grid_of_a_card_fits_its_cells(card):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_every_signal_has_a_title_that_begins_with_its_data_sets_name(card):
+    """Figures, tables and the page of data sets take its names from there (plots/style.py)."""
+    assert set(card.signals) <= set(card.titles)
+    assert len({title.rpartition(", ")[0] for title in card.titles.values()}) == 1
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_every_file_has_an_address_or_says_how_to_get_it(card):
     for file in card.files:
         assert (file.url or "").startswith("https://") or file.how

@@ -5,7 +5,9 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from IPython.display import HTML
 
 from noise_scaling import laws, measurements
 from noise_scaling.plots import findings, limits, page, style
@@ -69,11 +71,39 @@ def test_what_is_drawn_is_what_was_given(known):
     assert set(out["series"]) == {"scVI", "PCA", "random projection"}
 
 
+def test_each_row_of_what_panels_draw_says_signal_model_and_series(known):
+    two = pd.concat([known, known.assign(dataset="larry_subset", signal="clone")])
+    out = drawn(page.FIGURES["fits"](two)).groupby(["panel", "series"]).size().unstack()
+    signals = "mine, obs:kind", "LARRY subset, clone"
+    panels = {f"{signal} (a method that the table does not name), {model}" for signal in signals
+              for model in ("scVI", "PCA", "random projection")}  # fmt: skip
+    assert {panel.partition(" ")[2] for panel in out.index} == panels
+    assert set(out.columns) == {"one seed", "Eq. 1", "2 standard errors"}
+    assert (out["one seed"] == len(FRACTIONS) * known["seed"].nunique()).all()
+
+
+def test_the_name_of_a_download_says_table_and_estimator(known, tmp_path):
+    path = str(measurements.write(known, tmp_path / "t.csv"))
+    both = str(measurements.write(pd.concat([known, known.assign(estimator="lmi")]), tmp_path / "both.csv"))
+
+    def fits(table: pd.DataFrame) -> HTML:
+        return page.as_table(table[:1], "laws.csv")
+
+    def level_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
+        return table[:1]
+
+    assert 'download="laws_ours_default.csv"' in page.show(fits, path).data
+    assert ">Download laws_ours_default.csv<" in page.show(fits, path).data
+    assert 'download="laws_published_lmi.csv"' in page.show(fits, "published").data
+    assert 'download="laws_published_filtered_lmi.csv"' in page.show(fits, "published-filtered").data
+    assert 'download="level_by_estimator_ours.csv"' in page.show(level_by_estimator, both).data
+
+
 def test_provenance_offers_the_figures_shown_above_it_once(known, tmp_path):
     path = str(measurements.write(known, tmp_path / "t.csv"))
     style.BookFigure.shown.clear()
     page.show("information", path)._repr_png_()
-    assert 'download="n_ours_default_drawn.csv"' in page.provenance(path, notebook="n.ipynb").data
+    assert 'download="n_information_ours_default_drawn.csv"' in page.provenance(path, notebook="n.ipynb").data
     assert "drawn.csv" not in page.provenance(path, notebook="n.ipynb").data
 
 

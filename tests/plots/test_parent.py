@@ -1,12 +1,14 @@
 """The page on the parent paper: what is compared, against differences that were put in."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from noise_scaling.measurements import published
 from noise_scaling.measurements.parent import read_parent
-from noise_scaling.plots import page, parent
+from noise_scaling.plots import page, parent, style
 from noise_scaling.plots.readable import readable
 
 
@@ -35,6 +37,22 @@ def test_a_shift_is_found_where_it_was_put_and_beyond_the_seeds_where_it_is(shif
     beyond = found["beyond seeds"].unstack()  # the seeds' standard deviation is 0.1
     assert (beyond["scvi"] > 0.9).all()
     assert (beyond["random_projection"] < 0.1).all()
+
+
+def test_a_depth_scale_beyond_the_data_is_not_said_to_agree():
+    """scVI's of the parent on the mouse brain is at the fit's bound, 3.5e8, and the paper's is beyond its counts."""
+    found = parent.disagreements("published").set_index(["signal", "model"])
+    fits = pd.concat([parent._fits(table) for table in (read_parent(), published.read())])
+    for (signal, model), row in found.iterrows():
+        of = next(key for key in parent.SHARED if style.title(*key) == signal)
+        here = fits[(fits["dataset"] == of[0]) & (fits["signal"] == of[1]) & (fits["model"] == model)]
+        settled = (here["status"] == "converged").all() and np.isfinite(here["u_bar_high"]).all()
+        assert (row["ū agrees"] != "not determined") == settled
+    assert found.loc[("mouse brain, place", "scvi"), "ū agrees"] == "not determined"
+    assert np.isnan(found.loc[("mouse brain, place", "scvi"), "ū, parent"])
+    html = parent.disagreements_table("published").data
+    assert not re.search(r"<td>[^<]*\de[+-]\d", html)
+    assert "<td>1,467</td>" in html
 
 
 def test_the_two_papers_order_the_models_as_their_rows_do():

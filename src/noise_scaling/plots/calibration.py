@@ -87,6 +87,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
         if n in set(means["cells"])
     ]
     style.legend(figure, *marks)
+    figure.set_label("recovered")
     return figure
 
 
@@ -120,6 +121,7 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
     axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
+    figure.set_label("errors")
     return figure
 
 
@@ -150,6 +152,7 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
     style.log_y_axis(axes)
     axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
     figure.legend(loc="outside right center", frameon=False)
+    figure.set_label("cost")
     return figure
 
 

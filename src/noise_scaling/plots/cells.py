@@ -108,8 +108,28 @@ def cells_figure(found: dict[str, Any]) -> Figure:
     else:
         values = np.array(found["values"], dtype=float)
         points = scatter.scatter(found["x"], found["y"], c=values, cmap="viridis", plotnonfinite=True, **dots)
-        figure.colorbar(points, ax=scatter, label=found["label"], shrink=0.85)
+        figure.colorbar(points, ax=scatter, label=label_of(found), shrink=0.85)
     return figure
+
+
+def label_of(found: dict[str, Any]) -> str:
+    """What the colours of a `summary` are, in the words of figures: "14 proteins, first of 14"."""
+    return str(found["label"]).replace(found["signal"], style.signal(found["dataset"], found["signal"]))
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """What the figure of a `summary` shows: the molecules that most cells have, and how the signal is spread."""
+    edges, share = np.array(found["log10_umis"]), np.cumsum(found["cells"]) / np.sum(found["cells"])
+    low, high = (10 ** edges[1:][np.searchsorted(share, end)] for end in (0.05, 0.95))
+    said = f"Nine in ten of its {found['n_cells']:,} cells have about {low:,.0f} to {high:,.0f} UMIs;"
+    if "names" not in found:
+        values = np.array(found["values"], dtype=float)
+        return f"{said} {label_of(found)} runs from {np.nanmin(values):.3g} to {np.nanmax(values):.3g} in those drawn."
+    classes = np.array(found["classes"])
+    shares = {name: np.mean(classes == i) for i, name in enumerate(found["names"]) if name != _OTHERS}
+    name = max(shares, key=lambda name: shares[name])
+    signal, name, share = style.signal(found["dataset"], found["signal"]), name.replace("_", " "), 100 * shares[name]
+    return f"{said} {name} is the most frequent {signal}, with {share:.0f} % of those drawn."
 
 
 def _classed(axes: Axes, found: dict[str, Any], dots: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..datasets import Dataset, true_information
 from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
 from . import cells, page, style
-from .figures import information_figure, kinds, largest, usable, without_controls
+from .figures import information_figure, kinds, largest, of_signal, usable, without_controls
 
 
 def overview(measurements: str | Path) -> HTML:
@@ -29,7 +29,8 @@ def overview(measurements: str | Path) -> HTML:
         whole = f"{about.library_umis:,.0f}" if about.library_umis else "unknown"
         cells = [
             html.escape(about.title), f"{about.n_cells:,}", f"{about.n_genes:,}", f"{about.median_umis:,.0f}", whole,
-            html.escape(", ".join(about.signals)), f"{rows.get(name, 0):,}",
+            ", ".join(f"{html.escape(style.signal(name, s))} (<code>{s}</code>)" for s in about.signals),
+            f"{rows.get(name, 0):,}",
         ]  # fmt: skip
         link = f'<a href="#{name}">{html.escape(style.dataset(name))}</a><br><code>{name}</code>'
         lines.append(f"<tr><td>{link}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
@@ -40,7 +41,7 @@ def overview(measurements: str | Path) -> HTML:
         "genes",
         "UMIs",
         "of the library",
-        "signals",
+        "signals, and their names in commands",
         "rows here",
     )
     head = "".join(f"<th>{text}</th>" for text in heads)
@@ -78,17 +79,18 @@ def _cells(name: str, notebook: str) -> str:
         found = cells.read(name)
     except TooLittle as error:
         return page.paragraph(str(error)).data
-    colour = "the most frequent in colours" if "names" in found else found["label"]
+    signal = style.signal(name, found["signal"])
+    colour = "the most frequent in colours" if "names" in found else cells.label_of(found)
     where = "in their place" if found["axes"] == ["x", "y"] else "in two principal components of log-normalised counts"
     text = (
         f"Left: molecules per cell, all {found['n_cells']:,} cells at full depth. Right: {len(found['x']):,} of them "
-        f"{where}, coloured by the signal {found['signal']} ({colour})."
+        f"{where}, coloured by the signal {signal} ({colour})."
     )
-    alt = f"A histogram of UMIs per cell of {name}, and a scatter plot of its cells coloured by {found['signal']}."
+    alt = f"{style.dataset(name)}: a histogram of UMIs per cell, and a scatter plot of cells. {cells.sentence(found)}"
     about = f"{found['n_cells']:,} cells x {found['n_genes']:,} genes, sha256 {found['data_sha256'][:12]}"
     made = f"{about}, made by `python -m noise_scaling.plots.cells {name}` of noise-scaling {found['version']}"
-    line = page.file_provenance(cells.file_of(name), notebook=notebook, what="cells", about=made)
-    return page.figure(cells.cells_figure(found), f"{name}-cells", alt, text) + line.data
+    shown = page.figure(cells.cells_figure(found), f"{name}-cells", alt, text)
+    return shown + page.file_provenance(cells.file_of(name), notebook=notebook, what="cells", about=made).data
 
 
 def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str) -> str:
@@ -97,13 +99,30 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         drawn, fits = information_figure(here), _fits(here)
     except TooLittle as error:
         return page.paragraph(str(error)).data
-    alt = f"Information in bits on {name} against training cells and against UMIs per cell, a line for each model."
+    alt = (
+        f"{style.dataset(name)}: information in bits against training cells and against UMIs per cell, a line for each "
+        f"model. {_most(here)}"
+    ).strip()
     text = (
         "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
         "lowest seed to the highest."
     )
-    line = page.provenance(source, notebook=notebook, dataset=name)
-    return page.figure(drawn, f"{name}-curves", alt, text) + line.data + fits
+    shown = page.figure(drawn, f"{name}-curves", alt, text)
+    return shown + page.provenance(source, notebook=notebook, dataset=name).data + fits
+
+
+def _most(table: pd.DataFrame) -> str:
+    """For each signal the model that finds most at the largest number of cells and full depth, a sentence each."""
+    rows, said = largest(without_controls(usable(table))), []
+    for signal in style.signals(rows):
+        here = of_signal(rows, signal)
+        bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
+        said.append(
+            f"Of the signal {style.signal(*signal)} {style.label(bits.idxmax())} finds most, {bits.max():.2f} bits at "
+            f"{here['n_cells'].max():,} training cells and {here['umis_per_cell'].max():,.0f} UMIs per cell; "
+            f"{style.label(bits.idxmin())} finds {bits.min():.2f}."
+        )
+    return " ".join(said)
 
 
 def _fits(table: pd.DataFrame) -> str:

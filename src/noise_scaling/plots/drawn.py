@@ -22,9 +22,9 @@ def drawn(figure: Figure) -> pd.DataFrame:
 
     Returns
     -------
-    Columns panel (number and title), kind (line, points, band or bar), series (as the legend names its colour), x
-    and y, rounded to five digits. A band runs along its lower edge and back along its upper one; a bar is its middle
-    and end.
+    Columns panel (number, and label or title), kind (line, points, band or bar), series (as the legend names its
+    colour), x and y, rounded to five digits. A band runs along its lower edge and back along its upper one; a bar is
+    its middle and end.
     """
     names = {to_hex(handle.get_color()): text for handle, text in _legends(figure)}
     parts = [
@@ -47,8 +47,8 @@ def _legends(figure: Figure) -> Iterator[tuple[Line2D, str]]:
 
 
 def _name(number: int, axes: Axes) -> str:
-    titles = [str(axes.get_label()), *(axes.get_title(where) for where in ("left", "center", "right"))]
-    return " ".join([str(number), *(title for title in titles if title)]).replace("\n", " ")
+    titles = " ".join(filter(None, (axes.get_title(where) for where in ("left", "center", "right"))))
+    return f"{number} {axes.get_label() or titles}".strip().replace("\n", " ")
 
 
 def _artists(axes: Axes) -> Iterator[tuple[str, str, str, np.ndarray]]:

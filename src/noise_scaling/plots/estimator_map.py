@@ -73,6 +73,7 @@ def map_figure(source: str = RESULTS) -> Figure:
         if method in set(table["method"])
     ]
     style.legend(figure, *marks)
+    figure.set_label("map")
     return figure
 
 

@@ -14,7 +14,7 @@ from ..errors import InputError, TooLittle
 from ..laws.curves import protocol_rows
 from ..measurements import KNOWN, of_one_run
 from ..measurements.published import shared_splits
-from . import style
+from . import admitted, style
 
 NO_CURVE = "the noise law could be fitted to no curve here, which takes three depths: nothing to show"
 
@@ -70,16 +70,16 @@ MOST_SIGNALS = 7
 
 
 def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Signals that have a row of a figure, those of the most numbers of cells, and a mark that counts the others."""
-    signals = style.signals(table)
-    sizes = table.groupby(["dataset", "signal"])["n_cells"].nunique()
-    chosen = signals
-    for least in sorted(set(sizes)):
-        if len(chosen) > MOST_SIGNALS:
-            chosen = [signal for signal in signals if sizes[signal] >= least]
-    others = len(signals) - len(chosen[:MOST_SIGNALS])
-    said = f"{others} more signals: page Data sets"
-    return chosen[:MOST_SIGNALS], [{"linestyle": "", "label": said}] * (others > 0)
+    """Signals that have a row of a figure, and a mark that counts the others.
+
+    Data sets that are evidence come before others, those of the most numbers of cells before those of fewer.
+    """
+    sizes = table.groupby(_SIGNAL)["n_cells"].nunique()
+    real = set(admitted.evidence(table)["dataset"])
+    signals = sorted(style.signals(table), key=lambda signal: (signal[0] not in real, -sizes[signal]))
+    others = len(signals) - MOST_SIGNALS
+    said = f'{others} more signals: page "The data sets"'
+    return signals[:MOST_SIGNALS], [{"linestyle": "", "label": said}] * (others > 0)
 
 
 @style.book_style()
@@ -104,7 +104,9 @@ def information_figure(table: pd.DataFrame) -> Figure:
         if apart:
             _both_axes(panels[-1], here[[style.is_control(model) for model in here["model"]]], band=False)
     if apart:
-        panels[-1, 0].set_title("controls, a line for each signal", loc="left")
+        for axes, against in zip(panels[-1], ("", ", against depth"), strict=True):
+            axes.set_label(f"controls, a line for each signal above{against}")
+        panels[-1, 0].set_title("controls, a line for each signal above", loc="left")
     figure.supylabel(style.BITS, fontsize=9.5)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
@@ -148,7 +150,7 @@ def fits_figure(table: pd.DataFrame) -> Figure:
         _fit_panel(axes, here[here["model"] == model], model)
 
     by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
-    rows = {signal: f"{style.title(*signal)}\n({method})" for signal, method in by.items()}
+    rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     for axes in figure.axes[:: len(models)]:
         low, high = axes.get_ylim()
@@ -179,7 +181,7 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
     if table.empty:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="0.4")
         return
-    style.plot(axes, model, table["umis_per_cell"], table["mi_bits"], linestyle="")
+    style.plot(axes, model, table["umis_per_cell"], table["mi_bits"], linestyle="", label="one seed")
     try:
         fit = laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"], seeds=shared_splits(table))
     except InputError:
@@ -187,8 +189,8 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
         return
     u = np.geomspace(table["umis_per_cell"].min(), table["umis_per_cell"].max(), 200)
     low, high = fit.band(u)
-    axes.plot(u, fit.predict(u), color=style.colour(model))
-    axes.fill_between(u, low, high, color=style.colour(model), alpha=0.25, linewidth=0)
+    axes.plot(u, fit.predict(u), color=style.colour(model), label="Eq. 1")
+    axes.fill_between(u, low, high, color=style.colour(model), alpha=0.25, linewidth=0, label="2 standard errors")
     axes.text(0.04, 0.98, _parameters(fit), transform=axes.transAxes, va="top", fontsize=8.5, color="0.15")
 
 

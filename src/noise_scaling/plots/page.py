@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import re
@@ -93,7 +94,8 @@ def _digest(file: Path) -> str:
 def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
     """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
 
-    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell.
+    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell. The
+    names of downloads say of which table and estimator they are.
 
     Parameters
     ----------
@@ -118,8 +120,17 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         except TooLittle as error:
             return paragraph(str(error))
         if isinstance(made, pd.DataFrame):
-            return as_table(brief(made), f"{draw.__name__}.csv", full=made)
+            made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
+        if isinstance(made, HTML):
+            of = [] if "estimator" in draw.__name__ else _estimators(table)  # a table of several says so by its name
+            return _named_downloads(made, _short(source, of))
+        made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
         return made
+
+
+def _named_downloads(made: HTML, end: str) -> HTML:
+    """HTML with `end` at the end of the names of its downloads."""
+    return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
@@ -174,22 +185,29 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     Where a summary stands for the published table, the line says so and how to get the table.
     """
     opened = measured(source)
-    try:
-        rows = usable(opened.table)
-    except TooLittle:
-        rows = opened.table  # of variants alone
-    estimators = ", ".join(sorted(set(rows["estimator"]))) or "none"
-    settings = {"estimator": estimators} | parameters
+    estimators = _estimators(opened.table)
+    settings = {"estimator": ", ".join(estimators) or "none"} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
     about = (f"{name} {value}" for name, value in settings.items())
     return line(notebook, table, *about, note=note, source=_short(source, estimators))
 
 
-def _short(source: str | Path, estimators: str) -> str:
+def _estimators(table: pd.DataFrame) -> list[str]:
+    """The estimator whose rows pages show; of variants alone all that a table has."""
+    with contextlib.suppress(TooLittle):
+        table = usable(table)
+    return sorted(set(table["estimator"]))
+
+
+def short(source: str | Path) -> str:
     """A table and its estimator in the name of a download: "published_lmi", "ours_default"."""
+    return _short(source, _estimators(measured(source).table))
+
+
+def _short(source: str | Path, estimators: list[str]) -> str:
     name = str(source) if str(source) in VERSIONS else "ours"
-    return "_".join([name.replace("-", "_"), *estimators.split(", ")])
+    return "_".join([name.replace("-", "_"), *estimators])
 
 
 _SUMMARY = (
@@ -205,15 +223,15 @@ def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = 
 
 
 def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
-    """A line of provenance, with what the figures shown since the last one draw, for download."""
+    """A line of provenance, with what the figures shown since the last one draw, for download.
+
+    Its name is made of the notebook's, the figure's if it has one, and `source`, the short name of a table.
+    """
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     figures = style.BookFigure.shown[:]
     style.BookFigure.shown.clear()
-    stem = "_".join(filter(None, [Path(notebook).stem, source]))
-    links = [
-        link(drawn(figure), f"{name or stem + (f'_{i}' if i else '')}_drawn.csv")
-        for i, (figure, name) in enumerate(figures)
-    ]
+    stem = Path(notebook).stem
+    links = [link(drawn(figure), "_".join(filter(None, [stem, name, source, "drawn.csv"]))) for figure, name in figures]
     return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
 
 
@@ -277,12 +295,13 @@ def _span(values: pd.Series) -> str:
 def card(name: str) -> HTML:
     """A data set's card: what it is, its source and licence, its known limits."""
     about = datasets.card(name)
+    kinds = {signal: f"{style.signal(name, signal)} ({signal}, a {v['kind']})" for signal, v in about.signals.items()}
     facts = {
         "organism": about.organism, "tissue": about.tissue, "technology": about.technology,
         "cells": f"{about.n_cells:,}", "genes": f"{about.n_genes:,}",
         "median UMIs per cell": f"{about.median_umis:,.0f}",
         "of the whole library": f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
-        "signals": "; ".join(f"{k} ({v['kind']}): {v['description']}" for k, v in about.signals.items()),
+        "signals": "; ".join(f"{kinds[k]}: {v['description']}" for k, v in about.signals.items()),
         "licence": about.licence, "citation": about.citation, "source": about.url or about.doi,
         "known limits": " ".join(about.limits),
     }  # fmt: skip

@@ -22,7 +22,9 @@ from .figures import curves, largest, of_signal, usable, without_controls
 PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
 SHARED = (("pbmc", "protein"), ("larry", "clone"), ("merfish", "space"))
 """Data and signals that both papers measured; their fine cell types have other labels."""
-_NONE = "no interval"
+_NONE = "not determined"
+_SETTLED = {"i_max": (laws.CONVERGED, laws.BEYOND), "u_bar": (laws.CONVERGED,)}
+"""Statuses of fits that determine a parameter: where ū lies beyond the data, I_max is still an interval."""
 _NAMES = {
     "geneformer_pretrained": "pretrained Geneformer", "scgpt_pretrained": "pretrained scGPT",
     "ranks_random_projection": "random projection of ranks", "fine-tuned on celltype": "fine-tuned on cell type",
@@ -51,8 +53,8 @@ def disagreements(reference: str | Path) -> pd.DataFrame:
 
     The paper's bits, means over its seeds, are interpolated in the logarithms of cells and depth at every point of the
     parent's grid that lies in its own. "beyond seeds" is the share of these at which the two differ by more than twice
-    the standard deviation of the paper's seeds, the root mean square over its grid. A fit agrees where the intervals of
-    the two share a value.
+    the standard deviation of the paper's seeds, the root mean square over its grid. A parameter agrees where both fits
+    determine it (a status of `_SETTLED`, an interval with two ends) and the intervals of the two share a value.
     """
     parent, paper = read_parent(), usable(page.measured(reference).table)
     one, other = (_fits(table).set_index(["dataset", "signal", "model"]) for table in (parent, paper))
@@ -84,12 +86,22 @@ def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
 
 
 def _compared(one: pd.Series, other: pd.Series, name: str, shown: str) -> dict[str, object]:
-    """A parameter of two fits, NaN where one has no interval, and whether the intervals share a value."""
-    known = [bool(np.isfinite([fit[f"{name}_low"], fit[f"{name}_high"]]).all()) for fit in (one, other)]
-    values = [fit[name] if interval else np.nan for fit, interval in zip((one, other), known, strict=True)]
+    """A parameter of two fits, NaN where one does not determine it, and whether the intervals share a value."""
+    known = [
+        fit["status"] in _SETTLED[name] and bool(np.isfinite([fit[f"{name}_low"], fit[f"{name}_high"]]).all())
+        for fit in (one, other)
+    ]
+    values = [fit[name] if told else np.nan for fit, told in zip((one, other), known, strict=True)]
     low, high = (f(one[f"{name}_{end}"], other[f"{name}_{end}"]) for f, end in ((max, "low"), (min, "high")))
     said = ("yes" if low <= high else "no") if all(known) else _NONE
     return {f"{shown}, parent": values[0], f"{shown}, paper": values[1], f"{shown} agrees": said}
+
+
+def disagreements_table(reference: str | Path) -> HTML:
+    """`disagreements` to read, depths without decimals, and to download."""
+    full = disagreements(reference)
+    depths = {name: full[name].map("{:,.0f}".format, na_action="ignore") for name in ("ū, parent", "ū, paper")}
+    return page.as_table(full.assign(**depths), "two_papers.csv", full=full)
 
 
 def sentences(reference: str | Path) -> HTML:
@@ -106,7 +118,8 @@ def sentences(reference: str | Path) -> HTML:
     ]
     for name, text in (("I_max", "capacity"), ("ū", "depth scale")):
         said = found[f"{name} agrees"]
-        lines.append(f"The {text} {name} agrees in {(said == 'yes').sum()} of {(said != _NONE).sum()} curves.")
+        told = f"{(said == 'yes').sum()} of the {(said != _NONE).sum()} curves on which both papers determine it"
+        lines.append(f"The {text} {name} agrees in {told}.")
     return page.bullets([*lines, *_orders(reference)])
 
 
@@ -154,6 +167,7 @@ def curves_figure(reference: str | Path) -> Figure:
     rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in SHARED}
     figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
     style.legend(figure, *({"color": "0.3", "label": name} | look for name, look in looks.items()))
+    figure.set_label("curves")
     return figure
 
 
@@ -178,6 +192,7 @@ def tables_figure() -> Figure:
         looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
         marks = [Line2D([], [], color=c, marker=k, label=_NAMES.get(m, style.label(m))) for m, c, k in looks]
         axes.legend(handles=marks, frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.set_label("tables")
     return figure
 
 

@@ -156,7 +156,7 @@ def plan_regret(source: str | Path) -> HTML:
         f"{_score_sentence(name, score.loc['all'])} {_held_sentence(tables[name])}" for name, score in scores.items()
     )
     table = pd.concat([_score_rows(name, score) for name, score in scores.items()])
-    return page.as_table(table, "plan_regret.csv", title=sentences)
+    return page.as_table(table, f"plan_regret_{page.short(source)}.csv", title=sentences)
 
 
 def _score_sentence(name: str, score: pd.Series) -> str:

@@ -85,6 +85,7 @@ def cell_like_figure(numbers: dict[str, Any]) -> Figure:
         axes.set_title(title, loc="left")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
     panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
+    figure.set_label("cell_like")
     return figure
 
 
@@ -112,6 +113,7 @@ def depth_figure(numbers: dict[str, Any]) -> Figure:
     panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
     marks = [{"color": c, "marker": m, "label": f"{n:,} cells"} for n, (c, m) in SIZES.items()]
     style.legend(figure, *marks)
+    figure.set_label("depth")
     return figure
 
 

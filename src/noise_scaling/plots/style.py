@@ -141,6 +141,11 @@ def dataset(name: str) -> str:
     return next(iter(titles.values()), name).rpartition(", ")[0] or name
 
 
+def signal(dataset: str, name: str) -> str:
+    """A signal's name beside its data set's: the end of its title, else the name."""
+    return title(dataset, name).removeprefix(f"{dataset}, ").rpartition(", ")[2]
+
+
 _TYPE = {
     "font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
     "legend.fontsize": 9.5, "lines.markersize": 4, "lines.linewidth": 1.4,
@@ -188,6 +193,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 _TITLES = "title", "_left_title", "_right_title"  # matplotlib keeps three
+_ROW_TITLE = "row title"
 
 
 def overlaps(figure: Figure) -> list[str]:
@@ -197,13 +203,16 @@ def overlaps(figure: Figure) -> list[str]:
         for i, axes in enumerate(figure.axes, start=1) for text in (getattr(axes, name) for name in _TITLES)
         if text.get_text()
     }  # fmt: skip
+    rows = [text for axes in figure.axes for text in axes.texts if text.get_gid() == _ROW_TITLE and text.get_text()]
+    texts |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
     words = texts | {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
     boxes = {name: artist.get_window_extent().padded(-1) for name, artist in words.items()}
     data = {f"panel {i}": axes.get_window_extent() for i, axes in enumerate(figure.axes, start=1) if axes.axison}
     labels = {
         f"the axis label {axis.label.get_text()!r} of panel {i}": axis.label.get_window_extent().padded(-1)
-        for i, axes in enumerate(figure.axes, start=1) for axis in (axes.xaxis, axes.yaxis) if axis.label.get_text()
+        for i, axes in enumerate(figure.axes, start=1) if axes.axison
+        for axis in (axes.xaxis, axes.yaxis) if axis.label.get_text()
     }  # fmt: skip
     pairs = [*combinations({**boxes, **labels}.items(), 2), *product(boxes.items(), data.items())]
     whole = figure.bbox.padded(0.04 * figure.dpi)  # less than the empty rim of a legend
@@ -228,20 +237,32 @@ def model_panels(
 ) -> Figure:
     """Panels with rows of any kind down and models across.
 
-    `rows` are keys and labels, `draw` fills a panel from its axes, key and model, `height` is of one row in inches;
-    `narrow` breaks the models' labels into short lines.
+    `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
+    from its axes, key and model, `height` is of one row in inches; `narrow` breaks the models' labels into short lines.
     """
     figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
     wide = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
     for line, (key, text) in zip(panels, rows.items(), strict=True):
+        title, _, unit = text.rpartition("\n")
         for axes, model in zip(line, models, strict=True):
             draw(axes, key, model)
-        line[0].set_ylabel("\n".join(textwrap.fill(part, wide) for part in text.split("\n")))
+            axes.set_label(", ".join(filter(None, [title, label(model)])))
+        line[0].set_ylabel(textwrap.fill(unit, wide))
+        _row_title(line[0], title, wide)
     for axes, model in zip(panels[0], models, strict=True):
         axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
     for axes in panels[-1]:
         axes.set_xlabel(xlabel)
     return figure
+
+
+def _row_title(axes: Axes, text: str, wide: int) -> None:
+    """The title of a row of panels, bold, to the left of its first panel's axis label, in lines of `wide` letters."""
+    parts = text.replace(", ", ",\n").replace(" (", "\n(").split("\n")
+    text = "\n".join(textwrap.fill(part, wide, break_long_words=False) for part in parts)
+    place: dict[str, Any] = {"xycoords": (axes.yaxis.label, "axes fraction"), "textcoords": "offset points"}
+    look: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "weight": "bold"}
+    axes.annotate(text, (0, 0.5), (-4, 0), **place, **look, multialignment="center", gid=_ROW_TITLE)
 
 
 def plot(axes: Axes, model: str, x: Any, y: Any, **options: Any) -> None:

@@ -112,6 +112,7 @@ def loss_figure(file: str | Path) -> Figure:
         axes.set_title(f"{style.dataset(dataset)}\n{here['n_cells'].iloc[0]:,} cells", loc="left")
         axes.set_xlabel("steps")
     panels[0, 0].set_ylabel("validation loss (nats a masked gene)")
+    figure.set_label("loss")
     return figure
 
 
@@ -145,6 +146,7 @@ def steps_figure(file: str | Path) -> Figure:
         axes.errorbar(np.array(steps)[order], bits, errors, color=colour, marker=marker, capsize=2, label=label)
     axes.set(xlabel="steps", ylabel=style.BITS, ylim=(0, None))
     figure.legend(loc="outside upper center", frameon=False)
+    figure.set_label("steps")
     return figure
 
 
@@ -178,6 +180,7 @@ def ranks_figure(file: str | Path) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel(style.UMIS)
     style.legend(figure, *({"color": c, "marker": m, "label": name} for name, (c, m) in _REPRESENTATIONS.items()))
+    figure.set_label("ranks")
     return figure
 
 
