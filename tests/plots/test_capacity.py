@@ -88,4 +88,7 @@ def test_sentences_hold_numbers_of_the_tables():
     assert "of 0.7 M" in follow_up.sizes_sentence().data
     flat = follow_up.sizes_figure().axes[2].lines[0]
     assert (flat.get_ydata()[0], flat.get_xdata()[-1]) == (pytest.approx(4.27611), 100_000)
-    assert len(follow_up.table()) == 7 + 10 + 9
+    shown = follow_up.table().data
+    assert shown.count("<tr") == 1 + 7 + 10 + 9
+    assert all(f">{name}<" in shown for name in ("0.7 M parameters", "1,000 training cells", "trial 0"))
+    assert "14.31" not in shown  # of a u_bar at its bound

@@ -106,6 +106,8 @@ def test_laws_are_told_apart_by_the_kind_of_signal(table):
     mine = compared[(compared["dataset"] == "larry_subset") & (compared["law"] == "two_sided")]
     assert found["noise on both sides"].iloc[1] == mine["left_out_median"].median()
     assert found["D"].between(0.5, 2).all()  # the tables are of Eq. 1
+    assert "at bound: half of the curves" in law_pages.kinds_table(table).data
+    assert [law_pages._channels(d) for d in (0.2, 1.234, np.inf)] == ["at bound", "1.23", "at bound"]
     said = law_pages.kind_lines(found)[1]
     assert said.startswith("Where signals are another cell's counts (1 signal), the law")
     assert "median" not in said  # of one signal there is none
