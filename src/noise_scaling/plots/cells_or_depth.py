@@ -185,7 +185,7 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     axes.contour(grid.n, grid.u, surface(grid), levels=levels, colors="#de8f05", linewidths=0.9, linestyles=":")
     lines = axes.contour(fine_n, fine_u, law, levels=levels, colors="black", linewidths=0.9)
     for level, line in zip(levels, lines.get_paths(), strict=True):
-        if (place := _inside(axes, line.vertices)) is not None:
+        if (place := _inside(axes, np.asarray(line.vertices))) is not None:
             axes.text(place[0], place[1], f"{level:g}", fontsize=7, **look)
 
 
