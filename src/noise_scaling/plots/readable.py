@@ -18,7 +18,10 @@ _WORDS = {
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
     "train_seconds": "seconds to train",
 }  # fmt: skip
-_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
+_DIGITS = {
+    "u_bar": 0, "reading_depth": 0, "learning_depth": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1,
+    "hours_asked": 1, "fraction": 4,
+}  # fmt: skip
 """Decimals to read, by the beginning of a column's name; all others have 3."""
 
 
