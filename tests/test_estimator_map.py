@@ -48,9 +48,13 @@ def test_published_parameters_are_led_back(tmp_path):
     np.testing.assert_allclose(led["u_bar corrected, to"], 4 * led["u_bar"])
     said = page.sentences(str(file)).data
     assert "</sub> of 0.50 to 0.50 times the true one and a ū of 0.25 to 0.25 times the true one" in said
-    assert "is 2.00 to 2.00 times the published one and ū 4.00 to 4.00 times" in said
+    table = page.corrected_table(str(file)).data
+    assert "is 2.00 to 2.00 times the published one and ū 4.00 to 4.00 times" in table
+    assert "at 5,000 test cells and 16 dimensions" in table
     assert len(page.map_figure(str(file)).axes) == 4
     file.write_text(json.dumps({"map": lines(0.5, 0.25, "default")}))
-    assert "LMI has not been run" in page.sentences(str(file)).data
-    assert page.corrected_table(str(file)).data == ""
+    assert "LMI" not in page.sentences(str(file)).data
+    assert "LMI has not been run" in page.corrected_table(str(file)).data  # once, and no caption of a table
+    assert "table" not in page.corrected_table(str(file)).data
+    assert not any("LMI" in text.get_text() for text in page.map_figure(str(file)).legends[0].get_texts())
     assert isinstance(page.found(str(file)), pd.DataFrame)

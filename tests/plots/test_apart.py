@@ -52,16 +52,28 @@ def test_the_answer_and_its_numbers(table):
     np.testing.assert_allclose(cost["learning_depth"], 20, rtol=0.3)
     said = apart.answer(table).data
     assert "should buy depth of the new cells, then" in said
+    assert "without a law, between neighbouring levels at the most cells: halving the depth of the new cells" in said
     assert "3 curves of 2 data sets" in said
     assert "cost more than shallow training cells in 3 of 3 curves" in said
 
 
 def test_what_reading_costs_most_is_told_apart_from_ties(table):
     halved = apart.halved(table).assign(u_test=0.5, u_train=[0.2, 0.2, 0.21], n=[0.2, 0.21, 0.2])
-    assert apart._order(halved, ["u_test", "u_train", "n"]) == (
+    assert apart._order(halved) == (
         "depth of the new cells, then depth of the training cells, then training cells (not told apart from the one "
         "before)"
     )
+    alike = halved.assign(n=halved["u_train"])  # a law of cells times their depth
+    assert apart._order(alike) == ("depth of the new cells, then molecules trained on, in cells or in depth alike")
+
+
+def test_one_seed_has_no_interval_and_no_empty_column(table, tmp_path):
+    source = measurements.write(table[table["seed"] == 0], tmp_path / "one.csv")
+    shown = page.show(apart.halved_table, source).data
+    assert "One seed: no interval." in shown
+    assert "95 %" not in shown
+    assert "–" not in shown
+    assert "95 % intervals over 2 seeds" in apart.halved_table(table).data
 
 
 def test_the_figure_and_the_tables_of_the_page(table):
@@ -73,7 +85,7 @@ def test_the_figure_and_the_tables_of_the_page(table):
     np.testing.assert_allclose(deepest.get_ydata(), means.groupby("fraction")["mi_bits"].mean())
     chosen = apart.forms(table)
     assert chosen.loc[chosen["law"] == FORMS["reading"].label, "verdict"].tolist() == ["worse"]
-    assert any("depth of the new cells halved" in name for name in apart.halved_table(table))
+    assert "bits lost, depth of the new cells halved, as measured" in apart.halved_table(table).data
 
 
 def test_of_cells_thinned_alike_a_sentence_stands_there(tmp_path, table):
@@ -88,6 +100,8 @@ def test_the_parents_own_tables_stand_beside():
     said = apart.parent_sentence().data  # 3.2444 - 0.369801 and 3.07811 - 0.302223
     assert "loses 2.87 bits from 8,157 to 8 UMIs" in said
     assert "and 2.78 where its training cells are too" in said
+    assert "they differ by +0.17 (random projection +1.12)" in said  # 3.2444 - 3.07811, 4.03348 - 2.91234
+    assert "is not told apart from this offset" in said
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,23 @@ def test_each_number_of_dimensions_has_its_law(table):
     )
     assert "<i>I</i><sub>max</sub> is multiplied by 1.10 to 1.10" in said
     assert "with 4, 16, 64 dimensions:" in said
-    panel = capacity.dimensions_figure(table).axes[2].lines[0]
-    assert panel.get_xdata().tolist() == [4, 16, 64]
-    np.testing.assert_allclose(panel.get_ydata(), [100, 200, 300], rtol=0.01)
+    assert "Measured: PCA, with 4, 16, 64 dimensions, on 1 signal, at 1 seed." in said
+    drawn = capacity.dimensions_figure(table).axes[2].containers[0][0]
+    assert drawn.get_xdata().tolist() == [4, 16, 64]
+    np.testing.assert_allclose(drawn.get_ydata(), [100, 200, 300], rtol=0.01)
+
+
+def test_the_figure_has_every_seed_and_its_models_alone(table):
+    two = pd.concat([table, table.assign(seed=1, mi_bits=table["mi_bits"] + 0.2)], ignore_index=True)
+    figure = capacity.dimensions_figure(two)
+    means, seeds = figure.axes[0].lines[:2]
+    assert sorted(seeds.get_xdata()) == [4, 4, 16, 16, 64, 64]
+    np.testing.assert_allclose(np.sort(seeds.get_ydata())[::2] + 0.1, means.get_ydata())
+    ends = np.array(figure.axes[1].containers[0][2][0].get_segments())[:, :, 1]
+    found = capacity.dimensions(two)
+    np.testing.assert_allclose(ends[:, 0], found["i_max_low"])
+    assert figure.legends[0].get_texts()[0].get_text() == "PCA"
+    assert "scVI" not in capacity.sentences(two).data
 
 
 def test_one_number_is_too_little(table, tmp_path):
@@ -74,4 +88,7 @@ def test_sentences_hold_numbers_of_the_tables():
     assert "of 0.7 M" in follow_up.sizes_sentence().data
     flat = follow_up.sizes_figure().axes[2].lines[0]
     assert (flat.get_ydata()[0], flat.get_xdata()[-1]) == (pytest.approx(4.27611), 100_000)
-    assert len(follow_up.table()) == 7 + 10 + 9
+    shown = follow_up.table().data
+    assert shown.count("<tr") == 1 + 7 + 10 + 9
+    assert all(f">{name}<" in shown for name in ("0.7 M parameters", "1,000 training cells", "trial 0"))
+    assert "14.31" not in shown  # of a u_bar at its bound

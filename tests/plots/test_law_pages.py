@@ -1,6 +1,7 @@
 """The pages of the laws: figures with their parts, tables with their numbers, sentences that follow the data."""
 
 import re
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,8 @@ def test_laws_are_told_apart_by_the_kind_of_signal(table):
     mine = compared[(compared["dataset"] == "larry_subset") & (compared["law"] == "two_sided")]
     assert found["noise on both sides"].iloc[1] == mine["left_out_median"].median()
     assert found["D"].between(0.5, 2).all()  # the tables are of Eq. 1
+    assert "at bound: half of the curves" in law_pages.kinds_table(table).data
+    assert [law_pages._channels(d) for d in (0.2, 1.234, np.inf)] == ["at bound", "1.23", "at bound"]
     said = law_pages.kind_lines(found)[1]
     assert said.startswith("Where signals are another cell's counts (1 signal), the law")
     assert "median" not in said  # of one signal there is none
@@ -190,6 +193,14 @@ def test_contours_label_bits_and_lie_in_the_grid(table):
     assert figure.axes[0].get_xlim()[0] == pytest.approx(100, rel=0.2)
     assert {"100", "1,000", "10,000"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
     assert figure.legends[0].get_texts()[0].get_text() == "noise budget, bits"
+    for axes in figure.axes:
+        labels = [text for text in axes.texts if text.get_text()]
+        boxes = [text.get_window_extent() for text in labels]
+        assert len(labels) >= 3
+        assert all(axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max) for box in boxes)
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    low = table.assign(mi_bits=0.05 * table["mi_bits"] / table["mi_bits"].max())
+    assert [text.get_text() for text in cells_or_depth.contours_figure(low).axes[0].texts] == ["no contour in range"]
     many = pd.concat([table.assign(dataset=f"{name}_{i}") for i in range(4) for name in set(table["dataset"])])
     assert len(cells_or_depth.contours_figure(many).axes) <= 2 * MOST_SIGNALS  # as many rows as a screen holds
 

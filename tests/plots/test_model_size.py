@@ -31,6 +31,26 @@ def test_sizes_are_fitted_where_several_were_measured_on_the_same_points():
     np.testing.assert_allclose(found["full_depth_bits"], laws.noise_law(1000, np.array([400, 250]), np.array([2, 2.4])))
 
 
+def test_the_points_behind_the_verdict_and_full_depth_are_told(tmp_path):
+    rows = [*curve("", 300_000, 400, 2.0), *curve("width_256", 2_281_122, 300, 1.9)]
+    rows += curve("", 300_000, 900, 2.0, dataset="simulated", signal="vector")
+    rows += curve("width_256", 2_281_122, 900, 1.0, dataset="simulated", signal="vector")
+    rows += curve("", 0, 900, 2.1, dataset="simulated", signal="vector", model="untrained_geneformer")
+    said = page.show(model_size.widest_told, measurements.write(measurements.sort(rows), tmp_path / "a.csv")).data
+    wide, narrow = (
+        laws.noise_law(1000 * np.array(FRACTIONS), 300, 1.9),
+        laws.noise_law(1000 * np.array(FRACTIONS), 400, 2),
+    )
+    assert f"the widest is above the narrowest at {(wide > narrow).sum()} of 5 points of all depths and seeds" in said
+    assert f"the widest finds {wide[0]:.2f} bits, the narrowest {narrow[0]:.2f}" in said
+    assert (
+        f"the most are {max(wide[0], narrow[0]):.2f}, by that of {'2.3 M' if wide[0] > narrow[0] else '300,000'} par"
+        in said
+    )
+    assert said.count("The verdict leaves this out") == 1
+    assert said.index("simulated") < said.index("The verdict leaves this out")
+
+
 def test_the_figure_has_a_point_for_each_size(tmp_path):
     table = measurements.sort(curve("", 300_000, 400, 2.0) + curve("width_16", 80_000, 420, 1.8))
     table["mi_bits"] += 0.02 * np.sin(np.arange(len(table)))
@@ -52,7 +72,7 @@ def test_the_figure_has_a_point_for_each_size(tmp_path):
     assert len(cut) == 2  # of u_bar
     assert found["i_max"].max() > 0.5 * figure.axes[1].get_ylim()[1]
     path = measurements.write(table[table["variant"] == ""], tmp_path / "one.csv")
-    for draw in (model_size.sizes, model_size.sizes_figure):
+    for draw in (model_size.sizes, model_size.sizes_figure, model_size.widest_told):
         assert page.show(draw, path).data.startswith("<p>No model was measured at several sizes")
 
 

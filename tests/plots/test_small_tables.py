@@ -36,7 +36,7 @@ SMALL = {
 DRAWN = {
     **{f"figure {name}": lambda source, name=name: page.show(name, source) for name in page.FIGURES},
     **{f"laws.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
-        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.by_kind)},
+        law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.kinds_table)},
     **{f"cells_or_depth.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
         cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts_figure, cells_or_depth.contours_figure,
         cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure)},
@@ -114,6 +114,15 @@ def test_a_fits_intervals_are_both_shown():
     }
     shown = readable(pd.DataFrame([row])).iloc[0].to_dict()
     assert shown == {"ū (95 %)": "300 (over 200)"}  # the narrower interval is in the download
+
+
+def test_a_parameter_that_its_fit_does_not_determine_is_no_number():
+    ends = [(14.31, 5.01, 8.56), (3.94, -32.58, np.inf), (9.7, 0.41, np.inf), (2.1, 2.0, 2.3)]
+    found = pd.DataFrame(ends, columns=["i_max", "i_max_low", "i_max_high"])
+    shown = readable(found.assign(status=[laws.AT_BOUND, laws.NOT_IDENTIFIED, laws.AT_BOUND, laws.CONVERGED]))
+    assert shown["I_max (95 %)"].tolist() == [
+        "not determined (5.01 to 8.56)", "not determined", "not determined (over 0.41)", "2.10 (2.00 to 2.30)",
+    ]  # fmt: skip
 
 
 def test_tables_name_data_sets_models_and_estimators_as_figures_do():

@@ -12,6 +12,8 @@ from ..errors import InputError, choose
 from .formulas import cell_number_law, noise_law
 from .least_squares import Solutions, minimise
 
+CHANNELS_WITHIN = 0.2, 64.0
+"""Bounds of a fitted number of channels."""
 _EXPONENTS = (0.5, 1.0, 2.0)
 _CHANNELS = (1.5, 4.0)
 _LOGARITHMIC = ("scale", "one bit")
@@ -62,7 +64,7 @@ class Law:
             "scale": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
             "one bit": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
             "exponent": (0.01 * one, 5.0 * one),
-            "channels": (0.2 * one, 64.0 * one),
+            "channels": (CHANNELS_WITHIN[0] * one, CHANNELS_WITHIN[1] * one),
             "slope": (-1e3 * one, 1e3 * one),
             "level": (self.levels[0] * one, self.levels[1] * one),
         }

@@ -70,7 +70,8 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
     """The chosen law of each model: depths of reading and learning, and what halving each thing costs, with intervals.
 
     Halved from the middle depth of the new cells and of the training cells, and from the most training cells. Columns
-    besides the names: reading_depth, learning_depth (UMIs per cell), exponent (of cells), then bits lost by AXES.
+    besides the names: reading_depth, learning_depth (UMIs per cell), then bits lost by AXES, and as measured
+    (`laws.apart.per_halving`) with the ending "_measured".
     """
     rows = []
     for fit in _fitted(table)[1]:
@@ -82,14 +83,20 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
             ends = apart.jackknife(values)
             turned = np.exp(ends) if name.endswith("depth") else ends
             row |= {name + end: float(value) for end, value in zip(("", "_low", "_high"), turned, strict=True)}
+        row |= {f"{axis}_measured": value for axis, value in apart.per_halving(fit.data).items()}
         rows.append(row | {"residual_sd": fit.residual_sd})
     return pd.DataFrame(rows)
 
 
-def halved_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`halved`, named for the page."""
+def halved_table(table: pd.DataFrame) -> HTML:
+    """`halved`, named for the page, without the columns that the law or one seed leaves empty."""
     names = {axis: f"bits lost, {text} halved" for axis, text in HALVED.items()}
-    return halved(table).rename(columns={a + end: n + end for a, n in names.items() for end in ("", "_low", "_high")})
+    ends = {"": "", "_low": "_low", "_high": "_high", "_measured": ", as measured"}
+    full = halved(table)
+    shown = full.rename(columns={a + end: n + words for a, n in names.items() for end, words in ends.items()})
+    seeds = table["seed"].nunique()
+    title = f"95 % intervals over {seeds} seeds (jackknife)." if seeds > 1 else "One seed: no interval."
+    return page.as_table(shown.dropna(axis=1, how="all"), "halved.csv", full=full, title=title)
 
 
 def _over_data_sets(values: pd.Series, dataset: pd.Series) -> tuple[float, float, float]:
@@ -105,19 +112,20 @@ def _told(mean: float, low: float, high: float) -> str:
 
 def answer(table: pd.DataFrame) -> HTML:
     """What a lab that trains on an atlas and measures new cells should buy: sentences, all of them computed."""
-    corner, cost = losses(table), halved(table)
+    corner, cost, law = losses(table), halved(table), _fitted(table)[0].set_index("form")
     found = {name: _over_data_sets(corner[name], corner["dataset"]) for name in ("new_cells", "training_cells", "both")}
     told = {name: _told(*ends) for name, ends in found.items()}
     more = (corner["new_cells"] > corner["training_cells"]).sum()
-    slopes = {axis: _over_data_sets(cost[axis], cost["dataset"]) for axis in HALVED}
-    by_cost = sorted(HALVED, key=lambda axis: -slopes[axis][0])
-    parts = [f"the {HALVED[axis]} costs {_told(*slopes[axis])} bits" for axis in by_cost]
-    seeds = table["seed"].nunique()
+    best = law.loc[apart.chosen(law.reset_index())]
     counted = f"{page.counted(len(cost), 'curve')} of {page.counted(cost['dataset'].nunique(), 'data set')}"
+    intervals = "means over data sets" + (" with 95 % intervals" if cost["dataset"].nunique() > 1 else "")
     return page.bullets([
-        f"A lab that trains on an atlas and measures new cells should buy {_order(cost, by_cost)}.",
-        f"By the law, from the middle of the measured depths and the most cells, halving {', halving '.join(parts)} "
-        f"({counted}, {page.counted(seeds, 'seed')}; means over data sets with 95 % intervals).",
+        f"A lab that trains on an atlas and measures new cells should buy {_order(cost)}.",
+        f"By the law that errs least where it did not look (“{best['law']}”: {best['error']:.2f} bits; "
+        f"{cost['residual_sd'].min():.2f} to {cost['residual_sd'].max():.2f} where it did, by curve), from the middle "
+        f"of the measured depths and the most cells, {_costs(cost)} ({counted}, "
+        f"{page.counted(table['seed'].nunique(), 'seed')}; {intervals}).",
+        f"As measured, without a law, between neighbouring levels at the most cells: {_costs(cost, '_measured')}.",
         f"As measured on the most cells, where {corner['all_deep'].mean():.2f} bits are found at full depth: if the "
         f"new cells alone have {corner['umis_per_cell'].median():.0f} UMIs each (the median), {told['new_cells']} bits "
         f"are lost; if the training cells alone do, {told['training_cells']}; if both do, {told['both']}. Shallow new "
@@ -125,13 +133,23 @@ def answer(table: pd.DataFrame) -> HTML:
     ])  # fmt: skip
 
 
-def _order(cost: pd.DataFrame, axes: list[str]) -> str:
-    """The axes in words, dearest first; neighbours whose difference may be 0 are not told apart."""
-    words = HALVED[axes[0]]
+def _costs(cost: pd.DataFrame, end: str = "") -> str:
+    """What halving each thing costs, in words."""
+    each = {words: _told(*_over_data_sets(cost[axis + end], cost["dataset"])) for axis, words in HALVED.items()}
+    return ", ".join(f"halving the {words} costs {told} bits" for words, told in each.items())
+
+
+def _order(cost: pd.DataFrame) -> str:
+    """What to buy in words, dearest first; neighbours whose difference may be 0 are not told apart."""
+    words = dict(HALVED)
+    if np.allclose(cost["u_train"], cost["n"]):  # a law of their product ranks neither before the other
+        words = {"u_test": HALVED["u_test"], "n": "molecules trained on, in cells or in depth alike"}
+    axes = sorted(words, key=lambda axis: -_over_data_sets(cost[axis], cost["dataset"])[0])
+    told = words[axes[0]]
     for before, after in pairwise(axes):
         _, low, _ = _over_data_sets(cost[before] - cost[after], cost["dataset"])
-        words += f", then {HALVED[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
-    return words
+        told += f", then {words[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
+    return told
 
 
 @style.book_style()
@@ -188,12 +206,18 @@ def parent_depths() -> pd.DataFrame:
 
 def parent_sentence() -> HTML:
     """What thinning the embedded cells alone costs the parent's transformer, beside thinning all."""
-    here = parent_depths().query("model == 'geneformer'")
+    every = parent_depths().assign(gap=lambda table: table["embedded_thinned"] - table["all_thinned"])
+    offsets = every.groupby("model")["gap"].last()  # at full depth, where nothing is thinned
+    here, offset = every.query("model == 'geneformer'"), offsets["geneformer"]
     new, both = (here[name].iloc[-1] - here[name].iloc[0] for name in ("embedded_thinned", "all_thinned"))
-    gaps = here["embedded_thinned"] - here["all_thinned"]
+    gaps = here["gap"].iloc[:-1]
+    told = "is more than" if gaps.min() > offset else "is not told apart from"
+    others = ", ".join(f"{style.label(model)} {gap:+.2f}" for model, gap in offsets.drop("geneformer").items())
     return page.paragraph(
         f"The parent paper's transformer, trained on its most cells, loses {new:.2f} bits from "
         f"{here['umis_per_cell'].iloc[-1]:,.0f} to {here['umis_per_cell'].iloc[0]:.0f} UMIs a cell where the embedded "
-        f"cells alone are thinned, and {both:.2f} where its training cells are too; training on deep cells is worth "
-        f"{gaps.min():+.2f} to {gaps.max():+.2f} bits at a depth of the embedded cells, {gaps.mean():+.2f} in the mean."
+        f"cells alone are thinned, and {both:.2f} where its training cells are too. Where both curves are thinned the "
+        f"first lies {gaps.min():+.2f} to {gaps.max():+.2f} bits above the second, {gaps.mean():+.2f} in the mean of "
+        f"depths; at full depth, where nothing is thinned in either table, they differ by {offset:+.2f} ({others}). "
+        f"What training on deep cells is worth {told} this offset of the two tables."
     )

@@ -15,10 +15,13 @@ from ..laws.curves import fit_groups
 from ..laws.saturation import reached
 from ..measurements import protocol_rows
 from . import page, style
+from .model_size import points
 
 _CURVE = ["dataset", "signal", "model", "estimator"]
 _LINES = ("-", "--", ":", "-.")
 _SHARE = 0.9
+_ASIDE = 1.06
+"""By this factor in dimensions a line stands beside the one before."""
 USUAL = 16
 """The published number of dimensions."""
 
@@ -28,6 +31,12 @@ def _rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = protocol_rows(table, variant=None)
     asked = rows.get("variant", pd.Series("", rows.index)).str.extract(r"^dims_(\d+)$")[0]
     return rows.assign(asked=pd.to_numeric(asked)).dropna(subset="asked").astype({"asked": int})
+
+
+def _full_depth(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each seed at full depth and the most cells."""
+    top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
+    return rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]
 
 
 @page.of_content
@@ -61,8 +70,13 @@ def _saturates(curve: pd.Series) -> float:
 
 def sentences(table: pd.DataFrame) -> HTML:
     """Whether the usual number of dimensions sets u_bar, I_max and the cells that are needed; a line a model."""
-    lines = []
-    for model, here in dimensions(table).groupby("model", sort=False):
+    found, rows = dimensions(table), _rows(table)
+    lines = [
+        f"Measured: {' and '.join(style.label(m) for m in style.ordered(rows['model']))}, with "
+        f"{', '.join(map(str, sorted(set(found['dims']))))} dimensions, on "
+        f"{page.counted(len(style.signals(found)), 'signal')}, at {page.counted(rows['seed'].nunique(), 'seed')}."
+    ]
+    for model, here in found.groupby("model", sort=False):
         settled = here[here["status"] == laws.CONVERGED]
         keyed = here.set_index([*_CURVE, "dims"])
         parts = []
@@ -106,16 +120,29 @@ def _apart(keyed: pd.DataFrame, name: str, most: int) -> str:
 
 @style.book_style()
 def dimensions_figure(table: pd.DataFrame) -> Figure:
-    """Bits at full depth, I_max and u_bar against the number of dimensions, a line a model and data set."""
-    found = dimensions(table)
+    """Bits at full depth, I_max and u_bar against the number of dimensions, a line a model and data set.
+
+    Dashes are single seeds, bars the parameters' 95 % intervals, cut at the panel's edge; lines stand side by side.
+    """
+    found, each = dimensions(table), _full_depth(_rows(table))
     figure, panels = style.new_figure(1, 3, 3.4, sharex=True)
     signals = style.signals(found)
-    for (dataset, signal, model), curve in found.groupby(_CURVE[:3]):
-        line: dict[str, Any] = {"linestyle": _LINES[signals.index((dataset, signal)) % len(_LINES)]}
-        style.plot(panels[0, 0], model, curve["dims"], curve["full_depth_bits"], **line)
-        settled = curve[curve["status"].isin([laws.CONVERGED, laws.BEYOND])]
-        for axes, name in zip(panels[0, 1:], ("i_max", "u_bar"), strict=True):
-            style.plot(axes, model, settled["dims"], settled[name], **line)
+    settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
+    limits = {"i_max": (0, 1.5 * settled["i_max"].max())}
+    limits |= {"u_bar": (settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)}
+    style.log_y_axis(panels[0, 2])
+    for axes, ends in zip(panels[0, 1:], limits.values(), strict=True):
+        axes.set_ylim(*(end if np.isfinite(end) else None for end in ends))
+    for i, (key, curve) in enumerate(found.groupby(_CURVE)):
+        dataset, signal, model, _ = key
+        look: dict[str, Any] = {"color": style.colour(model), "marker": style.marker(model)}
+        look["linestyle"] = _LINES[signals.index((dataset, signal)) % len(_LINES)]
+        beside = curve.assign(dims=curve["dims"] * _ASIDE**i)
+        seeds = each[(each[_CURVE] == key).all(axis=1)]
+        panels[0, 0].plot(beside["dims"], beside["full_depth_bits"], **look)
+        panels[0, 0].plot(seeds["asked"] * _ASIDE**i, seeds["mi_bits"], **look | {"linestyle": "", "marker": "_"})
+        for axes, (name, ends) in zip(panels[0, 1:], limits.items(), strict=True):
+            points(axes, beside[curve["status"].isin([laws.CONVERGED, laws.BEYOND])], "dims", name, look, ends)
     for axes, text in zip(
         panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", "$\\bar{u}$ (UMIs per cell)"), strict=True
     ):
@@ -123,8 +150,6 @@ def dimensions_figure(table: pd.DataFrame) -> Figure:
         axes.set(xlabel="dimensions", ylabel=text, xticks=sorted(found["dims"].unique()))
         axes.xaxis.set_major_formatter(style.plain)
     panels[0, 0].set_ylim(bottom=0)
-    panels[0, 1].set_ylim(bottom=0)
-    style.log_y_axis(panels[0, 2])
     marks = [
         {"color": "0.3", "linestyle": line, "label": style.title(*s)} for s, line in zip(signals, _LINES, strict=False)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from . import admitted, page, style
 from .figures import rows_of, usable
 
 _MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
+_LABEL = np.array([0.1, 0.06])
+"""Half the width and height of a contour's label, as shares of its panel."""
 _RATES = {"law": "noise budget", "surface": "with residuals"}
 """Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
 
@@ -165,15 +168,33 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     fine_n, fine_u = (np.geomspace(x[0], x[-1], 60) for x in (grid.n, grid.u))
     law = fit_grid(grid).predict(*np.meshgrid(fine_n, fine_u))
     top = np.nanmax(grid.bits)
-    step = 0.5 if top > 2 else 0.25 if top > 1 else 0.1
+    step = 0.5 if top > 2 else 0.25 if top > 1 else 0.2 if top > 0.6 else 0.1
     levels = [x for x in np.arange(step, 6, step) if law.min() < x < law.max()]
-    lines = axes.contour(fine_n, fine_u, law, levels=levels, colors="black", linewidths=0.9)
-    axes.clabel(lines, fontsize=7, fmt=lambda bits: f"{bits:g}")
-    axes.contour(grid.n, grid.u, surface(grid), levels=levels, colors="#de8f05", linewidths=0.9, linestyles=":")
-    cells, depths = (x[grid.measured] for x in grid.mesh)
-    axes.plot(cells, depths, linestyle="", marker=".", color="0.6", markersize=1.8)
     style.log_axis(axes, every=2 if grid.n[-1] / grid.n[0] > 1e4 else 1)
     style.log_y_axis(axes)
+    cells, depths = (x[grid.measured] for x in grid.mesh)
+    axes.plot(cells, depths, linestyle="", marker=".", color="0.6", markersize=1.8)
+    look: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+    }
+    if not levels:
+        axes.text(0.5, 0.5, "no contour in range", fontsize=8, color="0.4", transform=axes.transAxes, **look)
+        return
+    axes.contour(grid.n, grid.u, surface(grid), levels=levels, colors="#de8f05", linewidths=0.9, linestyles=":")
+    lines = axes.contour(fine_n, fine_u, law, levels=levels, colors="black", linewidths=0.9)
+    for level, line in zip(levels, lines.get_paths(), strict=True):
+        if (place := _inside(axes, np.asarray(line.vertices))) is not None:
+            axes.text(place[0], place[1], f"{level:g}", fontsize=7, **look)
+
+
+def _inside(axes: Axes, line: np.ndarray) -> np.ndarray | None:
+    """Of a contour [points, 2] the point farthest from the panel's edges; none where a label there would cross them."""
+    place = axes.transAxes.inverted().transform(axes.transData.transform(line))
+    margin = np.minimum(place, 1 - place) / _LABEL
+    best = int(margin.min(axis=1).argmax())
+    return line[best] if margin[best].min() >= 1 else None
 
 
 @page.of_content

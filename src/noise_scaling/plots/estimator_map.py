@@ -33,11 +33,22 @@ def found(source: str = RESULTS) -> pd.DataFrame:
 
 
 def corrected_table(source: str = RESULTS) -> HTML:
-    """`corrected`, to read and to download; nothing where `sentences` says what lacks."""
+    """`corrected` with what it comes to, to read and to download; in its place a sentence where LMI was not run."""
     try:
-        return page.as_table(corrected(source), "corrected.csv")
-    except TooLittle:
-        return HTML("")
+        led = corrected(source)
+    except TooLittle as short:
+        return page.paragraph(str(short))
+    i_max, u_bar = (
+        _times(pd.concat([led[f"{name} corrected, {end}"] / led[name] for end in ("from", "to")]))
+        for name in ("i_max", "u_bar")
+    )
+    title = (
+        f"The published parameters, led back by what LMI makes of known curves at {PUBLISHED_CELLS:,} test cells and "
+        f"{DIMS} dimensions: I_max of {page.counted(len(led), 'curve')} at their most cells is {i_max} the published "
+        f"one and ū {u_bar}. “From” and “to” are the ends over the numbers of latents; the fits' own errors come on "
+        "top. What remains uncertain: how many latents a signal has, and how far its embedding is from an exact one."
+    )
+    return page.as_table(led, "corrected.csv", title=title)
 
 
 @style.book_style()
@@ -113,7 +124,7 @@ def _led_back(fit: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
 
 
 def sentences(source: str = RESULTS) -> HTML:
-    """What the estimators make of the parameters, at the fewest and most test cells; then the published ones."""
+    """What the estimators make of the parameters, at the fewest and most test cells."""
     table, lines = read(source).query("dims == @DIMS"), []
     for method, here in table.groupby("method"):
         for cells in sorted({here["cells"].min(), here["cells"].max()}):
@@ -129,19 +140,6 @@ def sentences(source: str = RESULTS) -> HTML:
         "Fitted to the exact curves, Eq. 1 itself gives an I_max of "
         f"{_times(exact['exact_i_max'] / exact['true_i_max'])} and a ū of {_times(exact['exact_u_bar'])} the true one: "
         "only what goes beyond this is the estimator's error."
-    )
-    try:
-        led = corrected(source)
-    except TooLittle as short:
-        return page.bullets([*lines, str(short)])
-    i_max, u_bar = (
-        _times(pd.concat([led[f"{name} corrected, {end}"] / led[name] for end in ("from", "to")]))
-        for name in ("i_max", "u_bar")
-    )
-    lines.append(
-        f"Corrected so, I_max of {page.counted(len(led), 'published curve')} at their most cells is {i_max} the "
-        f"published one and ū {u_bar}. What remains uncertain: how many latents a signal has, and how far its "
-        "embedding is from an exact one."
     )
     return page.bullets(lines)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..errors import TooLittle
 from ..laws.curves import fit_groups, protocol_rows
+from ..laws.formulas import BEYOND, CONVERGED
 from . import style
 from .figures import largest, of_signal
 from .findings import KNOWN_BITS
@@ -91,11 +92,14 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
 
 
 def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at the largest cell number, from the same embeddings: u_bar and I_max under each estimator."""
+    """Eq. 1 at the largest cell number, from the same embeddings: u_bar and I_max under each estimator.
+
+    Of every seed's points, as on the other pages; empty where a fit does not determine them.
+    """
     bits = largest(both_estimators(table, controls=False))
-    means = bits.groupby([*_CURVE, "fraction"])[["umis_per_cell", *LINES]].mean().reset_index()
-    curves = means.melt([*_CURVE, "umis_per_cell"], list(LINES), "estimator", "mi_bits")
+    curves = bits.melt([*_CURVE, "umis_per_cell", "seed"], list(LINES), "estimator", "mi_bits")
     fits = fit_groups(curves, [*_CURVE, "estimator"])
+    fits[["u_bar", "i_max"]] = fits[["u_bar", "i_max"]].where(fits["status"].isin([CONVERGED, BEYOND]))
     wide = fits.pivot(index=_CURVE, columns="estimator", values=["u_bar", "i_max", "r_squared", "status"])
     wide.columns = [f"{name}, {estimator}" for name, estimator in wide.columns]
     wide = wide.infer_objects()

@@ -23,6 +23,7 @@ _FILES = {
     TRIALS: ("state_hyperparameter_sweep", "trial_id", "mi"),
 }
 """By table: its file, the column that names a curve, and the column of bits. All are of PBMC and proteins."""
+_CURVES = {SIZES: "{:.1f} M parameters", PRETRAINED: "{:,.0f} training cells", TRIALS: "trial {:.0f}"}
 
 
 def _points() -> pd.DataFrame:
@@ -113,9 +114,12 @@ def _span(values: pd.Series) -> str:
     return f"{values.min():,.0f} to {values.max():,.0f}"
 
 
-def table() -> pd.DataFrame:
-    """Every fit, as the page shows it."""
-    return published.statistics("follow_up").drop(columns="learning_rate")
+def table() -> HTML:
+    """Every fit, each curve named by what its table varies."""
+    full = published.statistics("follow_up")
+    curves = [_CURVES[name].format(curve) for name, curve in zip(full["table"], full["curve"], strict=True)]
+    shown = page.brief(full.assign(curve=curves).drop(columns="learning_rate"))
+    return page.as_table(shown, "follow_up.csv", full=full)
 
 
 @style.book_style()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from .. import datasets
 from ..errors import TooLittle
 from ..laws import alternatives, compare, grids
-from ..laws.law import fit_many, predict
+from ..laws.law import CHANNELS_WITHIN, fit_many, predict
 from . import admitted, page, style
 from .figures import usable
 
@@ -132,8 +132,8 @@ def kind(dataset: str, signal: str) -> str:
 def by_kind(table: pd.DataFrame) -> pd.DataFrame:
     """By kind of signal and by signal: median error on a depth left out of each law that comes from noise, in bits.
 
-    Medians over curves of the median over depths; power and number of channels are those fitted, D being held from 0.2
-    to 64.
+    Medians over curves of the median over depths; power and number of channels are those fitted, D being held within
+    CHANNELS_WITHIN: infinite where half of the curves or more are at the upper bound.
 
     Raises
     ------
@@ -164,7 +164,26 @@ _PARAMETERS = {"stretched": "power", "channels": "channels", "two_sided_channels
 
 def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
     law, found = alternatives.ALTERNATIVES[name], _curves(table)
-    return law.natural(fit_many(law, found.u, found.bits).theta)[parameter]
+    values = law.natural(fit_many(law, found.u, found.bits).theta)[parameter]
+    at_bound = (parameter == "channels") & np.isclose(values, CHANNELS_WITHIN[1])
+    return np.where(at_bound, np.inf, values)
+
+
+def kinds_table(table: pd.DataFrame) -> HTML:
+    """`by_kind` with its headings explained, and a bound in words."""
+    full = by_kind(table)
+    words = {name: [_channels(value) for value in full[name]] for name in ("D", "D, both sides")}
+    title = (
+        "Error on a depth left out in bits, a column for each law that comes from noise; medians over curves. least: "
+        "the law that errs least; power: the fitted exponent of “Eq. 1 in a power of depth”; D: the fitted number of "
+        "channels with noise on one side, or on both sides, "
+        f"held from {CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
+    )
+    return page.as_table(full.assign(**words), "by_kind.csv", full=full, title=title)
+
+
+def _channels(value: float) -> str:
+    return "at bound" if np.isinf(value) or np.isclose(value, CHANNELS_WITHIN[0]) else f"{value:.2f}"
 
 
 @cache

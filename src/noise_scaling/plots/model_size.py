@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import TooLittle
 from ..laws.curves import fit_groups, protocol_rows
-from . import admitted, claim_terms, claims, style
+from . import admitted, claim_terms, claims, page, style
 from .figures import usable
 
 MODEL = "geneformer"
 """The model that was measured at several widths."""
+_ONE_SIZE = "No model was measured at several sizes in this table."
 _LADDER = ["dataset", "signal", "estimator", "n_cells"]
 _LINES, _COLOURS = ("-", "--", ":", "-."), (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
 _ASIDE = 1.1
@@ -43,12 +45,33 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows, by = ladder(table), [*_LADDER, "n_parameters"]
     if rows.empty:
-        raise TooLittle("No model was measured at several sizes in this table.")
+        raise TooLittle(_ONE_SIZE)
     deepest = rows["fraction"] == rows.groupby(by)["fraction"].transform("max")
     facts = rows.assign(full_depth_bits=rows["mi_bits"].where(deepest)).groupby(by).agg(
         seeds=("seed", "nunique"), full_depth_bits=("full_depth_bits", "mean"), train_seconds=("train_seconds", "mean")
     )  # fmt: skip
     return facts.reset_index().merge(fit_groups(rows, by), on=by)
+
+
+def widest_told(table: pd.DataFrame) -> HTML:
+    """Of which points the verdict on sizes is, and what is seen at full depth: a sentence for each data set."""
+    rows = protocol_rows(table, controls=True, variant=None)
+    counted = ladder(admitted.learnt(admitted.found(admitted.evidence(rows, simulated=True))))
+    lines = []
+    for (dataset, signal, estimator, n), here in ladder(table).groupby(_LADDER):
+        bits = here.pivot_table(index=["fraction", "seed"], columns="n_parameters", values="mi_bits")
+        higher, full = bits.iloc[:, -1] > bits.iloc[:, 0], bits.loc[max(bits.index)[0]].mean()
+        lines.append(
+            f"{style.title(dataset, signal)}, {n:,} cells, {style.estimator(estimator)} estimator: the widest is above "
+            f"the narrowest at {higher.sum()} of {page.counted(len(higher), 'point')} of all depths and seeds. At full "
+            f"depth the widest finds {full.iloc[-1]:.2f} bits, the narrowest {full.iloc[0]:.2f}, and the most are "
+            f"{full.max():.2f}, by that of {style.plain(float(f'{full.idxmax():.2g}'))} "
+            "parameters."
+            + ("" if dataset in set(counted["dataset"]) else " The verdict leaves this out: a control fails there.")
+        )
+    if not lines:
+        raise TooLittle(_ONE_SIZE)
+    return page.bullets(lines)
 
 
 @style.book_style()
@@ -77,9 +100,9 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
         panels[0, 0].plot(curve["n_parameters"], curve["full_depth_bits"], **look)
         beside = curve.assign(n_parameters=curve["n_parameters"] * _ASIDE**i)  # bars of two lines stand side by side
         for axes, (name, ends) in zip(panels[0, 1:], limits.items(), strict=True):
-            _points(axes, beside[beside["status"] == laws.CONVERGED], name, look, ends)
+            points(axes, beside[beside["status"] == laws.CONVERGED], "n_parameters", name, look, ends)
             if len(beyond := beside[beside["status"] == laws.BEYOND]):
-                _points(axes, beyond, name, look | {"markerfacecolor": "white", "linestyle": ""}, ends)
+                points(axes, beyond, "n_parameters", name, look | {"markerfacecolor": "white", "linestyle": ""}, ends)
         marks.append({"label": f"{style.title(dataset, signal)}, {n:,} cells, {style.estimator(estimator)}", **look})
     for axes, label in zip(panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", _U_BAR), strict=True):
         style.log_axis(axes)
@@ -92,13 +115,13 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
 _U_BAR = "$\\bar{u}$ (UMIs per cell)"
 
 
-def _points(axes: Axes, curve: pd.DataFrame, name: str, look: dict[str, Any], limits: tuple[float, float]) -> None:
+def points(
+    axes: Axes, curve: pd.DataFrame, along: str, name: str, look: dict[str, Any], limits: tuple[float, float]
+) -> None:
     """Values with their intervals as bars, cut at the panel's limits, where an arrow says that they go on."""
-    x, value, *ends = (
-        curve[column].to_numpy(float) for column in ("n_parameters", name, f"{name}_low", f"{name}_high")
-    )
+    x, value, *ends = (curve[column].to_numpy(float) for column in (along, name, f"{name}_low", f"{name}_high"))
     bars = [np.clip(np.where(np.isnan(end), value, end), *limits) for end in ends]
-    axes.errorbar(x, value, yerr=np.abs(np.stack(bars) - value), capsize=3, **look)
+    axes.errorbar(x, value, yerr=np.abs(np.stack(bars) - value), capsize=3, elinewidth=0.9, **look)
     for bar, end, marker in zip(bars, ends, ("v", "^"), strict=True):
         on = bar != np.where(np.isnan(end), value, end)
         arrow = {"color": look["color"], "marker": marker, "linestyle": "", "markersize": 6, "clip_on": False}

@@ -7,21 +7,29 @@ import re
 import numpy as np
 import pandas as pd
 
+from ..laws.formulas import AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED
 from . import style
 
 _IF_EQ1 = "_if_eq1"
+_LEAST = 1e-3
+"""A lower bound below this reads as 0."""
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
     "train_seconds": "seconds to train",
 }  # fmt: skip
-_DIGITS = {"u_bar": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1, "hours_asked": 1, "fraction": 4}
+_DIGITS = {
+    "u_bar": 0, "reading_depth": 0, "learning_depth": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1,
+    "hours_asked": 1, "fraction": 4,
+}  # fmt: skip
 """Decimals to read, by the beginning of a column's name; all others have 3."""
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A table with data sets, signals, models and estimators by their labels, to be read rather than computed with."""
     out = {}
+    status = table.get("status", pd.Series("", table.index))
+    undetermined = status.isin([AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED])
     if "dataset" in table:
         of = [table[name] for name in ("dataset", "signal") if name in table]
         named = pd.Series(map((style.dataset, style.title)[len(of) - 1], *of), index=table.index)
@@ -31,8 +39,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         if base.endswith(_IF_EQ1):
             continue  # the narrower interval is for the CSV
         if f"{name}_low" in table:
-            ends = zip(values, table[f"{name}_low"], table[f"{name}_high"], strict=True)
-            out[f"{name} (95 %)"] = pd.Series([_interval(*three) for three in ends], index=table.index)
+            parts = zip(values, table[f"{name}_low"], table[f"{name}_high"], undetermined, strict=True)
+            out[f"{name} (95 %)"] = pd.Series([_interval(*four) for four in parts], index=table.index)
         elif name == "model":
             presets = table["preset"] if "preset" in table else [""] * len(table)
             out[name] = pd.Series(map(style.label, values, presets), index=table.index, dtype=object)
@@ -55,13 +63,17 @@ def _heading(name: object) -> str:
     return _WORDS.get(word, "") + text.removeprefix(word).replace("_", " ")
 
 
-def _interval(value: float, low: float, high: float) -> str:
+def _interval(value: float, low: float, high: float, undetermined: bool) -> str:
+    """A value and its interval; of a parameter that its fit does not determine what is known of it alone."""
     if pd.isna(value):
         return "–"
     ends = (
         "–" if pd.isna(low) else f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
     )
-    return f"{_number(value)} ({ends})"
+    if not undetermined:
+        return f"{_number(value)} ({ends})"
+    known = np.isfinite(high) or low >= _LEAST  # above a bound of nothing there is everything
+    return f"not determined ({ends})" if known else "not determined"
 
 
 def _number(value: float) -> str:
