@@ -389,6 +389,7 @@ PAGES = {
     "collapse": lambda source: page.show("collapse", source),
     "datasets": lambda source: dataset_page.gallery(source, source, notebook="a page", dataset="simulated"),
     "truth": lambda source: page.show(dataset_page.truth_figure, source, "simulated"),
+    "truth in words": lambda source: page.show(dataset_page.truth_finding, source, "simulated"),
     "gaps": lambda source: page.show(dataset_page.truth_gaps, source, "simulated"),
     "every fit": lambda source: page.show(page.fits, source),
     "rows": page.rows,

@@ -205,8 +205,11 @@ def test_the_staged_book_is_not_executed_again(root, tmp_path):
 def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
     found = nbformat.v4.new_code_cell(outputs=[shows('<p class="finding">It rises by 2 &lt; 3 bits.</p>')])
     figure = nbformat.v4.new_code_cell(metadata={"mystnb": {"image": {"alt": "Lines."}}})
-    page = staged(root, tmp_path, found, figure, figure.copy())
-    assert [c.metadata.mystnb.image.alt for c in page.cells[1:]] == ["Lines. It rises by 2 < 3 bits.", "Lines."]
+    several = '<ul class="finding"><li><i>I</i><sub>max</sub> is 2.</li><li>Below 2<sup>−2 <i>I</i></sup>.</li></ul>'
+    listed = nbformat.v4.new_code_cell(outputs=[shows(several)])
+    page = staged(root, tmp_path, found, figure, figure.copy(), listed, figure.copy())
+    alts = [c.metadata.mystnb.image.alt for c in page.cells if "mystnb" in c.metadata]
+    assert alts == ["Lines. It rises by 2 < 3 bits.", "Lines.", "Lines. I_max is 2. Below 2^(−2 I)."]
 
 
 def test_downloads_become_files_of_distinct_names(root, tmp_path):

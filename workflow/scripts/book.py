@@ -42,7 +42,7 @@ def main(pages: Path, book: Path) -> int:
 def stage(pages: Path, site: Path) -> None:
     """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters left out.
 
-    The alt text of a figure goes on with the finding above it.
+    The alt text of a figure goes on with the findings between it and the figure above.
     """
     for source in map(Path, COPIED):
         (site / source).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def stage(pages: Path, site: Path) -> None:
                 cell.metadata.tags.append("remove-input")
             if figure := cell.metadata.get("mystnb", {}).get("image"):
                 figure["alt"], found = f"{figure['alt']} {found}".strip(), ""
-            found = finding(cell) or found
+            found = f"{found} {finding(cell)}".strip()
             for output in cell.get("outputs", []):
                 if "text/html" in output.get("data", {}):
                     output.data["text/html"] = with_files(output.data["text/html"], target, site)
@@ -96,10 +96,11 @@ def with_files(text: str, page: Path, site: Path) -> str:
 
 
 def finding(cell: nbformat.NotebookNode) -> str:
-    """The words of a cell that shows a finding (plots/findings.py)."""
+    """The words of a cell that shows a finding, a paragraph or a list of them (plots/page.py), as plain text."""
     shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
-    found = re.search(r'<p class="finding">(.*?)</p>', shown, flags=re.DOTALL)
-    return html.unescape(found[1]) if found else ""
+    found = re.search(r'<(p|ul) class="finding">(.*?)</\1>', shown, flags=re.DOTALL)
+    text = re.sub(r"<sup>(.*?)</sup>", r"^(\1)", found[2].replace("</li><li>", " ")) if found else ""
+    return html.unescape(re.sub("<[^>]+>", "", text.replace("<sub>", "_")))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,18 @@ def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).round(2)
 
 
+def truth_finding(table: pd.DataFrame, name: str) -> HTML:
+    """What the counts hold at the deepest, and what each model finds of it; errors as `truth_gaps`."""
+    gaps = truth_gaps(table, name)
+    deepest = gaps[gaps[style.UMIS] == gaps[style.UMIS].max()]
+    found = ", ".join(f"{style.label(m)} {v:.2f}" for m, v in zip(deepest["model"], deepest["measured"], strict=True))
+    return page.paragraph(
+        f"At {deepest[style.UMIS].iloc[0]:,.0f} UMIs per cell the counts hold {deepest['truth'].iloc[0]:.2f} bits; "
+        f"found in means over seeds: {found}.",
+        "finding",
+    )
+
+
 @style.book_style()
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
     """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model.

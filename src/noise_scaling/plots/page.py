@@ -174,9 +174,10 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def bullets(lines: Iterable[str]) -> HTML:
-    """A list of sentences."""
-    return HTML(f"<ul>{''.join(f'<li>{as_html(line)}</li>' for line in lines)}</ul>")
+def bullets(lines: Iterable[str], kind: str = "") -> HTML:
+    """A list of sentences, of a CSS class if one is named: a figure's alt text goes on with a "finding" above it."""
+    body = "".join(f"<li>{as_html(line)}</li>" for line in lines)
+    return HTML(f'<ul class="{kind}">{body}</ul>' if kind else f"<ul>{body}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:

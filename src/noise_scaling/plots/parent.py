@@ -120,7 +120,7 @@ def sentences(reference: str | Path) -> HTML:
         said = found[f"{name} agrees"]
         told = f"{(said == 'yes').sum()} of the {(said != _NONE).sum()} curves on which both papers determine it"
         lines.append(f"The {text} {name} agrees in {told}.")
-    return page.bullets([*lines, *_orders(reference)])
+    return page.bullets([*lines, *_orders(reference)], "finding")
 
 
 def _orders(reference: str | Path) -> Iterator[str]:
@@ -227,4 +227,4 @@ def tables_sentences() -> HTML:
         f"{sizes['mi_bits'].max():.2f}, with a rank correlation of {by_loss:.2f} with the validation loss.",
         f"Over {len(probe)} epochs of one training, bits and a linear probe's accuracy have a rank correlation of "
         f"{by_accuracy:.2f}.",
-    ])  # fmt: skip
+    ], "finding")  # fmt: skip

@@ -70,6 +70,31 @@ def scores_table(numbers: dict[str, Any]) -> HTML:
     return page.as_table(table, "bmi.csv", full=pd.DataFrame(numbers["tasks"]))
 
 
+def errors_sentence(numbers: dict[str, Any], *, pairs: int = 10_000) -> HTML:
+    """On how many tasks the default and the best other estimator are within 15 %, at so many pairs."""
+    scores = pd.DataFrame(numbers["scores"]).query("pairs == @pairs").set_index("estimator")
+    other = scores.drop(index="default")["within 15 %"].idxmax()
+    (ours, theirs), found = (calibration.look(name)[0] for name in ("default", other)), scores["within 15 %"]
+    return page.paragraph(
+        f"Within 15 % of the truth at {pairs:,} pairs: {ours} on {found['default']} of "
+        f"{scores.loc['default', 'tasks']} tasks; the next best, {theirs}, on {found[other]}.",
+        "finding",
+    )
+
+
+def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
+    """The least and the most that the default finds of the truth, medians over sources, at the most cells."""
+    problems = pd.DataFrame(numbers["problems"]).query("true > 0")
+    problems = problems[(problems["depth"] > 0) == depths]
+    most, by = problems["cells"].max(), ["family", "depth"] if depths else ["family"]
+    shares = problems[problems["cells"] == most].groupby(by)["ratio"].median()
+    over = "signal and depth" if depths else "signal"
+    low, high = 100 * shares.min(), 100 * shares.max()
+    return page.paragraph(
+        f"With {most:,} cells the default finds {low:.0f} to {high:.0f} % of the truth, by {over}.", "finding"
+    )
+
+
 @style.book_style()
 def cell_like_figure(numbers: dict[str, Any]) -> Figure:
     """Share of the truth against cells, a panel a group of signals, a line a signal: medians over sources of cells."""

@@ -37,7 +37,7 @@ def sentences(folder: str | Path) -> HTML:
         f"Measured so far: {', '.join(map(style.label, models))}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
         f"per cell, with {rows['seed'].nunique()} seed{'s' * (rows['seed'].nunique() > 1)}.",
         f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
-    ])  # fmt: skip
+    ], "finding")  # fmt: skip
 
 
 @style.book_style()

@@ -60,7 +60,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
             f"{page.counted(len(here), 'depth')} the trained Geneformer is {', '.join(said)}; the difference is "
             f"{_span(here['difference'], '+.2f')} bits."
         )
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
 
 
 def _span(values: pd.Series, form: str) -> str:
@@ -196,4 +196,4 @@ def ranks_verdict(file: str | Path) -> HTML:
                 f"is {ranks:+.2f}, and the first 512 or 64 ranks less all ranks {first[0]:+.2f} or {first[1]:+.2f}"
             )
         lines.append(f"{style.title(name, signal)}, {readout}: {'; '.join(said)}.")
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
