@@ -17,7 +17,7 @@ from scipy import sparse
 from ..errors import InputError
 from ..seeds import derive
 from .blocks import blocks_of, on_threads
-from .thinning_kernel import LARGEST_COUNT, all_sound, hash_integers, hash_text, thin_rows
+from .thinning_kernel import LARGEST_COUNT, all_valid, hash_integers, hash_text, thin_rows
 
 _BLOCK = 1 << 18  # entries a thread thins at a time: 1.3 ms of work, against 0.1 ms to hand a block over
 _KERNEL_DTYPES = (np.int32, np.int64, np.float32, np.float64)
@@ -41,7 +41,7 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         above 2^31 - 1).
     """
     matrix = _as_csr(counts, name)
-    if _rows_fit(matrix) and all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
+    if _rows_fit(matrix) and all_valid(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
         return matrix
     values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]].astype(np.float64)
     wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]

@@ -119,8 +119,8 @@ class Variant:
     @property
     def of_the_embedding(self) -> str:
         """The variant as far as an embedding depends on it: "" where only the scoring differs."""
-        scoring_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
-        return "" if scoring_only else self.name
+        estimate_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
+        return "" if estimate_only else self.name
 
 
 _VARIANTS = (

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
 from ..errors import InputError, choose
-from ..models import team
 from ..models.base import resolve_device
-from ..models.team import Team, check_devices, place
+from ..models.team import Team, check_devices, launched, place
 from . import ablations, fitting, request
 from .brought import Brought, is_brought
 from .controls import CONTROLS, learner
@@ -123,8 +122,8 @@ def measure(
     request.check_places(ask.results, ask.output)
     brought = Brought(ask.dataset, ask.embeddings)
     brought.check(ask.models, ask.variant)
-    departure = ablations.named(ask.variant)
-    if ask.fractions_train and (departure.full_depth or not departure.prefix or any(map(is_brought, ask.models))):
+    ablation = ablations.named(ask.variant)
+    if ask.fractions_train and (ablation.full_depth or not ablation.prefix or any(map(is_brought, ask.models))):
         what = f"the variant {ask.variant!r}" if ask.variant else "embeddings that files bring"
         raise InputError(f"fractions_train (--fractions-train) means nothing for {what}: leave one of them out")
     fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
@@ -132,11 +131,11 @@ def measure(
         raise InputError(
             f"workers is {ask.workers} and devices is {ask.devices}: they would share the devices, give one"
         )
-    crew = _crew(ask)
+    team = _team(ask)
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
-    for note in data.notes if ask.progress and not crew.rank else ():
+    for note in data.notes if ask.progress and not team.rank else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, ask.models, ask.estimators, data)
+    ablations.check(ablation, ask.models, ask.estimators, data)
     grid = Grid(
         data,
         ask.models,
@@ -147,11 +146,11 @@ def measure(
         ask.n_test or data.card.n_test,
         ask.n_validation or data.card.n_validation,
         resolve_device(ask.device),
-        departure,
+        ablation,
         ask.results,
         ask.keep_embeddings,
-        ask.progress and not crew.rank,
-        max(ask.devices, crew.size),
+        ask.progress and not team.rank,
+        max(ask.devices, team.size),
         ask.precision,
         brought,
         ask.fractions_train or (),
@@ -159,10 +158,10 @@ def measure(
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
     slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
-    if crew.rank:
+    if team.rank:
         with one_thread():
-            return follow(slices, crew)
-    with leading(crew):
+            return follow(slices, team)
+    with leading(team):
         if ask.output is not None:
             hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
             measurements.check_replaceable(ask.output, hashes)
@@ -172,10 +171,10 @@ def measure(
     HELD.clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
-    return crew.share(table)
+    return team.share(table)
 
 
-def _crew(ask: SimpleNamespace) -> Team:
+def _team(ask: SimpleNamespace) -> Team:
     """The processes that a launcher started, or this one alone; refused where they and what is asked do not fit."""
     _, size = place()
     if size > 1 and (ask.workers > 1 or ask.unit_seconds is not None):
@@ -186,7 +185,7 @@ def _crew(ask: SimpleNamespace) -> Team:
         fork_safe_cuda()
     device = resolve_device(ask.device)
     check_devices(ask.devices, device)
-    return team.crew(device)
+    return launched(device)
 
 
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:

@@ -12,22 +12,22 @@ from .slice import UNIT_ERRORS, Slice
 
 
 @contextmanager
-def leading(crew: Team) -> Iterator[None]:
+def leading(team: Team) -> Iterator[None]:
     """What ends the first process ends the others too."""
     try:
         yield
     except Exception as error:
-        crew.share(error)
+        team.share(error)
         raise
 
 
-def follow(slices: Sequence[Slice], crew: Team) -> pd.DataFrame:
+def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
     """Train along with the first process, point by point as it says; its table, when it is done.
 
     Nothing is written here, and what fails there fails here too.
     """
     known = {(one.seed, one.fraction): one for one in slices}
-    while isinstance(task := crew.share(None), tuple):
+    while isinstance(task := team.share(None), tuple):
         seed, fraction, point = task
         with suppress(*UNIT_ERRORS):
             known[seed, fraction].train_along(point)
