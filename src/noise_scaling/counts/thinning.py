@@ -47,7 +47,7 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
     wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]
     if wrong.size:
         raise InputError(_say_what_is_wrong(name, wrong[0], values.max()))
-    _check_format(matrix, name)
+    check_format(matrix, name)
     matrix = matrix.copy() if matrix is counts else matrix
     matrix.has_canonical_format = matrix.has_sorted_indices = False
     matrix.sum_duplicates()
@@ -65,7 +65,7 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
     if counts.format == "csr":
         return counts
     if hasattr(counts, "check_format"):  # scipy converts without looking, and writes where a wrong index points
-        _check_format(counts, name)
+        check_format(counts, name)
     return counts.tocsr()
 
 
@@ -76,11 +76,12 @@ def _rows_fit(matrix: sparse.csr_matrix) -> bool:
     return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
 
 
-def _check_format(matrix: sparse.spmatrix, name: str) -> None:
+def check_format(matrix: sparse.spmatrix, name: str, remedy: str = "build it again") -> None:
+    """InputError if the arrays do not fit together and into the shape."""
     try:
         matrix.check_format(full_check=True)
     except ValueError as error:
-        raise InputError(f"{name} is a broken sparse matrix: {error}; build it again") from None
+        raise InputError(f"{name} is a broken sparse matrix ({error}): {remedy}") from None
 
 
 def _for_kernel(values: np.ndarray) -> np.ndarray:

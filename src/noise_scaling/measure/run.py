@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
-import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
 from ..errors import InputError, choose
+from ..information.crossfit import one_thread
 from ..models.base import resolve_device
 from ..models.team import Team, check_devices, launched, place
 from . import ablations, fitting, request
@@ -159,14 +158,14 @@ def measure(
     depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
     slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
     if team.rank:
-        with one_thread():
+        with one_thread(), threadpool_limits(1):
             return follow(slices, team)
     with leading(team):
         if ask.output is not None:
             hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
             measurements.check_replaceable(ask.output, hashes)
         bars = tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit")
-        with one_thread(), bars as bar:
+        with one_thread(), threadpool_limits(1), bars as bar:  # Snakemake fills the other cores
             table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
     HELD.clear()
     if ask.output is not None:
@@ -225,15 +224,3 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
     for one in done:  # what workers were reading to their end
         one.forget()
     yield from (one.rows(point) for one, point in points if (one, point) in kept)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread in BLAS and torch: sums come in one order, so that bits repeat; Snakemake fills the other cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,6 @@ test cells at each of theirs.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -291,8 +290,7 @@ class Slice:
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
 
     def _row(self, unit: Unit, **found: object) -> dict:
-        row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
-        row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
+        row = measurements.BLANK | {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
         with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
             row["umis_per_cell"] = umis_per_cell(self.pools.test(unit.fraction))
             row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)
