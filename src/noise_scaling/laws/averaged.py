@@ -88,8 +88,8 @@ def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
     return Curve(np.bincount(depth, u) / np.bincount(depth), table)
 
 
-def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndarray]:
-    """Lower and upper ends [curves, 2] of u_bar and i_max; infinite where there is no end.
+def intervals(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
+    """Lower and upper 95 % ends [curves, 2] of u_bar and i_max; infinite where there is no end.
 
     NaN for a curve of fewer than 4 depths, or of no more than 0.02 bits anywhere.
 
@@ -102,7 +102,7 @@ def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndar
     if not told:
         return out
     fit = _fitted([curves[i] for i in told])
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    tails = np.array([1 - 0.95, 1 + 0.95]) / 2
     for name, found in (("u_bar", fit.ends(_inverse_u_bar, fit.depths, tails)), ("i_max", fit.bits_ends(tails))):
         out[name][told] = found
     return out

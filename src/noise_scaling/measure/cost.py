@@ -285,15 +285,13 @@ def card_speed() -> tuple[str, pd.DataFrame]:
     return name, table[["model", "preset", "core_ms", "card_ms", "measured", "used"]]
 
 
-def footprint(
-    cell_numbers: Iterable[int], *, n_genes: int = 24_552, umis: float = 2_500.0, dims: Sequence[int] = (16, 256)
-) -> pd.DataFrame:
-    """Gigabytes of an atlas of N cells; the defaults are the embryo atlas's.
+def footprint(cell_numbers: Iterable[int]) -> pd.DataFrame:
+    """Gigabytes of N cells like the embryo atlas's.
 
     Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
-    embeddings (float32) of every cell for each number of dimensions.
+    embeddings (float32) of every cell in 16 and 256 dimensions.
     """
-    nonzeros = nonzeros_per_cell(Card("atlas", "atlas", n_genes=n_genes, median_umis=umis))
+    nonzeros = nonzeros_per_cell(read_registry()["mouse_embryo"])
     each = {name: size * nonzeros for name, size in BYTES_PER_NONZERO.items()}
-    each |= {"tokens": min(TOKENS, nonzeros) * TOKEN_BYTES} | {f"embeddings_{d}": 4 * d for d in dims}
+    each |= {"tokens": min(TOKENS, nonzeros) * TOKEN_BYTES} | {f"embeddings_{d}": 4 * d for d in (16, 256)}
     return pd.DataFrame([{"cells": n} | {name: size * n / GB for name, size in each.items()} for n in cell_numbers])
