@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 
 from noise_scaling import datasets, models
 from noise_scaling.errors import InputError
-from noise_scaling.measure.run import measure
-from noise_scaling.measure.together import follow, leading
+from noise_scaling.measure.run import follow, leading, measure
 from noise_scaling.models import team
 
 ASK = {

@@ -12,7 +12,7 @@ from ..measurements import protocol_rows
 from .curves import CURVE
 
 UNIMPROVABLE = ("random_projection", "untrained_geneformer")
-"""Models that cells do not train: the joint law has nothing to say of them."""
+"""Models that cells do not train: the joint law has nothing to say of them. By name, as the registry loads torch."""
 
 
 @dataclass(frozen=True)

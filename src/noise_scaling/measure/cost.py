@@ -66,7 +66,7 @@ def memory_mb(job: Job) -> int:
     train = nonzeros_per_cell(card, max(job.trained)) * min(card.n_cells, max(job.cell_numbers))
     held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    if _streams(card) and data >= IN_MEMORY_BELOW:
+    if data >= IN_MEMORY_BELOW and all(file.name.endswith(".h5ad") for file in card.files):  # it stays on disk
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
     held_by = {
@@ -74,11 +74,6 @@ def memory_mb(job: Job) -> int:
     }
     model = max((_devices(job, name) * size for name, size in held_by.items()), default=0.0)
     return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
-
-
-def _streams(card: Card) -> bool:
-    """Whether large counts of the data set stay on disk."""
-    return all(file.name.endswith(".h5ad") for file in card.files) and card.name not in ("pbmc68k", "simulated")
 
 
 def runtime_minutes(job: Job) -> int:

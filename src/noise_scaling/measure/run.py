@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +22,7 @@ from . import ablations, fitting, request
 from .brought import Brought, is_brought
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
-from .slice import HELD, Grid, Slice
-from .together import follow, leading
+from .slice import HELD, UNIT_ERRORS, Grid, Slice
 from .workers import Outcome, fork_safe_cuda, outcomes
 
 
@@ -185,6 +185,31 @@ def _team(ask: SimpleNamespace) -> Team:
     device = resolve_device(ask.device)
     check_devices(ask.devices, device)
     return launched(device)
+
+
+@contextmanager
+def leading(team: Team) -> Iterator[None]:
+    """What ends the first process ends the others too."""
+    try:
+        yield
+    except Exception as error:
+        team.share(error)
+        raise
+
+
+def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
+    """Train along with the first process, point by point as it says; its table, when it is done.
+
+    Nothing is written here, and what fails there fails here too.
+    """
+    known = {(one.seed, one.fraction): one for one in slices}
+    while isinstance(task := team.share(None), tuple):
+        seed, fraction, point = task
+        with suppress(*UNIT_ERRORS):
+            known[seed, fraction].train_along(point)
+    if isinstance(task, Exception):
+        raise task
+    return task
 
 
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
