@@ -84,7 +84,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
         left_out=np.sqrt(np.nanmean(out**2, axis=1)),
         left_out_median=np.nanmedian(out, axis=1),
         ahead=np.sqrt(np.nanmean(ahead**2, axis=1)),
-        repeat=_repeat(left),
+        repeat=np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1),
     )
 
 
@@ -94,10 +94,6 @@ def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)
         return points * np.log(squares / points) + 2 * fitted + correction
-
-
-def _repeat(left: np.ndarray) -> np.ndarray:
-    return np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1)
 
 
 def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
