@@ -5,8 +5,6 @@ number of its own, a hash of (seed, name of c, name of g, m), and is kept if tha
 draw is nested over fractions and does not depend on order, chunks, threads or dtype.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Which molecules are kept: the compiled part of thinning, from hashes of names to rows of kept counts."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -1,7 +1,5 @@
 """The sha256 of a data set's file: computed once, kept by path, size and time, and the first one holds ever after."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

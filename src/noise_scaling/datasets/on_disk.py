@@ -1,7 +1,5 @@
 """Data sets too large for memory: one pass over their files says what a data set must know; the cache keeps it."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The raw counts of a file: which matrix, which of its features are genes, and what is refused."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial

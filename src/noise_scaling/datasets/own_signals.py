@@ -7,8 +7,6 @@ pairs:clone[,time]              clones, or obsm/KEY, a matrix cells x clones: th
 space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the nearest neighbour, of one section if given
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The registry: one card for each data set, read from data/datasets.yml and checked against its schema."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from functools import cache

@@ -1,7 +1,5 @@
 """One file over https into the cache: one process at a time, resumed where it broke off, taken only when whole."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

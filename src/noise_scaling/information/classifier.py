@@ -1,7 +1,5 @@
 """A lower bound for labels: their entropy minus the cross-entropy of a classifier, cross-fitted."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import ndtri

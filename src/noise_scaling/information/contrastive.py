@@ -1,7 +1,5 @@
 """A lower bound for vectors: held-out InfoNCE of a closed-form and a free critic, cross-fitted."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass

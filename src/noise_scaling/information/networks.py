@@ -1,7 +1,5 @@
 """Small networks trained side by side, the InfoNCE loss, and the critic networks of `infonce`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

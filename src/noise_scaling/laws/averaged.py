@@ -6,8 +6,6 @@ parameter's distribution is the mixture of the members', weighted by how well th
 1997, doi:10.2307/2533961). benchmarks/law_coverage.py measures how often such intervals hold the truth.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Laws of depth against each other on every curve of a table: fits, unseen depths, depths beyond, residuals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

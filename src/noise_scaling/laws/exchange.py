@@ -1,7 +1,5 @@
 """What depth is worth in cells: exchange rates by the law and read off the grid, and curves of equal information."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression

@@ -1,7 +1,5 @@
 """Where a curve has reached a share of its best: the cells, or the depth, from which more bring little."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .exchange import rising

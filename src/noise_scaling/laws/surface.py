@@ -1,7 +1,5 @@
 """Bits over a whole grid: the noise budget, and what it misses, spread smoothly from cell to cell (kriging)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

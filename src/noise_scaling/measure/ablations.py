@@ -3,8 +3,6 @@
 A variant is a row's column `variant`; "" is the protocol. Most are what the published code does, one at a time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Can I trust this number? An estimate on your own pairs, beside estimates whose answer is known or bounded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace

@@ -4,8 +4,6 @@ Requests are upper bounds for a scheduler, from the models' own numbers (`models
 the rows of tables, carried to grids that were not measured.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """How a model of the grid is trained: on how many devices, in which precision, going on from which checkpoint."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

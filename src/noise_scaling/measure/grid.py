@@ -1,7 +1,5 @@
 """A configuration of the workflow: checked before anything runs, and taken apart into the jobs of a sweep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 python -m noise_scaling.measure.refused EXECUTED_NOTEBOOK TABLE: 0 if the notebook ended with an InputError, else 1.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

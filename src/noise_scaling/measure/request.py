@@ -4,8 +4,6 @@ The command line hands over text, papermill guesses types (`-p cell_numbers 50`,
 hands over what its cell holds: all are read here, and refused here, before anything is loaded.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping

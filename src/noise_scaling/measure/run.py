@@ -1,7 +1,5 @@
 """Measure slices of the grid: data set x depth x seed x cells x model -> rows in bits, resumable unit by unit."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence

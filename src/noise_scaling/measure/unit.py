@@ -1,7 +1,5 @@
 """The unit of measurement, and the hashes that name what its row and its embedding depend on."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The published table in our columns, or the summary of it in data/published that stands for it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

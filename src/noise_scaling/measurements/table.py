@@ -1,7 +1,5 @@
 """The measurements table: its columns, and how it is sorted, written, read, filtered and gathered."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from pathlib import Path

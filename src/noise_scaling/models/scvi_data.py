@@ -1,7 +1,5 @@
 """Shuffled batches of counts for scVI, from arrays in memory or blocks on disk, moved to the device that trains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing

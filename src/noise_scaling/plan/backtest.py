@@ -3,8 +3,6 @@
 The best choice there is known, for it was measured: what a choice falls short of it is its regret, in bits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
