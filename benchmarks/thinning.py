@@ -103,7 +103,7 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
         for start in range(indptr[row], indptr[row + 1], 2048):
             genes = indices[start : min(start + 2048, indptr[row + 1])]
             counts = data[start : start + genes.size]
-            thinning_kernel._row_is_sound(genes, counts, gene_keys.size)
+            thinning_kernel._row_is_valid(genes, counts, gene_keys.size)
             if n_stages > 1:
                 thinning_kernel._hash_strip(genes, counts, cell_keys[row], gene_keys, words, small)
             if n_stages > 2:

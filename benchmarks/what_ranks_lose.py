@@ -19,11 +19,12 @@ from common import arguments, machine, report, table
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from sklearn.random_projection import GaussianRandomProjection
+from threadpoolctl import threadpool_limits
 
 from noise_scaling import datasets, information, signals
 from noise_scaling.counts import umis_per_cell
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
-from noise_scaling.measure.run import one_thread
+from noise_scaling.information.crossfit import one_thread
 from noise_scaling.measure.slice import Grid, Slice
 from noise_scaling.models.base import log_normalise
 from noise_scaling.seeds import derive
@@ -80,7 +81,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     names, seeds, depths = (("pbmc68k",), (0,), 2) if options.quick else (DATASETS, SEEDS, DEPTHS)
     where = machine("scipy", "scikit-learn", "pandas")
-    with one_thread():
+    with one_thread(), threadpool_limits(1):
         found = [point for name in names for seed in seeds for point in points(name, seed, depths)]
     means = pd.DataFrame(found).groupby(["dataset", "readout", "fraction"])[list(REPRESENTATIONS)].mean().reset_index()
     parts = [

@@ -8,6 +8,7 @@ import yaml
 
 from noise_scaling import information, laws, measurements, models, paths
 from noise_scaling.datasets.sources import LOADERS
+from noise_scaling.laws.grids import UNIMPROVABLE
 from noise_scaling.measure.run import measure
 from noise_scaling.plots import page, style
 
@@ -143,6 +144,10 @@ def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_pa
     assert "two kinds,\nknown\n(classifier)" in {text.get_text() for text in fits.axes[0].texts}
     assert collapse.axes[0].get_title(loc="left") == "estimated by classifier"
     assert set(legend(collapse)) <= {"PCA", "two halves", "universal curve"}
+
+
+def test_the_models_that_laws_leave_out_are_those_that_nothing_trains():
+    assert set(UNIMPROVABLE) == {name for name, kind in models.MODELS.items() if not kind.trained}
 
 
 def test_a_name_in_no_registry_is_drawn_under_itself():

@@ -265,14 +265,14 @@ def _gather(options: argparse.Namespace) -> None:
 
     table = status.gather(options.tables, first_wins=options.first_wins, rows=options.rows)
     measurements.check_replaceable(options.output)
-    beside = Path(options.output).with_suffix(".json")
-    if beside.exists() and '"failed_rows"' not in beside.read_text(errors="replace"):
-        raise InputError(f"the provenance goes to {beside}, which is another file: name another --output")
-    if beside == Path(options.output):
+    provenance = Path(options.output).with_suffix(".json")
+    if provenance.exists() and '"failed_rows"' not in provenance.read_text(errors="replace"):
+        raise InputError(f"the provenance goes to {provenance}, which is another file: name another --output")
+    if provenance == Path(options.output):
         raise InputError(f"--output {options.output}: the table is a CSV, and its provenance takes the .json beside it")
     path = measurements.write(table, options.output)
     about = measurements.provenance(table, options.command or f"noise-scaling gather ({len(options.tables)} tables)")
-    write_atomically(beside, json.dumps(about, indent=1) + "\n")
+    write_atomically(provenance, json.dumps(about, indent=1) + "\n")
     print(f"{len(table)} rows in {path}")
 
 

@@ -1,7 +1,5 @@
 """Errors written for the person who reads them: the thing, what was found, the way out, in one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 

@@ -1,7 +1,5 @@
 """Files that appear whole: a reader, or whoever goes on after a killed run, sees the old content or the new."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Every path the project uses, in one place."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """Named random streams: every random choice flows from one seed, and none depends on what ran before it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

@@ -112,10 +112,9 @@ def test_one_seed_has_no_interval():
 
 
 def rows() -> pd.DataFrame:
-    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
     head = {"dataset": "pbmc10k", "signal": "protein", "model": "pca", "preset": "small", "estimator": "default"}
     return measurements.sort([
-        blank | head | {"status": "ok", "n_cells": n, "fraction": q, "fraction_train": w, "seed": seed}
+        measurements.BLANK | head | {"status": "ok", "n_cells": n, "fraction": q, "fraction_train": w, "seed": seed}
         | {"umis_per_cell": 1000 * q + seed, "umis_per_cell_train": 1000 * w, "mi_bits": 1 + q + w}
         for n in (100, 1000) for q in (1, 0.5, 0.1) for w in (1, 0.5, 0.1) for seed in (0, 1, 2)
         if (n, q, w, seed) != (100, 1, 1, 2)

@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 
 from noise_scaling import datasets, models
 from noise_scaling.errors import InputError
-from noise_scaling.measure.run import measure
-from noise_scaling.measure.together import follow, leading
+from noise_scaling.measure.run import follow, leading, measure
 from noise_scaling.models import team
 
 ASK = {
@@ -119,7 +118,7 @@ def test_what_does_not_fit_a_launcher_is_one_sentence(monkeypatch):
         measure("pbmc68k", models=["pca"], workers=2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(InputError, match="4 processes were started, 3 on this node: start as many on every node"):
-        team.crew.__wrapped__("cpu")
+        team.launched.__wrapped__("cpu")
 
 
 def test_a_job_of_slurm_with_one_task_a_step_stands_alone(monkeypatch):

@@ -10,10 +10,9 @@ Q = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 def row(train: float, test: float, bits: float, **values) -> dict:
-    blank = {name: {str: "", int: 0, float: np.nan}[kind] for name, kind in measurements.COLUMNS.items()}
     head = {"dataset": "toy", "signal": "s", "model": "pca", "preset": "small", "estimator": "default", "status": "ok"}
     depths = {"fraction_train": train, "fraction": test, "umis_per_cell": 1000 * test, "n_cells": 500}
-    return blank | head | depths | {"mi_bits": float(bits)} | values
+    return measurements.BLANK | head | depths | {"mi_bits": float(bits)} | values
 
 
 def deep(q: float) -> float:

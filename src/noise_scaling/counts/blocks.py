@@ -1,7 +1,5 @@
 """Rows of counts taken some at a time: in what runs, on threads, or read ahead of who uses them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise

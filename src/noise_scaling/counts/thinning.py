@@ -5,8 +5,6 @@ number of its own, a hash of (seed, name of c, name of g, m), and is kept if tha
 draw is nested over fractions and does not depend on order, chunks, threads or dtype.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ from scipy import sparse
 from ..errors import InputError
 from ..seeds import derive
 from .blocks import blocks_of, on_threads
-from .thinning_kernel import LARGEST_COUNT, all_sound, hash_integers, hash_text, thin_rows
+from .thinning_kernel import LARGEST_COUNT, all_valid, hash_integers, hash_text, thin_rows
 
 _BLOCK = 1 << 18  # entries a thread thins at a time: 1.3 ms of work, against 0.1 ms to hand a block over
 _KERNEL_DTYPES = (np.int32, np.int64, np.float32, np.float64)
@@ -41,13 +39,13 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
         above 2^31 - 1).
     """
     matrix = _as_csr(counts, name)
-    if _rows_fit(matrix) and all_sound(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
+    if _rows_fit(matrix) and all_valid(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
         return matrix
     values = matrix.data[matrix.indptr[0] : matrix.indptr[-1]].astype(np.float64)
     wrong = values[~((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))]
     if wrong.size:
         raise InputError(_say_what_is_wrong(name, wrong[0], values.max()))
-    _check_format(matrix, name)
+    check_format(matrix, name)
     matrix = matrix.copy() if matrix is counts else matrix
     matrix.has_canonical_format = matrix.has_sorted_indices = False
     matrix.sum_duplicates()
@@ -65,7 +63,7 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
     if counts.format == "csr":
         return counts
     if hasattr(counts, "check_format"):  # scipy converts without looking, and writes where a wrong index points
-        _check_format(counts, name)
+        check_format(counts, name)
     return counts.tocsr()
 
 
@@ -76,11 +74,12 @@ def _rows_fit(matrix: sparse.csr_matrix) -> bool:
     return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
 
 
-def _check_format(matrix: sparse.spmatrix, name: str) -> None:
+def check_format(matrix: sparse.spmatrix, name: str, remedy: str = "build it again") -> None:
+    """InputError if the arrays do not fit together and into the shape."""
     try:
         matrix.check_format(full_check=True)
     except ValueError as error:
-        raise InputError(f"{name} is a broken sparse matrix: {error}; build it again") from None
+        raise InputError(f"{name} is a broken sparse matrix ({error}): {remedy}") from None
 
 
 def _for_kernel(values: np.ndarray) -> np.ndarray:

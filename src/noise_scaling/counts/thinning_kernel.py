@@ -1,7 +1,5 @@
 """Which molecules are kept: the compiled part of thinning, from hashes of names to rows of kept counts."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 
@@ -86,7 +84,7 @@ def thin_rows(
     for row in range(first, last):
         row_start = end
         start, stop = indptr[row], indptr[row + 1]
-        if not _row_is_sound(indices[start:stop], data[start:stop], gene_keys.size):
+        if not _row_is_valid(indices[start:stop], data[start:stop], gene_keys.size):
             return False
         for strip in range(start, stop, _STRIP):
             genes = indices[strip : min(strip + _STRIP, stop)]
@@ -102,7 +100,7 @@ def thin_rows(
 
 
 @njit(nogil=True)
-def _row_is_sound(genes, counts, n_genes):  # pragma: no cover - compiled
+def _row_is_valid(genes, counts, n_genes):  # pragma: no cover - compiled
     """Whether gene indices rise strictly within 0..n_genes - 1 and all values are 0, 1, ..., 2^31 - 1."""
     if genes.size == 0:
         return True
@@ -118,11 +116,11 @@ def _row_is_sound(genes, counts, n_genes):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
-def all_sound(indptr, indices, data, n_genes):  # pragma: no cover - compiled
+def all_valid(indptr, indices, data, n_genes):  # pragma: no cover - compiled
     """Whether all rows are canonical and hold counts only: what `thin_rows` asks of them, without thinning."""
     for row in range(indptr.size - 1):
         start, stop = indptr[row], indptr[row + 1]
-        if not _row_is_sound(indices[start:stop], data[start:stop], n_genes):
+        if not _row_is_valid(indices[start:stop], data[start:stop], n_genes):
             return False
     return True
 

@@ -1,7 +1,5 @@
 """Rank-value tokens: a cell as its genes, highest first (Theodoris et al. 2023; Gowri et al. 2025)."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 from scipy import sparse

@@ -1,7 +1,5 @@
 """Data sets: `load` one by name or path, `fetch` its files, `simulate` one whose information is known."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

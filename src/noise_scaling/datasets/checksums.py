@@ -1,7 +1,5 @@
 """The sha256 of a data set's file: computed once, kept by path, size and time, and the first one holds ever after."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -50,7 +48,7 @@ def check(path: Path, file: File) -> Path:
     if file.sha256 is None:
         raise InputError(
             f"{path} is not the file that was first used as {file.name} ({now}, then {kept['bytes']:,} bytes, "
-            f"{wanted[:12]}...): delete it and run again, or delete {beside(file, '.json')} to take the new one"
+            f"{wanted[:12]}...): delete it and run again, or delete {state_of(file, '.json')} to take the new one"
         )
     raise InputError(
         f"{path} is altered or truncated ({now}, registered {file.bytes or 0:,} bytes, {wanted[:12]}...): "
@@ -85,7 +83,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def beside(file: File, ending: str) -> Path:
+def state_of(file: File, ending: str) -> Path:
     """Where something about a file is kept: in a hidden folder beside its place in the cache."""
     place = paths.cache() / file.name
     return place.parent / ".state" / (place.name + ending)
@@ -93,9 +91,9 @@ def beside(file: File, ending: str) -> Path:
 
 def record(file: File) -> dict[str, Any]:
     """What is known of a file since it was last read, empty where nothing is or the record is corrupt."""
-    kept = read_json(beside(file, ".json"))
-    sound = isinstance(kept.get("bytes"), int) and re.fullmatch("[0-9a-f]{64}", str(kept.get("sha256")))
-    return kept if sound else {}
+    kept = read_json(state_of(file, ".json"))
+    valid = isinstance(kept.get("bytes"), int) and re.fullmatch("[0-9a-f]{64}", str(kept.get("sha256")))
+    return kept if valid else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -116,4 +114,4 @@ def _stamp(path: Path) -> dict[str, Any]:
 
 def _keep(file: File, stamp: dict[str, Any], found: str) -> None:
     with contextlib.suppress(InputError):  # the cache cannot be written: the file is read again next time
-        write_atomically(beside(file, ".json"), json.dumps(stamp | {"sha256": found}) + "\n")
+        write_atomically(state_of(file, ".json"), json.dumps(stamp | {"sha256": found}) + "\n")

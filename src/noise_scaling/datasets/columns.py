@@ -1,7 +1,5 @@
 """What a column of a file is: classes or a measurement, and which of its values say that there is none."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Getting a data set's files: the mirror first, then the cache, then https; sha256 checked, once for each version."""
 
-from __future__ import annotations
-
 import contextlib
 import posixpath
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Files of cells: told apart by what they hold, not by their ending, and read part by part, as each is asked for."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress

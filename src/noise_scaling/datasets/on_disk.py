@@ -1,7 +1,5 @@
 """Data sets too large for memory: one pass over their files says what a data set must know; the cache keeps it."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -33,7 +31,7 @@ class Survey(NamedTuple):
     notes: tuple[str, ...]
 
 
-def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *, progress: bool = True) -> Survey:
+def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list) -> Survey:
     """Go through all cells once, or look up what an earlier pass found in the same files.
 
     `how` names what `store` makes of the files' values (layer, rounding, genes), `notes` is called after the pass.
@@ -43,7 +41,7 @@ def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list, *,
         notes_then = tuple(json.loads(str(found["notes"])))
         return Survey(found["umis"], int(found["largest"]), str(found["sha256"]), notes_then)
     umis, largest, counted, blocks = np.zeros(store.shape[0], np.int64), 0, CountsHash(), store.blocks()
-    with tqdm(total=store.shape[0], unit=" cells", desc=f"reading {store.paths[0].name}", disable=not progress) as bar:
+    with tqdm(total=store.shape[0], unit=" cells", desc=f"reading {store.paths[0].name}") as bar:
         for (start, stop), chunk in zip(blocks, store.read(blocks), strict=True):
             umis[start:stop] = np.asarray(chunk.sum(1, dtype=np.int64)).ravel()
             largest = max(largest, int(chunk.data.max(initial=0)))

@@ -1,7 +1,5 @@
 """Your own cells: a file with raw counts, and a signal named by where it lies in the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import anndata

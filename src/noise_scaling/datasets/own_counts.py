@@ -1,7 +1,5 @@
 """The raw counts of a file: which matrix, which of its features are genes, and what is refused."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +12,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from ..counts.count_store import FileStore
+from ..counts.thinning import check_format
 from ..errors import InputError
 from .columns import listed
 from .formats import ANEW, Cells, Several, Stored
@@ -102,8 +101,8 @@ class _Convert:
         self.genes = None if genes.all() else np.flatnonzero(genes)
 
     def __call__(self, block: sp.csr_matrix, _: str) -> sp.csr_matrix:
-        values = check_arrays(block, self.where)
-        values = values if self.genes is None else values[:, self.genes]
+        check_format(block, self.where, ANEW)
+        values = block if self.genes is None else block[:, self.genes]
         counts, rounding = whole_counts(values, self.where, None, self.round_counts)
         self.rounding += rounding
         return counts
@@ -156,16 +155,9 @@ def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
         raise InputError(f"{where} has dtype {found}: give a matrix of integers, or of floats that hold integers")
     if values.shape != shape:
         raise InputError(f"{where} has shape {values.shape} for {shape[0]} cells and {shape[1]} genes: {ANEW}")
-    return sp.csr_matrix(check_arrays(values, where) if sp.issparse(values) else values)
-
-
-def check_arrays(values: sp.spmatrix, where: str) -> sp.spmatrix:
-    """`values`, or InputError, which calls them `where`, if the arrays do not fit together and into the shape."""
-    try:
-        values.check_format(full_check=True)
-    except ValueError as error:
-        raise InputError(f"{where} is a broken sparse matrix ({error}): {ANEW}") from error
-    return values
+    if sp.issparse(values):
+        check_format(values, where, ANEW)
+    return sp.csr_matrix(values)
 
 
 def _features(cells: Cells, name: str) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:

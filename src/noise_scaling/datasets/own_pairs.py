@@ -4,8 +4,6 @@
 .csv    columns are those of obs; the embedding is every other column of numbers
 """
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 

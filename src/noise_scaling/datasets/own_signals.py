@@ -7,8 +7,6 @@ pairs:clone[,time]              clones, or obsm/KEY, a matrix cells x clones: th
 space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the nearest neighbour, of one section if given
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +14,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ..counts.thinning import check_format
 from ..errors import InputError, choose
 from ..signals import NO_CLONE, Signal, single_clone, test_eligible
 from . import columns
 from .columns import LABEL, NUMBER, ORDERED, listed, quoted
-from .formats import Cells
-from .own_counts import Others, check_arrays
+from .formats import ANEW, Cells
+from .own_counts import Others
 
 FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
 STREAM = "own"
@@ -271,7 +270,10 @@ def numbers_of(cells: Cells, key: str) -> Any:
         if text := [name for name, column in found.items() if column is None]:
             raise InputError(f"obsm[{key!r}] has columns that are no numbers, {listed(text)}: leave them out")
         values = pd.DataFrame(found)
-    values = check_arrays(values, f"obsm[{key!r}]") if sp.issparse(values) else np.asarray(values)
+    if sp.issparse(values):
+        check_format(values, f"obsm[{key!r}]", ANEW)
+    else:
+        values = np.asarray(values)
     if values.dtype.kind not in "buif" or values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f"obsm[{key!r}] has shape {values.shape} of {values.dtype}: give numbers [cells, dimensions]")
     if values.shape[0] != len(cells.obs_names):

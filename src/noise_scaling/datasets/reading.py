@@ -1,7 +1,5 @@
 """Reading the files of publications: counts made whole where they were scaled, a sentence for a file of other form."""
 
-from __future__ import annotations
-
 import gzip
 import warnings
 import zlib

@@ -1,7 +1,5 @@
 """The registry: one card for each data set, read from data/datasets.yml and checked against its schema."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -134,7 +132,7 @@ class Grid(TypedDict):
     fractions: tuple[float, ...]
 
 
-def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> Grid:
+def default_grid(n_cells: int, mean_umis: float) -> Grid:
     """The grid of a data set that has no registered one: a third of the cells to test, depths down to 10 UMI.
 
     At most 3,000 cells are tested, which an estimator scores in seconds; cell numbers are log-spaced from about 100 to
@@ -146,7 +144,7 @@ def default_grid(n_cells: int, mean_umis: float, *, n_fractions: int = 10) -> Gr
     least = min(100, most)
     numbers = np.geomspace(least, most, 1 + max(0, round(2 * np.log10(most / least)))).round().astype(int)
     lowest = min(1.0, 10 / max(mean_umis, 1e-9))
-    fractions = [float(f"{q:.4g}") for q in np.geomspace(1, lowest, n_fractions)]
+    fractions = [float(f"{q:.4g}") for q in np.geomspace(1, lowest, 10)]
     return {
         "n_test": n_test,
         "n_validation": n_validation,

@@ -1,7 +1,5 @@
 """A folder of .h5ad files as one data set: cells of the same genes, file after file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ latent state z ~ N(0, I) [cells, latents] -> proportions p = softmax(log-means +
 ~ Poisson(depth x p) or negative binomial. Total depth carries nothing about z, as after normalisation.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

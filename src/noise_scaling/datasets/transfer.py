@@ -1,7 +1,5 @@
 """One file over https into the cache: one process at a time, resumed where it broke off, taken only when whole."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
@@ -13,7 +11,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..files import write_atomically
-from .checksums import BLOCK, beside, read_json, take
+from .checksums import BLOCK, read_json, state_of, take
 from .registry import File
 
 CONNECT_SECONDS, READ_SECONDS = 5, 30
@@ -38,9 +36,9 @@ def download(file: File, target: Path) -> None:
     InputError
         If the disk is full before anything came.
     """
-    part = beside(file, ".part")
+    part = state_of(file, ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(beside(file, ".lock"))
+    lock = FileLock(state_of(file, ".lock"))
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
@@ -52,14 +50,14 @@ def download(file: File, target: Path) -> None:
         _complete(part, file)
         if not take(part, target, file):
             _discard(part)
-            known = "" if file.sha256 else f"; delete {beside(file, '.json')} if the file was replaced at its source"
+            known = "" if file.sha256 else f"; delete {state_of(file, '.json')} if the file was replaced at its source"
             raise Refused(f"what came is altered or truncated, and was not kept{known}")
         _discard(part)
 
 
 def kept_bytes(file: File) -> int:
     """What is here of a file whose download broke off and can be resumed."""
-    part = beside(file, ".part")
+    part = state_of(file, ".part")
     return part.stat().st_size if _resumable(part, file) else 0
 
 

@@ -3,8 +3,6 @@
 A new estimator is a file here with a function under `@register`.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 

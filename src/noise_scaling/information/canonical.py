@@ -1,7 +1,5 @@
 """The closed-form critic: the Gaussian log density ratio of regularised canonical variates (Hotelling 1936)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

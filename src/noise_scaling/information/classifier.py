@@ -1,7 +1,5 @@
 """A lower bound for labels: their entropy minus the cross-entropy of a classifier, cross-fitted."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import ndtri
@@ -12,7 +10,7 @@ from .coordinates import QUARTILES, at_own_scale, columns, components, ranks
 from .core import NATS_PER_BIT, Information, from_pointwise, has_order, is_constant, prepare, register, zero
 from .crossfit import Fold, batches, fold_repeats, folds, one_thread
 from .kernel import curved
-from .networks import HIDDEN, BestWeights, Training, Weights, forward, start, train
+from .networks import HIDDEN, BestWeights, Schedule, Weights, forward, start, train
 
 CLIP = 10.0
 FAR = 30.0
@@ -26,7 +24,7 @@ SHARPER = (2.0, 1.4)  # the error on cells may be less than that of all stop cel
 NETWORK_FROM = 150  # cells that fit it; of fewer it learns nothing that lasts
 RAISED = 0.03  # of the mean variance, added to each axis: small ones are noise
 FOLDS = 5  # of the cells; each is scored once
-TRAINING = Training(learning_rate=4e-3, weight_decay=1e-2, steps=300)
+TRAINING = Schedule(learning_rate=4e-3, weight_decay=1e-2, steps=300)
 EM_STEPS = 30
 PRIOR_CELLS = 1.0  # shared by the descriptions beside the stop cells: each keeps a weight
 TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
@@ -133,8 +131,8 @@ def _by_time(x: torch.Tensor, codes: torch.Tensor, part: Fold, share: np.ndarray
     middle, mean = own.mean(0), told[part.fit].mean()
     gram = (own - middle).T @ (own - middle) / len(own)
     cross = (own - middle).T @ (told[part.fit] - mean) / len(own)
-    slopes = [torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), cross) for ridge in TIME_RIDGES]
-    found = (x - middle) @ torch.stack(slopes, 1) + mean
+    coefficients = [torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), cross) for ridge in TIME_RIDGES]
+    found = (x - middle) @ torch.stack(coefficients, 1) + mean
     errors = (found[part.stop] - told[part.stop, None]).square().mean(0)
     squares = -0.5 * (found[:, errors.argmin(), None] - place).square() / errors.min()
     _, log_prior = _priors(codes, part)

@@ -1,7 +1,5 @@
 """A lower bound for vectors: held-out InfoNCE of a closed-form and a free critic, cross-fitted."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from .coordinates import at_own_scale, axes, columns, components, gains, left_ou
 from .core import NATS_PER_BIT, Information, from_pointwise, is_constant, prepare, register, zero
 from .crossfit import deal, fold_repeats, one_thread
 from .kernel import curved
-from .networks import Features, Training, nats, train_critics
+from .networks import Features, Schedule, nats, train_critics
 
 PARTS = 5
 BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
@@ -142,7 +140,7 @@ def _fit(
     how = gains(len(zx))
     turns = [axes(torch.stack([crossed[k] for k in rest]).sum(0), zx.shape[1], zy.shape[1], how) for rest in rests]
     turned = torch.stack([zx @ a for a, _ in turns]), torch.stack([zy @ b for _, b in turns])
-    networks = train_critics(*turned, fits, ends, Training(), seed=derive(seed, "critics"))
+    networks = train_critics(*turned, fits, ends, Schedule(), seed=derive(seed, "critics"))
     found = []
     for k, (rest, pair) in enumerate(zip(rests, pairs, strict=True)):
         cells = np.concatenate(ends[k])

@@ -5,8 +5,6 @@ them from the others in closed form: the leading axes of the moment tensors are 
 iteration (De Lathauwer, De Moor and Vandewalle 2000), and an axis is kept by what it has beyond shuffled pairs.
 """
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What an estimator is, what it returns, and the checks that every estimator makes of its input."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Which cells fit, which choose, which score; batches of them; one thread for small networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The default: the most accurate estimator for each kind of signal."""
 
-from __future__ import annotations
-
 from .classifier import classifier_bound
 from .contrastive import infonce
 from .core import ESTIMATORS, Information, is_labels, register

@@ -4,8 +4,6 @@ What is linear in them is a smooth function of the cells: closed forms fitted to
 networks need thousands for.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

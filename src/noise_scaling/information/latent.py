@@ -1,7 +1,5 @@
 """Latent mutual information: the published yardstick, its protocol kept and its details put right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any

@@ -1,7 +1,5 @@
 """The networks of latent mutual information (Gowri et al. 2024, arXiv 2409.02732), and how they are trained."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass, replace

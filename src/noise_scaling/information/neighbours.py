@@ -1,7 +1,5 @@
 """Nearest-neighbour estimators: Kraskov et al. for vectors, Ross for labels. Exact: all distances are looked at."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Small networks trained side by side, the InfoNCE loss, and the critic networks of `infonce`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ Features = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Training:
+class Schedule:
     """How networks are trained: AdamW, warm-up over 20 steps and half a cosine, and a running mean of the weights.
 
     `steps` are those of the first cycle (`train`).
@@ -59,7 +57,7 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
 
 
 def descend(
-    weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Training
+    weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Schedule
 ) -> Iterator[tuple[int, Weights]]:
     """Move down a loss; yields the number of each step and the running mean of the weights.
 
@@ -88,7 +86,7 @@ def descend(
 
 
 def train(
-    weights: Weights, loss: Callable[[Weights], torch.Tensor], check: Callable[[Weights], float], training: Training
+    weights: Weights, loss: Callable[[Weights], torch.Tensor], check: Callable[[Weights], float], training: Schedule
 ) -> None:
     """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
 
@@ -134,7 +132,7 @@ def train_critics(
     y: torch.Tensor,
     fits: list[np.ndarray],
     ends: list[tuple[np.ndarray, np.ndarray]],
-    training: Training,
+    training: Schedule,
     *,
     seed: int,
 ) -> list[list[Features]]:

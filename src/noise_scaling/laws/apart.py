@@ -5,8 +5,6 @@ Reading a cell of u molecules has the noise v0 + r u^-a, by Eq. 1 with a = 1; le
 falls short by g = n^-s (1 + k/w). They differ in what the shortfall does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product

@@ -6,8 +6,6 @@ parameter's distribution is the mixture of the members', weighted by how well th
 1997, doi:10.2307/2533961). benchmarks/law_coverage.py measures how often such intervals hold the truth.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -88,8 +86,8 @@ def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
     return Curve(np.bincount(depth, u) / np.bincount(depth), table)
 
 
-def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndarray]:
-    """Lower and upper ends [curves, 2] of u_bar and i_max; infinite where there is no end.
+def intervals(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
+    """Lower and upper 95 % ends [curves, 2] of u_bar and i_max; infinite where there is no end.
 
     NaN for a curve of fewer than 4 depths, or of no more than 0.02 bits anywhere.
 
@@ -102,7 +100,7 @@ def intervals(curves: Sequence[Curve], level: float = 0.95) -> dict[str, np.ndar
     if not told:
         return out
     fit = _fitted([curves[i] for i in told])
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    tails = np.array([1 - 0.95, 1 + 0.95]) / 2
     for name, found in (("u_bar", fit.ends(_inverse_u_bar, fit.depths, tails)), ("i_max", fit.bits_ends(tails))):
         out[name][told] = found
     return out

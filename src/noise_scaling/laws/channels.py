@@ -1,7 +1,5 @@
 """Laws of depth that come from noise: Gaussian channels in parallel, noise on one side or both, and labels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .formulas import Values

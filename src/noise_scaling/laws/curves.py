@@ -1,7 +1,5 @@
 """Eq. 1 and the cell-number law fitted to curves, with standard errors, intervals, bands and a status for each fit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What depth is worth in cells: exchange rates by the law and read off the grid, and curves of equal information."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
@@ -34,7 +32,7 @@ def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
 
 
 def exchange_rate(
-    fit: BudgetFit, n: Values, u: Values, *, deeper: Values = 2.0, level: float = 0.95
+    fit: BudgetFit, n: Values, u: Values, *, deeper: Values = 2.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
@@ -43,13 +41,11 @@ def exchange_rate(
     Parameters
     ----------
     fit
-        The law, with bootstrap draws where an interval is wanted.
+        The law; the interval is of 95 % of its bootstrap draws, and NaN without them.
     n, u
         Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
     deeper
         The factor in depth.
-    level
-        Of the interval: quantiles of the fit's bootstrap draws, and NaN without them.
     """
     n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
     value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
@@ -57,8 +53,7 @@ def exchange_rate(
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
     draws = fit.draws.T.reshape(6, -1, *[1] * n.ndim)
     rates = np.sort(cells_needed(fit.predict_draws(n, deeper * u), u, draws) / n, axis=0)
-    tail = (1 - level) / 2
-    low, high = (rates[round(q * (len(rates) - 1))] for q in (tail, 1 - tail))  # not averaged: some are infinite
+    low, high = (rates[round(q * (len(rates) - 1))] for q in (0.025, 0.975))  # not averaged: some are infinite
     return value, low, high
 
 
@@ -120,9 +115,7 @@ def starts(grid: Grid) -> pd.DataFrame:
     return table.assign(grid=[grid.key] * n.size, model=grid.model)
 
 
-def median_rate(
-    rates: np.ndarray, known: np.ndarray, groups: np.ndarray, *, draws: int = 500, seed: int = 0
-) -> tuple[float, float, float]:
+def median_rate(rates: np.ndarray, known: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
     """Median of rates of which some are only known to be more: value, low, high (95 %), infinite if not reached.
 
     The product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452), which takes it that starts
@@ -136,13 +129,11 @@ def median_rate(
         Rates, or what they are more than, and which of the two; [starts].
     groups
         What is drawn together, by number, [starts].
-    draws, seed
-        Number of resamples, and what decides them.
     """
     order = np.lexsort([~known, rates])  # known ones first among equals
     rates, known, groups = rates[order], known[order], groups[order]
     count = int(groups.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=500)
     weights = np.concatenate([np.ones((1, count)), drawn])[:, groups]
     at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
     left = np.cumprod(1 - np.where(known, weights / np.maximum(at_risk, 1), 0), axis=1)
@@ -163,20 +154,13 @@ def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.abs(np.log(one / other)) < np.log(FACTOR)
 
 
-def compare_rates(grid: Grid, *, draws: int = 100) -> pd.DataFrame:
+def compare_rates(grid: Grid) -> pd.DataFrame:
     """Every start from which the grid itself gives a rate, with the law's and the surface's rates.
 
     Columns: grid, model, n, u, deeper, free, law, law_low, law_high (95 %), surface (the law with smooth residuals).
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    draws
-        Bootstrap draws of the law's interval.
     """
     free = grid_rates(grid)
-    law = law_rates(grid, fit_grid(grid).bootstrap(draws))
+    law = law_rates(grid, fit_grid(grid).bootstrap(100))
     columns = {"free": free, "surface": grid_rates(grid, surface(grid))}
     columns |= dict(zip(("law", "law_low", "law_high"), law, strict=True))
     n, u = np.meshgrid(grid.n, grid.u[:-1])

@@ -5,8 +5,6 @@ Measurement noise scaling laws for cellular representation learning (arXiv 2503.
 measurement noise scaling laws.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 Values = np.ndarray | float

@@ -12,7 +12,7 @@ from ..measurements import protocol_rows
 from .curves import CURVE
 
 UNIMPROVABLE = ("random_projection", "untrained_geneformer")
-"""Models that cells do not train: the joint law has nothing to say of them."""
+"""Models that cells do not train: the joint law has nothing to say of them. By name, as the registry loads torch."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Grid:
         row = (squares.sum(1) + grid) / (freedom.sum(1) + 1)
         return np.sqrt((0.5 * row + 0.5 * grid)[:, None] / np.maximum(self.seeds, 1))
 
-    def weights(self, misfit: float = 0.05) -> np.ndarray:
+    def weights(self) -> np.ndarray:
         """Inverse variances of the means, of seed noise and misfit together, [depths, cell numbers]; 0 if unmeasured.
 
         0.05 bits is the residual of Eq. 1 beyond seed noise in the median curve: without it, cells that happen to
         agree between seeds would hold the law to less than it can do.
         """
-        return np.where(self.measured, 1 / (misfit**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
+        return np.where(self.measured, 1 / (0.05**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
 
     def without(self, hidden: np.ndarray) -> Grid:
         """The grid with the cells of a mask taken out."""

@@ -1,7 +1,5 @@
 """How well a law foretells cells of a grid that it has not seen: whole depths, whole cell numbers, and beyond both."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A law of one coordinate (depth, or cells) with its parameters, and its fit to many curves at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -15,6 +15,7 @@ Model = Callable[[np.ndarray, tuple[np.ndarray, ...]], np.ndarray]
 """(parameters [B, P], coordinates that broadcast to [B, M]) -> bits [B, M]."""
 
 _BLOCK = 4096
+_MAX_STEPS = 500
 """Problems solved together: at 30 points an array still fits a core's cache (4096 x 30 x 8 B = 1 MB)."""
 _LEAST_DAMPING = 1e-9
 """Of the unit diagonal: a system of two parameters that say the same thing can then still be solved."""
@@ -85,7 +86,6 @@ def minimise(
     lower: np.ndarray,
     upper: np.ndarray,
     *,
-    max_steps: int = 500,
     tolerance: float = 1e-9,
 ) -> Solutions:
     """Minimise sum(weights (model - bits)^2) in each of B problems (Levenberg 1944; Marquardt 1963).
@@ -100,8 +100,6 @@ def minimise(
         Observations and weights (inverse variances up to a factor; 0 leaves a point out), broadcastable to [B, M].
     lower, upper
         Bounds, broadcastable to [B, P]; equal ones hold a parameter.
-    max_steps
-        Steps tried of each problem; one that is not solved by then has not converged.
     tolerance
         A problem is solved where a step lowers its cost by less than this fraction of it.
     """
@@ -111,7 +109,7 @@ def minimise(
     parts = []
     for first in range(0, len(start), _BLOCK):
         rows = np.arange(first, min(first + _BLOCK, len(start)))
-        parts.append(_solve(whole.of(rows), np.clip(start[rows], low[rows], high[rows]), max_steps, tolerance))
+        parts.append(_solve(whole.of(rows), np.clip(start[rows], low[rows], high[rows]), tolerance))
     return Solutions(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
@@ -144,15 +142,13 @@ class _Problem:
         return np.matmul(left[:, None, :], weighted)[:, 0], np.matmul(slope.transpose(0, 2, 1), weighted)
 
 
-def _solve(
-    problem: _Problem, theta: np.ndarray, max_steps: int, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _solve(problem: _Problem, theta: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     theta = theta.copy()
     left, cost = problem.left(theta)
     gradient, curvature = problem.normal(theta, left)
     damping, done = np.full(len(theta), 1e-3), np.zeros(len(theta), bool)
     active = np.arange(len(theta))
-    for _ in range(max_steps):
+    for _ in range(_MAX_STEPS):
         here = problem if len(active) == len(theta) else problem.of(active)
         step = _step(theta[active], gradient[active], curvature[active], damping[active], here)
         tried = np.clip(theta[active] + step, here.lower, here.upper)

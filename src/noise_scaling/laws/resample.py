@@ -1,7 +1,5 @@
 """Resampled residuals for the bootstrap of fits whose points share test cells."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

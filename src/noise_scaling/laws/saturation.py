@@ -1,7 +1,5 @@
 """Where a curve has reached a share of its best: the cells, or the depth, from which more bring little."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .exchange import rising
@@ -11,9 +9,7 @@ LEAST_BITS = 0.1
 """Curves that never find as much have no best to reach."""
 
 
-def reached(
-    x: np.ndarray, bits: np.ndarray, noise: np.ndarray, share: float, *, draws: int = 200, seed: int = 0
-) -> tuple[float, float, float]:
+def reached(x: np.ndarray, bits: np.ndarray, noise: np.ndarray, share: float) -> tuple[float, float, float]:
     """The abscissa at which a share of the best measured bits is reached: value, low, high (95 %).
 
     Bits are made to rise (isotonic regression, Barlow et al. 1972), the best is where they end, and between measured
@@ -29,8 +25,6 @@ def reached(
         Means over seeds and their standard errors, [points].
     share
         Of the best, between 0 and 1.
-    draws, seed
-        Number of bootstrap draws, and what decides them.
 
     Returns
     -------
@@ -42,7 +36,7 @@ def reached(
     value = _at(x, curve, share)
     if not np.isfinite(noise).all():
         return value, np.nan, np.nan
-    fresh = curve + noise * np.random.default_rng(seed).standard_normal((draws, len(x)))
+    fresh = curve + noise * np.random.default_rng(0).standard_normal((200, len(x)))
     low, high = np.quantile([_at(x, one, share) for one in rising(fresh, np.ones_like(fresh))], [0.025, 0.975])
     return value, min(float(low), value), max(float(high), value)
 

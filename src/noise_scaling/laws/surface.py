@@ -1,7 +1,5 @@
 """Bits over a whole grid: the noise budget, and what it misses, spread smoothly from cell to cell (kriging)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,22 +51,20 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
     return (covariance[:, here] @ weights).reshape(grid.bits.shape)
 
 
-def fit_grid(grid: Grid, *, stretched: bool = False, deep: float = 0.0) -> BudgetFit:
+def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 
     Parameters
     ----------
     grid
         The grid.
-    stretched
-        Whether the exponent of depth is free.
     deep
         Weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
     weights = grid.weights()[here] * (u / u.max()) ** deep
-    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u, stretched=stretched)
+    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u)
 
 
 def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:
@@ -83,7 +79,7 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
     return noise_budget(*grid.mesh, *found.T[:, :, None, None])
 
 
-def surface(grid: Grid, *, smooth: Smoothness = SMOOTH, stretched: bool = False) -> np.ndarray:
+def surface(grid: Grid) -> np.ndarray:
     """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
-    law = fit_grid(grid, stretched=stretched).predict(*grid.mesh)
-    return law + smooth_residuals(grid, law, smooth)
+    law = fit_grid(grid).predict(*grid.mesh)
+    return law + smooth_residuals(grid, law)

@@ -3,8 +3,6 @@
 A variant is a row's column `variant`; "" is the protocol. Most are what the published code does, one at a time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,8 +117,8 @@ class Variant:
     @property
     def of_the_embedding(self) -> str:
         """The variant as far as an embedding depends on it: "" where only the scoring differs."""
-        scoring_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
-        return "" if scoring_only else self.name
+        estimate_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
+        return "" if estimate_only else self.name
 
 
 _VARIANTS = (

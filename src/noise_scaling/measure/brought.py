@@ -5,8 +5,6 @@ its embedding to each file, under one key of obsm; `measure` takes the test cell
 called obsm:KEY. It learns nothing here, so that it has one row a depth and seed, at the largest number of cells.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,24 +1,23 @@
 """Can I trust this number? An estimate on your own pairs, beside estimates whose answer is known or bounded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, models, signals
 from ..errors import InputError, choose
 from ..information.core import MIN_PAIRS, check_pairs, is_labels, vectors
+from ..information.crossfit import one_thread
 from ..seeds import derive, generator
 from ..signals import Aligned, Signal
 from . import check_pairs as pairs
 from . import check_rules as rules
 from . import request
-from .run import one_thread
 from .slice import Grid
 
 LEAST, MOST = 4 * MIN_PAIRS, 5000
@@ -133,7 +132,7 @@ def check(
     """
     ask = request.read(**locals())
     choose("estimator", ask.estimator, information.METHODS)
-    with one_thread():
+    with one_thread(), threadpool_limits(1):
         cells, x, found, notes = _embedded(ask)
         own = derive(ask.seed, "pairs")
         rows = signals.align(found, cells, cells[:, None], seed=own).x[:, 0]

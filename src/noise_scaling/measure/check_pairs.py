@@ -1,7 +1,5 @@
 """The pairs that a check estimates: as they are, in parts, shuffled, of known information, processed on one side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple

@@ -25,8 +25,6 @@ noise_on_embedding, noise_on_signal, random_projection, fewer_components
 The standard error of a mean is the estimator's or that of the spread over repeats, whichever is larger. A tie passes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

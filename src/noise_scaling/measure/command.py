@@ -1,7 +1,5 @@
 """The options of `noise-scaling measure`, `noise-scaling thin` and `noise-scaling check`."""
 
-from __future__ import annotations
-
 import argparse
 
 

@@ -1,7 +1,5 @@
 """Two controls measured in every slice like a model: pairs that share nothing, and pairs that share 2 bits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

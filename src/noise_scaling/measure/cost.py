@@ -4,8 +4,6 @@ Requests are upper bounds for a scheduler, from the models' own numbers (`models
 the rows of tables, carried to grids that were not measured.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math
@@ -66,7 +64,7 @@ def memory_mb(job: Job) -> int:
     train = nonzeros_per_cell(card, max(job.trained)) * min(card.n_cells, max(job.cell_numbers))
     held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    if _streams(card) and data >= IN_MEMORY_BELOW:
+    if data >= IN_MEMORY_BELOW and all(file.name.endswith(".h5ad") for file in card.files):  # it stays on disk
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
     held_by = {
@@ -74,11 +72,6 @@ def memory_mb(job: Job) -> int:
     }
     model = max((_devices(job, name) * size for name, size in held_by.items()), default=0.0)
     return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
-
-
-def _streams(card: Card) -> bool:
-    """Whether large counts of the data set stay on disk."""
-    return all(file.name.endswith(".h5ad") for file in card.files) and card.name not in ("pbmc68k", "simulated")
 
 
 def runtime_minutes(job: Job) -> int:
@@ -285,15 +278,13 @@ def card_speed() -> tuple[str, pd.DataFrame]:
     return name, table[["model", "preset", "core_ms", "card_ms", "measured", "used"]]
 
 
-def footprint(
-    cell_numbers: Iterable[int], *, n_genes: int = 24_552, umis: float = 2_500.0, dims: Sequence[int] = (16, 256)
-) -> pd.DataFrame:
-    """Gigabytes of an atlas of N cells; the defaults are the embryo atlas's.
+def footprint(cell_numbers: Iterable[int]) -> pd.DataFrame:
+    """Gigabytes of N cells like the embryo atlas's.
 
     Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
-    embeddings (float32) of every cell for each number of dimensions.
+    embeddings (float32) of every cell in 16 and 256 dimensions.
     """
-    nonzeros = nonzeros_per_cell(Card("atlas", "atlas", n_genes=n_genes, median_umis=umis))
+    nonzeros = nonzeros_per_cell(read_registry()["mouse_embryo"])
     each = {name: size * nonzeros for name, size in BYTES_PER_NONZERO.items()}
-    each |= {"tokens": min(TOKENS, nonzeros) * TOKEN_BYTES} | {f"embeddings_{d}": 4 * d for d in dims}
+    each |= {"tokens": min(TOKENS, nonzeros) * TOKEN_BYTES} | {f"embeddings_{d}": 4 * d for d in (16, 256)}
     return pd.DataFrame([{"cells": n} | {name: size * n / GB for name, size in each.items()} for n in cell_numbers])

@@ -1,7 +1,5 @@
 """The test cells' embedding, and how it is kept so that another estimator needs no training."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

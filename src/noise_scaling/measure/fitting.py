@@ -1,7 +1,5 @@
 """How a model of the grid is trained: on how many devices, in which precision, going on from which checkpoint."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +61,7 @@ def fit(
     try:
         model.fit(train, validation, **options)
     except BadCheckpoint as error:
-        if checkpoint is not None:  # of a crew the first process alone has one
+        if checkpoint is not None:  # of several processes the first alone has one
             tqdm.write(f"{str(error).rpartition(':')[0]}: it is removed and the training starts anew", file=sys.stderr)
             checkpoint.unlink()
         model.fit(train, validation, **options)

@@ -1,7 +1,5 @@
 """A configuration of the workflow: checked before anything runs, and taken apart into the jobs of a sweep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -144,7 +142,7 @@ def check_config(config: Any, *, name: str = "the configuration") -> dict[str, A
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:
-        raise InputError(_in_words(fault, name))
+        raise InputError(_sentence(fault, name))
     for entry, own in config["datasets"].items():
         _card(entry, own or {}, name)
         settings = {**config, **(own or {})}
@@ -165,7 +163,7 @@ def _schema() -> dict[str, Any]:
     return schema
 
 
-def _in_words(fault: jsonschema.ValidationError, name: str) -> str:
+def _sentence(fault: jsonschema.ValidationError, name: str) -> str:
     """What is wrong, where, and what would be right."""
     place = ".".join(str(part) for part in fault.absolute_path) or "the file"
     if fault.validator == "additionalProperties":

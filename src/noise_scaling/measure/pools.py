@@ -1,7 +1,5 @@
 """The thinned counts of a slice: in memory or, of data on disk, the training cells in a folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -3,10 +3,7 @@
 python -m noise_scaling.measure.refused EXECUTED_NOTEBOOK TABLE: 0 if the notebook ended with an InputError, else 1.
 """
 
-from __future__ import annotations
-
 import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +29,8 @@ def refusal(notebook: Mapping[str, Any]) -> str:
 
 def rows(parameters: Mapping[str, Any], error: str) -> pd.DataFrame:
     """A failed row, with the sentence, for each measurement that a job's `parameters` ask for."""
-    empty = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
     said = {"device": parameters["device"], "status": measurements.ERROR, "error": error, "version": __version__}
-    return measurements.sort(empty | key | said for key in row_keys(parameters))
+    return measurements.sort(measurements.BLANK | key | said for key in row_keys(parameters))
 
 
 def main(executed: str, table: str) -> int:

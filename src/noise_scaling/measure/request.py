@@ -4,8 +4,6 @@ The command line hands over text, papermill guesses types (`-p cell_numbers 50`,
 hands over what its cell holds: all are read here, and refused here, before anything is loaded.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -136,10 +134,6 @@ def _fraction(name: str, value: object) -> float:
     return number
 
 
-def _test_cells(name: str, value: object) -> int:
-    return _whole(name, value, MIN_PAIRS, f"a whole number from {MIN_PAIRS} on, for fewer carry no estimate")
-
-
 def _seconds(name: str, value: object) -> float:
     wanted = "a number of seconds above 0, at most 1e8"
     number = _number(name, value, wanted)
@@ -149,6 +143,7 @@ def _seconds(name: str, value: object) -> float:
 
 
 _NAME = partial(_text, usual="")
+_FEWEST = f"a whole number from {MIN_PAIRS} on, for fewer carry no estimate"
 _READERS: dict[str, Callable[[str, object], object]] = {
     "dataset": _dataset,
     "file": _dataset,
@@ -167,7 +162,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "estimators": partial(_list, _NAME, ("default",)),
     "estimator": partial(_text, usual="default"),
     "variant": _NAME,
-    "n_test": partial(_maybe, _test_cells),
+    "n_test": partial(_maybe, partial(_whole, least=MIN_PAIRS, wanted=_FEWEST)),
     "n_validation": partial(_maybe, partial(_whole, least=1)),
     "device": partial(_text, usual="cpu"),
     "devices": lambda name, value: 1 if _is_nothing(value) else _whole(name, value, 1),

@@ -1,30 +1,26 @@
 """Measure slices of the grid: data set x depth x seed x cells x model -> rows in bits, resumable unit by unit."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
-import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, measurements, models
 from ..errors import InputError, choose
-from ..models import team
+from ..information.crossfit import one_thread
 from ..models.base import resolve_device
-from ..models.team import Team, check_devices, place
+from ..models.team import Team, check_devices, launched, place
 from . import ablations, fitting, request
 from .brought import Brought, is_brought
 from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
-from .slice import HELD, Grid, Slice
-from .together import follow, leading
+from .slice import HELD, UNIT_ERRORS, Grid, Slice
 from .workers import Outcome, fork_safe_cuda, outcomes
 
 
@@ -123,8 +119,8 @@ def measure(
     request.check_places(ask.results, ask.output)
     brought = Brought(ask.dataset, ask.embeddings)
     brought.check(ask.models, ask.variant)
-    departure = ablations.named(ask.variant)
-    if ask.fractions_train and (departure.full_depth or not departure.prefix or any(map(is_brought, ask.models))):
+    ablation = ablations.named(ask.variant)
+    if ask.fractions_train and (ablation.full_depth or not ablation.prefix or any(map(is_brought, ask.models))):
         what = f"the variant {ask.variant!r}" if ask.variant else "embeddings that files bring"
         raise InputError(f"fractions_train (--fractions-train) means nothing for {what}: leave one of them out")
     fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
@@ -132,11 +128,11 @@ def measure(
         raise InputError(
             f"workers is {ask.workers} and devices is {ask.devices}: they would share the devices, give one"
         )
-    crew = _crew(ask)
+    team = _team(ask)
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
-    for note in data.notes if ask.progress and not crew.rank else ():
+    for note in data.notes if ask.progress and not team.rank else ():
         tqdm.write(note, file=sys.stderr)
-    ablations.check(departure, ask.models, ask.estimators, data)
+    ablations.check(ablation, ask.models, ask.estimators, data)
     grid = Grid(
         data,
         ask.models,
@@ -147,11 +143,11 @@ def measure(
         ask.n_test or data.card.n_test,
         ask.n_validation or data.card.n_validation,
         resolve_device(ask.device),
-        departure,
+        ablation,
         ask.results,
         ask.keep_embeddings,
-        ask.progress and not crew.rank,
-        max(ask.devices, crew.size),
+        ask.progress and not team.rank,
+        max(ask.devices, team.size),
         ask.precision,
         brought,
         ask.fractions_train or (),
@@ -159,23 +155,23 @@ def measure(
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
     slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
-    if crew.rank:
-        with one_thread():
-            return follow(slices, crew)
-    with leading(crew):
+    if team.rank:
+        with one_thread(), threadpool_limits(1):
+            return follow(slices, team)
+    with leading(team):
         if ask.output is not None:
             hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
             measurements.check_replaceable(ask.output, hashes)
         bars = tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit")
-        with one_thread(), bars as bar:
+        with one_thread(), threadpool_limits(1), bars as bar:  # Snakemake fills the other cores
             table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
     HELD.clear()
     if ask.output is not None:
         measurements.write(table, ask.output)
-    return crew.share(table)
+    return team.share(table)
 
 
-def _crew(ask: SimpleNamespace) -> Team:
+def _team(ask: SimpleNamespace) -> Team:
     """The processes that a launcher started, or this one alone; refused where they and what is asked do not fit."""
     _, size = place()
     if size > 1 and (ask.workers > 1 or ask.unit_seconds is not None):
@@ -186,7 +182,32 @@ def _crew(ask: SimpleNamespace) -> Team:
         fork_safe_cuda()
     device = resolve_device(ask.device)
     check_devices(ask.devices, device)
-    return team.crew(device)
+    return launched(device)
+
+
+@contextmanager
+def leading(team: Team) -> Iterator[None]:
+    """What ends the first process ends the others too."""
+    try:
+        yield
+    except Exception as error:
+        team.share(error)
+        raise
+
+
+def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
+    """Train along with the first process, point by point as it says; its table, when it is done.
+
+    Nothing is written here, and what fails there fails here too.
+    """
+    known = {(one.seed, one.fraction): one for one in slices}
+    while isinstance(task := team.share(None), tuple):
+        seed, fraction, point = task
+        with suppress(*UNIT_ERRORS):
+            known[seed, fraction].train_along(point)
+    if isinstance(task, Exception):
+        raise task
+    return task
 
 
 def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
@@ -226,15 +247,3 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
     for one in done:  # what workers were reading to their end
         one.forget()
     yield from (one.rows(point) for one, point in points if (one, point) in kept)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread in BLAS and torch: sums come in one order, so that bits repeat; Snakemake fills the other cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

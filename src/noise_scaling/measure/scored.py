@@ -1,7 +1,5 @@
 """Which test cells are scored: enough of them, and in pairs that depend on the seed alone."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .. import signals

@@ -6,7 +6,6 @@ test cells at each of theirs.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,7 +19,7 @@ import numpy as np
 from .. import __version__, datasets, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
-from ..models.team import crew
+from ..models.team import launched
 from ..seeds import derive
 from ..splits import Split, split
 from . import controls, embedded, fitting
@@ -228,8 +227,8 @@ class Slice:
         self.pools.train(point.n_cells)
         start = time.perf_counter()  # thinning is the slice's, not the model's
         if not trained:
-            if unit.devices > 1:  # the others of the crew, if there is one, train along
-                crew(self.grid.device).share((self.seed, self.fraction, point))
+            if unit.devices > 1:  # the other processes, if a launcher started some, train along
+                launched(self.grid.device).share((self.seed, self.fraction, point))
             trained.append(self._trained(point, unit))
             trained[0].earlier_seconds += time.perf_counter() - start
             start = time.perf_counter()
@@ -246,7 +245,7 @@ class Slice:
         return Embedded(embedding, int(model.n_parameters), seconds)
 
     def train_along(self, point: Point) -> None:
-        """Do in another process of the crew what the training of a point asks of it."""
+        """Do in another process that a launcher started what the training of a point asks of it."""
         self._trained(point, self.units(point)[0])
 
     def _trained(self, point: Point, unit: Unit) -> models.Model:
@@ -256,7 +255,7 @@ class Slice:
         how = {"preset": grid.preset, "device": grid.device, **grid.variant.options}
         how |= {"precision": unit.precision} if unit.precision else {}
         model = models.create(controls.learner(point.model), seed=seed, **how)
-        if grid.results is not None and not crew(grid.device).rank:
+        if grid.results is not None and not launched(grid.device).rank:
             name = unit.embedding_hash(self._cells_digest)
             checkpoint = measurements.unit_path(grid.results, name).with_suffix(".checkpoint")
         title = f"{self} {unit.model} N={unit.n_cells}" if grid.progress else ""
@@ -291,8 +290,7 @@ class Slice:
         return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
 
     def _row(self, unit: Unit, **found: object) -> dict:
-        row = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in measurements.COLUMNS.items()}
-        row |= {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
+        row = measurements.BLANK | {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
         with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
             row["umis_per_cell"] = umis_per_cell(self.pools.test(unit.fraction))
             row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)

@@ -1,7 +1,5 @@
 """How far a sweep is: what of a configuration's grid is done, failed or missing, and the time spent and expected."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The unit of measurement, and the hashes that name what its row and its embedding depend on."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -57,8 +55,8 @@ class Unit:
 
     def embedding_hash(self, cells: str) -> str:
         """The same for its embedding: of the split's cells (`digest`), not of signal and estimator."""
-        scoring = ("signal", "estimator", "n_test", "n_validation", "variant")
-        facts = {name: value for name, value in self._facts.items() if name not in scoring}
+        of_estimate = ("signal", "estimator", "n_test", "n_validation", "variant")
+        facts = {name: value for name, value in self._facts.items() if name not in of_estimate}
         facts |= {"cells": cells, "variant": named(self.variant).of_the_embedding}
         return _digest("embedding", facts, self._settings, self._versions)
 

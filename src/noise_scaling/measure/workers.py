@@ -4,8 +4,6 @@ Workers are forked, so that they share the data that were loaded before without 
 the parent must not have touched it (see `fork_safe_cuda`).
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """CSV files as people have them: of a spreadsheet, with semicolons, decimal commas or rows of blanks."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """The parent paper's own tables (Gowri et al., arXiv 2503.02726; MIT), tidied and kept in data/published/parent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Where a table came from: command, data, machine and package versions."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib import metadata

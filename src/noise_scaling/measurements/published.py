@@ -1,15 +1,12 @@
 """The published table in our columns, or the summary of it in data/published that stands for it."""
 
-from __future__ import annotations
-
-import math
 from pathlib import Path
 
 import pandas as pd
 
 from .. import paths
 from ..errors import InputError
-from .table import COLUMNS, KEY, OK, sort
+from .table import BLANK, KEY, OK, sort
 from .table_audit import filtered
 
 ALL, KEPT = "all rows", "not flagged"
@@ -54,10 +51,7 @@ def as_published(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the published table with all of our columns: what is the same in each, and blanks."""
     constant = {"preset": "published", "estimator": "lmi", "method": "lmi", "status": OK, "version": "published"}
     table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
-    for name, kind in COLUMNS.items():
-        if name not in table:
-            table[name] = {str: "", int: 0, float: math.nan}[kind]
-    return sort(table)
+    return sort(table.assign(**{name: blank for name, blank in BLANK.items() if name not in table}))
 
 
 def shared_splits(rows: pd.DataFrame) -> pd.Series | None:

@@ -1,7 +1,5 @@
 """The measurements table: its columns, and how it is sorted, written, read, filtered and gathered."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +25,8 @@ COLUMNS: dict[str, type] = {
     "error": str, "config_hash": str, "data_sha256": str, "version": str,
 }  # fmt: skip
 """Every column with its type; book/data_dictionary.md says what each holds."""
+BLANK: dict[str, object] = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in COLUMNS.items()}
+"""A row of which nothing is known."""
 
 MAY_BE_MISSING = [
     name for name, kind in COLUMNS.items() if kind is float and name not in ("fraction", "fraction_train")

@@ -1,7 +1,5 @@
 """An audit of the published table: which rows are flagged and why, and notes on the rest, each with its number."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 COPY = "a copy: the random projection took one seed whatever its label, and cells do not train it"

@@ -1,7 +1,5 @@
 """Finished units of work on disk: their rows, and the loss curves of their trainings. Each is whole or not there."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

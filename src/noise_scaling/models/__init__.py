@@ -3,8 +3,6 @@
 A new model is a file here with a class under `@register`.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules

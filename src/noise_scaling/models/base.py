@@ -218,10 +218,10 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, json.loads(header)
 
 
-def log_normalise(counts: csr_matrix, target: float = 1e4) -> csr_matrix:
-    """log(1 + count / cell total x `target`), float64 [cells, genes], sparse; an empty cell stays empty."""
+def log_normalise(counts: csr_matrix) -> csr_matrix:
+    """log(1 + count / cell total x 10,000), float64 [cells, genes], sparse; an empty cell stays empty."""
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    scale = np.divide(target, totals, out=np.zeros_like(totals), where=totals > 0)
+    scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
     out = counts.astype(np.float64)
     out.data = np.log1p(out.data * np.repeat(scale, np.diff(out.indptr)))
     return out

@@ -1,7 +1,5 @@
 """Cells as ranked tokens, from counts in memory or from a store on disk, and masked batches of them."""
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 from dataclasses import dataclass

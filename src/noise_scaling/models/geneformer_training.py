@@ -1,7 +1,5 @@
 """How Geneformer is trained: masked genes, AdamW, a rate that rises and falls in lines."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from itertools import count, islice

@@ -1,7 +1,5 @@
 """NMF: log-normalised counts of the most variable genes as sums of non-negative programmes."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """How far a training is: a bar in a terminal, a line now and then in a log."""
 
-from __future__ import annotations
-
 import multiprocessing
 import sys
 import time

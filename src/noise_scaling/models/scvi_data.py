@@ -1,7 +1,5 @@
 """Shuffled batches of counts for scVI, from arrays in memory or blocks on disk, moved to the device that trains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -14,7 +12,7 @@ from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from ..counts.blocks import read_ahead
-from ..counts.count_store import BLOCK, CountStore
+from ..counts.count_store import CountStore
 from ..seeds import generator
 
 _EVALUATED = 512  # cells in a batch that is not trained on
@@ -108,9 +106,9 @@ class Streamed:
     and shuffles the next ones meanwhile. The order depends on the seed and the epoch's number alone.
     """
 
-    def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str, block: int = BLOCK) -> None:
+    def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str) -> None:
         self.store, self.batch_size, self.seed, self.device = store, batch_size, seed, device
-        self.blocks = store.blocks(block)
+        self.blocks = store.blocks()
         self.n_cells, self.nonzeros = store.shape[0], int(store.lengths.sum())
         self.steps_per_epoch = math.ceil(self.n_cells / batch_size)
 

@@ -1,7 +1,5 @@
 """Linear scVI: the decoder is one matrix."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from .base import register

@@ -1,7 +1,5 @@
 """scVI with a negative binomial likelihood: without the extra zeros."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from .base import register

@@ -1,7 +1,5 @@
 """scVI with a Poisson likelihood: counting noise alone, no dispersion."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from .base import register

@@ -1,7 +1,5 @@
 """Counts that stay on disk: what `fit` and `embed` take in place of arrays when the cells are too many for memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TypeAlias
 

@@ -96,7 +96,7 @@ def place() -> tuple[int, int]:
 
 
 @cache
-def crew(device: str) -> Team:
+def launched(device: str) -> Team:
     """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
 
     Raises
@@ -169,7 +169,7 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
     from lightning.fabric.plugins.environments import LightningEnvironment
 
     if place()[1] > 1:
-        started = crew(device)
+        started = launched(device)
         return work(started, str(cast(Any, started.fabric).device))
     if device == "cuda" and torch.cuda.is_initialized():
         raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")

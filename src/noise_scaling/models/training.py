@@ -1,7 +1,5 @@
 """The loop that trains every network: steps, checks on held-out cells, patience, best weights, checkpoints."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import time

@@ -1,7 +1,5 @@
 """A lab's question: a model trained on a deep atlas, and new cells measured shallow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -3,8 +3,6 @@
 The best choice there is known, for it was measured: what a choice falls short of it is its regret, in bits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,9 +29,7 @@ RULES = ("law", "deepest", "most_cells")
 _LEAST_POINTS, _DRAWS, _RESAMPLES = 8, 100, 2000
 
 
-def choices(
-    table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation: float = SATURATION, seed: int = 0
-) -> pd.DataFrame:
+def choices(table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation: float = SATURATION) -> pd.DataFrame:
     """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
 
     The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
@@ -45,10 +41,10 @@ def choices(
     law promised with the planner's 95 % interval, and the bits measured.
     """
     found = (grid for grid in grids(table) if not imaged(grid.dataset))
-    return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation, seed)])
+    return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation)])
 
 
-def _of_grid(grid: Grid, prices: Sequence[float], saturation: float, seed: int) -> Iterator[dict[str, object]]:
+def _of_grid(grid: Grid, prices: Sequence[float], saturation: float) -> Iterator[dict[str, object]]:
     n, u = grid.mesh
     source = library(saturation, umis=grid.u.max())
     reads = source.reads(u) / source.reads(grid.u.max())
@@ -57,18 +53,18 @@ def _of_grid(grid: Grid, prices: Sequence[float], saturation: float, seed: int) 
         for budget in np.quantile(cost[grid.measured], BUDGETS):
             pilot = grid.measured & (cost <= PILOT * budget)
             dear = grid.measured & (cost > budget / 2) & (cost <= budget)
-            law = _pilot_law(n[pilot], u[pilot], grid.bits[pilot], seed) if dear.sum() >= 3 else None
+            law = _pilot_law(n[pilot], u[pilot], grid.bits[pilot]) if dear.sum() >= 3 else None
             if law is not None:
                 head = {"grid": "/".join(grid.key), "price": price, "budget": budget}
                 yield head | _choice(law, n[dear], u[dear], grid.bits[dear])
 
 
-def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray, seed: int) -> Law | None:
+def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> Law | None:
     """The pilot's law, or None where nobody would plan from it: too few designs, depths or cell numbers."""
     if len(bits) < _LEAST_POINTS:
         return None
     try:
-        fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS, seed=seed)
+        fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
         return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
     except InputError:
         return None
@@ -83,7 +79,7 @@ def _choice(law: Law, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[st
     return regret | {"promised": promised[pick], "low": low, "high": high, "measured": bits[pick]}
 
 
-def summary(made: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def summary(made: pd.DataFrame) -> pd.DataFrame:
     """By price and for all, "all" last: mean regrets, how far the promise is off, how often its interval holds.
 
     `over_deepest` and `over_most_cells` are what the law gains over these rules, in bits, with 95 % intervals by a
@@ -93,16 +89,16 @@ def summary(made: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     gains = {f"over_{rule}": made[f"regret_{rule}"] - made["regret_law"] for rule in RULES[1:]}
     rows = made.assign(off=off, held=held, **gains)
     return pd.DataFrame({
-        price: _scores(some, seed) for price, some in [*rows.groupby("price"), ("all", rows)]
+        price: _scores(some) for price, some in [*rows.groupby("price"), ("all", rows)]
     }).T.infer_objects()  # fmt: skip
 
 
-def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
+def _scores(rows: pd.DataFrame) -> dict[str, float]:
     grids = rows["grid"].nunique()
     out: dict[str, float] = {"choices": len(rows), "grids": grids}
     out |= {f"regret_{rule}": rows[f"regret_{rule}"].mean() for rule in RULES}
     out |= {"off_mean": rows["off"].mean(), "off_rms": (rows["off"] ** 2).mean() ** 0.5, "held": rows["held"].mean()}
-    drawn = np.random.default_rng(seed).multinomial(grids, [1 / grids] * grids, _RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(grids, [1 / grids] * grids, _RESAMPLES)
     for rule in RULES[1:]:
         sums = rows.groupby("grid")[f"over_{rule}"].agg(["sum", "size"]).to_numpy(float)
         means = drawn @ sums
@@ -111,7 +107,7 @@ def _scores(rows: pd.DataFrame, seed: int) -> dict[str, float]:
     return out
 
 
-def left_out_seeds(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def left_out_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
 
     Returns
@@ -124,7 +120,7 @@ def left_out_seeds(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         last = rows["seed"] == rows["seed"].max()
         for grid in grids(rows[~last]):
             anywhere = Range((0, np.inf), (0, np.inf))
-            law = Law("", fit_grid(grid).averaged(_DRAWS, seed=seed), anywhere, rows[~last]["seed"].nunique())
+            law = Law("", fit_grid(grid).averaged(_DRAWS), anywhere, rows[~last]["seed"].nunique())
             for n, u, bits in rows.loc[last, ["n_cells", "umis_per_cell", "mi_bits"]].to_numpy(float):
                 ends = law.interval(n, u), law.fit.interval(n, u, measured=True)
                 held, without = (bool(low <= bits <= high) for low, high in ends)

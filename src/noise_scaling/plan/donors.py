@@ -1,7 +1,5 @@
 """A lab's question: what donors add beside cells, to models trained on as many cells of fewer or more of them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How reads become molecules: a library's saturation curve, and whether a table counts all of them or a panel's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 book/_static/planning.js does the same in the browser.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

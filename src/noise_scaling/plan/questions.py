@@ -1,7 +1,5 @@
 """A lab's questions: the best design for a budget, the cheapest for so many bits, two designs compared."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

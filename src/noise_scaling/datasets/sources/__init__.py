@@ -3,8 +3,6 @@
 A new data set is a file here with a function under `@register`, and a card of the same name in data/datasets.yml.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path

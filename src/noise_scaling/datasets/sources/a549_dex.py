@@ -1,7 +1,5 @@
 """A lung cancer line under dexamethasone, RNA and chromatin of one cell (Cao et al. 2018)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """Blood cells whose RNA and surface proteins were counted together, of three publications."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import h5py

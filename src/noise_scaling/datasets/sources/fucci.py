@@ -1,7 +1,5 @@
 """Stem cells with two fluorescent marks of the cell cycle (Hsiao et al. 2020)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """The paper's haematopoiesis with clones (Weinreb et al. 2020)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique

@@ -1,7 +1,5 @@
 """781 cells of LARRY (Weinreb et al. 2020) in 339 clones."""
 
-from __future__ import annotations
-
 import anndata
 import numpy as np
 

@@ -1,7 +1,5 @@
 """The paper's mouse brain by MERFISH (Vizgen 2021)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """Five sections of the mouse preoptic area by MERFISH (Moffitt et al. 2018), from two packages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One section of the mouse preoptic area by MERFISH (Moffitt et al. 2018)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

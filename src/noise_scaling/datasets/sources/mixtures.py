@@ -1,7 +1,5 @@
 """Benchmarks of known truth by CEL-seq2 and SORT-seq (Tian et al. 2019): mixtures of three lines, and five lines."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp

@@ -1,7 +1,5 @@
 """The paper's mouse embryo atlas, 11 million cells (Qiu et al. 2024), whose counts stay in their files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import h5py

@@ -1,7 +1,5 @@
 """The paper's human PBMC with 228 surface proteins (Hao et al. 2021)."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ..reading import integers, log1p, matrix_market, need_cells, need_columns, of_form

@@ -1,7 +1,5 @@
 """PBMC of two donors by 10x Genomics: 6,855 with 14 surface proteins, and 3,994 without to train on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

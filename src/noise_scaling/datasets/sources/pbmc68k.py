@@ -1,7 +1,5 @@
 """700 PBMC that scanpy ships (Zheng et al. 2017)."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 

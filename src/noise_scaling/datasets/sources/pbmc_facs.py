@@ -1,7 +1,5 @@
 """Blood cells sorted by beads into ten populations (Zheng et al. 2017)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..reading import cells_by_genes, integers, of_form, read_r

@@ -1,7 +1,5 @@
 """A mouse embryo at E8.5 by seqFISH (Lohoff et al. 2022)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Simulated cells whose signal shares 3 bits with their latent state."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from ..simulator import simulate

@@ -1,7 +1,5 @@
 """Embryonic cells of C. elegans (Packer et al. 2019)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

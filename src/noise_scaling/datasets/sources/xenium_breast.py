@@ -1,7 +1,5 @@
 """A breast tumour on one slide by Xenium (Janesick et al. 2023), four corners of it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
