@@ -194,13 +194,13 @@ def test_contours_label_bits_and_lie_in_the_grid(table):
     assert {"100", "1,000", "10,000"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
     assert figure.legends[0].get_texts()[0].get_text() == "noise budget, bits"
     for axes in figure.axes:
-        labels = [text for text in axes.texts if text.get_text()]
+        labels = [text for text in axes.texts if text.get_text() and not text.get_gid()]  # but titles of rows
         boxes = [text.get_window_extent() for text in labels]
         assert len(labels) >= 3
         assert all(axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max) for box in boxes)
         assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     low = table.assign(mi_bits=0.05 * table["mi_bits"] / table["mi_bits"].max())
-    assert [text.get_text() for text in cells_or_depth.contours_figure(low).axes[0].texts] == ["no contour in range"]
+    assert "no contour in range" in [text.get_text() for text in cells_or_depth.contours_figure(low).axes[0].texts]
     many = pd.concat([table.assign(dataset=f"{name}_{i}") for i in range(4) for name in set(table["dataset"])])
     assert len(cells_or_depth.contours_figure(many).axes) <= 2 * MOST_SIGNALS  # as many rows as a screen holds
 

@@ -207,7 +207,9 @@ def short(source: str | Path) -> str:
 
 
 def _short(source: str | Path, estimators: list[str]) -> str:
-    name = str(source) if str(source) in VERSIONS else "ours"
+    """A source in a file's name; a table of its own is called by the folder that it lies in."""
+    own = Path(source).parent.name if Path(source).name == "measurements.csv" else ""
+    name = str(source) if str(source) in VERSIONS else own or "ours"
     return "_".join([name.replace("-", "_"), *estimators])
 
 
