@@ -126,4 +126,4 @@ def test_more_gpus_than_there_are(monkeypatch):
         team.check_devices(3, "cuda")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(InputError, match="used none before"):
-        team.train_together(lambda crew, device: None, 2, "cuda")
+        team.train_together(lambda started, device: None, 2, "cuda")
