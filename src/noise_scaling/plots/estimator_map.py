@@ -42,11 +42,15 @@ def corrected_table(source: str = RESULTS) -> HTML:
         _times(pd.concat([led[f"{name} corrected, {end}"] / led[name] for end in ("from", "to")]))
         for name in ("i_max", "u_bar")
     )
+    inside = int(led["i_max corrected, from"].notna().sum())
     title = (
         f"The published parameters, led back by what LMI makes of known curves at {PUBLISHED_CELLS:,} test cells and "
-        f"{DIMS} dimensions: I_max of {page.counted(len(led), 'curve')} at their most cells is {i_max} the published "
-        f"one and ū {u_bar}. “From” and “to” are the ends over the numbers of latents; the fits' own errors come on "
-        "top. What remains uncertain: how many latents a signal has, and how far its embedding is from an exact one."
+        f"{DIMS} dimensions. Of {page.counted(len(led), 'curve')} at their most cells {inside} lie within what LMI "
+        f"finds there, for one number of latents at least: I_max is {i_max} the published one and ū {u_bar}. In the "
+        f"other {len(led) - inside} LMI finds more than it does of the most bits of the known curves: the map does not "
+        "reach so far, and nothing is led back. “From” and “to” are the ends over the numbers of latents; the fits' "
+        "own errors come on top. What remains uncertain: how many latents a signal has, and how far its embedding is "
+        "from an exact one."
     )
     return page.as_table(led, "corrected.csv", title=title)
 
@@ -92,8 +96,8 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
     """The published parameters at the most cells, and what they would be had LMI found all.
 
     From what LMI finds of known curves at PUBLISHED_CELLS test cells and 16 dimensions, by I_max, with straight lines
-    between. How many latents a signal has is not known: low and high are the ends over those of the map, the paper's
-    own error not counted.
+    between, and nothing beyond. How many latents a signal has is not known: low and high are the ends over those of
+    the map that reach so far, the paper's own error not counted; NaN where none does.
 
     Columns: dataset, signal, model, i_max, u_bar, and both corrected, from and to.
     """
@@ -105,8 +109,8 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
     fits = fits[fits["n_cells"] == fits.groupby(["dataset", "signal", "model"])["n_cells"].transform("max")]
     rows = []
     for _, fit in fits.iterrows():
-        ways = np.array([_led_back(fit, line) for _, line in lines.groupby("latents")])
-        (i_low, u_low), (i_high, u_high) = ways.min(0), ways.max(0)
+        ways = pd.DataFrame([_led_back(fit, line) for _, line in lines.groupby("latents")])
+        (i_low, u_low), (i_high, u_high) = ways.min(), ways.max()
         rows.append(
             {name: fit[name] for name in ("dataset", "signal", "model", "i_max")}
             | {"i_max corrected, from": i_low, "i_max corrected, to": i_high, "u_bar": fit["u_bar"]}
@@ -116,8 +120,10 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
 
 
 def _led_back(fit: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
-    """True I_max and u_bar of a measured fit by one number of latents; beyond the map its last share holds on."""
-    line = line.sort_values("i_max")
+    """True I_max and u_bar of a measured fit by one number of latents; NaN above all that was found there."""
+    line = line[line["status"] == laws.CONVERGED].sort_values("i_max")
+    if line.empty or fit["i_max"] > line["i_max"].max():
+        return np.nan, np.nan
     share = np.interp(fit["i_max"], line["i_max"], line["i_max"] / line["true_i_max"])
     moved = np.exp(np.interp(fit["i_max"], line["i_max"], np.log(line["u_bar"])))
     return fit["i_max"] / share, fit["u_bar"] / moved
