@@ -74,6 +74,9 @@ def test_one_seed_has_no_interval_and_no_empty_column(table, tmp_path):
     assert "95 %" not in shown
     assert "–" not in shown
     assert "95 % intervals over 2 seeds" in apart.halved_table(table).data
+    uneven = table[(table["seed"] == 0) | (table["dataset"] == "pbmc10k")]
+    assert "over 1 to 2 seeds (jackknife). One seed gives none." in apart.halved_table(uneven).data
+    assert "1 to 2 seeds; means" in apart.answer(uneven).data
 
 
 def test_the_figure_and_the_tables_of_the_page(table):

@@ -94,9 +94,18 @@ def halved_table(table: pd.DataFrame) -> HTML:
     ends = {"": "", "_low": "_low", "_high": "_high", "_measured": ", as measured"}
     full = halved(table)
     shown = full.rename(columns={a + end: n + words for a, n in names.items() for end, words in ends.items()})
-    seeds = table["seed"].nunique()
-    title = f"95 % intervals over {seeds} seeds (jackknife)." if seeds > 1 else "One seed: no interval."
+    seeds = _seeds(table)
+    title = "One seed: no interval." if seeds == "1 seed" else f"95 % intervals over {seeds} (jackknife)."
+    if seeds.startswith("1 to"):
+        title += " One seed gives none."
     return page.as_table(shown.dropna(axis=1, how="all"), "halved.csv", full=full, title=title)
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    """How many seeds the data sets have: '1 seed', or '1 to 2 seeds'."""
+    counts = table.groupby("dataset")["seed"].nunique()
+    several = page.counted(counts.max(), "seed")
+    return several if counts.min() == counts.max() else f"{counts.min()} to {several}"
 
 
 def _over_data_sets(values: pd.Series, dataset: pd.Series) -> tuple[float, float, float]:
@@ -124,7 +133,7 @@ def answer(table: pd.DataFrame) -> HTML:
         f"By the law that errs least where it did not look (“{best['law']}”: {best['error']:.2f} bits; "
         f"{cost['residual_sd'].min():.2f} to {cost['residual_sd'].max():.2f} where it did, by curve), from the middle "
         f"of the measured depths and the most cells, {_costs(cost)} ({counted}, "
-        f"{page.counted(table['seed'].nunique(), 'seed')}; {intervals}).",
+        f"{_seeds(table)}; {intervals}).",
         f"As measured, without a law, between neighbouring levels at the most cells: {_costs(cost, '_measured')}.",
         f"As measured on the most cells, where {corner['all_deep'].mean():.2f} bits are found at full depth: if the "
         f"new cells alone have {corner['umis_per_cell'].median():.0f} UMIs each (the median), {told['new_cells']} bits "

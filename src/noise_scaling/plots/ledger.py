@@ -62,7 +62,7 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
             f"{len(by[claims.PARTLY])} hold partly, {len(by[claims.FAILS])} fail"
             f"{f' ({fails})' if fails else ''}, and {len(CLAIMS) - told} have no verdict."
         )
-    return page.paragraph(" ".join(said), "finding")
+    return page.bullets(said, "finding")
 
 
 def _full(claim: Claim) -> str:
