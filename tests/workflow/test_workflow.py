@@ -205,7 +205,8 @@ def test_the_staged_book_is_not_executed_again(root, tmp_path):
 def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
     found = nbformat.v4.new_code_cell(outputs=[shows('<p class="finding">It rises by 2 &lt; 3 bits.</p>')])
     figure = nbformat.v4.new_code_cell(metadata={"mystnb": {"image": {"alt": "Lines."}}})
-    several = '<ul class="finding"><li><i>I</i><sub>max</sub> is 2.</li><li>Below 2<sup>−2 <i>I</i></sup>.</li></ul>'
+    items = ("<i>I</i><sub>max</sub> is 2.", "Below 2<sup>−2 <i>I</i></sup>.", "More.")
+    several = f'<ul class="finding">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
     listed = nbformat.v4.new_code_cell(outputs=[shows(several)])
     page = staged(root, tmp_path, found, figure, figure.copy(), listed, figure.copy())
     alts = [c.metadata.mystnb.image.alt for c in page.cells if "mystnb" in c.metadata]

@@ -96,10 +96,11 @@ def with_files(text: str, page: Path, site: Path) -> str:
 
 
 def finding(cell: nbformat.NotebookNode) -> str:
-    """The words of a cell that shows a finding, a paragraph or a list of them (plots/page.py), as plain text."""
+    """The words of a cell that shows a finding, a paragraph or the first two items of a list, as plain text."""
     shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
     found = re.search(r'<(p|ul) class="finding">(.*?)</\1>', shown, flags=re.DOTALL)
-    text = re.sub(r"<sup>(.*?)</sup>", r"^(\1)", found[2].replace("</li><li>", " ")) if found else ""
+    first = " ".join(found[2].split("</li><li>")[:2]) if found else ""
+    text = re.sub(r"<sup>(.*?)</sup>", r"^(\1)", first)
     return html.unescape(re.sub("<[^>]+>", "", text.replace("<sub>", "_")))
 
 

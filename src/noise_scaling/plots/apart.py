@@ -139,7 +139,7 @@ def answer(table: pd.DataFrame) -> HTML:
         f"new cells alone have {corner['umis_per_cell'].median():.0f} UMIs each (the median), {told['new_cells']} bits "
         f"are lost; if the training cells alone do, {told['training_cells']}; if both do, {told['both']}. Shallow new "
         f"cells cost more than shallow training cells in {more} of {page.counted(len(corner), 'curve')}.",
-    ])  # fmt: skip
+    ], "finding")  # fmt: skip
 
 
 def _costs(cost: pd.DataFrame, end: str = "") -> str:

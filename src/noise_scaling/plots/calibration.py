@@ -212,7 +212,8 @@ def lmi_sentence(rows: pd.DataFrame) -> HTML:
                 f"{where} our LMI less the published code is {off.min():+.2f} to {off.max():+.2f} bits, on the {n} "
                 f"problem{'s' * (n > 1)} that both were run on (means over the same draws{errors})."
             )
-    return page.paragraph(" ".join(said) or "Our LMI and the published code were not run on the same problems here.")
+    text = " ".join(said) or "Our LMI and the published code were not run on the same problems here."
+    return page.paragraph(text, "finding")
 
 
 def calibration_provenance(source: str | Path, *, notebook: str) -> HTML:

@@ -105,7 +105,7 @@ def sentences(table: pd.DataFrame) -> HTML:
             f"{style.label(model)}, bits at full depth on the most cells, with {', '.join(map(str, bits))} dimensions: "
             f"{told}."
         )
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
 
 
 def _apart(keyed: pd.DataFrame, name: str, most: int) -> str:

@@ -208,7 +208,7 @@ def started(table: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(table: pd.DataFrame) -> HTML:
     """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
-    return page.bullets(verdict_lines(started(table)))
+    return page.bullets(verdict_lines(started(table)), "finding")
 
 
 def verdict_lines(table: pd.DataFrame) -> list[str]:

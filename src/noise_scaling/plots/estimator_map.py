@@ -147,7 +147,7 @@ def sentences(source: str = RESULTS) -> HTML:
         f"{_times(exact['exact_i_max'] / exact['true_i_max'])} and a ū of {_times(exact['exact_u_bar'])} the true one: "
         "only what goes beyond this is the estimator's error."
     )
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
 
 
 def _times(ratio: pd.Series) -> str:

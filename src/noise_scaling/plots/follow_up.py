@@ -67,7 +67,8 @@ def sizes_sentence() -> HTML:
         f"Of {len(found)} sizes of Geneformer the one of {best['curve']:.1f} M parameters has the highest I_max, "
         f"{_told(best)} bits; the smallest, of {first['curve']:.1f} M, has {_told(first)}, the largest, of "
         f"{last['curve']:.0f} M, {_told(last)}. ū runs from {_span(found['u_bar'])} UMIs per cell, with a rank "
-        f"correlation of {rank:.2f} with size."
+        f"correlation of {rank:.2f} with size.",
+        "finding",
     )
 
 

@@ -212,7 +212,7 @@ def exact_table() -> HTML:
 
 def verdict(table: pd.DataFrame) -> HTML:
     """What the comparison says, in sentences with its numbers."""
-    return page.bullets([*verdict_lines(compared(table)), *kind_lines(by_kind(table))])
+    return page.bullets([*verdict_lines(compared(table)), *kind_lines(by_kind(table))], "finding")
 
 
 def kind_lines(table: pd.DataFrame) -> list[str]:

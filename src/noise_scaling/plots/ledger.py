@@ -165,7 +165,7 @@ def how_many(rows: pd.DataFrame) -> str:
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
     """What a table says of the open questions whose text holds one of the words `about`, a line each."""
     asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
-    return page.bullets(_verdict(claim, table) for claim in asked)
+    return page.bullets((_verdict(claim, table) for claim in asked), "finding")
 
 
 def _verdict(claim: Claim, table: pd.DataFrame) -> str:

@@ -72,7 +72,8 @@ def sentence(table: pd.DataFrame) -> HTML:
         f"Eq. 1 has depth to the power 1. Fitted, that exponent is {whole.mean():.2f} where both partners of a pair "
         f"are thinned (mean of {len(wide)} curves) and {one.mean():.2f} where one is (95 % interval {at_low:.2f} to "
         f"{at_high:.2f}). It {falls} (by {-high:.2f} to {-low:.2f}, and in {less} of {len(wide)} curves) {lands} noise "
-        f"on both sides predicts. Eq. 1 errs less than the law of noise on both sides on a depth left out in {said}."
+        f"on both sides predicts. Eq. 1 errs less than the law of noise on both sides on a depth left out in {said}.",
+        "finding",
     )
 
 
