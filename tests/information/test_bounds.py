@@ -96,7 +96,7 @@ def test_networks_side_by_side_train_as_each_alone():
     x, y = torch.randn(2, 50, 3, generator=rng), torch.randn(2, 50, 1, generator=rng)
     weights = networks.start(2, (3, 8, 1), rng)
     assert (weights[1] == 0).all()
-    training = networks.Training(steps=30)
+    training = networks.Schedule(steps=30)
     steps = networks.descend(weights, lambda w: (networks.forward(w, x) - y).square().mean((1, 2)).sum(), training)
     *_, (last, mean) = steps
     assert last == 30

@@ -40,7 +40,7 @@ def test_the_score_is_looked_at_every_so_many_steps():
         looked.append(mean)
         return 1.0
 
-    training = networks.Training(steps=12, check_every=4)
+    training = networks.Schedule(steps=12, check_every=4)
     networks.train(weights, lambda w: sum(part.square().sum() for part in w), check, training)
     assert len(looked) == 3
 
