@@ -31,10 +31,8 @@ class Law:
     parameters: tuple[str, ...]
     kinds: tuple[str, ...]  # of each parameter
     reach: tuple[float, float] = (1e-4, 1e6)  # of a scale: times the least and the largest coordinate
-    levels: tuple[float, float | np.ndarray] = (
-        0.0,
-        20.0,
-    )  # bits, or [B] of them; 20 are a million distinguishable states, which none here has
+    levels: tuple[float, float | np.ndarray] = (0.0, 20.0)
+    """Bits, the upper end for all curves or [B]; 20 are a million distinguishable states, which none here has."""
 
     @property
     def n_parameters(self) -> int:
