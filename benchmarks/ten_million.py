@@ -19,6 +19,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -42,8 +43,23 @@ BYTES_PER_CELL = {"simulated": 2.3e3, "thinned": 1.5e3}  # measured; a bound
 FRACTIONS = (0.16, 0.04, 0.01)
 NUMBERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 N_TEST, N_VALIDATION = 10_000, 2_000
-RUNS = {"": ("random_projection", "pca"), "fixed_steps_500": ("scvi", "geneformer")}
-"""Models by variant: networks take a stated number of steps, whatever N is."""
+
+
+class Run(NamedTuple):
+    """Models that one command measures, of a variant and a preset, at least at this many training cells."""
+
+    models: tuple[str, ...]
+    variant: str = ""
+    preset: str = "small"
+    at_least: int = 0
+
+
+RUNS = (
+    Run(("random_projection", "pca")),
+    Run(("scvi", "geneformer"), "fixed_steps_500"),
+    Run(("geneformer",), "fixed_steps_100", "published", at_least=1_000_000),
+)
+"""Networks take a stated number of steps, whatever N is; the published network has about 2 seconds a step here."""
 
 
 @njit(nogil=True, cache=True)
@@ -154,30 +170,33 @@ def n_cells_in(cells: Path) -> int:
     return datasets.on_disk.FileStore(sorted(cells.glob("*.h5ad"))).shape[0]
 
 
-def measure(cells: Path, fraction: float, variant: str) -> dict[str, object]:
-    """`noise-scaling measure` of one depth and variant, in a process of its own: its seconds and its peak memory.
+def measure(cells: Path, fraction: float, run: Run) -> dict[str, object] | None:
+    """`noise-scaling measure` of one depth, in a process of its own: its seconds and its peak memory.
 
-    What was measured before is read. A run that was stopped goes on; its seconds are then those of the last part.
+    None where the cells are fewer than the run is for. What was measured before is read. A run that was stopped goes
+    on; its seconds are then those of the last part.
     """
     folder, n_cells = cells.parent, n_cells_in(cells)
-    output = folder / "tables" / f"{cells.name}_{fraction:g}_{variant or 'protocol'}.csv"
+    numbers = [n for n in NUMBERS if run.at_least <= n <= n_cells - N_TEST - N_VALIDATION]
+    if not numbers:
+        return None
+    output = folder / "tables" / f"{cells.name}_{fraction:g}_{run.preset}_{run.variant or 'protocol'}.csv"
     record = output.with_suffix(".json")
     if not (output.exists() and record.exists()):
         units = folder / "units"
         before = len(list(units.rglob("*.csv"))) if units.exists() else 0
-        numbers = [n for n in NUMBERS if n <= n_cells - N_TEST - N_VALIDATION]
         command = [sys.executable, "-m", "noise_scaling.cli", "measure", "--dataset", cells, "--signal", "obs:stage"]
-        command += ["--models", *RUNS[variant], "--fractions", fraction, "--seeds", 0, "--cell-numbers", *numbers]
-        command += ["--n-test", N_TEST, "--n-validation", N_VALIDATION, "--results", units, "--output", output]
-        command += ["--keep-embeddings"]
-        command += ["--variant", variant] if variant else []
+        command += ["--models", *run.models, "--preset", run.preset, "--fractions", fraction, "--seeds", 0]
+        command += ["--cell-numbers", *numbers, "--n-test", N_TEST, "--n-validation", N_VALIDATION]
+        command += ["--results", units, "--output", output, "--keep-embeddings"]
+        command += ["--variant", run.variant] if run.variant else []
         start = time.perf_counter()
         process = subprocess.Popen(list(map(str, command)), env=os.environ | {"OMP_NUM_THREADS": "1"})
         _, status, used = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"noise-scaling measure ended with status {os.waitstatus_to_exitcode(status)}: run again")
         found = {
-            "folder": cells.name, "cells": n_cells, "fraction": fraction, "variant": variant, "models": RUNS[variant],
+            "folder": cells.name, "cells": n_cells, "fraction": fraction, **run._asdict(),
             "seconds": time.perf_counter() - start, "processor_seconds": used.ru_utime + used.ru_stime,
             "peak_gb": used.ru_maxrss * 1024 / 1e9, "units_from_before": before,
         }  # fmt: skip
@@ -198,19 +217,20 @@ def write(cells: Path, runs: list[dict[str, object]], results: Path) -> None:
     truth = dict(zip(depths.index, datasets.true_information(known, depths.to_numpy()), strict=True))
     size = sum(path.stat().st_size for path in cells.glob("*.h5ad")) / 1e9
     measurements.write(rows, results / "ten_million.csv")
-    lines = [
-        [r.model, f"{r.n_cells:,}", r.umis_per_cell, r.mi_bits, r.mi_stderr, truth[r.fraction], r.train_seconds]
-        for r in rows.itertuples()
-    ]
+    lines = [[
+        r.model, r.preset, f"{r.n_cells:,}", r.umis_per_cell, r.mi_bits, r.mi_stderr, truth[r.fraction],
+        r.train_seconds,
+    ] for r in rows.itertuples()]  # fmt: skip
     costs = [[
-        f"{run['cells']:,}", run["fraction"], ", ".join(run["models"]), run["seconds"],
+        f"{run['cells']:,}", run["fraction"], ", ".join(run["models"]), run["preset"], run["seconds"],
         1e3 * run["processor_seconds"] / run["cells"], run["peak_gb"],
     ] for run in runs]  # fmt: skip
+    header = ["model", "preset", "N", "UMIs a cell", "bits", "standard error", "bits in the counts", "seconds to train"]
     parts = [
         f"{runs[-1]['cells']:,} cells of {GENES:,} genes, {UMIS:,.0f} UMIs a cell, {size:.1f} GB; {BITS:g} bits are "
         f"shared by a cell's state and its stage, one of {STAGES}.",
-        table(["model", "N", "UMIs a cell", "bits", "standard error", "bits in the counts", "seconds to train"], lines),
-        table(["cells", "fraction", "models", "seconds", "processor ms a cell", "peak memory, GB"], costs),
+        table(header, lines),
+        table(["cells", "fraction", "models", "preset", "seconds", "processor ms a cell", "peak memory, GB"], costs),
     ]
     numbers = {"runs": runs, "gigabytes": size, "truth": {f"{q:g}": bits for q, bits in truth.items()}}
     report(results, "ten_million", "Ten million cells", machine("torch", "anndata", "h5py"), parts, numbers)
@@ -228,8 +248,9 @@ def main(given: list[str] | None = None) -> None:
     tenth = first_and_last(cells)
     for fraction in FRACTIONS:
         for folder in (tenth, cells):
-            for variant in RUNS:
-                runs.append(measure(folder, fraction, variant))
+            for run in RUNS:
+                if found := measure(folder, fraction, run):
+                    runs.append(found)
                 if folder == cells:
                     write(cells, runs, options.results)
 

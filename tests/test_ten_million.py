@@ -76,8 +76,9 @@ def test_too_little_space_is_a_sentence_before_anything_is_written(benchmark, mo
 
 def test_runs_are_measured_once_and_reported_beside_the_truth(benchmark, cells, monkeypatch, tmp_path):
     """The command line is run here, in this process; what it took is then this process's."""
+    Run = benchmark.Run
     monkeypatch.setattr(benchmark, "FRACTIONS", (0.16,))
-    monkeypatch.setattr(benchmark, "RUNS", {"": ("random_projection",)})
+    monkeypatch.setattr(benchmark, "RUNS", (Run(("random_projection",)), Run(("pca",), at_least=N_CELLS + 1)))
     calls = []
 
     class Here:
