@@ -1,4 +1,4 @@
-"""What sweeps have measured so far goes to the committed tables replicate by replicate, and older rows of its data."""
+"""What sweeps have measured so far goes to the committed tables job by job, and older rows of its data."""
 
 import json
 import runpy
@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from noise_scaling import measurements
+from noise_scaling.errors import InputError
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def of(table):
     return list(zip(table["dataset"], table["seed"], strict=True))
 
 
-def test_whole_replicates_are_kept_and_older_rows_go_with_the_last(root, tmp_path, keep):
+def test_what_is_done_is_kept_and_older_rows_go_with_the_last_job(root, tmp_path, keep):
     slices = tmp_path / "build/slices/protocol"
     add(root, slices / "simulated_seed1_cpu.csv", "simulated", 1)
     add(root, slices / "pbmc68k_seed0_cpu.csv", "pbmc68k", 0)
@@ -58,6 +59,21 @@ def test_whole_replicates_are_kept_and_older_rows_go_with_the_last(root, tmp_pat
     assert set(tables) == {"campaign"}
     assert json.loads((tmp_path / "tables/campaign.json").read_text())["rows"] == 3
     assert not (tmp_path / "tables/small.json").exists()
+
+
+def test_a_series_takes_the_place_of_its_own_older_rows_alone(root, tmp_path, keep):
+    add(root, tmp_path / "tables/campaign.csv", "simulated", 1, mi_bits=7)
+    before = measurements.read(tmp_path / "tables/campaign.csv")
+    other = before.assign(model="scvi", mi_bits=8)
+    measurements.write(pd.concat([before, before.assign(n_cells=200), other]), tmp_path / "tables/campaign.csv")
+    add(root, tmp_path / "build/slices/protocol/simulated_seed1_cpu.csv", "simulated", 1, mi_bits=1)
+    kept = keep()["campaign"]
+    assert dict(zip(kept["model"], kept["mi_bits"], strict=True)) == {"pca": 1, "scvi": 8}
+
+
+def test_nothing_done_is_a_sentence(keep):
+    with pytest.raises(InputError, match="no job is done yet"):
+        keep()
 
 
 def test_rows_of_other_data_stay_in_the_older_table(root, tmp_path, keep):

@@ -1,12 +1,12 @@
-"""Put what sweeps have measured so far into the committed tables: whole replicates, a data set at a seed each.
+"""Put what sweeps have measured so far into the committed tables, job by job.
 
 python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/ablations.yml
 
-A replicate is whole when every job that the configurations ask of it has its table; it goes to
-data/measurements/campaign.csv, in place of what that held of it. A data set that an older table holds waits until all
-of its replicates are whole: its rows leave the older tables then, so that no two rows of one measurement differ. Rows
-of replicates that are not at hand stay as they are. A table that is new or gone is to be named in
-workflow/config/demo.yml too (`beside`): the book shows it.
+A job has its table when all of its rows are measured; they go to data/measurements/campaign.csv, in place of those of
+the same signal, model, estimator, variant and seed. A data set that an older table holds waits until all of its jobs
+are done: its rows leave the older tables then, so that no two rows of one measurement differ. Rows that are not at hand
+stay as they are. A table that is new or gone is to be named in workflow/config/demo.yml too (`beside`): the book shows
+it.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from noise_scaling.paths import ROOT
 
 FOLDER = ROOT / "data" / "measurements"
 OLDER = ("small", "ablations")
-REPLICATE = ["dataset", "seed"]
+SERIES = ["dataset", "signal", "model", "preset", "estimator", "variant", "seed"]
 
 
 def main(*configs: str) -> int:
-    """Write the tables, and print how many rows of which replicates are in the new one."""
+    """Write the tables, and print how many rows of which data sets and seeds are in the new one."""
     older = {path: measurements.read(path) for name in OLDER if (path := FOLDER / f"{name}.csv").exists()}
-    found = whole(configs, waiting={name for table in older.values() for name in table["dataset"]})
-    if found.empty:
-        raise InputError("no replicate is whole yet, a data set at a seed with all of its jobs: let the sweep go on")
-    output, table = FOLDER / "campaign.csv", measurements.gather(found["table"])
+    found = done(configs, waiting={name for table in older.values() for name in table["dataset"]})
+    if not found:
+        raise InputError("no job is done yet, or its data set waits for the others: let the sweep go on")
+    output, table = FOLDER / "campaign.csv", measurements.gather(found)
     if output.exists():
         before = measurements.read(output)
-        table = measurements.sort(pd.concat([before[~_of(before, table, REPLICATE)], table]))
+        table = measurements.sort(pd.concat([before[~_of(before, table, SERIES)], table]))
     write(table, output, f"python workflow/run.py, then python workflow/scripts/keep.py {' '.join(configs)}")
     for path, rows in older.items():
         if (gone := _of(rows, table, ["dataset"])).any():
             write(rows[~gone], path)
     measurements.read(FOLDER)  # no two rows of one measurement differ
-    print(f"{len(table)} rows in {output}:", table.groupby(REPLICATE).size().to_string(), sep="\n")
+    print(f"{len(table)} rows in {output}:", table.groupby(["dataset", "seed"]).size().to_string(), sep="\n")
     return 0
 
 
-def whole(configs: tuple[str, ...], *, waiting: set[str]) -> pd.DataFrame:
-    """The jobs of whole replicates with their tables; of data sets in `waiting` only where all replicates are whole."""
+def done(configs: tuple[str, ...], *, waiting: set[str]) -> list[Path]:
+    """The tables of jobs that are done; of data sets in `waiting` only where all of their jobs are."""
     found = pd.DataFrame(
-        {"dataset": job.dataset, "seed": job.seed, "table": ROOT / config["folder"] / "slices" / f"{job.name}.csv"}
+        {"dataset": job.dataset, "table": ROOT / config["folder"] / "slices" / f"{job.name}.csv"}
         for config in map(read_config, configs) for job in jobs(config)
     )  # fmt: skip
     there = found["table"].map(Path.exists)
-    replicate, every = (there.groupby([found[n] for n in by]).transform("all") for by in (REPLICATE, ["dataset"]))
-    return found[replicate & (every | ~found["dataset"].isin(waiting))]
+    every = there.groupby(found["dataset"]).transform("all")
+    return list(found["table"][there & (every | ~found["dataset"].isin(waiting))])
 
 
 def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
@@ -75,7 +75,7 @@ def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
 
 
 def _of(rows: pd.DataFrame, table: pd.DataFrame, by: list[str]) -> pd.Series:
-    """Which rows are of a data set, or of a replicate, that the table holds."""
+    """Which rows are of a data set, or of a series, that the table holds."""
     return pd.Series(pd.MultiIndex.from_frame(rows[by]).isin(pd.MultiIndex.from_frame(table[by])), rows.index)
 
 

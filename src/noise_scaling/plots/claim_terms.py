@@ -10,7 +10,7 @@ import pandas as pd
 from .. import laws
 from ..laws import compare
 from ..laws.curves import protocol_rows
-from ..laws.grids import grids
+from ..laws.grids import UNIMPROVABLE, grids
 from .figures import largest, without_controls
 
 Depths = Callable[[pd.Series], pd.Series]
@@ -227,15 +227,12 @@ def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     return _above(*gains(table), one, other)
 
 
-def _rising(table: pd.DataFrame, flat: float = FLAT) -> compare.Curves:
-    """Curves of 5 depths and more that rise by `flat` bits."""
-    return _risen(compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True)), flat)
-
-
-def _risen(found: compare.Curves, flat: float) -> compare.Curves:
+def _rising(table: pd.DataFrame) -> compare.Curves:
+    """Curves of 5 depths and more that rise by `FLAT` bits."""
+    found = compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True))
     deepest = found.bits[np.arange(len(found.bits)), np.isfinite(found.bits).sum(1) - 1] if len(found.bits) else []
     rise = np.asarray(deepest) - (found.bits[:, 0] if len(found.bits) else [])
-    kept = rise >= flat
+    kept = rise >= FLAT
     return compare.Curves(found.names[kept], found.u[kept], found.bits[kept], found.noise[kept])
 
 
@@ -249,7 +246,7 @@ def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
     flat
         Bits by which it must rise.
     """
-    return _explained(_rising(largest(without_controls(table)), flat), laws.NOISE_LAW)
+    return _explained(largest(without_controls(table)), laws.NOISE_LAW, "fraction", "n_cells", flat)
 
 
 def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -262,20 +259,21 @@ def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
     table
         A measurements table of one estimator.
     """
-    by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
-    return _explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW)
+    learn = without_controls(table[~table["model"].isin(UNIMPROVABLE)])
+    return _explained(learn, laws.CELL_NUMBER_LAW, "n_cells", "fraction", FLAT)
 
 
-def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
-    """Whether `law` explains `FITS_WELL` of the variance, a row a curve."""
-    if found.names.empty:
+def _explained(table: pd.DataFrame, law: laws.Law, along: str, fixed: str, flat: float) -> pd.DataFrame:
+    """Whether `law` explains `FITS_WELL` of the variance of single seeds' points, a row a curve that rises."""
+    by = ["dataset", "signal", "model", fixed]
+    rows = protocol_rows(table)
+    bits = rows.groupby([*by, along])["mi_bits"].mean().groupby(level=by)
+    rises = (bits.last() - bits.first() >= flat) & (bits.size() >= compare.LEAST_DEPTHS)
+    if not rises.any():
         return terms([])
-    left = compare.residuals(found, law)
-    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
-    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
-    names = found.names
-    signal = names["dataset"] + ", " + names["signal"]
-    return terms(pd.DataFrame({"signal": signal, "block": names["model"], "num": (r_squared >= FITS_WELL) * 1.0}))
+    found = laws.fit_curves(rows.set_index(by).loc[rises[rises].index].reset_index(), law=law)
+    signal, well = found["dataset"] + ", " + found["signal"], found["r_squared"] >= FITS_WELL
+    return terms(pd.DataFrame({"signal": signal, "block": found["model"], "num": well.astype(float)}))
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
