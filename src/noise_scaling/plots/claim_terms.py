@@ -10,7 +10,7 @@ import pandas as pd
 from .. import laws
 from ..laws import compare
 from ..laws.curves import protocol_rows
-from ..laws.grids import UNIMPROVABLE, grids
+from ..laws.grids import grids
 from .figures import largest, without_controls
 
 Depths = Callable[[pd.Series], pd.Series]
@@ -227,26 +227,38 @@ def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     return _above(*gains(table), one, other)
 
 
-def _rising(table: pd.DataFrame) -> compare.Curves:
-    """Curves of 5 depths and more that rise by `FLAT` bits."""
-    found = compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True))
+def _rising(table: pd.DataFrame, flat: float = FLAT) -> compare.Curves:
+    """Curves of 5 depths and more that rise by `flat` bits."""
+    return _risen(compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True)), flat)
+
+
+def _risen(found: compare.Curves, flat: float) -> compare.Curves:
     deepest = found.bits[np.arange(len(found.bits)), np.isfinite(found.bits).sum(1) - 1] if len(found.bits) else []
     rise = np.asarray(deepest) - (found.bits[:, 0] if len(found.bits) else [])
-    kept = rise >= FLAT
+    kept = rise >= flat
     return compare.Curves(found.names[kept], found.u[kept], found.bits[kept], found.noise[kept])
 
 
-def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
-    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises.
+def rising_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
+    """How well Eq. 1 explains the curves that rise, at the largest cell number: what `law_fits` counts, a row a curve.
 
     Parameters
     ----------
     table
         A measurements table of one estimator.
     flat
-        Bits by which it must rise.
+        Bits by which a curve must rise.
+
+    Returns
+    -------
+    Columns dataset, signal, model, n_cells, r_squared (of means over seeds) and residual_sd (bits).
     """
-    return _explained(largest(without_controls(table)), laws.NOISE_LAW, "fraction", "n_cells", flat)
+    return _explained(_rising(largest(without_controls(table)), flat), laws.NOISE_LAW)
+
+
+def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
+    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises."""
+    return _well(rising_fits(table, flat=flat))
 
 
 def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -259,19 +271,21 @@ def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
     table
         A measurements table of one estimator.
     """
-    learn = without_controls(table[~table["model"].isin(UNIMPROVABLE)])
-    return _explained(learn, laws.CELL_NUMBER_LAW, "n_cells", "fraction", FLAT)
+    by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
+    return _well(_explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW))
 
 
-def _explained(table: pd.DataFrame, law: laws.Law, along: str, fixed: str, flat: float) -> pd.DataFrame:
-    """Whether `law` explains `FITS_WELL` of the variance of single seeds' points, a row a curve that rises."""
-    by = ["dataset", "signal", "model", fixed]
-    rows = protocol_rows(table)
-    bits = rows.groupby([*by, along])["mi_bits"].mean().groupby(level=by)
-    rises = (bits.last() - bits.first() >= flat) & (bits.size() >= compare.LEAST_DEPTHS)
-    if not rises.any():
-        return terms([])
-    found = laws.fit_curves(rows.set_index(by).loc[rises[rises].index].reset_index(), law=law)
+def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
+    """Share of the variance of a curve's means over seeds that `law` explains, and what is left, a row a curve."""
+    if found.names.empty:
+        return found.names.assign(r_squared=[], residual_sd=[])
+    left = compare.residuals(found, law)
+    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
+    return found.names.drop(columns="grid").assign(r_squared=r_squared, residual_sd=np.nanstd(left, axis=1))
+
+
+def _well(found: pd.DataFrame) -> pd.DataFrame:
     signal, well = found["dataset"] + ", " + found["signal"], found["r_squared"] >= FITS_WELL
     return terms(pd.DataFrame({"signal": signal, "block": found["model"], "num": well.astype(float)}))
 

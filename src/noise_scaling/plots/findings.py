@@ -111,15 +111,16 @@ def depth_gains(table: pd.DataFrame) -> pd.Series:
 
 def fits(table: pd.DataFrame) -> str:
     """The finding of Figure 2: how well Eq. 1 fits curves that rise, and how often its parameters are known."""
-    found = laws.fit_curves(rising(real(table)))
-    r2 = found["r_squared"].dropna()
+    rows = real(table)
+    found, r2 = laws.fit_curves(rising(rows)), claim_terms.rising_fits(rows)["r_squared"]
     if r2.empty:
         raise TooLittle(NO_CURVE)
     converged = found["status"] == laws.CONVERGED
     known = converged & (found["u_bar_high"] < KNOWN_WITHIN * found["u_bar_low"]) & np.isfinite(found["i_max_high"])
     return (
-        f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of a curve's variance in the median, and "
-        f"90 % or more in {_count(r2 >= claim_terms.FITS_WELL)} curves that rise by {claim_terms.FLAT:g} bits or more. "
+        f"Eq. 1, with two parameters, explains {_percent(r2.median(), 1)} of the variance of a curve (of its means "
+        f"over seeds) in the median, and 90 % or more in {_count(r2 >= claim_terms.FITS_WELL)} curves that rise by "
+        f"{claim_terms.FLAT:g} bits or more. "
         f"The fit converges in {_count(converged)} of them; averaged over laws, it tells ū to within a factor of "
         f"{KNOWN_WITHIN:g} and I_max to a finite interval in {_count(known)}."
     )
@@ -198,8 +199,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
     mine, paper = real(ours), real(theirs)
-    fitted = [laws.fit_curves(rising(rows)) for rows in (paper, mine)]
-    r2 = [_percent(rows["r_squared"].median(), 1) for rows in fitted]
+    r2 = [_percent(claim_terms.rising_fits(rows)["r_squared"].median(), 1) for rows in (paper, mine)]
     rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
     cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
     finds = [
@@ -240,7 +240,7 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     def on_both(value: Callable[[pd.DataFrame], str]) -> str:
         return " and ".join(f"{value(table)} ({name})" for name, table in tables.items())
 
-    fitted = on_both(lambda t: _count(laws.fit_curves(rising(t))["r_squared"].dropna() >= claim_terms.FITS_WELL))
+    fitted = on_both(lambda t: _count(claim_terms.rising_fits(t)["r_squared"] >= claim_terms.FITS_WELL))
     depth = on_both(lambda t: f"{depth_gains(t).median():.2f} bits")
     scvi, pca = (on_both(partial(_cells_gain, model)) for model in ("scvi", "pca"))
     best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}

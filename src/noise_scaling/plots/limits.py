@@ -27,7 +27,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
     lines = []
     for name, source in (("the published table", reference), ("our own measurements", measurements)):
         table = page.measured(source).table
-        found = laws.fit_curves(findings.rising(findings.real(table)))
+        found = claim_terms.rising_fits(findings.real(table))
         failed = found[found["r_squared"] < claim_terms.FITS_WELL].sort_values("r_squared")
         with style.presets(table):
             worst = [
