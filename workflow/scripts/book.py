@@ -42,7 +42,7 @@ def main(pages: Path, book: Path) -> int:
 def stage(pages: Path, site: Path) -> None:
     """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters left out.
 
-    The alt text of a figure goes on with the findings between it and the figure above.
+    The alt text of a figure goes on with the findings between it and the figure or heading above.
     """
     for source in map(Path, COPIED):
         (site / source).parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +57,8 @@ def stage(pages: Path, site: Path) -> None:
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("remove-input")
+            if re.search(r"^#+ ", cell.source, flags=re.MULTILINE) and cell.cell_type == "markdown":
+                found = ""
             if figure := cell.metadata.get("mystnb", {}).get("image"):
                 figure["alt"], found = f"{figure['alt']} {found}".strip(), ""
             found = f"{found} {finding(cell)}".strip()
