@@ -1,7 +1,5 @@
 """What an ablation, one named change of our protocol, does to the numbers: paired with the rows measured without it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

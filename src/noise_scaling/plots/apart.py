@@ -1,7 +1,5 @@
 """Training depth, test depth and cells varied apart: what reading a cell and learning from cells each cost."""
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import pairwise
 

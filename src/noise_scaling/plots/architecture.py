@@ -1,7 +1,5 @@
 """The models' parts read from the code, one run's training curves, and what a training took."""
 
-from __future__ import annotations
-
 import json
 from math import prod
 from pathlib import Path

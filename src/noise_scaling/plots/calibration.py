@@ -1,7 +1,5 @@
 """The Calibration page: estimators on problems of known information, and our measurements under two estimators."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 

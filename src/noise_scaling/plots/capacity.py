@@ -1,7 +1,5 @@
 """What the number of dimensions does: PCA and scVI of 4 to 64 on the same cells, and Eq. 1's two parameters."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 `python -m noise_scaling.plots.cells [NAME ...]` makes the files again from the data sets whose files are at hand.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """The page *Cells or depth?*: the joint law scored on what it has not seen, its contours, and exchange rates."""
 
-from __future__ import annotations
-
 from itertools import permutations
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The page *What changed*: numbers that were read another way before, the former beside the present, from one table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

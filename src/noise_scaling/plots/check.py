@@ -1,7 +1,5 @@
 """The figure of `check`: each estimate beside the ones that it is held against, and how it grows with cells."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from pathlib import Path

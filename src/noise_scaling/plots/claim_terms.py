@@ -1,7 +1,5 @@
 """Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R²."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The paper's claims as statistics of a measurements table: each one number with an interval, and a verdict."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What the paper leaves open, as claims of the same form: one number with an interval and a verdict each."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What of a sweep's grid is there: a heat map by data set and model, and tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

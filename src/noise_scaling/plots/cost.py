@@ -1,7 +1,5 @@
 """What the paper's grid costs: measured seconds a training, the formulas fitted to them, and what they project."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The scaling zoo: every measured curve of information against depth with its fit, for the interactive page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The data sets by one template: card, cells, what was measured on them, and the truth where it is known."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a figure draws, as a table: every line, point, band and bar, in the units of its axes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

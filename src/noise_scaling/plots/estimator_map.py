@@ -1,7 +1,5 @@
 """From true to measured u_bar and I_max, by what the estimator alone does, and the published parameters led back."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Our measurements under two estimators: how curves, their fits and the order of models move."""
 
-from __future__ import annotations
-
 import textwrap
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Figures 1, 2 and 3 of the paper, each from any measurements table."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

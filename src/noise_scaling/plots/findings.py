@@ -1,7 +1,5 @@
 """What a table shows, in sentences with computed numbers: above each figure of the paper, and on the front page."""
 
-from __future__ import annotations
-
 import subprocess
 import textwrap
 from collections.abc import Callable

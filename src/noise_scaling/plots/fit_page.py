@@ -1,7 +1,5 @@
 """The page on which a reader fits Eq. 1 to points of their own, in the browser."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 They have no licence and are not kept here; Eq. 1 fitted to each of their curves is (`data/published/follow_up.csv`).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML

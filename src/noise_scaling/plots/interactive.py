@@ -5,8 +5,6 @@ there when the book is built. Where they are missing, in a bare notebook or with
 in their place: it is hidden while the scripts load, and shown again where they left the controls hidden.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -1,7 +1,5 @@
 """The page *Which law?*: laws of depth on every curve of a table, in tables, figures and a plain verdict."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

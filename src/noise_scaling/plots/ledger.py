@@ -1,7 +1,5 @@
 """The claims ledger: every claim of the paper on the published table and on our own measurements."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

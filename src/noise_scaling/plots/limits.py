@@ -1,7 +1,5 @@
 """Limits in sentences with computed numbers: what Eq. 1 misses, what estimators hide, how far tables reach."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How Eq. 1's two parameters move with the size of a model: Geneformer at several widths on the same cells."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Is it noise on both sides? Pairs of cells of which one partner alone is thinned, beside pairs thinned as a whole."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML

@@ -1,7 +1,5 @@
 """What stands on a page around a figure: where its numbers come from, tables to read and to download, cards."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """The parent paper's own tables beside the paper's table and ours, and where the two papers of one group disagree."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

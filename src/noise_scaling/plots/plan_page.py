@@ -1,7 +1,5 @@
 """The planner as an interactive page: laws with their bootstrap draws for every data set, evaluated in the browser."""
 
-from __future__ import annotations
-
 import argparse
 import html
 import shlex

@@ -1,7 +1,5 @@
 """The page on a public benchmark: its 40 tasks, problems that look like cells, and the families that were held out."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

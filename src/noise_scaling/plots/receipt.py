@@ -1,7 +1,5 @@
 """The receipt of a run: which of the committed rows of `make book` came out again, and how near."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where learning saturates: the training cells and the depth at which a model has nearly all it will have."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML

@@ -1,7 +1,5 @@
 """One definition of every label, colour, marker and axis; those of models come from their registry."""
 
-from __future__ import annotations
-
 import textwrap
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The audit of the published table: notes, each with its number, and the rows that they flag."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The page on ten million simulated cells: bits against cells beside the known truth, and what the runs took."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

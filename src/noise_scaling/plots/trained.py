@@ -1,7 +1,5 @@
 """Geneformer in its published size, trained to its validation optimum, beside itself untrained."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How trainings went: the validation loss of each, step by step, from the curves kept with the units."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
