@@ -2,7 +2,7 @@
 
 import textwrap
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -168,16 +168,50 @@ class BookFigure(Figure):
         return as_png(self)
 
 
-def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+def new_figure(
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    titles: Iterable[str] = (),
+    xlabel: str = "",
+    ylabel: str = "",
+    name: str = "",
+    **options: Any,
+) -> tuple[Figure, np.ndarray]:
     """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
 
-    Its height is in inches, TALLEST at most; options are of `Figure.subplots`.
+    Its height is in inches, TALLEST at most. Titles are of the panels in turn, labels of the lowest and the leftmost,
+    `name` of its download; options are of `Figure.subplots`.
     """
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
+    figure.set_label(name)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
         sns.despine(ax=axes)
+    for axes, text in zip(panels.flat, titles, strict=False):
+        axes.set_title(text, loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel(xlabel)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(ylabel)
     return figure, panels
+
+
+def one_panel(height: float, title: str = "", **options: Any) -> tuple[Figure, Axes]:
+    """A figure of one panel; its height in inches, and options of `new_figure`."""
+    figure, panels = new_figure(1, 1, height, titles=[title], **options)
+    return figure, panels[0, 0]
+
+
+def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
+    """A value and its interval in a sentence: "1.20 (0.85 to 1.61)"."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def span(values: pd.Series, form: str = ",.0f") -> str:
+    """The lowest and the highest value in a sentence, once where they read alike: "200 to 1,000"."""
+    return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max())))
 
 
 def as_png(figure: Figure) -> bytes:
@@ -228,7 +262,6 @@ def model_panels(
     models: list[str],
     draw: Callable[[Axes, _Key, str], None],
     *,
-    xlabel: str,
     height: float,
     narrow: bool = False,
     **options: Any,
@@ -238,7 +271,8 @@ def model_panels(
     `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
     from its axes, key and model, `height` is of one row in inches; `narrow` breaks the models' labels into short lines.
     """
-    figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
+    titles = [textwrap.fill(label(model), 12) if narrow else label(model) for model in models]
+    figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), titles=titles, **options)
     wide = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
     for line, (key, text) in zip(panels, rows.items(), strict=True):
         title, _, unit = text.rpartition("\n")
@@ -247,10 +281,6 @@ def model_panels(
             axes.set_label(", ".join(filter(None, [title, label(model)])))
         line[0].set_ylabel(textwrap.fill(unit, wide))
         _row_title(line[0], title, wide)
-    for axes, model in zip(panels[0], models, strict=True):
-        axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
-    for axes in panels[-1]:
-        axes.set_xlabel(xlabel)
     return figure
 
 
