@@ -172,6 +172,16 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
+    """A value and its interval in a sentence: "1.20 (0.85 to 1.61)"."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def span(values: pd.Series, form: str = ",.0f") -> str:
+    """The lowest and the highest value in a sentence, once where they read alike: "200 to 1,000"."""
+    return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max())))
+
+
 def bullets(lines: Iterable[str], kind: str = "") -> HTML:
     """A list of sentences, of a CSS class if one is named: a figure's alt text goes on with a "finding" above it."""
     body = "".join(f"<li>{as_html(line)}</li>" for line in lines)
@@ -279,7 +289,7 @@ def rows(source: str | Path) -> HTML:
     groups = opened.table.groupby(["dataset", "signal", "estimator", "model"])
     held = pd.DataFrame({
         "rows": groups.size(), "without a number": groups["status"].agg(lambda s: (s != measurements.OK).sum()),
-        "training cells": groups["n_cells"].agg(style.span), "UMIs per cell": groups["umis_per_cell"].agg(style.span),
+        "training cells": groups["n_cells"].agg(span), "UMIs per cell": groups["umis_per_cell"].agg(span),
         "seeds": groups["seed"].nunique(), "most bits": groups["mi_bits"].max(),
     }).reset_index()  # fmt: skip
     return as_table(held, "measurements.csv", full=opened.table)

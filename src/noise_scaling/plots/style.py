@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
 from itertools import combinations, cycle, product
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,17 +29,11 @@ DPI = 200
 """Twice the dots of the screen that figures are made for."""
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
+ONE_SEED = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
+EQ_1 = {"color": "0.3", "label": "Eq. 1"}
+"""Marks of legends."""
 
 _Key = TypeVar("_Key")
-
-
-class Look(NamedTuple):
-    """How a name in no registry is drawn; the same four attributes as of a class in `models.MODELS`."""
-
-    label: str
-    colour: str
-    marker: str
-    order: int
 
 
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("<>h")
@@ -53,8 +48,9 @@ def _look(name: str) -> Any:
 
 
 @cache
-def _other(name: str) -> Look:
-    return Look(name.removeprefix("obsm:"), next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
+def _other(name: str) -> SimpleNamespace:
+    colour, marker = next(_OTHER_COLOURS), next(_OTHER_MARKERS)
+    return SimpleNamespace(label=name.removeprefix("obsm:"), colour=colour, marker=marker, order=1000)
 
 
 _SMALL: ContextVar[frozenset[str]] = ContextVar("models shown whose preset is the small one", default=frozenset())
@@ -204,16 +200,6 @@ def one_panel(height: float, title: str = "", **options: Any) -> tuple[Figure, A
     return figure, panels[0, 0]
 
 
-def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
-    """A value and its interval in a sentence: "1.20 (0.85 to 1.61)"."""
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
-
-
-def span(values: pd.Series, form: str = ",.0f") -> str:
-    """The lowest and the highest value in a sentence, once where they read alike: "200 to 1,000"."""
-    return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max())))
-
-
 def as_png(figure: Figure) -> bytes:
     """The figure as PNG bytes; a warning names what is cut off, and what lies over what."""
     buffer = BytesIO()
@@ -311,21 +297,21 @@ def bits_axes(axes: Axes) -> None:
     log_axis(axes)
 
 
-def log_axis(axes: Axes, *, every: int = 1) -> None:
-    """A logarithmic x axis with a plain number at each (`every`-th) power of ten."""
+def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
+    """A logarithmic x axis with a plain number at each (`every`-th) power of ten, or `at` several of its multiples."""
+    alone = every == len(at) == 1
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(base=10.0**every, numticks=12))
-    axes.xaxis.set_minor_locator(NullLocator() if every > 1 else LogLocator(subs=range(2, 10), numticks=12))
+    axes.xaxis.set_major_locator(LogLocator(base=10.0**every, subs=at, numticks=12))
+    axes.xaxis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=12) if alone else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
 
 
-def error_axis(axes: Axes) -> None:
-    """A logarithmic x axis of errors in bits, with plain numbers at 1, 2 and 5."""
+def cells_axis(axes: Axes, cells: list[int]) -> None:
+    """A logarithmic x axis with a tick at each of a few numbers of cells."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.set_xticks(cells, [plain(n) for n in cells], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(plain))
 
 
 def log_y_axis(axes: Axes) -> None:
