@@ -9,7 +9,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 from string import Template
@@ -27,14 +27,7 @@ SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x"
 
 
 def frame(
-    name: str,
-    *,
-    data: dict[str, Any],
-    fallback: Figure,
-    alt: str,
-    scripts: Sequence[str],
-    static: str = STATIC,
-    **values: object,
+    name: str, data: dict[str, Any], fallback: Figure, alt: str, *scripts: str, static: str = STATIC, **values: object
 ) -> HTML:
     """A page's widget: its controls and results, a static figure with its alt text, data as JSON, scripts.
 
