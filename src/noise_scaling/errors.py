@@ -1,6 +1,9 @@
 """Errors written for the person who reads them: the thing, what was found, the way out, in one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from typing import TypeVar
+
+_Sized = TypeVar("_Sized", bound=Sized)
 
 
 class InputError(ValueError):
@@ -16,6 +19,19 @@ class InputError(ValueError):
 
 class TooLittle(InputError):
     """A table holds too little for this figure; a page shows the sentence in its place and goes on."""
+
+
+def enough(found: _Sized, otherwise: str) -> _Sized:
+    """`found` where it holds anything.
+
+    Raises
+    ------
+    TooLittle
+        Where it is empty, with the sentence `otherwise`.
+    """
+    if len(found):
+        return found
+    raise TooLittle(otherwise)
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:

@@ -1,8 +1,7 @@
 """What an ablation, one named change of our protocol, does to the numbers: paired with the rows measured without it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from .. import laws
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws.curves import fit_groups, protocol_rows
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KEY
@@ -75,18 +74,15 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]
-    if not found:
-        raise TooLittle("No row with a published choice switched on is in this table.")
+    enough(found, "No row with a published choice switched on is in this table.")
     return pd.DataFrame([*found, *_effect_rows(NOMINAL, nominal_depth(table))])
 
 
 def pair_orders(table: pd.DataFrame) -> HTML:
     """What counting pairs in both orders adds, and what its two parts add alone: a sentence of means over curves."""
     found = effects(table).pivot(index=_UNIT, columns="ablation", values="effect")
-    whole, orders, cut = (found.get(ABLATIONS[name], pd.Series(dtype=float)) for name in PAIR_ORDERS)
-    both = pd.concat([whole, orders, cut], axis=1).dropna()
-    if both.empty:
-        raise TooLittle("No pairs were counted in both orders, and in each of its two parts, in this table.")
+    both = found.reindex(columns=[ABLATIONS[name] for name in PAIR_ORDERS]).dropna()
+    enough(both, "No pairs were counted in both orders, and in each of its two parts, in this table.")
     mean, more = both.mean().tolist(), (both.iloc[:, 0] > both.iloc[:, 1:].sum(axis=1)).sum()
     return page.paragraph(
         f"Both choices together add {mean[0]:.2f} bits in the mean of {len(both)} curves; "
@@ -123,14 +119,11 @@ def _parameters(rows: pd.DataFrame) -> dict[str, float]:
     here = rows[rows["n_cells"] == rows["n_cells"].max()]
     out: dict[str, float] = {}
     for suffix, depth, bits in (("without", "umis_per_cell_base", "base"), ("with", "umis_per_cell", "bits")):
-        enough = here[depth].round(3).nunique() >= 4
-        fit = laws.fit_noise_law(here[depth], here[bits]) if enough else None
+        fit = laws.fit_noise_law(here[depth], here[bits]) if here[depth].round(3).nunique() >= 4 else None
         settled = fit is not None and fit.status in (laws.CONVERGED, laws.BEYOND)
         for name in ("u_bar", "i_max"):
-            ends = getattr(fit, f"{name}_interval") if settled else (np.nan, np.nan)
-            value = getattr(fit, name) if settled else np.nan
-            column = f"{name}_{suffix}"
-            out |= {column: value, f"{column}_low": ends[0], f"{column}_high": ends[1]}
+            found = (getattr(fit, name), *getattr(fit, f"{name}_interval")) if settled else (np.nan,) * 3
+            out |= {f"{name}_{suffix}{end}": value for end, value in zip(("", "_low", "_high"), found, strict=True)}
     return out
 
 
@@ -139,23 +132,18 @@ def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
 
     Pooled over depths and cell numbers; the interval is that of a pooled variance (chi-squared).
     """
-    found = []
-    for variant, label in SOURCES.items():
-        here = protocol_rows(table, controls=True, variant=variant)
-        for key, rows in here.groupby(_UNIT, sort=True):
-            spread = rows.groupby(["n_cells", "fraction"])["mi_bits"].agg(["var", "count"]).dropna()
-            freedom = int((spread["count"] - 1).sum())
-            if freedom < 1:
-                continue
-            squares = float((spread["var"] * (spread["count"] - 1)).sum())
-            low, high = (np.sqrt(squares / stats.chi2.ppf(p, freedom)) for p in (0.975, 0.025))
-            found.append({
-                "source": label, **dict(zip(_UNIT, key, strict=True)), "sd": np.sqrt(squares / freedom),
-                "degrees_of_freedom": freedom, "sd_low": low, "sd_high": high,
-            })  # fmt: skip
-    if not found:
-        raise TooLittle("No repeats by source are in this table.")
-    return pd.DataFrame(found)
+    rows = pd.concat([protocol_rows(table, controls=True, variant=v).assign(source=SOURCES[v]) for v in SOURCES])
+    points = (
+        rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"].agg(["var", "count"]).dropna()
+    )
+    points = points.assign(degrees_of_freedom=points["count"] - 1, squares=points["var"] * (points["count"] - 1))
+    sums = points.groupby(["source", *_UNIT])[["degrees_of_freedom", "squares"]].sum()
+    sums = enough(sums[sums["degrees_of_freedom"] > 0], "No repeats by source are in this table.")
+    sums = sums.reindex(SOURCES.values(), level="source").reset_index()
+    freedom, squares = sums["degrees_of_freedom"], sums.pop("squares")
+    low, high = (np.sqrt(squares / stats.chi2.ppf(p, freedom)) for p in (0.975, 0.025))
+    sums.insert(4, "sd", np.sqrt(squares / freedom))
+    return sums.assign(sd_low=low, sd_high=high)
 
 
 def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,21 +151,13 @@ def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
 
     `u` is the depth of the thinned side: of the training cells where the test cells keep all their molecules. Only
     the largest number of cells of each data set, and seeds that were measured in every way that the curve has.
-
-    Raises
-    ------
-    TooLittle
-        If no row has training cells at full depth and test cells thinned.
     """
     ways = pd.concat([protocol_rows(table, controls=True, variant=variant) for variant in DEPTHS])
     having = ways.loc[ways["variant"] == TRAIN_FULL, _CURVE].drop_duplicates()
-    if having.empty:
-        raise TooLittle(NO_DEPTHS)
-    ways = ways.merge(having, on=_CURVE)
+    ways = ways.merge(enough(having, NO_DEPTHS), on=_CURVE)
     here, of_seed = (ways.groupby(by)["variant"].transform("nunique") for by in (_CURVE, [*_CURVE, "seed"]))
     ways = ways[of_seed == here]
-    if ways.empty:
-        raise TooLittle("No seed has training and test cells thinned together and apart in this table.")
+    enough(ways, "No seed has training and test cells thinned together and apart in this table.")
     bits = ways.pivot_table(index=[*_CURVE, "fraction"], columns="variant", values="mi_bits")
     depth = ways[ways["variant"] == ""].groupby([*_CURVE, "fraction"])["umis_per_cell"].mean()
     return largest(bits.assign(u=depth).dropna(subset=["u"]).reset_index())
@@ -195,12 +175,10 @@ def separate_depths_figure(table: pd.DataFrame, estimator: str = "default") -> F
             if variant in here:
                 style.plot(axes, model, here["u"], here[variant], linestyle=line)
 
-    first = bits.drop_duplicates("dataset").set_index("dataset")["signal"]
-    rows = {dataset: f"{style.title(dataset, signal)}\n{style.BITS}" for dataset, signal in first.items()}
-    xlabel = f"{style.UMIS} of what was thinned"
-    figure = style.model_panels(
-        rows, style.ordered(bits["model"]), draw, xlabel=xlabel, height=1.9, sharey="row", sharex="row"
-    )
+    first = bits.drop_duplicates("dataset")[["dataset", "signal"]].itertuples(index=False, name=None)
+    rows = {dataset: f"{style.title(dataset, signal)}\n{style.BITS}" for dataset, signal in first}
+    look: dict[str, Any] = {"xlabel": f"{style.UMIS} of what was thinned", "sharey": "row", "sharex": "row"}
+    figure = style.model_panels(rows, style.ordered(bits["model"]), draw, height=1.9, **look)
     marks = [{"color": "0.25", "linestyle": line, "label": label} for label, line in DEPTHS.values()]
     style.legend(figure, *marks, handlelength=2.6)
     return figure
@@ -227,15 +205,8 @@ def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
     """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells.
 
     Of seeds that were measured both ways: their means, the mean of the difference and its standard deviation.
-
-    Raises
-    ------
-    TooLittle
-        If no number of steps was held fixed.
     """
-    pairs = fixed_steps(table)
-    if pairs.empty:
-        raise TooLittle("No row with a fixed number of steps is in this table.")
+    pairs = enough(fixed_steps(table), "No row with a fixed number of steps is in this table.")
     return pairs.groupby([*_UNIT, "steps", "n_cells", "fraction"]).agg(
         early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), difference=("effect", "mean"),
         sd_over_seeds=("effect", "std"), seeds=("effect", "count"),

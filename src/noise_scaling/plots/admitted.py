@@ -1,7 +1,5 @@
 """Which rows may stand behind a verdict: cells that are evidence, an estimator that finds, a model that has learnt."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,9 +1,8 @@
 """Training depth, test depth and cells varied apart: what reading a cell and learning from cells each cost."""
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws import apart
 from ..laws.apart import HALVED
 from ..measurements.parent import read_parent
 from . import page, style
-from .figures import largest
+from .figures import bits_rows, largest
 
 _NAMES = ["dataset", "signal", "model"]
 
@@ -26,8 +25,7 @@ _NAMES = ["dataset", "signal", "model"]
 def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
     """The forms compared, and the chosen one's fits."""
     found = list(apart.factorials(table))
-    if not found:
-        raise TooLittle("No model of this table was measured at 3 depths of training cells and 3 of test cells.")
+    enough(found, "No model of this table was measured at 3 depths of training cells and 3 of test cells.")
     compared = apart.compare(found)
     return compared, [apart.fit(one, apart.FORMS[apart.chosen(compared)]) for one in found]
 
@@ -47,23 +45,13 @@ def losses(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for fit in _fitted(table)[1]:
         n, w, u = fit.data.at
-        most, bits = n == n.max(), fit.data.means[0]
-        corner = {
-            (deep, read): bits[most & (w == (w.max() if deep else w.min())) & (u == (u.max() if read else u.min()))]
-            for deep in (True, False)
-            for read in (True, False)
-        }
-        if any(len(one) != 1 for one in corner.values()):
-            continue
-        best = float(corner[True, True][0])
-        lost = {"new_cells": (True, False), "training_cells": (False, True), "both": (False, False)}
-        rows.append(
-            dict(zip(_NAMES, fit.data.key, strict=False)) | {"umis_per_cell": u.min(), "all_deep": best}
-            | {name: best - float(corner[at][0]) for name, at in lost.items()}
-        )  # fmt: skip
-    if not rows:
-        raise TooLittle("No model of this table was measured at the corners of depths.")
-    return pd.DataFrame(rows)
+        at = ((w.max(), u.max()), (w.max(), u.min()), (w.min(), u.max()), (w.min(), u.min()))
+        corners = [fit.data.means[0][(n == n.max()) & (w == learnt) & (u == read)] for learnt, read in at]
+        if all(len(one) == 1 for one in corners):
+            best, *lost = (float(one[0]) for one in corners)
+            rows.append((*fit.data.key[:3], u.min(), best, *(best - bits for bits in lost)))
+    columns = [*_NAMES, "umis_per_cell", "all_deep", "new_cells", "training_cells", "both"]
+    return pd.DataFrame(enough(rows, "No model of this table was measured at the corners of depths."), columns=columns)
 
 
 def halved(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,22 +96,22 @@ def _seeds(table: pd.DataFrame) -> str:
     return several if counts.min() == counts.max() else f"{counts.min()} to {several}"
 
 
-def _over_data_sets(values: pd.Series, dataset: pd.Series) -> tuple[float, float, float]:
-    """Mean over data sets, each of the mean of its models, and its 95 % interval; NaN for the ends of one."""
+def over_data_sets(values: pd.Series, dataset: pd.Series | str) -> tuple[float, float, float]:
+    """Mean over data sets, each of the mean of its values, and its 95 % interval by Student's t; NaN for one's ends."""
     each = values.groupby(dataset).mean()
     half = each.sem() * stats.t.ppf(0.975, max(len(each) - 1, 1))
     return each.mean(), each.mean() - half, each.mean() + half
 
 
-def _told(mean: float, low: float, high: float) -> str:
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(low) else f"{mean:.2f}"
+def _told(values: pd.Series, dataset: pd.Series) -> str:
+    mean, low, high = over_data_sets(values, dataset)
+    return page.interval(mean, low, high) if np.isfinite(low) else f"{mean:.2f}"
 
 
 def answer(table: pd.DataFrame) -> HTML:
     """What a lab that trains on an atlas and measures new cells should buy: sentences, all of them computed."""
     corner, cost, law = losses(table), halved(table), _fitted(table)[0].set_index("form")
-    found = {name: _over_data_sets(corner[name], corner["dataset"]) for name in ("new_cells", "training_cells", "both")}
-    told = {name: _told(*ends) for name, ends in found.items()}
+    told = {name: _told(corner[name], corner["dataset"]) for name in ("new_cells", "training_cells", "both")}
     more = (corner["new_cells"] > corner["training_cells"]).sum()
     best = law.loc[apart.chosen(law.reset_index())]
     counted = f"{page.counted(len(cost), 'curve')} of {page.counted(cost['dataset'].nunique(), 'data set')}"
@@ -144,7 +132,7 @@ def answer(table: pd.DataFrame) -> HTML:
 
 def _costs(cost: pd.DataFrame, end: str = "") -> str:
     """What halving each thing costs, in words."""
-    each = {words: _told(*_over_data_sets(cost[axis + end], cost["dataset"])) for axis, words in HALVED.items()}
+    each = {words: _told(cost[axis + end], cost["dataset"]) for axis, words in HALVED.items()}
     return ", ".join(f"halving the {words} costs {told} bits" for words, told in each.items())
 
 
@@ -153,10 +141,10 @@ def _order(cost: pd.DataFrame) -> str:
     words = dict(HALVED)
     if np.allclose(cost["u_train"], cost["n"]):  # a law of their product ranks neither before the other
         words = {"u_test": HALVED["u_test"], "n": "molecules trained on, in cells or in depth alike"}
-    axes = sorted(words, key=lambda axis: -_over_data_sets(cost[axis], cost["dataset"])[0])
+    axes = sorted(words, key=lambda axis: -over_data_sets(cost[axis], cost["dataset"])[0])
     told = words[axes[0]]
     for before, after in pairwise(axes):
-        _, low, _ = _over_data_sets(cost[before] - cost[after], cost["dataset"])
+        _, low, _ = over_data_sets(cost[before] - cost[after], cost["dataset"])
         told += f", then {words[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
     return told
 
@@ -182,17 +170,12 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
             axes.plot(u[here], fit.data.means[0][here], linestyle="", marker="o", markersize=3.2, **look)
             axes.plot(line, fit.predict(np.array([np.full(60, n.max()), np.full(60, depth), line]))[0], **look)
 
-    names = pd.DataFrame([fit.data.key[:2] for fit in _fitted(table)[1]], columns=_NAMES[:2])
-    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(names)}
+    rows = bits_rows(pd.DataFrame([signal for signal, _ in fits], columns=_NAMES[:2]))
     models = style.ordered([model for _, model in fits])
-    made = style.model_panels(
-        rows, models, draw, xlabel=f"{style.UMIS} of the test cells", height=1.55, sharey="row", sharex="row"
-    )
-    marks = [
-        {"color": colours[i], "marker": "o", "label": f"trained on {text}"}
-        for i, text in ((5, "all molecules"), (3, "fewer"), (0, "the fewest"))
-    ]
-    style.legend(made, *marks)
+    options: dict[str, Any] = {"xlabel": f"{style.UMIS} of the test cells", "sharey": "row", "sharex": "row"}
+    made = style.model_panels(rows, models, draw, height=1.55, **options)
+    told = {5: "all molecules", 3: "fewer", 0: "the fewest"}
+    style.legend(made, *({"color": colours[i], "marker": "o", "label": f"trained on {t}"} for i, t in told.items()))
     return made
 
 

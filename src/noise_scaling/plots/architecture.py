@@ -1,8 +1,5 @@
 """The models' parts read from the code, one run's training curves, and what a training took."""
 
-from __future__ import annotations
-
-import json
 from math import prod
 from pathlib import Path
 
@@ -67,26 +64,25 @@ def curves_figure(file: str | Path) -> Figure:
     """
     table = pd.read_csv(paths.find(file))
     names = style.ordered(table["model"])
-    figure, panels = style.new_figure(1, len(names), 3.2)
+    titles = [style.label(model, "small") for model in names]
+    figure, panels = style.new_figure(1, len(names), 3.2, titles=titles, xlabel="optimiser steps")
     for axes, model in zip(panels.flat, names, strict=True):
-        here, colour = table[table["model"] == model], style.colour(model)
-        for loss, points in here.groupby("loss", sort=True):
+        for loss, points in table[table["model"] == model].groupby("loss", sort=True):
             kind = "validation" if loss.endswith("_validation") else "training"
-            axes.plot(points["step"], points["value"], _LINES[kind], color=colour)
+            axes.plot(points["step"], points["value"], _LINES[kind], color=style.colour(model))
             if kind == "validation":
                 best = points.loc[points["value"].idxmin()]
                 style.plot(axes, model, best["step"], best["value"], linestyle="", markersize=7)
         axes.set_xlim(left=0)
-        axes.set(xlabel="optimiser steps", ylabel=f"loss ({models.MODELS[model].loss_unit})")
-        axes.set_title(style.label(model, "small"), loc="left")
+        axes.set_ylabel(f"loss ({models.MODELS[model].loss_unit})")
     marks = [{"color": "0.3", "linestyle": line, "label": kind} for kind, line in _LINES.items()]
-    style.legend(figure, *marks, {"color": "0.3", "marker": "o", "linestyle": "", "label": "weights kept"})
+    style.legend(figure, *marks, style.ONE_SEED | {"label": "weights kept"})
     return figure
 
 
 def curves_provenance(file: str | Path, *, notebook: str) -> HTML:
     """One line: notebook, the file with its sha256, and the run that it holds."""
-    run = json.loads(paths.find(file).with_suffix(".json").read_text())
+    run = page.numbers(Path(file).with_suffix(".json"))
     about = f"one run on {run['dataset']}, {run['cells']} training cells, all molecules, seed {run['seed']}"
     return page.file_provenance(file, notebook=notebook, what="curves", about=f"{about}, preset {run['preset']}")
 

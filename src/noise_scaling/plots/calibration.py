@@ -1,16 +1,13 @@
 """The Calibration page: estimators on problems of known information, and our measurements under two estimators."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from .. import paths
 from . import page, style
@@ -34,7 +31,10 @@ ESTIMATORS = {
 }
 """Label, colour and marker of each estimator of the suite and of bmi, in the order of every legend."""
 
-SIZES = {280: ("#fdae61", "v"), 1000: ("#56b4e9", "s"), 5000: ("#08519c", "o"), 30_000: ("#222222", "D")}
+SIZES: dict[int, dict[str, Any]] = {
+    280: {"color": "#fdae61", "marker": "v"}, 1000: {"color": "#56b4e9", "marker": "s"},
+    5000: {"color": "#08519c", "marker": "o"}, 30_000: {"color": "#222222", "marker": "D"},
+}  # fmt: skip
 """Colour and marker of each number of cells."""
 
 SHOWN_CELLS = 5000
@@ -73,33 +73,24 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
     names = _present(means)
     columns = min(5, len(names))
     lines = -(-len(names) // columns)
-    figure, panels = style.new_figure(lines, columns, 0.6 + 2.0 * lines, sharex=True, sharey=True)
+    figure, panels = style.new_figure(
+        lines, columns, 0.6 + 2.0 * lines, titles=[look(name)[0] for name in names], sharex=True, sharey=True,
+        name="recovered",
+    )  # fmt: skip
     for axes, name in zip(panels.flat, names, strict=False):
-        _recovered(axes, means[means["method"] == name])
-        axes.set_title(look(name)[0], loc="left")
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+        for cells, shape in SIZES.items():
+            here = means[(means["method"] == name) & (means["cells"] == cells)]
+            small = {"markersize": 3.5, "linewidth": 0.8, "markeredgewidth": 0}
+            axes.errorbar(here["true"], here["bits"], here["sd"].fillna(0), linestyle="", **shape, **small)
+        axes.set(xlim=(-0.3, 5.6), ylim=(-0.5, 5.6), xticks=range(6), yticks=range(6))
     for axes in panels.flat[len(names) :]:
         axes.set_axis_off()
     figure.supxlabel("true information (bits)", fontsize=9.5)
     figure.supylabel("information found (bits)", fontsize=9.5)
-    marks = [
-        {"color": colour, "marker": marker, "linestyle": "", "label": f"{n:,} cells"}
-        for n, (colour, marker) in SIZES.items()
-        if n in set(means["cells"])
-    ]
-    style.legend(figure, *marks)
-    figure.set_label("recovered")
+    found = {n: shape for n, shape in SIZES.items() if n in set(means["cells"])}
+    style.legend(figure, *(shape | {"linestyle": "", "label": f"{n:,} cells"} for n, shape in found.items()))
     return figure
-
-
-def _recovered(axes: Axes, means: pd.DataFrame) -> None:
-    axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
-    for cells, (colour, marker) in SIZES.items():
-        here = means[means["cells"] == cells]
-        axes.errorbar(
-            here["true"], here["bits"], here["sd"].fillna(0), fmt=marker, color=colour, markersize=3.5, linewidth=0.8,
-            markeredgewidth=0,
-        )  # fmt: skip
-    axes.set(xlim=(-0.3, 5.6), ylim=(-0.5, 5.6), xticks=range(6), yticks=range(6))
 
 
 @style.book_style()
@@ -110,49 +101,41 @@ def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
     errors = means.pivot(index="problem", columns="method", values="error")[names]
     true = means.drop_duplicates("problem").set_index("problem")["true"]
     errors = errors.loc[sorted(errors.index, key=lambda problem: (problem.rsplit("_", 1)[0], true[problem]))]
-    figure, panels = style.new_figure(1, 1, 1.0 + 0.22 * len(errors))
-    axes = panels[0, 0]
+    figure, axes = style.one_panel(1.0 + 0.22 * len(errors), name="errors")
     axes.imshow(errors.to_numpy(), cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
     for (i, j), value in np.ndenumerate(errors.to_numpy()):
         if np.isfinite(value):
             colour = "white" if abs(value) > 1.2 else "black"
             axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(names)), [textwrap.fill(look(name)[0], 7, break_long_words=False) for name in names])
-    axes.set_yticks(range(len(errors)), [f"{_problem(name)}: {true[name]:.2f}" for name in errors.index])
+    kinds = (name.rsplit("_", 1)[0] for name in errors.index)  # without the nominal bits
+    told = [f"{_PROBLEMS.get(kind, kind)}: {true[name]:.2f}" for kind, name in zip(kinds, errors.index, strict=True)]
+    axes.set_yticks(range(len(errors)), told)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
-    figure.set_label("errors")
     return figure
 
 
-def _problem(name: str) -> str:
-    """A problem's name in words, without its nominal bits."""
-    words = {
-        "gaussian": "Gaussian", "proteins": "14 proteins", "mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d",
-        "sign_flip": "sign flip", "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings",
-    }  # fmt: skip
-    kind = name.rsplit("_", 1)[0]
-    return words.get(kind, kind)
+_PROBLEMS = {
+    "gaussian": "Gaussian", "proteins": "14 proteins", "mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d",
+    "sign_flip": "sign flip", "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings",
+}  # fmt: skip
+"""Kinds of problems in words."""
 
 
 @style.book_style()
 def cost_figure(rows: pd.DataFrame) -> Figure:
     """Median seconds of one estimate against cells, one thread, a line an estimator."""
     means = by_problem(rows)
-    figure, panels = style.new_figure(1, 1, 3.3)
-    axes = panels[0, 0]
+    labels = {"xlabel": "pairs of cells", "ylabel": "seconds per estimate, one thread"}
+    figure, axes = style.one_panel(3.3, name="cost", **labels)
     for name in _present(means):
         here = means[means["method"] == name].groupby("cells")["seconds"].median()
         label, colour, marker = look(name)
         axes.plot(here.index, here.clip(lower=1e-3), color=colour, marker=marker, label=label)
-    axes.set_xscale("log")
-    cells = sorted(set(means["cells"]))
-    axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
-    axes.xaxis.set_minor_locator(NullLocator())
+    style.cells_axis(axes, sorted(set(means["cells"])))
     style.log_y_axis(axes)
-    axes.set(xlabel="pairs of cells", ylabel="seconds per estimate, one thread")
     figure.legend(loc="outside right center", frameon=False)
-    figure.set_label("cost")
     return figure
 
 
@@ -163,17 +146,17 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     where the truth is 0.
     """
     means, found = by_problem(rows), []
-    order = _present(rows)
     for (cells, name), part in means.groupby(["cells", "method"]):
         middle, none = part[part["true"].between(0.9, 4.0)], part[part["true"] == 0]
         near = (middle["error"].abs() <= 0.15 * middle["true"]).sum()
-        found.append((order.index(name), {
+        found.append({
             "estimator": name, "cells": cells, "problems": len(part),
             "mean size of error (bits)": part["error"].abs().mean(), "within 15 %": f"{near} of {len(middle)}",
             "found at 0 bits": none["bits"].abs().max(), "seconds (median)": part["seconds"].median(),
             "estimates": part["seeds"].sum(),
-        }))  # fmt: skip
-    return pd.DataFrame([row for _, row in sorted(found, key=lambda pair: (pair[1]["cells"], pair[0]))])
+        })  # fmt: skip
+    order = _present(rows)
+    return pd.DataFrame(sorted(found, key=lambda row: (row["cells"], order.index(row["estimator"]))))
 
 
 def scores_table(rows: pd.DataFrame) -> HTML:
@@ -199,18 +182,17 @@ def lmi_sentence(rows: pd.DataFrame) -> HTML:
     """How far our LMI lies from the published code, where it trains as long and where it trains in fewer steps."""
     from ..information.core import MANY_PAIRS  # not above: it loads torch, which reading a table does not need
 
-    found = beside_published(rows)
-    said = []
-    for where, here in (
-        (f"At {MANY_PAIRS:,} pairs and more", found[found["cells"] >= MANY_PAIRS]),
-        ("At fewer pairs, where it trains in fewer steps,", found[found["cells"] < MANY_PAIRS]),
-    ):
-        if len(here):
-            off, error, n = here["difference"].round(2) + 0.0, here["stderr"].dropna(), here["problem"].nunique()
+    found, said = beside_published(rows), []
+    many = found["cells"] >= MANY_PAIRS
+    places = {f"At {MANY_PAIRS:,} pairs and more": many, "At fewer pairs, where it trains in fewer steps,": ~many}
+    for where, chosen in places.items():
+        if chosen.any():
+            off, error = found.loc[chosen, "difference"].round(2) + 0.0, found.loc[chosen, "stderr"].dropna()
             errors = f"; standard errors {error.min():.2f} to {error.max():.2f}" if len(error) else ""
             said.append(
-                f"{where} our LMI less the published code is {off.min():+.2f} to {off.max():+.2f} bits, on the {n} "
-                f"problem{'s' * (n > 1)} that both were run on (means over the same draws{errors})."
+                f"{where} our LMI less the published code is {off.min():+.2f} to {off.max():+.2f} bits, on the "
+                f"{page.counted(found.loc[chosen, 'problem'].nunique(), 'problem')} that both were run on (means over "
+                f"the same draws{errors})."
             )
     text = " ".join(said) or "Our LMI and the published code were not run on the same problems here."
     return page.paragraph(text, "finding")

@@ -1,7 +1,6 @@
 """What the number of dimensions does: PCA and scVI of 4 to 64 on the same cells, and Eq. 1's two parameters."""
 
-from __future__ import annotations
-
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,9 @@ from ..laws.curves import fit_groups
 from ..laws.saturation import reached
 from ..measurements import protocol_rows
 from . import page, style
-from .model_size import points
+from .model_size import LINES, parameter_panels, points
 
 _CURVE = ["dataset", "signal", "model", "estimator"]
-_LINES = ("-", "--", ":", "-.")
 _SHARE = 0.9
 _ASIDE = 1.06
 """By this factor in dimensions a line stands beside the one before."""
@@ -33,12 +31,6 @@ def _rows(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(asked=pd.to_numeric(asked)).dropna(subset="asked").astype({"asked": int})
 
 
-def _full_depth(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each seed at full depth and the most cells."""
-    top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
-    return rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]
-
-
 @page.of_content
 def dimensions(table: pd.DataFrame) -> pd.DataFrame:
     """Eq. 1 at the most cells for each number of dimensions, bits at full depth, and the cells for 90 % of these.
@@ -49,23 +41,15 @@ def dimensions(table: pd.DataFrame) -> pd.DataFrame:
     rows = _rows(table)
     if rows["asked"].nunique() < 2:
         raise TooLittle("No model was measured with several numbers of dimensions in this table.")
-    most = rows[rows["n_cells"] == rows.groupby(_CURVE)["n_cells"].transform("max")]
-    fits = fit_groups(most, [*_CURVE, "asked"])
-    deepest = rows[rows["fraction"] == rows.groupby(_CURVE)["fraction"].transform("max")]
-    bits = deepest.pivot_table(index=[*_CURVE, "asked"], columns="n_cells", values="mi_bits")
-    facts = [
-        {"full_depth_bits": curve.iloc[-1], "cells_90": _saturates(curve)}
-        for curve in (line.dropna() for _, line in bits.iterrows())
-    ]
-    found = pd.concat([bits.index.to_frame(index=False), pd.DataFrame(facts)], axis=1).merge(fits)
-    return found.rename(columns={"asked": "dims"})
-
-
-def _saturates(curve: pd.Series) -> float:
-    if len(curve) < 3:
-        return np.nan
-    n = curve.index.to_numpy(float)
-    return reached(n, curve.to_numpy(float), np.full(len(n), np.nan), _SHARE)[0]
+    most, deepest = (rows[rows[c] == rows.groupby(_CURVE)[c].transform("max")] for c in ("n_cells", "fraction"))
+    bits, facts = deepest.pivot_table(index=[*_CURVE, "asked"], columns="n_cells", values="mi_bits"), []
+    for curve in (line.dropna() for _, line in bits.iterrows()):
+        n, cells = curve.index.to_numpy(float), np.nan
+        if len(n) >= 3:
+            cells = reached(n, curve.to_numpy(float), np.full(len(n), np.nan), _SHARE)[0]
+        facts.append({"full_depth_bits": curve.iloc[-1], "cells_90": cells})
+    found = pd.concat([bits.index.to_frame(index=False), pd.DataFrame(facts)], axis=1)
+    return found.merge(fit_groups(most, [*_CURVE, "asked"])).rename(columns={"asked": "dims"})
 
 
 def sentences(table: pd.DataFrame) -> HTML:
@@ -76,46 +60,36 @@ def sentences(table: pd.DataFrame) -> HTML:
         f"{', '.join(map(str, sorted(set(found['dims']))))} dimensions, on "
         f"{page.counted(len(style.signals(found)), 'signal')}, at {page.counted(rows['seed'].nunique(), 'seed')}."
     ]
+    words = {"u_bar": "ū", "i_max": "I_max", "cells_90": f"the number of cells for {_SHARE:.0%} of its best bits"}
     for model, here in found.groupby("model", sort=False):
-        settled = here[here["status"] == laws.CONVERGED]
-        keyed = here.set_index([*_CURVE, "dims"])
-        parts = []
-        for name, words in (
-            ("u_bar", "ū"),
-            ("i_max", "I_max"),
-            ("cells_90", f"the number of cells for {_SHARE:.0%} of its best bits"),
-        ):
+        settled, parts = here[here["status"] == laws.CONVERGED], []
+        for name, word in words.items():
             values = (here if name == "cells_90" else settled).pivot_table(index=_CURVE, columns="dims", values=name)
             if USUAL not in values or (most := max(values)) == USUAL:
                 continue
             ratio = (values[most] / values[USUAL]).dropna()
-            if ratio.empty:
-                continue
-            said = f"{words} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}"
-            parts.append(
-                said + ("" if name == "cells_90" else f" (intervals lie apart in {_apart(keyed, name, most)})")
-            )
+            if len(ratio):
+                apart = "" if name == "cells_90" else f" (intervals lie apart in {_apart(here, name, most)})"
+                parts.append(f"{word} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}{apart}")
         if parts:
             lines.append(f"{style.label(model)}, with {most} dimensions in place of {USUAL}: {'; '.join(parts)}.")
         bits = here.pivot_table(index=_CURVE, columns="dims", values="full_depth_bits")
-        told = "; ".join(
-            f"{style.title(*key[:2])} {', '.join(f'{b:.2f}' for b in line)}" for key, line in bits.iterrows()
-        )
+        told = (f"{style.title(*k[:2])} {', '.join(f'{b:.2f}' for b in line)}" for k, line in bits.iterrows())
         lines.append(
             f"{style.label(model)}, bits at full depth on the most cells, with {', '.join(map(str, bits))} dimensions: "
-            f"{told}."
+            f"{'; '.join(told)}."
         )
     return page.bullets(lines, "finding")
 
 
-def _apart(keyed: pd.DataFrame, name: str, most: int) -> str:
+def _apart(found: pd.DataFrame, name: str, most: int) -> str:
     """In how many curves the 95 % intervals of the usual and of the most dimensions share no value."""
-    ends = [keyed.xs(d, level="dims")[[f"{name}_low", f"{name}_high"]].add_suffix(f"_{d}") for d in (USUAL, most)]
-    both = ends[0].join(ends[1], how="inner").dropna()
-    apart = (both[f"{name}_low_{most}"] > both[f"{name}_high_{USUAL}"]) | (
-        both[f"{name}_high_{most}"] < both[f"{name}_low_{USUAL}"]
+    wide = found[found["dims"].isin([USUAL, most])].pivot(
+        index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]
     )
-    return f"{apart.sum()} of {len(both)} curves"
+    low, high = (wide.dropna()[f"{name}_{end}"] for end in ("low", "high"))
+    apart = (low[most] > high[USUAL]) | (high[most] < low[USUAL])
+    return f"{apart.sum()} of {len(apart)} curves"
 
 
 @style.book_style()
@@ -124,34 +98,26 @@ def dimensions_figure(table: pd.DataFrame) -> Figure:
 
     Dashes are single seeds, bars the parameters' 95 % intervals, cut at the panel's edge; lines stand side by side.
     """
-    found, each = dimensions(table), _full_depth(_rows(table))
-    figure, panels = style.new_figure(1, 3, 3.4, sharex=True)
-    signals = style.signals(found)
-    settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
-    limits = {"i_max": (0, 1.5 * settled["i_max"].max())}
-    limits |= {"u_bar": (settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)}
-    style.log_y_axis(panels[0, 2])
-    for axes, ends in zip(panels[0, 1:], limits.values(), strict=True):
-        axes.set_ylim(*(end if np.isfinite(end) else None for end in ends))
+    found, rows = dimensions(table), _rows(table)
+    top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
+    each = rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]  # seeds at full depth and the most cells
+    figure, panels, limits = parameter_panels(found, 3.4)
+    lines = dict(zip(style.signals(found), cycle(LINES), strict=False))
     for i, (key, curve) in enumerate(found.groupby(_CURVE)):
-        dataset, signal, model, _ = key
+        model = key[2]
         look: dict[str, Any] = {"color": style.colour(model), "marker": style.marker(model)}
-        look["linestyle"] = _LINES[signals.index((dataset, signal)) % len(_LINES)]
+        look["linestyle"] = lines[key[:2]]
         beside = curve.assign(dims=curve["dims"] * _ASIDE**i)
         seeds = each[(each[_CURVE] == key).all(axis=1)]
-        panels[0, 0].plot(beside["dims"], beside["full_depth_bits"], **look)
-        panels[0, 0].plot(seeds["asked"] * _ASIDE**i, seeds["mi_bits"], **look | {"linestyle": "", "marker": "_"})
-        for axes, (name, ends) in zip(panels[0, 1:], limits.items(), strict=True):
+        panels[0].plot(beside["dims"], beside["full_depth_bits"], **look)
+        panels[0].plot(seeds["asked"] * _ASIDE**i, seeds["mi_bits"], **look | {"linestyle": "", "marker": "_"})
+        for axes, (name, ends) in zip(panels[1:], limits.items(), strict=True):
             points(axes, beside[curve["status"].isin([laws.CONVERGED, laws.BEYOND])], "dims", name, look, ends)
-    for axes, text in zip(
-        panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", "$\\bar{u}$ (UMIs per cell)"), strict=True
-    ):
+    for axes in panels:
         axes.set_xscale("log", base=2)
-        axes.set(xlabel="dimensions", ylabel=text, xticks=sorted(found["dims"].unique()))
+        axes.set(xlabel="dimensions", xticks=sorted(found["dims"].unique()))
         axes.xaxis.set_major_formatter(style.plain)
-    panels[0, 0].set_ylim(bottom=0)
-    marks = [
-        {"color": "0.3", "linestyle": line, "label": style.title(*s)} for s, line in zip(signals, _LINES, strict=False)
-    ]
+    panels[0].set_ylim(bottom=0)
+    marks = [{"color": "0.3", "linestyle": line, "label": style.title(*s)} for s, line in list(lines.items())[:4]]
     style.model_legend(figure, found["model"], *marks)
     return figure

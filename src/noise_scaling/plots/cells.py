@@ -3,8 +3,6 @@
 `python -m noise_scaling.plots.cells [NAME ...]` makes the files again from the data sets whose files are at hand.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter
@@ -13,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import __version__, datasets, paths
@@ -57,24 +54,17 @@ def summary(data: Dataset) -> dict[str, Any]:
         "cells": counts.tolist(), "axes": ["x", "y"] if signal.is_spatial else ["PC 1", "PC 2"],
         "x": _rounded(x), "y": _rounded(y),
     }  # fmt: skip
-    classes = _classes(data)
-    if classes is None:
-        values, label = signal.values[:, 0][chosen], f"{signal.name}, first of {signal.values.shape[1]}"
-        values, label = (pcs[:, 1], "PC 2") if signal.is_spatial else (values, label)
-        return found | {"values": _rounded(values), "label": label}
+    if signal.is_spatial:
+        return found | {"values": _rounded(pcs[:, 1]), "label": "PC 2"}
+    if signal.kind == "vector":
+        label = f"{signal.name}, first of {signal.values.shape[1]}"
+        return found | {"values": _rounded(signal.values[:, 0][chosen]), "label": label}
+    classes = signal.values
+    if signal.kind == "pair":  # clones
+        classes = np.where(classes < 0, "", np.char.add("clone ", classes.astype(int).astype(str)))
     common = [name for name, _ in Counter(sorted(classes[classes != ""].tolist())).most_common(_NAMED)]
     names = [_OTHERS, *common]
     return found | {"names": names, "classes": [names.index(c) if c in names else 0 for c in classes[chosen]]}
-
-
-def _classes(data: Dataset) -> np.ndarray | None:
-    """The label or the clone of each cell as text, or None where the signal is a quantity or a place."""
-    signal = data.signal
-    if signal.kind == "label":
-        return signal.values
-    if signal.kind == "pair" and not signal.is_spatial:
-        return np.where(signal.values < 0, "", np.char.add("clone ", signal.values.astype(int).astype(str)))
-    return None
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:
@@ -93,7 +83,10 @@ def read(name: str) -> dict[str, Any]:
 
 @style.book_style()
 def cells_figure(found: dict[str, Any]) -> Figure:
-    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`."""
+    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`.
+
+    The most frequent classes have colours, the others and the unknown are grey, below them.
+    """
     figure, panels = style.new_figure(1, 2, 3.2, width_ratios=[1, 1.35])
     histogram, scatter = panels[0]
     edges = np.array(found["log10_umis"])
@@ -102,13 +95,17 @@ def cells_figure(found: dict[str, Any]) -> Figure:
     histogram.set_xticks(np.log10(marks), [style.plain(t) for t in marks])
     histogram.set(xlabel=f"{style.UMIS}, full depth", ylabel="cells")
     scatter.set(xlabel=found["axes"][0], ylabel=found["axes"][1], xticks=[], yticks=[])
-    dots: dict[str, Any] = {"s": 9, "linewidths": 0, "rasterized": True}
-    if "names" in found:
-        _classed(scatter, found, dots)
-    else:
+    xy, dots = np.array([found["x"], found["y"]]), {"linewidths": 0, "rasterized": True}
+    if "names" not in found:
         values = np.array(found["values"], dtype=float)
-        points = scatter.scatter(found["x"], found["y"], c=values, cmap="viridis", plotnonfinite=True, **dots)
+        points = scatter.scatter(*xy, c=values, s=9, cmap="viridis", plotnonfinite=True, **dots)
         figure.colorbar(points, ax=scatter, label=label_of(found), shrink=0.85)
+        return figure
+    classes, colours = np.array(found["classes"]), ["0.85", *sns.color_palette("colorblind", len(found["names"]) - 1)]
+    for number, (name, colour) in enumerate(zip(found["names"], colours, strict=True)):
+        if (here := classes == number).any():
+            scatter.scatter(*xy[:, here], color=colour, label=name, s=9 + 4 * (number > 0), **dots)
+    scatter.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5, markerscale=1.8)
     return figure
 
 
@@ -125,21 +122,11 @@ def sentence(found: dict[str, Any]) -> str:
     if "names" not in found:
         values = np.array(found["values"], dtype=float)
         return f"{said} {label_of(found)} runs from {np.nanmin(values):.3g} to {np.nanmax(values):.3g} in those drawn."
-    classes = np.array(found["classes"])
-    shares = {name: np.mean(classes == i) for i, name in enumerate(found["names"]) if name != _OTHERS}
-    name = max(shares, key=lambda name: shares[name])
-    signal, name, share = style.signal(found["dataset"], found["signal"]), name.replace("_", " "), 100 * shares[name]
-    return f"{said} {name} is the most frequent {signal}, with {share:.0f} % of those drawn."
-
-
-def _classed(axes: Axes, found: dict[str, Any], dots: dict[str, Any]) -> None:
-    """The most frequent classes in colours, the others and the unknown in grey below them."""
-    xy, classes = np.array([found["x"], found["y"]]), np.array(found["classes"])
-    colours = ["0.85", *sns.color_palette("colorblind", len(found["names"]) - 1)]
-    for number, (name, colour) in enumerate(zip(found["names"], colours, strict=True)):
-        if (classes == number).any():
-            axes.scatter(*xy[:, classes == number], color=colour, label=name, **dots | {"s": 9 + 4 * (number > 0)})
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5, markerscale=1.8)
+    counts = np.bincount(found["classes"], minlength=len(found["names"]))
+    most = int(counts[1:].argmax()) + 1  # not the others
+    signal, name = style.signal(found["dataset"], found["signal"]), found["names"][most].replace("_", " ")
+    percent = 100 * counts[most] / counts.sum()
+    return f"{said} {name} is the most frequent {signal}, with {percent:.0f} % of those drawn."
 
 
 def main() -> None:

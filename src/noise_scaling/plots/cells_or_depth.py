@@ -1,7 +1,5 @@
 """The page *Cells or depth?*: the joint law scored on what it has not seen, its contours, and exchange rates."""
 
-from __future__ import annotations
-
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws import exchange, holdout
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
@@ -20,7 +18,11 @@ from ..measurements import published
 from . import admitted, page, style
 from .figures import rows_of, usable
 
-_MARKS = {holdout.CHOSEN: ("o", "#de8f05"), holdout.LAW: ("^", "#0173b2"), "the yardstick": ("D", "#949494")}
+_MARKS: dict[str, dict[str, Any]] = {
+    holdout.CHOSEN: {"marker": "o", "color": "#de8f05", "linestyle": ""},
+    holdout.LAW: {"marker": "^", "color": "#0173b2", "linestyle": ""},
+    "the yardstick": {"marker": "D", "color": "#949494", "linestyle": ""},
+}
 _LABEL = np.array([0.1, 0.06])
 """Half the width and height of a contour's label, as shares of its panel."""
 _RATES = {"law": "noise budget", "surface": "with residuals"}
@@ -31,30 +33,20 @@ _RATES = {"law": "noise budget", "surface": "with residuals"}
 def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
     """The grids of a table's models that cells train."""
     found = tuple(grids(admitted.evidence(usable(table))))
-    if not found:
-        raise TooLittle("No model that cells train was measured here at three depths and three numbers of cells.")
-    return found
+    return enough(found, "No model that cells train was measured here at three depths and three numbers of cells.")
 
 
 @page.of_content
 def scored(table: pd.DataFrame) -> pd.DataFrame:
     """`holdout.score` of a table's grids."""
     found = holdout.score(grids(admitted.evidence(usable(table))))
-    if found.empty:
-        raise TooLittle("No grid here is large enough to hide a part of it (five depths, five cell numbers).")
-    return found
+    return enough(found, "No grid here is large enough to hide a part of it (five depths, five cell numbers).")
 
 
 @page.of_content
 def rated(table: pd.DataFrame) -> pd.DataFrame:
     """Exchange rates of a table's grids; empty where no start has an answer within the measured cells."""
     return pd.concat([exchange.compare_rates(grid) for grid in measured_grids(table)], ignore_index=True)
-
-
-def _rated(table: pd.DataFrame) -> pd.DataFrame:
-    if rated(table).empty:
-        raise TooLittle("No start here has an answer within the measured cells.")
-    return rated(table)
 
 
 def _named(key: tuple[str, ...]) -> str:
@@ -94,25 +86,32 @@ def goals(table: pd.DataFrame) -> HTML:
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
     """The rows of `goals` from `holdout.score` and exchange rates: the law alone, and the law with what it is given."""
-    rows = []
+    by, rows = table.groupby(["design", "forecast"])["rms"].median(), []
     for design in (holdout.DEPTHS, holdout.CELLS):
         row = {"goal": f"{design} hidden in turn: median error at most 0.07 bits"}
-        for forecast in (holdout.LAW, holdout.CHOSEN):
-            here = table[(table["design"] == design) & (table["forecast"] == forecast)]
-            value = here["rms"].median()
-            row[forecast] = f"{value:.3f} RMS: {'met' if value <= 0.07 else 'not met'}" if len(here) else "–"
+        for forecast in _ASKED:
+            value = by.get((design, forecast), np.nan)
+            row[forecast] = _judged(f"{value:.3f} RMS", value <= 0.07) if (design, forecast) in by.index else "–"
         rows.append(row)
     for design, over in ((holdout.MOST_CELLS, holdout.CARRY), (holdout.DEEPEST, holdout.LINE)):
         row = {"goal": f"{design} hidden: ahead of {over} on 4 of 5 grids"}
-        for forecast in (holdout.LAW, holdout.CHOSEN):
+        for forecast in _ASKED:
             won, of = holdout.wins(table, design, forecast, over)
-            row[forecast] = f"{won} of {of}: {'met' if won >= 0.8 * of else 'not met'}" if of else "–"
+            row[forecast] = _judged(f"{won} of {of}", won >= 0.8 * of) if of else "–"
         rows.append(row)
     row = {"goal": "exchange rates within a factor 2 of the grid's own at 70 % of starts"}
-    for forecast, column in ((holdout.LAW, "law"), (holdout.CHOSEN, "surface")):
+    for forecast, column in _ASKED.items():
         share = exchange.agree(rates[column], rates["free"]).mean() if len(rates) else np.nan
-        row[forecast] = f"{share:.0%} of {len(rates)}: {'met' if share >= 0.7 else 'not met'}" if len(rates) else "–"
+        row[forecast] = _judged(f"{share:.0%} of {len(rates)}", share >= 0.7) if len(rates) else "–"
     return [*rows, row]
+
+
+_ASKED = dict(zip((holdout.LAW, holdout.CHOSEN), _RATES, strict=True))
+"""The forecasts that goals are asked of, with the columns of their exchange rates."""
+
+
+def _judged(found: str, met: bool) -> str:
+    return f"{found}: {'met' if met else 'not met'}"
 
 
 @style.book_style()
@@ -121,20 +120,18 @@ def forecasts_figure(table: pd.DataFrame) -> Figure:
     found = forecasts(table)
     keys = sorted(found["grid"].unique(), key=lambda key: (key[2], key[:2]), reverse=True)
     designs = [d for d in holdout.DESIGNS if d in set(found["design"])]
-    figure, panels = style.new_figure(1, len(designs), 1.3 + 0.27 * len(keys), sharey=True)
+    figure, panels = style.new_figure(1, len(designs), 1.3 + 0.27 * len(keys), xlabel="RMS error (bits)", sharey=True)
     for axes, design in zip(panels[0], designs, strict=True):
         yardstick = holdout.MIXED_WITH[design] or holdout.LOW_RANK
-        for name, (marker, colour) in reversed(_MARKS.items()):
+        for name, look in reversed(_MARKS.items()):
             forecast = name if name in (holdout.CHOSEN, holdout.LAW) else yardstick
             here = found[(found["design"] == design) & (found["forecast"] == forecast)].set_index("grid")["rms"]
-            axes.plot(here.reindex(keys), range(len(keys)), marker=marker, color=colour, linestyle="", alpha=0.9)
+            axes.plot(here.reindex(keys), range(len(keys)), alpha=0.9, **look)
         axes.set_title(f"{design}\n(yardstick: {yardstick})", loc="left", fontsize=8.5)
-        style.error_axis(axes)
-        axes.set_xlabel("RMS error (bits)")
+        style.log_axis(axes, at=(1, 2, 5))
         axes.grid(axis="y", color="0.92", linewidth=0.6)
     panels[0, 0].set_yticks(range(len(keys)), [_named(key) for key in keys], fontsize=7.5)
-    marks = [{"marker": m, "color": c, "linestyle": "", "label": name} for name, (m, c) in _MARKS.items()]
-    style.legend(figure, *marks)
+    style.legend(figure, *({"label": name, **look} for name, look in _MARKS.items()))
     return figure
 
 
@@ -154,13 +151,9 @@ def contours_figure(table: pd.DataFrame) -> Figure:
     rows = {signal: f"{style.title(*signal)}\n{style.UMIS}" for signal in shown}
     models = style.ordered([model for _, model in found])
     figure = style.model_panels(rows, models, draw, xlabel=style.CELLS, height=2.0)
-    style.legend(
-        figure,
-        {"color": "black", "label": "noise budget, bits"},
-        {"color": "#de8f05", "linestyle": ":", "label": "with residuals"},
-        {"color": "0.6", "marker": ".", "linestyle": "", "label": "measured"},
-        *others,
-    )
+    law, residuals = {"color": "black", "label": "noise budget, bits"}, {"color": "#de8f05", "linestyle": ":"}
+    measured = {"color": "0.6", "marker": ".", "linestyle": "", "label": "measured"}
+    style.legend(figure, law, residuals | {"label": "with residuals"}, measured, *others)
     return figure
 
 
@@ -172,38 +165,27 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
     levels = [x for x in np.arange(step, 6, step) if law.min() < x < law.max()]
     style.log_axis(axes, every=2 if grid.n[-1] / grid.n[0] > 1e4 else 1)
     style.log_y_axis(axes)
-    cells, depths = (x[grid.measured] for x in grid.mesh)
-    axes.plot(cells, depths, linestyle="", marker=".", color="0.6", markersize=1.8)
-    look: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.4},
-    }
+    axes.plot(*(x[grid.measured] for x in grid.mesh), linestyle="", marker=".", color="0.6", markersize=1.8)
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "bbox": white}
     if not levels:
         axes.text(0.5, 0.5, "no contour in range", fontsize=8, color="0.4", transform=axes.transAxes, **look)
         return
     axes.contour(grid.n, grid.u, surface(grid), levels=levels, colors="#de8f05", linewidths=0.9, linestyles=":")
     lines = axes.contour(fine_n, fine_u, law, levels=levels, colors="black", linewidths=0.9)
     for level, line in zip(levels, lines.get_paths(), strict=True):
-        if (place := _inside(axes, np.asarray(line.vertices))) is not None:
-            axes.text(place[0], place[1], f"{level:g}", fontsize=7, **look)
-
-
-def _inside(axes: Axes, line: np.ndarray) -> np.ndarray | None:
-    """Of a contour [points, 2] the point farthest from the panel's edges; none where a label there would cross them."""
-    place = axes.transAxes.inverted().transform(axes.transData.transform(line))
-    margin = np.minimum(place, 1 - place) / _LABEL
-    best = int(margin.min(axis=1).argmax())
-    return line[best] if margin[best].min() >= 1 else None
+        vertices = np.asarray(line.vertices)
+        place = axes.transAxes.inverted().transform(axes.transData.transform(vertices))
+        margin = (np.minimum(place, 1 - place) / _LABEL).min(axis=1)
+        if margin.max() >= 1:  # elsewhere a label would cross the panel's edge
+            axes.text(*vertices[margin.argmax()], f"{level:g}", fontsize=7, **look)
 
 
 @page.of_content
 def started(table: pd.DataFrame) -> pd.DataFrame:
     """`exchange.starts` of a table's grids, those with a bound among them."""
     found = pd.concat([exchange.starts(grid) for grid in measured_grids(table)], ignore_index=True)
-    if found.empty:
-        raise TooLittle("No grid here has two depths that were measured at all of its cell numbers.")
-    return found
+    return enough(found, "No grid here has two depths that were measured at all of its cell numbers.")
 
 
 def verdict(table: pd.DataFrame) -> HTML:
@@ -216,34 +198,31 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     lines = []
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
-        grids_of = here.groupby("grid", sort=False)
-        medians = [f"{style.title(*key[:2])} {median_told(grid, 'u')}".replace(" x", "") for key, grid in grids_of]
-        told = median_told(here, "grid").replace(" x", "")
+        medians = [f"{style.title(*k[:2])} {median_told(one, 'u', '')}" for k, one in here.groupby("grid", sort=False)]
         lines.append(
-            f"{style.label(model)}: twice the depth brings as many bits as {told} times the cells, in the median of "
-            f"{page.counted(len(here), 'starting point')}. From {(~here['known']).sum()} of them even "
-            f"the most cells measured bring fewer, so that their number is a lower bound. By signal: "
+            f"{style.label(model)}: twice the depth brings as many bits as {median_told(here, 'grid', '')} times the "
+            f"cells, in the median of {page.counted(len(here), 'starting point')}. From {(~here['known']).sum()} of "
+            "them even the most cells measured bring fewer, so that their number is a lower bound. By signal: "
             f"{'; '.join(medians)}."
         )
     return lines
 
 
-def median_told(here: pd.DataFrame, by: str) -> str:
+def median_told(here: pd.DataFrame, by: str, unit: str = " x") -> str:
     """The median rate of starts with its interval, or what it is more than; `by` names what is drawn together."""
     groups = pd.factorize(here[by])[0]
     value, low, high = exchange.median_rate(here["rate"].to_numpy(), here["known"].to_numpy(), groups)
     if np.isinf(value):
-        return f"more than {factor(here['rate'].median())}"
-    return f"{factor(value)} ({f'over {factor(low)}' if np.isinf(high) else f'{factor(low)} to {factor(high)}'})"
+        return f"more than {factor(here['rate'].median(), unit)}"
+    ends = f"over {factor(low, unit)}" if np.isinf(high) else f"{factor(low, unit)} to {factor(high, unit)}"
+    return f"{factor(value, unit)} ({ends})"
 
 
 def rates(table: pd.DataFrame) -> HTML:
     """A table of exchange rates by grid: what twice the depth is worth in cells, at all starts and at those told."""
     every, told = started(table), rated(table)
-    rows = [
-        rate_row(key, here, told[told["grid"] == key] if len(told) else told)
-        for key, here in every.groupby("grid", sort=False)
-    ]
+    groups = every.groupby("grid", sort=False)
+    rows = [rate_row(key, here, told[told["grid"] == key] if len(told) else told) for key, here in groups]
     title = (
         "Factor in cells that twice the depth is worth, median over starts. All starts: the product-limit median, with "
         "a 95 % interval by resampling depths; where no measured number of cells is enough, the most cells are a lower "
@@ -256,11 +235,11 @@ def rates(table: pd.DataFrame) -> HTML:
 
 def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:
     """One grid's row of `rates`; steps in depth differ from 2, so that rates are brought to a doubling first."""
-    row: dict[str, object] = {"grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum()}
-    row |= {
+    row: dict[str, object] = {
+        "grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum(),
         "all starts": median_told(every, "u"),
         "starts with an answer": factor(every["rate"][every["known"]].median()),
-    }
+    }  # fmt: skip
     if told.empty:
         return row
     power = np.log(2) / np.log(told["deeper"])
@@ -272,35 +251,35 @@ def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> d
     return row
 
 
-def factor(value: float) -> str:
+def factor(value: float, unit: str = " x") -> str:
+    """A factor in cells to read: "2.1 x"."""
     if np.isnan(value):
         return "–"
-    return "no number" if np.isinf(value) else f"{value:,.1f} x" if value < 100 else f"{value:,.0f} x"
+    return "no number" if np.isinf(value) else f"{value:,.{0 if value >= 100 else 1}f}{unit}"
 
 
 @style.book_style()
 def rates_figure(table: pd.DataFrame) -> Figure:
     """Exchange rates by law and by surface against those read off the grid, with the band of a factor 2."""
-    found = _rated(table)
-    figure, panels = style.new_figure(1, 2, 4.0, sharex=True, sharey=True)
+    found = enough(rated(table), "No start here has an answer within the measured cells.")
+    shares = {label: exchange.agree(found[column], found["free"]).mean() for column, label in _RATES.items()}
+    told = f"% of {len(found)} within a factor of {exchange.FACTOR:g}"
+    figure, panels = style.new_figure(
+        1, 2, 4.0, titles=[f"{label}: {100 * share:.0f} {told}" for label, share in shares.items()],
+        xlabel="factor in cells, read off the grid", ylabel="factor in cells, by the law", sharex=True, sharey=True,
+    )  # fmt: skip
     top = min(float(np.nanmax(found["free"])) * 3, 1e4)
     span = np.array([1.0, top])
-    for axes, (column, label) in zip(panels[0], _RATES.items(), strict=True):
+    for axes, column in zip(panels[0], _RATES, strict=True):
         axes.fill_between(span, span / exchange.FACTOR, span * exchange.FACTOR, color="0.9", linewidth=0)
         axes.plot(span, span, color="black", linewidth=1)
         for model in style.ordered(found["model"]):
             here = found[found["model"] == model]
             value = here[column].replace(np.inf, top).clip(upper=top)
             style.plot(axes, model, here["free"], value, linestyle="", markersize=3, alpha=0.6)
-        share = exchange.agree(found[column], found["free"]).mean()
-        axes.set_title(
-            f"{label}: {100 * share:.0f} % of {len(found)} within a factor of {exchange.FACTOR:g}", loc="left"
-        )
         style.log_axis(axes)
         style.log_y_axis(axes)
         axes.set_ylim(0.5, top * 1.3)
-        axes.set_xlabel("factor in cells, read off the grid")
-    panels[0, 0].set_ylabel("factor in cells, by the law")
     style.model_legend(figure, found["model"])
     return figure
 
@@ -331,17 +310,12 @@ def between_seeds(source: str | Path) -> HTML:
 def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:
     """Shares of starts at which rates from one seed agree with another seed's, by how they were had; and the count."""
     by_key: dict[tuple[str, ...], list[Grid]] = {}
-    for _, rows in table.groupby("seed"):
-        for grid in grids(rows):
-            if grid.measured.all():
-                by_key.setdefault(grid.key, []).append(grid)
-    found: dict[str, list[np.ndarray]] = {}
-    for seeds in by_key.values():
-        for one, other in permutations(seeds, 2):
-            if one.bits.shape != other.bits.shape:
-                continue
-            compared = exchange.across_seeds(one, other)
-            for name in ("grid", "law", "surface"):
-                found.setdefault(name, []).append(exchange.agree(compared[name], compared["free"]))
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
-    return {n: float(v.mean()) for n, v in joined.items() if len(v)}, len(next(iter(joined.values()), ()))
+    for grid in (grid for _, rows in table.groupby("seed") for grid in grids(rows) if grid.measured.all()):
+        by_key.setdefault(grid.key, []).append(grid)
+    pairs = (pair for seeds in by_key.values() for pair in permutations(seeds, 2))
+    parts = [exchange.across_seeds(*pair) for pair in pairs if pair[0].bits.shape == pair[1].bits.shape]
+    rates = pd.concat(map(pd.DataFrame, parts)) if parts else pd.DataFrame()
+    shares = {
+        name: float(exchange.agree(rates[name], rates["free"]).mean()) for name in ("grid", *_RATES) if len(rates)
+    }
+    return shares, len(rates)

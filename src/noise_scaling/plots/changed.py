@@ -1,7 +1,6 @@
 """The page *What changed*: numbers that were read another way before, the former beside the present, from one table."""
 
-from __future__ import annotations
-
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from .. import laws
-from ..errors import TooLittle
+from ..errors import TooLittle, enough
 from ..laws import compare
 from ..laws.grids import UNIMPROVABLE, grids
 from ..laws.law import fit_many
@@ -18,7 +17,6 @@ from . import ablations, cells_or_depth, claim_terms, claims, page, style
 from . import laws as law_page
 from .claims import CLAIMS, GIVEN, NOT_TESTED
 from .figures import collapsed, usable, without_controls
-from .public_benchmark import read
 
 COVERAGE = "benchmarks/results/law_coverage.json"
 _Row = tuple[str, str, str]
@@ -27,60 +25,43 @@ _Row = tuple[str, str, str]
 def changes(table: pd.DataFrame) -> HTML:
     """What each change came to on a table: what is asked, the number before, the number now."""
     rows: list[_Row] = []
-    for make in (
-        _coverage, _neighbours, _beyond, _exact, _rates, _best, _control, _shape, _collapse, _effects, _runs,
-    ):  # fmt: skip
-        try:
+    for make in (_coverage, _neighbours, _beyond, _exact, _rates, _best, _control, _shape, _collapse, _effects, _runs):
+        with contextlib.suppress(TooLittle):
             rows += make(table)
-        except TooLittle:
-            continue
     return page.as_table(pd.DataFrame(rows, columns=["what", "before", "now"]), "changed.csv")
 
 
-def _coverage(table: pd.DataFrame) -> Iterator[_Row]:
+def _coverage(_: pd.DataFrame) -> Iterator[_Row]:
     """By simulation, the same for every table."""
-    found = [v for name, v in read(COVERAGE).items() if name != "machine" and name.rsplit(", ", 1)[0] != "Eq. 1"]
+    found = [v for name, v in page.numbers(COVERAGE).items() if name != "machine" and not name.startswith("Eq. 1, ")]
     for name, words in (("i_max", "I_max"), ("u_bar", "ū")):
-        ends = [sorted(v[f"{name} {label}"] for v in found) for label in ("if Eq. 1 holds", "averaged")]
-        old, new = (f"{shares[0]:.0%} to {shares[-1]:.0%}" for shares in ends)
-        yield f"95 % intervals of {words} hold the truth, {len(found)} settings whose law is not Eq. 1", old, new
+        shares = pd.DataFrame(found)[[f"{name} if Eq. 1 holds", f"{name} averaged"]]
+        what = f"95 % intervals of {words} hold the truth, {len(found)} settings whose law is not Eq. 1"
+        yield what, *(page.span(shares[label], ".0%") for label in shares)
 
 
 def _neighbours(table: pd.DataFrame) -> Iterator[_Row]:
-    law = laws.ALTERNATIVES["stretched"]
-    rows = usable(table)
+    law, rows = laws.ALTERNATIVES["stretched"], usable(table)
     rows = rows[~rows["model"].isin(UNIMPROVABLE)]
     curves = compare.curves(grids(rows, least=(compare.LEAST_DEPTHS, 1)))
-    if curves.names.empty:
-        raise TooLittle("no curve has enough depths")
+    enough(curves.names, "no curve has enough depths")
     other = curves.names.assign(other=law.natural(fit_many(law, curves.u, curves.bits).theta)["i_max"])
     fits = other.merge(laws.fit_curves(rows), on=["dataset", "signal", "model", "n_cells"])
-    out = [
-        (~fits["other"].between(fits[f"i_max{end}_low"], fits[f"i_max{end}_high"])).mean() for end in ("_if_eq1", "")
-    ]
-    yield (
-        f"I_max by Eq. 1 in a power of depth lies outside the interval, {len(fits)} curves",
-        f"{out[0]:.0%}",
-        f"{out[1]:.0%}",
-    )
+    ends = ((fits[f"i_max{end}_low"], fits[f"i_max{end}_high"]) for end in ("_if_eq1", ""))
+    out = (f"{(~fits['other'].between(*both)).mean():.0%}" for both in ends)
+    yield f"I_max by Eq. 1 in a power of depth lies outside the interval, {len(fits)} curves", *out
 
 
 def _beyond(table: pd.DataFrame) -> Iterator[_Row]:
     status = laws.fit_curves(without_controls(usable(table)))["status"]
-    beyond = int((status == laws.BEYOND).sum())
-    settled = int((status == laws.CONVERGED).sum())
+    settled, beyond = ((status == one).sum() for one in (laws.CONVERGED, laws.BEYOND))
     yield f"Curves called converged, of {len(status)}", f"{settled + beyond}", f"{settled}, {beyond} beyond the data"
 
 
-def _exact(table: pd.DataFrame) -> Iterator[_Row]:
-    missed = law_page.exact().set_index("law")
-    for words, of in missed.items():
-        best = of.idxmin()
-        yield (
-            f"The simulator's exact curve, {words}: missed at most by, bits",
-            f"{of['Eq. 1']:.3f} (Eq. 1)",
-            f"{of.min():.3f} ({best})",
-        )
+def _exact(_: pd.DataFrame) -> Iterator[_Row]:
+    for words, missed in law_page.exact().set_index("law").items():
+        what = f"The simulator's exact curve, {words}: missed at most by, bits"
+        yield what, f"{missed['Eq. 1']:.3f} (Eq. 1)", f"{missed.min():.3f} ({missed.idxmin()})"
 
 
 def _rates(table: pd.DataFrame) -> Iterator[_Row]:
@@ -95,31 +76,28 @@ def _rates(table: pd.DataFrame) -> Iterator[_Row]:
 
 def _best(table: pd.DataFrame) -> Iterator[_Row]:
     rows = claims.real(table)
-    told = claim_terms.best(rows, "scvi")
-    if told.empty:
-        raise TooLittle("scVI was not measured beside two others")
-    all_points = claim_terms.best(rows, "scvi", decided=0.0)
+    told = enough(claim_terms.best(rows, "scvi"), "scVI was not measured beside two others")
+    every = claim_terms.best(rows, "scvi", decided=0.0)
     win, loss = told["num"].mean(), (told["den"] - told["num"]).mean()
-    yield ("scVI is best, share of points of the grid", f"{all_points['num'].sum() / all_points['den'].sum():.0%}",
-           f"{win:.0%}, tied {1 - win - loss:.0%}, another is better {loss:.0%}")  # fmt: skip
+    now = f"{win:.0%}, tied {1 - win - loss:.0%}, another is better {loss:.0%}"
+    yield "scVI is best, share of points of the grid", f"{every['num'].sum() / every['den'].sum():.0%}", now
 
 
 def _control(table: pd.DataFrame) -> Iterator[_Row]:
     for estimator in sorted(set(protocol_rows(table)["estimator"])):
-        found = [claims.find(claim, table, estimator=estimator).verdict for claim in CLAIMS]
+        asked, found = (
+            [claims.find(claim, table, estimator=estimator, gates=gates).verdict for claim in CLAIMS]
+            for gates in (False, True)
+        )
+        before, now = (sum(v in (claims.HOLDS, claims.PARTLY, claims.FAILS) for v in said) for said in (asked, found))
         left = sum(v in (claims.NO_CONTROL, NOT_TESTED, GIVEN) for v in found)
-        asked = [claims.find(claim, table, estimator=estimator, gates=False).verdict for claim in CLAIMS]
-        told = {claims.HOLDS, claims.PARTLY, claims.FAILS}
         what = f"Verdicts on the paper's {len(CLAIMS)} claims, {style.estimator(estimator)}"
-        now = f"{sum(v in told for v in found)}; {left} not tested here or given"
-        yield what, f"{sum(v in told for v in asked)}", now
+        yield what, f"{before}", f"{now}; {left} not tested here or given"
 
 
 def _shape(table: pd.DataFrame) -> Iterator[_Row]:
-    rows = claims.real(table)
-    every, rising = (claim_terms.law_fits(rows, flat=flat) for flat in (-np.inf, claim_terms.FLAT))
-    if rising.empty:
-        raise TooLittle("no curve rises")
+    every, rising = (claim_terms.law_fits(claims.real(table), flat=flat) for flat in (-np.inf, claim_terms.FLAT))
+    enough(rising, "no curve rises")
     old, new = (f"{found['num'].sum():.0f} of {len(found)}" for found in (every, rising))
     yield "Eq. 1 fits at the largest size with an R² of 0.9", f"{old} curves", f"{new} that rise"
 
@@ -128,10 +106,9 @@ def _collapse(table: pd.DataFrame) -> Iterator[_Row]:
     rows = claims.real(table)
     for model in style.ordered(without_controls(rows)["model"]):
         held = claim_terms.collapses(rows, model)
-        inside = rows[rows["model"] == model]
         if held.empty:
             continue
-        points = collapsed(inside)
+        points = collapsed(rows[rows["model"] == model])
         points = points[points["x"] >= 10 * 2.0 ** (-2 * points["i_max"])]
         left, spread = points["missing"] - laws.collapse(points["x"]), points["missing"] - points["missing"].mean()
         before = f"{1 - np.square(left).sum() / np.square(spread).sum():.3f}, asymptote, of the depths fitted"
@@ -141,22 +118,14 @@ def _collapse(table: pd.DataFrame) -> Iterator[_Row]:
 
 def _effects(table: pd.DataFrame) -> Iterator[_Row]:
     both = pd.concat([ablations.paired(table, variant).assign(variant=variant) for variant in ablations.ABLATIONS])
-    if both.empty:
-        raise TooLittle("no ablation was measured")
     by = ["variant", "dataset", "model", "estimator"]
-    pair = both.groupby(by)["effect"].sem()
+    pair = enough(both, "no ablation was measured").groupby(by)["effect"].sem()
     seed = both.groupby([*by, "seed"])["effect"].mean().groupby(by).sem()
-    yield (
-        "Standard error of an ablation's effect, by pair and by seed, median, bits",
-        f"{pair.median():.4f}",
-        f"{seed.median():.4f}",
-    )
+    what = "Standard error of an ablation's effect, by pair and by seed, median, bits"
+    yield what, f"{pair.median():.4f}", f"{seed.median():.4f}"
 
 
 def _runs(table: pd.DataFrame) -> Iterator[_Row]:
-    rows = protocol_rows(table, controls=True)
-    for estimator in sorted(set(rows["estimator"])):
-        kept = len(usable(table, estimator))
-        count = int((rows["estimator"] == estimator).sum())
-        if kept < count:
+    for estimator, count in protocol_rows(table, controls=True)["estimator"].value_counts().sort_index().items():
+        if (kept := len(usable(table, estimator))) < count:
             yield f"Rows that pages draw from, {style.estimator(estimator)}", f"{count:,}", f"{kept:,}, of one run each"

@@ -1,17 +1,15 @@
 """The figure of `check`: each estimate beside the ones that it is held against, and how it grows with cells."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import paths
 from ..files import write_atomically
 from ..measure import check_pairs as pairs
 from ..measure.check import Report
@@ -35,12 +33,21 @@ def check_figure(report: Report) -> Figure:
     figure, panels = style.new_figure(1, 2, 4.4, width_ratios=(1.35, 1))
     left, right = panels[0]
     _settings(left, report)
-    _growth(right, report)
+    table = report.estimates[report.estimates["setting"].isin([pairs.ALL, pairs.PARTS])]
+    means = table.groupby(["setting", "level"])[["n", "bits"]].mean()
+    right.plot(means["n"], means["bits"], markersize=6, **_look(report["growth"].status))
+    right.plot(table["n"], table["bits"], ".", color="0.5", zorder=0)
+    right.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None))
+    right.set_ylim(min(0, table["bits"].min()), 1.1 * max(table["bits"].max(), 0.1))
     figure.suptitle(textwrap.fill(report.verdict, 115), fontsize=9.5, x=0.01, ha="left")
     left.set_title("\n".join(report[name].text for name in ("repeated_cells", "leak")), loc="left", fontsize=8.5)
-    marks = [{"color": c, "marker": m, "linestyle": "", "label": text} for c, m, text in LOOKS.values()]
+    marks = [_look(status) | {"linestyle": "", "label": text} for status, (_, _, text) in LOOKS.items()]
     style.legend(figure, *marks, loc="outside lower center")
     return figure
+
+
+def _look(status: str) -> dict[str, Any]:
+    return dict(zip(("color", "marker"), LOOKS[status], strict=False))
 
 
 def _settings(axes: Axes, report: Report) -> None:
@@ -49,8 +56,7 @@ def _settings(axes: Axes, report: Report) -> None:
     table["setting"] = pd.Categorical(table["setting"], _ROWS, ordered=True)
     for (setting, level), rows in table.groupby(["setting", "level"], observed=True):
         bits, stderr = mean(rows)
-        colour, marker, _ = LOOKS[statuses[_ROWS[setting]]]
-        axes.errorbar(bits, len(labels), xerr=stderr, color=colour, marker=marker, markersize=6)
+        axes.errorbar(bits, len(labels), xerr=stderr, markersize=6, **_look(statuses[_ROWS[setting]]))
         if rows["true"].notna().all():
             axes.plot(rows["true"].mean(), len(labels), "|", color="black", markersize=14)
         several = table[table["setting"] == setting]["level"].nunique() > 1
@@ -60,16 +66,6 @@ def _settings(axes: Axes, report: Report) -> None:
     for x in (0, report.bits):
         axes.axvline(x, color="0.75", linewidth=0.8, zorder=0)
     axes.set(xlabel=style.BITS)
-
-
-def _growth(axes: Axes, report: Report) -> None:
-    table = report.estimates[report.estimates["setting"].isin([pairs.ALL, pairs.PARTS])]
-    colour, marker, _ = LOOKS[report["growth"].status]
-    means = table.groupby(["setting", "level"])[["n", "bits"]].mean()
-    axes.plot(means["n"], means["bits"], color=colour, marker=marker, markersize=6)
-    axes.plot(table["n"], table["bits"], ".", color="0.5", zorder=0)
-    axes.set(xlabel="pairs of cells", ylabel=style.BITS, xlim=(0, None))
-    axes.set_ylim(min(0, table["bits"].min()), 1.1 * max(table["bits"].max(), 0.1))
 
 
 def provenance(report: Report, file: str, *, notebook: str) -> HTML:
@@ -86,16 +82,13 @@ def checks_table(report: Report) -> HTML:
 
 def verdicts_table(source: str | Path) -> HTML:
     """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
-    rows = pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["verdicts"])
-    once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0]
-    draws = [
-        f"{(part['answer'] == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again.groupby("case")
-    ]
+    rows = pd.DataFrame(page.numbers(source)["verdicts"])
+    once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0].groupby("case")["answer"]
+    draws = " and ".join(f"{(part == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again)
     trusted = (once["bits"] / once["true"])[once["answer"] == "yes"].dropna()
     title = (
-        f"Right in {once['right'].sum()} of {len(once)} cases; trusted are {' and '.join(draws)}. Estimates of known "
-        f"information that were trusted are {trusted.min():.0%} to {trusted.max():.0%} of it, {trusted.median():.0%} "
-        "in the median."
+        f"Right in {once['right'].sum()} of {len(once)} cases; trusted are {draws}. Estimates of known information "
+        f"that were trusted are {page.span(trusted, '.0%')} of it, {trusted.median():.0%} in the median."
     )
     shown = once[["case", "true", "bits", "answer", "failed", "right"]].replace({"right": {True: "yes", False: "no"}})
     return page.as_table(shown, "verdicts.csv", full=rows, title=title)

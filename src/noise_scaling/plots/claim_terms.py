@@ -1,6 +1,8 @@
-"""Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R²."""
+"""Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R².
 
-from __future__ import annotations
+Throughout, `table` is a measurements table of one estimator; `model`, `one`, `other` and `control` are names of models.
+`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without.
+"""
 
 from collections.abc import Callable
 
@@ -83,16 +85,7 @@ def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> 
 def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided: float = DECIDED) -> pd.DataFrame:
     """Whether `model` is above the best of the others but controls, at each point where it and two more were measured.
 
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
-    model
-        Name of the model.
-    where
-        Which points count: `largest` or `figure_1`.
-    decided
-        Standard errors by which a win or a loss is told.
+    `decided` is by how many standard errors a win or a loss is told.
     """
     table = without_controls(table)
     bits, variance = grid(where(table) if where else table)
@@ -103,9 +96,8 @@ def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided:
     if bits.empty:
         return terms([])
     others = bits.drop(columns=model)
-    theirs = np.take_along_axis(
-        variance[others.columns].to_numpy(), np.nanargmax(others.to_numpy(), axis=1)[:, None], axis=1
-    )
+    first = np.nanargmax(others.to_numpy(), axis=1)[:, None]
+    theirs = np.take_along_axis(variance[others.columns].to_numpy(), first, axis=1)
     return _decided(bits[model] - others.max(axis=1), variance[model] + theirs[:, 0], decided)
 
 
@@ -113,21 +105,7 @@ def above(
     table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None,
     where: Rows | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Whether model `one` is above `other`, on developmental time or on all other signals, at chosen points.
-
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
-    one, other
-        Names of the two models.
-    development
-        Whether on the data sets of DEVELOPMENT, or on all others.
-    depths
-        `deepest` or `shallowest`; all depths without.
-    where
-        `largest` or `figure_1`; all points without.
-    """
+    """Whether `one` is above `other`, on the data sets of DEVELOPMENT or on all others, at chosen points."""
     table = table[table["dataset"].isin(DEVELOPMENT) == development]
     if depths is not None:
         table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
@@ -139,13 +117,6 @@ def similar(table: pd.DataFrame, one: str, other: str, *, control: str) -> pd.Da
 
     Tied are points at which the control lies as near to `one`, for there models can't be told apart, a gap within
     `DECIDED` standard errors of the edge, and errors as wide as the band, by which nothing could be told to lie inside.
-
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
-    one, other, control
-        Names of the models.
     """
     bits, variance = grid(table)
     if not {one, other, control} <= set(bits):
@@ -199,31 +170,13 @@ def gains(table: pd.DataFrame, *, start: int | None = None) -> tuple[pd.DataFram
 
 
 def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
-    """The gain of one model, in bits.
-
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
-    model
-        Name of the model.
-    start
-        Cells to count from, as in `gains`.
-    """
+    """The gain of one model in bits, from its fewest cells or from about `start`, as in `gains`."""
     found = gains(table, start=start)[0]
     return differences(found[model]) if model in found else terms([])
 
 
 def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """Whether model `one` gains more from cells than `other`, at each depth.
-
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
-    one, other
-        Names of the two models.
-    """
+    """Whether `one` gains more from cells than `other`, at each depth."""
     return _above(*gains(table), one, other)
 
 
@@ -265,11 +218,6 @@ def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
     """Whether Eq. 2 explains 90 % of the variance of a curve against training cells; one row a depth and model.
 
     Curves have 5 numbers of cells and more, rise by `FLAT` bits, and are of models that cells train.
-
-    Parameters
-    ----------
-    table
-        A measurements table of one estimator.
     """
     by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
     return _well(_explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW))
@@ -280,14 +228,24 @@ def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
     if found.names.empty:
         return found.names.assign(r_squared=[], residual_sd=[])
     left = compare.residuals(found, law)
-    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
-    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
+    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(_spread(found), axis=1)
     return found.names.drop(columns="grid").assign(r_squared=r_squared, residual_sd=np.nanstd(left, axis=1))
 
 
 def _well(found: pd.DataFrame) -> pd.DataFrame:
-    signal, well = found["dataset"] + ", " + found["signal"], found["r_squared"] >= FITS_WELL
-    return terms(pd.DataFrame({"signal": signal, "block": found["model"], "num": well.astype(float)}))
+    return _of_curves(found, ["model"], (found["r_squared"] >= FITS_WELL).to_numpy(float))
+
+
+def _spread(found: compare.Curves) -> np.ndarray:
+    return np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+
+
+def _of_curves(names: pd.DataFrame, block: list[str], num: np.ndarray, den: np.ndarray | float = 1.0) -> pd.DataFrame:
+    """Terms of a row a curve; blocks are named by the columns `block`."""
+    blocks = names[block].astype(str).agg(" ".join, axis=1)
+    return terms(
+        pd.DataFrame({"signal": names["dataset"] + ", " + names["signal"], "block": blocks, "num": num, "den": den})
+    )
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -299,11 +257,8 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
     if found.names.empty:
         return terms([])
     away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
-    names, spread = found.names, np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
-    return terms(pd.DataFrame({
-        "signal": names["dataset"] + ", " + names["signal"], "block": names["n_cells"].astype(str),
-        "num": np.nansum(spread - away**2, axis=1), "den": np.nansum(spread, axis=1),
-    }))  # fmt: skip
+    spread = _spread(found)
+    return _of_curves(found.names, ["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
 
 
 def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
@@ -318,8 +273,6 @@ def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
     u_bar, i_max = (np.asarray(fit[name])[:, None] for name in ("u_bar", "i_max"))
     x = found.u / u_bar
     away = np.abs(i_max - found.bits - laws.collapse(x)) > FAR
-    small, names = x < SMALL * 2.0 ** (-2 * i_max), found.names
-    signal, block = names["dataset"] + ", " + names["signal"], names["model"] + " " + names["n_cells"].astype(str)
-    counts = {"num": (away & small).sum(axis=1) * 1.0, "den": away.sum(axis=1) * 1.0}
-    out = pd.DataFrame({"signal": signal, "block": block} | counts)
-    return terms(out[out["den"] > 0])
+    small = x < SMALL * 2.0 ** (-2 * i_max)
+    out = _of_curves(found.names, ["model", "n_cells"], (away & small).sum(axis=1) * 1.0, away.sum(axis=1) * 1.0)
+    return out[out["den"] > 0]

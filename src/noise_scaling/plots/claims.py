@@ -1,33 +1,16 @@
 """The paper's claims as statistics of a measurements table: each one number with an interval, and a verdict."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from ..errors import TooLittle
+from ..errors import TooLittle, enough
 from ..laws.curves import protocol_rows
 from ..seeds import generator
 from . import admitted
-from .claim_terms import (
-    Rows,
-    above,
-    best,
-    cell_law_fits,
-    collapses,
-    deepest,
-    figure_1,
-    gain,
-    gains_more,
-    law_fits,
-    leaves_asymptote,
-    shallowest,
-    similar,
-    terms,
-)  # fmt: skip
+from . import claim_terms as of
 from .figures import largest, usable
 
 HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
@@ -44,28 +27,17 @@ class Claim:
     `rows` takes a table of one estimator; the statistic is the sum of `num` over the sum of `den`. Rows of one block
     (a depth: its test cells are shared; or a curve) are drawn together; those with `den` 0 are tied. With `ablations`
     the table holds their rows too, and the simulated set's.
-
-    Attributes
-    ----------
-    text, statistic, unit
-        As the ledger shows them.
-    holds_from, fails_at
-        Values from which the claim holds and fails; of "bits", sizes.
-    given
-        Whether it is true by construction, so that a number is no evidence for it.
-    page
-        Notebook of the page that shows what the number rests on.
     """
 
     text: str
     statistic: str
     unit: str  # "share", "ratio", "R²", or "bits" (of which nothing is expected: the fewer the better)
-    holds_from: float
+    holds_from: float  # of "bits", as `fails_at`, a size
     fails_at: float
-    rows: Rows
+    rows: of.Rows
     ablations: bool = False
-    given: bool = False
-    page: str = "figures/figure_1"
+    given: bool = False  # true by construction, so that a number is no evidence for it
+    page: str = "figures/figure_1"  # notebook of the page that shows what the number rests on
 
 
 @dataclass(frozen=True)
@@ -91,88 +63,74 @@ class Finding:
 
 def collapse_of(model: str, text: str = "") -> Claim:
     """The claim that a model's observations lie on the one curve at depths that were held out."""
-    rows = partial(collapses, model=model)
+    rows = partial(of.collapses, model=model)
     return Claim(text, "R² of depths held out", "R²", 0.9, 0.6, rows, page="figures/figure_3")
 
 
 CLAIMS = (
     Claim("scVI is the best model in almost all settings", "grid points where scVI is best", "share", 0.9, 0.5,
-          partial(best, model="scvi")),
+          partial(of.best, model="scvi")),
     Claim("… at the largest number of cells", "grid points at the largest N where scVI is best", "share", 0.9, 0.5,
-          partial(best, model="scvi", where=largest)),
+          partial(of.best, model="scvi", where=largest)),
     Claim("… at the points of the paper's Figure 1", "the same, at full depth or the largest N", "share", 0.9, 0.5,
-          partial(best, model="scvi", where=figure_1)),
+          partial(of.best, model="scvi", where=of.figure_1)),
     Claim("Geneformer beats PCA on developmental time", "grid points where Geneformer is above PCA", "share", 0.9, 0.5,
-          partial(above, one="geneformer", other="pca", development=True)),
+          partial(of.above, one="geneformer", other="pca", development=True)),
     Claim("PCA mostly beats Geneformer on the smaller sets", "grid points where PCA is above Geneformer", "share",
-          0.75, 0.5, partial(above, one="pca", other="geneformer", development=False)),
+          0.75, 0.5, partial(of.above, one="pca", other="geneformer", development=False)),
     Claim("… at full depth", "the same, at full depth", "share", 0.75, 0.5,
-          partial(above, one="pca", other="geneformer", development=False, depths=deepest)),
+          partial(of.above, one="pca", other="geneformer", development=False, depths=of.deepest)),
     Claim("… at low depth", "the same, in the shallowest third of the depths", "share", 0.75, 0.5,
-          partial(above, one="pca", other="geneformer", development=False, depths=shallowest)),
+          partial(of.above, one="pca", other="geneformer", development=False, depths=of.shallowest)),
     Claim("… at the largest number of cells", "the same, at the largest N", "share", 0.75, 0.5,
-          partial(above, one="pca", other="geneformer", development=False, where=largest)),
+          partial(of.above, one="pca", other="geneformer", development=False, where=largest)),
     Claim("… at the points of the paper's Figure 1", "the same, at full depth or the largest N", "share", 0.75, 0.5,
-          partial(above, one="pca", other="geneformer", development=False, where=figure_1)),
+          partial(of.above, one="pca", other="geneformer", development=False, where=of.figure_1)),
     Claim("PCA and Geneformer perform similarly",
           "grid points where they lie within 0.2 bits, of those where PCA and a random projection do not", "share",
-          0.75, 0.5, partial(similar, one="pca", other="geneformer", control="random_projection")),
+          0.75, 0.5, partial(of.similar, one="pca", other="geneformer", control="random_projection")),
     Claim("Random projections do not improve with cells", "mean gain from the fewest to the most cells", "bits",
-          0.05, 0.2, partial(gain, model="random_projection"), given=True),
+          0.05, 0.2, partial(of.gain, model="random_projection"), given=True),
     Claim("PCA gains little beyond 1,000 cells", "mean gain from about 1,000 cells to the most", "bits", 0.1, 0.3,
-          partial(gain, model="pca", start=1000)),
+          partial(of.gain, model="pca", start=1000)),
     Claim("scVI gains more from cells than PCA", "depths at which scVI's gain is the larger", "share", 0.9, 0.5,
-          partial(gains_more, one="scvi", other="pca")),
+          partial(of.gains_more, one="scvi", other="pca")),
     Claim("Geneformer gains more from cells than PCA", "depths at which Geneformer's gain is the larger", "share",
-          0.9, 0.5, partial(gains_more, one="geneformer", other="pca")),
+          0.9, 0.5, partial(of.gains_more, one="geneformer", other="pca")),
     Claim("Eq. 1 fits at the largest size of every signal", "rising curves with R² of 0.9 or more", "share", 0.95, 0.7,
-          law_fits, page="figures/figure_2"),
+          of.law_fits, page="figures/figure_2"),
     Claim("Eq. 2 describes the growth with cells at a fixed depth",
-          "curves against cells, rising, with R² of 0.9 or more", "share", 0.95, 0.7, cell_law_fits),
+          "curves against cells, rising, with R² of 0.9 or more", "share", 0.95, 0.7, of.cell_law_fits),
     collapse_of("scvi", "All observations collapse on one curve: scVI"),
     collapse_of("pca", "… PCA"),
     collapse_of("geneformer", "… Geneformer"),
     Claim("The asymptote is left only where depth or saturation is small",
           "of the points 0.1 bits and more off the asymptote, those with u/ū below 10 × 2^(−2 I_max)", "share",
-          0.9, 0.5, leaves_asymptote, page="figures/figure_3"),
+          0.9, 0.5, of.leaves_asymptote, page="figures/figure_3"),
 )  # fmt: skip
 """Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
 
 
-def real(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
-    """The usable rows of cells that are evidence.
-
-    Raises
-    ------
-    TooLittle
-        If there are none.
-    """
-    rows = admitted.evidence(usable(table, estimator))
-    if rows.empty:
-        raise TooLittle("no cells here are evidence about biology")
-    return rows
+def real(table: pd.DataFrame) -> pd.DataFrame:
+    """The usable rows of cells that are evidence."""
+    return enough(admitted.evidence(usable(table)), "no cells here are evidence about biology")
 
 
 def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True) -> Finding:
     """The claim's statistic on a measurements table, under one estimator, of rows that may stand behind a verdict.
 
     Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
-    claims on ablations count the simulated set too.
+    claims on ablations count the simulated set too. It is NaN where there is no row for it, with UNTOLD, NO_CONTROL or
+    NOT_TESTED as what left none.
 
     Parameters
     ----------
-    claim
-        The claim.
-    table
-        A measurements table.
+    claim, table
+        The claim, and a measurements table.
     estimator
         Whose rows count; without a choice as in `usable`, for claims on ablations all.
     gates
         Whether estimators that find nothing, and models that learnt nothing, are left out.
-
-    Returns
-    -------
-    The finding; of NaN where there is no row for it, with UNTOLD, NO_CONTROL or NOT_TESTED as what left none.
     """
     if estimator is not None:
         table = table[table["estimator"] == estimator]
@@ -185,7 +143,7 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gat
     found = admitted.found(here) if gates else here
     known = asked and not (found.empty or claim.rows(found).empty)
     learnt = admitted.learnt(found) if gates else here
-    rows = claim.rows(learnt) if known and len(learnt) else terms([])
+    rows = claim.rows(learnt) if known and len(learnt) else of.terms([])
     if rows.empty:
         return Finding(np.nan, np.nan, np.nan, 0, UNTOLD if not asked else NOT_TESTED if known else NO_CONTROL)
     value, low, high, blocks = interval(rows)
@@ -205,34 +163,23 @@ def moved(claim: Claim, by: int) -> Claim:
 def interval(
     rows: pd.DataFrame, *, level: float = 0.95, over_data_sets: bool = False
 ) -> tuple[float, float, float, int]:
-    """The ratio of sums with its bootstrap interval over blocks, drawn within each signal, and the number of blocks.
+    """The ratio of sums of terms, its bootstrap interval over blocks, drawn within each signal, and their number.
 
-    Ends are percentiles of the bootstrap's draws (Efron & Tibshirani 1993, chapter 13).
-
-    Parameters
-    ----------
-    rows
-        As of `terms`.
-    level
-        How often such intervals are to hold the truth.
-    over_data_sets
-        Whether data sets are drawn too, with replacement, before their blocks; their number is then the last.
-
-    Returns
-    -------
-    Value, lower end, upper end, number of blocks.
+    Ends are percentiles of the bootstrap's draws (Efron & Tibshirani 1993, chapter 13), between which a share `level`
+    of the draws lies. With `over_data_sets` these are drawn before their blocks, with replacement, and counted instead.
     """
     sums = rows[rows["den"] != 0].groupby(["signal", "block"], sort=True)[["num", "den"]].sum()
     if sums.empty:
         return np.nan, np.nan, np.nan, 0
     rng = generator(0, "claims")
-    of = sums.index.get_level_values("signal").str.partition(",").get_level_values(0)
-    names = sorted(set(of))
+    signals = sums.index.get_level_values("signal")
+    data_sets = signals.str.partition(",").get_level_values(0)
+    names = sorted(set(data_sets))
     times = np.ones((DRAWS, len(names)), int)
     if over_data_sets:
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
     total = np.zeros((DRAWS, 2))
-    for (name, _), here in sums.groupby([of, sums.index.get_level_values("signal")]):
+    for (name, _), here in sums.groupby([data_sets, signals]):
         count = len(here) * times[:, names.index(name)]
         total += rng.multinomial(count, np.full(len(here), 1 / len(here))) @ here.to_numpy()
     with np.errstate(invalid="ignore"):

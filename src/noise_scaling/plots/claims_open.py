@@ -1,7 +1,5 @@
 """What the paper leaves open, as claims of the same form: one number with an interval and a verdict each."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np
@@ -26,9 +24,8 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
         r_squared = 1 - np.square(bits - law).sum() / np.square(bits - bits.mean()).sum()
-        signal, block = ", ".join(grid.key[:2]), " ".join(grid.key[2:])
-        found.append({"signal": signal, "block": block, "num": float(r_squared >= GOOD_FIT)})
-    return terms(found)
+        found.append((", ".join(grid.key[:2]), " ".join(grid.key[2:]), float(r_squared >= GOOD_FIT)))
+    return terms(pd.DataFrame(found, columns=["signal", "block", "num"]))
 
 
 def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -47,10 +44,8 @@ def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
     """Bits lost in the shallowest third by thinning one side alone, the other kept at full depth (variant `kept`)."""
-    full = protocol_rows(table, controls=True)
-    full = full[full["fraction"] == 1.0]
-    keys = ["dataset", "signal", "model", "estimator", "n_cells", "seed"]
-    both = paired(table, kept).merge(full[[*keys, "mi_bits"]], on=keys)
+    keys, full = ["dataset", "signal", "model", "estimator", "n_cells", "seed"], protocol_rows(table, controls=True)
+    both = paired(table, kept).merge(full.loc[full["fraction"] == 1.0, [*keys, "mi_bits"]], on=keys)
     both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
     block = both["fraction"].astype(str) + " " + both["seed"].astype(str)
     return terms(pd.DataFrame({"signal": both["dataset"], "block": block, "num": both["mi_bits"] - both["bits"]}))
@@ -59,12 +54,11 @@ def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
 def gain_at_fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
     """The gain from the fewest to the most cells with steps held fixed, over the gain with early stopping."""
     pairs, found = fixed_steps(table), []
-    for (dataset, _, fraction, seed), here in (
-        pairs.groupby(["dataset", "steps", "fraction", "seed"]) if len(pairs) else ()
-    ):
-        here = here.sort_values("n_cells")
+    by = ["dataset", "steps", "fraction", "seed"]
+    for (dataset, _, fraction, seed), here in pairs.groupby(by) if len(pairs) else ():
         if here["n_cells"].nunique() > 1:
-            num, den = here[["bits", "base"]].iloc[-1] - here[["bits", "base"]].iloc[0]
+            ends = here.sort_values("n_cells")[["bits", "base"]].iloc[[0, -1]]
+            num, den = ends.iloc[1] - ends.iloc[0]
             found.append({"signal": dataset, "block": f"{fraction} {seed}", "num": num, "den": den})
     return terms(found)
 

@@ -1,7 +1,5 @@
 """What of a sweep's grid is there: a heat map by data set and model, and tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,8 +32,7 @@ def draw(table: pd.DataFrame) -> Figure:
     marked = table.assign(done=table["state"] == status.DONE, failed=table["state"] == status.FAILED)
     shares = marked.groupby(["dataset", "signal", "model"])[["done", "failed"]].mean().unstack("model")
     share, failed = (shares[name].reindex(columns=models) for name in ("done", "failed"))
-    figure, panels = style.new_figure(1, 1, len(share) * _ROW_INCHES + 2.2)
-    axes = panels.flat[0]
+    figure, axes = style.one_panel(len(share) * _ROW_INCHES + 2.2)
     cells = axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
     for (y, x), value in np.ndenumerate(share.to_numpy()):
         if 0 < value < 1:
@@ -79,7 +76,7 @@ def hours(configs: Configs, source: str | Path | None = None) -> HTML:
     """Hours spent and expected by model, from the rows' own seconds."""
     asked = status.completeness(configs, source)
     table = status.times(asked)
-    spent, left = table["hours_spent"].sum(), table["hours_left"].sum()
+    spent, left = table[["hours_spent", "hours_left"]].sum()
     title = f"{spent:.2f} hours spent, {left:.2f} expected for what is left, on one core."
     with style.presets(asked):
         return page.as_table(table, "hours.csv", title=title)

@@ -1,7 +1,5 @@
 """What the paper's grid costs: measured seconds a training, the formulas fitted to them, and what they project."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +29,7 @@ def training_figure(table: pd.DataFrame) -> Figure:
     table = protocol_rows(table)
     times = cost.training_times(table)
     fits = cost.fit_training(table).set_index("model")
-    figure, panels = style.new_figure(1, 1, 4.3)
-    axes = panels[0, 0]
+    figure, axes = style.one_panel(4.3, xlabel=style.CELLS, ylabel="time of one training, one core")
     for model in style.ordered(times["model"]):
         here, fit = times[times["model"] == model], fits.loc[model]
         style.plot(axes, model, here["n_cells"], here["seconds"], linestyle="")
@@ -40,21 +37,15 @@ def training_figure(table: pd.DataFrame) -> Figure:
             continue
         for low, high, line in ((100, fit["largest"], "-"), (fit["largest"], 1e8, "--")):
             n = np.geomspace(low, high, 100)
-            seconds = cost.training_seconds(fit, ATLAS_GENES, n)
-            axes.plot(n, seconds, line, color=style.colour(model))
+            axes.plot(n, cost.training_seconds(fit, ATLAS_GENES, n), line, color=style.colour(model))
     style.log_axis(axes)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_duration))
     axes.set_yticks([1e-3, 1, 60, 3600, 86400, 86400 * 30])
     axes.minorticks_off()
-    axes.set(xlabel=style.CELLS, ylabel="time of one training, one core")
-    style.model_legend(
-        figure,
-        times["model"],
-        {"color": "0.3", "marker": "o", "linestyle": "", "label": "measured, each data set"},
-        {"color": "0.3", "label": f"formula, {ATLAS_GENES:,} genes"},
-        {"color": "0.3", "linestyle": "--", "label": "projected"},
-    )
+    formula, projected = {"label": f"formula, {ATLAS_GENES:,} genes"}, {"linestyle": "--", "label": "projected"}
+    grey = [{"color": "0.3"} | mark for mark in (formula, projected)]
+    style.model_legend(figure, times["model"], style.ONE_SEED | {"label": "measured, each data set"}, *grey)
     return figure
 
 
@@ -116,14 +107,12 @@ def cards() -> HTML:
 
 def limits(config: str | Path) -> HTML:
     """The most that the configuration's jobs can ask for: memory, and time by the presets' limits, by class of job."""
-    rows = [
-        (job.dataset, job.part, len(list(job.row_keys())), cost.memory_mb(job) / 1000, cost.runtime_minutes(job) / 60)
-        for job in grid.jobs(grid.read_config(config))
-    ]
-    jobs = pd.DataFrame(rows, columns=["dataset", "part", "units", "memory_gb", "hours_asked"]).assign(jobs=1)
+    jobs = pd.DataFrame({
+        "dataset": job.dataset, "part": job.part, "jobs": 1, "units": len(list(job.row_keys())),
+        "memory_gb": cost.memory_mb(job) / 1000, "hours_asked": cost.runtime_minutes(job) / 60,
+    } for job in grid.jobs(grid.read_config(config)))  # fmt: skip
     by = {"jobs": "sum", "units": "sum", "memory_gb": "max", "hours_asked": "max"}
-    table = jobs.groupby(["dataset", "part"], sort=False).agg(by).reset_index()
-    return page.as_table(table, "requests.csv")
+    return page.as_table(jobs.groupby(["dataset", "part"], sort=False).agg(by).reset_index(), "requests.csv")
 
 
 def footprint() -> HTML:

@@ -1,7 +1,5 @@
 """The scaling zoo: every measured curve of information against depth with its fit, for the interactive page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +26,23 @@ RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace
 
 def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
     """The interactive page of all curves: those of a measurements table, and those of a reference table."""
-    data, (fallback, alt) = zoo_data(measurements, reference), _fallback(page.measured(measurements).table)
-    return interactive.frame("zoo", data=data, fallback=fallback, alt=alt, scripts=["zoo.js"], static=static)
+    fallback = _fallback(page.measured(measurements).table)
+    return interactive.frame("zoo", zoo_data(measurements, reference), *fallback, "zoo.js", static=static)
 
 
 def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -> dict[str, object]:
     """What the page embeds: curves, titles, styles."""
     found: list[dict[str, Any]] = []
     looks: dict[str, dict[str, str]] = {}
-    for name, table in (_named(measurements, OURS) | _named(reference)).items():
-        here, kinds = _curves(of_one_run(protocol_rows(table, controls=True)), name)
+    for source, name in ((measurements, OURS), (reference, "")):
+        opened = page.measured(source)
+        name = PUBLISHED if str(source) == page.PUBLISHED else name or opened.name
+        here, kinds = _curves(of_one_run(protocol_rows(opened.table, controls=True)), name)
         found += here
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}
     estimators = {c["estimator"]: style.estimator(c["estimator"]) for c in found}
     return {"curves": found, "titles": titles, "estimators": estimators, "kinds": looks, "ramp": RAMP}
-
-
-def _named(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
-    opened = page.measured(source)
-    return {PUBLISHED if str(source) == page.PUBLISHED else name or opened.name: opened.table}
 
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
@@ -101,10 +96,8 @@ def _fallback(table: pd.DataFrame) -> tuple[Figure, str]:
     """What stands on the page without its scripts: the first signal's curves at the largest number of cells."""
     table = largest(usable(table))
     signal = style.signals(table)[0]
-    here = of_signal(table, signal)
-    figure, panels = style.new_figure(1, 1, 3.6)
-    curves(panels[0, 0], here, "umis_per_cell")
-    panels[0, 0].set(xlabel=style.UMIS, ylabel=style.BITS)
-    panels[0, 0].set_title(style.title(*signal), loc="left")
+    here, title = of_signal(table, signal), style.title(*signal)
+    figure, axes = style.one_panel(3.6, title, xlabel=style.UMIS, ylabel=style.BITS)
+    curves(axes, here, "umis_per_cell")
     style.model_legend(figure, here["model"])
-    return figure, f"{style.title(*signal)}: information in bits against UMIs per cell, one line for each model."
+    return figure, f"{title}: information in bits against UMIs per cell, one line for each model."

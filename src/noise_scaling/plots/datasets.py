@@ -1,10 +1,9 @@
 """The data sets by one template: card, cells, what was measured on them, and the truth where it is known."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .. import datasets, laws
 from ..datasets import Dataset, true_information
-from ..errors import InputError, TooLittle
+from ..errors import InputError, TooLittle, enough
 from ..laws.curves import protocol_rows
 from . import cells, page, style
 from .figures import information_figure, kinds, largest, of_signal, usable, without_controls
@@ -22,28 +21,21 @@ from .figures import information_figure, kinds, largest, of_signal, usable, with
 
 def overview(measurements: str | Path) -> HTML:
     """A table of all data sets, a link to each one's part of the page, and how many rows a measurements table has."""
-    rows = page.measured(measurements).table["dataset"].value_counts()
-    lines = []
+    rows, lines = page.measured(measurements).table["dataset"].value_counts(), []
     for name in datasets.names():
         about = datasets.card(name)
-        whole = f"{about.library_umis:,.0f}" if about.library_umis else "unknown"
         cells = [
-            html.escape(about.title), f"{about.n_cells:,}", f"{about.n_genes:,}", f"{about.median_umis:,.0f}", whole,
+            f'<a href="#{name}">{html.escape(style.dataset(name))}</a><br><code>{name}</code>',
+            html.escape(about.title), f"{about.n_cells:,}", f"{about.n_genes:,}", f"{about.median_umis:,.0f}",
+            f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
             ", ".join(f"{html.escape(style.signal(name, s))} (<code>{s}</code>)" for s in about.signals),
             f"{rows.get(name, 0):,}",
         ]  # fmt: skip
-        link = f'<a href="#{name}">{html.escape(style.dataset(name))}</a><br><code>{name}</code>'
-        lines.append(f"<tr><td>{link}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     heads = (
-        "data set and its name in commands",
-        "what it is",
-        "cells",
-        "genes",
-        "UMIs",
-        "of the library",
-        "signals, and their names in commands",
-        "rows here",
-    )
+        "data set and its name in commands", "what it is", "cells", "genes", "UMIs", "of the library",
+        "signals, and their names in commands", "rows here",
+    )  # fmt: skip
     head = "".join(f"<th>{text}</th>" for text in heads)
     return HTML(f'<table class="datasets"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')
 
@@ -61,16 +53,14 @@ def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, d
     for name in datasets.names() if dataset is None else [datasets.card(dataset).name]:
         about = datasets.card(name)
         source = next((s for s, table in tables.items() if (table["dataset"] == name).any()), None)
-        body = [page.card(name).data, _cells(name, notebook)]
-        if source is None:
-            body.append(page.paragraph(f"Nothing was measured on {name} yet: the tables hold no row of it.").data)
-        else:
+        measured = page.paragraph(f"Nothing was measured on {name} yet: the tables hold no row of it.").data
+        if source is not None:
             with style.presets(tables[source]):
-                body.append(_measured(tables[source], source, name, notebook))
-        said = f"{style.dataset(name)}: {about.title}, {about.n_cells:,} cells"
-        summary = f"<summary>{html.escape(said)} (<code>{name}</code>)</summary>"
-        opened = "" if dataset is None else " open"
-        parts.append(f'<details class="dataset"{opened}>{summary}<div id="{name}">{"".join(body)}</div></details>')
+                measured = _measured(tables[source], source, name, notebook)
+        said = html.escape(f"{style.dataset(name)}: {about.title}, {about.n_cells:,} cells")
+        body = f'<div id="{name}">{page.card(name).data}{_cells(name, notebook)}{measured}</div>'
+        opened, summary = "" if dataset is None else " open", f"<summary>{said} (<code>{name}</code>)</summary>"
+        parts.append(f'<details class="dataset"{opened}>{summary}{body}</details>')
     return HTML("".join(parts))
 
 
@@ -94,26 +84,33 @@ def _cells(name: str, notebook: str) -> str:
 
 
 def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str) -> str:
+    """Curves, and Eq. 1 at the largest number of cells with a line for each signal and model."""
     here = table[table["dataset"] == name]
     try:
-        drawn, fits = information_figure(here), _fits(here)
+        drawn, rows = information_figure(here), without_controls(largest(usable(here)))
     except TooLittle as error:
         return page.paragraph(str(error)).data
     alt = (
         f"{style.dataset(name)}: information in bits against training cells and against UMIs per cell, a line for each "
-        f"model. {_most(here)}"
+        f"model. {_most(rows)}"
     ).strip()
     text = (
         "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
         "lowest seed to the highest."
     )
-    shown = page.figure(drawn, f"{name}-curves", alt, text)
-    return shown + page.provenance(source, notebook=notebook, dataset=name).data + fits
+    shown = (
+        page.figure(drawn, f"{name}-curves", alt, text) + page.provenance(source, notebook=notebook, dataset=name).data
+    )
+    found = laws.fit_curves(rows)
+    columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
+    title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
+    brief = found[[*columns, "r_squared", "status"]]
+    return shown + page.as_table(brief, f"{name}_fits.csv", full=found, title=title).data
 
 
-def _most(table: pd.DataFrame) -> str:
-    """For each signal the model that finds most at the largest number of cells and full depth, a sentence each."""
-    rows, said = largest(without_controls(usable(table))), []
+def _most(rows: pd.DataFrame) -> str:
+    """For each signal the model that finds most at full depth, a sentence each."""
+    said = []
     for signal in style.signals(rows):
         here = of_signal(rows, signal)
         bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
@@ -125,21 +122,11 @@ def _most(table: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _fits(table: pd.DataFrame) -> str:
-    """Eq. 1 at the largest number of cells, a line for each signal and model."""
-    found = laws.fit_curves(without_controls(largest(usable(table))))
-    columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
-    title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
-    name = f"{table['dataset'].iloc[0]}_fits.csv"
-    return page.as_table(found[[*columns, "r_squared", "status"]], name, full=found, title=title).data
-
-
 def _with_truth(table: pd.DataFrame, name: str) -> tuple[Dataset, pd.DataFrame]:
     """A simulated data set, and the rows of its signal at its largest cell number, without controls."""
     data = datasets.load(name)
-    here = kinds(protocol_rows(table[(table["dataset"] == name) & (table["signal"] == data.signal.name)]))
-    if here.empty:
-        raise TooLittle(f"no model was measured on {name} in this table: nothing to hold against the truth")
+    here = kinds(protocol_rows(of_signal(table, (name, data.signal.name))))
+    enough(here, f"no model was measured on {name} in this table: nothing to hold against the truth")
     return data, largest(usable(here))
 
 
@@ -157,8 +144,6 @@ def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
     ------
     InputError
         If the data set's files are not here, or it is not simulated.
-    TooLittle
-        If no model was measured on it.
     """
     data, here = _with_truth(table, name)
     rows = []
@@ -189,30 +174,21 @@ def truth_finding(table: pd.DataFrame, name: str) -> HTML:
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
     """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model.
 
-    Raises
-    ------
-    InputError, TooLittle
-        As `truth_gaps`.
+    Raises as `truth_gaps`.
     """
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
-    truth = true_information(data, u)
+    truth, true_look = true_information(data, u), {"color": "black", "linestyle": "--"}
 
     def draw(axes: Axes, _: None, model: str) -> None:
         points = here[here["model"] == model]
-        axes.plot(u, truth, color="black", linestyle="--")
+        axes.plot(u, truth, **true_look)
         style.plot(axes, model, points["umis_per_cell"], points["mi_bits"], linestyle="")
         axes.plot(u, _fitted(points, u), color=style.colour(model))
         style.bits_axes(axes)
 
-    models = style.ordered(here["model"])
-    figure = style.model_panels(
-        {None: style.BITS}, models, draw, xlabel=style.UMIS, height=2.2, narrow=True, sharey=True
-    )
-    style.legend(
-        figure,
-        {"color": "black", "linestyle": "--", "label": "truth: what the counts hold"},
-        {"color": "0.3", "label": "Eq. 1 fitted"},
-        {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"},
-    )
+    look: dict[str, Any] = {"xlabel": style.UMIS, "height": 2.2, "narrow": True, "sharey": True}
+    figure = style.model_panels({None: style.BITS}, style.ordered(here["model"]), draw, **look)
+    marks = [true_look | {"label": "truth: what the counts hold"}, style.EQ_1 | {"label": "Eq. 1 fitted"}]
+    style.legend(figure, *marks, style.ONE_SEED)
     return figure

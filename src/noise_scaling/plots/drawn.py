@@ -1,7 +1,5 @@
 """What a figure draws, as a table: every line, point, band and bar, in the units of its axes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,30 +18,20 @@ COLUMNS = ["panel", "kind", "series", "x", "y"]
 def drawn(figure: Figure) -> pd.DataFrame:
     """One row for each vertex of what a figure shows.
 
-    Returns
-    -------
-    Columns panel (number, and label or title), kind (line, points, band or bar), series (as the legend names its
+    Columns: panel (number, and label or title), kind (line, points, band or bar), series (as the legend names its
     colour), x and y, rounded to five digits. A band runs along its lower edge and back along its upper one; a bar is
     its middle and end.
     """
-    names = {to_hex(handle.get_color()): text for handle, text in _legends(figure)}
-    parts = [
-        pd.DataFrame(xy, columns=["x", "y"]).assign(panel=_name(i, axes), kind=kind, series=names.get(colour, label))[
-            COLUMNS
-        ]
+    legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+    marks = [mark for legend in legends for mark in zip(legend.legend_handles, legend.get_texts(), strict=True)]
+    names = {to_hex(handle.get_color()): text.get_text() for handle, text in marks if isinstance(handle, Line2D)}
+    rows = [
+        (_name(i, axes), kind, names.get(colour, label), f"{x:.5g}", f"{y:.5g}")
         for i, axes in enumerate(figure.axes, start=1)
         for kind, colour, label, xy in _artists(axes)
-        if len(xy)
+        for x, y in xy
     ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    return table.assign(**{c: [f"{value:.5g}" for value in table[c]] for c in "xy"})
-
-
-def _legends(figure: Figure) -> Iterator[tuple[Line2D, str]]:
-    for legend in [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]:
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-            if isinstance(handle, Line2D):
-                yield handle, text.get_text()
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _name(number: int, axes: Axes) -> str:

@@ -1,16 +1,14 @@
 """From true to measured u_bar and I_max, by what the estimator alone does, and the published parameters led back."""
 
-from __future__ import annotations
-
-import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from .. import laws, paths
-from ..errors import TooLittle
+from .. import laws
+from ..errors import TooLittle, enough
 from ..measurements import published
 from . import page, style
 from .calibration import look
@@ -24,7 +22,7 @@ _LINES = {"default": "-", "lmi": "--"}
 
 def read(source: str = RESULTS) -> pd.DataFrame:
     """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
-    return pd.DataFrame(json.loads(paths.find(source).read_text(encoding="utf-8"))["map"])
+    return pd.DataFrame(page.numbers(source)["map"])
 
 
 def found(source: str = RESULTS) -> pd.DataFrame:
@@ -38,19 +36,17 @@ def corrected_table(source: str = RESULTS) -> HTML:
         led = corrected(source)
     except TooLittle as short:
         return page.paragraph(str(short))
-    i_max, u_bar = (
-        _times(pd.concat([led[f"{name} corrected, {end}"] / led[name] for end in ("from", "to")]))
-        for name in ("i_max", "u_bar")
-    )
+    ends = {name: led[[f"{name} corrected, from", f"{name} corrected, to"]] for name in ("i_max", "u_bar")}
+    ratios = {name: both.div(led[name], axis=0).stack() for name, both in ends.items()}
     inside = int(led["i_max corrected, from"].notna().sum())
     title = (
         f"The published parameters, led back by what LMI makes of known curves at {PUBLISHED_CELLS:,} test cells and "
         f"{DIMS} dimensions. Of {page.counted(len(led), 'curve')} at their most cells {inside} lie within what LMI "
-        f"finds there, for one number of latents at least: I_max is {i_max} the published one and ū {u_bar}. In the "
-        f"other {len(led) - inside} LMI finds more than it does of the most bits of the known curves: the map does not "
-        "reach so far, and nothing is led back. “From” and “to” are the ends over the numbers of latents; the fits' "
-        "own errors come on top. What remains uncertain: how many latents a signal has, and how far its embedding is "
-        "from an exact one."
+        f"finds there, for one number of latents at least: I_max is {_times(ratios['i_max'])} the published one and ū "
+        f"{_times(ratios['u_bar'])}. In the other {len(led) - inside} LMI finds more than it does of the most bits of "
+        "the known curves: the map does not reach so far, and nothing is led back. “From” and “to” are the ends over "
+        "the numbers of latents; the fits' own errors come on top. What remains uncertain: how many latents a signal "
+        "has, and how far its embedding is from an exact one."
     )
     return page.as_table(led, "corrected.csv", title=title)
 
@@ -60,35 +56,29 @@ def map_figure(source: str = RESULTS) -> Figure:
     """I_max found and u_bar found over the true one against test cells, a panel a true I_max; 16 dimensions."""
     table = read(source).query("dims == @DIMS")
     most = sorted(table["true_i_max"].unique())
-    figure, panels = style.new_figure(2, len(most), 4.8, sharex=True, sharey="row")
+    titles = [f"true $I_{{max}}$ {bits:g} bits" for bits in most]
+    labels = {"titles": titles, "xlabel": "test cells", "name": "map"}
+    figure, panels = style.new_figure(2, len(most), 4.8, sharex=True, sharey="row", **labels)
     for column, bits in zip(panels.T, most, strict=True):
-        here = table[table["true_i_max"] == bits]
-        column[0].axhline(bits, color="0.6", linewidth=0.8)
-        column[1].axhline(1, color="0.6", linewidth=0.8)
-        for (method, latents), line in here.groupby(["method", "latents"]):
-            how = {
-                "color": _COLOURS.get(latents, "0.3"),
-                "linestyle": _LINES.get(method, ":"),
-                "marker": look(method)[2],
-            }
+        for axes, truth in zip(column, (bits, 1), strict=True):
+            axes.axhline(truth, color="0.6", linewidth=0.8)
+        for (method, latents), line in table[table["true_i_max"] == bits].groupby(["method", "latents"]):
             settled = line[line["status"].isin([laws.CONVERGED, laws.BEYOND])]
+            how = {"color": _COLOURS.get(latents, "0.3"), "linestyle": _LINES.get(method, ":")}
             for axes, name in zip(column, ("i_max", "u_bar"), strict=True):
-                axes.plot(settled["cells"], settled[name], **how)
-        column[0].set_title(f"true $I_{{max}}$ {bits:g} bits", loc="left")
+                axes.plot(settled["cells"], settled[name], marker=look(method)[2], **how)
         style.log_axis(column[1])
-        column[1].set_xlabel("test cells")
         style.log_y_axis(column[1])
     panels[0, 0].set_ylabel("$I_{max}$ found (bits)")
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
-    marks = [{"color": c, "label": f"{n} latent{'s' * (n > 1)}"} for n, c in _COLOURS.items()]
+    marks = [{"color": c, "label": page.counted(n, "latent")} for n, c in _COLOURS.items()]
     marks += [
         {"color": "0.3", "linestyle": line, "marker": look(method)[2], "label": look(method)[0]}
         for method, line in _LINES.items()
         if method in set(table["method"])
     ]
     style.legend(figure, *marks)
-    figure.set_label("map")
     return figure
 
 
@@ -102,24 +92,21 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
     Columns: dataset, signal, model, i_max, u_bar, and both corrected, from and to.
     """
     lines = read(source).query("method == 'lmi' and cells == @PUBLISHED_CELLS and dims == @DIMS")
-    if lines.empty:
-        raise TooLittle("LMI has not been run on exact curves yet: benchmarks/estimator_map.py does it.")
-    fits = published.statistics("fits")
-    fits = fits[(fits["rows"] == published.ALL) & fits["status"].isin([laws.CONVERGED])]
-    fits = fits[fits["n_cells"] == fits.groupby(["dataset", "signal", "model"])["n_cells"].transform("max")]
+    enough(lines, "LMI has not been run on exact curves yet: benchmarks/estimator_map.py does it.")
+    curve, fits = ["dataset", "signal", "model"], published.statistics("fits")
+    fits = fits[(fits["rows"] == published.ALL) & (fits["status"] == laws.CONVERGED)]
+    fits = fits[fits["n_cells"] == fits.groupby(curve)["n_cells"].transform("max")]
     rows = []
-    for _, fit in fits.iterrows():
-        ways = pd.DataFrame([_led_back(fit, line) for _, line in lines.groupby("latents")])
-        (i_low, u_low), (i_high, u_high) = ways.min(), ways.max()
-        rows.append(
-            {name: fit[name] for name in ("dataset", "signal", "model", "i_max")}
-            | {"i_max corrected, from": i_low, "i_max corrected, to": i_high, "u_bar": fit["u_bar"]}
-            | {"u_bar corrected, from": u_low, "u_bar corrected, to": u_high}
-        )
+    for fit in fits.to_dict("records"):
+        i_max, u_bar = zip(*(_led_back(fit, line) for _, line in lines.groupby("latents")), strict=True)
+        rows.append({name: fit[name] for name in curve})
+        for name, ways in (("i_max", i_max), ("u_bar", u_bar)):
+            ends = {f"{name} corrected, from": np.fmin.reduce(ways), f"{name} corrected, to": np.fmax.reduce(ways)}
+            rows[-1] |= {name: fit[name]} | ends
     return pd.DataFrame(rows)
 
 
-def _led_back(fit: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
+def _led_back(fit: dict[str, Any], line: pd.DataFrame) -> tuple[float, float]:
     """True I_max and u_bar of a measured fit by one number of latents; NaN above all that was found there."""
     line = line[line["status"] == laws.CONVERGED].sort_values("i_max")
     if line.empty or fit["i_max"] > line["i_max"].max():

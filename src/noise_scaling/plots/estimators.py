@@ -1,16 +1,13 @@
 """Our measurements under two estimators: how curves, their fits and the order of models move."""
 
-from __future__ import annotations
-
 import textwrap
-from itertools import combinations
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws.curves import fit_groups, protocol_rows
 from ..laws.formulas import BEYOND, CONVERGED
 from . import style
@@ -24,19 +21,11 @@ _CURVE = ["dataset", "signal", "model", "n_cells"]
 
 
 def both_estimators(table: pd.DataFrame, *, controls: bool = True) -> pd.DataFrame:
-    """Rows measured on the same embedding by both estimators: `default` and `lmi` bits side by side, and the depth.
-
-    Raises
-    ------
-    TooLittle
-        If there are none.
-    """
+    """Rows measured on the same embedding by both estimators: `default` and `lmi` bits side by side, and the depth."""
     rows = protocol_rows(table, controls=controls)
     bits = rows[rows["estimator"].isin(LINES)].pivot_table(index=_UNIT, columns="estimator", values="mi_bits")
     bits = bits.reindex(columns=list(LINES)).dropna().reset_index().rename_axis(columns=None)
-    if bits.empty:
-        raise TooLittle("No cell sample of this table was measured both with LMI and with the default estimator.")
-    return bits
+    return enough(bits, "No cell sample of this table was measured both with LMI and with the default estimator.")
 
 
 @style.book_style()
@@ -50,26 +39,23 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
     controls, shown = bits[of_control], bits[~of_control]
     signals, below = style.signals(shown), int(len(controls) > 0)
     rows = -(-len(signals) // 2)
-    figure, panels = style.new_figure(rows + below, 2, 0.9 + 1.95 * (rows + below))
+    titles = (style.title(*signal) for signal in signals)
+    figure, panels = style.new_figure(rows + below, 2, 0.9 + 1.95 * (rows + below), titles=titles)
     for axes in panels.flat[len(signals) :]:
         axes.set_axis_off()
     for axes, signal in zip(panels.flat, signals, strict=False):
-        _draw(axes, of_signal(shown, signal))
-        axes.set_title(style.title(*signal), loc="left")
+        here = of_signal(shown, signal)
+        for model in style.ordered(here["model"]):
+            means = here[here["model"] == model].groupby("fraction")[["umis_per_cell", *LINES]].mean()
+            for estimator, line in LINES.items():
+                style.plot(axes, model, means["umis_per_cell"], means[estimator], linestyle=line)
+        style.log_axis(axes)
+        axes.set(xlabel=style.UMIS, ylabel=style.BITS, ylim=(min(0, axes.get_ylim()[0]), None))
     if below:
         _controls(figure.add_subplot(panels[-1, 0].get_gridspec()[-1, :]), controls)
     lines = [{"color": "black", "linestyle": line, "label": style.estimator(name)} for name, line in LINES.items()]
     style.model_legend(figure, bits["model"], *lines)
     return figure
-
-
-def _draw(axes: Axes, bits: pd.DataFrame) -> None:
-    for model in style.ordered(bits["model"]):
-        means = bits[bits["model"] == model].groupby("fraction")[["umis_per_cell", *LINES]].mean()
-        for estimator, line in LINES.items():
-            style.plot(axes, model, means["umis_per_cell"], means[estimator], linestyle=line)
-    style.log_axis(axes)
-    axes.set(xlabel=style.UMIS, ylabel=style.BITS, ylim=(min(0, axes.get_ylim()[0]), None))
 
 
 def _controls(axes: Axes, bits: pd.DataFrame) -> None:
@@ -101,8 +87,7 @@ def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
     fits = fit_groups(curves, [*_CURVE, "estimator"])
     fits[["u_bar", "i_max"]] = fits[["u_bar", "i_max"]].where(fits["status"].isin([CONVERGED, BEYOND]))
     wide = fits.pivot(index=_CURVE, columns="estimator", values=["u_bar", "i_max", "r_squared", "status"])
-    wide.columns = [f"{name}, {estimator}" for name, estimator in wide.columns]
-    wide = wide.infer_objects()
+    wide = wide.set_axis([f"{name}, {estimator}" for name, estimator in wide.columns], axis=1).infer_objects()
     wide["ratio of u_bar, lmi / default"] = wide["u_bar, lmi"] / wide["u_bar, default"]
     wide["i_max, lmi - default"] = wide["i_max, lmi"] - wide["i_max, default"]
     return wide.reset_index()
@@ -114,27 +99,23 @@ def order_of_models(table: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame
     A comparison is two models at the same cells and depth, mean over seeds; those that the default puts nearer than
     `margin` bits (the noise of a seed) are counted apart, as too near to call.
     """
-    found = []
-    for dataset, rows in both_estimators(table, controls=False).groupby("dataset", sort=True):
-        means = rows.groupby(["n_cells", "fraction", "model"])[list(LINES)].mean().unstack("model")
-        pairs = combinations(sorted(set(rows["model"])), 2)
-        apart = pd.concat(
-            [(means.xs(a, axis=1, level=1) - means.xs(b, axis=1, level=1)).dropna() for a, b in pairs] or [means[:0]]
-        )
-        called = apart[apart["default"].abs() >= margin]
+    keys, found = ["dataset", "n_cells", "fraction"], []
+    means = both_estimators(table, controls=False).groupby([*keys, "model"])[list(LINES)].mean().reset_index()
+    pairs = means.merge(means, on=keys, suffixes=("", "_other")).query("model < model_other")
+    apart = pairs.assign(**{name: pairs[name] - pairs[f"{name}_other"] for name in LINES})
+    for dataset in means["dataset"].unique():
+        here = apart[apart["dataset"] == dataset]
+        called = here[here["default"].abs() >= margin]
         same = int((called["default"] * called["lmi"] > 0).sum())
         found.append({
             "dataset": dataset, "same order": same, "other order": len(called) - same,
-            f"nearer than {margin} bits": len(apart) - len(called),
+            f"nearer than {margin} bits": len(here) - len(called),
         })  # fmt: skip
     return pd.DataFrame(found)
 
 
 def level_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
     """LMI less default, bits, by data set and model: mean over all measured points, and the rows it rests on."""
-    bits = both_estimators(table)
-    bits = bits.assign(difference=bits["lmi"] - bits["default"])
-    means = bits.groupby(["dataset", "model"], sort=True).agg(
-        default=("default", "mean"), lmi=("lmi", "mean"), difference=("difference", "mean"), rows=("lmi", "size")
-    )
-    return means.reset_index()
+    bits = both_estimators(table).assign(difference=lambda bits: bits["lmi"] - bits["default"])
+    groups = bits.groupby(["dataset", "model"], sort=True)
+    return groups[[*LINES, "difference"]].mean().assign(rows=groups.size()).reset_index()

@@ -1,7 +1,5 @@
 """Figures 1, 2 and 3 of the paper, each from any measurements table."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
-from ..errors import InputError, TooLittle
+from ..errors import InputError, enough
 from ..laws.curves import protocol_rows
 from ..measurements import KNOWN, of_one_run
 from ..measurements.published import shared_splits
@@ -27,15 +25,12 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
 
     Raises
     ------
-    TooLittle
-        If no row was measured by the protocol.
     InputError
-        If the choice is not clear, or the table lacks the estimator.
+        If the choice is not clear, or the table lacks the estimator; TooLittle if no row was measured by the protocol.
     """
     table = protocol_rows(table, controls=True)
+    enough(table, "no row of this table was measured by the protocol: each failed or is of a variant")
     found = sorted(table["estimator"].unique())
-    if not found:
-        raise TooLittle("no row of this table was measured by the protocol: each failed or is of a variant")
     if estimator is None:
         estimator = "default" if "default" in found else found[0] if len(found) == 1 else None
     if estimator not in found:
@@ -69,6 +64,11 @@ MOST_SIGNALS = 7
 """Rows of panels that a screen holds."""
 
 
+def bits_rows(table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The signals of a table with the labels of their rows of panels of bits, for `style.model_panels`."""
+    return {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
+
+
 def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """Signals that have a row of a figure, and a mark that counts the others.
 
@@ -91,22 +91,21 @@ def information_figure(table: pd.DataFrame) -> Figure:
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
     signals, others = rows_of(table)
-    if not signals:
-        raise TooLittle("nothing was measured here but the control of known information: nothing to draw")
+    enough(signals, "nothing was measured here but the control of known information: nothing to draw")
     apart = len(signals) > 1 and any(map(style.is_control, table["model"].unique()))
     rows = len(signals) + apart
     figure, panels = style.new_figure(rows, 2, 0.7 + 1.75 * rows, sharey="row", sharex="col")
+    named = [f"{style.title(*signal)} ({style.methods(of_signal(table, signal))})" for signal in signals]
+    for row, text in zip(panels, [*named, *["controls, a line for each signal above"] * apart], strict=True):
+        row[0].set_title(text, loc="left")
+        row[1].set_label(f"{text}, against depth")
     for row, signal in zip(panels, signals, strict=False):
         here = of_signal(table, signal)
         _both_axes(row, without_controls(here) if apart else here)
-        row[0].set_title(f"{style.title(*signal)} ({style.methods(here)})", loc="left")
-        row[1].set_label(f"{style.title(*signal)} ({style.methods(here)}), against depth")
         if apart:
             _both_axes(panels[-1], here[[style.is_control(model) for model in here["model"]]], band=False)
     if apart:
-        for axes, against in zip(panels[-1], ("", ", against depth"), strict=True):
-            axes.set_label(f"controls, a line for each signal above{against}")
-        panels[-1, 0].set_title("controls, a line for each signal above", loc="left")
+        panels[-1, 0].set_label("controls, a line for each signal above")
     figure.supylabel(style.BITS, fontsize=9.5)
     panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
     panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
@@ -138,12 +137,12 @@ def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> Non
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
     """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
-    measured = without_controls(usable(table))
-    if measured.empty:
-        raise TooLittle("no model was measured here but controls: nothing to fit")
+    measured = enough(without_controls(usable(table)), "no model was measured here but controls: nothing to fit")
     signals, others = rows_of(measured)
     table = largest(pd.concat([of_signal(measured, signal) for signal in signals]))
-    models, rare = _columns(table)
+    models = style.ordered(table["model"])
+    # a column of empty panels tells nothing
+    rare = [m for m in models if 2 * len(style.signals(table[table["model"] == m])) < len(signals)]
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         here = of_signal(table, signal)
@@ -151,29 +150,19 @@ def fits_figure(table: pd.DataFrame) -> Figure:
 
     by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
     rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
-    figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
-    for axes in figure.axes[:: len(models)]:
+    shown = [model for model in models if model not in rare]
+    figure = style.model_panels(rows, shown, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
+    for axes in figure.axes[:: len(shown)]:
         low, high = axes.get_ylim()
         room = 0.9 * len(rows) / (figure.get_figheight() - 0.9)
         axes.set_ylim(low, high + room * (high - low))  # for the lines of parameters
     figure.supylabel(style.BITS, fontsize=9.5)
-    marks: list[dict[str, Any]] = [
-        {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"},
-        {"color": "0.3", "label": "Eq. 1"},
-        {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"},
-    ]
+    marks = [style.ONE_SEED, style.EQ_1, {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"}]
     if rare:
         names = ", ".join(map(style.label, rare))
         marks.append({"linestyle": "", "label": f"not shown, measured on few signals: {names}"})
     style.legend(figure, *marks, *others, columns=4)
     return figure
-
-
-def _columns(table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Models measured on half of the signals or more, and the others: a column of empty panels tells nothing."""
-    models, signals = style.ordered(table["model"]), style.signals(table)
-    count = {m: len(style.signals(table[table["model"] == m])) for m in models}
-    return [m for m in models if 2 * count[m] >= len(signals)], [m for m in models if 2 * count[m] < len(signals)]
 
 
 def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
@@ -210,12 +199,8 @@ def _parameters(fit: laws.LawFit) -> str:
 def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     """Every observation on the universal curve of its own fit: u_bar, i_max, x = u / u_bar, z, missing bits.
 
-    Only curves of models but controls whose fit converged; `n_left_out` in the frame's attrs counts the others.
-
-    Raises
-    ------
-    InputError, TooLittle
-        As `usable`.
+    Only curves of models but controls whose fit converged; `n_left_out` in the frame's attrs counts the others. Raises
+    as `usable`.
     """
     table = without_controls(protocol_rows(usable(table)))
     fits = laws.fit_curves(table)
@@ -230,28 +215,24 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 @style.book_style()
 def collapse_figure(table: pd.DataFrame) -> Figure:
     """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
-    points = collapsed(table)
-    if points.empty:
-        raise TooLittle(NO_CURVE)
-    figure, panels = style.new_figure(1, 2, 4.2, sharey=True)
-    _collapse_panel(panels[0, 0], points, "x", "asymptotic: depth over $\\bar{u}$")
-    _collapse_panel(panels[0, 1], points, "z", "exact: $z$")
+    points = enough(collapsed(table), NO_CURVE)
+    titles = [f"estimated by {style.methods(points)}"]
+    figure, panels = style.new_figure(1, 2, 4.2, titles=titles, sharey=True)
+    look = {"linestyle": "", "markersize": 2.6, "alpha": 0.45, "markeredgewidth": 0, "rasterized": True}
+    for axes, (x, label) in zip(
+        panels[0], {"x": "asymptotic: depth over $\\bar{u}$", "z": "exact: $z$"}.items(), strict=True
+    ):
+        for model in style.ordered(points["model"]):
+            here = points[points["model"] == model]
+            style.plot(axes, model, here[x], here["missing"], **look)
+        at = np.geomspace(points[x].min(), points[x].max(), 300)
+        axes.plot(at, laws.collapse(at), color="black", linewidth=1.6)
+        style.log_axis(axes)
+        axes.set_ylim(points["missing"].min() - 0.1, points["missing"].max() + 0.2)  # every point is shown
+        axes.set_xlabel(label)
     panels[0, 0].set_ylabel(f"missing information, {style.I_MAX}$ - I$ (bits)")
-    panels[0, 0].set_title(f"estimated by {style.methods(points)}", loc="left")
     style.model_legend(figure, points["model"], {"color": "black", "label": "universal curve"})
     return figure
-
-
-def _collapse_panel(axes: Axes, points: pd.DataFrame, x: str, label: str) -> None:
-    for model in style.ordered(points["model"]):
-        here = points[points["model"] == model]
-        look = {"linestyle": "", "markersize": 2.6, "alpha": 0.45, "markeredgewidth": 0, "rasterized": True}
-        style.plot(axes, model, here[x], here["missing"], **look)
-    at = np.geomspace(points[x].min(), points[x].max(), 300)
-    axes.plot(at, laws.collapse(at), color="black", linewidth=1.6)
-    style.log_axis(axes)
-    axes.set_ylim(points["missing"].min() - 0.1, points["missing"].max() + 0.2)  # every point is shown
-    axes.set_xlabel(label)
 
 
 @style.book_style()
@@ -263,8 +244,7 @@ def variations_figure(table: pd.DataFrame) -> Figure:
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby([*_SIGNAL, "kind"])["model"].transform("nunique") > 1]
-    if table.empty:
-        raise TooLittle("No variation on a model was measured here beside it: nothing to draw.")
+    enough(table, "No variation on a model was measured here beside it: nothing to draw.")
     of_seed, of_all = (table.groupby(by)["model"].transform("nunique") for by in ([*_SIGNAL, "seed"], _SIGNAL))
     table = table[of_seed == of_all]
 
@@ -272,9 +252,8 @@ def variations_figure(table: pd.DataFrame) -> Figure:
         here = of_signal(table, signal)
         curves(axes, here[here["kind"] == kind], "umis_per_cell")
 
-    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
     figure = style.model_panels(
-        rows, style.ordered(table["kind"]), draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex="row"
+        bits_rows(table), style.ordered(table["kind"]), draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex="row"
     )
     style.model_legend(figure, table["model"])
     return figure

@@ -1,14 +1,12 @@
 """What a table shows, in sentences with computed numbers: above each figure of the paper, and on the front page."""
 
-from __future__ import annotations
-
 import subprocess
 import textwrap
 from collections.abc import Callable
 from functools import partial, wraps
 from math import prod
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import __version__, datasets, laws, models, paths
-from ..errors import InputError, TooLittle
+from ..errors import InputError, TooLittle, enough
 from ..measurements import KNOWN
 from . import admitted, claim_terms, claims, page, style
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
@@ -27,14 +25,13 @@ SUPPLEMENT_PARAMETERS = 13_480_151
 """Of the published Geneformer, by the supplement of the paper (SUPPLEMENTAL_METHODS.md, January 2026)."""
 KNOWN_WITHIN = 10.0
 """Factor from end to end of its interval within which ū counts as known."""
-_P = ParamSpec("_P")
 
 
-def told(make: Callable[_P, Figure | HTML]) -> Callable[_P, Figure | HTML]:
+def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
     """`make`, or a sentence where a table holds too little for it."""
 
     @wraps(make)
-    def shown(*arguments: _P.args, **options: _P.kwargs) -> Figure | HTML:
+    def shown(*arguments: Any, **options: Any) -> Figure | HTML:
         try:
             return make(*arguments, **options)
         except TooLittle as error:
@@ -46,36 +43,27 @@ def told(make: Callable[_P, Figure | HTML]) -> Callable[_P, Figure | HTML]:
 def real(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of models on cells that are evidence, under one estimator."""
     rows = without_controls(admitted.evidence(usable(table)))
-    if rows.empty:
-        raise TooLittle("nothing was measured here on real cells but controls: there is nothing to find")
-    return rows
+    return enough(rows, "nothing was measured here on real cells but controls: there is nothing to find")
 
 
 def information(table: pd.DataFrame) -> str:
     """The finding of Figure 1: what depth and cells add."""
     table = real(table)
-    rises = depth_gains(table)
+    rises, gains, bits = depth_gains(table), claim_terms.gains(table)[0], claim_terms.grid(table)[0]
     sentences = [
         f"At the largest number of cells, {_count(rises > 0)} curves end higher at their deepest counts than at their "
         f"shallowest, by {rises.median():.2f} bits in the median."
     ]
-    gains = claim_terms.gains(table)[0]
-    found = [
-        f"{style.label(m)} {gains[m].median():+.2f}" for m in style.ordered(gains.columns) if gains[m].notna().any()
-    ]
-    if found:
-        sentences.append(
-            f"From the fewest training cells to the most, models gain (median over depths, bits): {', '.join(found)}."
-        )
+    if found := {m: gains[m].median() for m in style.ordered(gains.columns) if gains[m].notna().any()}:
+        each = ", ".join(f"{style.label(m)} {gain:+.2f}" for m, gain in found.items())
+        sentences.append(f"From the fewest training cells to the most, models gain (median over depths, bits): {each}.")
     best = claim_terms.best(table, "scvi", where=largest)
     if best["den"].sum():
         sentences.append(f"At the largest number of cells scVI is the best model at {_share(best)}.")
-    bits = claim_terms.grid(table)[0]
     if {"pca", "geneformer"} <= set(bits):
-        apart = (bits["pca"] - bits["geneformer"]).abs().median()
         sentences.append(
-            f"PCA and {style.label('geneformer')} lie {apart:.2f} bits apart in the median over all points, whichever "
-            "is ahead."
+            f"PCA and {style.label('geneformer')} lie {(bits['pca'] - bits['geneformer']).abs().median():.2f} bits "
+            "apart in the median over all points, whichever is ahead."
         )
     return " ".join(sentences)
 
@@ -86,8 +74,7 @@ def headline(source: str | Path) -> HTML:
     table = real(page.measured(source).table)
     dataset, signal, n = table.loc[table["n_cells"].idxmax(), ["dataset", "signal", "n_cells"]]
     top = of_signal(table[table["n_cells"] == n], (dataset, signal))
-    top = top[top["fraction"] == top["fraction"].max()]
-    bits = top.groupby("model")["mi_bits"].mean()
+    bits = top[top["fraction"] == top["fraction"].max()].groupby("model")["mi_bits"].mean()
     found = ", ".join(f"{style.label(model)} {bits[model]:.2f}" for model in style.ordered(bits.index))
     size = ""
     if "geneformer" in bits and dataset in datasets.names():
@@ -112,9 +99,8 @@ def depth_gains(table: pd.DataFrame) -> pd.Series:
 def fits(table: pd.DataFrame) -> str:
     """The finding of Figure 2: how well Eq. 1 fits curves that rise, and how often its parameters are known."""
     rows = real(table)
-    found, r2 = laws.fit_curves(rising(rows)), claim_terms.rising_fits(rows)["r_squared"]
-    if r2.empty:
-        raise TooLittle(NO_CURVE)
+    r2 = enough(claim_terms.rising_fits(rows)["r_squared"], NO_CURVE)
+    found = laws.fit_curves(rising(rows))
     converged = found["status"] == laws.CONVERGED
     known = converged & (found["u_bar_high"] < KNOWN_WITHIN * found["u_bar_low"]) & np.isfinite(found["i_max_high"])
     return (
@@ -131,36 +117,28 @@ def rising(table: pd.DataFrame) -> pd.DataFrame:
     rows = largest(table)
     rise = depth_gains(rows)
     kept = pd.MultiIndex.from_frame(rows[list(rise.index.names)]).isin(rise.index[rise >= claim_terms.FLAT])
-    if not kept.any():
-        raise TooLittle(NO_CURVE)
-    return rows[kept]
+    return enough(rows[kept], NO_CURVE)
 
 
 def collapse(table: pd.DataFrame) -> str:
     """The finding of Figure 3: how near observations are to one curve."""
-    points = collapsed(real(table))
-    if points.empty:
-        raise TooLittle(NO_CURVE)
+    points = enough(collapsed(real(table)), NO_CURVE)
     off = (points["missing"] - laws.collapse(points["z"])).abs()
     found = {m: claims.find(claims.collapse_of(m), table).value for m in style.ordered(points["model"])}
     each = [f"{style.label(m)} {value:.2f}" for m, value in found.items() if np.isfinite(value)]
-    return (
+    said = (
         f"{len(points):,} observations from {points.attrs['n_curves']} curves lie {off.median():.2f} bits from the one "
         f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. At depths that the fit left out, its R² "
-        f"is, by model: {', '.join(each)}. {_asymptote(points)}"
-    ).strip()
-
-
-def _asymptote(points: pd.DataFrame) -> str:
-    """Where observations leave the asymptote: the paper says, where depth or saturation is small."""
+        f"is, by model: {', '.join(each)}."
+    )
     far = (points["missing"] - laws.collapse(points["x"])).abs() > claim_terms.FAR
     small = points["x"] < claim_terms.SMALL * 2.0 ** (-2 * points["i_max"])
-    if small.all() or not small.any():
-        return ""
-    return (
-        f"Of the observations whose depth or saturation is small (u/ū below {claim_terms.SMALL:g} × "
-        f"2^(−2 I_max)), {_percent(far[small].mean())} lie more than {claim_terms.FAR:g} bits from the asymptote; of "
-        f"the others {_percent(far[~small].mean())} do."
+    if small.all() or not small.any():  # the paper says that the asymptote is left there
+        return said
+    return said + (
+        f" Of the observations whose depth or saturation is small (u/ū below {claim_terms.SMALL:g} × 2^(−2 I_max)), "
+        f"{_percent(far[small].mean())} lie more than {claim_terms.FAR:g} bits from the asymptote; of the others "
+        f"{_percent(far[~small].mean())} do."
     )
 
 
@@ -175,10 +153,6 @@ def finding(name: str, source: str | Path) -> Figure | HTML:
 
 def _count(which: pd.Series) -> str:
     return f"{int(which.sum())} of {len(which)}"
-
-
-def _value(rows: pd.DataFrame) -> float:
-    return float(rows["num"].sum() / rows["den"].sum())
 
 
 def _share(rows: pd.DataFrame) -> str:
@@ -225,7 +199,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
     """Bits found by an estimator of the control that holds 2, at full depth, by data set; none where none was asked."""
-    if estimator not in set(usable_estimators(table)):
+    if not ((table["model"] == KNOWN) & (table["estimator"] == estimator)).any():
         return pd.Series(dtype=float)
     rows = usable(table, estimator)
     rows = rows[(rows["model"] == KNOWN) & (rows["fraction"] == rows.groupby("dataset")["fraction"].transform("max"))]
@@ -250,7 +224,8 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
         f"More cells: from the fewest to the most, scVI gains {scvi}, PCA {pca}, in the median depth.",
     ]  # fmt: skip
     if all(rows["den"].sum() for rows in best.values()):
-        shares = " and ".join(f"{_percent(_value(rows))} ({name})" for name, rows in best.items())
+        won = {name: rows["num"].sum() / rows["den"].sum() for name, rows in best.items()}
+        shares = " and ".join(f"{_percent(share)} ({name})" for name, share in won.items())
         ties = " and ".join(_percent(1 - rows["den"].mean()) for rows in best.values())
         lines.append(
             f"Which model: on the most cells scVI is the best at {shares} of the depths at which models differ by more "
@@ -268,8 +243,7 @@ def _middle(values: pd.Series) -> str:
     """Median and quartiles: '1.20 (0.85 to 1.61)'."""
     if values.empty:
         return "an unmeasured number of"
-    low, middle, high = values.quantile([0.25, 0.5, 0.75])
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    return page.interval(*values.quantile([0.5, 0.25, 0.75]))
 
 
 def version() -> HTML:
@@ -280,11 +254,6 @@ def version() -> HTML:
     return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit.stdout.strip()])), "version")
 
 
-def usable_estimators(table: pd.DataFrame) -> pd.Series:
-    """Estimators that the control of known information was measured by."""
-    return table.loc[table["model"] == KNOWN, "estimator"]
-
-
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 
 
@@ -292,19 +261,17 @@ HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 @style.book_style()
 def hero_figure(measurements: str | Path, reference: str | Path) -> Figure:
     """Information against depth with Eq. 1, proteins of blood cells or else the first signal: published, and ours."""
-    figure, panels = style.new_figure(1, 2, 3.4)
+    figure, panels = style.new_figure(1, 2, 3.4, xlabel=style.UMIS, name="hero_published_and_ours")
     for axes, (source, name) in zip(panels[0], ((reference, "published"), (measurements, "ours")), strict=True):
         table = page.measured(source).table
         rows = largest(real(table))
         signal = HERO[name] if HERO[name] in style.signals(rows) else style.signals(rows)[0]
+        here = of_signal(rows, signal)
         with style.presets(table):
-            _hero_panel(axes, of_signal(rows, signal))
-        title = f"{name}: {style.title(*signal)} ({style.methods(of_signal(rows, signal))})"
-        axes.set_title(textwrap.fill(title, 44), loc="left")
-        axes.set(xlabel=style.UMIS, ylabel=style.BITS)
-    figure.set_label("hero_published_and_ours")
-    one_seed = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
-    style.legend(figure, one_seed, {"color": "0.3", "label": "Eq. 1"})
+            _hero_panel(axes, here)
+        axes.set_title(textwrap.fill(f"{name}: {style.title(*signal)} ({style.methods(here)})", 44), loc="left")
+        axes.set_ylabel(style.BITS)
+    style.legend(figure, style.ONE_SEED, style.EQ_1)
     return figure
 
 

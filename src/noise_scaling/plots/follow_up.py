@@ -3,8 +3,6 @@
 They have no licence and are not kept here; Eq. 1 fitted to each of their curves is (`data/published/follow_up.csv`).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -15,6 +13,7 @@ from .. import datasets, laws
 from ..laws.curves import fit_groups
 from ..measurements import published
 from . import page, style
+from .model_size import LABELS
 
 SIZES, PRETRAINED, TRIALS = "sizes of Geneformer", "pretrained, fine-tuned", "hyper-parameters"
 _FILES = {
@@ -38,16 +37,13 @@ def fits() -> pd.DataFrame:
     Columns: table, curve (millions of parameters, training cells, number of the trial), learning_rate (of trials),
     deepest_bits, and those of a fit.
     """
-    points = _points()
+    points, parts, by = _points(), [], ["table", "curve"]
     depth = points.groupby(points["fraction"].round(6))["umis_per_cell_nominal"].first()
-    parts = []
     for name, (file, curve, bits) in _FILES.items():
         raw = pd.read_csv(datasets.fetch("published_follow_up", f"published/{file}.csv")).dropna(subset=bits)
-        table = raw.assign(
-            table=name, curve=raw[curve], mi_bits=raw[bits], umis_per_cell=raw["quality"].round(6).map(depth)
-        )
-        by = ["table", "curve"]
-        table = table.assign(learning_rate=raw.get("max_lr", np.nan)).sort_values([*by, "umis_per_cell"])
+        numbers = {"curve": raw[curve], "mi_bits": raw[bits], "learning_rate": raw.get("max_lr", np.nan)}
+        table = raw.assign(table=name, umis_per_cell=raw["quality"].round(6).map(depth), **numbers)
+        table = table.sort_values([*by, "umis_per_cell"])
         facts = table.groupby(by).agg(learning_rate=("learning_rate", "first"), deepest_bits=("mi_bits", "last"))
         parts.append(facts.reset_index().merge(fit_groups(table, by)))
     return pd.concat(parts, ignore_index=True)
@@ -61,12 +57,13 @@ def _of(table: str) -> pd.DataFrame:
 def sizes_sentence() -> HTML:
     """What the size of Geneformer does in the authors' sweep."""
     found = _of(SIZES)
-    best, first, last = (found.iloc[i] for i in (found["i_max"].idxmax(), 0, -1))
+    fits = [found.iloc[i] for i in (found["i_max"].idxmax(), 0, -1)]
+    best, first, last = (page.interval(*fit[["i_max", "i_max_low", "i_max_high"]]) for fit in fits)
     rank = stats.spearmanr(found["curve"], found["u_bar"]).statistic
     return page.paragraph(
-        f"Of {len(found)} sizes of Geneformer the one of {best['curve']:.1f} M parameters has the highest I_max, "
-        f"{_told(best)} bits; the smallest, of {first['curve']:.1f} M, has {_told(first)}, the largest, of "
-        f"{last['curve']:.0f} M, {_told(last)}. ū runs from {_span(found['u_bar'])} UMIs per cell, with a rank "
+        f"Of {len(found)} sizes of Geneformer the one of {fits[0]['curve']:.1f} M parameters has the highest I_max, "
+        f"{best} bits; the smallest, of {fits[1]['curve']:.1f} M, has {first}, the largest, of "
+        f"{fits[2]['curve']:.0f} M, {last}. ū runs from {page.span(found['u_bar'])} UMIs per cell, with a rank "
         f"correlation of {rank:.2f} with size.",
         "finding",
     )
@@ -74,18 +71,17 @@ def sizes_sentence() -> HTML:
 
 def pretrained_sentence() -> HTML:
     """What cells add to a pretrained model that is fine-tuned, beside models trained on these cells alone."""
-    found = _of(PRETRAINED)
+    found, points = _of(PRETRAINED), _points()
     cells, bits = found["curve"], found["deepest_bits"]
     line = stats.linregress(np.log10(cells), bits)
     half = stats.t.ppf(0.975, len(found) - 2) * line.stderr
-    points = _points()
     deep = points[points["fraction"] == 1].sort_values("n_cells").groupby("model")["mi_bits"].agg(["first", "last"])
-    others = ", ".join(f"{style.label(m)} {deep.loc[m, 'first']:.2f} to {deep.loc[m, 'last']:.2f}" for m in deep.index)
+    others = ", ".join(f"{style.label(row.Index)} {row.first:.2f} to {row.last:.2f}" for row in deep.itertuples())
     return page.paragraph(
         f"The pretrained model finds {bits.iloc[0]:.2f} bits at full depth where it is fine-tuned on "
-        f"{cells.iloc[0]:,.0f} cells and {bits.iloc[-1]:.2f} on {cells.iloc[-1]:,.0f}: {line.slope:+.3f} "
-        f"({line.slope - half:+.3f} to {line.slope + half:+.3f}) for ten times the cells. Models trained on these "
-        f"cells alone, over the same range: {others}. Its ū is within the depths of the data in "
+        f"{cells.iloc[0]:,.0f} cells and {bits.iloc[-1]:.2f} on {cells.iloc[-1]:,.0f}: "
+        f"{page.interval(line.slope, line.slope - half, line.slope + half, '+.3f')} for ten times the cells. Models "
+        f"trained on these cells alone, over the same range: {others}. Its ū is within the depths of the data in "
         f"{(found['status'] == laws.CONVERGED).sum()} of {len(found)} curves: at full depth more molecules still help."
     )
 
@@ -93,26 +89,15 @@ def pretrained_sentence() -> HTML:
 def trials_sentence() -> HTML:
     """What the search of hyper-parameters comes to."""
     found = _of(TRIALS)
-    bits, rates = found["deepest_bits"], found.groupby("learning_rate")["deepest_bits"].agg(["min", "max"])
-    told = ", ".join(
-        f"of {rate:g} {rates.loc[rate, 'min']:.2f} to {rates.loc[rate, 'max']:.2f}" for rate in rates.index
-    )
-    share = (rates["max"] - rates["min"]).mean() / (bits.max() - bits.min())
+    bits, rates = found["deepest_bits"], found.groupby("learning_rate")["deepest_bits"]
+    told = ", ".join(f"of {rate:g} {here.min():.2f} to {here.max():.2f}" for rate, here in rates)
+    share = (rates.max() - rates.min()).mean() / (bits.max() - bits.min())
     good = found[bits > 0.8 * bits.max()]
     return page.paragraph(
-        f"Over {len(found)} trials the bits at full depth run from {bits.min():.2f} to {bits.max():.2f}; at a "
-        f"learning rate {told}. Trials of one rate differ by {share:.0%} of that range in the mean. The {len(good)} "
-        f"within 20 % of the best have I_max of {good['i_max'].min():.2f} to {good['i_max'].max():.2f} bits and ū of "
-        f"{_span(good['u_bar'])} UMIs per cell."
+        f"Over {len(found)} trials the bits at full depth run from {page.span(bits, '.2f')}; at a learning rate {told}"
+        f". Trials of one rate differ by {share:.0%} of that range in the mean. The {len(good)} within 20 % of the best"
+        f" have I_max of {page.span(good['i_max'], '.2f')} bits and ū of {page.span(good['u_bar'])} UMIs per cell."
     )
-
-
-def _told(fit: pd.Series) -> str:
-    return f"{fit['i_max']:.2f} ({fit['i_max_low']:.2f} to {fit['i_max_high']:.2f})"
-
-
-def _span(values: pd.Series) -> str:
-    return f"{values.min():,.0f} to {values.max():,.0f}"
 
 
 def table() -> HTML:
@@ -126,24 +111,20 @@ def table() -> HTML:
 @style.book_style()
 def sizes_figure() -> Figure:
     """I_max and u_bar by the size of Geneformer; bits at full depth by the cells a pretrained model was tuned on."""
-    figure, panels = style.new_figure(1, 3, 2.8)
+    figure, panels = style.new_figure(1, 3, 2.8, titles=(SIZES, SIZES, PRETRAINED))
     found, look = _of(SIZES), {"color": style.colour("geneformer"), "marker": "s"}
     found = found[found["status"] == laws.CONVERGED]
-    for axes, name, label in zip(
-        panels[0], ("i_max", "u_bar"), ("$I_{max}$ (bits)", "$\\bar{u}$ (UMIs per cell)"), strict=False
-    ):
+    for axes, (name, label) in zip(panels[0], LABELS.items(), strict=False):
         ends = found[[f"{name}_low", f"{name}_high"]].to_numpy().T
         spread = np.abs(np.nan_to_num(ends, posinf=1e9) - found[name].to_numpy())
         axes.errorbar(found["curve"], found[name], yerr=spread, capsize=2, **look)
         axes.set(xlabel="M parameters", ylabel=label)
-        axes.set_title(SIZES, loc="left")
     panels[0, 0].set_ylim(0, 1.5 * found["i_max"].max())
     style.log_y_axis(panels[0, 1])
     panels[0, 1].set_ylim(found["u_bar"].min() / 4, found["u_bar"].max() * 4)
     tuned = _of(PRETRAINED)
     panels[0, 2].plot(tuned["curve"], tuned["deepest_bits"], **look)
     panels[0, 2].set(xlabel="training cells", ylabel="bits at full depth", ylim=(0, 1.5 * tuned["deepest_bits"].max()))
-    panels[0, 2].set_title(PRETRAINED, loc="left")
     for axes, every in zip(panels[0], (1, 1, 2), strict=True):
         style.log_axis(axes, every=every)
     return figure

@@ -5,13 +5,11 @@ there when the book is built. Where they are missing, in a bare notebook or with
 in their place: it is hidden while the scripts load, and shown again where they left the controls hidden.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 from string import Template
@@ -29,14 +27,7 @@ SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x"
 
 
 def frame(
-    name: str,
-    *,
-    data: dict[str, Any],
-    fallback: Figure,
-    alt: str,
-    scripts: Sequence[str],
-    static: str = STATIC,
-    **values: object,
+    name: str, data: dict[str, Any], fallback: Figure, alt: str, *scripts: str, static: str = STATIC, **values: object
 ) -> HTML:
     """A page's widget: its controls and results, a static figure with its alt text, data as JSON, scripts.
 

@@ -1,8 +1,7 @@
 """The page *Which law?*: laws of depth on every curve of a table, in tables, figures and a plain verdict."""
 
-from __future__ import annotations
-
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import datasets
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws import alternatives, compare, grids
 from ..laws.law import CHANNELS_WITHIN, fit_many, predict
 from . import admitted, page, style
-from .figures import usable
+from .figures import of_signal, usable
 
 KINDS = {"vector": "measured values", "pair": "another cell's counts", "label": "labels"}
 """Kinds of signals, by their cards, in words."""
@@ -28,20 +27,13 @@ _SHOWN = ("noise_law", "stretched", "channels", "log_linear")
 @page.of_content
 def _curves(table: pd.DataFrame) -> compare.Curves:
     found = compare.curves(grids.grids(admitted.evidence(usable(table)), least=(compare.LEAST_DEPTHS, 1)))
-    if not len(found.names):
-        raise TooLittle(f"No curve here has {compare.LEAST_DEPTHS} depths or more.")
+    enough(found.names, f"No curve here has {compare.LEAST_DEPTHS} depths or more.")
     return found
 
 
 @page.of_content
 def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """`compare.compare_laws` of a table's curves.
-
-    Raises
-    ------
-    TooLittle
-        Where none has LEAST_DEPTHS depths.
-    """
+    """`compare.compare_laws` of a table's curves."""
     return compare.compare_laws(_curves(table))
 
 
@@ -67,45 +59,41 @@ def errors_figure(table: pd.DataFrame) -> Figure:
     found = compared(table)
     order = found.groupby("law")["left_out"].median().sort_values(ascending=False).index
     figure, panels = style.new_figure(1, 2, 4.6, sharey=True)
-    for axes, column, label in (
-        (panels[0, 0], "left_out", "error on a depth left out (bits)"),
-        (panels[0, 1], "ahead", "error on the deepest 40 % (bits)"),
-    ):
-        _quartiles(axes, found, order, column)
-        style.error_axis(axes)
-        axes.set_xlabel(label)
+    for axes, (column, where) in zip(panels[0], _UNSEEN.items(), strict=True):
+        for row, law in enumerate(order):
+            here = found[found["law"] == law]
+            low, middle, high = here[column].quantile([0.25, 0.5, 0.75])
+            axes.plot([low, high], [row, row], color="0.6", linewidth=3, solid_capstyle="round")
+            axes.plot(middle, row, **_MARKS[here["n_parameters"].iloc[0]])
+        axes.axvline(found.loc[found["law"] == "noise_law", column].median(), color="0.75", linewidth=0.8, zorder=0)
+        style.log_axis(axes, at=(1, 2, 5))
+        axes.set_xlabel(f"error on {where} (bits)")
     labels = found.drop_duplicates("law").set_index("law")["label"]
     panels[0, 0].set_yticks(range(len(order)), [labels[law] for law in order])
-    style.legend(
-        figure,
-        {"color": "black", "marker": "o", "label": "2 parameters"},
-        {"color": "black", "marker": "s", "markerfacecolor": "white", "label": "3 parameters"},
-        {"color": "0.6", "linewidth": 3, "label": "middle half of the curves"},
-    )
+    marks = [look | {"label": f"{n} parameters"} for n, look in _MARKS.items()]
+    style.legend(figure, *marks, {"color": "0.6", "linewidth": 3, "label": "middle half of the curves"})
     return figure
 
 
-def _quartiles(axes: Axes, table: pd.DataFrame, order: pd.Index, column: str) -> None:
-    for row, law in enumerate(order):
-        here = table[table["law"] == law]
-        low, middle, high = here[column].quantile([0.25, 0.5, 0.75])
-        marker, face = ("s", "white") if here["n_parameters"].iloc[0] == 3 else ("o", "black")
-        axes.plot([low, high], [row, row], color="0.6", linewidth=3, solid_capstyle="round")
-        axes.plot(middle, row, color="black", marker=marker, markerfacecolor=face)
-    axes.axvline(table.loc[table["law"] == "noise_law", column].median(), color="0.75", linewidth=0.8, zorder=0)
+_UNSEEN = {"left_out": "a depth left out", "ahead": "the deepest 40 %"}
+"""Columns of errors where a law did not look, in words."""
+_MARKS: dict[int, dict[str, Any]] = {
+    2: {"color": "black", "marker": "o"},
+    3: {"color": "black", "marker": "s", "markerfacecolor": "white"},
+}
+"""By number of parameters."""
 
 
 @style.book_style()
 def residuals_figure(table: pd.DataFrame) -> Figure:
     """Residuals of four laws against depth over the curve's deepest, medians and quartiles in eighths of the points."""
-    found = _curves(table)
-    figure, panels = style.new_figure(1, len(_SHOWN), 2.9, sharey=True, sharex=True)
+    found, named = _curves(table), [alternatives.ALTERNATIVES[name] for name in _SHOWN]
+    titles = [law.label for law in named]
+    figure, panels = style.new_figure(1, len(named), 2.9, titles=titles, sharey=True, sharex=True)
     relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
-    for axes, name in zip(panels[0], _SHOWN, strict=True):
-        law = alternatives.ALTERNATIVES[name]
+    for axes, law in zip(panels[0], named, strict=True):
         left = compare.residuals(found, law)
         _binned(axes, relative[np.isfinite(left)], left[np.isfinite(left)])
-        axes.set_title(law.label, loc="left")
         style.log_axis(axes)
     panels[0, 0].set_ylabel("measured less fitted (bits)")
     figure.supxlabel("UMIs per cell over the deepest", fontsize=9.5)
@@ -134,29 +122,21 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
 
     Medians over curves of the median over depths; power and number of channels are those fitted, D being held within
     CHANNELS_WITHIN: infinite where half of the curves or more are at the upper bound.
-
-    Raises
-    ------
-    TooLittle
-        If no signal is of a known kind with enough depths.
     """
     found, names = compared(table), _curves(table).names
     fitted = names.assign(**{law: _fitted(table, law, parameter) for law, parameter in _PARAMETERS.items()})
     rows = []
-    for (dataset, signal), here in names.groupby(["dataset", "signal"], sort=False):
-        mine = (found["dataset"] == dataset) & (found["signal"] == signal) & found["law"].isin(BY_NOISE)
-        errors = found[mine].groupby("label", sort=False)["left_out_median"].median()
-        own = fitted[(fitted["dataset"] == dataset) & (fitted["signal"] == signal)]
+    for signal in names[["dataset", "signal"]].drop_duplicates().itertuples(index=False, name=None):
+        here, own = of_signal(found[found["law"].isin(BY_NOISE)], signal), of_signal(fitted, signal)
+        errors = here.groupby("label", sort=False)["left_out_median"].median()
         rows.append({
-            "kind": kind(dataset, signal), "signal": style.title(dataset, signal), "curves": len(here), **errors,
+            "kind": kind(*signal), "signal": style.title(*signal), "curves": len(own), **errors,
             "least": errors.idxmin(), "power": own["stretched"].median(), "D": own["channels"].median(),
             "D, both sides": own["two_sided_channels"].median(),
         })  # fmt: skip
     out = pd.DataFrame(rows)
     out = out[out["kind"].isin(KINDS)].sort_values("kind", key=lambda k: k.map(list(KINDS).index), kind="stable")
-    if out.empty:
-        raise TooLittle("No signal here is of a known kind with enough depths.")
-    return out.assign(kind=out["kind"].map(KINDS))
+    return enough(out, "No signal here is of a known kind with enough depths.").assign(kind=out["kind"].map(KINDS))
 
 
 _PARAMETERS = {"stretched": "power", "channels": "channels", "two_sided_channels": "channels"}
@@ -172,18 +152,17 @@ def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
 def kinds_table(table: pd.DataFrame) -> HTML:
     """`by_kind` with its headings explained, and a bound in words."""
     full = by_kind(table)
-    words = {name: [_channels(value) for value in full[name]] for name in ("D", "D, both sides")}
+    shown = full.copy()
+    for name in ("D", "D, both sides"):
+        bound = np.isinf(full[name]) | np.isclose(full[name], CHANNELS_WITHIN[0])
+        shown[name] = full[name].map("{:.2f}".format).mask(bound, "at bound")
     title = (
         "Error on a depth left out in bits, a column for each law that comes from noise; medians over curves. least: "
         "the law that errs least; power: the fitted exponent of “Eq. 1 in a power of depth”; D: the fitted number of "
         "channels with noise on one side, or on both sides, "
         f"held from {CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
     )
-    return page.as_table(full.assign(**words), "by_kind.csv", full=full, title=title)
-
-
-def _channels(value: float) -> str:
-    return "at bound" if np.isinf(value) or np.isclose(value, CHANNELS_WITHIN[0]) else f"{value:.2f}"
+    return page.as_table(shown, "by_kind.csv", full=full, title=title)
 
 
 @cache
@@ -269,8 +248,8 @@ def told_apart(table: pd.DataFrame, other: str, column: str) -> str:
     middle, low, high = compare.gap(table, "noise_law", other, column)
     name = _quoted(alternatives.ALTERNATIVES[other].label)
     told = f"{name} foretells better" if low > 0 else "Eq. 1 foretells better" if high < 0 else "they tie"
-    what = "a depth left out" if column == "left_out" else "the deepest 40 %"
     return (
-        f"Eq. 1 beside {name}, on {what}: {told}. The error of Eq. 1 less that of the other is {middle:+.3f} bits in "
-        f"the median curve (95 % interval {low:+.3f} to {high:+.3f}, from whole grids drawn anew)."
+        f"Eq. 1 beside {name}, on {_UNSEEN[column]}: {told}. The error of Eq. 1 less that of the other is "
+        f"{middle:+.3f} bits in the median curve (95 % interval {low:+.3f} to {high:+.3f}, from whole grids drawn "
+        "anew)."
     )

@@ -1,11 +1,9 @@
 """The claims ledger: every claim of the paper on the published table and on our own measurements."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -20,13 +18,10 @@ _ZOO = f"zoo.html#{urlencode({'source': OURS, 'estimator': 'lmi'})}"
 _HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
 
 
-def _every(table: pd.DataFrame, *, estimator: str | None) -> dict[Claim, claims.Finding]:
-    return {claim: claims.find(claim, table, estimator=estimator) for claim in (*CLAIMS, *claims_open.OPEN)}
-
-
 @cache
 def _findings(estimator: str | None) -> Callable[[pd.DataFrame], dict[Claim, claims.Finding]]:
-    return page.of_content(partial(_every, estimator=estimator))
+    every = (*CLAIMS, *claims_open.OPEN)
+    return page.of_content(lambda table: {claim: claims.find(claim, table, estimator=estimator) for claim in every})
 
 
 @dataclass(frozen=True)
@@ -54,22 +49,22 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
     """How many of the paper's claims hold on each table, and which fail: sentences."""
     said = []
     for column in columns(measurements, reference):
-        by = {verdict: [c for c in CLAIMS if _cell(column.findings[c])[0] == verdict] for verdict in _CLASSES}
-        told = sum(map(len, by.values()))
-        fails = "; ".join(f"“{_full(claim)}”" for claim in by[claims.FAILS])
+        verdicts = {claim: _cell(column.findings[claim])[0] for claim in CLAIMS}
+        holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
+        fails = "; ".join(f"“{_full(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
         said.append(
-            f"On the table “{column.heading}”, {len(by[claims.HOLDS])} of the paper's {len(CLAIMS)} claims hold, "
-            f"{len(by[claims.PARTLY])} hold partly, {len(by[claims.FAILS])} fail"
-            f"{f' ({fails})' if fails else ''}, and {len(CLAIMS) - told} have no verdict."
+            f"On the table “{column.heading}”, {holds} of the paper's {len(CLAIMS)} claims hold, {partly} hold "
+            f"partly, {failed} fail{f' ({fails})' if fails else ''}, and {len(CLAIMS) - holds - partly - failed} have "
+            "no verdict."
         )
     return page.bullets(said, "finding")
 
 
 def _full(claim: Claim) -> str:
     """A claim's text with what it goes on from: "… PCA" goes on from the last whole one, up to its colon."""
-    whole = [c.text for c in CLAIMS[: CLAIMS.index(claim)] if not c.text.startswith("…")]
     if not claim.text.startswith("…"):
         return claim.text
+    whole = [c.text for c in CLAIMS[: CLAIMS.index(claim)] if not c.text.startswith("…")]
     start, colon, _ = whole[-1].partition(":")
     return f"{start}{colon} {claim.text.removeprefix('… ')}"
 
@@ -120,12 +115,11 @@ _CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails
 
 
 def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
-    of_figures = claim.page.startswith("figures/")
-    where = f"{claim.page}.html{f'#{column.tab}' if of_figures and column.tab else ''}"
-    where = column.page if of_figures and column.page else where
+    where = f"{claim.page}.html"
+    if claim.page.startswith("figures/"):
+        where = column.page or where + (f"#{column.tab}" if column.tab else "")
     verdict, number = _cell(found)
-    who = _who(claim, column) if number else ""
-    said = f"{html.escape(verdict)}<small>{html.escape(who + number)}</small>"
+    said = f"{html.escape(verdict)}<small>{html.escape(_who(claim, column) + number if number else '')}</small>"
     about = f'class="{_CLASSES.get(verdict, "untold")}" data-table="{html.escape(column.heading)}"'
     return f'<td {about}><a href="{html.escape(where)}">{said}</a></td>'
 
@@ -137,17 +131,15 @@ def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
     """Of every claim and table: the interval with data sets drawn too, and the verdict with thresholds moved."""
-    findings = {column.heading: column.findings for column in columns(measurements, reference)}
-    rows = []
+    tables, rows = columns(measurements, reference), []
     for claim in (*CLAIMS, *claims_open.OPEN):
-        for heading, found in ((heading, of[claim]) for heading, of in findings.items()):
-            if pd.isna(found.value):
-                continue
-            rows.append({
-                "claim": claim.text, "table": heading, "verdict": found.verdict, "value": _number(found),
-                "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
-                "stricter": found.strict, "more lenient": found.lenient,
-            })  # fmt: skip
+        for heading, found in ((column.heading, column.findings[claim]) for column in tables):
+            if pd.notna(found.value):
+                rows.append({
+                    "claim": claim.text, "table": heading, "verdict": found.verdict, "value": _number(found),
+                    "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
+                    "stricter": found.strict, "more lenient": found.lenient,
+                })  # fmt: skip
     return page.as_table(pd.DataFrame(rows), "robustness.csv", title=how_many(pd.DataFrame(rows)))
 
 
@@ -170,16 +162,14 @@ def verdicts(table: pd.DataFrame, *about: str) -> HTML:
 
 def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     found = claims.find(claim, table, estimator="default")
-    said = f"“{claim.text}”"
     if pd.isna(found.value):
-        return f"{said} was not measured in this table."
+        return f"“{claim.text}” was not measured in this table."
     verb = {claims.PARTLY: "holds partly", claims.NO_CONTROL: "has no verdict: the positive control fails"}
     verb |= {claims.NOT_TESTED: "was not tested at this size", claims.GIVEN: "holds by construction"}
-    value, low, high = (f"{round(x, 2) + 0.0:.2f}" for x in (found.value, found.low, found.high))
-    what = {"bits": f"{value} bits", "share": f"a share of {value}"}.get(claim.unit, value)
+    what = {"bits": "{:z.2f} bits", "share": "a share of {:z.2f}"}.get(claim.unit, "{:z.2f}").format(found.value)
     return (
-        f"{said} {verb.get(found.verdict, found.verdict)}. Its statistic, {claim.statistic}, is {what} (95 % interval "
-        f"{low} to {high})."
+        f"“{claim.text}” {verb.get(found.verdict, found.verdict)}. Its statistic, {claim.statistic}, is {what} (95 % "
+        f"interval {found.low:z.2f} to {found.high:z.2f})."
     )
 
 
@@ -190,8 +180,7 @@ def _who(claim: Claim, column: Column) -> str:
 
 
 def _number(found: claims.Finding) -> str:
-    value, low, high = (round(x, 2) + 0.0 for x in (found.value, found.low, found.high))  # no -0.00
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return page.interval(found.value, found.low, found.high, "z.2f")  # no -0.00
 
 
 def _cell(found: claims.Finding) -> tuple[str, str]:
@@ -200,6 +189,5 @@ def _cell(found: claims.Finding) -> tuple[str, str]:
         return claims.UNTOLD, "all tied"
     if pd.isna(found.value):
         return ("not measured" if found.verdict == claims.UNTOLD else found.verdict), ""
-    return found.verdict, _number(found) + (
-        f", {100 * found.tied:.0f}\N{NO-BREAK SPACE}% tied" if found.tied > 0 else ""
-    )
+    tied = f", {100 * found.tied:.0f}\N{NO-BREAK SPACE}% tied" if found.tied > 0 else ""
+    return found.verdict, _number(found) + tied

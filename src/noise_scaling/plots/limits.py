@@ -1,7 +1,5 @@
 """Limits in sentences with computed numbers: what Eq. 1 misses, what estimators hide, how far tables reach."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from .. import laws
-from ..errors import TooLittle
+from ..errors import TooLittle, enough
 from ..laws import compare
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KNOWN
@@ -43,15 +41,13 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
 
 def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
     """Whether another law foretells depths left out better than Eq. 1, by signal and over all curves, by table."""
-    named = {"The published table": reference, "Our own measurements": measurements}
-    return page.bullets(f"{name}: {_other_law(page.measured(source).table)}" for name, source in named.items())
-
-
-def _other_law(table: pd.DataFrame) -> str:
-    try:
-        return _ahead_of_eq1(table)
-    except TooLittle as error:
-        return str(error)
+    lines = []
+    for name, source in (("The published table", reference), ("Our own measurements", measurements)):
+        try:
+            lines.append(f"{name}: {_ahead_of_eq1(page.measured(source).table)}")
+        except TooLittle as error:
+            lines.append(f"{name}: {error}")
+    return page.bullets(lines)
 
 
 def _ahead_of_eq1(table: pd.DataFrame) -> str:
@@ -78,18 +74,17 @@ def last_gain(source: str | Path) -> HTML:
     if start == most:
         raise TooLittle("The largest training set here was measured at one number of cells.")
     found = []
-    for model in [m for m in ("scvi", "geneformer") if m in set(here["model"])]:
+    for model in ("scvi", "geneformer"):
         both = here[(here["model"] == model) & here["n_cells"].isin([start, most])]
         bits = both.pivot_table(index="fraction", columns="n_cells", values="mi_bits").dropna()
         if bits.shape[1] == 2 and len(bits):
             seeds = both.groupby(["n_cells", "fraction"])["seed"].nunique().min()
-            gain = (bits[most] - bits[start]).quantile([0, 0.5, 1]).tolist()
+            low, middle, high = (bits[most] - bits[start]).quantile([0, 0.5, 1])
             found.append(
-                f"{style.label(model)} {gain[1]:+.2f} bits ({gain[0]:+.2f} to {gain[2]:+.2f} over "
+                f"{style.label(model)} {middle:+.2f} bits ({low:+.2f} to {high:+.2f} over "
                 f"{page.counted(len(bits), 'depth')}, {page.counted(seeds, 'seed')})"
             )
-    if not found:
-        raise TooLittle("The largest training set here was measured with neither scVI nor Geneformer at two sizes.")
+    enough(found, "The largest training set here was measured with neither scVI nor Geneformer at two sizes.")
     return page.paragraph(
         f"From {start:,} to {most:,} cells of {style.title(dataset, signal)}, the most that were measured, models gain "
         f"in the median depth: {'; '.join(found)}."
@@ -136,6 +131,6 @@ def sizes(measurements: str | Path, reference: str | Path) -> HTML:
         rows = findings.real(page.measured(source).table)
         lines.append(
             f"{name}: {rows['dataset'].nunique()} data sets of real cells, up to {rows['n_cells'].max():,} training "
-            f"cells, {rows['umis_per_cell'].min():,.0f} to {rows['umis_per_cell'].max():,.0f} UMIs a cell."
+            f"cells, {page.span(rows['umis_per_cell'])} UMIs a cell."
         )
     return page.bullets(lines)

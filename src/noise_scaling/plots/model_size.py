@@ -1,7 +1,5 @@
 """How Eq. 1's two parameters move with the size of a model: Geneformer at several widths on the same cells."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import laws
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws.curves import fit_groups, protocol_rows
 from . import admitted, claim_terms, claims, page, style
 from .figures import usable
@@ -20,7 +18,9 @@ MODEL = "geneformer"
 """The model that was measured at several widths."""
 _ONE_SIZE = "No model was measured at several sizes in this table."
 _LADDER = ["dataset", "signal", "estimator", "n_cells"]
-_LINES, _COLOURS = ("-", "--", ":", "-."), (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
+LABELS = {"i_max": "$I_{max}$ (bits)", "u_bar": "$\\bar{u}$ (UMIs per cell)"}
+LINES = ("-", "--", ":", "-.")
+_COLOURS = (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
 _ASIDE = 1.1
 """By this factor in parameters the bars of a line stand beside those of the line before."""
 
@@ -36,16 +36,8 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at each size: what was trained on, n_parameters, seeds, bits at full depth, the fit and its status.
-
-    Raises
-    ------
-    TooLittle
-        If no model was measured at several sizes.
-    """
-    rows, by = ladder(table), [*_LADDER, "n_parameters"]
-    if rows.empty:
-        raise TooLittle(_ONE_SIZE)
+    """Eq. 1 at each size: what was trained on, n_parameters, seeds, bits at full depth, the fit and its status."""
+    rows, by = enough(ladder(table), _ONE_SIZE), [*_LADDER, "n_parameters"]
     deepest = rows["fraction"] == rows.groupby(by)["fraction"].transform("max")
     facts = rows.assign(full_depth_bits=rows["mi_bits"].where(deepest)).groupby(by).agg(
         seeds=("seed", "nunique"), full_depth_bits=("full_depth_bits", "mean"), train_seconds=("train_seconds", "mean")
@@ -65,13 +57,10 @@ def widest_told(table: pd.DataFrame) -> HTML:
             f"{style.title(dataset, signal)}, {n:,} cells, {style.estimator(estimator)} estimator: the widest is above "
             f"the narrowest at {higher.sum()} of {page.counted(len(higher), 'point')} of all depths and seeds. At full "
             f"depth the widest finds {full.iloc[-1]:.2f} bits, the narrowest {full.iloc[0]:.2f}, and the most are "
-            f"{full.max():.2f}, by that of {style.plain(float(f'{full.idxmax():.2g}'))} "
-            "parameters."
+            f"{full.max():.2f}, by that of {style.plain(float(f'{full.idxmax():.2g}'))} parameters."
             + ("" if dataset in set(counted["dataset"]) else " The verdict leaves this out: a control fails there.")
         )
-    if not lines:
-        raise TooLittle(_ONE_SIZE)
-    return page.bullets(lines)
+    return page.bullets(enough(lines, _ONE_SIZE))
 
 
 @style.book_style()
@@ -82,37 +71,40 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
     are hollow. A fit that did not converge or is not identified is left out; it is in the table.
     """
     found = sizes(table)
-    settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
-    figure, panels = style.new_figure(1, 3, 3.2, sharex=True)
+    figure, panels, limits = parameter_panels(found, 3.2)
     look: dict[str, Any] = {"marker": style.marker(MODEL), "markersize": 5}
-    limits = dict.fromkeys(("i_max", "u_bar"), (-np.inf, np.inf))
-    if len(settled):  # every value is shown
-        limits = {"i_max": (0, 1.5 * settled["i_max"].max())}
-        limits |= {"u_bar": (settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)}
-    style.log_y_axis(panels[0, 2])
-    for axes, ends in zip(panels[0, 1:], limits.values(), strict=True):
-        axes.set_ylim(*(end if np.isfinite(end) else None for end in ends))
     marks = []
-    for i, (((dataset, signal, estimator, n), curve), (line, colour)) in enumerate(
-        zip(found.groupby(_LADDER, sort=True), zip(_LINES, _COLOURS, strict=True), strict=False)
-    ):
-        look |= {"linestyle": line, "color": colour}
-        panels[0, 0].plot(curve["n_parameters"], curve["full_depth_bits"], **look)
+    for i, ((dataset, signal, estimator, n), curve) in enumerate(found.groupby(_LADDER, sort=True)):
+        look |= {"linestyle": LINES[i % 4], "color": _COLOURS[i % 4]}
+        panels[0].plot(curve["n_parameters"], curve["full_depth_bits"], **look)
         beside = curve.assign(n_parameters=curve["n_parameters"] * _ASIDE**i)  # bars of two lines stand side by side
-        for axes, (name, ends) in zip(panels[0, 1:], limits.items(), strict=True):
+        for axes, (name, ends) in zip(panels[1:], limits.items(), strict=True):
             points(axes, beside[beside["status"] == laws.CONVERGED], "n_parameters", name, look, ends)
             if len(beyond := beside[beside["status"] == laws.BEYOND]):
                 points(axes, beyond, "n_parameters", name, look | {"markerfacecolor": "white", "linestyle": ""}, ends)
         marks.append({"label": f"{style.title(dataset, signal)}, {n:,} cells, {style.estimator(estimator)}", **look})
-    for axes, label in zip(panels[0], ("bits measured at full depth", "$I_{max}$ (bits)", _U_BAR), strict=True):
+    for axes in panels:
         style.log_axis(axes)
-        axes.set(xlabel="parameters", ylabel=label)
-    panels[0, 0].set_ylim(bottom=0)
+        axes.set_xlabel("parameters")
+    panels[0].set_ylim(bottom=0)
     style.legend(figure, *marks, columns=2, handlelength=2.8)
     return figure
 
 
-_U_BAR = "$\\bar{u}$ (UMIs per cell)"
+def parameter_panels(found: pd.DataFrame, height: float) -> tuple[Figure, np.ndarray, dict[str, tuple[float, float]]]:
+    """A figure in inches high, its panels of bits, I_max and u_bar, and the last two's limits: every value is shown."""
+    figure, panels = style.new_figure(1, 3, height, sharex=True)
+    settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
+    limits = dict.fromkeys(("i_max", "u_bar"), (-np.inf, np.inf))
+    if len(settled):
+        limits = {"i_max": (0, 1.5 * settled["i_max"].max())}
+        limits |= {"u_bar": (settled["u_bar"].min() / 4, settled["u_bar"].max() * 4)}
+    style.log_y_axis(panels[0, 2])
+    for axes, label in zip(panels[0], ("bits measured at full depth", *LABELS.values()), strict=True):
+        axes.set_ylabel(label)
+    for axes, ends in zip(panels[0, 1:], limits.values(), strict=True):
+        axes.set_ylim(*(end if np.isfinite(end) else None for end in ends))
+    return figure, panels[0], limits
 
 
 def points(
@@ -129,13 +121,7 @@ def points(
 
 
 def variations(table: pd.DataFrame) -> pd.DataFrame:
-    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval.
-
-    Raises
-    ------
-    TooLittle
-        If no variation was measured beside its model.
-    """
+    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval."""
     bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
     for model in style.ordered(bits.columns):
         if (kind := style.variation_of(model)) in bits:
@@ -145,6 +131,4 @@ def variations(table: pd.DataFrame) -> pd.DataFrame:
                 "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
                 "difference": value, "difference_low": low, "difference_high": high,
             })  # fmt: skip
-    if not found:
-        raise TooLittle("No variation on a model was measured here beside it.")
-    return pd.DataFrame(found)
+    return pd.DataFrame(enough(found, "No variation on a model was measured here beside it."))

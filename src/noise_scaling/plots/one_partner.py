@@ -1,23 +1,24 @@
 """Is it noise on both sides? Pairs of cells of which one partner alone is thinned, beside pairs thinned as a whole."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws import alternatives, compare, grids
 from ..laws.law import fit_many, predict
 from ..measurements import protocol_rows
 from . import page, style
+from .apart import over_data_sets
+from .figures import bits_rows, of_signal
 
 WAYS = {"train_full_depth": "both partners thinned", "one_partner_thinned": "one partner thinned"}
 """By variant; both are trained at full depth, so that nothing but the cells that are read differs."""
-_CURVE = ["dataset", "signal", "model", "n_cells"]
+_CURVE, _LINES = ["dataset", "signal", "model", "n_cells"], ("-", "--")
 
 
 @page.of_content
@@ -27,20 +28,16 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     Columns: thinned, dataset, signal, model, n_cells, exponent (of depth, in Eq. 1 in a power of it), steepest (bits
     of a doubling of depth, of that fit), and the median error on a depth left out of Eq. 1 and of noise on both sides.
     """
-    parts = []
+    parts = {}
     for variant, words in WAYS.items():
         rows = protocol_rows(table, variant=variant).assign(variant="")
         found = compare.curves(grids.grids(rows, least=(compare.LEAST_DEPTHS, 1)))
         if len(found.names):
-            parts.append(_fitted(found).assign(thinned=words))
-    both = pd.concat(parts) if parts else pd.DataFrame(columns=[*_CURVE, "thinned"])
+            parts[words] = _fitted(found)
+    none = "No pairs were measured with one partner thinned and with both in this table."
+    both = pd.concat(enough(parts, none), names=["thinned"]).reset_index("thinned")
     both = both[both.groupby(_CURVE)["thinned"].transform("nunique") == len(WAYS)]
-    if both.empty:
-        raise TooLittle("No pairs were measured with one partner thinned and with both in this table.")
-    return both.sort_values([*_CURVE, "thinned"], ignore_index=True)[["thinned", *_CURVE, *_NUMBERS]]
-
-
-_NUMBERS = ["exponent", "steepest", "Eq. 1 errs", "noise on both sides errs"]
+    return enough(both, none).sort_values([*_CURVE, "thinned"], ignore_index=True)
 
 
 def _fitted(found: compare.Curves) -> pd.DataFrame:
@@ -62,8 +59,7 @@ def sentence(table: pd.DataFrame) -> HTML:
     wide = found.pivot(index=_CURVE, columns="thinned", values="exponent")
     whole, one = (wide[words] for words in WAYS.values())
     less = (one < whole).sum()
-    low, high = _interval(one - whole)
-    at_low, at_high = _interval(one)
+    (_, low, high), (_, at_low, at_high) = (over_data_sets(values, "dataset") for values in (one - whole, one))
     better = (found["Eq. 1 errs"] < found["noise on both sides errs"]).groupby(found["thinned"]).sum()
     said = " and ".join(f"{better[words]} of {len(wide)} with {words}" for words in WAYS.values())
     falls = "falls" if high < 0 else "is not seen to fall"
@@ -77,24 +73,16 @@ def sentence(table: pd.DataFrame) -> HTML:
     )
 
 
-def _interval(values: pd.Series) -> tuple[float, float]:
-    """95 % of a mean by Student's t over data sets."""
-    each = values.groupby("dataset").mean()
-    half = each.sem() * stats.t.ppf(0.975, max(len(each) - 1, 1))
-    return each.mean() - half, each.mean() + half
-
-
 @style.book_style()
 def partner_figure(table: pd.DataFrame) -> Figure:
     """Bits against the depth of what was thinned, a row a signal: solid both partners, dashed one; lines Eq. 1's."""
-    names = exponents(table)
-    law = alternatives.ALTERNATIVES["stretched"]
-    ways = {variant: protocol_rows(table, variant=variant) for variant in WAYS}
+    names, law = exponents(table), alternatives.ALTERNATIVES["stretched"]
+    ways = {line: protocol_rows(table, variant=variant) for variant, line in zip(WAYS, _LINES, strict=True)}
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         style.bits_axes(axes)
-        for rows, line in zip(ways.values(), ("-", "--"), strict=True):
-            here = rows[(rows["dataset"] == signal[0]) & (rows["signal"] == signal[1]) & (rows["model"] == model)]
+        for line, rows in ways.items():
+            here = of_signal(rows[rows["model"] == model], signal)
             means = here.groupby("fraction")[["umis_per_cell", "mi_bits"]].mean()
             if means.empty:
                 continue
@@ -103,11 +91,8 @@ def partner_figure(table: pd.DataFrame) -> Figure:
             theta = fit_many(law, means[["umis_per_cell"]].to_numpy().T, means[["mi_bits"]].to_numpy().T).theta
             axes.plot(u[0], predict(law, theta, u)[0], color=style.colour(model), linestyle=line)
 
-    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(names)}
-    models = style.ordered(names["model"])
-    figure = style.model_panels(
-        rows, models, draw, xlabel=f"{style.UMIS} of what was thinned", height=1.6, sharey="row", sharex="row"
-    )
-    marks = [{"color": "0.3", "linestyle": s, "label": w} for w, s in zip(WAYS.values(), ("-", "--"), strict=True)]
+    look: dict[str, Any] = {"xlabel": f"{style.UMIS} of what was thinned", "sharey": "row", "sharex": "row"}
+    figure = style.model_panels(bits_rows(names), style.ordered(names["model"]), draw, height=1.6, **look)
+    marks = [{"color": "0.3", "linestyle": s, "label": w} for w, s in zip(WAYS.values(), _LINES, strict=True)]
     style.legend(figure, *marks, handlelength=2.6)
     return figure

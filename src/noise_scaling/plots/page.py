@@ -1,11 +1,10 @@
 """What stands on a page around a figure: where its numbers come from, tables to read and to download, cards."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib
 import html
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -44,15 +43,9 @@ class Source:
 
 
 def measured(source: str | Path) -> Source:
-    """Open a measurements table.
+    """Open a measurements table: a CSV, a folder of them, "published", or "published-filtered" without flagged rows.
 
     Nothing is downloaded: where the published table is not at hand, its committed summary stands for it.
-
-    Parameters
-    ----------
-    source
-        A CSV, a folder of them, "published" for the paper's table, or "published-filtered" for that without its
-        flagged rows.
 
     Raises
     ------
@@ -68,6 +61,12 @@ def measured(source: str | Path) -> Source:
     if published.at_hand():
         return Source(table, name, _digest(datasets.fetch(PUBLISHED)))
     return Source(table, f"{name}, from its summary data/published", _digest(paths.PUBLISHED), summary=True)
+
+
+def numbers(source: str | Path) -> dict[str, Any]:
+    """The numbers of a benchmark, or of a run: a JSON file."""
+    found: dict[str, Any] = json.loads(paths.find(source).read_text(encoding="utf-8"))
+    return found
 
 
 def versions(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
@@ -121,16 +120,11 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
             return paragraph(str(error))
         if isinstance(made, pd.DataFrame):
             made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
-        if isinstance(made, HTML):
-            of = [] if "estimator" in draw.__name__ else _estimators(table)  # a table of several says so by its name
-            return _named_downloads(made, _short(source, of))
-        made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
-        return made
-
-
-def _named_downloads(made: HTML, end: str) -> HTML:
-    """HTML with `end` at the end of the names of its downloads."""
-    return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
+    if isinstance(made, HTML):
+        end = _short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
+        return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
+    made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
+    return made
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
@@ -149,7 +143,11 @@ def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataF
 
 def paragraph(text: str, kind: str = "") -> HTML:
     """One paragraph, of a CSS class if one is named."""
-    return HTML(f'<p class="{kind}">{as_html(text)}</p>' if kind else f"<p>{as_html(text)}</p>")
+    return HTML(f"<p{_of_class(kind)}>{as_html(text)}</p>")
+
+
+def _of_class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
 
 
 def as_html(text: str) -> str:
@@ -174,10 +172,20 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
+    """A value and its interval in a sentence: "1.20 (0.85 to 1.61)"."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def span(values: pd.Series, form: str = ",.0f") -> str:
+    """The lowest and the highest value in a sentence, once where they read alike: "200 to 1,000"."""
+    return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max())))
+
+
 def bullets(lines: Iterable[str], kind: str = "") -> HTML:
     """A list of sentences, of a CSS class if one is named: a figure's alt text goes on with a "finding" above it."""
     body = "".join(f"<li>{as_html(line)}</li>" for line in lines)
-    return HTML(f'<ul class="{kind}">{body}</ul>' if kind else f"<ul>{body}</ul>")
+    return HTML(f"<ul{_of_class(kind)}>{body}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
@@ -272,27 +280,19 @@ def link(table: pd.DataFrame, download: str) -> str:
     return f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
 
 
-_GROUP = ["dataset", "signal", "estimator", "model"]
-
-
 def rows(source: str | Path) -> HTML:
     """What a measurements table holds, a line for each signal, estimator and model; every row of it to download."""
     opened = measured(source)
     if opened.summary:
         points = published.statistics("points")
         return as_table(points[points["rows"] == VERSIONS[str(source)]], "points.csv")
-    groups = opened.table.groupby(_GROUP)
+    groups = opened.table.groupby(["dataset", "signal", "estimator", "model"])
     held = pd.DataFrame({
         "rows": groups.size(), "without a number": groups["status"].agg(lambda s: (s != measurements.OK).sum()),
-        "training cells": groups["n_cells"].agg(_span), "UMIs per cell": groups["umis_per_cell"].agg(_span),
+        "training cells": groups["n_cells"].agg(span), "UMIs per cell": groups["umis_per_cell"].agg(span),
         "seeds": groups["seed"].nunique(), "most bits": groups["mi_bits"].max(),
     }).reset_index()  # fmt: skip
     return as_table(held, "measurements.csv", full=opened.table)
-
-
-def _span(values: pd.Series) -> str:
-    low, high = (f"{value:,.0f}" for value in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
 
 
 def card(name: str) -> HTML:

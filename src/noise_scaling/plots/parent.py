@@ -1,9 +1,7 @@
 """The parent paper's own tables beside the paper's table and ours, and where the two papers of one group disagree."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,10 +36,10 @@ def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
     The parent's presets are its own; its transformer is no Geneformer (`read_parent`).
     """
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
-    found = [_fits(table).assign(table=name) for name, table in tables.items()]
-    found[0]["preset"] = "its own"
+    found = pd.concat([_fits(table).assign(table=name) for name, table in tables.items()])
+    found.loc[found["table"] == PARENT, "preset"] = "its own"
     kept = ["i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high", "r_squared", "status"]
-    return pd.concat(found)[["table", "dataset", "signal", "model", "preset", "n_cells", *kept]]
+    return found[["table", "dataset", "signal", "model", "preset", "n_cells", *kept]]
 
 
 def _fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +103,7 @@ def disagreements_table(reference: str | Path) -> HTML:
 
 
 def sentences(reference: str | Path) -> HTML:
-    """What the table of `disagreements` comes to."""
+    """What the table of `disagreements` comes to, and the models of both papers in order, a sentence a signal."""
     found = disagreements(reference)
     learnt = found[found["model"] != "random_projection"]
     share = np.average(learnt["beyond seeds"], weights=learnt["points"])
@@ -120,20 +118,19 @@ def sentences(reference: str | Path) -> HTML:
         said = found[f"{name} agrees"]
         told = f"{(said == 'yes').sum()} of the {(said != _NONE).sum()} curves on which both papers determine it"
         lines.append(f"The {text} {name} agrees in {told}.")
-    return page.bullets([*lines, *_orders(reference)], "finding")
-
-
-def _orders(reference: str | Path) -> Iterator[str]:
-    """The models of both papers by their bits at full depth and the most cells, a sentence a signal."""
-    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
     for signal in SHARED:
         orders = []
-        for name, table in tables.items():
+        for name, table in _both(reference).items():
             here = without_controls(of_signal(largest(table), signal))
             bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
-            found = (f"{style.label(m)} {v:.2f}" for m, v in bits.sort_values(ascending=False).items())
-            orders.append(f"{name} {', '.join(found)}")
-        yield f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}."
+            each = (f"{style.label(m)} {v:.2f}" for m, v in bits.sort_values(ascending=False).items())
+            orders.append(f"{name} {', '.join(each)}")
+        lines.append(f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}.")
+    return page.bullets(lines, "finding")
+
+
+def _both(reference: str | Path) -> dict[str, pd.DataFrame]:
+    return {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
 
 
 def claims(measurements: str | Path, reference: str | Path) -> HTML:
@@ -150,7 +147,7 @@ def claims(measurements: str | Path, reference: str | Path) -> HTML:
 @style.book_style()
 def curves_figure(reference: str | Path) -> Figure:
     """Bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
-    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
+    tables = _both(reference)
     models = style.ordered(without_controls(tables[PAPER])["model"])
     looks = {PARENT: {"marker": "o", "linestyle": "-"}, PAPER: {"marker": "x", "linestyle": "--"}}
 
@@ -165,16 +162,15 @@ def curves_figure(reference: str | Path) -> Figure:
         style.log_axis(axes, every=2)
 
     rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in SHARED}
-    figure = style.model_panels(rows, models, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
+    look: dict[str, Any] = {"xlabel": style.UMIS, "sharey": "row", "sharex": True, "name": "curves"}
+    figure = style.model_panels(rows, models, draw, height=1.75, **look)
     style.legend(figure, *({"color": "0.3", "label": name} | look for name, look in looks.items()))
-    figure.set_label("curves")
     return figure
 
 
 @style.book_style()
 def tables_figure() -> Figure:
     """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
-    figure, panels = style.new_figure(2, 2, 7.0)
     compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
     compared = compared[compared["signal"] == "protein"]
     drawn = {
@@ -185,14 +181,13 @@ def tables_figure() -> Figure:
             model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]
         ),
     }
-    for axes, (title, table) in zip(panels.flat, drawn.items(), strict=True):
+    figure, panels = style.new_figure(2, 2, 7.0, titles=drawn, name="tables")
+    for axes, table in zip(panels.flat, drawn.values(), strict=True):
         curves(axes, table, "umis_per_cell")
         axes.set(xlabel=style.UMIS, ylabel=style.BITS)
-        axes.set_title(title, loc="left")
         looks = [(m, style.colour(m), style.marker(m)) for m in style.ordered(table["model"])]
         marks = [Line2D([], [], color=c, marker=k, label=_NAMES.get(m, style.label(m))) for m, c, k in looks]
         axes.legend(handles=marks, frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    figure.set_label("tables")
     return figure
 
 

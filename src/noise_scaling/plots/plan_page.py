@@ -1,7 +1,5 @@
 """The planner as an interactive page: laws with their bootstrap draws for every data set, evaluated in the browser."""
 
-from __future__ import annotations
-
 import argparse
 import html
 import shlex
@@ -43,27 +41,16 @@ def planner(
             "No model here was measured at three depths and three numbers of cells: nothing to plan from."
         )
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
-    fallback, alt = _fallback(opening)
-    return interactive.frame(
-        "planner",
-        data={"groups": groups, "ramp": RAMP, "opening": opening["name"], "prices": _prices(), "words": prices.WORDS},
-        fallback=fallback,
-        alt=alt,
-        scripts=["planning.js", "plan.js"],
-        static=static,
-        saturation=f"{100 * command.ASSUMED_SATURATION:g}",
-    )
+    data = {"groups": groups, "ramp": RAMP, "opening": opening["name"]}
+    data |= {"prices": asdict(prices.read_prices()), "words": prices.WORDS}
+    look = {"static": static, "saturation": f"{100 * command.ASSUMED_SATURATION:g}"}
+    return interactive.frame("planner", data, *_fallback(opening), "planning.js", "plan.js", **look)
 
 
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
     """Laws by data set, signal, estimator and source; imaging data have no prices here, and no group."""
     tables = page.versions(measurements, "ours") | page.versions(reference)
     return [group for name, table in tables.items() for group in _groups(of_one_run(protocol_rows(table)), name)]
-
-
-def _prices() -> dict[str, Any]:
-    """The price cards, as the scripts read them."""
-    return asdict(prices.read_prices())
 
 
 def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
@@ -105,13 +92,11 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     model = group["models"][0]
     n, u = (np.geomspace(low, high, 60) for low, high in (model["n"], model["u"]))
     bits = noise_budget(n[None, :], u[:, None], *model["parameters"])
-    figure, panels = style.new_figure(1, 1, 3.6)
-    axes = panels[0, 0]
+    title = f"{group['name']}: {model['label']}"
+    figure, axes = style.one_panel(3.6, title, xlabel=style.CELLS, ylabel=style.UMIS)
     axes.clabel(axes.contour(n, u, bits, levels=8, cmap="viridis"), fmt="%g bits")
     style.log_axis(axes)
-    axes.set(yscale="log", xlabel=style.CELLS, ylabel=style.UMIS)
-    title = f"{group['name']}: {model['label']}"
-    axes.set_title(title, loc="left")
+    axes.set_yscale("log")
     return figure, f"{title}: lines of equal information over training cells and UMIs per cell."
 
 
@@ -130,12 +115,12 @@ def donors(source: str | Path) -> HTML:
     found = beside_cells.donors(page.measured(source).table)
     if found.empty:
         return page.paragraph("What donors add is in no row of this table.")
-    added = [f"{row.added_bits:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in found.itertuples()]
+    added = [page.interval(row.added_bits, row.low, row.high, "+.2f") for row in found.itertuples()]
     shown = found[["dataset", "model", "n_cells", "donors", "seeds"]].assign(**{"bits added (95 %)": added})
     told = found[(found["low"] > 0) | (found["high"] < 0)]
     sentence = (
         f"In {len(told)} of {len(found)} comparisons with one donor the interval over seeds leaves out zero; the "
-        f"change is {found['added_bits'].min():+.2f} to {found['added_bits'].max():+.2f} bits."
+        f"change is {page.span(found['added_bits'], '+.2f')} bits."
     )
     return page.as_table(shown, "donors.csv", full=found, title=sentence)
 
@@ -145,18 +130,18 @@ def plan_regret(source: str | Path) -> HTML:
 
     And how often intervals hold what another seed gave. The published table in two versions.
     """
-    tables = {name: usable(table) for name, table in page.versions(source, "our own grids").items()}
-    made = {name: backtest.choices(table) for name, table in tables.items()}
-    scores = {name: backtest.summary(rows) for name, rows in made.items() if len(rows)}
-    if not scores:
+    sentences, parts = [], []
+    for name, table in page.versions(source, "our own grids").items():
+        rows = backtest.choices(table := usable(table))
+        if len(rows):
+            score = backtest.summary(rows)
+            sentences += [_score_sentence(name, score.loc["all"]), _held_sentence(table)]
+            parts.append(_score_rows(name, score))
+    if not parts:
         return page.paragraph(
             "No grid of this table is large enough to hold a pilot and something dearer to choose from."
         )
-    sentences = " ".join(
-        f"{_score_sentence(name, score.loc['all'])} {_held_sentence(tables[name])}" for name, score in scores.items()
-    )
-    table = pd.concat([_score_rows(name, score) for name, score in scores.items()])
-    return page.as_table(table, f"plan_regret_{page.short(source)}.csv", title=sentences)
+    return page.as_table(pd.concat(parts), f"plan_regret_{page.short(source)}.csv", title=" ".join(sentences))
 
 
 def _score_sentence(name: str, score: pd.Series) -> str:
@@ -185,10 +170,9 @@ def _held_sentence(table: pd.DataFrame) -> str:
 
 def _verdict(score: pd.Series, rule: str, said: str) -> str:
     """A sentence on the bits that the law gains over a rule, and whether their interval tells the two apart."""
-    low, high = score[f"over_{rule}_low"], score[f"over_{rule}_high"]
+    gain, low, high = (score[f"over_{rule}{end}"] for end in ("", "_low", "_high"))
     word = "so it is better" if low > 0 else "so it is worse" if high < 0 else "which does not tell the two apart"
-    gain, low, high = (f"{round(value, 3) + 0.0:+.3f}" for value in (score[f"over_{rule}"], low, high))  # no -0.000
-    return f"Over {said} the law gains {gain} bits (95 % interval {low} to {high}), {word}."
+    return f"Over {said} the law gains {gain:+z.3f} bits (95 % interval {low:+z.3f} to {high:+z.3f}), {word}."
 
 
 def _score_rows(name: str, score: pd.DataFrame) -> pd.DataFrame:

@@ -1,44 +1,36 @@
 """The page on a public benchmark: its 40 tasks, problems that look like cells, and the families that were held out."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
-from .. import paths
 from . import calibration, page, style
 
 GROUPS = {
     "classes": {
-        "labels3": ("3 classes", "#0173b2", "o"),
-        "labels12": ("12 classes", "#de8f05", "s"),
-        "labels45": ("45 classes", "#029e73", "D"),
-        "rare45": ("45, many rare", "#d55e00", "^"),
+        "labels3": ("3 classes", "#0173b2", "o"), "labels12": ("12 classes", "#de8f05", "s"),
+        "labels45": ("45 classes", "#029e73", "D"), "rare45": ("45, many rare", "#d55e00", "^"),
         "parity": ("sign of a product", "#949494", "v"),
     },
     "time points": {
-        "time45": ("45, as labels", "#0173b2", "o"),
-        "time45_float": ("45, as floats", "#56b4e9", "s"),
-        "time12": ("12, as labels", "#d55e00", "D"),
-        "time12_float": ("12, as floats", "#de8f05", "^"),
+        "time45": ("45, as labels", "#0173b2", "o"), "time45_float": ("45, as floats", "#56b4e9", "s"),
+        "time12": ("12, as labels", "#d55e00", "D"), "time12_float": ("12, as floats", "#de8f05", "^"),
     },
     "vectors": {
-        "proteins": ("14 proteins in batches", "#0173b2", "o"),
-        "sparse": ("30 sparse genes", "#de8f05", "s"),
-        "norm": ("length of x", "#029e73", "D"),
-        "slopes": ("clusters and slopes", "#d55e00", "^"),
+        "proteins": ("14 proteins in batches", "#0173b2", "o"), "sparse": ("30 sparse genes", "#de8f05", "s"),
+        "norm": ("length of x", "#029e73", "D"), "slopes": ("clusters and slopes", "#d55e00", "^"),
     },
-}
+}  # fmt: skip
 """Label, colour and marker of each kind of signal, by panel."""
 
-SIZES = {500: ("#fdae61", "v"), 2400: ("#56b4e9", "s"), 6000: ("#08519c", "o")}
+SIZES: dict[int, dict[str, Any]] = {
+    500: {"color": "#fdae61", "marker": "v"}, 2400: {"color": "#56b4e9", "marker": "s"},
+    6000: {"color": "#08519c", "marker": "o"},
+}  # fmt: skip
 """Colour and marker of each number of cells."""
 
 LIMITS = {"told_axes": "told the axes", "told_function": "told the function"}
@@ -48,8 +40,7 @@ AT_DEPTH = {"labels12": "12 classes", "time45": "45 time points", "proteins": "1
 
 def read(source: str | Path) -> dict[str, Any]:
     """The numbers of a benchmark."""
-    found: dict[str, Any] = json.loads(paths.find(source).read_text(encoding="utf-8"))
-    return found
+    return page.numbers(source)
 
 
 def errors_figure(numbers: dict[str, Any], *, cells: int = 10_000) -> Figure:
@@ -99,46 +90,39 @@ def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
 def cell_like_figure(numbers: dict[str, Any]) -> Figure:
     """Share of the truth against cells, a panel a group of signals, a line a signal: medians over sources of cells."""
     problems = pd.DataFrame(numbers["problems"]).query("true > 0 and depth == 0")
-    figure, panels = style.new_figure(1, len(GROUPS), 3.6, sharey=True)
-    for axes, (title, looks) in zip(panels.flat, GROUPS.items(), strict=True):
+    figure, panels = style.new_figure(1, len(GROUPS), 3.6, titles=GROUPS, xlabel="cells", name="cell_like", sharey=True)
+    goals = {int(n): share for n, share in numbers["goals"].items()}
+    for axes, looks in zip(panels.flat, GROUPS.values(), strict=True):
         for family, (label, colour, marker) in looks.items():
             shares = problems[problems["family"] == family].groupby("cells")["ratio"].median()
             axes.plot(shares.index, shares, color=colour, marker=marker, label=label)
-        goals = {int(n): share for n, share in numbers["goals"].items()}
         axes.plot(list(goals), list(goals.values()), color="black", linestyle=":", linewidth=1, label="aimed at")
-        _cells_axis(axes, list(SIZES))
-        axes.set_title(title, loc="left")
+        style.cells_axis(axes, list(SIZES))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
-    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
-    figure.set_label("cell_like")
+    _share_axes(panels, problems)
     return figure
 
 
-def _cells_axis(axes: Axes, cells: list[int]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(cells, [style.plain(n) for n in cells], minor=False)
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("cells")
+def _share_axes(panels: np.ndarray, problems: pd.DataFrame) -> None:
+    """Shares of the truth down, with a line where all of it is found."""
+    for axes in panels.flat:
+        axes.axhline(1, color="black", linewidth=0.8)
+    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
 
 
 @style.book_style()
 def depth_figure(numbers: dict[str, Any]) -> Figure:
     """Share of the truth against depth, a panel a signal, a line a number of cells; bars: sd over draws."""
     problems = pd.DataFrame(numbers["problems"]).query("depth > 0")
-    figure, panels = style.new_figure(1, len(AT_DEPTH), 3.0, sharey=True)
-    for axes, (family, title) in zip(panels.flat, AT_DEPTH.items(), strict=True):
-        for cells, (colour, marker) in SIZES.items():
+    named: dict[str, Any] = {"titles": AT_DEPTH.values(), "xlabel": style.UMIS, "name": "depth"}
+    figure, panels = style.new_figure(1, len(AT_DEPTH), 3.0, sharey=True, **named)
+    for axes, family in zip(panels.flat, AT_DEPTH, strict=True):
+        for cells, look in SIZES.items():
             here = problems[(problems["family"] == family) & (problems["cells"] == cells)].sort_values("depth")
-            spread = here["sd"].fillna(0) / here["true"]
-            axes.errorbar(here["depth"], here["ratio"], spread, color=colour, marker=marker)
-        _cells_axis(axes, sorted(problems["depth"].unique()))
-        axes.set_xlabel("UMIs per cell")
-        axes.set_title(title, loc="left")
-    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
-    marks = [{"color": c, "marker": m, "label": f"{n:,} cells"} for n, (c, m) in SIZES.items()]
-    style.legend(figure, *marks)
-    figure.set_label("depth")
+            axes.errorbar(here["depth"], here["ratio"], here["sd"].fillna(0) / here["true"], **look)
+        style.cells_axis(axes, sorted(problems["depth"].unique()))
+    _share_axes(panels, problems)
+    style.legend(figure, *({**look, "label": f"{n:,} cells"} for n, look in SIZES.items()))
     return figure
 
 
@@ -151,15 +135,13 @@ def cell_like_table(numbers: dict[str, Any]) -> HTML:
 
 def shuffled_table(numbers: dict[str, Any]) -> HTML:
     """What is found where nothing is shared, and how often more than the truth was found elsewhere."""
-    above = numbers["above"]
-    title = f"Of {above['estimates']} estimates {above['above']} lie above the truth by more than 2 standard errors."
-    return page.as_table(pd.DataFrame(numbers["shuffled"]), "shuffled.csv", title=title)
+    title = "Of {estimates} estimates {above} lie above the truth by more than 2 standard errors."
+    return page.as_table(pd.DataFrame(numbers["shuffled"]), "shuffled.csv", title=title.format(**numbers["above"]))
 
 
 def limits_table(numbers: dict[str, Any]) -> HTML:
     """Median share of the truth by number of cells: as it is, told the axes that count, told the function of them."""
-    table = pd.DataFrame(numbers["limits"]).rename(columns=LIMITS)
-    return page.as_table(table, "limits.csv")
+    return page.as_table(pd.DataFrame(numbers["limits"]).rename(columns=LIMITS), "limits.csv")
 
 
 def bias_rules_table(numbers: dict[str, Any]) -> HTML:

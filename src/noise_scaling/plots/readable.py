@@ -1,7 +1,5 @@
 """A table as a page shows it: names by their labels, numbers rounded, a value and its interval in one column."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The receipt of a run: which of the committed rows of `make book` came out again, and how near."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -20,48 +18,38 @@ _KINDS = [SAME, NEAR, WITHIN, BEYOND, "not measured"]
 def compare(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Each committed row with what the table has in its place.
 
-    Returns
-    -------
     The key of each committed row, `committed` and `again` in bits, `off` (their difference), `standard_error` of the
     difference, and `result`: one of the kinds above. Sums in another order (another processor, another BLAS) move most
     rows by less than 0.001 bits; a training that then stops at another epoch moves one by more.
     """
-    key = measurements.KEY
-    both = committed[[*key, "mi_bits", "mi_stderr"]].merge(
-        table[[*key, "mi_bits", "mi_stderr"]], on=key, how="left", suffixes=("", "_again")
-    )
+    key, values = measurements.KEY, ["mi_bits", "mi_stderr"]
+    both = committed[[*key, *values]].merge(table[[*key, *values]], on=key, how="left", suffixes=("", "_again"))
     off = both["mi_bits_again"] - both["mi_bits"]
     error = np.hypot(both["mi_stderr"], both["mi_stderr_again"])
-    result = np.select(
-        [off.isna(), off.abs() <= 1e-9, off.abs() <= 1e-3, off.abs() <= 2 * error],
-        ["not measured", *_KINDS[:3]],
-        BEYOND,
-    )
-    return both[key].assign(
-        committed=both["mi_bits"], again=both["mi_bits_again"], off=off, standard_error=error, result=result
-    )
+    within = [off.isna(), *(off.abs() <= most for most in (1e-9, 1e-3, 2 * error))]
+    found = both.rename(columns={"mi_bits": "committed", "mi_bits_again": "again"})[[*key, "committed", "again"]]
+    result = np.select(within, ["not measured", *_KINDS[:3]], BEYOND)
+    return found.assign(off=off, standard_error=error, result=result)
 
 
 def receipt(source: str | Path) -> HTML:
     """How the rows of this run compare with the committed ones of the same command: a sentence, and a line a model."""
     opened = page.measured(source)
     if opened.name == "data/measurements":
-        return page.paragraph(
-            "These pages were drawn from the committed tables themselves: `make book` measures, and writes its receipt "
-            "here.",
-            "finding",
+        said = (
+            "These pages were drawn from the committed tables themselves: `make book` measures, and writes its receipt"
         )
+        return page.paragraph(f"{said} here.", "finding")
     found = compare(opened.table, measurements.read(DEMO))
-    counts = found["result"].value_counts().reindex(_KINDS).fillna(0).astype(int)
+    counts = found["result"].value_counts()
     about = provenance(opened.table, "")
-    said = ", ".join(f"{counts[kind]:,} {kind}" for kind in _KINDS if counts[kind])
+    said = ", ".join(f"{counts[kind]:,} {kind}" for kind in _KINDS if kind in counts)
     title = (
         f"Of {len(found):,} committed rows of this command: {said}. On {about['machine']} ({about['processor']}), "
         f"Python {about['python']}."
     )
     by_model = pd.crosstab(found["model"], found["result"]).reindex(columns=_KINDS, fill_value=0)
-    largest = found["off"].abs().groupby(found["model"]).max()
-    shown = by_model.assign(**{"largest difference (bits)": largest}).reset_index().rename_axis(columns=None)
-    shown = shown.set_index("model").loc[style.ordered(shown["model"])].reset_index()
+    by_model["largest difference (bits)"] = found["off"].abs().groupby(found["model"]).max()
+    shown = by_model.loc[style.ordered(found["model"])].reset_index().rename_axis(columns=None)
     with style.presets(opened.table):
         return page.as_table(shown, "receipt.csv", full=found, title=title)

@@ -1,12 +1,10 @@
 """Where learning saturates: the training cells and the depth at which a model has nearly all it will have."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from ..errors import TooLittle
+from ..errors import enough
 from ..laws.grids import grids
 from ..laws.saturation import SHARES, reached
 from . import page, style
@@ -33,9 +31,7 @@ def saturations(table: pd.DataFrame) -> pd.DataFrame:
                 ends = reached(x[here], bits[here], spread[here], share)
                 row |= dict(zip([f"{axis}_{share:.0%}{end}" for end in ("", "_low", "_high")], ends, strict=True))
         rows.append(row)
-    if not rows:
-        raise TooLittle("No model was measured here at four depths and four numbers of cells.")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(enough(rows, "No model was measured here at four depths and four numbers of cells."))
 
 
 def saturation(table: pd.DataFrame) -> HTML:
@@ -59,4 +55,4 @@ def saturation(table: pd.DataFrame) -> HTML:
 def _told(value: float, low: float, high: float) -> str:
     if np.isnan(value):
         return "nothing found"
-    return f"{value:,.0f}" + ("" if np.isnan(low) else f" ({low:,.0f} to {high:,.0f})")
+    return f"{value:,.0f}" if np.isnan(low) else page.interval(value, low, high, ",.0f")

@@ -1,16 +1,15 @@
 """One definition of every label, colour, marker and axis; those of models come from their registry."""
 
-from __future__ import annotations
-
 import textwrap
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
 from itertools import combinations, cycle, product
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,17 +29,11 @@ DPI = 200
 """Twice the dots of the screen that figures are made for."""
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
+ONE_SEED = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
+EQ_1 = {"color": "0.3", "label": "Eq. 1"}
+"""Marks of legends."""
 
 _Key = TypeVar("_Key")
-
-
-class Look(NamedTuple):
-    """How a name in no registry is drawn; the same four attributes as of a class in `models.MODELS`."""
-
-    label: str
-    colour: str
-    marker: str
-    order: int
 
 
 _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle("<>h")
@@ -55,8 +48,9 @@ def _look(name: str) -> Any:
 
 
 @cache
-def _other(name: str) -> Look:
-    return Look(name.removeprefix("obsm:"), next(_OTHER_COLOURS), next(_OTHER_MARKERS), 1000)
+def _other(name: str) -> SimpleNamespace:
+    colour, marker = next(_OTHER_COLOURS), next(_OTHER_MARKERS)
+    return SimpleNamespace(label=name.removeprefix("obsm:"), colour=colour, marker=marker, order=1000)
 
 
 _SMALL: ContextVar[frozenset[str]] = ContextVar("models shown whose preset is the small one", default=frozenset())
@@ -170,16 +164,40 @@ class BookFigure(Figure):
         return as_png(self)
 
 
-def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+def new_figure(
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    titles: Iterable[str] = (),
+    xlabel: str = "",
+    ylabel: str = "",
+    name: str = "",
+    **options: Any,
+) -> tuple[Figure, np.ndarray]:
     """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
 
-    Its height is in inches, TALLEST at most; options are of `Figure.subplots`.
+    Its height is in inches, TALLEST at most. Titles are of the panels in turn, labels of the lowest and the leftmost,
+    `name` of its download; options are of `Figure.subplots`.
     """
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
+    figure.set_label(name)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
     for axes in panels.flat:
         sns.despine(ax=axes)
+    for axes, text in zip(panels.flat, titles, strict=False):
+        axes.set_title(text, loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel(xlabel)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(ylabel)
     return figure, panels
+
+
+def one_panel(height: float, title: str = "", **options: Any) -> tuple[Figure, Axes]:
+    """A figure of one panel; its height in inches, and options of `new_figure`."""
+    figure, panels = new_figure(1, 1, height, titles=[title], **options)
+    return figure, panels[0, 0]
 
 
 def as_png(figure: Figure) -> bytes:
@@ -230,7 +248,6 @@ def model_panels(
     models: list[str],
     draw: Callable[[Axes, _Key, str], None],
     *,
-    xlabel: str,
     height: float,
     narrow: bool = False,
     **options: Any,
@@ -240,7 +257,8 @@ def model_panels(
     `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
     from its axes, key and model, `height` is of one row in inches; `narrow` breaks the models' labels into short lines.
     """
-    figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), **options)
+    titles = [textwrap.fill(label(model), 12) if narrow else label(model) for model in models]
+    figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), titles=titles, **options)
     wide = int(10.5 * (figure.get_figheight() - 0.9) / len(rows))
     for line, (key, text) in zip(panels, rows.items(), strict=True):
         title, _, unit = text.rpartition("\n")
@@ -249,10 +267,6 @@ def model_panels(
             axes.set_label(", ".join(filter(None, [title, label(model)])))
         line[0].set_ylabel(textwrap.fill(unit, wide))
         _row_title(line[0], title, wide)
-    for axes, model in zip(panels[0], models, strict=True):
-        axes.set_title(textwrap.fill(label(model), 12) if narrow else label(model), loc="left")
-    for axes in panels[-1]:
-        axes.set_xlabel(xlabel)
     return figure
 
 
@@ -283,21 +297,21 @@ def bits_axes(axes: Axes) -> None:
     log_axis(axes)
 
 
-def log_axis(axes: Axes, *, every: int = 1) -> None:
-    """A logarithmic x axis with a plain number at each (`every`-th) power of ten."""
+def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
+    """A logarithmic x axis with a plain number at each (`every`-th) power of ten, or `at` several of its multiples."""
+    alone = every == len(at) == 1
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(base=10.0**every, numticks=12))
-    axes.xaxis.set_minor_locator(NullLocator() if every > 1 else LogLocator(subs=range(2, 10), numticks=12))
+    axes.xaxis.set_major_locator(LogLocator(base=10.0**every, subs=at, numticks=12))
+    axes.xaxis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=12) if alone else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
 
 
-def error_axis(axes: Axes) -> None:
-    """A logarithmic x axis of errors in bits, with plain numbers at 1, 2 and 5."""
+def cells_axis(axes: Axes, cells: list[int]) -> None:
+    """A logarithmic x axis with a tick at each of a few numbers of cells."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.set_xticks(cells, [plain(n) for n in cells], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(plain))
 
 
 def log_y_axis(axes: Axes) -> None:

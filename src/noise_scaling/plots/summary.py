@@ -3,8 +3,6 @@
 python -m noise_scaling.plots.summary
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

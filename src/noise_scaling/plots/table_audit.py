@@ -1,9 +1,8 @@
 """The audit of the published table: notes, each with its number, and the rows that they flag."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,10 @@ from ..measurements import published
 from ..measurements import table_audit as audit
 from . import page, style
 
-_SIGNALS = {"celltype.l3": "o", "protein": "^"}
+_SIGNALS: dict[str, dict[str, Any]] = {
+    "celltype.l3": {"marker": "o", "linestyle": "", "markerfacecolor": None},
+    "protein": {"marker": "^", "linestyle": "", "markerfacecolor": "none"},
+}
 _MODELS = ("geneformer", "scvi")
 """What the note on seed 42 is about: the model that it flags, and one that it does not."""
 _NAMES = re.compile(r"\b(larry|merfish|mouse_embryo)\b")
@@ -43,14 +45,13 @@ def note_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def flagged() -> HTML:
     """How many rows each reason takes out of the second version of a figure, by data set."""
-    opened = page.measured(page.PUBLISHED)
-    counts = _of_seeds("flagged", flag_counts)
+    opened, counts = page.measured(page.PUBLISHED), _of_seeds("flagged", flag_counts)
     title = f"{counts['all'].sum():,} of {len(opened.table):,} rows."
-    if opened.summary:
-        return page.as_table(counts.rename(columns=style.dataset), "flagged.csv", full=counts, title=title)
-    full = opened.table.assign(flag=audit.reasons(opened.table))
-    title += " The download holds every row with its reason."
-    return page.as_table(counts.rename(columns=style.dataset), "published_with_flags.csv", full=full, title=title)
+    full, name = counts, "flagged.csv"
+    if not opened.summary:
+        full, name = opened.table.assign(flag=audit.reasons(opened.table)), "published_with_flags.csv"
+        title += " The download holds every row with its reason."
+    return page.as_table(counts.rename(columns=style.dataset), name, full=full, title=title)
 
 
 def flag_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,21 +73,19 @@ def seed_pairs(table: pd.DataFrame) -> pd.DataFrame:
 def seeds_figure() -> Figure:
     """Bits of seed 42 against those of seed 2701 at every point of `seed_pairs`, a panel a model."""
     pairs = _of_seeds("seed_pairs", seed_pairs)
-    figure, panels = style.new_figure(1, 2, 3.9, sharex=True, sharey=True)
+    titles = map(style.label, _MODELS)
+    figure, panels = style.new_figure(
+        1, 2, 3.9, titles=titles, xlabel="seed 2701 (bits)", ylabel="seed 42 (bits)", sharex=True, sharey=True
+    )
     for axes, model in zip(panels[0], _MODELS, strict=True):
-        for (signal, marker), face in zip(_SIGNALS.items(), (None, "none"), strict=True):
+        for signal, look in _SIGNALS.items():
             here = pairs[(pairs["model"] == model) & (pairs["signal"] == signal)]
             half = here["difference"] / 2
-            look = {"linestyle": "", "marker": marker, "markerfacecolor": face}
             style.plot(axes, model, here["mean"] - half, here["mean"] + half, **look)
         ends = np.array([0.0, 5.0])
         axes.plot(ends, ends, color="0.4", linewidth=0.9)
         axes.plot(ends, ends - audit.FAR, color="0.4", linewidth=0.9, linestyle="--")
-        axes.set_title(style.label(model), loc="left")
-        axes.set_xlabel("seed 2701 (bits)")
         axes.set_aspect("equal")
-    panels[0, 0].set_ylabel("seed 42 (bits)")
-    grey = {"color": "0.3", "linestyle": ""}
-    marks = [grey | {"marker": marker, "label": style.title("pbmc", signal)} for signal, marker in _SIGNALS.items()]
-    style.legend(figure, marks[0], marks[1] | {"markerfacecolor": "none"})
+    marks = [look | {"color": "0.3", "label": style.title("pbmc", signal)} for signal, look in _SIGNALS.items()]
+    style.legend(figure, *marks)
     return figure

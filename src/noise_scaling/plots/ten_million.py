@@ -1,8 +1,5 @@
 """The page on ten million simulated cells: bits against cells beside the known truth, and what the runs took."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,7 @@ from . import page, style
 
 def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The rows, and the truth, runs and sizes beside them, that `benchmarks/ten_million.py` left in a folder."""
-    found = paths.find(folder)
-    numbers: dict[str, Any] = json.loads((found / "ten_million.json").read_text(encoding="utf-8"))
-    return measurements.read(found / "ten_million.csv"), numbers
+    return measurements.read(paths.find(folder) / "ten_million.csv"), page.numbers(Path(folder) / "ten_million.json")
 
 
 def sentences(folder: str | Path) -> HTML:
@@ -35,7 +30,7 @@ def sentences(folder: str | Path) -> HTML:
     ]  # fmt: skip
     return page.bullets([
         f"Measured so far: {', '.join(map(style.label, models))}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
-        f"per cell, with {rows['seed'].nunique()} seed{'s' * (rows['seed'].nunique() > 1)}.",
+        f"per cell, with {page.counted(rows['seed'].nunique(), 'seed')}.",
         f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
     ], "finding")  # fmt: skip
 
@@ -45,31 +40,20 @@ def bits_figure(folder: str | Path) -> Figure:
     """Bits against training cells, a panel a depth, a line a model, bars of one standard error; dashed: the truth."""
     rows, numbers = read(folder)
     rows = rows[rows["mi_bits"].notna()]
-    depths = sorted(rows["fraction"].unique())
-    figure, panels = style.new_figure(1, len(depths), 3.2, sharex=True, sharey=True)
-    for axes, fraction in zip(panels.flat, depths, strict=True):
-        here = rows[rows["fraction"] == fraction]
+    by, models = rows.groupby("fraction"), style.ordered(rows["model"])
+    titles = [f"{u:,.0f} UMIs per cell" for u in by["umis_per_cell"].mean()]
+    known: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
+    looks = {m: {"color": style.colour(m), "marker": style.marker(m), "label": style.label(m)} for m in models}
+    figure, panels = style.new_figure(1, len(by), 3.2, titles=titles, xlabel=style.CELLS, sharex=True, sharey=True)
+    for axes, (fraction, here) in zip(panels.flat, by, strict=True):
         for model in style.ordered(here["model"]):
             line = here[here["model"] == model].sort_values("n_cells")
-            axes.errorbar(
-                line["n_cells"], line["mi_bits"], line["mi_stderr"], color=style.colour(model), capsize=2,
-                marker=style.marker(model),
-            )  # fmt: skip
-        axes.axhline(numbers["truth"][f"{fraction:g}"], **_TRUTH)
-        axes.set_title(f"{here['umis_per_cell'].mean():,.0f} UMIs per cell", loc="left")
+            axes.errorbar(line["n_cells"], line["mi_bits"], line["mi_stderr"], capsize=2, **looks[model])
+        axes.axhline(numbers["truth"][f"{fraction:g}"], **known)
         style.log_axis(axes)
-        axes.set_xlabel(style.CELLS)
     panels[0, 0].set(ylabel=style.BITS, ylim=(0, 1.05 * max(numbers["truth"].values())))
-    looks = [_look(model) for model in style.ordered(rows["model"])]
-    style.legend(figure, *looks, {"label": "in the counts (truth)", **_TRUTH}, columns=5)
+    style.legend(figure, *looks.values(), {"label": "in the counts (truth)", **known}, columns=5)
     return figure
-
-
-_TRUTH: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
-
-
-def _look(model: str) -> dict[str, Any]:
-    return {"label": style.label(model), "color": style.colour(model), "marker": style.marker(model)}
 
 
 def costs(folder: str | Path) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """How trainings went: the validation loss of each, step by step, from the curves kept with the units."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,20 +45,21 @@ def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, li
 @style.book_style()
 def loss_figure(curves: dict[str, list[Curve]]) -> Figure:
     """A panel for each model; darker lines are more training cells, a dot marks the lowest loss, whose weights stay."""
-    rows, models = {None: "validation loss"}, style.ordered(curves)
-    return style.model_panels(
-        rows, models, lambda axes, _, model: _panel(axes, curves[model]), xlabel="steps", height=2.3
-    )
+
+    def draw(axes: Axes, _: None, model: str) -> None:
+        descents(axes, ((n, steps, losses) for n, _, steps, losses in curves[model]), "{:,} cells")
+        axes.legend(frameon=False, fontsize=8)
+
+    return style.model_panels({None: "validation loss"}, style.ordered(curves), draw, xlabel="steps", height=2.3)
 
 
-def _panel(axes: Axes, curves: list[Curve]) -> None:
-    numbers = sorted({n for n, *_ in curves})
-    shades = colormaps["cividis_r"](np.linspace(0.15, 1, len(numbers)))
-    labelled = set()
-    for n, _, steps, losses in curves:
-        label = None if n in labelled else f"{n:,} cells"
-        labelled.add(n)
-        axes.plot(steps, losses, color=shades[numbers.index(n)], linewidth=1.1, label=label)
-        best = int(np.argmin(losses))
-        axes.plot(steps[best], losses[best], ".", color=shades[numbers.index(n)])
-    axes.legend(frameon=False, fontsize=8)
+def descents(axes: Axes, curves: Iterable[tuple[float, Any, Any]], named: str) -> None:
+    """Losses against steps, darker where a curve's number is larger, a dot at the lowest; each number `named` once."""
+    curves = list(curves)
+    numbers = sorted({number for number, *_ in curves})
+    shades = dict(zip(numbers, colormaps["cividis_r"](np.linspace(0.15, 1, len(numbers))), strict=True))
+    labels = {number: named.format(number) for number in numbers}
+    for number, steps, losses in curves:
+        axes.plot(steps, losses, color=shades[number], linewidth=1.1, label=labels.pop(number, None))
+        best = int(np.nanargmin(losses))
+        axes.plot(steps[best], losses[best], ".", color=shades[number])
