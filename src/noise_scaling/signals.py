@@ -5,10 +5,8 @@ has no value of its own: the signal of one cell is the embedding of its partner,
 nearest neighbour in space.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -83,7 +81,7 @@ class Signal:
         """Whether partners are clonal relatives."""
         return self.kind == "pair" and self.values.ndim == 1
 
-    def of(self, cells: np.ndarray) -> Signal:
+    def of(self, cells: np.ndarray) -> Self:
         """The signal of some cells, by a mask or positions."""
         times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
         return replace(self, values=self.values[cells], times=times, sections=sections)

@@ -1,9 +1,8 @@
 """Disjoint test, validation and training cells, with nested training subsets."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Split:
             )
         return self.train[:n_cells]
 
-    def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Split:
+    def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Self:
         """The same with the training cells of so many blocks alone: of those that the training order meets first.
 
         Parameters

@@ -9,8 +9,6 @@ of replicates that are not at hand stay as they are. A table that is new or gone
 workflow/config/demo.yml too (`beside`): the book shows it.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Counts that stay on disk, read block by block: those of AnnData files, and the one form that all stores share."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -128,7 +126,7 @@ class CountStore(ABC):
         """All cells, block by block."""
         return self.read(self.blocks())
 
-    def held(self) -> csr_matrix | CountStore:
+    def held(self) -> csr_matrix | Self:
         """All cells, in memory if they take less than `IN_MEMORY_BELOW` there, else this store."""
         return self.tocsr() if is_small(int(self.lengths.sum())) else self
 

@@ -1,7 +1,5 @@
 """What a loader gives: integer counts of named cells and genes, one signal, and the card."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +16,17 @@ from ..signals import Signal
 from .registry import Card
 
 _TEXTS = 1 << 20  # hashed at a time
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
+
+    store: CountStore
+    cell_ids: np.ndarray
+    gene_ids: np.ndarray
+    umis: np.ndarray
+    largest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +102,6 @@ class Dataset:
             return self.adata.X[cells]
         order = np.argsort(cells)
         return self.on_disk.store.take(np.asarray(cells)[order]).tocsr()[np.argsort(order)]
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
-
-    store: CountStore
-    cell_ids: np.ndarray
-    gene_ids: np.ndarray
-    umis: np.ndarray
-    largest: int
 
 
 def assemble(

@@ -1,9 +1,8 @@
 """The noise budget: one law of information against training cells and depth together, with its uncertainty."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -108,7 +107,7 @@ class BudgetFit:
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
         return noise_budget(n, u, *self.draws.T.reshape(self.draws.shape[1], -1, *[1] * n.ndim))
 
-    def bootstrap(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
+    def bootstrap(self, draws: int = 200, *, seed: int = 0) -> Self:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
 
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
@@ -122,7 +121,7 @@ class BudgetFit:
         data, theta = self._points()
         return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
 
-    def averaged(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
+    def averaged(self, draws: int = 200, *, seed: int = 0) -> Self:
         """The same fit with `draws` from many laws, from which `interval` reads: it need not be this one that holds.
 
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to

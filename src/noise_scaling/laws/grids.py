@@ -1,9 +1,8 @@
 """Measurements of one model on one signal as a grid over depth and training cells."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -71,11 +70,11 @@ class Grid:
         """
         return np.where(self.measured, 1 / (0.05**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
 
-    def without(self, hidden: np.ndarray) -> Grid:
+    def without(self, hidden: np.ndarray) -> Self:
         """The grid with the cells of a mask taken out."""
         return replace(self, bits=np.where(hidden, np.nan, self.bits))
 
-    def transposed(self) -> Grid:
+    def transposed(self) -> Self:
         """The same with the axes exchanged, so that its columns are curves against training cells."""
         return replace(self, n=self.u, u=self.n, bits=self.bits.T, seeds=self.seeds.T, seed_sd=self.seed_sd.T)
 

@@ -4,8 +4,6 @@ Where training and test cells are thinned apart, the depth is the training cells
 test cells at each of theirs.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,7 +32,7 @@ from .unit import Unit, digest
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
-HELD: dict[Slice, Pools] = {}
+HELD: "dict[Slice, Pools]" = {}
 """The thinned counts of the slice at work, and of no other."""
 
 

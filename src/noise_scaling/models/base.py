@@ -1,7 +1,5 @@
 """What every model is: one class that fits, embeds, is saved, and registers with what the rest needs to know of it."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from abc import ABC, abstractmethod
@@ -17,7 +15,7 @@ from scipy.sparse import csr_matrix
 from ..errors import InputError, choose
 from ..files import replacing
 
-MODELS: dict[str, type[Model]] = {}
+MODELS: "dict[str, type[Model]]" = {}
 """Every registered model by name, in the order of legends and tables."""
 
 _HEADER = "noise_scaling"  # entry of the file's metadata

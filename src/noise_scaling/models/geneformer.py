@@ -3,10 +3,8 @@
 Source: Theodoris et al. 2023 (Nature 618, 616); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -133,7 +131,7 @@ class Geneformer(Model):
         checkpoint: str | Path | None = None,
         devices: int = 1,
         progress: str = "",
-    ) -> Geneformer:
+    ) -> Self:
         """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
 
         Parameters

@@ -1,8 +1,6 @@
 """PCA: log-normalised counts of the most variable genes, truncated SVD."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -46,7 +44,7 @@ class PCA(Model):
         """Entries of the axes."""
         return self.axes.size
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Choose genes and axes on the training cells; with fewer than dims + 1 cells or genes, fewer axes.
 
         Cells in a store, and more than 20,000 in memory, are gone through twice, once for the variances and once for

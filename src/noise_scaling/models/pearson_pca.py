@@ -1,9 +1,7 @@
 """PCA of analytic Pearson residuals of the counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ class PearsonPCA(PCA):
         """A few blocks of residuals."""
         return 6 * 8 * (_DENSE + n_genes)
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PearsonPCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Shares, genes, means and axes of the training cells, which are gone through three times; as `PCA.fit`."""
         train = usable(train, at_least=3)
         self._learn_shares(train)

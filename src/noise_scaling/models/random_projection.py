@@ -1,8 +1,6 @@
 """Random projection: 16 Gaussian directions of the raw counts. Learns nothing; the floor for the other models."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -35,7 +33,7 @@ class RandomProjection(Model):
         """None: the directions are drawn."""
         return 0
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> RandomProjection:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
         # components of all genes together: the draw of one gene depends on how many there are

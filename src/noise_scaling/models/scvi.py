@@ -3,13 +3,11 @@
 Source: Lopez et al. 2018 (Nature Methods 15, 1053); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -112,7 +110,7 @@ class SCVI(Model):
         genes_from: Cells | None = None,
         checkpoint: str | Path | None = None,
         progress: str = "",
-    ) -> SCVI:
+    ) -> Self:
         """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
 
         Parameters

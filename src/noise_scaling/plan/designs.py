@@ -4,11 +4,10 @@ A law says what (cells, UMIs per cell) are worth, a library what reads give in U
 looked for within the measured range. book/_static/planning.js does the same in the browser, step by step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 from scipy import stats
@@ -42,9 +41,9 @@ class Range:
         """Whether (n, u) lies in it, to a millionth."""
         return all(low * (1 - 1e-6) <= x <= high * (1 + 1e-6) for x, (low, high) in ((n, self.n), (u, self.u)))
 
-    def beyond(self) -> Range:
+    def beyond(self) -> Self:
         """The range that an extrapolation may use."""
-        return Range((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
+        return type(self)((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """What a plan rests on: the noise budget of every model on a data set's measurements, or of a pilot's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
