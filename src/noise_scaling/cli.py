@@ -52,12 +52,8 @@ def _run(options: argparse.Namespace) -> int | None:
 def answer(call: Callable[[], int | None]) -> int:
     """What `call` returns, or 0; 2 with one sentence on stderr when it could not do what was asked.
 
-    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints.
-
-    Raises
-    ------
-    OSError
-        As it came, unless the disk is full or the reader gone.
+    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints. An
+    OSError comes on, unless the disk is full or the reader gone.
     """
     try:
         with _terminable():

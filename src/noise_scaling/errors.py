@@ -19,13 +19,7 @@ class TooLittle(InputError):
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`; the sentence calls it `kind`.
-
-    Raises
-    ------
-    InputError
-        If `value` is none of them.
-    """
+    """Return `value` if it is one of `allowed`; the sentence calls it `kind`. InputError if `value` is none of them."""
     names = sorted(allowed)
     if value in names:
         return value

@@ -29,10 +29,7 @@ cells of 1,000 genes each."""
 def open_store(path: Path) -> Iterator[Any]:
     """The root group of an .h5ad or .zarr store, open for reading.
 
-    Raises
-    ------
-    InputError
-        If there is no such store, it is of another kind, or it cannot be read (cut short, say).
+    InputError if there is no such store, it is of another kind, or it cannot be read (cut short, say).
     """
     if not path.exists():
         raise InputError(f"no store at {path}: check the path")

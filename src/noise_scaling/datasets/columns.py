@@ -35,10 +35,7 @@ they stand twice, as in "None|None". Classes may bear them."""
 def series(cells: Any, name: str) -> pd.Series:
     """The obs column `name` of `cells` as a plain series, one value a cell.
 
-    Raises
-    ------
-    InputError
-        If there is no such column, or it has not one value a cell.
+    InputError if there is no such column, or it has not one value a cell.
     """
     if name not in cells.obs:
         raise InputError(f"unknown obs column {name!r}: {_choice(cells)}")
@@ -137,11 +134,7 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
     """Times as floats [cells], NaN where missing, and a note on what was made of them.
 
     Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
-
-    Raises
-    ------
-    InputError
-        If text is no number, or its words differ between cells.
+    InputError if text is no number, or its words differ between cells.
     """
     missing = means_nothing(values)
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:

@@ -119,12 +119,7 @@ def assemble(
     """Put the parts together: cells without a single count are dropped, by name.
 
     All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
-    where none is given.
-
-    Raises
-    ------
-    InputError
-        If two cells or two genes have one name.
+    where none is given. InputError if two cells or two genes have one name.
     """
     kept = np.diff(counts.indptr) > 0
     adata = anndata.AnnData(X=counts[kept], obs=obs.loc[kept], var=pd.DataFrame(index=pd.Index(gene_ids.astype(str))))

@@ -14,20 +14,10 @@ from .registry import Card, File, card
 
 
 def fetch(name: str, file: str | None = None) -> Path:
-    """The path of one file of a registered data set, downloaded if need be.
+    """The path of one file of a registered data set, downloaded if need be; `file` names it where there are several.
 
-    Parameters
-    ----------
-    name
-        A registered data set, e.g. "published".
-    file
-        Which of its files (its name on the card); not needed where there is only one.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
-        not that of the first download: an altered or truncated download is not kept.
+    InputError if it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
+    not that of the first download: an altered or truncated download is not kept.
     """
     files = {each.name: each for each in card(name).files}
     if file is None and len(files) != 1:
@@ -44,11 +34,8 @@ def fetch_all(of: Card) -> dict[str, Path]:
 def fetch_file(file: File) -> Path:
     """One file: from the mirror, from the cache, or downloaded into the cache.
 
-    Raises
-    ------
-    InputError
-        If it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered one,
-        not the one that it had when it was first used.
+    InputError if it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered
+    one, not the one that it had when it was first used.
     """
     if (found := _found(file)) is not None:
         return checksums.check(found, file)

@@ -41,10 +41,7 @@ _ELSEWHERE = {
 class Stored:
     """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use.
 
-    Raises
-    ------
-    InputError
-        If obs or var, or an element that is asked for later, cannot be read.
+    InputError if obs or var, or an element that is asked for later, cannot be read.
     """
 
     def __init__(self, group: Any, path: Path) -> None:
@@ -100,10 +97,7 @@ Cells: TypeAlias = anndata.AnnData | Stored | Several
 def open_cells(path: Path) -> Iterator[Cells]:
     """The cells of a file or folder, of any kind that AnnData or scanpy read in one call.
 
-    Raises
-    ------
-    InputError
-        If it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
+    InputError if it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
     """
     if path.name in ("matrix.mtx", "matrix.mtx.gz"):
         path = path.parent

@@ -56,17 +56,10 @@ def load_embedding(
 
 
 def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
-    """The embedding under a key of obsm of the cells `names`, whatever other cells the file has and in whatever order.
+    """The embedding, float32 [cells, dims], under a key of obsm of the cells `names`, in their order.
 
-    Returns
-    -------
-    float32 [cells, dims], in the order of `names`.
-
-    Raises
-    ------
-    InputError
-        If there is no such matrix, its rows are not those of the file's cells, a name comes twice or not at all, or a
-        vector holds NaN or an infinite value.
+    The file may have other cells too, in any order. InputError if there is no such matrix, its rows are not those of
+    the file's cells, a name comes twice or not at all, or a vector holds NaN or an infinite value.
     """
     with open_cells(path) as cells:
         if key not in cells.obsm:

@@ -84,10 +84,7 @@ def names(kind: str = "cells") -> list[str]:
 def read_registry(path: str | Path | None = None) -> dict[str, Card]:
     """All cards by name, from `path` or the project's own registry.
 
-    Raises
-    ------
-    InputError
-        If the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
+    InputError if the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
     """
     return _read(Path(path or paths.DATASETS_YML))
 

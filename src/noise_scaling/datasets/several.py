@@ -34,12 +34,8 @@ class Parts(Mapping[str, Any]):
 class Several:
     """Files as one, with the attributes of an AnnData that the readers here use.
 
-    Columns, layers and matrices are those that all files have. Features are those of the first file.
-
-    Raises
-    ------
-    InputError
-        If two files have different genes; where an element is asked for, if its parts do not fit together.
+    Columns, layers and matrices are those that all files have. Features are those of the first file. InputError if two
+    files have different genes; where an element is asked for, if its parts do not fit together.
     """
 
     raw = None

@@ -80,13 +80,7 @@ class Settings:
     precision: str = "auto"
 
     def half(self, device: torch.device) -> bool:
-        """Whether products on `device` are in bfloat16.
-
-        Raises
-        ------
-        InputError
-            If the precision is unknown.
-        """
+        """Whether products on `device` are in bfloat16. InputError if the precision is unknown."""
         choose("precision", self.precision, ("auto", "float32", "bfloat16"))
         return has_bfloat16(str(device)) if self.precision == "auto" else self.precision == "bfloat16"
 

@@ -200,12 +200,8 @@ def compare(data: Iterable[Factorial]) -> pd.DataFrame:
     """One row a form: error at points held out, geometric mean over factorials, and its ratio to the best form's.
 
     The interval of the ratio is Student's t over data sets, whose models share their cells; a form whose interval
-    reaches down to 1 is a tie with the best. One data set has no interval.
-
-    Returns
-    -------
-    Columns form (its name in FORMS), law, parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best",
-    "a tie", "worse", "one data set").
+    reaches down to 1 is a tie with the best. One data set has no interval. Columns: form (its name in FORMS), law,
+    parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best", "a tie", "worse", "one data set").
     """
     each = list(data)
     errors = pd.DataFrame({name: [np.log(held_out(one, form)) for one in each] for name, form in FORMS.items()})

@@ -63,15 +63,10 @@ class Curve:
 
 
 def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
-    """Points as a curve.
+    """Points as a curve: UMIs per cell and bits, and which seed each is of, [points] each.
 
-    Parameters
-    ----------
-    u, bits
-        UMIs per cell and bits, [points].
-    seeds
-        Which seed each point is of, [points]. Without, the lowest of every depth are taken for one seed's, and so on:
-        no other order lets seeds differ by more.
+    Without seeds, the lowest of every depth are taken for one seed's, and so on: no other order lets seeds differ by
+    more.
     """
     order = np.argsort(u, kind="stable")
     depth = np.empty(len(u), int)

@@ -59,17 +59,12 @@ def curves(grids: Iterable[Grid]) -> Curves:
 
 
 def compare_laws(found: Curves) -> pd.DataFrame:
-    """One row a curve and law: what the fit leaves, and what it gets wrong where it did not look.
+    """One row a curve and law of ALTERNATIVES: what the fit leaves, and what it gets wrong where it did not look.
 
     Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
     residuals). AICc: Hurvich & Tsai 1989.
-
-    Parameters
-    ----------
-    found
-        The curves; every law of ALTERNATIVES is fitted to each.
     """
     return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 

@@ -87,13 +87,9 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
 
 
 def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """For each mask, bits at every cell by every forecast that sees only the others: yardsticks, laws, candidates.
+    """For each mask, bits [depths, cell numbers] at every cell by every forecast that sees only the others, by name.
 
-    Candidates are keyed by what they are made of; `choose` picks one of them.
-
-    Returns
-    -------
-    For each mask, bits [depths, cell numbers] by the forecast's name.
+    Yardsticks, laws, and candidates, which are keyed by what they are made of: `choose` picks one of them.
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
     plain = law_surfaces(grid, masks)
@@ -172,11 +168,6 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
-    """On how many grids a forecast's RMS is below another's, and how many there are.
-
-    Returns
-    -------
-    Grids won, and grids in all; both 0 where `forecast` was not made.
-    """
+    """On how many grids a forecast's RMS is below another's, and how many there are; both 0 where it was not made."""
     wide = table[table["design"] == design].pivot(index="grid", columns="forecast", values="rms")
     return (int((wide[forecast] < wide[over]).sum()), len(wide)) if forecast in wide else (0, 0)

@@ -100,10 +100,7 @@ def named(name: str) -> Law:
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
     """Named values as vectors, checked; those named `positive` must be above 0.
 
-    Raises
-    ------
-    InputError
-        Unless they are vectors of one length, finite, and above 0 where that is asked.
+    InputError unless they are vectors of one length, finite, and above 0 where that is asked.
     """
     arrays = {name: np.asarray(x, float) for name, x in values.items()}
     *first, last = arrays

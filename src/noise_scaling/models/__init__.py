@@ -18,17 +18,9 @@ __all__ = ["MODELS", "Model", "create", "load", "register", "settings"]
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
-    """Every setting of a model: the preset's, with `options` in their place.
+    """Every setting of a model: the preset's, with `options` in their place; arguments as for `create`.
 
-    Parameters
-    ----------
-    name, preset, options
-        As for `create`.
-
-    Raises
-    ------
-    InputError
-        If one is unknown, or an option is of the wrong type.
+    InputError if one is unknown, or an option is of the wrong type.
     """
     choose("model", name, MODELS)
     usual = MODELS[name].PRESETS[choose(f"preset of {name}", preset, MODELS[name].PRESETS)]
@@ -74,10 +66,7 @@ def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "au
 def load(path: str | Path, *, device: str = "auto") -> Model:
     """A fitted model from the file that `model.save` wrote, on any device.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, it is cut short, or something else wrote it.
+    InputError if there is no such file, it is cut short, or something else wrote it.
     """
     tensors, header = read_tensors(Path(path))
     kind = MODELS[choose(f"model in {path}", header["name"], MODELS)]

@@ -109,14 +109,7 @@ class Model(ABC):
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
         """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
 
-        Parameters
-        ----------
-        preset
-            A key of `PRESETS`.
-        n_cells
-            Training cells.
-        n_genes, nonzeros
-            Genes counted, and a cell's mean number of non-zero counts.
+        Of `n_cells` training cells with `n_genes` genes counted and a mean number of `nonzeros` counts that are not 0.
         """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
@@ -134,10 +127,7 @@ class Model(ABC):
     def network(self, n_genes: int) -> torch.nn.Module:
         """The untrained network at a number of genes; a model without one gives `shapes` instead.
 
-        Raises
-        ------
-        NotImplementedError
-            The model has none.
+        NotImplementedError: the model has none.
         """
         raise NotImplementedError
 
@@ -228,10 +218,7 @@ def log_normalise(counts: csr_matrix) -> csr_matrix:
 def resolve_device(device: str) -> str:
     """The device to use, "cpu" or "cuda": "auto" takes the GPU where there is one.
 
-    Raises
-    ------
-    InputError
-        If the device is unknown, or a GPU is asked for and absent.
+    InputError if the device is unknown, or a GPU is asked for and absent.
     """
     choose("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():

@@ -50,10 +50,7 @@ class LDA(Model):
     def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Learn the topics of the training cells; cells in a store are gone through pass by pass.
 
-        Raises
-        ------
-        InputError
-            Fewer than 3 cells hold a molecule.
+        InputError: fewer than 3 cells hold a molecule.
         """
         train = usable(train, at_least=3)
         self._model = self._new(train.shape[0])

@@ -48,12 +48,8 @@ class PCA(Model):
         """Choose genes and axes on the training cells; with fewer than dims + 1 cells or genes, fewer axes.
 
         Cells in a store, and more than 20,000 in memory, are gone through twice, once for the variances and once for
-        the products of genes, from whose eigenvectors the same axes follow.
-
-        Raises
-        ------
-        InputError
-            Fewer than 3 cells hold a molecule, or fewer than 2 genes vary.
+        the products of genes, from whose eigenvectors the same axes follow. InputError: fewer than 3 cells hold a
+        molecule, or fewer than 2 genes vary.
         """
         train = usable(train, at_least=3)
         self._choose(_variances(train if genes_from is None else usable(genes_from, at_least=3)), train.shape[0])

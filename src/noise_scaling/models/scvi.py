@@ -174,10 +174,7 @@ class SCVI(Model):
     def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too.
 
-        Raises
-        ------
-        FloatingPointError
-            If the embedding holds NaN or infinite values: the training diverged.
+        FloatingPointError if the embedding holds NaN or infinite values: the training diverged.
         """
         batches = (batch for chunk in chunks_of(counts) for batch in Counts(chunk, self.device).in_order())
         latent = np.concatenate([posterior(self._net, batch.dense)[0].cpu().numpy() for batch in batches])
@@ -239,20 +236,10 @@ def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, Tensor]:
-    """The two terms of the evidence lower bound (Lopez et al. 2018), nats, [cells] each.
+    """Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1): nats, [cells] each.
 
-    Parameters
-    ----------
-    net
-        scvi-tools' module.
-    batch
-        Counts.
-    half
-        Matrix products in bfloat16.
-
-    Returns
-    -------
-    Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1).
+    The two terms of the evidence lower bound (Lopez et al. 2018), by scvi-tools' module `net`; `half`: matrix products
+    in bfloat16.
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)

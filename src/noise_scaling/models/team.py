@@ -66,10 +66,7 @@ ALONE = Team()
 def check_devices(devices: int, device: str) -> None:
     """Check that the machine has so many GPUs, or that processes can be forked; or that a launcher started so many.
 
-    Raises
-    ------
-    InputError
-        If it has not, or did not, or `devices` is no whole number of at least 1.
+    InputError if it has not, or did not, or `devices` is no whole number of at least 1.
     """
     if not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
@@ -95,10 +92,7 @@ def place() -> tuple[int, int]:
 def launched(device: str) -> Team:
     """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
 
-    Raises
-    ------
-    InputError
-        If the nodes have different numbers of processes.
+    InputError if the nodes have different numbers of processes.
     """
     _, size = place()
     if size == 1:

@@ -45,12 +45,7 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
     """The limits that a model's settings mean.
 
     `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
-    Gowri et al. (arXiv 2503.02726, supplement).
-
-    Raises
-    ------
-    InputError
-        If a number of steps is below 1.
+    Gowri et al. (arXiv 2503.02726, supplement). InputError if a number of steps is below 1.
     """
     for name in ("fixed_steps", "max_steps"):
         if settings[name] is not None and settings[name] < 1:

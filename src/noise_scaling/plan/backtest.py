@@ -33,12 +33,9 @@ def choices(table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation
     """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
 
     The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
-    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule.
-
-    Returns
-    -------
-    One row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the
-    law promised with the planner's 95 % interval, and the bits measured.
+    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule. One
+    row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the law
+    promised with the planner's 95 % interval, and the bits measured.
     """
     found = (grid for grid in grids(table) if not imaged(grid.dataset))
     return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation)])
@@ -110,10 +107,8 @@ def _scores(rows: pd.DataFrame) -> dict[str, float]:
 def left_out_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
 
-    Returns
-    -------
-    One row a measurement of these seeds: its grid, whether the interval holds it, and whether it would without the
-    split's own variance: columns grid, held, without_split.
+    One row a measurement of these seeds: columns grid, held, and without_split, whether it would without the split's
+    own variance.
     """
     out = []
     for key, rows in protocol_rows(table, "umis_per_cell").groupby(CURVE):

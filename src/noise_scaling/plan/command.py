@@ -29,10 +29,7 @@ class _Ground:
 def answer(options: argparse.Namespace) -> str:
     """The plan for these options as text or JSON; the table is written where one is asked for.
 
-    Raises
-    ------
-    InputError
-        Where they contradict each other, name what was not measured, or nothing can be bought.
+    InputError where they contradict each other, name what was not measured, or nothing can be bought.
     """
     _check(options)
     ground = _ground(options)

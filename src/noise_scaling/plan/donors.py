@@ -17,16 +17,10 @@ _NAMED = r"blocks_(\d+)"
 def donors(table: pd.DataFrame) -> pd.DataFrame:
     """Bits that donors add to one donor's, at the same number of training cells; test cells are of other donors.
 
-    Parameters
-    ----------
-    table
-        Rows of measurements, those of the variants blocks_1, blocks_2, ... among them; there need be none.
-
-    Returns
-    -------
-    A row for each data set, signal, model, preset, estimator, n_cells and number of `donors` above one: `added_bits`,
-    the mean over depths and then over `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing
-    of a single seed, which has no interval.
+    Of rows of the variants blocks_1, blocks_2, ..., of which there may be none. A row for each data set, signal, model,
+    preset, estimator, n_cells and number of `donors` above one: `added_bits`, the mean over depths and then over
+    `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing of a single seed, which has no
+    interval.
     """
     names = [name for name in table["variant"].unique() if re.fullmatch(_NAMED, name)] if len(table) else []
     out: list[dict[str, object]] = []

@@ -143,19 +143,8 @@ def refuse_imaging(dataset: str | None) -> None:
 def panel(dataset: str | None, library_umis: float | None, deepest: float) -> tuple[float, list[str]]:
     """How many UMIs of the whole library stand behind each that a table counts, and a sentence where that is assumed.
 
-    Parameters
-    ----------
-    dataset
-        Its name; without a card nothing is known.
-    library_umis
-        UMIs per cell of the whole library where the table is deepest, in place of the card's.
-    deepest
-        UMIs per cell that the table counts there.
-
-    Raises
-    ------
-    InputError
-        If the library would hold fewer UMIs than the table counts of it.
+    By the data set's card, or `library_umis` of the whole library per cell where the table counts `deepest`; without
+    either nothing is known. InputError if the library would hold fewer UMIs than the table counts of it.
     """
     if library_umis is not None:
         factor = positive("--library-umis", library_umis) / deepest

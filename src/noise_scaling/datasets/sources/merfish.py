@@ -17,12 +17,7 @@ def merfish(card: Card, files: Files, signal: str) -> Dataset:
     """Vizgen S1R1: cells by genes and by blank barcodes, which are left out; centres of cells in micrometres.
 
     Counts are whole in the file. Cell names are whole numbers of 39 digits: read as text, as no integer or float holds
-    them.
-
-    Raises
-    ------
-    InputError
-        If the table holds no cell or no gene, or the metadata lack a cell of it.
+    them. InputError if the table holds no cell or no gene, or the metadata lack a cell of it.
     """
     table, meta = files["cell_by_gene_S1R1.csv"], files["cell_metadata_S1R1.csv"]
     blocks, cells = [], []

@@ -32,12 +32,8 @@ def pbmc5k_extra(card: Card, files: Files, signal: str) -> Dataset:
     """The cells of `pbmc10k` and, with "5k_" before their names, 3,994 of another donor in the same genes.
 
     The latter have no proteins, so that they are trained on and never tested. Splits and thinning draw as those of
-    `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same.
-
-    Raises
-    ------
-    InputError
-        If the two tables differ in their genes.
+    `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same. InputError if the two
+    tables differ in their genes.
     """
     by_name = {path.name: path for path in files.values()}  # two of the files lie in the folder of `pbmc10k`
     measured, path = pbmc10k(card, by_name, signal), by_name["pbmc5k_harmo_rna.csv.gz"]
