@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..counts.count_store import CountStore
 from ..errors import InputError
 from ..signals import Signal
+from .reading import integers
 from .registry import Card
 
 _TEXTS = 1 << 20  # hashed at a time
@@ -106,12 +107,12 @@ class Dataset:
 
 def assemble(
     card: Card,
-    counts: sp.csr_matrix,
+    counts: sp.spmatrix,
     obs: pd.DataFrame,
     gene_ids: np.ndarray,
     signal: Signal,
     *,
-    largest_deviation: float = 0.0,
+    tolerance: float | None = None,
     stream: str | None = None,
     notes: tuple[str, ...] = (),
     blocks: np.ndarray | None = None,
@@ -119,8 +120,12 @@ def assemble(
     """Put the parts together: cells without a single count are dropped, by name.
 
     All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
-    where none is given. InputError if two cells or two genes have one name.
+    where none is given. With a `tolerance` counts are made whole first (`reading.integers`). InputError if two cells or
+    two genes have one name.
     """
+    largest_deviation = 0.0
+    if tolerance is not None:
+        counts, largest_deviation = integers(counts, name=card.name, tolerance=tolerance)
     kept = np.diff(counts.indptr) > 0
     adata = anndata.AnnData(X=counts[kept], obs=obs.loc[kept], var=pd.DataFrame(index=pd.Index(gene_ids.astype(str))))
     for what, index in (("cell", adata.obs_names), ("gene", adata.var_names)):

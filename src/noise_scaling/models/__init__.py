@@ -3,13 +3,16 @@
 A new model is a file here with a class under `@register`.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import InputError, choose
-from .base import MODELS, Model, read_tensors, register
+from .base import HEADER, MODELS, Model, register
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -68,7 +71,18 @@ def load(path: str | Path, *, device: str = "auto") -> Model:
 
     InputError if there is no such file, it is cut short, or something else wrote it.
     """
-    tensors, header = read_tensors(Path(path))
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no whole .safetensors file ({error}): save the model again") from None
+    if said is None:
+        raise InputError(f"{path} was not written by noise-scaling, it has no header: save the model with model.save")
+    header = json.loads(said)
     kind = MODELS[choose(f"model in {path}", header["name"], MODELS)]
     model = kind(**header["settings"], seed=header["seed"], device=device)
     model.restore(tensors, header["facts"])

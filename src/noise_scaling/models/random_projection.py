@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
@@ -22,6 +21,7 @@ class RandomProjection(Model):
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
 
+    learnt: ClassVar[tuple[str, ...]] = ("directions",)
     trained: ClassVar[bool] = False
 
     def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
@@ -43,10 +43,3 @@ class RandomProjection(Model):
     def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         return np.concatenate([np.asarray(c @ self.directions, dtype=np.float32) for c in chunks_of(counts)])
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The directions, float64 [genes, dims]."""
-        return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
-
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        self.directions = tensors["directions"].numpy()

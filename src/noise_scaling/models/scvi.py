@@ -73,13 +73,12 @@ class SCVI(Model):
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 4e-4, 16.0
     NUMBERS_VERSION: ClassVar[int] = 4
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": _PUBLISHED, "small": _PUBLISHED | _SMALL}
+    learnt: ClassVar[tuple[str, ...]] = ("n_genes",)
 
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
         choose("precision", settings["precision"], ("auto", "32", "bf16"))
         choose("patience unit", settings["patience_unit"], ("steps", "epochs"))
         super().__init__(seed=seed, device=resolve_device(device), **settings)
-
-    _net: Any
 
     @classmethod
     def width(cls, *, n_genes: float, nonzeros: float) -> float:
@@ -96,11 +95,6 @@ class SCVI(Model):
     def cells_seen(cls, preset: str, n_cells: int) -> float:
         """The published limit; the small preset's 4,000 steps of 128 cells."""
         return max(n_cells, {"published": 1e7, "small": 5e5}[preset])
-
-    @property
-    def n_parameters(self) -> int:
-        """Weights and biases of encoder and decoder, and a dispersion for each gene."""
-        return sum(p.numel() for p in self._net.parameters())
 
     def fit(
         self,
@@ -136,7 +130,8 @@ class SCVI(Model):
         batch = whole_batches(train.shape[0], self.settings["batch_size"] or _batch_size(train.shape[0]))
         read = Streamed if isinstance(train, CountStore) else InMemory
         source = read(train, batch, seed=self.seed, device=self.device)
-        self._net = self.network(train.shape[1]).to(self.device)
+        self.n_genes = train.shape[1]
+        self._net = self.network(self.n_genes).to(self.device)
         training = _Training(self._net, source, held, self.settings, seed=self.seed)
         training.title = progress
         training.run(None if checkpoint is None else Path(checkpoint))
@@ -181,15 +176,6 @@ class SCVI(Model):
         if not np.isfinite(latent).all():
             raise FloatingPointError("scVI's embedding holds NaN: the training diverged")
         return latent
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The library's weights and buffers by their names."""
-        return self._net.state_dict(), {"n_genes": self._net.z_encoder.encoder.fc_layers[0][0].in_features}
-
-    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        self._net = self.network(facts["n_genes"])
-        self._net.load_state_dict(tensors)
-        self._net.to(self.device).eval()
 
 
 class _Training(Training):
