@@ -40,7 +40,8 @@ def fetch_file(file: File) -> Path:
     if (found := _found(file)) is not None:
         return checksums.check(found, file)
     if file.url is None:
-        raise InputError(f"{file.name} has no address to download from: {file.how} {_where(file)}".replace("  ", " "))
+        where = f"Put it at {paths.cache() / file.name}, or under NOISE_SCALING_MIRROR as {file.name}."
+        raise InputError(f"{file.name} has no address to download from: {file.how} {where}".replace("  ", " "))
     return _download(file)
 
 
@@ -102,17 +103,14 @@ def _download(file: File) -> Path:
     try:
         transfer.download(file, target)
     except (OSError, transfer.Refused) as error:  # requests' errors are OSErrors
-        reason = _reason(error) + _kept(file)
+        reason, kept = _reason(error), transfer.kept_bytes(file)
+        reason += f"; {transfer.megabytes(kept)} are kept, and the same command goes on from there" if kept else ""
+        size = "size unknown" if file.bytes is None else transfer.megabytes(file.bytes)
         raise InputError(
-            f"{file.name} ({_size(file)}) could not be downloaded ({reason}): when you are online, run "
+            f"{file.name} ({size}) could not be downloaded ({reason}): when you are online, run "
             f"`curl -L --create-dirs -o '{target}' '{file.url}'`, or set NOISE_SCALING_MIRROR to a folder that has it"
         ) from error
     return checksums.check(target, file)
-
-
-def _kept(file: File) -> str:
-    kept = transfer.kept_bytes(file)
-    return f"; {transfer.megabytes(kept)} are kept, and the same command goes on from there" if kept else ""
 
 
 def _reason(error: BaseException) -> str:
@@ -128,11 +126,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}, NOISE_SCALING_CACHE may name a folder that can be written"
     return str(error)
-
-
-def _size(file: File) -> str:
-    return "size unknown" if file.bytes is None else transfer.megabytes(file.bytes)
-
-
-def _where(file: File) -> str:
-    return f"Put it at {paths.cache() / file.name}, or under NOISE_SCALING_MIRROR as {file.name}."

@@ -81,15 +81,7 @@ def _card(path: Path, umis: np.ndarray, n_genes: int, signal: Signal) -> Card:
     grid = default_grid(len(umis), float(umis.mean()))
     grid["n_test"] = max(1, min(grid["n_test"], eligible // 2))
     return Card(
-        name=path.stem,
-        title=path.name,
-        n_cells=len(umis),
-        n_genes=n_genes,
-        median_umis=float(np.median(umis)),
-        signal=signal.name,
-        signals={signal.name: {"kind": signal.kind, "description": about}},
-        licence="yours",
-        citation=path.name,
-        limits=("Nothing is known of this file beyond what it holds.",),
-        **grid,
-    )
+        path.stem, path.name, n_cells=len(umis), n_genes=n_genes, median_umis=float(np.median(umis)),
+        signal=signal.name, signals={signal.name: {"kind": signal.kind, "description": about}}, licence="yours",
+        citation=path.name, limits=("Nothing is known of this file beyond what it holds.",), **grid,
+    )  # fmt: skip

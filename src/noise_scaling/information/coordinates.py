@@ -121,10 +121,8 @@ def components(z: torch.Tensor) -> torch.Tensor:
 
 def left_out(**sides: np.ndarray) -> str:
     """A note that names the sides of more than KEPT columns; empty if none."""
-    wide = [
-        f"{name}: {KEPT} principal components of {x.shape[1]} used" for name, x in sides.items() if x.shape[1] > KEPT
-    ]
-    return "; ".join(wide)
+    wide = {name: x.shape[1] for name, x in sides.items() if x.shape[1] > KEPT}
+    return "; ".join(f"{name}: {KEPT} principal components of {d} used" for name, d in wide.items())
 
 
 def whitened(components: torch.Tensor) -> torch.Tensor:

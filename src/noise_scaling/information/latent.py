@@ -72,7 +72,9 @@ def lmi(
     InputError
         Lengths that differ, NaN, fewer than 30 pairs, too few groups, a GPU asked for and absent, an unknown setting.
     """
-    chosen, where = _settings(settings), torch.device(resolve_device(device))
+    for name in settings:
+        choose("setting of lmi", name, [field.name for field in fields(Settings)])
+    chosen, where = Settings(**settings), torch.device(resolve_device(device))
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "lmi", "one side is constant")
@@ -80,7 +82,8 @@ def lmi(
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:
         part = Fold(np.sort(np.concatenate([part.fit, part.stop])), part.score, part.score)
-    tx, ty = (torch.from_numpy(_standardised(side)).to(where) for side in (x, y))
+    clipped = (np.clip((side - side.mean(0)) / side.std(0), -CLIP, CLIP) for side in (x, y))
+    tx, ty = (torch.from_numpy(side.astype(np.float32)).to(where) for side in clipped)
     with one_thread():
         net = train(tx, ty, part, chosen, seed=seed)
         with torch.no_grad():
@@ -102,14 +105,3 @@ def lmi_many(
     if len(groups) != len(pairs):
         raise InputError(f"groups has {len(groups)} entries for {len(pairs)} problems: give one a problem, or None")
     return [lmi(x, y, groups=group, **options) for (x, y), group in zip(pairs, groups, strict=True)]
-
-
-def _settings(settings: dict[str, Any]) -> Settings:
-    known = [field.name for field in fields(Settings)]
-    for name in settings:
-        choose("setting of lmi", name, known)
-    return Settings(**settings)
-
-
-def _standardised(x: np.ndarray) -> np.ndarray:
-    return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP).astype(np.float32)

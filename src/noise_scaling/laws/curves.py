@@ -194,9 +194,8 @@ def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | No
         return fits
     curves = [averaged.curve(*one, None if s is None else np.asarray(s)) for one, s in zip(points, seeds, strict=True)]
     ends = averaged.intervals(curves)
-    each = [{name: (float(low), float(high)) for name, (low, high) in zip(ends, pair, strict=True)}
-            for pair in zip(*ends.values(), strict=True)]  # fmt: skip
-    return [replace(fit, averaged=one) for fit, one in zip(fits, each, strict=True)]
+    pairs = zip(*(map(tuple, values.tolist()) for values in ends.values()), strict=True)
+    return [replace(fit, averaged=dict(zip(ends, pair, strict=True))) for fit, pair in zip(fits, pairs, strict=True)]
 
 
 def _summary(law: Law, points: _Points, theta: np.ndarray, converged: bool) -> LawFit:

@@ -151,10 +151,11 @@ def compare_rates(grid: Grid) -> pd.DataFrame:
     """
     free = grid_rates(grid)
     law = law_rates(grid, fit_grid(grid).bootstrap(100))
-    columns = {"free": free, "surface": grid_rates(grid, surface(grid))}
-    columns |= dict(zip(("law", "law_low", "law_high"), law, strict=True))
     n, u = np.meshgrid(grid.n, grid.u[:-1])
-    columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n} | columns
+    columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n, "free": free}
+    columns |= {"surface": grid_rates(grid, surface(grid))} | dict(
+        zip(("law", "law_low", "law_high"), law, strict=True)
+    )
     table = pd.DataFrame({k: v[np.isfinite(free)] for k, v in columns.items()})
     table.insert(0, "grid", [grid.key] * len(table))
     table.insert(1, "model", grid.model)

@@ -89,14 +89,9 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     if not all_models:
         table = table[~table["model"].isin(UNIMPROVABLE)]
     for key, rows in table.groupby(CURVE, sort=True):
-        grid = _grid(key, rows)
-        if len(grid.u) >= least[0] and len(grid.n) >= least[1]:
-            yield grid
-
-
-def _grid(key: tuple[str, ...], rows: pd.DataFrame) -> Grid:
-    cells = rows.groupby(["fraction", "n_cells"])["mi_bits"].agg(["mean", "count", "std"]).unstack("n_cells")
-    u = rows.groupby("fraction")["umis_per_cell"].mean()
-    bits, seeds, sd = (cells[c].to_numpy(float) for c in ("mean", "count", "std"))
-    n = cells["mean"].columns.to_numpy(float)
-    return Grid(tuple(key), n, u.loc[cells.index].to_numpy(float), bits, np.nan_to_num(seeds), sd)
+        cells = rows.groupby(["fraction", "n_cells"])["mi_bits"].agg(["mean", "count", "std"]).unstack("n_cells")
+        u = rows.groupby("fraction")["umis_per_cell"].mean().loc[cells.index].to_numpy(float)
+        bits, seeds, sd = (cells[c].to_numpy(float) for c in ("mean", "count", "std"))
+        n = cells["mean"].columns.to_numpy(float)
+        if len(u) >= least[0] and len(n) >= least[1]:
+            yield Grid(tuple(key), n, u, bits, np.nan_to_num(seeds), sd)

@@ -104,21 +104,16 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
         candidates = {name: bits[i] for name, bits in deep.items()} or {
             f"residuals {k}": plain[i] + smooth_residuals(seen, plain[i], s) for k, s in enumerate(SETTINGS)
         }
-        out.append(here | {name: bits[i] for name, bits in laws.items()} | _mixed(candidates, here, MIXED_WITH[design]))
+        if (yardstick := MIXED_WITH[design]) is None:
+            mixed = {f"{name}, 100%": bits for name, bits in candidates.items()}
+        else:
+            mixed = {
+                f"{name}, {share:.0%}": share * bits + (1 - share) * here[yardstick]
+                for name, bits in candidates.items()
+                for share in _SHARES
+            }
+        out.append(here | {name: bits[i] for name, bits in laws.items()} | mixed)
     return out
-
-
-def _mixed(
-    candidates: dict[str, np.ndarray], here: dict[str, np.ndarray], yardstick: str | None
-) -> dict[str, np.ndarray]:
-    """Each candidate alone, or in shares with the yardstick that it is to beat."""
-    if yardstick is None:
-        return {f"{name}, 100%": bits for name, bits in candidates.items()}
-    return {
-        f"{name}, {share:.0%}": share * bits + (1 - share) * here[yardstick]
-        for name, bits in candidates.items()
-        for share in _SHARES
-    }
 
 
 def score(grids: Iterable[Grid]) -> pd.DataFrame:
@@ -127,10 +122,7 @@ def score(grids: Iterable[Grid]) -> pd.DataFrame:
     Columns: grid (its key), dataset, model, design, forecast, rms, median, n_cells (how many were scored).
     The forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
     """
-    rows = []
-    for grid in grids:
-        for design in DESIGNS:
-            rows += _scores(grid, design)
+    rows = [row for grid in grids for design in DESIGNS for row in _scores(grid, design)]
     table = pd.DataFrame(rows, columns=["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"])
     return pd.concat([table, choose(table)], ignore_index=True)
 

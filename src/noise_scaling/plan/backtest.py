@@ -4,6 +4,7 @@ The best choice there is known, for it was measured: what a choice falls short o
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -58,13 +59,11 @@ def _of_grid(grid: Grid, prices: Sequence[float], saturation: float) -> Iterator
 
 def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> Law | None:
     """The pilot's law, or None where nobody would plan from it: too few designs, depths or cell numbers."""
-    if len(bits) < _LEAST_POINTS:
-        return None
-    try:
-        fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
-        return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
-    except InputError:
-        return None
+    with suppress(InputError):
+        if len(bits) >= _LEAST_POINTS:
+            fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
+            return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
+    return None
 
 
 def _choice(law: Law, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[str, float]:
@@ -85,9 +84,8 @@ def summary(made: pd.DataFrame) -> pd.DataFrame:
     off, held = made["promised"] - made["measured"], made["measured"].between(made["low"], made["high"])
     gains = {f"over_{rule}": made[f"regret_{rule}"] - made["regret_law"] for rule in RULES[1:]}
     rows = made.assign(off=off, held=held, **gains)
-    return pd.DataFrame({
-        price: _scores(some) for price, some in [*rows.groupby("price"), ("all", rows)]
-    }).T.infer_objects()  # fmt: skip
+    by_price = {price: _scores(some) for price, some in [*rows.groupby("price"), ("all", rows)]}
+    return pd.DataFrame(by_price).T.infer_objects()
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, float]:

@@ -114,11 +114,8 @@ def _ground(options: argparse.Namespace) -> _Ground:
     shop = Shop(kits, flows, libraries, factor, options.donors)
     if options.have is not None:
         n, reads = questions.cells_and_reads(options.have)
-        on_top = {
-            key: replace(law, measured=Range((n, n), law.measured.u))
-            for key, law in found.laws.items()
-            if law.measured.n[0] <= n <= law.measured.n[1]
-        }
+        there = {key: law for key, law in found.laws.items() if law.measured.n[0] <= n <= law.measured.n[1]}
+        on_top = {key: replace(law, measured=Range((n, n), law.measured.u)) for key, law in there.items()}
         if not on_top:
             raise InputError(f"--have {options.have}: no model was measured on {n:,.0f} cells; plan a library anew")
         found, shop = replace(found, laws=on_top), replace(shop, have=reads)
@@ -136,11 +133,8 @@ def _library(options: argparse.Namespace, mapped: float, deepest: float) -> libr
 def _of_prices(best: Design, shop: Shop) -> list[str]:
     """What of the best design's price cards has no source, and reads that only the vendor's minimum asks for."""
     kit, flow = _cards(best, shop)
-    out = [
-        f"{prices.assumed(card)}: put your quote in a file for --prices."
-        for card in ((flow,) if shop.have else (kit, flow))
-        if card.assumed
-    ]
+    cards = [card for card in ((flow,) if shop.have else (kit, flow)) if card.assumed]
+    out = [f"{prices.assumed(card)}: put your quote in a file for --prices." for card in cards]
     if best.reads_paid_per_cell > 1.01 * best.reads_per_cell:
         out.append(
             f"The invoice pays for {best.reads_paid_per_cell:,.0f} reads per cell (whole flow cells, the vendor's "
@@ -184,18 +178,13 @@ def _text(made: questions.Answer, ground: _Ground, deep: pd.DataFrame) -> str:
         "mapped or not."
     )
     if len(deep):
-        lines += [
-            "",
-            "Bits of new cells by models trained on deep cells, and alike:",
-            deep.round(2).to_string(index=False),
-        ]
-    return "\n".join([*lines, "", *(f"Note: {text}" for text in made.warnings), _NOTE])
-
-
-_NOTE = (
-    "Note: cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
-    "measurement on other cells of this kind: they do not know whether yours are like these."
-)
+        lines += ["", "Bits of new cells by models trained on deep cells, and alike:"]
+        lines += [deep.round(2).to_string(index=False)]
+    always = (
+        "cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
+        "measurement on other cells of this kind: they do not know whether yours are like these."
+    )
+    return "\n".join([*lines, "", *(f"Note: {text}" for text in (*made.warnings, always))])
 
 
 def _line(design: Design) -> str:

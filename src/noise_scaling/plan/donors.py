@@ -27,9 +27,7 @@ def donors(table: pd.DataFrame) -> pd.DataFrame:
     found = pd.concat([table.reindex(columns=_KEY)[:0], *(protocol_rows(table, variant=name) for name in names)])
     for key, rows in found.groupby(_KEY, sort=True):
         n_donors = rows["variant"].str.extract(_NAMED, expand=False).astype(int)
-        bits = rows.pivot_table(
-            index=["seed", "fraction"], columns=n_donors.rename("donors"), values="mi_bits"
-        ).dropna()
+        bits = rows.pivot_table("mi_bits", ["seed", "fraction"], n_donors.rename("donors")).dropna()
         by_seed = bits.sub(bits[1], axis=0).drop(columns=1).groupby("seed").mean() if 1 in bits else pd.DataFrame()
         for number, added in by_seed.items() if len(by_seed) > 1 else ():
             half = added.sem() * stats.t.ppf(0.975, len(added) - 1)
@@ -46,12 +44,8 @@ def sentence(path: Path = paths.MEASUREMENTS / TABLE) -> str:
     if found.empty:
         return "what donors add in bits is not measured yet."
     most = found[found["donors"] == found.groupby("dataset")["donors"].transform("max")]
-    said = [
-        f"{number} donors in place of one added "
-        + " and ".join(
-            f"{m.added_bits:+.2f} bits ({m.low:+.2f} to {m.high:+.2f}) for {m.model}" for m in rows.itertuples()
-        )
-        + f" at {n:,} cells of {dataset}"
-        for (dataset, n, number), rows in most.groupby(["dataset", "n_cells", "donors"])
-    ]
+    said = []
+    for (dataset, n, number), rows in most.groupby(["dataset", "n_cells", "donors"]):
+        each = (f"{m.added_bits:+.2f} bits ({m.low:+.2f} to {m.high:+.2f}) for {m.model}" for m in rows.itertuples())
+        said.append(f"{number} donors in place of one added {' and '.join(each)} at {n:,} cells of {dataset}")
     return f"measured so far, {'; '.join(said)}. The bits above do not count it."

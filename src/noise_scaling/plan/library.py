@@ -115,13 +115,9 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
         wanted = "reads above 0 and saturations above 0 and below 1 (or 100 %)"
         raise InputError(f"{file.name} must hold {wanted}, and holds other values: correct those lines")
     start = np.log(np.median([library(s, reads=r).molecules for r, s in zip(reads, seen, strict=True)]))
-    free = 1 + (len(np.unique(reads)) >= 3)
-
-    def curve(theta: np.ndarray) -> Library:
-        return Library(*np.exp(theta))
-
-    fit = optimize.least_squares(lambda x: curve(x).saturation(reads) - seen, [start, 1.0][:free], bounds=(-5, 40))
-    return curve(fit.x)
+    first = [start, 1.0] if len(np.unique(reads)) >= 3 else [start]
+    fit = optimize.least_squares(lambda x: Library(*np.exp(x)).saturation(reads) - seen, first, bounds=(-5, 40))
+    return Library(*np.exp(fit.x))
 
 
 def imaged(dataset: str | None) -> bool:

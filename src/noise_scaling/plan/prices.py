@@ -163,10 +163,8 @@ def _checked(name: str, entries: dict[str, Any]) -> Prices:
     kits = {key: Preparation(key, **entry) for key, entry in entries["preparations"].items()}
     for kit in kits.values():
         if (share := kit.multiplets * kit.cells) > 0.5:
-            raise InputError(
-                f"{name}, {kit.name}: {kit.cells:g} cells in a library would be {share:.0%} multiplets: lower cells or "
-                "multiplets"
-            )
+            what = f"{kit.cells:g} cells in a library would be {share:.0%} multiplets"
+            raise InputError(f"{name}, {kit.name}: {what}: lower cells or multiplets")
     default = [choose(f"kit under default in {name}", key, kits) for key in entries.get("default", kits)]
     flows = {key: Sequencing(key, **entry) for key, entry in entries["sequencing"].items()}
     return Prices(entries["currency"], kits, flows, default)

@@ -85,9 +85,8 @@ def compared(laws: Sequence[Law], shop: Shop, pair: Sequence[str]) -> Answer:
     the measured range of any model.
     """
     numbers = [cells_and_reads(text) for text in pair]
-    made = [
-        (law, [given(law, shop, *of, f"design {text}") for of, text in zip(numbers, pair, strict=True)]) for law in laws
-    ]
+    both = list(zip(numbers, pair, strict=True))
+    made = [(law, [given(law, shop, *of, f"design {text}") for of, text in both]) for law in laws]
     inside = [(law, two) for law, two in made if two[0].inside or two[1].inside]
     if not inside:
         (low, high), (_, u) = laws[0].measured.n, laws[0].measured.u
