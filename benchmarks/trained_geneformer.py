@@ -51,8 +51,8 @@ def point(task: dict) -> dict | None:
     train, held, test = one.pools.train(task["n_cells"]), one.pools.validation, one.pools.test
     options = {"preset": PRESET, "device": task["device"], **SETTINGS[task["setting"]]}
     model = models.create("geneformer", seed=derive(SEED, "model", "geneformer", task["n_cells"]), **options)
-    model._medians = medians_of(train)
-    cells, exam, scored = (tokens_of(counts, model._medians, 512) for counts in (train, held, test))
+    model.gene_medians = medians_of(train)
+    cells, exam, scored = (tokens_of(counts, model.gene_medians, 512) for counts in (train, held, test))
     model._net = model.network(train.shape[1])
     model._net.bias.data.copy_(log_frequencies(cells, len(model._net.bias)))
     model._net.to(task["device"])

@@ -1,7 +1,5 @@
 """How far a run of Snakemake is, and why it failed, read from its log."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -6,8 +6,6 @@ One line says how far it is, and all that is said goes to run.log. With other op
 Snakemake's own lock outlives a killed run and would ask for --unlock; this one is the kernel's and ends with the run.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

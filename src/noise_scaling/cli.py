@@ -1,7 +1,5 @@
 """`noise-scaling`: a thin command line over the package's functions."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import json
@@ -12,14 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 from . import __version__
 from .errors import InputError
 from .files import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGTERM, 13))
 """A shell's statuses of what a signal ended: Ctrl-C, kill, and a reader that went away (`| head`)."""
@@ -51,18 +46,14 @@ def _run(options: argparse.Namespace) -> int | None:
     for source in filter(None, map(vars(options).get, ("measurements", "pilot", "prices"))):
         if output and os.path.exists(output) and os.path.realpath(source) == os.path.realpath(output):
             raise InputError(f"--output {output} would take the place of the table itself: name another file")
-    return options.run(options)
+    return vars(options).pop("run")(options)
 
 
 def answer(call: Callable[[], int | None]) -> int:
     """What `call` returns, or 0; 2 with one sentence on stderr when it could not do what was asked.
 
-    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints.
-
-    Raises
-    ------
-    OSError
-        As it came, unless the disk is full or the reader gone.
+    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints. An
+    OSError comes on, unless the disk is full or the reader gone.
     """
     try:
         with _terminable():
@@ -89,17 +80,12 @@ def answer(call: Callable[[], int | None]) -> int:
 def _let_nobody_read() -> None:
     """What is still to be printed goes nowhere: Python flushes once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and (stream is sys.stdout or not _is_open(stream)):
-            os.dup2(nowhere, stream.fileno())
-
-
-def _is_open(stream: TextIO) -> bool:
-    try:
-        stream.flush()
-    except OSError:
-        return False
-    return True
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError):  # else stderr has no reader either
+            if stream is sys.stderr:
+                stream.flush()
+                continue
+        os.dup2(nowhere, stream.fileno())
 
 
 def _stopped(said: str, status: int) -> int:
@@ -152,11 +138,10 @@ def _names(option: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     from .measure.command import add_check_options, add_measure_options, add_thin_options
-    from .plan.command import add_options as plan_options
+    from .plan.options import add_options as plan_options
 
-    parser = _Parser(
-        prog="noise-scaling", description="How the information in cell embeddings grows with depth and cells."
-    )
+    about = "How the information in cell embeddings grows with depth and cells."
+    parser = _Parser(prog="noise-scaling", description=about)
     parser.add_argument("--version", action="version", version=f"noise-scaling {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_measure_options(
@@ -173,7 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     restore = _add(commands, "restore", _restore, "keep a table's rows as finished units, so that a sweep goes on")
     restore.add_argument("table", help="a measurements CSV or a folder of them")
     restore.add_argument("--results", required=True, help="the folder of units, such as build/small/units")
-    _status_parser(commands)
+    state = _add(commands, "status", _status, "say what of a sweep is done, failed or missing, and the time it takes")
+    usual = ["workflow/config/campaign.yml"]
+    state.add_argument("configs", nargs="*", default=usual, help="the sweep's configurations")
+    state.add_argument("--measurements", help="a table or a folder of tables (default: the units of the sweep so far)")
+    state.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by: NAMES")
     fits = _add(commands, "fit", _fit, "fit a scaling law to every curve of a table")
     fits.add_argument("measurements", help='a measurements CSV, or "published"')
     fits.add_argument("--law", default="noise_law", help="NAMES (default: %(default)s)")
@@ -182,8 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("figure", help="NAMES (figures 1, 2 and 3)")
     figure.add_argument("measurements", help='a measurements CSV, or "published"')
     figure.add_argument("--output", required=True, help="the PNG to write")
-    about = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
-    about.add_argument("name", nargs="?", help="a data set")
+    cards = _add(commands, "datasets", _datasets, "list the data sets, or show one's card")
+    cards.add_argument("name", nargs="?", help="a data set")
     plan_options(_add(commands, "plan", _plan, "find the cells and depth that buy most for a budget"))
     fetch = _add(commands, "fetch", _fetch, "download all files of a data set, checked by sha256")
     fetch.add_argument("name", help="a data set, or published")
@@ -201,31 +190,28 @@ def _measure(options: argparse.Namespace) -> int:
     from .measurements import ERROR
     from .models.team import place
 
-    settings = {k: v for k, v in vars(options).items() if k != "run"}
-    table = measure.measure(settings.pop("dataset"), **settings)
+    table = measure.measure(**vars(options))
     if place()[0]:
         return 0  # another process says it
     errors = table.loc[table["status"] == ERROR, "error"]
     if len(errors) == len(table):
         return _stopped(f"all {len(table)} rows failed, they are in {options.output}; the first: {errors.iloc[0]}", 1)
-    print(
-        f"{len(table)} rows in {options.output}"
-        + (f", {len(errors)} of them failed: see their error" if len(errors) else "")
-    )
+    failed = f", {len(errors)} of them failed: see their error" if len(errors) else ""
+    print(f"{len(table)} rows in {options.output}{failed}")
     return 0
 
 
 def _thin(options: argparse.Namespace) -> None:
     from .measure.brought import thin
 
-    print(*thin(**{name: value for name, value in vars(options).items() if name != "run"}), sep="\n")
+    print(*thin(**vars(options)), sep="\n")
 
 
 def _check(options: argparse.Namespace) -> None:
     from .measure import request
     from .measure.check import check
 
-    settings = {k: v for k, v in vars(options).items() if k not in ("run", "output", "json")}
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "json")}
     if options.output is not None:
         request.check_folder("output", Path(options.output))
     report = check(**settings)
@@ -235,15 +221,6 @@ def _check(options: argparse.Namespace) -> None:
 
         page.write(report, options.output)
     print(json.dumps(report.as_dict(), indent=1) if options.json else report)
-
-
-def _status_parser(commands: Any) -> None:
-    parser = _add(commands, "status", _status, "say what of a sweep is done, failed or missing, and the time it takes")
-    parser.add_argument(
-        "configs", nargs="*", default=["workflow/config/campaign.yml"], help="the sweep's configurations"
-    )
-    parser.add_argument("--measurements", help="a table or a folder of tables (default: the units of the sweep so far)")
-    parser.add_argument("--by", nargs="+", default=["dataset", "model"], help="columns to count by: NAMES")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -303,7 +280,7 @@ def _figure(options: argparse.Namespace) -> None:
     print(f"figure in {options.output}")
 
 
-def _table(source: str) -> pd.DataFrame:
+def _table(source: str) -> Any:
     """A measurements table; the published one is downloaded if need be, and never its summary taken for it."""
     from . import datasets
     from .plots import page

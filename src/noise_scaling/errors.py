@@ -35,13 +35,7 @@ def enough(found: _Sized, otherwise: str) -> _Sized:
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`; the sentence calls it `kind`.
-
-    Raises
-    ------
-    InputError
-        If `value` is none of them.
-    """
+    """Return `value` if it is one of `allowed`; the sentence calls it `kind`. InputError if `value` is none of them."""
     names = sorted(allowed)
     if value in names:
         return value

@@ -26,10 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a file at once. What is no file, such as /dev/stdout or a pipe, is written to and not replaced.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be written: the disk is full, or a folder is in the way. The old file stays.
+    InputError if the file cannot be written: the disk is full, or a folder is in the way. The old file stays.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content

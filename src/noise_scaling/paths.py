@@ -48,10 +48,7 @@ def has_checkout() -> bool:
 def find(path: str | Path) -> Path:
     """An existing file given relative to the working folder, or else to the checkout (notebooks run anywhere).
 
-    Raises
-    ------
-    InputError
-        If nothing lies at either place, or `path` names nothing.
+    InputError if nothing lies at either place, or `path` names nothing.
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path).strip():
         raise InputError(f"a file or folder must be named: found {path!r}")

@@ -5,10 +5,8 @@ has no value of its own: the signal of one cell is the embedding of its partner,
 nearest neighbour in space.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -83,7 +81,7 @@ class Signal:
         """Whether partners are clonal relatives."""
         return self.kind == "pair" and self.values.ndim == 1
 
-    def of(self, cells: np.ndarray) -> Signal:
+    def of(self, cells: np.ndarray) -> Self:
         """The signal of some cells, by a mask or positions."""
         times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
         return replace(self, values=self.values[cells], times=times, sections=sections)
@@ -92,10 +90,7 @@ class Signal:
 def in_time(labels: np.ndarray) -> tuple[str, ...]:
     """Different labels of time in their order, "" left out: by what stands before their number (E8.5, P0), then by it.
 
-    Raises
-    ------
-    InputError
-        If a label has no number.
+    InputError if a label has no number.
     """
     different = pd.Series(sorted(set(labels) - {""}), dtype=str)
     parts = different.str.extract(r"^(\D*)(\d+(?:\.\d+)?)")
@@ -216,21 +211,13 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
 
 
 def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Disjoint pairs of test cells, as two arrays of positions in `test_index`, ordered by the first cell's index.
+    """Disjoint pairs of test cells, as two arrays [pairs] of positions in `test_index`, in order of the first cells.
 
-    Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later
-    one. Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+    Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later one.
+    Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
 
     The published code counts each pair in both orders and cuts folds through pairs (the variant `both_pair_orders`).
-
-    Returns
-    -------
-    Positions of the first and of the second cell of each pair, [pairs] each.
-
-    Raises
-    ------
-    InputError
-        If no two test cells are partners.
+    InputError if no two test cells are partners.
     """
     test_index = np.asarray(test_index)
     order = np.argsort(test_index, kind="stable")

@@ -1,9 +1,8 @@
 """Disjoint test, validation and training cells, with nested training subsets."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -22,10 +21,7 @@ class Split:
     def training_cells(self, n_cells: int) -> np.ndarray:
         """The N training cells, which contain those of every smaller N: positions, [N].
 
-        Raises
-        ------
-        InputError
-            If there are fewer, or N is below 1.
+        InputError if there are fewer, or N is below 1.
         """
         if not 0 < n_cells <= len(self.train):
             raise InputError(
@@ -34,20 +30,11 @@ class Split:
             )
         return self.train[:n_cells]
 
-    def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Split:
-        """The same with the training cells of so many blocks alone: of those that the training order meets first.
+    def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Self:
+        """The same with the training cells of `n_blocks` blocks alone: of those that the training order meets first.
 
-        Parameters
-        ----------
-        blocks
-            Integers, [cells of the data set].
-        n_blocks
-            Blocks to train on; each more adds one to those of fewer.
-
-        Raises
-        ------
-        InputError
-            If the training cells are of fewer blocks.
+        `blocks` are integers, [cells of the data set]; each more adds one to those of fewer. InputError if the training
+        cells are of fewer.
         """
         found, first = np.unique(blocks[self.train], return_index=True)
         if n_blocks > len(found):

@@ -197,8 +197,8 @@ def test_untrained_is_the_start_of_the_trained(cells):
 
 def test_medians_from_other_cells(cells):
     own, published = (create(fixed_steps=1).fit(cells[:60], cells[120:160], genes_from=g) for g in (None, cells))
-    np.testing.assert_array_equal(own._medians, gene_medians(cells[:60]))
-    np.testing.assert_array_equal(published._medians, gene_medians(cells))
+    np.testing.assert_array_equal(own.gene_medians, gene_medians(cells[:60]))
+    np.testing.assert_array_equal(published.gene_medians, gene_medians(cells))
 
 
 def test_masks_are_devlins_shares():

@@ -41,4 +41,4 @@ def test_counts_on_disk_give_what_counts_in_memory_give(counts, path):
     assert disk.history == memory.history
     np.testing.assert_array_equal(disk.embed(FileStore(path)), memory.embed(counts))
     own = create().fit(FileStore(path, cells=mask), counts[80:])
-    np.testing.assert_allclose(own._medians, medians, rtol=2e-3)
+    np.testing.assert_allclose(own.gene_medians, medians, rtol=2e-3)

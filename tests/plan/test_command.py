@@ -10,7 +10,7 @@ import pytest
 from noise_scaling import cli, datasets, laws, measurements
 from noise_scaling.measure import run
 from noise_scaling.paths import PRICES_YML
-from noise_scaling.plan import command, designs, evidence, library, prices, questions
+from noise_scaling.plan import designs, evidence, library, options, prices, questions
 
 LAW = {"v0": 0.01, "v1": 6.0, "v2": 2.0, "v3": 60.0, "s": 0.5}
 N, U = (x.ravel() for x in np.meshgrid([100.0, 300, 1000, 3000], [10.0, 30, 100, 300, 1000]))
@@ -335,7 +335,7 @@ def test_cells_are_a_pilot(tmp_path, capsys, monkeypatch):
 
 def test_the_assumed_saturation_is_named(toy, capsys):
     found = asked(capsys, "--dataset", "toy", "--measurements", toy, *PRICES)
-    assert f"{command.ASSUMED_SATURATION:.0%} at the deepest measurement is assumed" in str(found["warnings"])
+    assert f"{options.ASSUMED_SATURATION:.0%} at the deepest measurement is assumed" in str(found["warnings"])
 
 
 def test_depths_of_another_run_with_fewer_seeds_are_left_out_and_said(tmp_path):

@@ -3,8 +3,6 @@
 python workflow/scripts/book.py EXECUTED_PAGES BOOK
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

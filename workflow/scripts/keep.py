@@ -9,8 +9,6 @@ stay as they are. A table that is new or gone is to be named in workflow/config/
 it.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@ A page is out of date if it is older than its notebook, than one of the files th
 One that raises, or writes to stderr, is not kept, and the next run tries it again.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Counts that stay on disk, read block by block: those of AnnData files, and the one form that all stores share."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -31,10 +29,7 @@ cells of 1,000 genes each."""
 def open_store(path: Path) -> Iterator[Any]:
     """The root group of an .h5ad or .zarr store, open for reading.
 
-    Raises
-    ------
-    InputError
-        If there is no such store, it is of another kind, or it cannot be read (cut short, say).
+    InputError if there is no such store, it is of another kind, or it cannot be read (cut short, say).
     """
     if not path.exists():
         raise InputError(f"no store at {path}: check the path")
@@ -128,7 +123,7 @@ class CountStore(ABC):
         """All cells, block by block."""
         return self.read(self.blocks())
 
-    def held(self) -> csr_matrix | CountStore:
+    def held(self) -> csr_matrix | Self:
         """All cells, in memory if they take less than `IN_MEMORY_BELOW` there, else this store."""
         return self.tocsr() if is_small(int(self.lengths.sum())) else self
 

@@ -3,8 +3,6 @@
 The N training cells are then the first N rows, read one after another, for every N and every model.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -13,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
@@ -87,6 +85,37 @@ def _entries(rows: csr_matrix, dtype: np.dtype) -> np.ndarray:
     return found
 
 
+class Lease:
+    """The right to read a folder: while any process has one, nobody writes or removes the folder.
+
+    It ends with the object, or with the process. Where the system has no such locks (Windows) it means nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(f"{folder}.lock", "wb")  # noqa: SIM115 - closed with the object
+        self.release = weakref.finalize(self, self._file.close)
+        self.share()
+
+    def own(self) -> None:
+        """Wait until no other process has one: then the folder may be written."""
+        if fcntl:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def share(self) -> None:
+        """Let others read too."""
+        if fcntl:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+
+class Thinned(NamedTuple):
+    """Training cells on disk, the other pools in memory, and the lease on the folder."""
+
+    train: ThinnedStore
+    held: dict[str, csr_matrix]
+    lease: Lease
+
+
 def thin_to_disk(
     source: CountStore,
     train: Pool,
@@ -152,37 +181,6 @@ def thin_to_disk(
     lease.share()
     pools = {name: load_npz(folder / f"{name}.npz") for name in held}
     return Thinned(ThinnedStore(folder), pools, lease)
-
-
-class Thinned(NamedTuple):
-    """Training cells on disk, the other pools in memory, and the lease on the folder."""
-
-    train: ThinnedStore
-    held: dict[str, csr_matrix]
-    lease: Lease
-
-
-class Lease:
-    """The right to read a folder: while any process has one, nobody writes or removes the folder.
-
-    It ends with the object, or with the process. Where the system has no such locks (Windows) it means nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(f"{folder}.lock", "wb")  # noqa: SIM115 - closed with the object
-        self.release = weakref.finalize(self, self._file.close)
-        self.share()
-
-    def own(self) -> None:
-        """Wait until no other process has one: then the folder may be written."""
-        if fcntl:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def share(self) -> None:
-        """Let others read too."""
-        if fcntl:
-            fcntl.flock(self._file, fcntl.LOCK_SH)
 
 
 def remove(folder: Path) -> bool:
@@ -291,7 +289,7 @@ class _Sorter:
         self.files = ExitStack()
         self.buckets = [self.files.enter_context(self._path(number).open("wb")) for number in range(buckets)]
 
-    def __enter__(self) -> _Sorter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -107,10 +107,7 @@ def _say_what_is_wrong(name: str, value: float, largest: float) -> str:
 def umis_per_cell(counts: sparse.spmatrix) -> float:
     """Mean molecules per cell of counts [cells, genes]: the depth u of the noise law (Gowri et al. 2025, Eq. 1).
 
-    Raises
-    ------
-    InputError
-        If there is no cell.
+    InputError if there is no cell.
     """
     if counts.shape[0] == 0:
         raise InputError("counts holds no cells: there is no depth to measure")
@@ -167,14 +164,11 @@ def thin(
 def thin_keyed(
     matrix: sparse.csr_matrix, limit: int, cell_keys: np.ndarray, gene_keys: np.ndarray, *, n_threads: int | None = None
 ) -> sparse.csr_matrix | None:
-    """Thin CSR [cells, genes] at a `threshold` by keys from `name_keys`, uint64 [cells] and [genes].
+    """Thin CSR [cells, genes] at a `threshold` by keys from `name_keys`, uint64 [cells] and [genes], to the same dtype.
 
     Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
-    long as the input are asked for, but only memory that is written to is ever real.
-
-    Returns
-    -------
-    CSR [cells, genes] of the same dtype, or None where `validate_counts` would not be content with `matrix`.
+    long as the input are asked for, but only memory that is written to is ever real. None where `validate_counts` would
+    not be content with `matrix`.
     """
     starts, values = matrix.indptr, _for_kernel(matrix.data)
     indices, data, lengths = np.empty_like(matrix.indices), np.empty_like(values), np.zeros_like(starts)
@@ -197,10 +191,7 @@ def thin_keyed(
 def threshold(fraction: float) -> int:
     """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower.
 
-    Raises
-    ------
-    InputError
-        If the fraction is no number in (0, 1].
+    InputError if the fraction is no number in (0, 1].
     """
     try:
         value = float(fraction)
@@ -215,11 +206,8 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
     """64-bit keys [n] of cells or genes: a hash of each name, or of its position where there are no names.
 
     The hash is salted by `axis`, "cell" or "gene", so that a cell and a gene of one name have different keys.
-
-    Raises
-    ------
-    InputError
-        If there are not `n` names, if two are alike (they would keep the same molecules), or the seed is no integer.
+    InputError if there are not `n` names, if two are alike (they would keep the same molecules), or the seed is no
+    integer.
     """
     try:
         salt = np.uint64(derive(operator.index(seed), "thin", axis))

@@ -67,10 +67,7 @@ def token_dtype(n_genes: int) -> type:
 def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
     """`gene_medians` as float64 [genes].
 
-    Raises
-    ------
-    InputError
-        If there is not one for each gene, or one is neither positive and finite nor NaN.
+    InputError if there is not one for each gene, or one is neither positive and finite nor NaN.
     """
     medians = np.asarray(gene_medians, dtype=np.float64)
     if medians.shape != (n_genes,):
@@ -85,19 +82,11 @@ def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
 
 
 def gene_medians(counts: sparse.spmatrix) -> np.ndarray:
-    """Median of each gene's non-zero count / total x 1e4 over the cells given: the training cells, at their depth.
+    """Median of each gene's non-zero count / total x 1e4 over the cells given, float64 [genes]; NaN where none has it.
 
-    Theodoris et al. 2023 scale ranks so, by medians of their whole corpus. Exact; takes 12 bytes a count. For cells
-    that do not fit in memory there is `MedianSketch`.
-
-    Returns
-    -------
-    float64 [genes], NaN for a gene that no cell has.
-
-    Raises
-    ------
-    InputError
-        If the counts are none (see `thinning.validate_counts`).
+    Theodoris et al. 2023 scale ranks so, by medians of their whole corpus; here they are of the training cells at their
+    depth. Exact; takes 12 bytes a count. For cells that do not fit in memory there is `MedianSketch`. InputError if the
+    counts are none (see `thinning.validate_counts`).
     """
     matrix = validate_counts(counts)
     ends = np.zeros(matrix.shape[1] + 1, np.int64)
@@ -120,10 +109,7 @@ class MedianSketch:
     def add(self, counts: sparse.spmatrix) -> None:
         """Count in the cells of a chunk [cells, genes].
 
-        Raises
-        ------
-        InputError
-            If the counts are none, or of another number of genes.
+        InputError if the counts are none, or of another number of genes.
         """
         matrix = validate_counts(counts)
         if matrix.shape[1] != self._histogram.shape[0]:

@@ -24,12 +24,8 @@ def check(path: Path, file: File) -> Path:
 
     It is read only where it is new, or its path, size, time or inode are not those of the record in the cache folder.
     Where that record cannot be written, the file is read each time. A mirror's file without a registered sha256 is
-    taken as it is: whoever keeps the mirror may replace it.
-
-    Raises
-    ------
-    InputError
-        If the sha256 is another one, or the file cannot be read.
+    taken as it is: whoever keeps the mirror may replace it. InputError if the sha256 is another one, or the file cannot
+    be read.
     """
     if file.sha256 is None and path != paths.cache() / file.name:
         return path

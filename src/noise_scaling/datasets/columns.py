@@ -35,13 +35,12 @@ they stand twice, as in "None|None". Classes may bear them."""
 def series(cells: Any, name: str) -> pd.Series:
     """The obs column `name` of `cells` as a plain series, one value a cell.
 
-    Raises
-    ------
-    InputError
-        If there is no such column, or it has not one value a cell.
+    InputError if there is no such column, or it has not one value a cell.
     """
     if name not in cells.obs:
-        raise InputError(f"unknown obs column {name!r}: {_choice(cells)}")
+        none = "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
+        choice = f"choose one of {listed(cells.obs)}" if len(list(cells.obs)) else none
+        raise InputError(f"unknown obs column {name!r}: {choice}")
     values = cells.obs[name]
     if np.ndim(values) != 1 or len(values) != len(cells.obs_names):
         raise InputError(
@@ -51,12 +50,6 @@ def series(cells: Any, name: str) -> pd.Series:
     if values.dtype == object and len(values) and isinstance(values.iloc[0], bytes):
         values = values.str.decode("utf-8")
     return values.reset_index(drop=True)
-
-
-def _choice(cells: Any) -> str:
-    if len(list(cells.obs)):
-        return f"choose one of {listed(cells.obs)}"
-    return "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
 
 
 def is_missing(values: pd.Series) -> np.ndarray:
@@ -137,11 +130,7 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
     """Times as floats [cells], NaN where missing, and a note on what was made of them.
 
     Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
-
-    Raises
-    ------
-    InputError
-        If text is no number, or its words differ between cells.
+    InputError if text is no number, or its words differ between cells.
     """
     missing = means_nothing(values)
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
@@ -178,9 +167,6 @@ def listed(names: Iterable) -> str:
 
 def quoted(values: Iterable, most: int = 4) -> str:
     """The different values, quoted: what was taken for missing."""
-    seen = list(
-        dict.fromkeys("NaN" if value is None or value is pd.NA or value != value else str(value) for value in values)
-    )
-    return ", ".join(v if v == "NaN" else repr(v[:40]) for v in seen[:most]) + (
-        " and others" if len(seen) > most else ""
-    )
+    seen = dict.fromkeys("NaN" if pd.isna(value) else str(value) for value in values)
+    shown = [v if v == "NaN" else repr(v[:40]) for v in list(seen)[:most]]
+    return ", ".join(shown) + (" and others" if len(seen) > most else "")

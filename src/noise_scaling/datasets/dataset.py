@@ -1,7 +1,5 @@
 """What a loader gives: integer counts of named cells and genes, one signal, and the card."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +13,21 @@ import scipy.sparse as sp
 from ..counts.count_store import CountStore
 from ..errors import InputError
 from ..signals import Signal
+from .reading import integers
 from .registry import Card
 
 _TEXTS = 1 << 20  # hashed at a time
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
+
+    store: CountStore
+    cell_ids: np.ndarray
+    gene_ids: np.ndarray
+    umis: np.ndarray
+    largest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,25 +105,14 @@ class Dataset:
         return self.on_disk.store.take(np.asarray(cells)[order]).tocsr()[np.argsort(order)]
 
 
-@dataclass(frozen=True)
-class OnDisk:
-    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
-
-    store: CountStore
-    cell_ids: np.ndarray
-    gene_ids: np.ndarray
-    umis: np.ndarray
-    largest: int
-
-
 def assemble(
     card: Card,
-    counts: sp.csr_matrix,
+    counts: sp.spmatrix,
     obs: pd.DataFrame,
     gene_ids: np.ndarray,
     signal: Signal,
     *,
-    largest_deviation: float = 0.0,
+    tolerance: float | None = None,
     stream: str | None = None,
     notes: tuple[str, ...] = (),
     blocks: np.ndarray | None = None,
@@ -121,13 +120,12 @@ def assemble(
     """Put the parts together: cells without a single count are dropped, by name.
 
     All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
-    where none is given.
-
-    Raises
-    ------
-    InputError
-        If two cells or two genes have one name.
+    where none is given. With a `tolerance` counts are made whole first (`reading.integers`). InputError if two cells or
+    two genes have one name.
     """
+    largest_deviation = 0.0
+    if tolerance is not None:
+        counts, largest_deviation = integers(counts, name=card.name, tolerance=tolerance)
     kept = np.diff(counts.indptr) > 0
     adata = anndata.AnnData(X=counts[kept], obs=obs.loc[kept], var=pd.DataFrame(index=pd.Index(gene_ids.astype(str))))
     for what, index in (("cell", adata.obs_names), ("gene", adata.var_names)):

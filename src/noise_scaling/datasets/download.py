@@ -14,20 +14,10 @@ from .registry import Card, File, card
 
 
 def fetch(name: str, file: str | None = None) -> Path:
-    """The path of one file of a registered data set, downloaded if need be.
+    """The path of one file of a registered data set, downloaded if need be; `file` names it where there are several.
 
-    Parameters
-    ----------
-    name
-        A registered data set, e.g. "published".
-    file
-        Which of its files (its name on the card); not needed where there is only one.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
-        not that of the first download: an altered or truncated download is not kept.
+    InputError if it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
+    not that of the first download: an altered or truncated download is not kept.
     """
     files = {each.name: each for each in card(name).files}
     if file is None and len(files) != 1:
@@ -44,16 +34,14 @@ def fetch_all(of: Card) -> dict[str, Path]:
 def fetch_file(file: File) -> Path:
     """One file: from the mirror, from the cache, or downloaded into the cache.
 
-    Raises
-    ------
-    InputError
-        If it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered one,
-        not the one that it had when it was first used.
+    InputError if it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered
+    one, not the one that it had when it was first used.
     """
     if (found := _found(file)) is not None:
         return checksums.check(found, file)
     if file.url is None:
-        raise InputError(f"{file.name} has no address to download from: {file.how} {_where(file)}".replace("  ", " "))
+        where = f"Put it at {paths.cache() / file.name}, or under NOISE_SCALING_MIRROR as {file.name}."
+        raise InputError(f"{file.name} has no address to download from: {file.how} {where}".replace("  ", " "))
     return _download(file)
 
 
@@ -115,17 +103,14 @@ def _download(file: File) -> Path:
     try:
         transfer.download(file, target)
     except (OSError, transfer.Refused) as error:  # requests' errors are OSErrors
-        reason = _reason(error) + _kept(file)
+        reason, kept = _reason(error), transfer.kept_bytes(file)
+        reason += f"; {transfer.megabytes(kept)} are kept, and the same command goes on from there" if kept else ""
+        size = "size unknown" if file.bytes is None else transfer.megabytes(file.bytes)
         raise InputError(
-            f"{file.name} ({_size(file)}) could not be downloaded ({reason}): when you are online, run "
+            f"{file.name} ({size}) could not be downloaded ({reason}): when you are online, run "
             f"`curl -L --create-dirs -o '{target}' '{file.url}'`, or set NOISE_SCALING_MIRROR to a folder that has it"
         ) from error
     return checksums.check(target, file)
-
-
-def _kept(file: File) -> str:
-    kept = transfer.kept_bytes(file)
-    return f"; {transfer.megabytes(kept)} are kept, and the same command goes on from there" if kept else ""
 
 
 def _reason(error: BaseException) -> str:
@@ -141,11 +126,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}, NOISE_SCALING_CACHE may name a folder that can be written"
     return str(error)
-
-
-def _size(file: File) -> str:
-    return "size unknown" if file.bytes is None else transfer.megabytes(file.bytes)
-
-
-def _where(file: File) -> str:
-    return f"Put it at {paths.cache() / file.name}, or under NOISE_SCALING_MIRROR as {file.name}."

@@ -29,6 +29,7 @@ _PACKED = {
     b"\xfd7zXZ": "xz (unxz FILE)",
     b"PK\x03\x04": "zip (unzip FILE)",
 }
+_ZARR, _TENX = ("zarr.json", ".zgroup"), ("matrix.mtx", "matrix.mtx.gz")
 _R = "is a file of R: convert it with zellkonverter::writeH5AD or anndataR"
 _ELSEWHERE = {
     ".csv .tsv .txt .tab": "is a table of text: read it with anndata.io.read_csv or scanpy.read_text, cells in rows",
@@ -41,10 +42,7 @@ _ELSEWHERE = {
 class Stored:
     """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use.
 
-    Raises
-    ------
-    InputError
-        If obs or var, or an element that is asked for later, cannot be read.
+    InputError if obs or var, or an element that is asked for later, cannot be read.
     """
 
     def __init__(self, group: Any, path: Path) -> None:
@@ -100,14 +98,12 @@ Cells: TypeAlias = anndata.AnnData | Stored | Several
 def open_cells(path: Path) -> Iterator[Cells]:
     """The cells of a file or folder, of any kind that AnnData or scanpy read in one call.
 
-    Raises
-    ------
-    InputError
-        If it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
+    InputError if it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
     """
-    if path.name in ("matrix.mtx", "matrix.mtx.gz"):
+    if path.name in _TENX:
         path = path.parent
-    if path.is_dir() and (files := _files_of(path)):
+    files = sorted(path.glob("*.h5ad")) if path.is_dir() and not _holds(path, *_ZARR, *_TENX) else []
+    if files:
         with ExitStack() as opened:
             yield Several([_open_part(opened, file) for file in files], files)
         return
@@ -121,10 +117,8 @@ def open_cells(path: Path) -> Iterator[Cells]:
         yield cells
 
 
-def _files_of(path: Path) -> list[Path]:
-    """The .h5ad files of a folder that is nothing else."""
-    is_another = any((path / name).exists() for name in ("zarr.json", ".zgroup", "matrix.mtx", "matrix.mtx.gz"))
-    return [] if is_another else sorted(path.glob("*.h5ad"))
+def _holds(path: Path, *names: str) -> bool:
+    return any((path / name).exists() for name in names)
 
 
 def _open_part(opened: ExitStack, path: Path) -> Stored:
@@ -138,12 +132,12 @@ def _open_part(opened: ExitStack, path: Path) -> Stored:
 
 
 def _open_folder(path: Path) -> Cells:
-    if any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+    if _holds(path, *_ZARR):
         import zarr
 
         with _readable(path):
             return _stored(zarr.open_group(path, mode="r"), path)
-    if not any((path / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
+    if not _holds(path, *_TENX):
         raise InputError(
             f"{path} is a folder: give the .h5ad file itself, a folder of such, a zarr store, or a 10x folder of "
             "matrix.mtx"
@@ -242,13 +236,10 @@ def _loom(path: Path) -> anndata.AnnData:
 def _sparse(group: Any) -> sp.spmatrix:
     """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
     matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
-    data, matrix.indices, matrix.indptr = (_native(group[name][...]) for name in ("data", "indices", "indptr"))
+    parts = (group[name][...] for name in ("data", "indices", "indptr"))
+    data, matrix.indices, matrix.indptr = (x.astype(x.dtype.newbyteorder("="), copy=False) for x in parts)
     matrix.data = data.astype(np.float32) if data.dtype == np.float16 else data
     return matrix
-
-
-def _native(values: np.ndarray) -> np.ndarray:
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 @contextmanager

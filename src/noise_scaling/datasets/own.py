@@ -49,18 +49,7 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
 
 
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
-    """The counts of a file in memory, with what obs and var say of cells and genes and nothing else.
-
-    Parameters
-    ----------
-    path, layer, round_counts
-        As for `load_own`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or its counts are not raw counts.
-    """
+    """The counts of a file in memory, with what obs and var say of cells and genes; as `load_own`, without a signal."""
     with open_cells(path) as cells:
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
         obs, var = (
@@ -92,15 +81,7 @@ def _card(path: Path, umis: np.ndarray, n_genes: int, signal: Signal) -> Card:
     grid = default_grid(len(umis), float(umis.mean()))
     grid["n_test"] = max(1, min(grid["n_test"], eligible // 2))
     return Card(
-        name=path.stem,
-        title=path.name,
-        n_cells=len(umis),
-        n_genes=n_genes,
-        median_umis=float(np.median(umis)),
-        signal=signal.name,
-        signals={signal.name: {"kind": signal.kind, "description": about}},
-        licence="yours",
-        citation=path.name,
-        limits=("Nothing is known of this file beyond what it holds.",),
-        **grid,
-    )
+        path.stem, path.name, n_cells=len(umis), n_genes=n_genes, median_umis=float(np.median(umis)),
+        signal=signal.name, signals={signal.name: {"kind": signal.kind, "description": about}}, licence="yours",
+        citation=path.name, limits=("Nothing is known of this file beyond what it holds.",), **grid,
+    )  # fmt: skip

@@ -56,23 +56,15 @@ def load_embedding(
 
 
 def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
-    """The embedding under a key of obsm of the cells `names`, whatever other cells the file has and in whatever order.
+    """The embedding, float32 [cells, dims], under a key of obsm of the cells `names`, in their order.
 
-    Returns
-    -------
-    float32 [cells, dims], in the order of `names`.
-
-    Raises
-    ------
-    InputError
-        If there is no such matrix, its rows are not those of the file's cells, a name comes twice or not at all, or a
-        vector holds NaN or an infinite value.
+    The file may have other cells too, in any order. InputError if there is no such matrix, its rows are not those of
+    the file's cells, a name comes twice or not at all, or a vector holds NaN or an infinite value.
     """
     with open_cells(path) as cells:
         if key not in cells.obsm:
-            raise InputError(
-                f"{path.name} has no obsm key {key!r}: add the embedding under it (it has {listed(cells.obsm)})"
-            )
+            there = f"add the embedding under it (it has {listed(cells.obsm)})"
+            raise InputError(f"{path.name} has no obsm key {key!r}: {there}")
         found, values = cells.obs_names, numbers_of(cells, key)
     where = f"obsm[{key!r}] of {path.name}"
     if not found.is_unique:
@@ -116,11 +108,9 @@ def _table(path: Path, signal: str) -> anndata.AnnData:
     obs = pd.DataFrame({k: v for k, v in columns.items() if v.ndim == 1}, index=map(str, range(*sizes)))
     obsm = {k: v for k, v in columns.items() if v.ndim == 2}
     if path.suffix.lower() == ".csv":
-        named = signal.removeprefix("obs:")
-        numbers = obs.drop(
-            columns=[c for c in obs if named in (c, *(f"{c}:{kind}" for kind in (LABEL, NUMBER, ORDERED)))]
-        )
-        obsm["x"] = numbers.select_dtypes("number").to_numpy()
+        asked = signal.removeprefix("obs:")
+        named = {asked, *(asked.removesuffix(f":{kind}") for kind in (LABEL, NUMBER, ORDERED))}
+        obsm["x"] = obs.drop(columns=named & {*obs}).select_dtypes("number").to_numpy()
     elif "x" in obs:
         obsm["x"] = obs[["x"]].to_numpy()
     return anndata.AnnData(obs=obs, obsm=obsm)

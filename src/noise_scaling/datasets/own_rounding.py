@@ -1,10 +1,8 @@
 """Counts as files keep them: whole but for rounding, or estimates; what is rounded, and what a sentence refuses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,9 +30,9 @@ class Rounding(NamedTuple):
     fractional: int = 0
     most: float = 0.0
 
-    def __add__(self, other: Rounding) -> Rounding:  # type: ignore[override]
+    def __add__(self, other: Self) -> Self:  # type: ignore[override]
         values, fractional = self.values + other.values, self.fractional + other.fractional
-        return Rounding(values, fractional, max(self.most, other.most))
+        return type(self)(values, fractional, max(self.most, other.most))
 
     @property
     def share(self) -> str:

@@ -38,18 +38,10 @@ def log1p(counts: np.ndarray) -> np.ndarray:
 
 
 def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.csr_matrix, float]:
-    """Round counts that a source kept as scaled floats, and say how far they were from integers.
+    """Round counts that a source kept as scaled floats: int32 CSR [cells, genes], and how far they were from integers.
 
-    A deviation of up to `tolerance` is taken for rounding error of the source.
-
-    Returns
-    -------
-    counts int32 CSR [cells, genes], and the largest deviation found.
-
-    Raises
-    ------
-    InputError
-        If a value is further from an integer than `tolerance`, negative or NaN.
+    A deviation of up to `tolerance` is taken for rounding error of the source. InputError if a value is further from an
+    integer, negative or NaN.
     """
     csr = sp.csr_matrix(values, dtype=np.float64)
     csr.sum_duplicates()

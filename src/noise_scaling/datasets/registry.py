@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -84,10 +84,7 @@ def names(kind: str = "cells") -> list[str]:
 def read_registry(path: str | Path | None = None) -> dict[str, Card]:
     """All cards by name, from `path` or the project's own registry.
 
-    Raises
-    ------
-    InputError
-        If the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
+    InputError if the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
     """
     return _read(Path(path or paths.DATASETS_YML))
 
@@ -100,10 +97,13 @@ def _read(path: Path) -> dict[str, Card]:
     if fault is not None:
         place = "/".join(map(str, fault.absolute_path)) or "the top"
         raise InputError(f"{path.name} does not fit its schema at {place}: {fault.message}: correct that entry")
-    cards = {name: _card(name, entry) for name, entry in entries.items()}
-    for one in cards.values():
+    cards = {}
+    for name, entry in entries.items():
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        fields["files"] = tuple(File(**file) for file in entry.get("files", ()))
+        one = cards[name] = Card(name=name, **fields)
         if one.kind == "cells":
-            choose(f"default signal of {one.name}", one.signal, one.signals)
+            choose(f"default signal of {name}", one.signal, one.signals)
     return cards
 
 
@@ -117,26 +117,11 @@ def _parse(path: Path) -> Any:
         raise InputError(f"the registry {path} is not YAML ({problem}): correct it there") from error
 
 
-def _card(name: str, entry: dict[str, Any]) -> Card:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    fields["files"] = tuple(File(**file) for file in entry.get("files", ()))
-    return Card(name=name, **fields)
-
-
-class Grid(TypedDict):
-    """The fields of a card that say what is measured by default."""
-
-    n_test: int
-    n_validation: int
-    cell_numbers: tuple[int, ...]
-    fractions: tuple[float, ...]
-
-
-def default_grid(n_cells: int, mean_umis: float) -> Grid:
+def default_grid(n_cells: int, mean_umis: float) -> dict[str, Any]:
     """The grid of a data set that has no registered one: a third of the cells to test, depths down to 10 UMI.
 
-    At most 3,000 cells are tested, which an estimator scores in seconds; cell numbers are log-spaced from about 100 to
-    all that is left.
+    The fields `n_test`, `n_validation`, `cell_numbers` and `fractions` of a card. At most 3,000 cells are tested, which
+    an estimator scores in seconds; cell numbers are log-spaced from about 100 to all that is left.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))
@@ -144,10 +129,6 @@ def default_grid(n_cells: int, mean_umis: float) -> Grid:
     least = min(100, most)
     numbers = np.geomspace(least, most, 1 + max(0, round(2 * np.log10(most / least)))).round().astype(int)
     lowest = min(1.0, 10 / max(mean_umis, 1e-9))
-    fractions = [float(f"{q:.4g}") for q in np.geomspace(1, lowest, 10)]
-    return {
-        "n_test": n_test,
-        "n_validation": n_validation,
-        "cell_numbers": tuple(sorted(set(numbers.tolist()))),
-        "fractions": tuple(dict.fromkeys(fractions)),
-    }
+    fractions = dict.fromkeys(float(f"{q:.4g}") for q in np.geomspace(1, lowest, 10))
+    grid = {"cell_numbers": tuple(sorted(set(numbers.tolist()))), "fractions": tuple(fractions)}
+    return grid | {"n_test": n_test, "n_validation": n_validation}

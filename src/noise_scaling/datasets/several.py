@@ -1,6 +1,7 @@
 """A folder of .h5ad files as one data set: cells of the same genes, file after file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import UserDict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,23 @@ from ..errors import InputError
 from .reading import first_line
 
 
-class Parts(Mapping[str, Any]):
+class Parts(UserDict[str, Any]):
     """Elements by key, read when asked for: what nobody asks for may be of any kind, or broken."""
 
     def __init__(self, keys: Iterable[str], read: Callable[[str], Any]) -> None:
-        self._keys, self._read = list(keys), read
+        super().__init__(dict.fromkeys(keys))
+        self._read = read
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
+        super().__getitem__(key)
         return self._read(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 class Several:
     """Files as one, with the attributes of an AnnData that the readers here use.
 
-    Columns, layers and matrices are those that all files have. Features are those of the first file.
-
-    Raises
-    ------
-    InputError
-        If two files have different genes; where an element is asked for, if its parts do not fit together.
+    Columns, layers and matrices are those that all files have. Features are those of the first file. InputError if two
+    files have different genes; where an element is asked for, if its parts do not fit together.
     """
 
     raw = None

@@ -20,7 +20,7 @@ from ..errors import InputError, choose
 from ..seeds import generator
 from ..signals import KINDS, Signal
 from .dataset import Dataset, assemble
-from .registry import Card, card, default_grid
+from .registry import card, default_grid
 
 GENE_SIGMA = 1.5
 """Standard deviation of genes' log mean; it is 1.3 in pbmc68k, 1.5 in worm_embryo, 2.0 in pbmc10k."""
@@ -84,13 +84,18 @@ def simulate(
     log_mean, loadings = draw_genes(n_genes, n_latent, loading, informative, gene_sigma, seed)
     depth = generator(seed, "depth").lognormal(math.log(mean_umis) - depth_sigma**2 / 2, depth_sigma, n_cells)
     proportions = softmax(log_mean + latent @ loadings.T, axis=1)
-    counts = _draw(depth[:, None] * proportions, dispersion, generator(seed, "counts"))
+    mean, rng = depth[:, None] * proportions, generator(seed, "counts")
+    if dispersion is not None:
+        mean = mean * rng.gamma(dispersion, 1 / dispersion, mean.shape)
+    counts = sp.csr_matrix(rng.poisson(mean).astype(np.int32))
 
     names = pd.Index([f"cell{i:07d}" for i in range(n_cells)])
     obs = pd.DataFrame({"depth": depth}, index=names)
     genes = np.array([f"gene{g:05d}" for g in range(n_genes)])
     found = Signal(signal, signal, values, levels=tuple(np.unique(values)) if signal == "label" else ())
-    data = assemble(_card(n_cells, n_genes, mean_umis, counts), counts, obs, genes, found)
+    median = float(np.median(np.asarray(counts.sum(axis=1))))
+    size = {"n_cells": n_cells, "n_genes": n_genes, "median_umis": median} | default_grid(n_cells, mean_umis)
+    data = assemble(replace(card("simulated"), **size), counts, obs, genes, found)
     kept = names.isin(data.adata.obs_names)
     data.adata.obsm["latent"] = latent[kept]
     data.adata.varm["loadings"], data.adata.var["log_mean"] = loadings, log_mean
@@ -228,18 +233,6 @@ def draw_genes(
     log_mean = rng.normal(0, gene_sigma, n_genes)
     loadings = rng.normal(0, loading, (n_genes, n_latent))
     return log_mean, loadings * (rng.random((n_genes, 1)) < informative)
-
-
-def _draw(mean: np.ndarray, dispersion: float | None, rng: np.random.Generator) -> sp.csr_matrix:
-    if dispersion is not None:
-        mean = mean * rng.gamma(dispersion, 1 / dispersion, mean.shape)
-    return sp.csr_matrix(rng.poisson(mean).astype(np.int32))
-
-
-def _card(n_cells: int, n_genes: int, mean_umis: float, counts: sp.csr_matrix) -> Card:
-    grid = default_grid(n_cells, mean_umis)
-    median = float(np.median(np.asarray(counts.sum(axis=1))))
-    return replace(card("simulated"), n_cells=n_cells, n_genes=n_genes, median_umis=median, **grid)
 
 
 _LEAST = {"n_cells": 2, "n_genes": 2, "n_latent": 1, "n_labels": 2}

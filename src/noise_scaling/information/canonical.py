@@ -14,9 +14,7 @@ Variates = tuple[torch.Tensor, torch.Tensor]
 def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
     """For each part the sums over its cells of the products of all columns of x and y: they add up.
 
-    Returns
-    -------
-    float64 [dims, dims] each, the dims of x before those of y.
+    Float64 [dims, dims] each, the dims of x before those of y.
     """
     z = torch.cat([x, y], 1).double()
     return [z[part].T @ z[part] for part in parts]

@@ -146,12 +146,9 @@ def _fit(
         cells = np.concatenate(ends[k])
         variates = []
         for group, of_parts in zip(forms, products, strict=True):
-            each = [
-                canonical.variates(*form, torch.stack([sums[i] for i in rest]).sum(0), len(fits[k]), cells)
-                for form, sums in zip(group, of_parts, strict=True)
-            ]
-            u, v = zip(*each, strict=True)
-            variates.append((torch.cat(u), torch.cat(v)))
+            of_rest = [torch.stack([sums[i] for i in rest]).sum(0) for sums in of_parts]
+            each = [canonical.variates(*f, s, len(fits[k]), cells) for f, s in zip(group, of_rest, strict=True)]
+            variates.append((torch.cat([u for u, _ in each]), torch.cat([v for _, v in each])))
         found.append(Fit(pair, len(ends[k][0]), variates, networks[k]))
     return found
 
@@ -171,15 +168,12 @@ def _combine(views: list[View]) -> Features:
     weights, gain = _weights(scores, [size / n for size in sizes])
     if gain <= 2 / n:
         weights = torch.zeros(len(weights))
-    g, h = zip(
-        *[
-            (w / len(views) * g[view.own], h[view.own])
-            for view, offer in zip(views, offers, strict=True)
-            for w, (g, h) in zip(weights, offer, strict=True)
-        ],
-        strict=True,
-    )
-    return torch.cat(g, 1), torch.cat(h, 1)
+    found = [
+        (w / len(views) * g[view.own], h[view.own])
+        for view, offer in zip(views, offers, strict=True)
+        for w, (g, h) in zip(weights, offer, strict=True)
+    ]
+    return torch.cat([g for g, _ in found], 1), torch.cat([h for _, h in found], 1)
 
 
 def _weights(scores: list[torch.Tensor], shares: list[float]) -> tuple[torch.Tensor, float]:

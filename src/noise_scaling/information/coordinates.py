@@ -121,10 +121,8 @@ def components(z: torch.Tensor) -> torch.Tensor:
 
 def left_out(**sides: np.ndarray) -> str:
     """A note that names the sides of more than KEPT columns; empty if none."""
-    wide = [
-        f"{name}: {KEPT} principal components of {x.shape[1]} used" for name, x in sides.items() if x.shape[1] > KEPT
-    ]
-    return "; ".join(wide)
+    wide = {name: x.shape[1] for name, x in sides.items() if x.shape[1] > KEPT}
+    return "; ".join(f"{name}: {KEPT} principal components of {d} used" for name, d in wide.items())
 
 
 def whitened(components: torch.Tensor) -> torch.Tensor:
@@ -144,11 +142,8 @@ def _products(z: torch.Tensor) -> torch.Tensor:
 def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
     """For each part the sums over its pairs, and over its pairs shuffled, of features times features: they add up.
 
-    Features are whitened columns and their products.
-
-    Returns
-    -------
-    [2, features of z, features of w] each: pairs, then shuffled pairs.
+    Features are whitened columns and their products; [2, features of z, features of w] each, pairs before shuffled
+    pairs.
     """
     p, q = _products(z), _products(w)
     found = []
@@ -161,13 +156,9 @@ def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.r
 
 
 def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps from whitened columns to coordinates, the strongest first and of unit gain.
+    """Maps from whitened columns to coordinates, [dx, dx] and [dy, dy], the strongest first and of unit gain.
 
     Higher-order orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000), `ROUNDS` times on each side.
-
-    Returns
-    -------
-    [dx, dx] and [dy, dy].
     """
     full = _unfold(moments, dx, dy)
     turns, gains = [torch.eye(dx), torch.eye(dy)], [torch.ones(dx), torch.ones(dy)]

@@ -149,10 +149,7 @@ def zero(n: int, method: str, note: str) -> Information:
 def vectors(values: object, name: str) -> np.ndarray:
     """`values` as finite float64 [n, d]; a 1-d array becomes one column.
 
-    Raises
-    ------
-    InputError
-        If they are no dense numbers [n, d], NaN or infinite; the message calls them `name`.
+    InputError if they are no dense numbers [n, d], NaN or infinite; the message calls them `name`.
     """
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -182,10 +179,8 @@ def is_labels(y: object) -> bool:
 def labels(values: object, name: str = "labels") -> np.ndarray:
     """Class codes int64 [n], 0 .. classes - 1, in the order of ordered categories, else sorted.
 
-    Raises
-    ------
-    InputError
-        If labels are missing, fractional, not one a cell, or different in all cells; the message calls them `name`.
+    InputError if labels are missing, fractional, not one a cell, or different in all cells; the message calls them
+    `name`.
     """
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) and has_order(values):
         places = pd.Categorical(values).codes  # -1: missing
@@ -219,16 +214,9 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 
 def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
-    """Check that x and y have as many cells, and enough.
+    """Check that x and y have as many cells, and enough; `groups` as codes int64 [n], or None.
 
-    Returns
-    -------
-    `groups` as codes int64 [n], or None.
-
-    Raises
-    ------
-    InputError
-        If lengths differ, there are fewer than MIN_PAIRS pairs, or a cell has no group.
+    InputError if lengths differ, there are fewer than MIN_PAIRS pairs, or a cell has no group.
     """
     if len(x) != len(y):
         raise InputError(f"x has {len(x)} cells and y has {len(y)}: row i of both must be the same cell")

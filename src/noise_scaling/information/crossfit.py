@@ -65,11 +65,9 @@ def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """Groups that hold together cells of one x and y too: a cell that is fitted on and scored invents information.
+    """Groups, codes [n], that hold together cells of one x and y too; and a note, empty if no cell is repeated.
 
-    Returns
-    -------
-    Groups as codes [n], or None as they were; and a note, empty if no cell is repeated.
+    A cell that is fitted on and scored invents information. None stays None where none is repeated.
     """
     codes, twice = repeats(x, y)
     units = int(codes.max()) + 1
@@ -84,10 +82,7 @@ def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tup
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
     """Cells dealt to parts of even size, in random order; a group (codes [n]) is never in two.
 
-    Raises
-    ------
-    InputError
-        If there are fewer than 2 x `n_parts` groups, or cells where there are no groups.
+    InputError if there are fewer than 2 x `n_parts` groups, or cells where there are no groups.
     """
     units = _units(n, groups, 2 * n_parts, f"for {n_parts} folds: give more, or none")
     rng = generator(seed, "folds")
@@ -98,10 +93,7 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
     """Four tenths of the cells to fit, a tenth to stop, half to score; a group is never on two sides.
 
-    Raises
-    ------
-    InputError
-        If there are fewer than 10 groups, or cells where there are no groups.
+    InputError if there are fewer than 10 groups, or cells where there are no groups.
     """
     units = _units(n, groups, 10, "to split three ways: give 10 or more, or none")
     part = _deal(units, 10, generator(seed, "three-way"))

@@ -72,7 +72,9 @@ def lmi(
     InputError
         Lengths that differ, NaN, fewer than 30 pairs, too few groups, a GPU asked for and absent, an unknown setting.
     """
-    chosen, where = _settings(settings), torch.device(resolve_device(device))
+    for name in settings:
+        choose("setting of lmi", name, [field.name for field in fields(Settings)])
+    chosen, where = Settings(**settings), torch.device(resolve_device(device))
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
         return zero(len(x), "lmi", "one side is constant")
@@ -80,7 +82,8 @@ def lmi(
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:
         part = Fold(np.sort(np.concatenate([part.fit, part.stop])), part.score, part.score)
-    tx, ty = (torch.from_numpy(_standardised(side)).to(where) for side in (x, y))
+    clipped = (np.clip((side - side.mean(0)) / side.std(0), -CLIP, CLIP) for side in (x, y))
+    tx, ty = (torch.from_numpy(side.astype(np.float32)).to(where) for side in clipped)
     with one_thread():
         net = train(tx, ty, part, chosen, seed=seed)
         with torch.no_grad():
@@ -93,35 +96,12 @@ def lmi(
 def lmi_many(
     problems: Iterable[tuple[object, object]], *, groups: Sequence[object] | None = None, **options: Any
 ) -> list[Information]:
-    """`lmi` of each `(x, y)`, in order.
+    """`lmi` of each `(x, y)`, in order; `groups` has one entry a problem, the other options are the same for each.
 
-    Parameters
-    ----------
-    problems
-        Pairs (x, y), each as `lmi` takes them.
-    groups
-        One entry a problem, None or as `lmi` takes it.
-    **options
-        Everything else that `lmi` takes, the same for each.
-
-    Raises
-    ------
-    InputError
-        As `lmi`; a number of entries of `groups` that is not that of the problems.
+    InputError as `lmi`, or for a number of entries of `groups` that is not that of the problems.
     """
     pairs = list(problems)
     groups = [None] * len(pairs) if groups is None else list(groups)
     if len(groups) != len(pairs):
         raise InputError(f"groups has {len(groups)} entries for {len(pairs)} problems: give one a problem, or None")
     return [lmi(x, y, groups=group, **options) for (x, y), group in zip(pairs, groups, strict=True)]
-
-
-def _settings(settings: dict[str, Any]) -> Settings:
-    known = [field.name for field in fields(Settings)]
-    for name in settings:
-        choose("setting of lmi", name, known)
-    return Settings(**settings)
-
-
-def _standardised(x: np.ndarray) -> np.ndarray:
-    return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP).astype(np.float32)

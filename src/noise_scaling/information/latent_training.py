@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -80,13 +81,7 @@ class Settings:
     precision: str = "auto"
 
     def half(self, device: torch.device) -> bool:
-        """Whether products on `device` are in bfloat16.
-
-        Raises
-        ------
-        InputError
-            If the precision is unknown.
-        """
+        """Whether products on `device` are in bfloat16. InputError if the precision is unknown."""
         choose("precision", self.precision, ("auto", "float32", "bfloat16"))
         return has_bfloat16(str(device)) if self.precision == "auto" else self.precision == "bfloat16"
 
@@ -145,10 +140,7 @@ class Network(nn.Module):
     def __init__(self, dx: int, dy: int, settings: Settings, rng: np.random.Generator) -> None:
         super().__init__()
         there, back = (*settings.hidden, settings.latent), (settings.latent, *settings.hidden[::-1])
-
-        def dropout() -> list[nn.Module]:
-            return [Dropout(settings.dropout, rng)]
-
+        dropout = partial(Dropout, settings.dropout, rng)
         self.encoders = nn.ModuleList(nn.Sequential(*_layers((d, *there)), nn.LeakyReLU(SLOPE)) for d in (dx, dy))
         self.own = nn.ModuleList(nn.Sequential(*_layers((*back, d))) for d in (dx, dy))
         self.other = nn.ModuleList(nn.Sequential(*_layers((*back, d), dropout)) for d in (dy, dx))
@@ -161,14 +153,14 @@ class Network(nn.Module):
         return torch.stack(errors).sum()
 
 
-def _layers(widths: tuple[int, ...], dropout: Any = list) -> list[nn.Module]:
-    """Linear layers, Glorot's uniform weights and zero biases, leaky rectifiers between; `dropout()` before each."""
+def _layers(widths: tuple[int, ...], before: Any = nn.Identity) -> list[nn.Module]:
+    """Linear layers, Glorot's uniform weights and zero biases, leaky rectifiers between; `before()` each a layer."""
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         linear = nn.Linear(a, b)
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
-        layers += [*dropout(), linear, nn.LeakyReLU(SLOPE)]
+        layers += [before(), linear, nn.LeakyReLU(SLOPE)]
     return layers[:-1]
 
 
@@ -196,22 +188,17 @@ def train(x: torch.Tensor, y: torch.Tensor, part: Fold, settings: Settings, *, s
         loss.backward()
         adam.step()
         if schedule.average:  # shorter at first, so that the start is soon forgotten
-            _move(mean, net, 1 - min(schedule.average, step / (step + 10)))
+            with torch.no_grad():
+                for kept, now in zip(mean.parameters(), net.parameters(), strict=True):
+                    kept.lerp_(now, 1 - min(schedule.average, step / (step + 10)))
         if step % schedule.check_every and step < steps:
             continue
         with torch.no_grad(), products:
-            now = float(mean.eval().loss(x[stop], y[stop]))
-        waited = 0 if now < lowest else waited + 1
-        if now < lowest:
-            best, lowest = copy.deepcopy(mean.state_dict()), now
+            found = float(mean.eval().loss(x[stop], y[stop]))
+        waited = 0 if found < lowest else waited + 1
+        if found < lowest:
+            best, lowest = copy.deepcopy(mean.state_dict()), found
         elif waited >= schedule.patience:
             break
     net.load_state_dict(best)
     return net.eval()
-
-
-@torch.no_grad()
-def _move(mean: nn.Module, net: nn.Module, share: float) -> None:
-    """Bring the running mean of the weights nearer to those of now."""
-    for kept, now in zip(mean.parameters(), net.parameters(), strict=True):
-        kept.lerp_(now, share)

@@ -1,7 +1,5 @@
 """Laws of information against depth that compete with Eq. 1."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -31,25 +31,14 @@ _LEAST = {"n": 2, "u_train": 3, "u_test": 3}
 _Noise = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _added(reading: np.ndarray, gap: np.ndarray, let_in: np.ndarray) -> np.ndarray:
-    return reading + gap + let_in
-
-
-def _multiplied(reading: np.ndarray, gap: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return reading + gap + reading * gap  # squared correlations are multiplied
-
-
-def _larger(reading: np.ndarray, gap: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return np.maximum(reading, gap)
-
-
 @dataclass(frozen=True)
 class Form:
     """One law: how noise of reading and of learning join, and which of PARAMETERS are free."""
 
     label: str
     free: tuple[str, ...]  # of PARAMETERS; others are absent (a = 1)
-    join: _Noise = _added  # noise-to-signal of v0 + r u^-a; l g; x r u^-a g (molecules' noise that is let in)
+    join: _Noise = lambda reading, gap, let_in: reading + gap + let_in
+    """Noise-to-signal of v0 + r u^-a; l g; x r u^-a g (molecules' noise that is let in)."""
     pooled: bool = False  # whether cells and their depth count only as molecules: g = (n w)^-s
 
     def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -66,8 +55,8 @@ FORMS: dict[str, Form] = {
     "reading": Form("Eq. 1 in the depth of the test cells alone", _READING),
     "cells": Form("that, and training cells whatever their depth", (*_READING, "l", "s")),
     "molecules": Form("that, and the molecules trained on", (*_READING, "l", "s"), pooled=True),
-    "bottleneck": Form("the noisier of reading and learning", _BOTH, _larger),
-    "product": Form("squared correlations of reading and learning multiplied", _BOTH, _multiplied),
+    "bottleneck": Form("the noisier of reading and learning", _BOTH, lambda a, b, _: np.maximum(a, b)),
+    "product": Form("squared correlations of reading and learning multiplied", _BOTH, lambda a, b, _: a + b + a * b),
     "sum": Form("noise of learning added", _BOTH),
     "let in": Form("a poor model lets in more of the molecules' noise", (*_READING, "x", "s", "k")),
     "both": Form("both: noise added, and more let in", (*_BOTH, "x")),
@@ -200,12 +189,8 @@ def compare(data: Iterable[Factorial]) -> pd.DataFrame:
     """One row a form: error at points held out, geometric mean over factorials, and its ratio to the best form's.
 
     The interval of the ratio is Student's t over data sets, whose models share their cells; a form whose interval
-    reaches down to 1 is a tie with the best. One data set has no interval.
-
-    Returns
-    -------
-    Columns form (its name in FORMS), law, parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best",
-    "a tie", "worse", "one data set").
+    reaches down to 1 is a tie with the best. One data set has no interval. Columns: form (its name in FORMS), law,
+    parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best", "a tie", "worse", "one data set").
     """
     each = list(data)
     errors = pd.DataFrame({name: [np.log(held_out(one, form)) for one in each] for name, form in FORMS.items()})

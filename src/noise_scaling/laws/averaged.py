@@ -63,15 +63,10 @@ class Curve:
 
 
 def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
-    """Points as a curve.
+    """Points as a curve: UMIs per cell and bits, and which seed each is of, [points] each.
 
-    Parameters
-    ----------
-    u, bits
-        UMIs per cell and bits, [points].
-    seeds
-        Which seed each point is of, [points]. Without, the lowest of every depth are taken for one seed's, and so on:
-        no other order lets seeds differ by more.
+    Without seeds, the lowest of every depth are taken for one seed's, and so on: no other order lets seeds differ by
+    more.
     """
     order = np.argsort(u, kind="stable")
     depth = np.empty(len(u), int)
@@ -101,8 +96,7 @@ def intervals(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
         return out
     fit = _fitted([curves[i] for i in told])
     tails = np.array([1 - 0.95, 1 + 0.95]) / 2
-    for name, found in (("u_bar", fit.ends(_inverse_u_bar, fit.depths, tails)), ("i_max", fit.bits_ends(tails))):
-        out[name][told] = found
+    out["u_bar"][told], out["i_max"][told] = fit.u_bar_ends(tails), fit.bits_ends(tails)
     return out
 
 
@@ -121,9 +115,8 @@ class _Fits:
     def distribution(self, of) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Estimate, standard error and degrees of freedom [curves, members] of a function of theta."""
         value, step = of(self.theta), 1e-4 * np.stack([np.ones_like(self.theta[..., 0]), self.theta[..., 1]], axis=-1)
-        slope = np.stack(
-            [(of(self.theta + step * axis) - value) / step[..., i] for i, axis in enumerate(np.eye(2))], -1
-        )
+        moved = [(of(self.theta + step * axis) - value) / step[..., i] for i, axis in enumerate(np.eye(2))]
+        slope = np.stack(moved, -1)
         left = np.einsum("cmi,cmij,cmj->cm", slope, self.misfit, slope)
         spread = np.square(np.einsum("cmi,cmsi->cms", slope, self.seeds)).sum(-1)
         others = np.where(self.n_seeds > 1, self.n_seeds - 1, np.inf)  # one seed's spread is given, not estimated
@@ -143,24 +136,21 @@ class _Fits:
             out.append(np.where(most >= high, np.inf, most))
         return np.stack(out, axis=1)
 
-    def ends(self, of, depths: np.ndarray, tails: np.ndarray) -> np.ndarray:
-        """Ends of a depth by the distribution of its inverse: no end where that may be 0."""
-        value, error, freedom = self.distribution(of)
-        low, high = depths[:, 0] - np.log(1e4), depths[:, 1] + np.log(1e6)
+    def u_bar_ends(self, tails: np.ndarray) -> np.ndarray:
+        """Ends of u_bar by the distribution of its inverse: no end where that may be 0."""
+        value, error, freedom = self.distribution(
+            lambda theta: np.exp(-theta[..., 0] - log_half(np.maximum(theta[..., 1], _TINY), *MEMBERS.T))
+        )
+        low, high = self.depths[:, 0] - np.log(1e4), self.depths[:, 1] + np.log(1e6)
         return np.exp(self.quantiles(lambda x: special.stdtr(freedom, (value - np.exp(-x)) / error), low, high, tails))
 
     def bits_ends(self, tails: np.ndarray) -> np.ndarray:
         """Ends of I_max by the distribution of a channel's noise at infinite depth: no end where that may be 0."""
         value, error, freedom = self.distribution(lambda theta: theta[..., 1])
         low, high = np.zeros(len(value)), np.full(len(value), LARGEST_BITS)
-        channels = MEMBERS[:, 1]
         return self.quantiles(
-            lambda x: special.stdtr(freedom, (value - ratio(x, channels)) / error), low, high, tails
-        )  # fmt: skip
-
-
-def _inverse_u_bar(theta: np.ndarray) -> np.ndarray:
-    return np.exp(-theta[..., 0] - log_half(np.maximum(theta[..., 1], _TINY), *MEMBERS.T))
+            lambda x: special.stdtr(freedom, (value - ratio(x, MEMBERS[:, 1])) / error), low, high, tails
+        )
 
 
 def _model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -1,9 +1,8 @@
 """The noise budget: one law of information against training cells and depth together, with its uncertainty."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,43 +95,29 @@ class BudgetFit:
         return noise_budget(n, u, **self.parameters)
 
     def predict_draws(self, n: Values, u: Values) -> np.ndarray:
-        """Bits by every bootstrap draw, [draws, ...].
-
-        Raises
-        ------
-        InputError
-            Before `bootstrap` or `averaged`.
-        """
+        """Bits by every bootstrap draw, [draws, ...]. InputError before `bootstrap` or `averaged`."""
         if self.draws is None:
             raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
         return noise_budget(n, u, *self.draws.T.reshape(self.draws.shape[1], -1, *[1] * n.ndim))
 
-    def bootstrap(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
+    def bootstrap(self, draws: int = 200, *, seed: int = 0) -> Self:
         """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
 
         Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
-        their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`).
-
-        Raises
-        ------
-        InputError
-            If the fit does not carry its data.
+        their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`). InputError if the fit
+        does not carry its data.
         """
         data, theta = self._points()
         return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
 
-    def averaged(self, draws: int = 200, *, seed: int = 0) -> BudgetFit:
+    def averaged(self, draws: int = 200, *, seed: int = 0) -> Self:
         """The same fit with `draws` from many laws, from which `interval` reads: it need not be this one that holds.
 
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
         the points, and each has draws of its own bootstrap by how well it fits (Buckland, Burnham & Augustin 1997,
-        doi:10.2307/2533961), depths counting as points: those of one depth share test cells.
-
-        Raises
-        ------
-        InputError
-            If the fit does not carry its data.
+        doi:10.2307/2533961), depths counting as points: those of one depth share test cells. InputError if the fit does
+        not carry its data.
         """
         data, theta = self._points()
         members = [replace(data, bits=data.bits / channels, powers=(a, a)) for a, channels in _FAMILY]

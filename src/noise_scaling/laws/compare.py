@@ -59,17 +59,12 @@ def curves(grids: Iterable[Grid]) -> Curves:
 
 
 def compare_laws(found: Curves) -> pd.DataFrame:
-    """One row a curve and law: what the fit leaves, and what it gets wrong where it did not look.
+    """One row a curve and law of ALTERNATIVES: what the fit leaves, and what it gets wrong where it did not look.
 
     Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
     NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
     ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
     residuals). AICc: Hurvich & Tsai 1989.
-
-    Parameters
-    ----------
-    found
-        The curves; every law of ALTERNATIVES is fitted to each.
     """
     return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
@@ -89,17 +84,12 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
     chi_square = np.where(np.isfinite(found.noise).any(1), np.nansum((left / found.noise) ** 2, axis=1), np.nan)
     ahead = beyond(found, law)
     return found.names.assign(
-        law=law.name,
-        label=law.label,
-        n_parameters=law.n_parameters,
-        r_squared=1 - squares / spread,
-        aicc=_aicc(points, squares, fitted),
-        chi_square=chi_square / freedom,
-        left_out=np.sqrt(np.nanmean(out**2, axis=1)),
-        left_out_median=np.nanmedian(out, axis=1),
+        law=law.name, label=law.label, n_parameters=law.n_parameters, r_squared=1 - squares / spread,
+        aicc=_aicc(points, squares, fitted), chi_square=chi_square / freedom,
+        left_out=np.sqrt(np.nanmean(out**2, axis=1)), left_out_median=np.nanmedian(out, axis=1),
         ahead=np.sqrt(np.nanmean(ahead**2, axis=1)),
         repeat=np.nansum(left[:, 1:] * left[:, :-1], axis=1) / np.nansum(left**2, axis=1),
-    )
+    )  # fmt: skip
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
@@ -114,10 +104,8 @@ def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
     """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
     depths = found.bits.shape[1]
     weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
-    start = np.tile(theta, (depths, 1))
-    every = found.bounded(law, depths)
-    fit = fit_many(every, np.tile(found.u, (depths, 1)), np.tile(found.bits, (depths, 1)), weights, start=start)
-    away = predict(law, fit.theta, np.tile(found.u, (depths, 1))) - np.tile(found.bits, (depths, 1))
+    u, bits, start = (np.tile(values, (depths, 1)) for values in (found.u, found.bits, theta))
+    away = predict(law, fit_many(found.bounded(law, depths), u, bits, weights, start=start).theta, u) - bits
     away = away.reshape(depths, len(found.bits), depths)
     return away[np.arange(depths), :, np.arange(depths)].T
 

@@ -170,19 +170,8 @@ def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = No
 def fit_cell_number_law(n: ArrayLike, bits: ArrayLike) -> LawFit:
     """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, as `fit_noise_law`.
 
-    Parameters
-    ----------
-    n, bits
-        Training cells, above 0, and bits: vectors of one length, with 4 different cell numbers at least.
-
-    Returns
-    -------
-    A fit with `.n_sat` (cells), `.s`, `.i_inf` (bits), their `_stderr` and `_interval`, `.r_squared` and `.status`.
-
-    Raises
-    ------
-    InputError
-        Where there are fewer than 4 different cell numbers, or a value is not finite or not above 0.
+    The fit has `.n_sat` (cells), `.s`, `.i_inf` (bits), their `_stderr` and `_interval`, `.r_squared` and `.status`.
+    InputError where there are fewer than 4 different cell numbers `n`, or a value is not finite or not above 0.
     """
     return _fit_all(CELL_NUMBER_LAW, [_checked(CELL_NUMBER_LAW, n, bits)])[0]
 
@@ -205,9 +194,8 @@ def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | No
         return fits
     curves = [averaged.curve(*one, None if s is None else np.asarray(s)) for one, s in zip(points, seeds, strict=True)]
     ends = averaged.intervals(curves)
-    each = [{name: (float(low), float(high)) for name, (low, high) in zip(ends, pair, strict=True)}
-            for pair in zip(*ends.values(), strict=True)]  # fmt: skip
-    return [replace(fit, averaged=one) for fit, one in zip(fits, each, strict=True)]
+    pairs = zip(*(map(tuple, values.tolist()) for values in ends.values()), strict=True)
+    return [replace(fit, averaged=dict(zip(ends, pair, strict=True))) for fit, pair in zip(fits, pairs, strict=True)]
 
 
 def _summary(law: Law, points: _Points, theta: np.ndarray, converged: bool) -> LawFit:
@@ -244,39 +232,18 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
 def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     """Fit every curve of a measurements table, one row each, sorted; a curve too short to fit is a row that says so.
 
-    Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law against `n_cells` at each fraction.
-    Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
-
-    Parameters
-    ----------
-    table
-        A measurements table.
-    law
-        NOISE_LAW or CELL_NUMBER_LAW.
-
-    Returns
-    -------
-    The columns of CURVE, n_cells or fraction, and those of `columns`.
+    Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law (`law`) against `n_cells` at each
+    fraction. Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`). Columns:
+    those of CURVE, n_cells or fraction, and those of `columns`.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)
 
 
 def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> pd.DataFrame:
-    """Fit every group of rows that the columns `by` make, as `fit_curves`; no row is left out.
+    """Fit every group of rows that the columns `by` make, as `fits_of`: those columns, and those of `columns`.
 
-    Parameters
-    ----------
-    table
-        As for `fits_of`.
-    by
-        Columns that name a curve.
-    law
-        NOISE_LAW or CELL_NUMBER_LAW.
-
-    Returns
-    -------
-    The columns `by`, and those of `columns`; NaN where a curve was too short.
+    No row is left out; NaN where a curve was too short.
     """
     rows = [dict(zip(by, key, strict=True)) | row(fit) for key, fit in fits_of(table, by, law=law).items()]
     points = table.groupby(by, sort=True).size()

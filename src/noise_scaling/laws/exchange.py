@@ -17,12 +17,8 @@ FACTOR = 2.0
 def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
     """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
 
-    Parameters
-    ----------
-    bits, u
-        Bits from 0 on, and UMIs per cell, of shapes that broadcast.
-    parameters
-        (v0, v1, v2, v3, s, a), each of a shape that broadcasts with them: [6, ...].
+    Bits are from 0 on, `parameters` (v0, v1, v2, v3, s, a) are each of a shape that broadcasts with bits and UMIs per
+    cell.
     """
     v0, v1, v2, v3, s, a = parameters
     shallow = np.asarray(u, float) ** -a
@@ -73,15 +69,9 @@ def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarr
 def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
     """Exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
 
-    The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
-    the answer lies outside the measured cells, or a cell of either depth was not measured.
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    bits
-        In place of the grid's own, [depths, cell numbers].
+    The factor in cells at depth j that brings the bits of depth j + 1, bits (the grid's own where none are given) made
+    to rise with cells first. NaN where the answer lies outside the measured cells, or a cell of either depth was not
+    measured.
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
@@ -161,10 +151,11 @@ def compare_rates(grid: Grid) -> pd.DataFrame:
     """
     free = grid_rates(grid)
     law = law_rates(grid, fit_grid(grid).bootstrap(100))
-    columns = {"free": free, "surface": grid_rates(grid, surface(grid))}
-    columns |= dict(zip(("law", "law_low", "law_high"), law, strict=True))
     n, u = np.meshgrid(grid.n, grid.u[:-1])
-    columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n} | columns
+    columns = {"n": n, "u": u, "deeper": (grid.u[1:] / grid.u[:-1])[:, None] + 0 * n, "free": free}
+    columns |= {"surface": grid_rates(grid, surface(grid))} | dict(
+        zip(("law", "law_low", "law_high"), law, strict=True)
+    )
     table = pd.DataFrame({k: v[np.isfinite(free)] for k, v in columns.items()})
     table.insert(0, "grid", [grid.key] * len(table))
     table.insert(1, "model", grid.model)

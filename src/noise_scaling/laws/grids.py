@@ -1,9 +1,8 @@
 """Measurements of one model on one signal as a grid over depth and training cells."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -71,11 +70,11 @@ class Grid:
         """
         return np.where(self.measured, 1 / (0.05**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
 
-    def without(self, hidden: np.ndarray) -> Grid:
+    def without(self, hidden: np.ndarray) -> Self:
         """The grid with the cells of a mask taken out."""
         return replace(self, bits=np.where(hidden, np.nan, self.bits))
 
-    def transposed(self) -> Grid:
+    def transposed(self) -> Self:
         """The same with the axes exchanged, so that its columns are curves against training cells."""
         return replace(self, n=self.u, u=self.n, bits=self.bits.T, seeds=self.seeds.T, seed_sd=self.seed_sd.T)
 
@@ -90,14 +89,9 @@ def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: b
     if not all_models:
         table = table[~table["model"].isin(UNIMPROVABLE)]
     for key, rows in table.groupby(CURVE, sort=True):
-        grid = _grid(key, rows)
-        if len(grid.u) >= least[0] and len(grid.n) >= least[1]:
-            yield grid
-
-
-def _grid(key: tuple[str, ...], rows: pd.DataFrame) -> Grid:
-    cells = rows.groupby(["fraction", "n_cells"])["mi_bits"].agg(["mean", "count", "std"]).unstack("n_cells")
-    u = rows.groupby("fraction")["umis_per_cell"].mean()
-    bits, seeds, sd = (cells[c].to_numpy(float) for c in ("mean", "count", "std"))
-    n = cells["mean"].columns.to_numpy(float)
-    return Grid(tuple(key), n, u.loc[cells.index].to_numpy(float), bits, np.nan_to_num(seeds), sd)
+        cells = rows.groupby(["fraction", "n_cells"])["mi_bits"].agg(["mean", "count", "std"]).unstack("n_cells")
+        u = rows.groupby("fraction")["umis_per_cell"].mean().loc[cells.index].to_numpy(float)
+        bits, seeds, sd = (cells[c].to_numpy(float) for c in ("mean", "count", "std"))
+        n = cells["mean"].columns.to_numpy(float)
+        if len(u) >= least[0] and len(n) >= least[1]:
+            yield Grid(tuple(key), n, u, bits, np.nan_to_num(seeds), sd)

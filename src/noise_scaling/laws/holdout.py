@@ -87,13 +87,9 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
 
 
 def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """For each mask, bits at every cell by every forecast that sees only the others: yardsticks, laws, candidates.
+    """For each mask, bits [depths, cell numbers] at every cell by every forecast that sees only the others, by name.
 
-    Candidates are keyed by what they are made of; `choose` picks one of them.
-
-    Returns
-    -------
-    For each mask, bits [depths, cell numbers] by the forecast's name.
+    Yardsticks, laws, and candidates, which are keyed by what they are made of: `choose` picks one of them.
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
     plain = law_surfaces(grid, masks)
@@ -108,21 +104,16 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
         candidates = {name: bits[i] for name, bits in deep.items()} or {
             f"residuals {k}": plain[i] + smooth_residuals(seen, plain[i], s) for k, s in enumerate(SETTINGS)
         }
-        out.append(here | {name: bits[i] for name, bits in laws.items()} | _mixed(candidates, here, MIXED_WITH[design]))
+        if (yardstick := MIXED_WITH[design]) is None:
+            mixed = {f"{name}, 100%": bits for name, bits in candidates.items()}
+        else:
+            mixed = {
+                f"{name}, {share:.0%}": share * bits + (1 - share) * here[yardstick]
+                for name, bits in candidates.items()
+                for share in _SHARES
+            }
+        out.append(here | {name: bits[i] for name, bits in laws.items()} | mixed)
     return out
-
-
-def _mixed(
-    candidates: dict[str, np.ndarray], here: dict[str, np.ndarray], yardstick: str | None
-) -> dict[str, np.ndarray]:
-    """Each candidate alone, or in shares with the yardstick that it is to beat."""
-    if yardstick is None:
-        return {f"{name}, 100%": bits for name, bits in candidates.items()}
-    return {
-        f"{name}, {share:.0%}": share * bits + (1 - share) * here[yardstick]
-        for name, bits in candidates.items()
-        for share in _SHARES
-    }
 
 
 def score(grids: Iterable[Grid]) -> pd.DataFrame:
@@ -131,10 +122,7 @@ def score(grids: Iterable[Grid]) -> pd.DataFrame:
     Columns: grid (its key), dataset, model, design, forecast, rms, median, n_cells (how many were scored).
     The forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
     """
-    rows = []
-    for grid in grids:
-        for design in DESIGNS:
-            rows += _scores(grid, design)
+    rows = [row for grid in grids for design in DESIGNS for row in _scores(grid, design)]
     table = pd.DataFrame(rows, columns=["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"])
     return pd.concat([table, choose(table)], ignore_index=True)
 
@@ -172,11 +160,6 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
-    """On how many grids a forecast's RMS is below another's, and how many there are.
-
-    Returns
-    -------
-    Grids won, and grids in all; both 0 where `forecast` was not made.
-    """
+    """On how many grids a forecast's RMS is below another's, and how many there are; both 0 where it was not made."""
     wide = table[table["design"] == design].pivot(index="grid", columns="forecast", values="rms")
     return (int((wide[forecast] < wide[over]).sum()), len(wide)) if forecast in wide else (0, 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -55,16 +56,11 @@ class Law:
 
     def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of the parameters as fitted, [B, P], for curves from `low` to `high` [B]."""
+        scale = np.log(low * self.reach[0]), np.log(high * self.reach[1])
+        ends = {"scale": scale, "one bit": scale, "level": self.levels}
+        ends |= {"exponent": (0.01, 5.0), "channels": CHANNELS_WITHIN, "slope": (-1e3, 1e3)}
         one = np.ones_like(low)
-        ends = {
-            "scale": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
-            "one bit": (np.log(low * self.reach[0]), np.log(high * self.reach[1])),
-            "exponent": (0.01 * one, 5.0 * one),
-            "channels": (CHANNELS_WITHIN[0] * one, CHANNELS_WITHIN[1] * one),
-            "slope": (-1e3 * one, 1e3 * one),
-            "level": (self.levels[0] * one, self.levels[1] * one),
-        }
-        lower, upper = (np.stack([ends[kind][side] for kind in self.kinds], axis=1) for side in (0, 1))
+        lower, upper = (np.stack([ends[kind][side] * one for kind in self.kinds], axis=1) for side in (0, 1))
         return lower, upper
 
     def starts(self, low: np.ndarray, high: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
@@ -73,13 +69,11 @@ class Law:
         powers = _EXPONENTS if "exponent" in self.kinds else _CHANNELS if "channels" in self.kinds else (0.2,)
         span = most - least + 0.01
         rows = []
-        for place in places:
-            for power in powers:
-                values = {"scale": np.log(low) + place * np.log(high / low), "exponent": np.full_like(low, power)}
-                values |= {"one bit": np.log(low) + np.log(span) / power}
-                values |= dict.fromkeys(("slope", "channels"), values["exponent"])
-                values |= {"level": 1.1 * np.maximum(most, 0.1)}
-                rows.append(np.stack([values[kind] for kind in self.kinds], axis=1))
+        for place, power in product(places, powers):
+            values = {"scale": np.log(low) + place * np.log(high / low), "one bit": np.log(low) + np.log(span) / power}
+            values |= dict.fromkeys(("exponent", "slope", "channels"), np.full_like(low, power))
+            values |= {"level": 1.1 * np.maximum(most, 0.1)}
+            rows.append(np.stack([values[kind] for kind in self.kinds], axis=1))
         return np.stack(rows, axis=1)
 
 
@@ -100,10 +94,7 @@ def named(name: str) -> Law:
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
     """Named values as vectors, checked; those named `positive` must be above 0.
 
-    Raises
-    ------
-    InputError
-        Unless they are vectors of one length, finite, and above 0 where that is asked.
+    InputError unless they are vectors of one length, finite, and above 0 where that is asked.
     """
     arrays = {name: np.asarray(x, float) for name, x in values.items()}
     *first, last = arrays

@@ -4,10 +4,9 @@ Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030. A pa
 outwards is held there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -35,11 +34,11 @@ class Solutions:
     cost: np.ndarray
     converged: np.ndarray
 
-    def best_of(self, starts: int) -> Solutions:
+    def best_of(self, starts: int) -> Self:
         """Of each run of `starts` consecutive problems the one with the lowest cost."""
         cost = np.where(np.isfinite(self.cost), self.cost, np.inf).reshape(-1, starts)
         pick = cost.argmin(axis=1) + starts * np.arange(len(cost))
-        return Solutions(self.theta[pick], self.cost[pick], self.converged[pick])
+        return type(self)(self.theta[pick], self.cost[pick], self.converged[pick])
 
 
 def jacobian(
@@ -124,9 +123,9 @@ class _Problem:
     lower: np.ndarray
     upper: np.ndarray
 
-    def of(self, rows: np.ndarray) -> _Problem:
+    def of(self, rows: np.ndarray) -> Self:
         bits, weights, *at = (x if len(x) == 1 else x[rows] for x in (self.bits, self.weights, *self.at))
-        return _Problem(self.model, bits, weights, tuple(at), self.lower[rows], self.upper[rows])
+        return type(self)(self.model, bits, weights, tuple(at), self.lower[rows], self.upper[rows])
 
     def left(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fitted less observed bits [B, M], and the cost [B]."""

@@ -42,13 +42,10 @@ def wild_bootstrap(
 
 
 def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """What each group's residuals would be (to first order) had it been left out: (I - H_gg)^-1 r_g.
+    """What each group's residuals would be (to first order) had it been left out: (I - H_gg)^-1 r_g, [points].
 
-    Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples.
-
-    Returns
-    -------
-    Residuals [points]; those of weight 0 are 0.
+    Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples. Those of
+    weight 0 are 0.
     """
     root = np.sqrt(weights)
     slope = slope * root[:, None]

@@ -33,11 +33,7 @@ def thin_per_gene(
 
     So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps none
     of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells. Names are not used: these draws depend on the
-    company a cell is in, as the published ones do.
-
-    Returns
-    -------
-    CSR [cells, genes] of the same dtype, without explicit zeros.
+    company a cell is in, as the published ones do. CSR [cells, genes] of the same dtype, without explicit zeros.
     """
     rng = generator(seed, "thin_per_gene", counts.shape[0], repr(float(fraction)))
     by_gene = counts.tocsc(copy=True)
@@ -150,37 +146,31 @@ _VARIANTS = (
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 """Every variant by name, but for fixed_steps_N, width_N, dims_N and blocks_N, of which there is one for every N."""
 
-FIXED_STEPS = re.compile(r"fixed_steps_([1-9]\d*)")
-WIDTH = re.compile(r"width_([1-9]\d*)")
-DIMS = re.compile(r"dims_([1-9]\d*)")
-BLOCKS = re.compile(r"blocks_([1-9]\d*)")
+_FAMILY = re.compile(r"(fixed_steps|width|dims|blocks)_([1-9]\d*)")
 
 
 def named(name: str) -> Variant:
     """The variant of this name: "fixed_steps_1000" trains so many steps, of "width_128" and "dims_8" sizes are these.
 
-    Raises
-    ------
-    InputError
-        If there is none, or a width is no multiple of 16 up to 1,024.
+    InputError if there is none, or a width is no multiple of 16 up to 1,024.
     """
-    text = name if isinstance(name, str) else ""
-    if width := WIDTH.fullmatch(text):
-        return _of_width(text, int(width[1]))
-    if dims := DIMS.fullmatch(text):
-        return Variant(text, f"embedded in {dims[1]} dimensions", options={"dims": int(dims[1])})
-    if blocks := BLOCKS.fullmatch(text):
-        return Variant(text, f"trained on cells of {blocks[1]} blocks", n_blocks=int(blocks[1]), of_training=True)
-    if steps := FIXED_STEPS.fullmatch(text):
-        n_steps = int(steps[1])
-        return Variant(text, f"trained for {n_steps:,} steps", options={"fixed_steps": n_steps}, of_training=True)
-    if name not in VARIANTS:
+    found = _FAMILY.fullmatch(name) if isinstance(name, str) else None
+    if found is None:
+        if name in VARIANTS:
+            return VARIANTS[name]
         known = ", ".join(sorted(filter(None, VARIANTS)))
         raise InputError(
             f"unknown variant {name!r}: choose one of {known}, fixed_steps_N (N steps), width_N (Geneformer's), dims_N "
             "(of the embedding), blocks_N (donors or sections to train on), or '' for none"
         )
-    return VARIANTS[name]
+    n = int(found[2])
+    if found[1] == "width":
+        return _of_width(name, n)
+    if found[1] == "blocks":
+        return Variant(name, f"trained on cells of {n} blocks", n_blocks=n, of_training=True)
+    if found[1] == "dims":
+        return Variant(name, f"embedded in {n} dimensions", options={"dims": n})
+    return Variant(name, f"trained for {n:,} steps", options={"fixed_steps": n}, of_training=True)
 
 
 def _of_width(name: str, width: int) -> Variant:

@@ -167,21 +167,11 @@ def of_pair(
     seed: int = 0,
     progress: bool = False,
 ) -> Report:
-    """`check` of pairs in memory.
+    """`check` of pairs in memory: x [n, dims], y [n, d] or labels [n], groups [n] or None.
 
-    Parameters
-    ----------
-    pair
-        x [n, dims], y [n, d] or labels [n], groups [n] or None.
-    rows
-        Numbers [n] in the order in which the cells came; the order of the pairs by default.
-    notes, estimator, seed, progress
-        As in `Report` and `check`.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than `LEAST` pairs, the embedding does not vary, or the estimator refuses them.
+    `rows` are numbers [n] in the order in which the cells came, that of the pairs by default; notes, estimator, seed
+    and progress as in `Report` and `check`. InputError if there are fewer than `LEAST` pairs, the embedding does not
+    vary, or the estimator refuses them.
     """
     n = len(pair.x)
     if n < LEAST:
@@ -208,15 +198,9 @@ def _estimates(pair: Aligned, estimator: str, seed: int, progress: bool) -> pd.D
         for case in pairs.cases(pair, seed):
             (x, y, groups), own = case.pair, derive(seed, "check", "estimator", case.repeat)
             one = information.estimate(x, y, method=estimator, seed=own, device="cpu", groups=groups)
-            where = {
-                "setting": case.setting,
-                "level": case.level,
-                "repeat": case.repeat,
-                "n": len(x),
-                "dims": x.shape[1],
-            }
-            facts = {"bits": one.bits, "stderr": one.stderr, "true": case.true, "method": one.method, "note": one.note}
-            found.append(where | facts)
+            facts = one.bits, one.stderr, case.true, one.method, one.note
+            found.append((case.setting, case.level, case.repeat, len(x), x.shape[1], *facts))
             bar.set_postfix_str(case.setting)
             bar.update()
-    return pd.DataFrame(found)
+    names = "setting level repeat n dims bits stderr true method note"
+    return pd.DataFrame(found, columns=names.split())

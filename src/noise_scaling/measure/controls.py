@@ -87,21 +87,16 @@ def known_labels(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     A label is wrong with probability p, then any of the other 7: it holds 3 - H(p) - p log2 7 = 2 bits (a symmetric
     channel: Cover & Thomas 2006, section 7.2).
     """
-    code = rng.integers(0, _CLASSES, n)
-    wrong = rng.random(n) < wrong_labels()
-    label = np.where(wrong, (code + rng.integers(1, _CLASSES, n)) % _CLASSES, code)
-    x = rng.standard_normal((n, _SIGNAL + _NOISE))
-    x[np.arange(n), code] += _APART
-    return x @ _rotation(rng), label
-
-
-def wrong_labels() -> float:
-    """The share of wrong labels at which they hold 2 bits about the class."""
 
     def bits(p: float) -> float:
         return np.log2(_CLASSES) - (entr(p) + entr(1 - p)) / np.log(2) - p * np.log2(_CLASSES - 1)
 
-    return brentq(lambda p: bits(p) - BITS, 1e-9, 0.5)
+    code = rng.integers(0, _CLASSES, n)
+    wrong = rng.random(n) < brentq(lambda p: bits(p) - BITS, 1e-9, 0.5)
+    label = np.where(wrong, (code + rng.integers(1, _CLASSES, n)) % _CLASSES, code)
+    x = rng.standard_normal((n, _SIGNAL + _NOISE))
+    x[np.arange(n), code] += _APART
+    return x @ _rotation(rng), label
 
 
 def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -110,11 +105,8 @@ def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tu
     It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside
     dimensions of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for
     the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006, eq.
-    2.28). Of `y`, labels [n] or vectors [n, d], only the form is used.
-
-    Returns
-    -------
-    Labels [n] or vectors [n, d], and the mean over these draws in bits; less than 2 where `x` has too few values.
+    2.28); the mean over draws is less than 2 where `x` has too few values. Of `y`, labels [n] or vectors [n, d], only
+    the form is used.
     """
     k = min(_SIGNAL, x.shape[1], _SIGNAL if is_labels(y) else y.shape[1])
     u, s, _ = np.linalg.svd((x - x.mean(axis=0)) @ rng.standard_normal((x.shape[1], k)), full_matrices=False)

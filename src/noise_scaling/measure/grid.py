@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,11 @@ class Job:
 
     def parameters(self) -> dict[str, object]:
         """Arguments of `measure`; what the configuration leaves out is left to the card."""
-        values = {
-            "dataset": self.dataset, "signal": self.signal, "models": list(self.models), "preset": self.preset,
-            "cell_numbers": list(self.cell_numbers), "fractions": list(self.fractions), "seeds": [self.seed],
-            "estimators": list(self.estimators), "variant": self.variant, "n_test": self.n_test,
-            "n_validation": self.n_validation, "device": self.device,
-            "devices": self.devices if self.devices > 1 else None, "precision": self.precision or None,
-            "fractions_train": list(self.fractions_train) or None,
-            "embeddings": self.embeddings,
-        }  # fmt: skip
-        return {name: value for name, value in values.items() if value is not None}
+        own = ("entry", "part", "seed", "priority", "point")
+        usual = {"devices": 1, "precision": "", "fractions_train": ()}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own} | {"seeds": (self.seed,)}
+        asked = {name: value for name, value in values.items() if value is not None and usual.get(name) != value}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
 
     def row_keys(self) -> Iterator[dict[str, object]]:
         """The key of every row that the job makes."""
@@ -120,12 +115,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """A configuration from its YAML file, checked.
 
     What does not fit is told in one sentence: an unknown key with the known ones, a wrong type with where and what was
-    found.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, is not YAML, or does not fit the schema.
+    found. InputError if the file is not there, is not YAML, or does not fit the schema.
     """
     file = paths.find(path)
     try:
@@ -192,8 +182,7 @@ def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -
             f"{name}: unknown data set {dataset!r}: give the path of an .h5ad file or a folder of such, "
             f"or one of {known}"
         )
-    missing = [key for key in ("cell_numbers", "fractions") if key not in own]
-    if missing:
+    if missing := [key for key in ("cell_numbers", "fractions") if key not in own]:
         raise InputError(f"{name}: the entry {entry!r} is a file and has no card: say its {' and '.join(missing)}")
     return None
 
@@ -249,16 +238,12 @@ def _parts(
     """Part, models, cell numbers and name's point of each job at one seed and depth: each large training is a job."""
     large = settings.get("large_cells") or float("inf")
     small, rest = (tuple(n for n in cells if (n < large) == wanted) for wanted in (True, False))
-    for device in ("cpu", "gpu"):
-        some = tuple(m for m in models if (device == "gpu") == _on_a_gpu(m, settings["device"]))
+    wants = {m: settings["device"] != "cpu" and not is_brought(m) and MODELS[learner(m)].wants_gpu for m in models}
+    for device in ("cpu", "gpu"):  # models that want none never leave the processor
+        some = tuple(m for m in models if (device == "gpu") == wants[m])
         here = tuple(m for m in some if not (rest and is_brought(m)))
         if here and small:
             yield device, here, small, ""
         for n, model in product(rest, some):
             if n == max(rest) or not is_brought(model):
                 yield f"{device}_large", (model,), (n,), f"_n{n}_{model}"
-
-
-def _on_a_gpu(model: str, device: str) -> bool:
-    """Whether the model has jobs of its own, for the card; the others never leave the processor."""
-    return device != "cpu" and not is_brought(model) and MODELS[learner(model)].wants_gpu

@@ -19,12 +19,8 @@ from .grid import row_keys
 def refusal(notebook: Mapping[str, Any]) -> str:
     """The sentence of the InputError that ended an executed notebook (nbformat's JSON), "" if none did."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    errors = [output for output in outputs if output["output_type"] == "error"]
-    return (
-        f"{errors[-1]['ename']}: {errors[-1]['evalue']}"
-        if errors and errors[-1]["ename"] == InputError.__name__
-        else ""
-    )
+    *_, last = {}, *(output for output in outputs if output["output_type"] == "error")
+    return f"{last['ename']}: {last['evalue']}" if last.get("ename") == InputError.__name__ else ""
 
 
 def rows(parameters: Mapping[str, Any], error: str) -> pd.DataFrame:

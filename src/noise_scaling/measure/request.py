@@ -28,10 +28,7 @@ _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 def read(**asked: object) -> SimpleNamespace:
     """The arguments of `measure`, each as it is meant; None and empty text stand for what is usual.
 
-    Raises
-    ------
-    InputError
-        For what cannot be meant; the sentence names the argument and the command line's option.
+    InputError for what cannot be meant; the sentence names the argument and the command line's option.
     """
     return SimpleNamespace(**{name: _READERS[name](name, value) for name, value in asked.items()})
 
@@ -74,7 +71,7 @@ def _switch(name: str, value: object) -> bool:
     return found
 
 
-def _number(name: str, value: object, wanted: str = "a number") -> float:
+def _number(name: str, value: object, wanted: str) -> float:
     try:
         if isinstance(value, bool | np.bool_) or not isinstance(value, str | Real):
             raise ValueError
@@ -108,40 +105,32 @@ def _list(reader: Callable, usual: tuple | None, name: str, value: object) -> tu
     """A single value is a list of one, text as "[50, 100]" or "50,100" is taken apart; doubles count once."""
     if _is_nothing(value):
         return usual
-    values = tuple(reader(name, one) for part in _entries(value) for one in _parts(part))
+    entries = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(entries, set | frozenset):
+        entries = sorted(entries, key=str)
+    if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | Mapping):
+        entries = [entries]
+    values = tuple(
+        reader(name, one) for entry in entries for one in (_parts(entry) if isinstance(entry, str) else [entry])
+    )
     if not values:
         raise _wrong(name, "a list with at least one entry", value)
     return tuple(dict.fromkeys(values))
 
 
-def _entries(value: object) -> list:
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else [value]
+def _parts(text: str) -> list[str]:
+    return [part.strip("'\"") for part in re.split(r"[,;\s]+", text.strip().strip("[]()")) if part]
 
 
-def _parts(value: object) -> list:
-    if not isinstance(value, str):
-        return [value]
-    return [part.strip("'\"") for part in re.split(r"[,;\s]+", value.strip().strip("[]()")) if part]
-
-
-def _fraction(name: str, value: object) -> float:
-    number = _number(name, value)
-    if not 0 < number <= 1:
-        raise _wrong(name, "in (0, 1], the share of molecules to keep", value)
-    return number
-
-
-def _seconds(name: str, value: object) -> float:
-    wanted = "a number of seconds above 0, at most 1e8"
-    number = _number(name, value, wanted)
-    if not 0 < number <= 1e8:
+def _above_0(most: float, wanted: str, name: str, value: object, kind: str = "") -> float:
+    number = _number(name, value, kind or wanted)
+    if not 0 < number <= most:
         raise _wrong(name, wanted, value)
     return number
 
 
+_fraction = partial(_above_0, 1, "in (0, 1], the share of molecules to keep", kind="a number")
+_seconds = partial(_above_0, 1e8, "a number of seconds above 0, at most 1e8")
 _NAME = partial(_text, usual="")
 _FEWEST = f"a whole number from {MIN_PAIRS} on, for fewer carry no estimate"
 _READERS: dict[str, Callable[[str, object], object]] = {

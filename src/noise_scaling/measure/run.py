@@ -11,7 +11,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .. import datasets, information, measurements, models
+from .. import datasets, information, measurements
+from .. import models as models_
 from ..errors import InputError, choose
 from ..information.crossfit import one_thread
 from ..models.base import resolve_device
@@ -22,6 +23,9 @@ from .controls import CONTROLS, learner
 from .request import DEFAULT_MODELS
 from .slice import HELD, UNIT_ERRORS, Grid, Slice
 from .workers import Outcome, fork_safe_cuda, outcomes
+
+_OF_THE_CARD = ("cell_numbers", "fractions", "n_test", "n_validation")
+_AS_ASKED = ("models", "preset", "estimators", "results", "keep_embeddings", "precision")
 
 
 def measure(
@@ -115,7 +119,11 @@ def measure(
         If anything asked for does not exist or does not fit the data; nothing has been measured then.
     """
     ask = request.read(**locals())
-    _check_names(ask.models, ask.preset, ask.estimators)
+    for name in (name for name in ask.models if not is_brought(name)):
+        choose("model", name, (*models_.MODELS, *CONTROLS))
+        models_.settings(learner(name), preset=ask.preset)
+    for name in ask.estimators:
+        choose("estimator", name, information.METHODS)
     request.check_places(ask.results, ask.output)
     brought = Brought(ask.dataset, ask.embeddings)
     brought.check(ask.models, ask.variant)
@@ -125,33 +133,20 @@ def measure(
         raise InputError(f"fractions_train (--fractions-train) means nothing for {what}: leave one of them out")
     fitting.check(ask.models, ask.preset, ask.devices, ask.precision)
     if ask.workers > 1 and ask.devices > 1:
-        raise InputError(
-            f"workers is {ask.workers} and devices is {ask.devices}: they would share the devices, give one"
-        )
+        both = f"workers is {ask.workers} and devices is {ask.devices}"
+        raise InputError(f"{both}: they would share the devices, give one")
     team = _team(ask)
     data = datasets.load(ask.dataset, signal=ask.signal, layer=ask.layer, round_counts=ask.round_counts)
     for note in data.notes if ask.progress and not team.rank else ():
         tqdm.write(note, file=sys.stderr)
     ablations.check(ablation, ask.models, ask.estimators, data)
+    usual = {name: getattr(ask, name) or getattr(data.card, name) for name in _OF_THE_CARD}
+    same = {name: getattr(ask, name) for name in _AS_ASKED}
     grid = Grid(
-        data,
-        ask.models,
-        ask.cell_numbers or data.card.cell_numbers,
-        ask.fractions or data.card.fractions,
-        ask.preset,
-        ask.estimators,
-        ask.n_test or data.card.n_test,
-        ask.n_validation or data.card.n_validation,
-        resolve_device(ask.device),
-        ablation,
-        ask.results,
-        ask.keep_embeddings,
-        ask.progress and not team.rank,
-        max(ask.devices, team.size),
-        ask.precision,
-        brought,
-        ask.fractions_train or (),
-    )
+        data=data, **usual, **same, device=resolve_device(ask.device), variant=ablation, brought=brought,
+        progress=ask.progress and not team.rank, devices=max(ask.devices, team.size),
+        fractions_train=ask.fractions_train or (),
+    )  # fmt: skip
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
     slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
@@ -208,14 +203,6 @@ def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
     if isinstance(task, Exception):
         raise task
     return task
-
-
-def _check_names(names: Sequence[str], preset: str, estimators: Sequence[str]) -> None:
-    for name in (name for name in names if not is_brought(name)):
-        choose("model", name, (*models.MODELS, *CONTROLS))
-        models.settings(learner(name), preset=preset)
-    for name in estimators:
-        choose("estimator", name, information.METHODS)
 
 
 def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:

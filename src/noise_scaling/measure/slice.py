@@ -4,8 +4,6 @@ Where training and test cells are thinned apart, the depth is the training cells
 test cells at each of theirs.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,7 +32,7 @@ from .unit import Unit, digest
 # in our own code (KeyError, TypeError, AttributeError).
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
-HELD: dict[Slice, Pools] = {}
+HELD: "dict[Slice, Pools]" = {}
 """The thinned counts of the slice at work, and of no other."""
 
 
@@ -73,10 +71,7 @@ class Grid:
     def split(self, seed: int) -> Split:
         """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
 
-        Raises
-        ------
-        InputError
-            If the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
+        InputError if the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
         """
         cells = split(
             self.data.cell_ids,
@@ -161,13 +156,10 @@ class Slice:
 
     def kept(self, point: Point) -> dict[Unit, dict | None]:
         """Each unit of a point with its row from before, or None: not there, not whole, or failed."""
-        return {unit: self._kept(unit) for unit in self.units(point)}
-
-    def _kept(self, unit: Unit) -> dict | None:
-        if self.grid.results is None:
-            return None
-        rows = measurements.read_unit(self.grid.results, unit.config_hash)
-        return rows[0] if rows and rows[0]["status"] != measurements.ERROR else None
+        folder, units = self.grid.results, self.units(point)
+        found = [folder and measurements.read_unit(folder, unit.config_hash) for unit in units]
+        whole = [rows[0] if rows and rows[0]["status"] != measurements.ERROR else None for rows in found]
+        return dict(zip(units, whole, strict=True))
 
     def rows(self, point: Point) -> list[dict]:
         """The rows of a point: those kept from before, the others measured on one embedding and kept."""
@@ -272,22 +264,20 @@ class Slice:
         return self.grid.variant.pairing(pair)
 
     def _score(self, unit: Unit, pair: signals.Aligned, facts: dict) -> dict:
-        start = time.perf_counter()
+        start, variant = time.perf_counter(), self.grid.variant
+        seed = derive(variant.seed_of("estimator", self.seed), "estimator")
+        settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
         try:
-            found = self._estimate(unit, pair)
+            if variant.estimator_options:  # of lmi alone: `ablations.check` has seen to it
+                found = information.lmi(pair.x, pair.y, **settings, **variant.estimator_options)
+            else:
+                found = information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
         except UNIT_ERRORS as error:
             return self._row(unit, **facts, status=measurements.ERROR, error=sentence(error))
         return self._row(
             unit, **facts, method=found.method, mi_bits=found.bits, mi_stderr=found.stderr, n_test=len(pair.x),
             mi_seconds=time.perf_counter() - start,
         )  # fmt: skip
-
-    def _estimate(self, unit: Unit, pair: signals.Aligned) -> information.Information:
-        seed = derive(self.grid.variant.seed_of("estimator", self.seed), "estimator")
-        settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
-        if self.grid.variant.estimator_options:  # of lmi alone: `ablations.check` has seen to it
-            return information.lmi(pair.x, pair.y, **settings, **self.grid.variant.estimator_options)
-        return information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
 
     def _row(self, unit: Unit, **found: object) -> dict:
         row = measurements.BLANK | {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}

@@ -66,31 +66,23 @@ def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
 def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
     """`measurements.gather` of tables, where a folder without a table stands for the units kept in it.
 
-    So a sweep that is not finished has a table too.
-
-    Raises
-    ------
-    InputError
-        As `measurements.gather`; also if a folder holds neither table nor unit, or there is no row at all.
+    So a sweep that is not finished has a table too. InputError as `measurements.gather`; also if a folder holds neither
+    table nor unit, or there is no row at all.
     """
     tables = []
     with tempfile.TemporaryDirectory() as scratch:
         for at, source in enumerate(map(Path, sources)):
             if source.is_dir() and not list(source.glob("*.csv")):
-                source = measurements.write(_some_units(source), Path(scratch) / f"{at}.csv")
+                units = kept_units([source])
+                if units.empty:  # such a table would only take a good one's place
+                    what = f"the folder {source} holds no table and no finished unit"
+                    raise InputError(f"{what}: check the path, or measure first")
+                source = measurements.write(units, Path(scratch) / f"{at}.csv")
             tables.append(source)
         table = measurements.gather(tables, first_wins=first_wins, rows=rows)
     if table.empty:
         raise InputError("the tables to gather hold no row: measure first")
     return table
-
-
-def _some_units(folder: Path) -> pd.DataFrame:
-    """The units kept in a folder; InputError if there are none: an empty table would only take a good one's place."""
-    units = kept_units([folder])
-    if units.empty:
-        raise InputError(f"the folder {folder} holds no table and no finished unit: check the path, or measure first")
-    return units
 
 
 def _own_seconds(table: pd.DataFrame) -> pd.Series:

@@ -46,12 +46,7 @@ def outcomes(
     """Do `work(task)` for each task in one of `size` forked processes; the outcomes, as they come.
 
     A task that takes more than `seconds` is killed, wherever its code is; `fresh` gives each a worker that did nothing
-    before.
-
-    Raises
-    ------
-    InputError
-        Where processes cannot fork, and whatever else `work` raises, with the worker's traceback.
+    before. InputError where processes cannot fork, and whatever else `work` raises, with the worker's traceback.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise InputError(

@@ -34,11 +34,7 @@ def read_published(path: str | Path) -> pd.DataFrame:
     """The published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
 
     Depth there is nominal: the table holds the target, not what the thinned counts gave, so `umis_per_cell` is that.
-
-    Raises
-    ------
-    InputError
-        If the file is another table.
+    InputError if the file is another table.
     """
     raw = pd.read_csv(paths.find(path))
     if list(raw.columns) != list(_COLUMNS):
@@ -71,17 +67,9 @@ def at_hand() -> bool:
 
 
 def read(version: str = ALL) -> pd.DataFrame:
-    """The table's rows; where it is not at hand, rows of the same bits in which seeds are 1 to 3, from the summary.
+    """The rows of one version of the table, ALL or KEPT; where it is not at hand, of its summary.
 
-    Parameters
-    ----------
-    version
-        ALL or KEPT.
-
-    Raises
-    ------
-    InputError
-        If neither the table nor its summary is here.
+    Rows from the summary have the same bits, and seeds 1 to 3. InputError if neither the table nor its summary is here.
     """
     from .. import datasets
 
@@ -100,10 +88,7 @@ def is_flagged(table: pd.DataFrame) -> pd.Series:
 def statistics(name: str) -> pd.DataFrame:
     """One of the committed tables that `plots.summary` made of the published table; data/README.md lists them.
 
-    Raises
-    ------
-    InputError
-        If it is not here.
+    InputError if it is not here.
     """
     file = paths.PUBLISHED / f"{name}.csv"
     if not file.exists():

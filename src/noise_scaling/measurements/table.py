@@ -47,17 +47,9 @@ CONTROLS = (SHUFFLED, KNOWN)
 
 
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
+    """Rows, a table or one dict each, as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
 
-    Parameters
-    ----------
-    rows
-        A table, or one dict a row.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, unknown or of another type, or two rows share a key.
+    InputError if a column is missing, unknown or of another type, or two rows share a key.
     """
     table = pd.DataFrame(list(rows) if not isinstance(rows, pd.DataFrame) else rows)
     table = _typed(table if len(table.columns) else pd.DataFrame(columns=list(COLUMNS)))
@@ -103,33 +95,16 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
-    """Write a table as a sorted CSV at once, and give its path.
-
-    Raises
-    ------
-    InputError
-        As `sort` and `files.write_atomically`.
-    """
+    """Write a table as a sorted CSV at once, and give its path. InputError as `sort` and `files.write_atomically`."""
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
     return Path(path)
 
 
 def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
-    """Refuse to write over what would be lost.
+    """Refuse to write a table over a file with rows that would be lost: those of none of these configuration hashes.
 
     An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
-
-    Parameters
-    ----------
-    path
-        Where a table is to be written.
-    hashes
-        Configuration hashes of its rows; without them any table may be replaced.
-
-    Raises
-    ------
-    InputError
-        If the file holds other rows, or is no table.
+    Without `hashes` any table may be replaced. InputError if the file holds other rows, or is no table.
     """
     file = Path(path)
     if not file.exists() or file.stat().st_size == 0:
@@ -149,17 +124,10 @@ def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> 
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV, or all of a folder, as a typed, sorted table.
+    """A measurements CSV, or all of a folder, as a typed, sorted table; spreadsheets' forms are read (`csv_files`).
 
-    Parameters
-    ----------
-    path
-        Relative to the working folder or to the checkout. Spreadsheets' forms are understood (`csv_files`).
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is no measurements table, or a measured row holds values that cannot be.
+    The path is relative to the working folder or to the checkout. InputError if there is no such file, it is no
+    measurements table, or a measured row holds values that cannot be.
     """
     file = find(path)
     if file.is_dir():
@@ -272,15 +240,10 @@ def thinned_of_training(table: pd.DataFrame) -> pd.Series:
 
 
 def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows without the depths and cell numbers that have fewer seeds than most of their data set: another run's.
+    """Protocol rows without the depths and cell numbers of fewer seeds than most of their data set: another run's.
 
     `make book` measures two data sets with few seeds, at depths of its own; beside a table of more seeds they would
     pull curves and intervals. The published table's seeds name no run, and all of its rows stay.
-
-    Parameters
-    ----------
-    table
-        A measurements table, of the protocol's rows.
     """
     by = ["dataset", "signal", "preset", "estimator"]
     for axis in ("fraction", "n_cells"):

@@ -3,13 +3,16 @@
 A new model is a file here with a class under `@register`.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import InputError, choose
-from .base import MODELS, Model, read_tensors, register
+from .base import HEADER, MODELS, Model, register
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -18,17 +21,9 @@ __all__ = ["MODELS", "Model", "create", "load", "register", "settings"]
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
-    """Every setting of a model: the preset's, with `options` in their place.
+    """Every setting of a model: the preset's, with `options` in their place; arguments as for `create`.
 
-    Parameters
-    ----------
-    name, preset, options
-        As for `create`.
-
-    Raises
-    ------
-    InputError
-        If one is unknown, or an option is of the wrong type.
+    InputError if one is unknown, or an option is of the wrong type.
     """
     choose("model", name, MODELS)
     usual = MODELS[name].PRESETS[choose(f"preset of {name}", preset, MODELS[name].PRESETS)]
@@ -74,12 +69,20 @@ def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "au
 def load(path: str | Path, *, device: str = "auto") -> Model:
     """A fitted model from the file that `model.save` wrote, on any device.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, it is cut short, or something else wrote it.
+    InputError if there is no such file, it is cut short, or something else wrote it.
     """
-    tensors, header = read_tensors(Path(path))
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no whole .safetensors file ({error}): save the model again") from None
+    if said is None:
+        raise InputError(f"{path} was not written by noise-scaling, it has no header: save the model with model.save")
+    header = json.loads(said)
     kind = MODELS[choose(f"model in {path}", header["name"], MODELS)]
     model = kind(**header["settings"], seed=header["seed"], device=device)
     model.restore(tensors, header["facts"])

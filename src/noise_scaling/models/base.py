@@ -1,7 +1,5 @@
 """What every model is: one class that fits, embeds, is saved, and registers with what the rest needs to know of it."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from abc import ABC, abstractmethod
@@ -10,17 +8,16 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.sparse import csr_matrix
 
 from ..errors import InputError, choose
 from ..files import replacing
 
-MODELS: dict[str, type[Model]] = {}
+MODELS: "dict[str, type[Model]]" = {}
 """Every registered model by name, in the order of legends and tables."""
 
-_HEADER = "noise_scaling"  # entry of the file's metadata
+HEADER = "noise_scaling"  # entry of the file's metadata
 _Kind = TypeVar("_Kind", bound="type[Model]")
 
 
@@ -36,10 +33,10 @@ def register(model: _Kind) -> _Kind:
 class Model(ABC):
     """Learns from the counts of training cells, then maps the counts of any cell to a vector.
 
-    The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives the
-    attributes without a value, `fit`, `embed`, `state`, `restore` and `n_parameters`. Where its `fit` has the
-    parameters, a sweep gives it `checkpoint`, a file to go on from, and `progress`, a title under which to say how far
-    it is; and `devices`, where several are asked for.
+    The class attributes are all that legends, schedulers and checks need to know of a model. A subclass gives those
+    without a value, `fit` and `embed`; without a `_net` also `n_parameters` and what is `learnt`, or a `state` and
+    `restore` of its own. Where its `fit` has the parameters, a sweep gives it `checkpoint`, a file to go on from, and
+    `progress`, a title under which to say how far it is; and `devices`, where several are asked for.
 
     Parameters
     ----------
@@ -83,6 +80,10 @@ class Model(ABC):
     NUMBERS_VERSION: ClassVar[int] = 1
     """Raised by hand whenever a change of code can change an embedding."""
 
+    learnt: ClassVar[tuple[str, ...]] = ()
+    """Attributes that `fit` sets beside the weights: arrays, and what JSON can hold; of a network also `n_genes`."""
+
+    _net: Any = None
     note: str = ""
     """What the last `fit` fell short of, as a sentence."""
     earlier_seconds: float = 0.0
@@ -111,14 +112,7 @@ class Model(ABC):
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
         """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
 
-        Parameters
-        ----------
-        preset
-            A key of `PRESETS`.
-        n_cells
-            Training cells.
-        n_genes, nonzeros
-            Genes counted, and a cell's mean number of non-zero counts.
+        Of `n_cells` training cells with `n_genes` genes counted and a mean number of `nonzeros` counts that are not 0.
         """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)
@@ -136,10 +130,7 @@ class Model(ABC):
     def network(self, n_genes: int) -> torch.nn.Module:
         """The untrained network at a number of genes; a model without one gives `shapes` instead.
 
-        Raises
-        ------
-        NotImplementedError
-            The model has none.
+        NotImplementedError: the model has none.
         """
         raise NotImplementedError
 
@@ -148,9 +139,9 @@ class Model(ABC):
         return {name: tuple(p.shape) for name, p in self.network(n_genes).named_parameters()}
 
     @property
-    @abstractmethod
     def n_parameters(self) -> int:
-        """Numbers that training sets."""
+        """Numbers that training sets: weights, biases and embeddings of the network, a tied matrix once."""
+        return sum(p.numel() for p in self._net.parameters())
 
     @abstractmethod
     def fit(self, train: Any, validation: Any, *, genes_from: Any = None) -> Self:
@@ -179,13 +170,22 @@ class Model(ABC):
         Empty cells get a vector too.
         """
 
-    @abstractmethod
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What `fit` learnt: tensors by name, and facts that JSON can hold."""
+        values = {name: getattr(self, name) for name in self.learnt}
+        tensors = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in values.items() if isinstance(v, np.ndarray)}
+        weights = {} if self._net is None else self._net.state_dict()
+        return tensors | weights, {name: value for name, value in values.items() if name not in tensors}
 
-    @abstractmethod
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Take back what `state` gave; the tensors are on the CPU."""
+        own = {name: tensors.pop(name).numpy() for name in self.learnt if name in tensors}
+        for name, value in (own | facts).items():
+            setattr(self, name, value)
+        if tensors:
+            self._net = self.network(facts["n_genes"])
+            self._net.load_state_dict(tensors)
+            self._net.to(self.device).eval()
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to one .safetensors file: tensors, and a JSON header with name, settings and seed.
@@ -199,23 +199,8 @@ class Model(ABC):
         }  # fmt: skip
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replacing(Path(path)) as draft:
-            save_file(kept, draft, metadata={_HEADER: json.dumps(header)})
+            save_file(kept, draft, metadata={HEADER: json.dumps(header)})
         return Path(path)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file that `Model.save` wrote; InputError as of `models.load`."""
-    if not path.is_file():
-        raise InputError(f"no saved model at {path}: write it first, with model.save(path)")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no whole .safetensors file ({error}): save the model again") from None
-    if header is None:
-        raise InputError(f"{path} was not written by noise-scaling, it has no header: save the model with model.save")
-    return tensors, json.loads(header)
 
 
 def log_normalise(counts: csr_matrix) -> csr_matrix:
@@ -230,10 +215,7 @@ def log_normalise(counts: csr_matrix) -> csr_matrix:
 def resolve_device(device: str) -> str:
     """The device to use, "cpu" or "cuda": "auto" takes the GPU where there is one.
 
-    Raises
-    ------
-    InputError
-        If the device is unknown, or a GPU is asked for and absent.
+    InputError if the device is unknown, or a GPU is asked for and absent.
     """
     choose("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():

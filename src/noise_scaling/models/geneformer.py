@@ -3,10 +3,8 @@
 Source: Theodoris et al. 2023 (Nature 618, 616); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -88,7 +86,7 @@ class Geneformer(Model):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "published": _PUBLISHED, "published_trained": _PUBLISHED | _TRAINED, "small": _PUBLISHED | _SMALL,
     }  # fmt: skip
-    trained: ClassVar[bool] = True
+    learnt: ClassVar[tuple[str, ...]] = ("gene_medians", "n_genes")
 
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
         choose("layer", settings["layer"], ("second_to_last", "last"))
@@ -119,11 +117,6 @@ class Geneformer(Model):
         usual = {"tied": True, "masked": 0.15}.items()
         return {name: value for name, value in hashed.items() if (name, value) not in usual}
 
-    @property
-    def n_parameters(self) -> int:
-        """Weights, biases and embeddings; a tied output matrix is the token embedding and counts once."""
-        return sum(p.numel() for p in self._net.parameters())
-
     def fit(
         self,
         train: Cells,
@@ -133,7 +126,7 @@ class Geneformer(Model):
         checkpoint: str | Path | None = None,
         devices: int = 1,
         progress: str = "",
-    ) -> Geneformer:
+    ) -> Self:
         """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
 
         Parameters
@@ -160,13 +153,14 @@ class Geneformer(Model):
         """
         check_devices(devices, self.device)
         s = self.settings
-        self._medians = medians_of(train if genes_from is None else genes_from)
-        self._net = self.network(train.shape[1])
+        self.gene_medians = medians_of(train if genes_from is None else genes_from)
+        self.n_genes = train.shape[1]
+        self._net = self.network(self.n_genes)
         if not self.trained:  # then nothing of the training cells but their medians is asked for
             usable(train, at_least=10)
         else:
-            cells = usable_tokens(tokens_of(train, self._medians, s["context"]), at_least=10)
-            held = usable_tokens(tokens_of(validation, self._medians, s["context"]), at_least=10, what="validation")
+            cells = usable_tokens(tokens_of(train, self.gene_medians, s["context"]), at_least=10)
+            held = usable_tokens(tokens_of(validation, self.gene_medians, s["context"]), at_least=10, what="validation")
             if s["frequency_start"]:
                 self._net.bias.data.copy_(log_frequencies(cells, len(self._net.bias)))
             self._train(cells, held, None if checkpoint is None else Path(checkpoint), devices, progress)
@@ -200,7 +194,7 @@ class Geneformer(Model):
 
         A cell without tokens, empty or with genes alone that were never seen in training, is mapped to 0.
         """
-        tokens = tokens_of(counts, self._medians, self.settings["context"])
+        tokens = tokens_of(counts, self.gene_medians, self.settings["context"])
         return self._embed(tokens, len(tokens.offsets) - 1)
 
     def _embed(self, tokens: Tokens, n_cells: int) -> np.ndarray:
@@ -216,18 +210,6 @@ class Geneformer(Model):
             sums = hidden.new_zeros(len(cells), hidden.shape[1]).index_add_(0, cell, hidden)
             out[tokens.rows[cells]] = sums.cpu().numpy() / lengths[:, None]
         return out
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Weights and gene medians."""
-        return self._net.state_dict() | {"gene_medians": torch.from_numpy(self._medians)}, {
-            "n_genes": self._net.shape.vocabulary - 2
-        }
-
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        self._medians = tensors.pop("gene_medians").numpy()
-        self._net = self.network(facts["n_genes"])
-        self._net.load_state_dict(tensors)
-        self._net.to(self.device)
 
 
 @register

@@ -60,12 +60,7 @@ class Masked(NamedTuple):
 def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
     """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk.
 
-    An array is taken to be the medians themselves.
-
-    Raises
-    ------
-    InputError
-        If an array holds what is no median, or counts are none.
+    An array is taken to be the medians themselves. InputError if an array holds what is no median, or counts are none.
     """
     if isinstance(cells, np.ndarray):
         return check_medians(cells, len(cells))
@@ -82,11 +77,7 @@ def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
 
     A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory; for
     counts on disk in a file without a name, beside them where they lie in a folder of ours. A cell takes 16 bytes more.
-
-    Raises
-    ------
-    InputError
-        If counts and medians do not match, or the disk is full.
+    InputError if counts and medians do not match, or the disk is full.
     """
     rank = _rank_to_disk if isinstance(cells, CountStore) else rank_tokens
     ids, offsets = rank(cells, medians, max_length=context)

@@ -5,10 +5,8 @@ embeddings tied or not; Devlin et al. 2019, Theodoris et al. 2023). What differs
 and the head and the last layer on masked places alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -199,7 +197,7 @@ class Net(nn.Module):
         self.register_parameter("output", output)
 
     @classmethod
-    def start(cls, shape: Shape, *, seed: int) -> Net:
+    def start(cls, shape: Shape, *, seed: int) -> Self:
         """A net of N(0, 0.02) weights, zero biases and unit norms, drawn on the CPU: the same for any device."""
         with torch.device("meta"):  # the layers' own starting values would come from torch's global generator
             net = cls(shape)

@@ -1,9 +1,7 @@
 """LDA: a cell's molecules as a mixture of topics."""
 
-from __future__ import annotations
-
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -49,13 +47,10 @@ class LDA(Model):
         """Entries of the topics."""
         return self._model.components_.size
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> LDA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Learn the topics of the training cells; cells in a store are gone through pass by pass.
 
-        Raises
-        ------
-        InputError
-            Fewer than 3 cells hold a molecule.
+        InputError: fewer than 3 cells hold a molecule.
         """
         train = usable(train, at_least=3)
         self._model = self._new(train.shape[0])

@@ -1,11 +1,8 @@
 """PCA: log-normalised counts of the most variable genes, truncated SVD."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from scipy.linalg import eigh
 from sklearn.decomposition import TruncatedSVD
 
@@ -32,6 +29,7 @@ class PCA(Model):
     name, label, colour, marker, order = "pca", "PCA", "#0173b2", "^", 40
     seconds_per_cell: ClassVar[float] = 2e-4
     NUMBERS_VERSION: ClassVar[int] = 2
+    learnt: ClassVar[tuple[str, ...]] = ("genes", "axes", "note")
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {"dims": 16, "n_genes": 750},
         "small": {"dims": 16, "n_genes": 750},
@@ -46,16 +44,12 @@ class PCA(Model):
         """Entries of the axes."""
         return self.axes.size
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Choose genes and axes on the training cells; with fewer than dims + 1 cells or genes, fewer axes.
 
         Cells in a store, and more than 20,000 in memory, are gone through twice, once for the variances and once for
-        the products of genes, from whose eigenvectors the same axes follow.
-
-        Raises
-        ------
-        InputError
-            Fewer than 3 cells hold a molecule, or fewer than 2 genes vary.
+        the products of genes, from whose eigenvectors the same axes follow. InputError: fewer than 3 cells hold a
+        molecule, or fewer than 2 genes vary.
         """
         train = usable(train, at_least=3)
         self._choose(_variances(train if genes_from is None else usable(genes_from, at_least=3)), train.shape[0])
@@ -90,14 +84,6 @@ class PCA(Model):
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         parts = [log_normalise(chunk)[:, self.genes] @ self.axes.T for chunk in chunks_of(counts)]
         return np.concatenate(parts).astype(np.float32, copy=False)
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Positions of the genes, int64, and the axes, float64 [dims, genes]."""
-        tensors = {"genes": torch.from_numpy(self.genes), "axes": torch.from_numpy(np.ascontiguousarray(self.axes))}
-        return tensors, {"note": self.note}
-
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        self.genes, self.axes, self.note = tensors["genes"].numpy(), tensors["axes"].numpy(), facts["note"]
 
 
 def variable_genes(variance: np.ndarray, n_genes: int) -> np.ndarray:

@@ -1,12 +1,9 @@
 """PCA of analytic Pearson residuals of the counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-import torch
 
 from .base import register
 from .pca import PCA, leading
@@ -29,6 +26,7 @@ class PearsonPCA(PCA):
     variation_of: ClassVar[str] = "pca"
     seconds_per_cell: ClassVar[float] = 2e-4
     NUMBERS_VERSION: ClassVar[int] = 1
+    learnt: ClassVar[tuple[str, ...]] = (*PCA.learnt, "shares", "means", "cut")
 
     @classmethod
     def width(cls, *, n_genes: float, nonzeros: float) -> float:
@@ -40,10 +38,13 @@ class PearsonPCA(PCA):
         """A few blocks of residuals."""
         return 6 * 8 * (_DENSE + n_genes)
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> PearsonPCA:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Shares, genes, means and axes of the training cells, which are gone through three times; as `PCA.fit`."""
         train = usable(train, at_least=3)
-        self._learn_shares(train)
+        sums = np.zeros(train.shape[1])
+        for chunk in chunks_of(train):
+            sums += np.asarray(chunk.sum(axis=0)).ravel()
+        self.shares, self.cut = sums / sums.sum(), float(np.sqrt(train.shape[0]))
         chosen_on = train if genes_from is None else usable(genes_from, at_least=3)
         first, second = np.zeros(train.shape[1]), np.zeros(train.shape[1])
         for residuals in self._residuals(chosen_on, np.arange(train.shape[1])):
@@ -56,12 +57,6 @@ class PearsonPCA(PCA):
         self.axes = leading(products - np.outer(total, self.means), self._dims)
         return self
 
-    def _learn_shares(self, train: Cells) -> None:
-        sums = np.zeros(train.shape[1])
-        for chunk in chunks_of(train):
-            sums += np.asarray(chunk.sum(axis=0)).ravel()
-        self.shares, self._cut = sums / sums.sum(), float(np.sqrt(train.shape[0]))
-
     def _residuals(self, counts: Cells, genes: np.ndarray) -> Iterator[np.ndarray]:
         """Residuals of some genes, float64 [cells, genes], some cells at a time; 0 where a count is expected to be."""
         step = max(1, _DENSE // len(genes))
@@ -72,19 +67,9 @@ class PearsonPCA(PCA):
                 apart = chunk[start : start + step][:, genes].toarray() - mean
                 spread = np.sqrt(mean + mean**2 / _THETA)
                 residuals = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
-                yield residuals.clip(-self._cut, self._cut)
+                yield residuals.clip(-self.cut, self.cut)
 
     def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; all residuals of an empty cell are 0."""
         parts = [(residuals - self.means) @ self.axes.T for residuals in self._residuals(counts, self.genes)]
         return np.concatenate(parts).astype(np.float32)
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Those of `PCA`, the genes' shares in the molecules, and the chosen genes' mean residuals."""
-        tensors, facts = super().state()
-        own = {"shares": torch.from_numpy(self.shares), "means": torch.from_numpy(self.means)}
-        return tensors | own, facts | {"cut": self._cut}
-
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        super().restore(tensors, facts)
-        self.shares, self.means, self._cut = tensors["shares"].numpy(), tensors["means"].numpy(), facts["cut"]

@@ -1,11 +1,8 @@
 """Random projection: 16 Gaussian directions of the raw counts. Learns nothing; the floor for the other models."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
 from sklearn.random_projection import GaussianRandomProjection
 
@@ -24,6 +21,7 @@ class RandomProjection(Model):
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
 
+    learnt: ClassVar[tuple[str, ...]] = ("directions",)
     trained: ClassVar[bool] = False
 
     def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
@@ -35,7 +33,7 @@ class RandomProjection(Model):
         """None: the directions are drawn."""
         return 0
 
-    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> RandomProjection:
+    def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
         """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
         # components of all genes together: the draw of one gene depends on how many there are
@@ -45,10 +43,3 @@ class RandomProjection(Model):
     def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]; an empty cell is mapped to 0."""
         return np.concatenate([np.asarray(c @ self.directions, dtype=np.float32) for c in chunks_of(counts)])
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The directions, float64 [genes, dims]."""
-        return {"directions": torch.from_numpy(np.ascontiguousarray(self.directions))}, {}
-
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        self.directions = tensors["directions"].numpy()

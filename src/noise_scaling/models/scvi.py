@@ -3,13 +3,11 @@
 Source: Lopez et al. 2018 (Nature Methods 15, 1053); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -75,13 +73,12 @@ class SCVI(Model):
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 4e-4, 16.0
     NUMBERS_VERSION: ClassVar[int] = 4
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": _PUBLISHED, "small": _PUBLISHED | _SMALL}
+    learnt: ClassVar[tuple[str, ...]] = ("n_genes",)
 
     def __init__(self, *, seed: int, device: str = "auto", **settings: Any) -> None:
         choose("precision", settings["precision"], ("auto", "32", "bf16"))
         choose("patience unit", settings["patience_unit"], ("steps", "epochs"))
         super().__init__(seed=seed, device=resolve_device(device), **settings)
-
-    _net: Any
 
     @classmethod
     def width(cls, *, n_genes: float, nonzeros: float) -> float:
@@ -99,11 +96,6 @@ class SCVI(Model):
         """The published limit; the small preset's 4,000 steps of 128 cells."""
         return max(n_cells, {"published": 1e7, "small": 5e5}[preset])
 
-    @property
-    def n_parameters(self) -> int:
-        """Weights and biases of encoder and decoder, and a dispersion for each gene."""
-        return sum(p.numel() for p in self._net.parameters())
-
     def fit(
         self,
         train: Cells,
@@ -112,7 +104,7 @@ class SCVI(Model):
         genes_from: Cells | None = None,
         checkpoint: str | Path | None = None,
         progress: str = "",
-    ) -> SCVI:
+    ) -> Self:
         """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
 
         Parameters
@@ -138,7 +130,8 @@ class SCVI(Model):
         batch = whole_batches(train.shape[0], self.settings["batch_size"] or _batch_size(train.shape[0]))
         read = Streamed if isinstance(train, CountStore) else InMemory
         source = read(train, batch, seed=self.seed, device=self.device)
-        self._net = self.network(train.shape[1]).to(self.device)
+        self.n_genes = train.shape[1]
+        self._net = self.network(self.n_genes).to(self.device)
         training = _Training(self._net, source, held, self.settings, seed=self.seed)
         training.title = progress
         training.run(None if checkpoint is None else Path(checkpoint))
@@ -176,25 +169,13 @@ class SCVI(Model):
     def embed(self, counts: Cells) -> np.ndarray:
         """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too.
 
-        Raises
-        ------
-        FloatingPointError
-            If the embedding holds NaN or infinite values: the training diverged.
+        FloatingPointError if the embedding holds NaN or infinite values: the training diverged.
         """
         batches = (batch for chunk in chunks_of(counts) for batch in Counts(chunk, self.device).in_order())
         latent = np.concatenate([posterior(self._net, batch.dense)[0].cpu().numpy() for batch in batches])
         if not np.isfinite(latent).all():
             raise FloatingPointError("scVI's embedding holds NaN: the training diverged")
         return latent
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The library's weights and buffers by their names."""
-        return self._net.state_dict(), {"n_genes": self._net.z_encoder.encoder.fc_layers[0][0].in_features}
-
-    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        self._net = self.network(facts["n_genes"])
-        self._net.load_state_dict(tensors)
-        self._net.to(self.device).eval()
 
 
 class _Training(Training):
@@ -241,20 +222,10 @@ def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, Tensor]:
-    """The two terms of the evidence lower bound (Lopez et al. 2018), nats, [cells] each.
+    """Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1): nats, [cells] each.
 
-    Parameters
-    ----------
-    net
-        scvi-tools' module.
-    batch
-        Counts.
-    half
-        Matrix products in bfloat16.
-
-    Returns
-    -------
-    Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1).
+    The two terms of the evidence lower bound (Lopez et al. 2018), by scvi-tools' module `net`; `half`: matrix products
+    in bfloat16.
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)

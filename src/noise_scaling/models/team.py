@@ -3,8 +3,6 @@
 They are forked here, on one machine, or were started by a launcher, torchrun or srun, on one or several.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import multiprocessing
@@ -18,15 +16,12 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
 
 _PR_SET_PDEATHSIG = 1
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -35,11 +30,12 @@ _PATIENCE = timedelta(days=7)
 
 
 class Team:
-    """The processes that train one model; alone unless there is a `fabric` that joins them."""
+    """The processes that train one model; alone unless there is a Lightning `Fabric` that joins them."""
 
-    def __init__(self, fabric: Fabric | None = None) -> None:
+    def __init__(self, fabric: Any = None) -> None:
         self.fabric = fabric
-        self.rank, self.size = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+        self.rank: int = 0 if fabric is None else fabric.global_rank
+        self.size: int = 1 if fabric is None else fabric.world_size
 
     def join(self, net: nn.Module) -> nn.Module:
         """The net as it is called in training: its gradients are averaged over the team."""
@@ -57,7 +53,7 @@ class Team:
         if self.fabric is None:
             return value
         mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
-        return float(cast(Tensor, self.fabric.all_reduce(mine, reduce_op="sum")))
+        return float(self.fabric.all_reduce(mine, reduce_op="sum"))
 
     def share(self, value: Any) -> Any:
         """What the first of the team gives, in each of its processes."""
@@ -70,10 +66,7 @@ ALONE = Team()
 def check_devices(devices: int, device: str) -> None:
     """Check that the machine has so many GPUs, or that processes can be forked; or that a launcher started so many.
 
-    Raises
-    ------
-    InputError
-        If it has not, or did not, or `devices` is no whole number of at least 1.
+    InputError if it has not, or did not, or `devices` is no whole number of at least 1.
     """
     if not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
@@ -99,10 +92,7 @@ def place() -> tuple[int, int]:
 def launched(device: str) -> Team:
     """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
 
-    Raises
-    ------
-    InputError
-        If the nodes have different numbers of processes.
+    InputError if the nodes have different numbers of processes.
     """
     _, size = place()
     if size == 1:
@@ -170,7 +160,7 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
 
     if place()[1] > 1:
         started = launched(device)
-        return work(started, str(cast(Any, started.fabric).device))
+        return work(started, str(started.fabric.device))
     if device == "cuda" and torch.cuda.is_initialized():
         raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
     _quieten()
@@ -182,7 +172,7 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
         # through a file: Lightning reads its pipe, of 64 kB, when the processes have ended
         result = Path(folder) / "result"
 
-        def one_of_them(fabric: Fabric) -> None:
+        def one_of_them(fabric: Any) -> None:
             die_with_the_parent()
             torch.set_num_threads(1)  # a fork has lost the parent's threads
             try:

@@ -45,12 +45,7 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
     """The limits that a model's settings mean.
 
     `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
-    Gowri et al. (arXiv 2503.02726, supplement).
-
-    Raises
-    ------
-    InputError
-        If a number of steps is below 1.
+    Gowri et al. (arXiv 2503.02726, supplement). InputError if a number of steps is below 1.
     """
     for name in ("fixed_steps", "max_steps"):
         if settings[name] is not None and settings[name] < 1:
@@ -165,12 +160,10 @@ class Training(ABC):
             The loss is NaN or infinite; no checkpoint is left.
         """
         self._resume(checkpoint)
+        done, title = self.progress.step, self.title if self.team.rank == 0 else ""
+        report = Report(title, steps=self.limits.steps, done=done, unit=self.unit)
         try:
-            with (
-                torch.random.fork_rng(),
-                closing(self.batches(self.progress.step)) as batches,
-                closing(self._report()) as report,
-            ):
+            with torch.random.fork_rng(), closing(self.batches(done)) as batches, closing(report):
                 self._train(batches, checkpoint, report)
         except FloatingPointError:
             _remove(checkpoint)
@@ -178,10 +171,6 @@ class Training(ABC):
         if self.best:
             self.net.load_state_dict(self.best)
         _remove(checkpoint)
-
-    def _report(self) -> Report:
-        title = self.title if self.team.rank == 0 else ""
-        return Report(title, steps=self.limits.steps, done=self.progress.step, unit=self.unit)
 
     def _train(self, batches: Generator[Any], checkpoint: Path | None, report: Report) -> None:
         saved = started = time.monotonic()

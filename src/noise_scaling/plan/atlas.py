@@ -25,8 +25,6 @@ def with_factorial(rows: pd.DataFrame) -> pd.DataFrame:
 def atlas(rows: pd.DataFrame) -> pd.DataFrame:
     """What training on deep cells gives to shallow new ones, by model, cells and depth, as it was measured.
 
-    Returns
-    -------
     Columns model, n_cells, umis_per_cell (of the new cells), bits_trained_deep, bits_trained_alike; without rows where
     training at full depth was not measured.
     """

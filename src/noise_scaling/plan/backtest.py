@@ -4,6 +4,7 @@ The best choice there is known, for it was measured: what a choice falls short o
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,9 @@ def choices(table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation
     """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
 
     The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
-    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule.
-
-    Returns
-    -------
-    One row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the
-    law promised with the planner's 95 % interval, and the bits measured.
+    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule. One
+    row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the law
+    promised with the planner's 95 % interval, and the bits measured.
     """
     found = (grid for grid in grids(table) if not imaged(grid.dataset))
     return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation)])
@@ -61,13 +59,11 @@ def _of_grid(grid: Grid, prices: Sequence[float], saturation: float) -> Iterator
 
 def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> Law | None:
     """The pilot's law, or None where nobody would plan from it: too few designs, depths or cell numbers."""
-    if len(bits) < _LEAST_POINTS:
-        return None
-    try:
-        fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
-        return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
-    except InputError:
-        return None
+    with suppress(InputError):
+        if len(bits) >= _LEAST_POINTS:
+            fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
+            return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
+    return None
 
 
 def _choice(law: Law, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[str, float]:
@@ -88,9 +84,8 @@ def summary(made: pd.DataFrame) -> pd.DataFrame:
     off, held = made["promised"] - made["measured"], made["measured"].between(made["low"], made["high"])
     gains = {f"over_{rule}": made[f"regret_{rule}"] - made["regret_law"] for rule in RULES[1:]}
     rows = made.assign(off=off, held=held, **gains)
-    return pd.DataFrame({
-        price: _scores(some) for price, some in [*rows.groupby("price"), ("all", rows)]
-    }).T.infer_objects()  # fmt: skip
+    by_price = {price: _scores(some) for price, some in [*rows.groupby("price"), ("all", rows)]}
+    return pd.DataFrame(by_price).T.infer_objects()
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, float]:
@@ -110,10 +105,8 @@ def _scores(rows: pd.DataFrame) -> dict[str, float]:
 def left_out_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
 
-    Returns
-    -------
-    One row a measurement of these seeds: its grid, whether the interval holds it, and whether it would without the
-    split's own variance: columns grid, held, without_split.
+    One row a measurement of these seeds: columns grid, held, and without_split, whether it would without the split's
+    own variance.
     """
     out = []
     for key, rows in protocol_rows(table, "umis_per_cell").groupby(CURVE):

@@ -1,65 +1,26 @@
-"""`noise-scaling plan`: its options, and its answer as text, JSON or a table."""
-
-from __future__ import annotations
+"""`noise-scaling plan`: its answer as text, JSON or a table."""
 
 import argparse
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ..errors import InputError
+from ..files import write_atomically
+from . import atlas, donors, evidence, library, prices, questions
+from .designs import PROMISE_ERROR, Design, Range, Shop
+from .options import ASSUMED_SATURATION
 
-if TYPE_CHECKING:  # the command line starts without the laws' libraries
-    from .designs import Design, Shop
-    from .evidence import Evidence
-    from .library import Library
-    from .questions import Answer
-
-ASSUMED_SATURATION = 0.5
-"""Half of the reads new at the deepest measured depth: what a library of ordinary depth shows."""
 QUESTIONS = ("budget", "bits", "share", "compare")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    add = parser.add_argument
-    add("--dataset", help="the measured data set that is most like yours; one of those in the pilot")
-    add(
-        "--pilot", metavar="FILE",
-        help="plan from your own pilot instead: a table of measure, a CSV with n_cells, umis_per_cell and mi_bits, or "
-        "cells (.h5ad, 10x .h5), on which a small grid is measured first",
-    )  # fmt: skip
-    add("--signal", help="the signal, where a data set has several (default: the card's); of cells as for measure")
-    add("--model", nargs="+", metavar="MODEL", help="models to compare (default: all measured; of cells pca)")
-    add("--estimator", help="default or lmi (default: ours where there is one)")
-    add("--measurements", metavar="TABLE", help='a measurements CSV, a folder, or "published" (default: where it is)')
-    add("--without-flagged", action="store_true", help="leave the flagged rows of the published table out")
-    add("--budget", type=float, help="the question: most bits for what all may cost")
-    add("--bits", type=float, help="the question: the cheapest design with so many bits")
-    add("--share", type=float, help="the question: the cheapest with this share of the most bits that were reached")
-    add("--compare", nargs=2, metavar="CELLS:READS", help="the question: which of two designs, 20000:5000 8000:20000")
-    add("--prices", metavar="FILE", help="your own price file (default: data/prices.yml)")
-    add("--kit", nargs="+", metavar="NAME", help="kits of the price file to choose from (default: its default ones)")
-    add("--flow-cell", nargs="+", metavar="NAME", help="its flow cells to choose from (default: all)")
-    add("--cost-per-cell", type=float, help="linear prices without kits: of preparing one cell")
-    add("--cost-per-million-reads", type=float, help="linear prices without kits: of a million reads")
-    add("--donors", type=int, default=1, help="donors, a library each at least (default: %(default)s)")
-    add("--have", metavar="CELLS:READS", help="more reads for a library that is there, of so many cells and reads each")
-    add("--atlas", action="store_true", help="say what training on deep cells gives to shallow new ones")
-    add("--saturation", type=float, help=f"sequencing saturation, a share (default: {ASSUMED_SATURATION:g})")
-    add("--at-reads", type=float, help="reads per cell where it was seen (default: at the deepest measured depth)")
-    add("--saturation-table", metavar="CSV", help="its curve instead: mean reads per cell, sequencing saturation")
-    add("--usable", type=float, help="share of reads that are usable (default: the kit's)")
-    add("--library-umis", type=float, help="UMIs per cell of the whole library at the deepest measured depth")
-    add("--json", action="store_true", help="print JSON")
-    add("--output", metavar="CSV", help="write the designs as a table for a spreadsheet")
 
 
 @dataclass(frozen=True)
 class _Ground:
     """What an answer rests on: laws, what can be bought, its currency, and sentences on what was assumed."""
 
-    found: Evidence
+    found: evidence.Evidence
     shop: Shop
     currency: str
     said: list[str]
@@ -68,16 +29,8 @@ class _Ground:
 def answer(options: argparse.Namespace) -> str:
     """The plan for these options as text or JSON; the table is written where one is asked for.
 
-    Raises
-    ------
-    InputError
-        Where they contradict each other, name what was not measured, or nothing can be bought.
+    InputError where they contradict each other, name what was not measured, or nothing can be bought.
     """
-    import pandas as pd
-
-    from ..files import write_atomically
-    from . import atlas, donors, questions
-
     _check(options)
     ground = _ground(options)
     laws, shop = list(ground.found.laws.values()), ground.shop
@@ -131,30 +84,25 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _ground(options: argparse.Namespace) -> _Ground:
-    from . import evidence, questions
-    from . import prices as cards
-    from .designs import Range, Shop
-    from .library import panel, refuse_imaging
-
     costs = options.cost_per_cell, options.cost_per_million_reads
-    prices = cards.read_prices(options.prices) if costs[0] is None else cards.linear(*costs)
-    kits, flows = prices.named(options.kit, options.flow_cell)
+    cards = prices.read_prices(options.prices) if costs[0] is None else prices.linear(*costs)
+    kits, flows = cards.named(options.kit, options.flow_cell)
     kits = [replace(kit, mapped=options.usable or kit.mapped) for kit in kits]
-    refuse_imaging(options.dataset)
+    library.refuse_imaging(options.dataset)
     choice = {"signal": options.signal, "estimator": options.estimator, "models": options.model}
     if options.pilot is not None:
         found = evidence.pilot(options.pilot, dataset=options.dataset, **choice)
     else:
         table = {"source": options.measurements, "without_flagged": options.without_flagged}
         found = evidence.evidence(options.dataset, **table, **choice)
-    refuse_imaging(found.dataset)
+    library.refuse_imaging(found.dataset)
     most = max(law.measured.n[1] for law in found.laws.values())
     if options.donors > most:
         raise InputError(
             f"--donors {options.donors}: each donor has a library of a cell at least, and {most:,.0f} cells are the "
             "most that were measured; give fewer donors"
         )
-    factor, said = panel(found.dataset, options.library_umis, found.deepest)
+    factor, said = library.panel(found.dataset, options.library_umis, found.deepest)
     deepest = found.deepest * factor
     if options.saturation is None and options.saturation_table is None:
         said.append(
@@ -166,38 +114,27 @@ def _ground(options: argparse.Namespace) -> _Ground:
     shop = Shop(kits, flows, libraries, factor, options.donors)
     if options.have is not None:
         n, reads = questions.cells_and_reads(options.have)
-        on_top = {
-            key: replace(law, measured=Range((n, n), law.measured.u))
-            for key, law in found.laws.items()
-            if law.measured.n[0] <= n <= law.measured.n[1]
-        }
+        there = {key: law for key, law in found.laws.items() if law.measured.n[0] <= n <= law.measured.n[1]}
+        on_top = {key: replace(law, measured=Range((n, n), law.measured.u)) for key, law in there.items()}
         if not on_top:
             raise InputError(f"--have {options.have}: no model was measured on {n:,.0f} cells; plan a library anew")
         found, shop = replace(found, laws=on_top), replace(shop, have=reads)
-    return _Ground(found, shop, prices.currency, said)
+    return _Ground(found, shop, cards.currency, said)
 
 
-def _library(options: argparse.Namespace, mapped: float, deepest: float) -> Library:
-    from . import library as libraries
-    from .prices import positive
-
+def _library(options: argparse.Namespace, mapped: float, deepest: float) -> library.Library:
     if options.saturation_table is not None:
-        return libraries.fitted_library(options.saturation_table, mapped)
+        return library.fitted_library(options.saturation_table, mapped)
     given = options.at_reads is not None
-    at = {"reads": positive("--at-reads", options.at_reads) * mapped} if given else {"umis": deepest}
-    return libraries.library(ASSUMED_SATURATION if options.saturation is None else options.saturation, **at)
+    at = {"reads": prices.positive("--at-reads", options.at_reads) * mapped} if given else {"umis": deepest}
+    return library.library(ASSUMED_SATURATION if options.saturation is None else options.saturation, **at)
 
 
 def _of_prices(best: Design, shop: Shop) -> list[str]:
     """What of the best design's price cards has no source, and reads that only the vendor's minimum asks for."""
-    from .prices import assumed
-
     kit, flow = _cards(best, shop)
-    out = [
-        f"{assumed(card)}: put your quote in a file for --prices."
-        for card in ((flow,) if shop.have else (kit, flow))
-        if card.assumed
-    ]
+    cards = [card for card in ((flow,) if shop.have else (kit, flow)) if card.assumed]
+    out = [f"{prices.assumed(card)}: put your quote in a file for --prices." for card in cards]
     if best.reads_paid_per_cell > 1.01 * best.reads_per_cell:
         out.append(
             f"The invoice pays for {best.reads_paid_per_cell:,.0f} reads per cell (whole flow cells, the vendor's "
@@ -211,22 +148,18 @@ def _cards(design: Design, shop: Shop) -> tuple[Any, Any]:
     return kit, next(flow for flow in shop.flows if flow.name == design.flow_cell)
 
 
-def _json(made: Answer, ground: _Ground, atlas: Any) -> str:
-    from .designs import PROMISE_ERROR
-
+def _json(made: questions.Answer, ground: _Ground, deep: pd.DataFrame) -> str:
     out = {
         "best": asdict(made.designs[0]), "designs": [asdict(d) for d in made.designs], "warnings": made.warnings,
         "ties": made.ties, "ahead_in_draws": made.ahead, "target_bits": made.target,
         "promise_error_bits": PROMISE_ERROR, "currency": ground.currency, "evidence": ground.found.name,
         "library_umis_per_panel_umi": ground.shop.factor,
-        "atlas": atlas.to_dict("records"),
+        "atlas": deep.to_dict("records"),
     }  # fmt: skip
     return json.dumps(out, indent=1, allow_nan=False)
 
 
-def _text(made: Answer, ground: _Ground, atlas: Any) -> str:
-    from .designs import PROMISE_ERROR
-
+def _text(made: questions.Answer, ground: _Ground, deep: pd.DataFrame) -> str:
     first, second = made.designs[0], next((d for d in made.designs[1:] if d.model == made.designs[0].model), None)
     lines = [f"Plan from {ground.found.name}.", "", *map(_line, made.designs), "", "Invoice of the first:"]
     lines += [*_invoice(first, ground), ""]
@@ -244,19 +177,14 @@ def _text(made: Answer, ground: _Ground, atlas: Any) -> str:
         f"{first.umis_per_cell:,.0f} are {first.library_umis_per_cell:,.0f} of the library. Reads are read pairs, "
         "mapped or not."
     )
-    if len(atlas):
-        lines += [
-            "",
-            "Bits of new cells by models trained on deep cells, and alike:",
-            atlas.round(2).to_string(index=False),
-        ]
-    return "\n".join([*lines, "", *(f"Note: {text}" for text in made.warnings), _NOTE])
-
-
-_NOTE = (
-    "Note: cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
-    "measurement on other cells of this kind: they do not know whether yours are like these."
-)
+    if len(deep):
+        lines += ["", "Bits of new cells by models trained on deep cells, and alike:"]
+        lines += [deep.round(2).to_string(index=False)]
+    always = (
+        "cells are training cells; those for validation and test come on top. Intervals (95 %) are of a new "
+        "measurement on other cells of this kind: they do not know whether yours are like these."
+    )
+    return "\n".join([*lines, "", *(f"Note: {text}" for text in (*made.warnings, always))])
 
 
 def _line(design: Design) -> str:

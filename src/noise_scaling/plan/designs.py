@@ -4,11 +4,10 @@ A law says what (cells, UMIs per cell) are worth, a library what reads give in U
 looked for within the measured range. book/_static/planning.js does the same in the browser, step by step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 from scipy import stats
@@ -42,9 +41,9 @@ class Range:
         """Whether (n, u) lies in it, to a millionth."""
         return all(low * (1 - 1e-6) <= x <= high * (1 + 1e-6) for x, (low, high) in ((n, self.n), (u, self.u)))
 
-    def beyond(self) -> Range:
+    def beyond(self) -> Self:
         """The range that an extrapolation may use."""
-        return Range((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
+        return type(self)((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
 
 
 @dataclass(frozen=True)
@@ -198,21 +197,10 @@ def for_bits(
 def find(
     law: Law, shop: Shop, span: Range, role: str, *, budget: float = np.nan, bits: float = np.nan
 ) -> Design | None:
-    """The design with most bits for a budget, or the cheapest for so many bits; None where there is none.
+    """The design with most bits for a budget, or the cheapest for so many bits, within `span`; None if there is none.
 
     Looked for on a grid of cells, then on a finer one around the best, with every kit and flow cell. Of designs equally
-    good the cheaper, of those equally cheap the better.
-
-    Parameters
-    ----------
-    law, shop
-        A model's law, and what can be bought.
-    span
-        Where to look.
-    role
-        Of the design, as a word for it.
-    budget, bits
-        One of them.
+    good the cheaper, of those equally cheap the better. `role` is a word for the design.
     """
     cheapest = np.isfinite(bits)
     buy = partial(for_bits, law, shop, span, bits) if cheapest else partial(for_budget, law, shop, span, budget)

@@ -17,25 +17,17 @@ _NAMED = r"blocks_(\d+)"
 def donors(table: pd.DataFrame) -> pd.DataFrame:
     """Bits that donors add to one donor's, at the same number of training cells; test cells are of other donors.
 
-    Parameters
-    ----------
-    table
-        Rows of measurements, those of the variants blocks_1, blocks_2, ... among them; there need be none.
-
-    Returns
-    -------
-    A row for each data set, signal, model, preset, estimator, n_cells and number of `donors` above one: `added_bits`,
-    the mean over depths and then over `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing
-    of a single seed, which has no interval.
+    Of rows of the variants blocks_1, blocks_2, ..., of which there may be none. A row for each data set, signal, model,
+    preset, estimator, n_cells and number of `donors` above one: `added_bits`, the mean over depths and then over
+    `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing of a single seed, which has no
+    interval.
     """
     names = [name for name in table["variant"].unique() if re.fullmatch(_NAMED, name)] if len(table) else []
     out: list[dict[str, object]] = []
     found = pd.concat([table.reindex(columns=_KEY)[:0], *(protocol_rows(table, variant=name) for name in names)])
     for key, rows in found.groupby(_KEY, sort=True):
         n_donors = rows["variant"].str.extract(_NAMED, expand=False).astype(int)
-        bits = rows.pivot_table(
-            index=["seed", "fraction"], columns=n_donors.rename("donors"), values="mi_bits"
-        ).dropna()
+        bits = rows.pivot_table("mi_bits", ["seed", "fraction"], n_donors.rename("donors")).dropna()
         by_seed = bits.sub(bits[1], axis=0).drop(columns=1).groupby("seed").mean() if 1 in bits else pd.DataFrame()
         for number, added in by_seed.items() if len(by_seed) > 1 else ():
             half = added.sem() * stats.t.ppf(0.975, len(added) - 1)
@@ -52,12 +44,8 @@ def sentence(path: Path = paths.MEASUREMENTS / TABLE) -> str:
     if found.empty:
         return "what donors add in bits is not measured yet."
     most = found[found["donors"] == found.groupby("dataset")["donors"].transform("max")]
-    said = [
-        f"{number} donors in place of one added "
-        + " and ".join(
-            f"{m.added_bits:+.2f} bits ({m.low:+.2f} to {m.high:+.2f}) for {m.model}" for m in rows.itertuples()
-        )
-        + f" at {n:,} cells of {dataset}"
-        for (dataset, n, number), rows in most.groupby(["dataset", "n_cells", "donors"])
-    ]
+    said = []
+    for (dataset, n, number), rows in most.groupby(["dataset", "n_cells", "donors"]):
+        each = (f"{m.added_bits:+.2f} bits ({m.low:+.2f} to {m.high:+.2f}) for {m.model}" for m in rows.itertuples())
+        said.append(f"{number} donors in place of one added {' and '.join(each)} at {n:,} cells of {dataset}")
     return f"measured so far, {'; '.join(said)}. The bits above do not count it."

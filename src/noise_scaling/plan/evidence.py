@@ -1,7 +1,5 @@
 """What a plan rests on: the noise budget of every model on a data set's measurements, or of a pilot's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +15,9 @@ from ..measurements import CONTROLS, ERROR, KEY, OK, csv_files, published
 from .designs import Law, Range
 
 PILOT_COLUMNS = {
-    "n_cells": ("n_cells", "N", "n", "cells"),
-    "umis_per_cell": ("umis_per_cell", "u", "umis"),
+    "n_cells": ("n_cells", "N", "n", "cells"), "umis_per_cell": ("umis_per_cell", "u", "umis"),
     "mi_bits": ("mi_bits", "bits", "information"),
-}
+}  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt")
 """Endings of files that are read as tables; other files are cells."""
 PILOT_GRID = (4, 5, 1000)
@@ -225,9 +222,8 @@ def pilot(
     name = f"pilot {file.name}" + (f" ({', '.join(facts)})" if facts else "")
     of = rows["dataset"].iloc[0] if "dataset" in rows else None
     rows = _of_models(rows, models)
-    return Evidence(
-        name, *fits(rows if whole else rows.drop(columns="fraction", errors="ignore"), seed=seed), of, table
-    )
+    rows = rows if whole else rows.drop(columns="fraction", errors="ignore")
+    return Evidence(name, *fits(rows, seed=seed), of, table)
 
 
 def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> Evidence:
@@ -239,9 +235,8 @@ def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> E
     n = np.unique(np.geomspace(min(max(most / 30, 50), most), most, numbers).astype(int)).tolist()
     q = [card.fractions[round(i)] for i in np.linspace(0, len(card.fractions) - 1, depths)]
     chosen, n_test = tuple(models or ("pca",)), min(card.n_test, n_test)
-    table = measure(
-        file, signal=signal, models=chosen, cell_numbers=n, fractions=q, seeds=(0, 1), n_test=n_test, progress=False
-    )
+    asked = {"signal": signal, "models": chosen, "cell_numbers": n, "fractions": q, "n_test": n_test}
+    table = measure(file, **asked, seeds=(0, 1), progress=False)
     rows, left_out = _usable(table, file.name)
     said = f"{len(rows)} measurements of {', '.join(chosen)}" + (f", left out: {left_out}" if left_out else "")
     return Evidence(f"pilot {file.name} ({card.signal}; {said})", *fits(rows), None, table)
@@ -258,21 +253,15 @@ def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
     for column, allowed in PILOT_COLUMNS.items():
         here = [found for other in allowed for found in raw if found.lower() == other.lower()]
         if not here:
-            raise InputError(
-                f"{name} has no column {' or '.join(allowed[:2])}: found {', '.join(map(str, raw.columns))}"
-            )
+            wanted = " or ".join(allowed[:2])
+            raise InputError(f"{name} has no column {wanted}: found {', '.join(map(str, raw.columns))}")
         out[column] = pd.to_numeric(raw[here[0]], errors="coerce")
         least, most = (-MOST_BITS, MOST_BITS) if column == "mi_bits" else (1e-9, 1e15)
-        beyond = ~out[column].between(least, most)
-        for wrong, problem in ((out[column].isna(), "not a number"), (beyond, _BEYOND[column])):
+        beyond, impossible = ~out[column].between(least, most), "not a number above 0"
+        if column == "mi_bits":
+            impossible = f"more than the {MOST_BITS} bits that can be told apart: give bits, not percent"
+        for wrong, problem in ((out[column].isna(), "not a number"), (beyond, impossible)):
             if (at := out.index[wrong & measured]).size:
                 found = raw[here[0]][at[0]]
                 raise InputError(f"{name}, column {here[0]}, line {at[0] + 2}: found {str(found)!r}, {problem}")
     return out
-
-
-_BEYOND = {
-    "n_cells": "not a number above 0",
-    "umis_per_cell": "not a number above 0",
-    "mi_bits": f"more than the {MOST_BITS} bits that can be told apart: give bits, not percent",
-}

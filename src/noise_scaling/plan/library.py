@@ -115,13 +115,9 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
         wanted = "reads above 0 and saturations above 0 and below 1 (or 100 %)"
         raise InputError(f"{file.name} must hold {wanted}, and holds other values: correct those lines")
     start = np.log(np.median([library(s, reads=r).molecules for r, s in zip(reads, seen, strict=True)]))
-    free = 1 + (len(np.unique(reads)) >= 3)
-
-    def curve(theta: np.ndarray) -> Library:
-        return Library(*np.exp(theta))
-
-    fit = optimize.least_squares(lambda x: curve(x).saturation(reads) - seen, [start, 1.0][:free], bounds=(-5, 40))
-    return curve(fit.x)
+    first = [start, 1.0] if len(np.unique(reads)) >= 3 else [start]
+    fit = optimize.least_squares(lambda x: Library(*np.exp(x)).saturation(reads) - seen, first, bounds=(-5, 40))
+    return Library(*np.exp(fit.x))
 
 
 def imaged(dataset: str | None) -> bool:
@@ -143,19 +139,8 @@ def refuse_imaging(dataset: str | None) -> None:
 def panel(dataset: str | None, library_umis: float | None, deepest: float) -> tuple[float, list[str]]:
     """How many UMIs of the whole library stand behind each that a table counts, and a sentence where that is assumed.
 
-    Parameters
-    ----------
-    dataset
-        Its name; without a card nothing is known.
-    library_umis
-        UMIs per cell of the whole library where the table is deepest, in place of the card's.
-    deepest
-        UMIs per cell that the table counts there.
-
-    Raises
-    ------
-    InputError
-        If the library would hold fewer UMIs than the table counts of it.
+    By the data set's card, or `library_umis` of the whole library per cell where the table counts `deepest`; without
+    either nothing is known. InputError if the library would hold fewer UMIs than the table counts of it.
     """
     if library_umis is not None:
         factor = positive("--library-umis", library_umis) / deepest

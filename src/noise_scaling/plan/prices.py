@@ -32,13 +32,7 @@ Values = np.ndarray | float
 
 
 def positive(what: str, value: float, most: float = 1e15) -> float:
-    """`value` if it is a number above 0 and at most `most`.
-
-    Raises
-    ------
-    InputError
-        If it is not; the sentence calls it `what`.
-    """
+    """`value` if it is a number above 0 and at most `most`. InputError if it is not; the sentence calls it `what`."""
     if not 0 < value <= most:
         raise InputError(f"{what} must be a number above 0, at most {most:g}: found {value:g}")
     return float(value)
@@ -149,10 +143,7 @@ class Prices:
 def read_prices(path: str | Path | None = None) -> Prices:
     """A price file, checked against data/prices.schema.json; the project's own without a path.
 
-    Raises
-    ------
-    InputError
-        If it is no YAML, does not fit the schema, or loads a library beyond what its multiplets allow.
+    InputError if it is no YAML, does not fit the schema, or loads a library beyond what its multiplets allow.
     """
     file = paths.PRICES_YML if path is None else paths.find(path)
     try:
@@ -172,10 +163,8 @@ def _checked(name: str, entries: dict[str, Any]) -> Prices:
     kits = {key: Preparation(key, **entry) for key, entry in entries["preparations"].items()}
     for kit in kits.values():
         if (share := kit.multiplets * kit.cells) > 0.5:
-            raise InputError(
-                f"{name}, {kit.name}: {kit.cells:g} cells in a library would be {share:.0%} multiplets: lower cells or "
-                "multiplets"
-            )
+            what = f"{kit.cells:g} cells in a library would be {share:.0%} multiplets"
+            raise InputError(f"{name}, {kit.name}: {what}: lower cells or multiplets")
     default = [choose(f"kit under default in {name}", key, kits) for key in entries.get("default", kits)]
     flows = {key: Sequencing(key, **entry) for key, entry in entries["sequencing"].items()}
     return Prices(entries["currency"], kits, flows, default)
@@ -184,10 +173,7 @@ def _checked(name: str, entries: dict[str, Any]) -> Prices:
 def linear(per_cell: float, per_million_reads: float) -> Prices:
     """Prices without kits: so much a cell and so much a million reads, both in any amount.
 
-    Raises
-    ------
-    InputError
-        If one is not above 0.
+    InputError if one is not above 0.
     """
     cell = Preparation("per_cell", "cells", positive("the cost per cell", per_cell, 1e9), 1, 1, whole=False)
     cost = positive("the cost per million reads", per_million_reads, 1e9)

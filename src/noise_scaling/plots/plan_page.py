@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..laws import noise_budget
 from ..measurements import of_one_run, protocol_rows
-from ..plan import backtest, command, evidence, prices
+from ..plan import backtest, command, evidence, options, prices
 from ..plan import donors as beside_cells
 from ..plan.designs import PROMISE_ERROR
 from ..plan.library import imaged, panel
@@ -43,7 +43,7 @@ def planner(
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
     data = {"groups": groups, "ramp": RAMP, "opening": opening["name"]}
     data |= {"prices": asdict(prices.read_prices()), "words": prices.WORDS}
-    look = {"static": static, "saturation": f"{100 * command.ASSUMED_SATURATION:g}"}
+    look = {"static": static, "saturation": f"{100 * options.ASSUMED_SATURATION:g}"}
     return interactive.frame("planner", data, *_fallback(opening), "planning.js", "plan.js", **look)
 
 
@@ -103,7 +103,7 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
 def asked(line: str) -> HTML:
     """`noise-scaling plan` with these options, and what it prints."""
     parser = argparse.ArgumentParser()
-    command.add_options(parser)
+    options.add_options(parser)
     text = command.answer(parser.parse_args(shlex.split(line)))
     return HTML(
         f'<pre style="white-space: pre-wrap">$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>'

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import svds
 
 from ...signals import in_time
-from ..reading import cells_by_genes, integers, need_cells, of_form, read_r, unscale_rows
+from ..reading import cells_by_genes, need_cells, of_form, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _DIMENSIONS = 10
@@ -27,12 +27,11 @@ def a549_dex(card: Card, files: Files, signal: str) -> Dataset:
         hours = obs["Time"].to_numpy(dtype=str)
         peaks, peak_cells, _ = cells_by_genes(source["data"]["ATAC"])
     need_cells(pd.Index(cells), pd.Index(peak_cells), path)
-    counts, deviation = integers(unscale_rows(values), name=card.name, tolerance=1e-3)
     if signal == "hours":
         found = Signal(signal, "label", hours, levels=in_time(hours))
     else:
         found = Signal(signal, "vector", _latent(peaks[pd.Index(peak_cells).get_indexer(cells)]))
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
+    return assemble(card, unscale_rows(values), obs, genes, found, tolerance=1e-3)
 
 
 def _latent(peaks: sp.csr_matrix) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..reading import cells_by_genes, integers, log1p, need_cells, of_form, read_r, unique_genes
+from ..reading import cells_by_genes, log1p, need_cells, of_form, read_r, unique_genes
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _MOUSE_GENES = 100
@@ -51,10 +51,9 @@ def citeseq_inhouse(card: Card, files: Files, signal: str) -> Dataset:
         proteins, protein_cells, _ = cells_by_genes(read_r(adt))
     need_cells(pd.Index(cells), pd.Index(protein_cells), adt)
     proteins = proteins[pd.Index(protein_cells).get_indexer(cells)]
-    counts, deviation = integers(values, name=card.name, tolerance=0)
     found = Signal(signal, "vector", log1p(proteins.toarray()))
     obs = pd.DataFrame(index=cells)
-    return assemble(card, counts, obs, unique_genes(pd.Index(genes)), found, largest_deviation=deviation)
+    return assemble(card, values, obs, unique_genes(pd.Index(genes)), found, tolerance=0)
 
 
 def _hdf5(path: Path) -> tuple[sp.csr_matrix, np.ndarray]:
@@ -65,7 +64,6 @@ def _hdf5(path: Path) -> tuple[sp.csr_matrix, np.ndarray]:
 
 def _unnamed(card: Card, values: sp.csr_matrix, signal: Signal, rows: np.ndarray | None = None) -> Dataset:
     """A data set whose file has no names: cells and genes go by their places in it."""
-    counts, deviation = integers(values, name=card.name, tolerance=0)
-    cells = [f"cell{row}" for row in (np.arange(counts.shape[0]) if rows is None else rows)]
-    genes = np.array([f"gene{column}" for column in range(counts.shape[1])])
-    return assemble(card, counts, pd.DataFrame(index=cells), genes, signal, largest_deviation=deviation)
+    cells = [f"cell{row}" for row in (np.arange(values.shape[0]) if rows is None else rows)]
+    genes = np.array([f"gene{column}" for column in range(values.shape[1])])
+    return assemble(card, values, pd.DataFrame(index=cells), genes, signal, tolerance=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..reading import integers, need_columns, of_form, read_r
+from ..reading import need_columns, of_form, read_r
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _MARKS = ["rfp.median.log10sum.adjust", "gfp.median.log10sum.adjust"]
@@ -22,11 +22,11 @@ def fucci(card: Card, files: Files, signal: str) -> Dataset:
         table, obs = source.assayData.maps[0]["exprs"].to_pandas(), source.phenoData.data
         obs = obs.loc[table.columns]
     need_columns(obs, [*_MARKS, "theta", "chip_id"], path)
-    counts, deviation = integers(sp.csr_matrix(table.T.to_numpy()), name=card.name, tolerance=0)
+    counts = sp.csr_matrix(table.T.to_numpy())
     marks = obs[_MARKS].to_numpy(dtype=np.float64)
     theta = obs["theta"].to_numpy(dtype=np.float64)
     values = np.c_[np.cos(theta), np.sin(theta)] if signal == "angle" else marks
     donors = pd.factorize(obs["chip_id"].astype(str), sort=True)[0]
     found = Signal(signal, "vector", values)
     genes = table.index.to_numpy(dtype=str)
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation, blocks=donors)
+    return assemble(card, counts, obs, genes, found, tolerance=0, blocks=donors)

@@ -5,7 +5,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from ...signals import Signal, single_clone
-from ..reading import integers, need_columns, of_form, read_mtx, unique_genes, unscale_rows
+from ..reading import need_columns, of_form, read_mtx, unique_genes, unscale_rows
 from . import Card, Dataset, Files, assemble, register
 
 
@@ -25,9 +25,8 @@ def larry(card: Card, files: Files, signal: str) -> Dataset:
     need_columns(obs, ["Library", "Cell barcode", "Time point"], meta)
     values = read_mtx(files["stateFate_inVitro_normed_counts.mtx.gz"], (len(obs), len(genes)))
     clones = read_mtx(files["stateFate_inVitro_clone_matrix.mtx.gz"], (len(obs), None))
-    counts, deviation = integers(unscale_rows(values), name=card.name, tolerance=0.1)
     # A barcode is unique within its library only.
     obs.index = make_index_unique(pd.Index(obs["Library"] + "_" + obs["Cell barcode"]))
     times = obs["Time point"].to_numpy(dtype=np.float64) if signal == "clone_later" else None
     relatives = Signal(signal, "pair", single_clone(clones), times=times)
-    return assemble(card, counts, obs, unique_genes(genes), relatives, largest_deviation=deviation)
+    return assemble(card, unscale_rows(values), obs, unique_genes(genes), relatives, tolerance=0.1)

@@ -3,7 +3,7 @@
 import anndata
 import numpy as np
 
-from ..reading import integers, quietly, unscale_rows
+from ..reading import quietly, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -14,9 +14,8 @@ def larry_subset(card: Card, files: Files, signal: str) -> Dataset:
     The signal "clone_later" has the time point of each cell beside its clone.
     """
     source = quietly(anndata.read_h5ad, files["test_adata_preprocessed.h5ad"])
-    counts, deviation = integers(unscale_rows(source.X), name=card.name, tolerance=1e-3)
     clone = np.asarray(source.obsm["X_clone"].argmax(axis=1)).ravel()  # each cell is in exactly one
     times = source.obs["time_info"].astype(float).to_numpy() if signal == "clone_later" else None
     relatives = Signal(signal, "pair", clone, times=times)
     genes = source.var_names.to_numpy(dtype=str)
-    return assemble(card, counts, source.obs, genes, relatives, largest_deviation=deviation)
+    return assemble(card, unscale_rows(source.X), source.obs, genes, relatives, tolerance=1e-3)

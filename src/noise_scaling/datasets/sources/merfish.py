@@ -5,7 +5,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..reading import integers, need_cells, need_columns, of_form
+from ..reading import need_cells, need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _CELLS_AT_ONCE = 20_000
@@ -17,12 +17,7 @@ def merfish(card: Card, files: Files, signal: str) -> Dataset:
     """Vizgen S1R1: cells by genes and by blank barcodes, which are left out; centres of cells in micrometres.
 
     Counts are whole in the file. Cell names are whole numbers of 39 digits: read as text, as no integer or float holds
-    them.
-
-    Raises
-    ------
-    InputError
-        If the table holds no cell or no gene, or the metadata lack a cell of it.
+    them. InputError if the table holds no cell or no gene, or the metadata lack a cell of it.
     """
     table, meta = files["cell_by_gene_S1R1.csv"], files["cell_metadata_S1R1.csv"]
     blocks, cells = [], []
@@ -40,6 +35,5 @@ def merfish(card: Card, files: Files, signal: str) -> Dataset:
     if not genes or not blocks:
         raise InputError(f"{table.name} has {len(cells)} cells and {len(genes)} genes: fetch the file anew")
     obs = obs.loc[cells]
-    counts, deviation = integers(sp.vstack(blocks), name=card.name, tolerance=0)
     neighbours = Signal(signal, "pair", obs[["center_x", "center_y"]].to_numpy(dtype=np.float64))
-    return assemble(card, counts, obs, np.array(genes), neighbours, largest_deviation=deviation)
+    return assemble(card, sp.vstack(blocks), obs, np.array(genes), neighbours, tolerance=0)

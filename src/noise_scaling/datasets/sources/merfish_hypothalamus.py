@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..reading import cells_by_genes, integers, of_form, read_r, unscale_rows
+from ..reading import cells_by_genes, of_form, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _OFF = 0.05
@@ -25,11 +25,10 @@ def merfish_hypothalamus(card: Card, files: Files, signal: str) -> Dataset:
     values = unscale_rows(sp.vstack([values for values, _, _ in parts]))
     off = abs(values - values.rint()).max(axis=1).toarray().ravel() > _OFF
     obs = pd.concat([obs for _, _, obs in parts])[~off]
-    counts, deviation = integers(values[~off], name=card.name, tolerance=_OFF)
     section = obs["section"].to_numpy(dtype=str)
     neighbours = Signal(signal, "pair", obs[["x", "y"]].to_numpy(dtype=np.float64), sections=section)
     blocks = np.unique(section, return_inverse=True)[1]
-    return assemble(card, counts, obs, parts[0][1], neighbours, largest_deviation=deviation, blocks=blocks)
+    return assemble(card, values[~off], obs, parts[0][1], neighbours, tolerance=_OFF, blocks=blocks)
 
 
 def _clust_signal(path: Path) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:

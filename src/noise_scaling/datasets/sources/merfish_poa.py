@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ..reading import cells_by_genes, integers, read_r, unscale_rows
+from ..reading import cells_by_genes, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -17,8 +17,7 @@ def merfish_poa(card: Card, files: Files, signal: str) -> Dataset:
     source = read_r(files["merfish_mousePOA.rda"])["merfish_mousePOA"]
     values, cells, genes = cells_by_genes(source.assays.data.listData["volnorm"])
     single = unscale_rows(values[:, :-20])
-    counts, deviation = integers(single, name=card.name, tolerance=0.05)
     place = source.int_colData.listData["spatialCoords"]
     obs = pd.DataFrame({k: np.asarray(v) for k, v in source.colData.listData.items()}, index=cells)
     neighbours = Signal(signal, "pair", np.asarray(place, dtype=np.float64))
-    return assemble(card, counts, obs, genes[:-20], neighbours, largest_deviation=deviation)
+    return assemble(card, single, obs, genes[:-20], neighbours, tolerance=0.05)

@@ -32,39 +32,30 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
             if path != paths[0] and not cells.var_names.equals(genes):
                 raise InputError(f"{path.name} has other genes than {paths[0].name}: fetch the files anew")
             genes = cells.var_names
-            _need_rows(file, path)
+            if (kind := file["X"].attrs.get("encoding-type")) != "csr_matrix":
+                raise InputError(f"X of {path.name} is {kind}, not csr_matrix: write it anew, cell by cell")
             kept.append(_kept(cells))
-            names.append(_names(cells))
+            names.append(np.asarray(cells.obs.get("cell_id", cells.obs_names)).astype(str).astype(_TEXT))
             days.append(_days(cells, path))
     cells_kept, cell_ids, labels = np.concatenate(kept), np.concatenate(names), np.concatenate(days)
     labels = labels[cells_kept]
     found = Signal(signal, "label", labels, levels=in_time(labels))
     store = FileStore(paths, cells=cells_kept, convert=lambda block, name: integers(block, name=name, tolerance=0)[0])
-    cell_ids, gene_ids = _unique(cell_ids)[cells_kept], unique_genes(genes)
+    if len(np.unique(cell_ids)) < len(cell_ids):  # several files have one name
+        cell_ids = np.asarray(make_index_unique(pd.Index(cell_ids.astype(object)))).astype(_TEXT)
+    cell_ids, gene_ids = cell_ids[cells_kept], unique_genes(genes)
     if not is_small(int(store.lengths.sum())):
         return assemble_on_disk(card, store, survey(store, "integers"), cell_ids, gene_ids, found)
     obs = pd.DataFrame({"day": labels}, index=pd.Index(cell_ids.astype(object)))
     return assemble(card, store.tocsr(), obs, gene_ids, found)
 
 
-def _need_rows(file: h5py.File, path: Path) -> None:
-    kind = file["X"].attrs.get("encoding-type")
-    if kind != "csr_matrix":
-        raise InputError(f"X of {path.name} is {kind}, not csr_matrix: write it anew, cell by cell")
-
-
-def _names(cells: Stored) -> np.ndarray:
-    names = cells.obs.get("cell_id", cells.obs_names)
-    return np.asarray(names).astype(str).astype(_TEXT)
-
-
 def _kept(cells: Stored) -> np.ndarray:
     """Which cells the authors kept, as text or numbers say it; all where nothing does."""
     if "keep" not in cells.obs:
         return np.ones(len(cells.obs_names), dtype=bool)
-    return (
-        pd.Series(np.asarray(cells.obs["keep"])).astype(str).str.lower().isin(["true", "yes", "keep", "1"]).to_numpy()
-    )
+    said = pd.Series(np.asarray(cells.obs["keep"])).astype(str).str.lower()
+    return said.isin(["true", "yes", "keep", "1"]).to_numpy()
 
 
 def _days(cells: Stored, path: Path) -> np.ndarray:
@@ -72,10 +63,3 @@ def _days(cells: Stored, path: Path) -> np.ndarray:
     if column is None:
         raise InputError(f"{path.name} has no column 'day': it is not the file of the card; fetch it anew")
     return pd.Series(cells.obs[column]).astype(object).fillna("").astype(str).to_numpy(dtype=str)
-
-
-def _unique(names: np.ndarray) -> np.ndarray:
-    """Names made unique by a number, where several files have one."""
-    if len(np.unique(names)) == len(names):
-        return names
-    return np.asarray(make_index_unique(pd.Index(names.astype(object)))).astype(_TEXT)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..reading import integers, log1p, matrix_market, need_cells, need_columns, of_form
+from ..reading import log1p, matrix_market, need_cells, need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -19,7 +19,6 @@ def pbmc(card: Card, files: Files, signal: str) -> Dataset:
     need_columns(obs, ["celltype.l3"], meta)
     need_cells(cells, obs.index, meta)
     obs = obs.loc[cells]
-    counts, deviation = integers(counts, name=card.name, tolerance=0)
     if signal == "celltype.l3":
         found = Signal(signal, "label", obs[signal].fillna("").to_numpy(dtype=str))
     else:
@@ -27,4 +26,4 @@ def pbmc(card: Card, files: Files, signal: str) -> Dataset:
         need_cells(cells, protein_cells, files["GSM5008738_ADT_3P-barcodes.tsv.gz"])
         rows = protein_cells.get_indexer(cells)
         found = Signal(signal, "vector", log1p(proteins[rows].toarray()))
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
+    return assemble(card, counts, obs, genes, found, tolerance=0)

@@ -7,7 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..reading import integers, log1p, of_form
+from ..reading import log1p, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _GENES_AT_ONCE = 500
@@ -21,10 +21,9 @@ def pbmc10k(card: Card, files: Files, signal: str) -> Dataset:
     The signal is log1p of the protein counts: they span 1 to 10,000, and the raw scale is that of a few cells.
     """
     values, cells, genes = _read(files["pbmc10k_harmo_rna.csv.gz"])
-    counts, deviation = integers(values, name=card.name, tolerance=0)
     proteins = pd.read_csv(files["pbmc10k_harmo_pro.csv.gz"], index_col=0).T.loc[cells]
     found = Signal(signal, "vector", log1p(proteins.to_numpy()))
-    return assemble(card, counts, proteins, genes, found, largest_deviation=deviation)
+    return assemble(card, values, proteins, genes, found, tolerance=0)
 
 
 @register("pbmc5k_extra")
@@ -32,24 +31,19 @@ def pbmc5k_extra(card: Card, files: Files, signal: str) -> Dataset:
     """The cells of `pbmc10k` and, with "5k_" before their names, 3,994 of another donor in the same genes.
 
     The latter have no proteins, so that they are trained on and never tested. Splits and thinning draw as those of
-    `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same.
-
-    Raises
-    ------
-    InputError
-        If the two tables differ in their genes.
+    `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same. InputError if the two
+    tables differ in their genes.
     """
     by_name = {path.name: path for path in files.values()}  # two of the files lie in the folder of `pbmc10k`
     measured, path = pbmc10k(card, by_name, signal), by_name["pbmc5k_harmo_rna.csv.gz"]
     values, cells, genes = _read(path)
     if genes.tolist() != measured.gene_ids.tolist():
         raise InputError(f"{path.name} has other genes than pbmc10k_harmo_rna.csv.gz: fetch both files anew")
-    extra, deviation = integers(values, name=card.name, tolerance=0)
     obs = pd.DataFrame(index=np.r_[measured.cell_ids, np.char.add("5k_", cells)])
     proteins = np.full((len(cells), measured.signal.values.shape[1]), np.nan)
     found = Signal(signal, "vector", np.r_[measured.signal.values, proteins])
-    counts = sp.vstack([measured.counts, extra], format="csr")
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation, stream="pbmc10k")
+    counts = sp.vstack([measured.counts, values], format="csr")
+    return assemble(card, counts, obs, genes, found, tolerance=0, stream="pbmc10k")
 
 
 def _read(path: Path) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..reading import integers, quietly
+from ..reading import quietly
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -19,7 +19,7 @@ def pbmc68k(card: Card, files: Files, signal: str) -> Dataset:
     scaled = sp.csr_matrix(source.raw.X, dtype=np.float64)
     scaled.data = np.expm1(scaled.data)
     n_counts = source.obs["n_counts"].to_numpy(dtype=np.float64)
-    counts, deviation = integers(sp.diags_array(n_counts / 1e4) @ scaled, name=card.name, tolerance=0.1)
+    counts = sp.diags_array(n_counts / 1e4) @ scaled
     labels = Signal(signal, "label", source.obs[signal].to_numpy(dtype=str))
     genes = source.raw.var_names.to_numpy(dtype=str)
-    return assemble(card, counts, source.obs, genes, labels, largest_deviation=deviation)
+    return assemble(card, counts, source.obs, genes, labels, tolerance=0.1)

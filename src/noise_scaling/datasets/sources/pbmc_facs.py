@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..reading import cells_by_genes, integers, of_form, read_r
+from ..reading import cells_by_genes, of_form, read_r
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -14,6 +14,5 @@ def pbmc_facs(card: Card, files: Files, signal: str) -> Dataset:
         source = read_r(path)["pbmc_facs"]
         values, genes, cells = cells_by_genes(source["counts"])  # [cells, genes] in the file
         obs = source["samples"].set_axis(cells)
-    counts, deviation = integers(values.T, name=card.name, tolerance=0)
     gates = Signal(signal, "label", obs["celltype" if signal == "gate" else "subpop"].to_numpy(dtype=str))
-    return assemble(card, counts, obs, genes.astype(np.str_), gates, largest_deviation=deviation)
+    return assemble(card, values.T, obs, genes.astype(np.str_), gates, tolerance=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ..reading import cells_by_genes, integers, of_form, read_r, unscale_rows
+from ..reading import cells_by_genes, of_form, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -21,9 +21,8 @@ def seqfish_embryo(card: Card, files: Files, signal: str) -> Dataset:
         place = np.asarray(source.int_colData.listData["spatialCoords"], dtype=np.float64)
         columns = {name: np.asarray(values).astype(str) for name, values in source.colData.listData.items()}
     obs = pd.DataFrame(columns, index=cells)
-    counts, deviation = integers(unscale_rows(values), name=card.name, tolerance=1e-3)
     if signal == "cell_type":
         found = Signal(signal, "label", obs["celltype_mapped_refined"].to_numpy(dtype=str))
     else:
         found = Signal(signal, "pair", place, sections=np.array([cell.rsplit("_", 1)[1] for cell in cells]))
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
+    return assemble(card, unscale_rows(values), obs, genes, found, tolerance=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ...signals import in_time
-from ..reading import cells_by_genes, integers, read_r
+from ..reading import cells_by_genes, read_r
 from . import Card, Dataset, Files, Signal, assemble, register
 
 
@@ -15,7 +15,6 @@ def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
     Counts are whole in the file. A signal other than "time.point" is a column of numbers.
     """
     values, cells, genes = cells_by_genes(read_r(files["worm_embryo_expression_matrix.rds"]))
-    counts, deviation = integers(values, name=card.name, tolerance=0)
     columns = read_r(files["worm_embryo_coldata.rds"]).listData
     obs = pd.DataFrame({k: np.asarray(v) for k, v in columns.items()}).set_index("cell").loc[cells]
     if signal == "time.point":
@@ -24,4 +23,4 @@ def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
         found = Signal(signal, "label", times, levels=in_time(times))
     else:
         found = Signal(signal, "vector", obs[[signal]].to_numpy(dtype=np.float64))
-    return assemble(card, counts, obs, genes, found, largest_deviation=deviation)
+    return assemble(card, values, obs, genes, found, tolerance=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..reading import integers, need_columns, of_form
+from ..reading import need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _PLACE = ["x_centroid", "y_centroid"]
@@ -21,6 +21,6 @@ def xenium_breast(card: Card, files: Files, signal: str) -> Dataset:
     table = pd.concat(tables)
     obs = table[[*_PLACE, "area"]].set_axis(table.index.astype(str))
     genes = table.columns.drop(obs.columns)
-    counts, deviation = integers(sp.csr_matrix(table[genes].to_numpy()), name=card.name, tolerance=0)
+    counts = sp.csr_matrix(table[genes].to_numpy())
     neighbours = Signal(signal, "pair", obs[_PLACE].to_numpy(dtype=np.float64))
-    return assemble(card, counts, obs, genes.to_numpy(dtype=str), neighbours, largest_deviation=deviation)
+    return assemble(card, counts, obs, genes.to_numpy(dtype=str), neighbours, tolerance=0)
