@@ -51,7 +51,7 @@ def test_the_answer_and_its_numbers(table):
     assert (cost["u_test_low"] < cost["u_test"]).all()
     np.testing.assert_allclose(cost["learning_depth"], 20, rtol=0.3)
     said = apart.answer(table).data
-    assert "should buy depth of the new cells, then" in said
+    assert "loses most by halving the depth of the new cells, then" in said
     assert "without a law, between neighbouring levels at the most cells: halving the depth of the new cells" in said
     assert "3 curves of 2 data sets" in said
     assert "cost more than shallow training cells in 3 of 3 curves" in said
@@ -60,11 +60,11 @@ def test_the_answer_and_its_numbers(table):
 def test_what_reading_costs_most_is_told_apart_from_ties(table):
     halved = apart.halved(table).assign(u_test=0.5, u_train=[0.2, 0.2, 0.21], n=[0.2, 0.21, 0.2])
     assert apart._order(halved) == (
-        "depth of the new cells, then depth of the training cells, then training cells (not told apart from the one "
-        "before)"
+        "depth of the new cells, then the depth of the training cells, then the training cells (not told apart "
+        "from the one before)"
     )
     alike = halved.assign(n=halved["u_train"])  # a law of cells times their depth
-    assert apart._order(alike) == ("depth of the new cells, then molecules trained on, in cells or in depth alike")
+    assert apart._order(alike) == ("depth of the new cells, then the molecules trained on, in cells or in depth alike")
 
 
 def test_one_seed_has_no_interval_and_no_empty_column(table, tmp_path):

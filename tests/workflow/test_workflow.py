@@ -208,9 +208,10 @@ def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
     items = ("<i>I</i><sub>max</sub> is 2.", "Below 2<sup>−2 <i>I</i></sup>.", "More.")
     several = f'<ul class="finding">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
     listed = nbformat.v4.new_code_cell(outputs=[shows(several)])
-    page = staged(root, tmp_path, found, figure, figure.copy(), listed, figure.copy())
+    heading = nbformat.v4.new_markdown_cell("{.tab}\n## Without the flagged rows")
+    page = staged(root, tmp_path, found, figure, figure.copy(), listed, figure.copy(), found, heading, figure.copy())
     alts = [c.metadata.mystnb.image.alt for c in page.cells if "mystnb" in c.metadata]
-    assert alts == ["Lines. It rises by 2 < 3 bits.", "Lines.", "Lines. I_max is 2. Below 2^(−2 I)."]
+    assert alts == ["Lines. It rises by 2 < 3 bits.", "Lines.", "Lines. I_max is 2. Below 2^(−2 I).", "Lines."]
 
 
 def test_downloads_become_files_of_distinct_names(root, tmp_path):

@@ -117,7 +117,8 @@ def answer(table: pd.DataFrame) -> HTML:
     counted = f"{page.counted(len(cost), 'curve')} of {page.counted(cost['dataset'].nunique(), 'data set')}"
     intervals = "means over data sets" + (" with 95 % intervals" if cost["dataset"].nunique() > 1 else "")
     return page.bullets([
-        f"A lab that trains on an atlas and measures new cells should buy {_order(cost)}.",
+        f"A lab that trains on an atlas and measures new cells loses most by halving the {_order(cost)}. What each of "
+        "them would cost in money is not in this.",
         f"By the law that errs least where it did not look (“{best['law']}”: {best['error']:.2f} bits; "
         f"{cost['residual_sd'].min():.2f} to {cost['residual_sd'].max():.2f} where it did, by curve), from the middle "
         f"of the measured depths and the most cells, {_costs(cost)} ({counted}, "
@@ -145,7 +146,7 @@ def _order(cost: pd.DataFrame) -> str:
     told = words[axes[0]]
     for before, after in pairwise(axes):
         _, low, _ = over_data_sets(cost[before] - cost[after], cost["dataset"])
-        told += f", then {words[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
+        told += f", then the {words[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
     return told
 
 

@@ -69,7 +69,7 @@ def sentences(table: pd.DataFrame) -> HTML:
                 continue
             ratio = (values[most] / values[USUAL]).dropna()
             if len(ratio):
-                apart = "" if name == "cells_90" else f" (intervals lie apart in {_apart(here, name, most)})"
+                apart = "" if name == "cells_90" else f" (intervals lie apart in {_apart(settled, name, most)})"
                 parts.append(f"{word} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}{apart}")
         if parts:
             lines.append(f"{style.label(model)}, with {most} dimensions in place of {USUAL}: {'; '.join(parts)}.")

@@ -94,8 +94,9 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
     lines = read(source).query("method == 'lmi' and cells == @PUBLISHED_CELLS and dims == @DIMS")
     enough(lines, "LMI has not been run on exact curves yet: benchmarks/estimator_map.py does it.")
     curve, fits = ["dataset", "signal", "model"], published.statistics("fits")
-    fits = fits[(fits["rows"] == published.ALL) & (fits["status"] == laws.CONVERGED)]
+    fits = fits[fits["rows"] == published.ALL]
     fits = fits[fits["n_cells"] == fits.groupby(curve)["n_cells"].transform("max")]
+    fits = fits[fits["status"] == laws.CONVERGED]
     rows = []
     for fit in fits.to_dict("records"):
         i_max, u_bar = zip(*(_led_back(fit, line) for _, line in lines.groupby("latents")), strict=True)

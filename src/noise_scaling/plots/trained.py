@@ -50,7 +50,8 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
         said = [f"{word} at {len(u)} ({page.span(u)} UMIs per cell)" for word, u in depths.items() if len(u)]
         lines.append(
             f"{style.dataset(dataset)}, {n:,} training cells, estimator {style.estimator(estimator)}: of "
-            f"{page.counted(len(here), 'depth')} the trained Geneformer is {', '.join(said)}; the difference is "
+            f"{page.counted(len(here), 'depth')} the trained Geneformer is {', '.join(said)} "
+            f"({style.label(beside)} for comparison); the difference is "
             f"{page.span(here['difference'], '+.2f')} bits."
         )
     return page.bullets(lines, "finding")
