@@ -92,10 +92,7 @@ def pair_orders(table: pd.DataFrame) -> HTML:
 
 
 def nominal_depth(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows as of `paired` that differ by the nominal depth in place of the measured one.
-
-    Of the default estimator and the models that cells train.
-    """
+    """Rows as of `paired`, by the nominal and the measured depth: of the default estimator and trained models."""
     rows = protocol_rows(table)
     rows = rows[~rows["model"].isin(UNIMPROVABLE) & (rows["estimator"] == "default")]
     nominal = {"umis_per_cell_base": rows["umis_per_cell"], "umis_per_cell": rows["umis_per_cell_nominal"]}

@@ -58,10 +58,7 @@ def settings_table(preset: str) -> HTML:
 
 @style.book_style()
 def curves_figure(file: str | Path) -> Figure:
-    """Loss against optimiser steps, one panel a model; the filled mark is where the kept weights are from.
-
-    `file` is a CSV of benchmarks/training_curves.py: model, loss, step, value.
-    """
+    """A file's losses (model, loss, step, value) against steps, a panel a model; filled: whose weights are kept."""
     table = pd.read_csv(paths.find(file))
     names = style.ordered(table["model"])
     titles = [style.label(model, "small") for model in names]

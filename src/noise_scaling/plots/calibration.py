@@ -167,10 +167,7 @@ def scores_table(rows: pd.DataFrame) -> HTML:
 
 
 def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
-    """Our LMI less the published code's, in bits: mean, standard error and number of the draws that both were run on.
-
-    By problem and cells; the standard error is that of the paired differences, none of one draw.
-    """
+    """Our LMI less the published code's in bits, by problem and cells: mean, its standard error, number of pairs."""
     both = rows[rows["method"].isin(["lmi", "latentmi"])]
     both = both.pivot_table(index=["problem", "cells", "seed"], columns="method", values="bits")
     both = both.reindex(columns=["lmi", "latentmi"]).dropna()

@@ -83,10 +83,7 @@ def read(name: str) -> dict[str, Any]:
 
 @style.book_style()
 def cells_figure(found: dict[str, Any]) -> Figure:
-    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`.
-
-    The most frequent classes have colours, the others and the unknown are grey, below them.
-    """
+    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`; rare classes grey."""
     figure, panels = style.new_figure(1, 2, 3.2, width_ratios=[1, 1.35])
     histogram, scatter = panels[0]
     edges = np.array(found["log10_umis"])

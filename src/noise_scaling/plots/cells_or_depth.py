@@ -285,10 +285,7 @@ def rates_figure(table: pd.DataFrame) -> Figure:
 
 
 def between_seeds(source: str | Path) -> HTML:
-    """How far exchange rates of one seed agree with those read off another seed's grid, in a sentence.
-
-    Of a summary as committed: it does not tell which seed a value is of.
-    """
+    """How far exchange rates of one seed agree with another seed's, in a sentence; of a summary as committed."""
     opened = page.measured(source)
     if opened.summary:
         committed = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]

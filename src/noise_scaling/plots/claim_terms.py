@@ -1,7 +1,8 @@
 """Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R².
 
 Throughout, `table` is a measurements table of one estimator; `model`, `one`, `other` and `control` are names of models.
-`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without.
+`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without;
+`decided` by how many standard errors a win or a loss is told.
 """
 
 from collections.abc import Callable
@@ -83,10 +84,7 @@ def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> 
 
 
 def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided: float = DECIDED) -> pd.DataFrame:
-    """Whether `model` is above the best of the others but controls, at each point where it and two more were measured.
-
-    `decided` is by how many standard errors a win or a loss is told.
-    """
+    """Whether `model` is above the best of the others but controls, where it and two more were measured."""
     table = without_controls(table)
     bits, variance = grid(where(table) if where else table)
     if model not in bits:
@@ -193,10 +191,7 @@ def _risen(found: compare.Curves, flat: float) -> compare.Curves:
 
 
 def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
-    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises.
-
-    Such a curve rises by `flat` bits.
-    """
+    """Whether Eq. 1 explains 90 % of the variance at the largest cell number; a row a curve that rises by `flat`."""
     return _explained(_rising(largest(without_controls(table)), flat), laws.NOISE_LAW)
 
 

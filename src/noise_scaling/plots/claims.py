@@ -121,16 +121,8 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gat
 
     Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
     claims on ablations count the simulated set too. It is NaN where there is no row for it, with UNTOLD, NO_CONTROL or
-    NOT_TESTED as what left none.
-
-    Parameters
-    ----------
-    claim, table
-        The claim, and a measurements table.
-    estimator
-        Whose rows count; without a choice as in `usable`, for claims on ablations all.
-    gates
-        Whether estimators that find nothing, and models that learnt nothing, are left out.
+    NOT_TESTED as what left none. Without an estimator rows count as in `usable`, for claims on ablations all; without
+    `gates` estimators that find nothing, and models that learnt nothing, are counted too.
     """
     if estimator is not None:
         table = table[table["estimator"] == estimator]

@@ -172,10 +172,7 @@ def truth_finding(table: pd.DataFrame, name: str) -> HTML:
 
 @style.book_style()
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model.
-
-    Raises as `truth_gaps`.
-    """
+    """Measured bits and fitted law against what simulated counts hold, one panel a model; raises as `truth_gaps`."""
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
     truth, true_look = true_information(data, u), {"color": "black", "linestyle": "--"}

@@ -70,10 +70,7 @@ def bits_rows(table: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Signals that have a row of a figure, and a mark that counts the others.
-
-    Data sets that are evidence come before others, those of the most numbers of cells before those of fewer.
-    """
+    """Signals that have a row of a figure, evidence and most numbers of cells first, and a mark that counts others."""
     sizes = table.groupby(_SIGNAL)["n_cells"].nunique()
     real = set(admitted.evidence(table)["dataset"])
     signals = sorted(style.signals(table), key=lambda signal: (signal[0] not in real, -sizes[signal]))

@@ -93,18 +93,10 @@ def _digest(file: Path) -> str:
 def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
     """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
 
-    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell. The
-    names of downloads say of which table and estimator they are.
-
-    Parameters
-    ----------
-    draw
-        One of `FIGURES` by name, or a function of a table that returns a Figure, HTML, or a DataFrame, which is shown
-        as a table to read and to download.
-    source
-        A measurements table, as `measured` takes it.
-    arguments, options
-        What `draw` takes after the table.
+    `draw` is one of `FIGURES` by name, or a function of a table, `arguments` and `options` that returns a Figure, HTML,
+    or a DataFrame, which is shown as a table to read and to download; `source` is as `measured` takes it. A notebook
+    shows any of them: a figure's caption and alt text stand in the metadata of the notebook's cell. The names of
+    downloads say of which table and estimator they are.
 
     Raises
     ------
@@ -157,10 +149,7 @@ def as_html(text: str) -> str:
 
 
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
-    """A figure as HTML that holds its PNG, for pages that draw as many as there are data.
-
-    Its anchor is "fig-" and `name`.
-    """
+    """A figure, its anchor "fig-" and `name`, as HTML that holds its PNG: where as many are drawn as there are data."""
     style.BookFigure.shown.append((made, name))
     data = base64.b64encode(style.as_png(made)).decode()
     image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
@@ -263,10 +252,7 @@ _IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
 
 
 def as_table(table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "") -> HTML:
-    """A scrolling table, and a link to its CSV.
-
-    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another.
-    """
+    """A scrolling table, rounded, with names by their labels; its link is to a CSV of `full` where that is another."""
     head = f"<p>{as_html(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
     body = readable(table).to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")

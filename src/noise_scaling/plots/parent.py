@@ -31,10 +31,7 @@ _NAMES = {
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
-    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables.
-
-    The parent's presets are its own; its transformer is no Geneformer (`read_parent`).
-    """
+    """Eq. 1 fitted to every curve at the most cells of three tables; the parent's transformer is no Geneformer."""
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
     found = pd.concat([_fits(table).assign(table=name) for name, table in tables.items()])
     found.loc[found["table"] == PARENT, "preset"] = "its own"

@@ -126,10 +126,7 @@ def donors(source: str | Path) -> HTML:
 
 
 def plan_regret(source: str | Path) -> HTML:
-    """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
-
-    And how often intervals hold what another seed gave. The published table in two versions.
-    """
+    """How well plans from a pilot choose among a table's dear designs; how often intervals hold another seed's bits."""
     sentences, parts = [], []
     for name, table in page.versions(source, "our own grids").items():
         rows = backtest.choices(table := usable(table))

@@ -165,16 +165,9 @@ class BookFigure(Figure):
 
 
 def new_figure(
-    rows: int,
-    columns: int,
-    height: float,
-    *,
-    titles: Iterable[str] = (),
-    xlabel: str = "",
-    ylabel: str = "",
-    name: str = "",
-    **options: Any,
-) -> tuple[Figure, np.ndarray]:
+    rows: int, columns: int, height: float, *, titles: Iterable[str] = (), xlabel: str = "", ylabel: str = "",
+    name: str = "", **options: Any,
+) -> tuple[Figure, np.ndarray]:  # fmt: skip
     """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
 
     Its height is in inches, TALLEST at most. Titles are of the panels in turn, labels of the lowest and the leftmost,
@@ -183,8 +176,7 @@ def new_figure(
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
     figure.set_label(name)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
-    for axes in panels.flat:
-        sns.despine(ax=axes)
+    sns.despine(figure)
     for axes, text in zip(panels.flat, titles, strict=False):
         axes.set_title(text, loc="left")
     for axes in panels[-1]:
@@ -244,14 +236,9 @@ def overlaps(figure: Figure) -> list[str]:
 
 
 def model_panels(
-    rows: Mapping[_Key, str],
-    models: list[str],
-    draw: Callable[[Axes, _Key, str], None],
-    *,
-    height: float,
-    narrow: bool = False,
-    **options: Any,
-) -> Figure:
+    rows: Mapping[_Key, str], models: list[str], draw: Callable[[Axes, _Key, str], None], *, height: float,
+    narrow: bool = False, **options: Any,
+) -> Figure:  # fmt: skip
     """Panels with rows of any kind down and models across.
 
     `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
@@ -322,10 +309,7 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend over the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
-
-    All in one row but for `columns`; other options are of `Figure.legend`.
-    """
+    """A legend over the panels or by `loc`, in one row but for `columns`: `Line2D` options a mark; those of `legend`."""
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)

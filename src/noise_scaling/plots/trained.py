@@ -1,4 +1,7 @@
-"""Geneformer in its published size, trained to its validation optimum, beside itself untrained."""
+"""Geneformer in its published size, trained to its validation optimum, beside itself untrained.
+
+Files are those of benchmarks/gpu_sweep.py, trained_geneformer.py (`steps_figure`) and what_ranks_lose.py (ranks).
+"""
 
 import textwrap
 from pathlib import Path
@@ -84,10 +87,7 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
 
 @style.book_style()
 def loss_figure(file: str | Path) -> Figure:
-    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
-
-    `file` has columns dataset, n_cells, fraction, step and loss_validation, as benchmarks/gpu_sweep.py writes them.
-    """
+    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept."""
     curves = largest(pd.read_csv(paths.find(file)))
     labels = {"xlabel": "steps", "ylabel": "validation loss (nats a masked gene)", "name": "loss"}
     figure, panels = style.new_figure(1, curves["dataset"].nunique(), 3.6, **labels)
@@ -102,10 +102,7 @@ def loss_figure(file: str | Path) -> Figure:
 
 @style.book_style()
 def steps_figure(file: str | Path) -> Figure:
-    """Bits of the test cells along one training a data set, from the starting weights on; bars are one standard error.
-
-    `file` is the JSON that benchmarks/trained_geneformer.py writes.
-    """
+    """Bits of the test cells along one training a data set, from the starting weights on, with standard errors."""
     points = [point for point in page.numbers(file)["points"] if len(point["bits"]) > 2]
     figure, axes = style.one_panel(3.4, xlabel="steps", ylabel=style.BITS, name="steps")
     for point, look in zip(points, _LOOKS, strict=False):
@@ -132,10 +129,7 @@ def _ranks(file: str | Path) -> pd.DataFrame:
 
 @style.book_style()
 def ranks_figure(file: str | Path) -> Figure:
-    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set.
-
-    `file` is the JSON that benchmarks/what_ranks_lose.py writes.
-    """
+    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set."""
     found = _ranks(file)
     shape = found["readout"].nunique(), found["dataset"].nunique()
     figure, panels = style.new_figure(
