@@ -151,7 +151,7 @@ def _order(cost: pd.DataFrame) -> str:
 
 @style.book_style()
 def factorial_figure(table: pd.DataFrame) -> Figure:
-    """Bits against the depth of the test cells, a line for that of the training cells; markers measured, lines fitted."""
+    """Bits against the depth of the test cells, a line a depth of the training cells; markers measured, lines fitted."""
     fits = {(fit.data.key[:2], fit.data.key[2]): fit for fit in _fitted(table)[1]}
     colours = ["#fca50a", "#e55c30", "#bc3754", "#932667", "#57106e", "#160b39"]  # inferno, dark where deep
 

@@ -309,7 +309,7 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend over the panels or by `loc`, in one row but for `columns`: `Line2D` options a mark; those of `legend`."""
+    """A legend over the panels or by `loc`, in one row but for `columns`: `Line2D` options a mark, then its own."""
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)
