@@ -84,10 +84,9 @@ def sentences(table: pd.DataFrame) -> HTML:
 
 def _apart(found: pd.DataFrame, name: str, most: int) -> str:
     """In how many curves the 95 % intervals of the usual and of the most dimensions share no value."""
-    wide = found[found["dims"].isin([USUAL, most])].pivot(
-        index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]
-    )
-    low, high = (wide.dropna()[f"{name}_{end}"] for end in ("low", "high"))
+    both = found[found["dims"].isin([USUAL, most])]
+    wide = both.pivot(index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]).dropna()
+    low, high = (wide[f"{name}_{end}"] for end in ("low", "high"))
     apart = (low[most] > high[USUAL]) | (high[most] < low[USUAL])
     return f"{apart.sum()} of {len(apart)} curves"
 

@@ -219,9 +219,8 @@ def _spread(found: compare.Curves) -> np.ndarray:
 def _of_curves(names: pd.DataFrame, block: list[str], num: np.ndarray, den: np.ndarray | float = 1.0) -> pd.DataFrame:
     """Terms of a row a curve; blocks are named by the columns `block`."""
     blocks = names[block].astype(str).agg(" ".join, axis=1)
-    return terms(
-        pd.DataFrame({"signal": names["dataset"] + ", " + names["signal"], "block": blocks, "num": num, "den": den})
-    )
+    signals = names["dataset"] + ", " + names["signal"]
+    return terms(pd.DataFrame({"signal": signals, "block": blocks, "num": num, "den": den}))
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -98,9 +98,8 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
         "lowest seed to the highest."
     )
-    shown = (
-        page.figure(drawn, f"{name}-curves", alt, text) + page.provenance(source, notebook=notebook, dataset=name).data
-    )
+    shown = page.figure(drawn, f"{name}-curves", alt, text)
+    shown += page.provenance(source, notebook=notebook, dataset=name).data
     found = laws.fit_curves(rows)
     columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
     title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."

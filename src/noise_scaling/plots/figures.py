@@ -249,9 +249,8 @@ def variations_figure(table: pd.DataFrame) -> Figure:
         here = of_signal(table, signal)
         curves(axes, here[here["kind"] == kind], "umis_per_cell")
 
-    figure = style.model_panels(
-        bits_rows(table), style.ordered(table["kind"]), draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex="row"
-    )
+    look: dict[str, Any] = {"xlabel": style.UMIS, "sharey": "row", "sharex": "row"}
+    figure = style.model_panels(bits_rows(table), style.ordered(table["kind"]), draw, height=1.75, **look)
     style.model_legend(figure, table["model"])
     return figure
 

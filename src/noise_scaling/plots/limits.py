@@ -19,7 +19,7 @@ OVER = 0.05
 """Bits above the known ones that are more than the error of a control's mean."""
 
 
-@findings.told
+@page.told
 def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
     """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
     lines = []
@@ -63,7 +63,7 @@ def _ahead_of_eq1(table: pd.DataFrame) -> str:
     return said
 
 
-@findings.told
+@page.told
 def last_gain(source: str | Path) -> HTML:
     """What scVI and Geneformer gain over the last factor of about ten in cells on the largest training set."""
     table = findings.real(page.measured(source).table)
@@ -91,7 +91,7 @@ def last_gain(source: str | Path) -> HTML:
     )
 
 
-@findings.told
+@page.told
 def simulated_truth(measurements: str | Path) -> HTML:
     """Where measured bits and Eq. 1 lie farthest from what is known to be there, on the simulated set."""
     table = page.measured(measurements).table
@@ -123,7 +123,7 @@ def what_the_estimator_finds(measurements: str | Path) -> HTML:
     return page.bullets(lines)
 
 
-@findings.told
+@page.told
 def sizes(measurements: str | Path, reference: str | Path) -> HTML:
     """How large the tables' measurements are: cells, depth, test cells, data sets."""
     lines = []

@@ -119,6 +119,19 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
     return made
 
 
+def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
+    """`make`, or a sentence where a table holds too little for it."""
+
+    @wraps(make)
+    def shown(*arguments: Any, **options: Any) -> Figure | HTML:
+        try:
+            return make(*arguments, **options)
+        except TooLittle as error:
+            return paragraph(str(error))
+
+    return shown
+
+
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
     """`compute` done once for each content of a table: several pieces of a page rest on one slow result."""
     found: dict[bytes, _Result] = {}

@@ -194,10 +194,8 @@ def tables_sentences() -> HTML:
     least, most = (float(f(here["fraction"])) for f in (min, max))
     trained = here.set_index("fraction")["mi_bits"]
     sizes, probe = read_parent("transformers"), read_parent("linear_probe")
-    by_loss, by_accuracy = (
-        spearmanr(table[name], table["mi_bits"]).statistic
-        for table, name in ((sizes, "validation_loss"), (probe, "accuracy"))
-    )
+    ranked = ((sizes, "validation_loss"), (probe, "accuracy"))
+    by_loss, by_accuracy = (spearmanr(table[name], table["mi_bits"]).statistic for table, name in ranked)
     return page.bullets([
         f"Estimators on the same embeddings: LMI gives the most bits at {above} of {len(by)} points; means at full "
         f"depth are {full}.",

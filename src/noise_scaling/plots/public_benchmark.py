@@ -80,10 +80,8 @@ def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
     most, by = problems["cells"].max(), ["family", "depth"] if depths else ["family"]
     shares = problems[problems["cells"] == most].groupby(by)["ratio"].median()
     over = "signal and depth" if depths else "signal"
-    low, high = 100 * shares.min(), 100 * shares.max()
-    return page.paragraph(
-        f"With {most:,} cells the default finds {low:.0f} to {high:.0f} % of the truth, by {over}.", "finding"
-    )
+    found = f"{100 * shares.min():.0f} to {100 * shares.max():.0f} %"
+    return page.paragraph(f"With {most:,} cells the default finds {found} of the truth, by {over}.", "finding")
 
 
 @style.book_style()

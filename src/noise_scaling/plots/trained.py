@@ -74,10 +74,9 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
         here = here[(here["preset"] == PRESET) | ~here["model"].isin([TRAINED, UNTRAINED])]
         for model in style.ordered(here["model"]):
             points = here[here["model"] == model].sort_values("umis_per_cell")
-            style.plot(axes, model, points["umis_per_cell"], points["mi_bits"])
-            axes.errorbar(
-                points["umis_per_cell"], points["mi_bits"], points["mi_stderr"], fmt="none", ecolor=style.colour(model)
-            )
+            xy = points["umis_per_cell"], points["mi_bits"]
+            style.plot(axes, model, *xy)
+            axes.errorbar(*xy, points["mi_stderr"], fmt="none", ecolor=style.colour(model))
         shown |= set(here["model"])
         style.bits_axes(axes)
         axes.set_title(textwrap.fill(style.title(*signal), 26) + f"\n{n:,} cells", loc="left")
@@ -109,9 +108,8 @@ def steps_figure(file: str | Path) -> Figure:
         steps = [int(point["kept"]) if step == "kept" else int(step) for step in point["bits"]]
         order = np.argsort(steps)
         bits, errors = np.array(list(point["bits"].values()))[order].T
-        label = (
-            f"{style.dataset(point['dataset'])}, {point['n_cells']:,} cells, {point['fraction']:.2g} of the molecules"
-        )
+        cells = f"{style.dataset(point['dataset'])}, {point['n_cells']:,} cells"
+        label = f"{cells}, {point['fraction']:.2g} of the molecules"
         axes.errorbar(np.array(steps)[order], bits, errors, capsize=2, label=label, **look)
     axes.set_ylim(0, None)
     figure.legend(loc="outside upper center", frameon=False)
