@@ -125,14 +125,10 @@ def _parameters(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation in bits when one random stream alone is drawn anew, by data set, model and estimator.
-
-    Pooled over depths and cell numbers; the interval is that of a pooled variance (chi-squared).
-    """
+    """Standard deviation in bits when one random stream alone is drawn anew, pooled over depths and cells."""
     rows = pd.concat([protocol_rows(table, controls=True, variant=v).assign(source=SOURCES[v]) for v in SOURCES])
-    points = (
-        rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"].agg(["var", "count"]).dropna()
-    )
+    bits = rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"]
+    points = bits.agg(["var", "count"]).dropna()
     points = points.assign(degrees_of_freedom=points["count"] - 1, squares=points["var"] * (points["count"] - 1))
     sums = points.groupby(["source", *_UNIT])[["degrees_of_freedom", "squares"]].sum()
     sums = enough(sums[sums["degrees_of_freedom"] > 0], "No repeats by source are in this table.")
@@ -199,10 +195,7 @@ def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells.
-
-    Of seeds that were measured both ways: their means, the mean of the difference and its standard deviation.
-    """
+    """Bits with optimiser steps held fixed and with early stopping, of seeds measured both ways, and the difference."""
     pairs = enough(fixed_steps(table), "No row with a fixed number of steps is in this table.")
     return pairs.groupby([*_UNIT, "steps", "n_cells", "fraction"]).agg(
         early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), difference=("effect", "mean"),

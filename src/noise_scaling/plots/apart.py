@@ -2,7 +2,6 @@
 
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from ..laws import apart
 from ..laws.apart import HALVED
 from ..measurements.parent import read_parent
 from . import page, style
-from .figures import bits_rows, largest
+from .figures import largest, signal_panels
 
 _NAMES = ["dataset", "signal", "model"]
 
@@ -163,10 +162,8 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
             axes.plot(u[here], fit.data.means[0][here], linestyle="", marker="o", markersize=3.2, **look)
             axes.plot(line, fit.predict(np.array([np.full(60, n.max()), np.full(60, depth), line]))[0], **look)
 
-    rows = bits_rows(pd.DataFrame([signal for signal, _ in fits], columns=_NAMES[:2]))
-    models = style.ordered([model for _, model in fits])
-    options: dict[str, Any] = {"xlabel": f"{style.UMIS} of the test cells", "sharey": "row", "sharex": "row"}
-    made = style.model_panels(rows, models, draw, height=1.55, **options)
+    names = pd.DataFrame([(*signal, model) for signal, model in fits], columns=_NAMES)
+    made = signal_panels(names, names["model"], draw, xlabel=f"{style.UMIS} of the test cells", height=1.55)
     told = {5: "all molecules", 3: "fewer", 0: "the fewest"}
     style.legend(made, *({"color": colours[i], "marker": "o", "label": f"trained on {t}"} for i, t in told.items()))
     return made

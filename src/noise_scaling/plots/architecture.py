@@ -42,8 +42,7 @@ def parts_table(genes: int, preset: str) -> HTML:
     table = parts(genes, preset)
     totals = table.groupby("model", sort=False)["parameters"].sum()
     title = "Parameters: " + ", ".join(f"{style.label(name, preset)} {n:,}" for name, n in totals.items()) + "."
-    shown = table.assign(parameters=table["parameters"].map("{:,}".format))
-    return page.as_table(shown, f"architecture_{preset}.csv", full=table, title=title)
+    return page.as_table(table, f"architecture_{preset}.csv", title=title)
 
 
 def settings_table(preset: str) -> HTML:

@@ -93,10 +93,7 @@ def _apart(found: pd.DataFrame, name: str, most: int) -> str:
 
 @style.book_style()
 def dimensions_figure(table: pd.DataFrame) -> Figure:
-    """Bits at full depth, I_max and u_bar against the number of dimensions, a line a model and data set.
-
-    Dashes are single seeds, bars the parameters' 95 % intervals, cut at the panel's edge; lines stand side by side.
-    """
+    """Bits at full depth, I_max and u_bar against dimensions, a line a model and data set; dashes seeds, bars 95 %."""
     found, rows = dimensions(table), _rows(table)
     top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
     each = rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]  # seeds at full depth and the most cells

@@ -196,10 +196,7 @@ def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
 
 
 def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether Eq. 2 explains 90 % of the variance of a curve against training cells; one row a depth and model.
-
-    Curves have 5 numbers of cells and more, rise by `FLAT` bits, and are of models that cells train.
-    """
+    """Whether Eq. 2 explains 90 % of a rise by `FLAT` bits with cells; one row a depth and model that cells train."""
     by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
     return _explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW)
 
@@ -237,10 +234,7 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the points that lie `FAR` bits from the asymptote, those where depth or saturation is small, by curve.
-
-    Points are means over seeds, of curves that rise by `FLAT` bits.
-    """
+    """Of means over seeds `FAR` bits off the asymptote those where depth or saturation is small, by rising curve."""
     found = _rising(protocol_rows(without_controls(table)))
     if found.names.empty:
         return terms([])

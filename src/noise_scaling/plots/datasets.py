@@ -43,10 +43,7 @@ def overview(measurements: str | Path) -> HTML:
 def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, dataset: str | None = None) -> HTML:
     """Each data set (or one, then open) by one template: card, cells, curves and fits, of the first table that has it.
 
-    Raises
-    ------
-    InputError
-        If there is no such data set or table.
+    Raises InputError if there is no such data set or table.
     """
     tables = {source: page.measured(source).table for source in (measurements, reference)}
     parts = []
@@ -139,10 +136,7 @@ def _fitted(table: pd.DataFrame, u: np.ndarray) -> np.ndarray:
 def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits.
 
-    Raises
-    ------
-    InputError
-        If the data set's files are not here, or it is not simulated.
+    Raises InputError if the data set's files are not here, or it is not simulated.
     """
     data, here = _with_truth(table, name)
     rows = []

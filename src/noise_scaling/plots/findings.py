@@ -160,11 +160,8 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     r2 = [_percent(rows["r_squared"].median(), 1) for rows in fitted]
     rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
     cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
-    finds = [
-        f"{who} {bits.min():.2f} to {bits.max():.2f}"
-        for estimator, who in (("lmi", "the published estimator (LMI) finds"), ("default", "our own finds"))
-        if len(bits := known_bits(ours, estimator))
-    ]
+    known = {"the published estimator (LMI)": known_bits(ours, "lmi"), "our own": known_bits(ours, "default")}
+    finds = " and ".join(f"{who} finds {page.span(bits, '.2f')}" for who, bits in known.items() if len(bits))
     text = [
         "How much does a cell's embedding say about what the model never saw, and what would deeper counts or more "
         "cells add?",
@@ -177,7 +174,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} bits (the same over depths).",
     ]  # fmt: skip
     if finds:
-        text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {' and '.join(finds)}.")
+        text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {finds}.")
     return page.paragraph(" ".join(text), "abstract")
 
 

@@ -167,10 +167,7 @@ def kinds_table(table: pd.DataFrame) -> HTML:
 
 @cache
 def exact() -> pd.DataFrame:
-    """What each law misses of the simulator's exact curves at most, in bits: four latents, ten depths of 10 to 20,000.
-
-    One column a kind of signal; the law that misses least comes first.
-    """
+    """Most bits that each law misses of the simulator's exact curves, ten depths of 10 to 20,000, by kind of signal."""
     u, missed = np.geomspace(10, 20_000, 10), {}
     for name, words in KINDS.items():
         data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)

@@ -88,9 +88,8 @@ def _compared(fits: list[pd.Series], name: str, shown: str) -> dict[str, object]
 
 def disagreements_table(reference: str | Path) -> HTML:
     """`disagreements` to read, depths without decimals, and to download."""
-    full = disagreements(reference)
-    depths = {name: full[name].map("{:,.0f}".format, na_action="ignore") for name in ("ū, parent", "ū, paper")}
-    return page.as_table(full.assign(**depths), "two_papers.csv", full=full)
+    forms = dict.fromkeys(("ū, parent", "ū, paper"), "{:,.0f}")
+    return page.as_table(disagreements(reference), "two_papers.csv", forms=forms)
 
 
 def sentences(reference: str | Path) -> HTML:

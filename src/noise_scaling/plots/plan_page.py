@@ -22,6 +22,7 @@ from ..plan.library import imaged, panel
 from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
+from .interactive import STATIC
 
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 OPENING = "mouse_embryo"
@@ -30,13 +31,8 @@ _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all sev
 
 
 @page.told
-def planner(
-    measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC
-) -> HTML:
-    """The interactive planner on the laws of a measurements table and of a reference table.
-
-    The published table comes in two versions: all its rows, and without the flagged ones.
-    """
+def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
+    """The interactive planner on the laws of a table and of a reference; of the published one in its two versions."""
     none = "No model here was measured at three depths and three numbers of cells: nothing to plan from."
     groups = enough(planner_groups(measurements, reference), none)
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])

@@ -28,10 +28,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 
 
 def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
-    """Bits of the trained Geneformer less those of another model, deepest first: a tie within 2 standard errors.
-
-    Of `beside`, the rows at the same points, with the same preset where it has that.
-    """
+    """Bits of the trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors."""
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     other = rows[(rows["model"] == beside) & ((rows["preset"] == PRESET) | (beside != UNTRAINED))]
