@@ -66,11 +66,10 @@ def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """The effect of each ablation by data set, model and estimator: bits (all depths and cells), u_bar and I_max.
 
-    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves.
-
-    `stderr` is that of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third.
-    u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 %
-    interval; blank where a curve has too few depths or its fit found no minimum between its bounds.
+    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves. `stderr` is that
+    of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third. u_bar and I_max are those
+    of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 % interval; blank where a curve
+    has too few depths or its fit found no minimum between its bounds.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]

@@ -47,11 +47,8 @@ def parts_table(genes: int, preset: str) -> HTML:
 
 def settings_table(preset: str) -> HTML:
     """Every setting of every model in a preset."""
-    rows = [
-        (name, setting, "none" if value is None else str(value))
-        for name in _shown()
-        for setting, value in models.settings(name, preset=preset).items()
-    ]
+    named = ((name, *pair) for name in _shown() for pair in models.settings(name, preset=preset).items())
+    rows = [(name, setting, "none" if value is None else str(value)) for name, setting, value in named]
     return page.as_table(pd.DataFrame(rows, columns=["model", "setting", "value"]), f"settings_{preset}.csv")
 
 

@@ -18,8 +18,7 @@ from .model_size import LINES, parameter_panels, points
 
 _CURVE = ["dataset", "signal", "model", "estimator"]
 _SHARE = 0.9
-_ASIDE = 1.06
-"""By this factor in dimensions a line stands beside the one before."""
+_ASIDE = 1.06  # by this factor in dimensions a line stands beside the one before
 USUAL = 16
 """The published number of dimensions."""
 

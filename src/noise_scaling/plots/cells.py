@@ -21,8 +21,7 @@ from ..seeds import generator
 from . import style
 
 _BINS, _POINTS = 40, 1000
-_NAMED = 8
-"""Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
+_NAMED = 8  # labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey
 _OTHERS = "others"
 
 

@@ -23,8 +23,7 @@ _MARKS: dict[str, dict[str, Any]] = {
     holdout.LAW: {"marker": "^", "color": "#0173b2", "linestyle": ""},
     "the yardstick": {"marker": "D", "color": "#949494", "linestyle": ""},
 }
-_LABEL = np.array([0.1, 0.06])
-"""Half the width and height of a contour's label, as shares of its panel."""
+_LABEL = np.array([0.1, 0.06])  # half the width and height of a contour's label, as shares of its panel
 _RATES = {"law": "noise budget", "surface": "with residuals"}
 """Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
 

@@ -6,6 +6,7 @@ Throughout, `table` is a measurements table of one estimator; `model`, `one`, `o
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,8 +65,7 @@ def differences(values: pd.Series) -> pd.DataFrame:
     if at.empty:
         return terms([])
     one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
-    block = at["n_cells" if one_depth and "n_cells" in at else "fraction"].astype(str)
-    return terms(pd.DataFrame({"signal": at["dataset"] + ", " + at["signal"], "block": block, "num": at["num"]}))
+    return _named(at, at["n_cells" if one_depth and "n_cells" in at else "fraction"], at["num"])
 
 
 def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> pd.DataFrame:
@@ -206,18 +206,17 @@ def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
     if found.names.empty:
         return terms([])
     r_squared = 1 - np.nansum(compare.residuals(found, law) ** 2, axis=1) / np.nansum(_spread(found), axis=1)
-    return _of_curves(found.names, ["model"], (r_squared >= FITS_WELL) * 1.0)
+    return _named(found.names, found.names["model"], (r_squared >= FITS_WELL) * 1.0)
 
 
 def _spread(found: compare.Curves) -> np.ndarray:
     return np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
 
 
-def _of_curves(names: pd.DataFrame, block: list[str], num: np.ndarray, den: np.ndarray | float = 1.0) -> pd.DataFrame:
-    """Terms of a row a curve; blocks are named by the columns `block`."""
-    blocks = names[block].astype(str).agg(" ".join, axis=1)
+def _named(names: pd.DataFrame, block: pd.Series, num: Any, den: Any = 1.0) -> pd.DataFrame:
+    """Terms of a row a curve, or a point; rows of one `block` are drawn together."""
     signals = names["dataset"] + ", " + names["signal"]
-    return terms(pd.DataFrame({"signal": signals, "block": blocks, "num": num, "den": den}))
+    return terms(pd.DataFrame({"signal": signals, "block": block.astype(str), "num": num, "den": den}))
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -230,7 +229,7 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
         return terms([])
     away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
     spread = _spread(found)
-    return _of_curves(found.names, ["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
+    return _named(found.names, found.names["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
 
 
 def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
@@ -243,5 +242,6 @@ def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
     x = found.u / u_bar
     away = np.abs(i_max - found.bits - laws.collapse(x)) > FAR
     small = x < SMALL * 2.0 ** (-2 * i_max)
-    out = _of_curves(found.names, ["model", "n_cells"], (away & small).sum(axis=1) * 1.0, away.sum(axis=1) * 1.0)
+    block = found.names["model"] + " " + found.names["n_cells"].astype(str)
+    out = _named(found.names, block, (away & small).sum(axis=1) * 1.0, away.sum(axis=1) * 1.0)
     return out[out["den"] > 0]

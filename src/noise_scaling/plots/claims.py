@@ -16,8 +16,7 @@ from .figures import largest, usable
 HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
 NO_CONTROL, NOT_TESTED, GIVEN = "the positive control fails", "not tested at this size", "by construction"
 DRAWS = 2000
-_MIN_BLOCKS = 5
-"""Fewer depths or curves than this give no interval worth a verdict."""
+_MIN_BLOCKS = 5  # fewer depths or curves than this give no interval worth a verdict
 
 
 @dataclass(frozen=True)

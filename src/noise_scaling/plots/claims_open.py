@@ -14,8 +14,7 @@ from .claim_terms import shallowest, terms
 from .claims import Claim
 from .model_size import ladder
 
-GOOD_FIT = 0.95
-"""R² of a noise budget that fits its whole grid well."""
+_GOOD_FIT = 0.95  # R² of a noise budget that fits its whole grid well
 
 
 def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +23,7 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
         r_squared = 1 - np.square(bits - law).sum() / np.square(bits - bits.mean()).sum()
-        found.append((", ".join(grid.key[:2]), " ".join(grid.key[2:]), float(r_squared >= GOOD_FIT)))
+        found.append((", ".join(grid.key[:2]), " ".join(grid.key[2:]), float(r_squared >= _GOOD_FIT)))
     return terms(pd.DataFrame(found, columns=["signal", "block", "num"]))
 
 

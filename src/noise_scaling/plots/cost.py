@@ -75,10 +75,9 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
     table = cost.project(asked, measured, preset=preset)
     core, estimates = table["train_hours"].sum() / 24, table["estimate_hours"].sum() / 24
     card = table["card_hours"].fillna(table["train_hours"]).sum() / 24
-    parts = [
-        f"{table['trainings'].sum():,} trainings with the {used} presets: {core:,.0f} days on one core, {card:,.0f} "
-        f"where a card trains the networks; and {estimates:,.0f} days of estimates on one core."
-    ]
+    days = f"{core:,.0f} days on one core, {card:,.0f} where a card trains the networks"
+    trainings = f"{table['trainings'].sum():,} trainings with the {used} presets"
+    parts = [f"{trainings}: {days}; and {estimates:,.0f} days of estimates on one core."]
     forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
     with style.presets(table.assign(preset=used)):  # models are called by the preset of the projection
         if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):

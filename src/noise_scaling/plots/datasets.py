@@ -87,14 +87,10 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         drawn, rows = information_figure(here), without_controls(largest(usable(here)))
     except TooLittle as error:
         return page.paragraph(str(error)).data
-    alt = (
-        f"{style.dataset(name)}: information in bits against training cells and against UMIs per cell, a line for each "
-        f"model. {_most(rows)}"
-    ).strip()
-    text = (
-        "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
-        "lowest seed to the highest."
-    )
+    alt = "information in bits against training cells and against UMIs per cell, a line for each model."
+    alt = f"{style.dataset(name)}: {alt} {_most(rows)}".strip()
+    text = "lines join means over seeds, bands run from the lowest seed to the highest."
+    text = f"Information against training cells and against UMIs per cell: {text}"
     shown = page.figure(drawn, f"{name}-curves", alt, text)
     shown += page.provenance(source, notebook=notebook, dataset=name).data
     found = laws.fit_curves(rows)
@@ -156,11 +152,8 @@ def truth_finding(table: pd.DataFrame, name: str) -> HTML:
     gaps = truth_gaps(table, name)
     deepest = gaps[gaps[style.UMIS] == gaps[style.UMIS].max()]
     found = ", ".join(f"{style.label(m)} {v:.2f}" for m, v in zip(deepest["model"], deepest["measured"], strict=True))
-    return page.paragraph(
-        f"At {deepest[style.UMIS].iloc[0]:,.0f} UMIs per cell the counts hold {deepest['truth'].iloc[0]:.2f} bits; "
-        f"found in means over seeds: {found}.",
-        "finding",
-    )
+    held = f"At {deepest[style.UMIS].iloc[0]:,.0f} UMIs per cell the counts hold {deepest['truth'].iloc[0]:.2f} bits"
+    return page.paragraph(f"{held}; found in means over seeds: {found}.", "finding")
 
 
 @style.book_style()

@@ -71,11 +71,8 @@ def map_figure(source: str = RESULTS) -> Figure:
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
     marks = [{"color": c, "label": page.counted(n, "latent")} for n, c in _COLOURS.items()]
-    marks += [
-        {"color": "0.3", "linestyle": line, "marker": look(method)[2], "label": look(method)[0]}
-        for method, line in _LINES.items()
-        if method in set(table["method"])
-    ]
+    for label, _, marker, line in ((*look(m), line) for m, line in _LINES.items() if m in set(table["method"])):
+        marks.append({"color": "0.3", "linestyle": line, "marker": marker, "label": label})
     style.legend(figure, *marks)
     return figure
 

@@ -71,10 +71,8 @@ def _full(claim: Claim) -> str:
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
     """The reference table (the published one with all rows and without the flagged ones); ours by estimator."""
-    tabs = (
-        ["on-the-published-table", "published-without-the-flagged-rows"] if str(reference) == page.PUBLISHED else [""]
-    )
-    found = zip(page.versions(reference).items(), tabs, strict=True)
+    tabs = ["on-the-published-table", "published-without-the-flagged-rows"]
+    found = zip(page.versions(reference).items(), tabs if str(reference) == page.PUBLISHED else [""], strict=True)
     out = [Column(_HEADINGS.get(name, name), table, tab=tab) for (name, table), tab in found]
     if str(measurements) in page.VERSIONS:  # then none of ours was asked for
         return out

@@ -105,7 +105,7 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         if isinstance(made, pd.DataFrame):
             made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
     if isinstance(made, HTML):
-        end = _short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
+        end = short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
         return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
     made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
     return made
@@ -190,7 +190,7 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
     about = (f"{name} {value}" for name, value in settings.items())
-    return line(notebook, table, *about, note=note, source=_short(source, estimators))
+    return line(notebook, table, *about, note=note, source=short(source, estimators))
 
 
 def _estimators(table: pd.DataFrame) -> list[str]:
@@ -200,16 +200,12 @@ def _estimators(table: pd.DataFrame) -> list[str]:
     return sorted(set(table["estimator"]))
 
 
-def short(source: str | Path) -> str:
-    """A table and its estimator in the name of a download: "published_lmi", "ours_default"."""
-    return _short(source, _estimators(measured(source).table))
-
-
-def _short(source: str | Path, estimators: list[str]) -> str:
-    """A source in a file's name; a table of its own is called by the folder that it lies in."""
+def short(source: str | Path, estimators: list[str] | None = None) -> str:
+    """A table, by its folder where it has its own, and its estimator in the name of a download: "published_lmi"."""
     own = Path(source).parent.name if Path(source).name == "measurements.csv" else ""
     name = str(source) if str(source) in VERSIONS else own or "ours"
-    return "_".join([name.replace("-", "_"), *estimators])
+    of = _estimators(measured(source).table) if estimators is None else estimators
+    return "_".join([name.replace("-", "_"), *of])
 
 
 _SUMMARY = (

@@ -9,8 +9,7 @@ from ..laws.formulas import AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED
 from . import style
 
 _IF_EQ1 = "_if_eq1"
-_LEAST = 1e-3
-"""A lower bound below this reads as 0."""
+_LEAST = 1e-3  # a lower bound below this reads as 0
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",

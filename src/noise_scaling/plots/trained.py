@@ -59,8 +59,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
     """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error."""
-    rows = protocol_rows(table, controls=True)
-    rows = rows[rows["estimator"] == estimator]
+    rows = protocol_rows(table, controls=True).query("estimator == @estimator")
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     signals = style.signals(enough(mine, f"this table holds no Geneformer trained with the preset {PRESET}"))
     figure, panels = style.new_figure(1, len(signals), 3.2, xlabel=style.UMIS, ylabel=style.BITS)
