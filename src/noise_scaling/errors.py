@@ -22,13 +22,7 @@ class TooLittle(InputError):
 
 
 def enough(found: _Sized, otherwise: str) -> _Sized:
-    """`found` where it holds anything.
-
-    Raises
-    ------
-    TooLittle
-        Where it is empty, with the sentence `otherwise`.
-    """
+    """`found`; where it is empty TooLittle is raised instead, with the sentence `otherwise`."""
     if len(found):
         return found
     raise TooLittle(otherwise)

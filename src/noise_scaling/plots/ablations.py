@@ -66,11 +66,10 @@ def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """The effect of each ablation by data set, model and estimator: bits (all depths and cells), u_bar and I_max.
 
-    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves.
-
-    `stderr` is that of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third.
-    u_bar and I_max are those of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 %
-    interval; blank where a curve has too few depths or its fit found no minimum between its bounds.
+    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves. `stderr` is that
+    of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third. u_bar and I_max are those
+    of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 % interval; blank where a curve
+    has too few depths or its fit found no minimum between its bounds.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]
@@ -92,10 +91,7 @@ def pair_orders(table: pd.DataFrame) -> HTML:
 
 
 def nominal_depth(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows as of `paired` that differ by the nominal depth in place of the measured one.
-
-    Of the default estimator and the models that cells train.
-    """
+    """Rows as of `paired`, by the nominal and the measured depth: of the default estimator and trained models."""
     rows = protocol_rows(table)
     rows = rows[~rows["model"].isin(UNIMPROVABLE) & (rows["estimator"] == "default")]
     nominal = {"umis_per_cell_base": rows["umis_per_cell"], "umis_per_cell": rows["umis_per_cell_nominal"]}
@@ -128,14 +124,10 @@ def _parameters(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation in bits when one random stream alone is drawn anew, by data set, model and estimator.
-
-    Pooled over depths and cell numbers; the interval is that of a pooled variance (chi-squared).
-    """
+    """Standard deviation in bits when one random stream alone is drawn anew, pooled over depths and cells."""
     rows = pd.concat([protocol_rows(table, controls=True, variant=v).assign(source=SOURCES[v]) for v in SOURCES])
-    points = (
-        rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"].agg(["var", "count"]).dropna()
-    )
+    bits = rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"]
+    points = bits.agg(["var", "count"]).dropna()
     points = points.assign(degrees_of_freedom=points["count"] - 1, squares=points["var"] * (points["count"] - 1))
     sums = points.groupby(["source", *_UNIT])[["degrees_of_freedom", "squares"]].sum()
     sums = enough(sums[sums["degrees_of_freedom"] > 0], "No repeats by source are in this table.")
@@ -202,10 +194,7 @@ def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits with the number of optimiser steps held fixed and with early stopping, by data set, model and cells.
-
-    Of seeds that were measured both ways: their means, the mean of the difference and its standard deviation.
-    """
+    """Bits with optimiser steps held fixed and with early stopping, of seeds measured both ways, and the difference."""
     pairs = enough(fixed_steps(table), "No row with a fixed number of steps is in this table.")
     return pairs.groupby([*_UNIT, "steps", "n_cells", "fraction"]).agg(
         early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), difference=("effect", "mean"),

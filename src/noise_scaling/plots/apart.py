@@ -2,7 +2,6 @@
 
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from ..laws import apart
 from ..laws.apart import HALVED
 from ..measurements.parent import read_parent
 from . import page, style
-from .figures import bits_rows, largest
+from .figures import largest, signal_panels
 
 _NAMES = ["dataset", "signal", "model"]
 
@@ -64,13 +63,12 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for fit in _fitted(table)[1]:
         at = np.array([fit.data.at[0].max(), *fit.data.middle[1:]])[:, None]
-        found = {"reading_depth": np.log(fit.reading_depth), "learning_depth": np.log(fit.learning_depth)}
-        found |= {axis: fit.lost(axis, at)[:, 0] for axis in HALVED}
+        depths = {name: np.log(getattr(fit, name)) for name in ("reading_depth", "learning_depth")}
+        ends = {name: np.exp(apart.jackknife(values)) for name, values in depths.items()}
+        ends |= {axis: apart.jackknife(fit.lost(axis, at)[:, 0]) for axis in HALVED}
         row: dict[str, object] = dict(zip(_NAMES, fit.data.key, strict=False))
-        for name, values in found.items():
-            ends = apart.jackknife(values)
-            turned = np.exp(ends) if name.endswith("depth") else ends
-            row |= {name + end: float(value) for end, value in zip(("", "_low", "_high"), turned, strict=True)}
+        for name, three in ends.items():
+            row |= {name + end: float(value) for end, value in zip(("", "_low", "_high"), three, strict=True)}
         row |= {f"{axis}_measured": value for axis, value in apart.per_halving(fit.data).items()}
         rows.append(row | {"residual_sd": fit.residual_sd})
     return pd.DataFrame(rows)
@@ -78,15 +76,12 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
 
 def halved_table(table: pd.DataFrame) -> HTML:
     """`halved`, named for the page, without the columns that the law or one seed leaves empty."""
-    names = {axis: f"bits lost, {text} halved" for axis, text in HALVED.items()}
     ends = {"": "", "_low": "_low", "_high": "_high", "_measured": ", as measured"}
-    full = halved(table)
-    shown = full.rename(columns={a + end: n + words for a, n in names.items() for end, words in ends.items()})
-    seeds = _seeds(table)
+    names = {f"{a}{e}": f"bits lost, {text} halved{w}" for a, text in HALVED.items() for e, w in ends.items()}
+    full, seeds = halved(table), _seeds(table)
     title = "One seed: no interval." if seeds == "1 seed" else f"95 % intervals over {seeds} (jackknife)."
-    if seeds.startswith("1 to"):
-        title += " One seed gives none."
-    return page.as_table(shown.dropna(axis=1, how="all"), "halved.csv", full=full, title=title)
+    title += " One seed gives none." if seeds.startswith("1 to") else ""
+    return page.as_table(full.rename(columns=names).dropna(axis=1, how="all"), "halved.csv", full=full, title=title)
 
 
 def _seeds(table: pd.DataFrame) -> str:
@@ -152,10 +147,7 @@ def _order(cost: pd.DataFrame) -> str:
 
 @style.book_style()
 def factorial_figure(table: pd.DataFrame) -> Figure:
-    """Bits against the depth of the test cells, a line for each depth of the training cells, at the most cells.
-
-    Markers are measured, lines the chosen law.
-    """
+    """Bits against the depth of the test cells, a line a depth of training cells; markers measured, lines fitted."""
     fits = {(fit.data.key[:2], fit.data.key[2]): fit for fit in _fitted(table)[1]}
     colours = ["#fca50a", "#e55c30", "#bc3754", "#932667", "#57106e", "#160b39"]  # inferno, dark where deep
 
@@ -171,10 +163,8 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
             axes.plot(u[here], fit.data.means[0][here], linestyle="", marker="o", markersize=3.2, **look)
             axes.plot(line, fit.predict(np.array([np.full(60, n.max()), np.full(60, depth), line]))[0], **look)
 
-    rows = bits_rows(pd.DataFrame([signal for signal, _ in fits], columns=_NAMES[:2]))
-    models = style.ordered([model for _, model in fits])
-    options: dict[str, Any] = {"xlabel": f"{style.UMIS} of the test cells", "sharey": "row", "sharex": "row"}
-    made = style.model_panels(rows, models, draw, height=1.55, **options)
+    names = pd.DataFrame([(*signal, model) for signal, model in fits], columns=_NAMES)
+    made = signal_panels(names, names["model"], draw, xlabel=f"{style.UMIS} of the test cells", height=1.55)
     told = {5: "all molecules", 3: "fewer", 0: "the fewest"}
     style.legend(made, *({"color": colours[i], "marker": "o", "label": f"trained on {t}"} for i, t in told.items()))
     return made
@@ -187,14 +177,13 @@ def parent_depths() -> pd.DataFrame:
     Columns: model, umis_per_cell, embedded_thinned, all_thinned (bits); the depths of one table are those of the other
     within 0.3 %. All on its blood cells and proteins, at its most training cells.
     """
-    alike = read_parent().query("dataset == 'pbmc' and signal == 'protein' and variant == ''")
-    parts = [table.sort_values("umis_per_cell") for table in (read_parent("inference"), largest(alike))]
-    both = pd.merge_asof(
-        *parts, on="umis_per_cell", by="model", direction="nearest", tolerance=30.0, suffixes=("", "_alike")
-    ).dropna(subset="mi_bits_alike")
-    both = both.sort_values(["model", "umis_per_cell"], ignore_index=True)
-    names = {"mi_bits": "embedded_thinned", "mi_bits_alike": "all_thinned"}
-    return both.rename(columns=names)[["model", "umis_per_cell", *names.values()]]
+    alike = largest(read_parent().query("dataset == 'pbmc' and signal == 'protein' and variant == ''"))
+    tables = {"embedded_thinned": read_parent("inference"), "all_thinned": alike}
+    columns = ["model", "umis_per_cell"]
+    parts = [t[[*columns, "mi_bits"]].rename(columns={"mi_bits": name}) for name, t in tables.items()]
+    one, other = (part.sort_values("umis_per_cell") for part in parts)
+    both = pd.merge_asof(one, other, on="umis_per_cell", by="model", direction="nearest", tolerance=30.0)
+    return both.dropna(subset="all_thinned").sort_values(columns, ignore_index=True)
 
 
 def parent_sentence() -> HTML:
@@ -203,13 +192,13 @@ def parent_sentence() -> HTML:
     offsets = every.groupby("model")["gap"].last()  # at full depth, where nothing is thinned
     here, offset = every.query("model == 'geneformer'"), offsets["geneformer"]
     new, both = (here[name].iloc[-1] - here[name].iloc[0] for name in ("embedded_thinned", "all_thinned"))
-    gaps = here["gap"].iloc[:-1]
+    gaps, depths = here["gap"].iloc[:-1], here["umis_per_cell"]
     told = "is more than" if gaps.min() > offset else "is not told apart from"
     others = ", ".join(f"{style.label(model)} {gap:+.2f}" for model, gap in offsets.drop("geneformer").items())
     return page.paragraph(
-        f"The parent paper's transformer, trained on its most cells, loses {new:.2f} bits from "
-        f"{here['umis_per_cell'].iloc[-1]:,.0f} to {here['umis_per_cell'].iloc[0]:.0f} UMIs a cell where the embedded "
-        f"cells alone are thinned, and {both:.2f} where its training cells are too. Where both curves are thinned the "
+        f"The parent paper's transformer, trained on its most cells, loses {new:.2f} bits from {depths.iloc[-1]:,.0f} "
+        f"to {depths.iloc[0]:.0f} UMIs a cell where the embedded cells alone are thinned, and {both:.2f} where its "
+        "training cells are too. Where both curves are thinned the "
         f"first lies {gaps.min():+.2f} to {gaps.max():+.2f} bits above the second, {gaps.mean():+.2f} in the mean of "
         f"depths; at full depth, where nothing is thinned in either table, they differ by {offset:+.2f} ({others}). "
         f"What training on deep cells is worth {told} this offset of the two tables."

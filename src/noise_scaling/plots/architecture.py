@@ -42,26 +42,19 @@ def parts_table(genes: int, preset: str) -> HTML:
     table = parts(genes, preset)
     totals = table.groupby("model", sort=False)["parameters"].sum()
     title = "Parameters: " + ", ".join(f"{style.label(name, preset)} {n:,}" for name, n in totals.items()) + "."
-    shown = table.assign(parameters=table["parameters"].map("{:,}".format))
-    return page.as_table(shown, f"architecture_{preset}.csv", full=table, title=title)
+    return page.as_table(table, f"architecture_{preset}.csv", title=title)
 
 
 def settings_table(preset: str) -> HTML:
     """Every setting of every model in a preset."""
-    rows = [
-        (name, setting, "none" if value is None else str(value))
-        for name in _shown()
-        for setting, value in models.settings(name, preset=preset).items()
-    ]
+    named = ((name, *pair) for name in _shown() for pair in models.settings(name, preset=preset).items())
+    rows = [(name, setting, "none" if value is None else str(value)) for name, setting, value in named]
     return page.as_table(pd.DataFrame(rows, columns=["model", "setting", "value"]), f"settings_{preset}.csv")
 
 
 @style.book_style()
 def curves_figure(file: str | Path) -> Figure:
-    """Loss against optimiser steps, one panel a model; the filled mark is where the kept weights are from.
-
-    `file` is a CSV of benchmarks/training_curves.py: model, loss, step, value.
-    """
+    """A file's losses (model, loss, step, value) against steps, a panel a model; filled: whose weights are kept."""
     table = pd.read_csv(paths.find(file))
     names = style.ordered(table["model"])
     titles = [style.label(model, "small") for model in names]

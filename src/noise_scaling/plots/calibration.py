@@ -37,9 +37,6 @@ SIZES: dict[int, dict[str, Any]] = {
 }  # fmt: skip
 """Colour and marker of each number of cells."""
 
-SHOWN_CELLS = 5000
-"""Where errors are shown problem by problem: the size of the paper's smaller test sets."""
-
 
 def look(name: str) -> tuple[str, str, str]:
     """Label, colour and marker of an estimator."""
@@ -94,8 +91,8 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
 
 
 @style.book_style()
-def errors_figure(rows: pd.DataFrame, *, cells: int = SHOWN_CELLS) -> Figure:
-    """Found less true bits at `cells`, problems down, estimators across: each number written, and a colour."""
+def errors_figure(rows: pd.DataFrame, *, cells: int = 5000) -> Figure:
+    """Found less true bits, problems down, estimators across, at `cells`: as in the paper's smaller test sets."""
     means = by_problem(rows).query("cells == @cells")
     names = _present(means)
     errors = means.pivot(index="problem", columns="method", values="error")[names]
@@ -167,10 +164,7 @@ def scores_table(rows: pd.DataFrame) -> HTML:
 
 
 def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
-    """Our LMI less the published code's, in bits: mean, standard error and number of the draws that both were run on.
-
-    By problem and cells; the standard error is that of the paired differences, none of one draw.
-    """
+    """Our LMI less the published code's in bits, by problem and cells: mean, its standard error, number of pairs."""
     both = rows[rows["method"].isin(["lmi", "latentmi"])]
     both = both.pivot_table(index=["problem", "cells", "seed"], columns="method", values="bits")
     both = both.reindex(columns=["lmi", "latentmi"]).dropna()

@@ -18,8 +18,7 @@ from .model_size import LINES, parameter_panels, points
 
 _CURVE = ["dataset", "signal", "model", "estimator"]
 _SHARE = 0.9
-_ASIDE = 1.06
-"""By this factor in dimensions a line stands beside the one before."""
+_ASIDE = 1.06  # by this factor in dimensions a line stands beside the one before
 USUAL = 16
 """The published number of dimensions."""
 
@@ -84,20 +83,16 @@ def sentences(table: pd.DataFrame) -> HTML:
 
 def _apart(found: pd.DataFrame, name: str, most: int) -> str:
     """In how many curves the 95 % intervals of the usual and of the most dimensions share no value."""
-    wide = found[found["dims"].isin([USUAL, most])].pivot(
-        index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]
-    )
-    low, high = (wide.dropna()[f"{name}_{end}"] for end in ("low", "high"))
+    both = found[found["dims"].isin([USUAL, most])]
+    wide = both.pivot(index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]).dropna()
+    low, high = (wide[f"{name}_{end}"] for end in ("low", "high"))
     apart = (low[most] > high[USUAL]) | (high[most] < low[USUAL])
     return f"{apart.sum()} of {len(apart)} curves"
 
 
 @style.book_style()
 def dimensions_figure(table: pd.DataFrame) -> Figure:
-    """Bits at full depth, I_max and u_bar against the number of dimensions, a line a model and data set.
-
-    Dashes are single seeds, bars the parameters' 95 % intervals, cut at the panel's edge; lines stand side by side.
-    """
+    """Bits at full depth, I_max and u_bar against dimensions, a line a model and data set; dashes seeds, bars 95 %."""
     found, rows = dimensions(table), _rows(table)
     top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
     each = rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]  # seeds at full depth and the most cells

@@ -21,8 +21,7 @@ from ..seeds import generator
 from . import style
 
 _BINS, _POINTS = 40, 1000
-_NAMED = 8
-"""Labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey."""
+_NAMED = 8  # labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey
 _OTHERS = "others"
 
 
@@ -83,10 +82,7 @@ def read(name: str) -> dict[str, Any]:
 
 @style.book_style()
 def cells_figure(found: dict[str, Any]) -> Figure:
-    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`.
-
-    The most frequent classes have colours, the others and the unknown are grey, below them.
-    """
+    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`; rare classes grey."""
     figure, panels = style.new_figure(1, 2, 3.2, width_ratios=[1, 1.35])
     histogram, scatter = panels[0]
     edges = np.array(found["log10_umis"])

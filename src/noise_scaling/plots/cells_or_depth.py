@@ -23,8 +23,7 @@ _MARKS: dict[str, dict[str, Any]] = {
     holdout.LAW: {"marker": "^", "color": "#0173b2", "linestyle": ""},
     "the yardstick": {"marker": "D", "color": "#949494", "linestyle": ""},
 }
-_LABEL = np.array([0.1, 0.06])
-"""Half the width and height of a contour's label, as shares of its panel."""
+_LABEL = np.array([0.1, 0.06])  # half the width and height of a contour's label, as shares of its panel
 _RATES = {"law": "noise budget", "surface": "with residuals"}
 """Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
 
@@ -62,19 +61,16 @@ def scores(table: pd.DataFrame) -> HTML:
     """A table of forecasts: median over grids of the RMS error with the quartiles, by what was hidden."""
     full = forecasts(table)
     cells = full.groupby(["forecast", "design"])["rms"].quantile([0.25, 0.5, 0.75]).unstack()
-    text = cells.apply(lambda three: f"{three[0.5]:.3f} ({three[0.25]:.3f} to {three[0.75]:.3f})", axis=1)
-    text = text.unstack("design")
+    text = cells[[0.5, 0.25, 0.75]].apply(lambda three: page.interval(*three, ".3f"), axis=1).unstack("design")
     counts = full.groupby("design")["grid"].nunique()
     names = {design: f"{design} ({counts[design]} grids)" for design in holdout.DESIGNS if design in counts}
     order = [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]
     shown = text.reindex(index=order, columns=list(names)).rename(columns=names).rename_axis(columns=None)
     noise = [np.nanmedian(x) for x in (grid.noise() for grid in measured_grids(table)) if np.isfinite(x).any()]
-    title = (
-        "RMS error in bits, medians over grids, in brackets their quartiles. The spread between seeds gives "
-        f"the measured means themselves a standard error of {np.median(noise):.3f} bits in the median grid."
-        if noise
-        else "RMS error in bits, medians over grids, in brackets their quartiles; of one seed each."
-    )
+    title = "RMS error in bits, medians over grids, in brackets their quartiles" + (
+        f". The spread between seeds gives the measured means themselves a standard error of {np.median(noise):.3f} "
+        "bits in the median grid." if noise else "; of one seed each."
+    )  # fmt: skip
     named = full.assign(grid=full["grid"].map(_named))
     return page.as_table(shown.reset_index(), "forecasts.csv", full=named, title=title)
 
@@ -285,10 +281,7 @@ def rates_figure(table: pd.DataFrame) -> Figure:
 
 
 def between_seeds(source: str | Path) -> HTML:
-    """How far exchange rates of one seed agree with those read off another seed's grid, in a sentence.
-
-    Of a summary as committed: it does not tell which seed a value is of.
-    """
+    """How far exchange rates of one seed agree with another seed's, in a sentence; of a summary as committed."""
     opened = page.measured(source)
     if opened.summary:
         committed = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]
@@ -315,7 +308,5 @@ def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:
     pairs = (pair for seeds in by_key.values() for pair in permutations(seeds, 2))
     parts = [exchange.across_seeds(*pair) for pair in pairs if pair[0].bits.shape == pair[1].bits.shape]
     rates = pd.concat(map(pd.DataFrame, parts)) if parts else pd.DataFrame()
-    shares = {
-        name: float(exchange.agree(rates[name], rates["free"]).mean()) for name in ("grid", *_RATES) if len(rates)
-    }
-    return shares, len(rates)
+    agree = {name: exchange.agree(rates[name], rates["free"]) for name in ("grid", *_RATES) if len(rates)}
+    return {name: float(values.mean()) for name, values in agree.items()}, len(rates)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -85,10 +86,8 @@ def _best(table: pd.DataFrame) -> Iterator[_Row]:
 
 def _control(table: pd.DataFrame) -> Iterator[_Row]:
     for estimator in sorted(set(protocol_rows(table)["estimator"])):
-        asked, found = (
-            [claims.find(claim, table, estimator=estimator, gates=gates).verdict for claim in CLAIMS]
-            for gates in (False, True)
-        )
+        of = partial(claims.find, table=table, estimator=estimator)
+        asked, found = ([of(claim, gates=gates).verdict for claim in CLAIMS] for gates in (False, True))
         before, now = (sum(v in (claims.HOLDS, claims.PARTLY, claims.FAILS) for v in said) for said in (asked, found))
         left = sum(v in (claims.NO_CONTROL, NOT_TESTED, GIVEN) for v in found)
         what = f"Verdicts on the paper's {len(CLAIMS)} claims, {style.estimator(estimator)}"

@@ -1,10 +1,12 @@
 """Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R².
 
 Throughout, `table` is a measurements table of one estimator; `model`, `one`, `other` and `control` are names of models.
-`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without.
+`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without;
+`decided` by how many standard errors a win or a loss is told.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,8 +65,7 @@ def differences(values: pd.Series) -> pd.DataFrame:
     if at.empty:
         return terms([])
     one_depth = at.groupby("dataset")["fraction"].nunique().max() == 1
-    block = at["n_cells" if one_depth and "n_cells" in at else "fraction"].astype(str)
-    return terms(pd.DataFrame({"signal": at["dataset"] + ", " + at["signal"], "block": block, "num": at["num"]}))
+    return _named(at, at["n_cells" if one_depth and "n_cells" in at else "fraction"], at["num"])
 
 
 def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> pd.DataFrame:
@@ -83,10 +84,7 @@ def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> 
 
 
 def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided: float = DECIDED) -> pd.DataFrame:
-    """Whether `model` is above the best of the others but controls, at each point where it and two more were measured.
-
-    `decided` is by how many standard errors a win or a loss is told.
-    """
+    """Whether `model` is above the best of the others but controls, where it and two more were measured."""
     table = without_controls(table)
     bits, variance = grid(where(table) if where else table)
     if model not in bits:
@@ -215,10 +213,7 @@ def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
 
 
 def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether Eq. 2 explains 90 % of the variance of a curve against training cells; one row a depth and model.
-
-    Curves have 5 numbers of cells and more, rise by `FLAT` bits, and are of models that cells train.
-    """
+    """Whether Eq. 2 explains 90 % of a rise by `FLAT` bits with cells; one row a depth and model that cells train."""
     by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
     return _well(_explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW))
 
@@ -233,21 +228,17 @@ def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
 
 
 def _well(found: pd.DataFrame) -> pd.DataFrame:
-    return _of_curves(found, ["model"], (found["r_squared"] >= FITS_WELL).to_numpy(float))
+    return _named(found, found["model"], (found["r_squared"] >= FITS_WELL).to_numpy(float))
 
 
 def _spread(found: compare.Curves) -> np.ndarray:
     return np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
 
 
-def _of_curves(names: pd.DataFrame, block: list[str], num: np.ndarray, den: np.ndarray | float = 1.0) -> pd.DataFrame:
-    """Terms of a row a curve; blocks are named by the columns `block`."""
-    if names.empty:
-        return terms([])
-    blocks = names[block].astype(str).agg(" ".join, axis=1)
-    return terms(
-        pd.DataFrame({"signal": names["dataset"] + ", " + names["signal"], "block": blocks, "num": num, "den": den})
-    )
+def _named(names: pd.DataFrame, block: pd.Series, num: Any, den: Any = 1.0) -> pd.DataFrame:
+    """Terms of a row a curve, or a point; rows of one `block` are drawn together."""
+    signals = names["dataset"] + ", " + names["signal"]
+    return terms(pd.DataFrame({"signal": signals, "block": block.astype(str), "num": num, "den": den}))
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -260,14 +251,11 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
         return terms([])
     away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
     spread = _spread(found)
-    return _of_curves(found.names, ["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
+    return _named(found.names, found.names["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
 
 
 def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the points that lie `FAR` bits from the asymptote, those where depth or saturation is small, by curve.
-
-    Points are means over seeds, of curves that rise by `FLAT` bits.
-    """
+    """Of means over seeds `FAR` bits off the asymptote those where depth or saturation is small, by rising curve."""
     found = _rising(protocol_rows(without_controls(table)))
     if found.names.empty:
         return terms([])
@@ -276,5 +264,6 @@ def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
     x = found.u / u_bar
     away = np.abs(i_max - found.bits - laws.collapse(x)) > FAR
     small = x < SMALL * 2.0 ** (-2 * i_max)
-    out = _of_curves(found.names, ["model", "n_cells"], (away & small).sum(axis=1) * 1.0, away.sum(axis=1) * 1.0)
+    block = found.names["model"] + " " + found.names["n_cells"].astype(str)
+    out = _named(found.names, block, (away & small).sum(axis=1) * 1.0, away.sum(axis=1) * 1.0)
     return out[out["den"] > 0]

@@ -16,8 +16,7 @@ from .figures import largest, usable
 HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
 NO_CONTROL, NOT_TESTED, GIVEN = "the positive control fails", "not tested at this size", "by construction"
 DRAWS = 2000
-_MIN_BLOCKS = 5
-"""Fewer depths or curves than this give no interval worth a verdict."""
+_MIN_BLOCKS = 5  # fewer depths or curves than this give no interval worth a verdict
 
 
 @dataclass(frozen=True)
@@ -121,16 +120,8 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gat
 
     Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
     claims on ablations count the simulated set too. It is NaN where there is no row for it, with UNTOLD, NO_CONTROL or
-    NOT_TESTED as what left none.
-
-    Parameters
-    ----------
-    claim, table
-        The claim, and a measurements table.
-    estimator
-        Whose rows count; without a choice as in `usable`, for claims on ablations all.
-    gates
-        Whether estimators that find nothing, and models that learnt nothing, are left out.
+    NOT_TESTED as what left none. Without an estimator rows count as in `usable`, for claims on ablations all; without
+    `gates` estimators that find nothing, and models that learnt nothing, are counted too.
     """
     if estimator is not None:
         table = table[table["estimator"] == estimator]

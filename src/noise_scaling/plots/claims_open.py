@@ -14,8 +14,7 @@ from .claim_terms import shallowest, terms
 from .claims import Claim
 from .model_size import ladder
 
-GOOD_FIT = 0.95
-"""R² of a noise budget that fits its whole grid well."""
+_GOOD_FIT = 0.95  # R² of a noise budget that fits its whole grid well
 
 
 def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +23,7 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
         r_squared = 1 - np.square(bits - law).sum() / np.square(bits - bits.mean()).sum()
-        found.append((", ".join(grid.key[:2]), " ".join(grid.key[2:]), float(r_squared >= GOOD_FIT)))
+        found.append((", ".join(grid.key[:2]), " ".join(grid.key[2:]), float(r_squared >= _GOOD_FIT)))
     return terms(pd.DataFrame(found, columns=["signal", "block", "num"]))
 
 
@@ -47,30 +46,29 @@ def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
     keys, full = ["dataset", "signal", "model", "estimator", "n_cells", "seed"], protocol_rows(table, controls=True)
     both = paired(table, kept).merge(full.loc[full["fraction"] == 1.0, [*keys, "mi_bits"]], on=keys)
     both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
-    block = both["fraction"].astype(str) + " " + both["seed"].astype(str)
-    return terms(pd.DataFrame({"signal": both["dataset"], "block": block, "num": both["mi_bits"] - both["bits"]}))
+    return terms(pd.DataFrame(_points(both) | {"num": both["mi_bits"] - both["bits"]}))
 
 
 def gain_at_fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
     """The gain from the fewest to the most cells with steps held fixed, over the gain with early stopping."""
-    pairs, found = fixed_steps(table), []
-    by = ["dataset", "steps", "fraction", "seed"]
-    for (dataset, _, fraction, seed), here in pairs.groupby(by) if len(pairs) else ():
-        if here["n_cells"].nunique() > 1:
-            ends = here.sort_values("n_cells")[["bits", "base"]].iloc[[0, -1]]
-            num, den = ends.iloc[1] - ends.iloc[0]
-            found.append({"signal": dataset, "block": f"{fraction} {seed}", "num": num, "den": den})
-    return terms(found)
+    pairs = fixed_steps(table)
+    if pairs.empty:
+        return terms([])
+    by = pairs.sort_values("n_cells").groupby(["dataset", "steps", "fraction", "seed"])
+    gain = (by[["bits", "base"]].last() - by[["bits", "base"]].first())[by["n_cells"].nunique() > 1].reset_index()
+    return terms(pd.DataFrame(_points(gain) | {"num": gain["bits"], "den": gain["base"]}))
+
+
+def _points(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Signal and block of terms: data sets, and their depths and seeds."""
+    return {"signal": rows["dataset"], "block": rows["fraction"].astype(str) + " " + rows["seed"].astype(str)}
 
 
 def larger_is_better(table: pd.DataFrame) -> pd.DataFrame:
     """Whether the largest of several sizes of Geneformer finds more than the smallest, point by point."""
-    found = []
     by = ["dataset", "signal", "estimator", "n_cells", "fraction", "seed"]
-    for (dataset, *_, fraction, seed), here in ladder(table).groupby(by):
-        bits = here.sort_values("n_parameters")["mi_bits"]
-        found.append({"signal": dataset, "block": f"{fraction} {seed}", "num": float(bits.iloc[-1] > bits.iloc[0])})
-    return terms(found)
+    bits = ladder(table).sort_values("n_parameters").groupby(by)["mi_bits"].agg(["first", "last"]).reset_index()
+    return terms(pd.DataFrame(_points(bits) | {"num": (bits["last"] > bits["first"]).astype(float)}))
 
 
 OPEN = (

@@ -16,8 +16,7 @@ from . import page, style
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """One hue from light grey (nothing done) to the darkest (all done): read by lightness alone."""
 FAILED_COLOUR = "#d55e00"
-_DARK = 0.6
-"""The share from which a cell is dark enough for white letters."""
+_DARK = 0.6  # the share from which a cell is dark enough for white letters
 _ROW_INCHES = 0.24
 
 

@@ -59,18 +59,13 @@ def _duration(seconds: float, _position: int | None = None) -> str:
 
 def formulas(table: pd.DataFrame) -> HTML:
     """The fitted formula of each model: seconds = fixed + per_kilogene g + per_cell g N / 1000."""
-    full = cost.fit_training(table)
     forms = {"error": "{:.0%}", **dict.fromkeys(("fixed", "per_kilogene", "per_cell"), "{:.3g}")}
-    return page.as_table(_formatted(full, forms), "training_formulas.csv", full=full)
+    return page.as_table(cost.fit_training(table), "training_formulas.csv", forms=forms)
 
 
 def estimates(table: pd.DataFrame) -> pd.DataFrame:
     """Seconds of an estimate for 1,000 test cells."""
     return cost.fit_estimates(table)
-
-
-def _formatted(table: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
-    return table.assign(**{name: table[name].map(form.format, na_action="ignore") for name, form in forms.items()})
 
 
 def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> HTML:
@@ -80,10 +75,9 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
     table = cost.project(asked, measured, preset=preset)
     core, estimates = table["train_hours"].sum() / 24, table["estimate_hours"].sum() / 24
     card = table["card_hours"].fillna(table["train_hours"]).sum() / 24
-    parts = [
-        f"{table['trainings'].sum():,} trainings with the {used} presets: {core:,.0f} days on one core, {card:,.0f} "
-        f"where a card trains the networks; and {estimates:,.0f} days of estimates on one core."
-    ]
+    days = f"{core:,.0f} days on one core, {card:,.0f} where a card trains the networks"
+    trainings = f"{table['trainings'].sum():,} trainings with the {used} presets"
+    parts = [f"{trainings}: {days}; and {estimates:,.0f} days of estimates on one core."]
     forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
     with style.presets(table.assign(preset=used)):  # models are called by the preset of the projection
         if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):
@@ -93,7 +87,7 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
             )
         if unmeasured := cost.unmeasured_estimators(asked, measured):
             parts.append(f"Estimates by {', '.join(unmeasured)} are not counted: no row was measured with them.")
-        return page.as_table(_formatted(table, forms), f"projection_{used}.csv", full=table, title=" ".join(parts))
+        return page.as_table(table, f"projection_{used}.csv", title=" ".join(parts), forms=forms)
 
 
 def cards() -> HTML:
@@ -101,8 +95,8 @@ def cards() -> HTML:
     name, table = cost.card_speed()
     said = f"Measured on {name}" if name else "No card has been measured: what is used is assumed"
     forms = dict.fromkeys(("core_ms", "card_ms"), "{:,.1f}") | dict.fromkeys(("measured", "used"), "{:,.0f}")
-    shown = _formatted(table, forms) if name else table[["model", "preset", "used"]]
-    return page.as_table(shown, "cards.csv", full=table, title=f"{said}.")
+    shown = table if name else table[["model", "preset", "used"]]
+    return page.as_table(shown, "cards.csv", full=table, title=f"{said}.", forms=forms if name else {})
 
 
 def limits(config: str | Path) -> HTML:
@@ -118,6 +112,5 @@ def limits(config: str | Path) -> HTML:
 def footprint() -> HTML:
     """Memory and disk of an atlas of 10^5 to 10^8 cells, by the formulas."""
     table = cost.footprint(CELLS)
-    cells = table["cells"].map("{:,}".format)
-    shown = table.map(lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.0f}").assign(cells=cells)
+    shown = table.map(lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.0f}")
     return page.as_table(shown, "footprint.csv", full=table)

@@ -43,10 +43,7 @@ def overview(measurements: str | Path) -> HTML:
 def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, dataset: str | None = None) -> HTML:
     """Each data set (or one, then open) by one template: card, cells, curves and fits, of the first table that has it.
 
-    Raises
-    ------
-    InputError
-        If there is no such data set or table.
+    Raises InputError if there is no such data set or table.
     """
     tables = {source: page.measured(source).table for source in (measurements, reference)}
     parts = []
@@ -90,17 +87,12 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
         drawn, rows = information_figure(here), without_controls(largest(usable(here)))
     except TooLittle as error:
         return page.paragraph(str(error)).data
-    alt = (
-        f"{style.dataset(name)}: information in bits against training cells and against UMIs per cell, a line for each "
-        f"model. {_most(rows)}"
-    ).strip()
-    text = (
-        "Information against training cells and against UMIs per cell: lines join means over seeds, bands run from the "
-        "lowest seed to the highest."
-    )
-    shown = (
-        page.figure(drawn, f"{name}-curves", alt, text) + page.provenance(source, notebook=notebook, dataset=name).data
-    )
+    alt = "information in bits against training cells and against UMIs per cell, a line for each model."
+    alt = f"{style.dataset(name)}: {alt} {_most(rows)}".strip()
+    text = "lines join means over seeds, bands run from the lowest seed to the highest."
+    text = f"Information against training cells and against UMIs per cell: {text}"
+    shown = page.figure(drawn, f"{name}-curves", alt, text)
+    shown += page.provenance(source, notebook=notebook, dataset=name).data
     found = laws.fit_curves(rows)
     columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
     title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
@@ -140,10 +132,7 @@ def _fitted(table: pd.DataFrame, u: np.ndarray) -> np.ndarray:
 def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits.
 
-    Raises
-    ------
-    InputError
-        If the data set's files are not here, or it is not simulated.
+    Raises InputError if the data set's files are not here, or it is not simulated.
     """
     data, here = _with_truth(table, name)
     rows = []
@@ -163,19 +152,13 @@ def truth_finding(table: pd.DataFrame, name: str) -> HTML:
     gaps = truth_gaps(table, name)
     deepest = gaps[gaps[style.UMIS] == gaps[style.UMIS].max()]
     found = ", ".join(f"{style.label(m)} {v:.2f}" for m, v in zip(deepest["model"], deepest["measured"], strict=True))
-    return page.paragraph(
-        f"At {deepest[style.UMIS].iloc[0]:,.0f} UMIs per cell the counts hold {deepest['truth'].iloc[0]:.2f} bits; "
-        f"found in means over seeds: {found}.",
-        "finding",
-    )
+    held = f"At {deepest[style.UMIS].iloc[0]:,.0f} UMIs per cell the counts hold {deepest['truth'].iloc[0]:.2f} bits"
+    return page.paragraph(f"{held}; found in means over seeds: {found}.", "finding")
 
 
 @style.book_style()
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Measured bits and their fitted law against what a simulated data set's counts hold, one panel a model.
-
-    Raises as `truth_gaps`.
-    """
+    """Measured bits and fitted law against what simulated counts hold, one panel a model; raises as `truth_gaps`."""
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
     truth, true_look = true_information(data, u), {"color": "black", "linestyle": "--"}

@@ -8,7 +8,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import laws
-from ..errors import TooLittle, enough
+from ..errors import enough
 from ..measurements import published
 from . import page, style
 from .calibration import look
@@ -30,12 +30,10 @@ def found(source: str = RESULTS) -> pd.DataFrame:
     return read(source).drop(columns="share_at_deepest").rename(columns={"u_bar": "u_bar / true"})
 
 
+@page.told
 def corrected_table(source: str = RESULTS) -> HTML:
     """`corrected` with what it comes to, to read and to download; in its place a sentence where LMI was not run."""
-    try:
-        led = corrected(source)
-    except TooLittle as short:
-        return page.paragraph(str(short))
+    led = corrected(source)
     ends = {name: led[[f"{name} corrected, from", f"{name} corrected, to"]] for name in ("i_max", "u_bar")}
     ratios = {name: both.div(led[name], axis=0).stack() for name, both in ends.items()}
     inside = int(led["i_max corrected, from"].notna().sum())
@@ -73,11 +71,8 @@ def map_figure(source: str = RESULTS) -> Figure:
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
     marks = [{"color": c, "label": page.counted(n, "latent")} for n, c in _COLOURS.items()]
-    marks += [
-        {"color": "0.3", "linestyle": line, "marker": look(method)[2], "label": look(method)[0]}
-        for method, line in _LINES.items()
-        if method in set(table["method"])
-    ]
+    for label, _, marker, line in ((*look(m), line) for m, line in _LINES.items() if m in set(table["method"])):
+        marks.append({"color": "0.3", "linestyle": line, "marker": marker, "label": label})
     style.legend(figure, *marks)
     return figure
 

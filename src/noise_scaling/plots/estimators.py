@@ -30,10 +30,7 @@ def both_estimators(table: pd.DataFrame, *, controls: bool = True) -> pd.DataFra
 
 @style.book_style()
 def estimators_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest cell number, a panel a signal: solid the default, dashed LMI.
-
-    Controls have a panel of their own below: bits at full depth by signal, filled the default, hollow LMI.
-    """
+    """Bits against depth at the most cells: solid the default, dashed LMI; below controls at full depth, LMI hollow."""
     bits = largest(both_estimators(table))
     of_control = bits["model"].map(style.is_control)
     controls, shown = bits[of_control], bits[~of_control]
@@ -78,10 +75,7 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
 
 
 def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at the largest cell number, from the same embeddings: u_bar and I_max under each estimator.
-
-    Of every seed's points, as on the other pages; empty where a fit does not determine them.
-    """
+    """Eq. 1 at the most cells, from the same embeddings and all seeds, by estimator; blank where not determined."""
     bits = largest(both_estimators(table, controls=False))
     curves = bits.melt([*_CURVE, "umis_per_cell", "seed"], list(LINES), "estimator", "mi_bits")
     fits = fit_groups(curves, [*_CURVE, "estimator"])

@@ -1,5 +1,6 @@
 """Figures 1, 2 and 3 of the paper, each from any measurements table."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,7 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
     """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
 
     Nor are runs of different numbers of seeds (`measurements.of_one_run`). Without a choice it is "default" where the
-    table has it, else the only one.
-
-    Raises
-    ------
-    InputError
-        If the choice is not clear, or the table lacks the estimator; TooLittle if no row was measured by the protocol.
+    table has it, else the only one. Raises InputError if the choice is not clear, or the table lacks the estimator.
     """
     table = protocol_rows(table, controls=True)
     enough(table, "no row of this table was measured by the protocol: each failed or is of a variant")
@@ -64,16 +60,17 @@ MOST_SIGNALS = 7
 """Rows of panels that a screen holds."""
 
 
-def bits_rows(table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """The signals of a table with the labels of their rows of panels of bits, for `style.model_panels`."""
-    return {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
+def signal_panels(
+    table: pd.DataFrame, models: Iterable[str], draw: Callable[[Axes, tuple[str, str], str], None], **options: Any
+) -> Figure:
+    """`style.model_panels` of bits against depth, a row for each signal of a table."""
+    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
+    along: dict[str, Any] = {"xlabel": style.UMIS, "sharey": "row", "sharex": "row"}
+    return style.model_panels(rows, style.ordered(list(models)), draw, **along | options)
 
 
 def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Signals that have a row of a figure, and a mark that counts the others.
-
-    Data sets that are evidence come before others, those of the most numbers of cells before those of fewer.
-    """
+    """Signals that have a row of a figure, evidence and most numbers of cells first, and a mark that counts others."""
     sizes = table.groupby(_SIGNAL)["n_cells"].nunique()
     real = set(admitted.evidence(table)["dataset"])
     signals = sorted(style.signals(table), key=lambda signal: (signal[0] not in real, -sizes[signal]))
@@ -84,10 +81,7 @@ def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, 
 
 @style.book_style()
 def information_figure(table: pd.DataFrame) -> Figure:
-    """Figure 1: bits against training cells (full depth) and against UMIs per cell (all cells); bands min to max.
-
-    Controls of several signals have a row of panels of their own, without bands.
-    """
+    """Figure 1: bits against training cells (full depth) and UMIs (all cells); bands min to max; controls below."""
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
     signals, others = rows_of(table)
@@ -237,10 +231,7 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
 
 @style.book_style()
 def variations_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the largest number of cells: a model and its variations in one panel, signals down.
-
-    Of seeds at which all models of a signal were measured: another split of the cells is another height.
-    """
+    """Bits against depth at the most cells: a model and its variations a panel, of seeds at which all were measured."""
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby([*_SIGNAL, "kind"])["model"].transform("nunique") > 1]
@@ -252,9 +243,7 @@ def variations_figure(table: pd.DataFrame) -> Figure:
         here = of_signal(table, signal)
         curves(axes, here[here["kind"] == kind], "umis_per_cell")
 
-    figure = style.model_panels(
-        bits_rows(table), style.ordered(table["kind"]), draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex="row"
-    )
+    figure = signal_panels(table, table["kind"], draw, height=1.75)
     style.model_legend(figure, table["model"])
     return figure
 

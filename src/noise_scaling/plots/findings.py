@@ -3,7 +3,7 @@
 import subprocess
 import textwrap
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import __version__, datasets, laws, models, paths
-from ..errors import InputError, TooLittle, enough
+from ..errors import InputError, enough
 from ..measurements import KNOWN
 from . import admitted, claim_terms, claims, page, style
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
@@ -25,19 +25,6 @@ SUPPLEMENT_PARAMETERS = 13_480_151
 """Of the published Geneformer, by the supplement of the paper (SUPPLEMENTAL_METHODS.md, January 2026)."""
 KNOWN_WITHIN = 10.0
 """Factor from end to end of its interval within which ū counts as known."""
-
-
-def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
-    """`make`, or a sentence where a table holds too little for it."""
-
-    @wraps(make)
-    def shown(*arguments: Any, **options: Any) -> Figure | HTML:
-        try:
-            return make(*arguments, **options)
-        except TooLittle as error:
-            return page.paragraph(str(error))
-
-    return shown
 
 
 def real(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +55,7 @@ def information(table: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
-@told
+@page.told
 def headline(source: str | Path) -> HTML:
     """The models at the largest number of cells of all data sets, all molecules, with the size of Geneformer."""
     table = real(page.measured(source).table)
@@ -83,10 +70,8 @@ def headline(source: str | Path) -> HTML:
             f" Its Geneformer has {sum(map(prod, shapes.values())) / 1e6:.1f} million parameters at all its genes as "
             f"we read its settings; its authors' supplement says {SUPPLEMENT_PARAMETERS / 1e6:.1f} million."
         )
-    return page.paragraph(
-        f"The largest training set, {n:,} cells ({style.title(dataset, signal)}, all molecules), "
-        f"gives in bits: {found}.{size}"
-    )
+    where = f"{n:,} cells ({style.title(dataset, signal)}, all molecules)"
+    return page.paragraph(f"The largest training set, {where}, gives in bits: {found}.{size}")
 
 
 def depth_gains(table: pd.DataFrame) -> pd.Series:
@@ -168,7 +153,7 @@ def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-@told
+@page.told
 def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
@@ -176,11 +161,8 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     r2 = [_percent(claim_terms.rising_fits(rows)["r_squared"].median(), 1) for rows in (paper, mine)]
     rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
     cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
-    finds = [
-        f"{who} {bits.min():.2f} to {bits.max():.2f}"
-        for estimator, who in (("lmi", "the published estimator (LMI) finds"), ("default", "our own finds"))
-        if len(bits := known_bits(ours, estimator))
-    ]
+    known = {"the published estimator (LMI)": known_bits(ours, "lmi"), "our own": known_bits(ours, "default")}
+    finds = " and ".join(f"{who} finds {page.span(bits, '.2f')}" for who, bits in known.items() if len(bits))
     text = [
         "How much does a cell's embedding say about what the model never saw, and what would deeper counts or more "
         "cells add?",
@@ -193,7 +175,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} bits (the same over depths).",
     ]  # fmt: skip
     if finds:
-        text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {' and '.join(finds)}.")
+        text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {finds}.")
     return page.paragraph(" ".join(text), "abstract")
 
 
@@ -206,7 +188,7 @@ def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
     return rows.groupby("dataset")["mi_bits"].mean().rename(style.dataset)
 
 
-@told
+@page.told
 def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     """Three sentences to remember, each with its number on both tables."""
     tables = {"published": real(page.measured(reference).table), "ours": real(page.measured(measurements).table)}
@@ -248,16 +230,15 @@ def _middle(values: pd.Series) -> str:
 
 def version() -> HTML:
     """Version of the package, and date and commit of the checkout where it is one."""
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%cs, commit %h"], capture_output=True, text=True, check=False, cwd=paths.ROOT
-    )
-    return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit.stdout.strip()])), "version")
+    command = ["git", "log", "-1", "--format=%cs, commit %h"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False, cwd=paths.ROOT).stdout.strip()
+    return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit])), "version")
 
 
 HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 
 
-@told
+@page.told
 @style.book_style()
 def hero_figure(measurements: str | Path, reference: str | Path) -> Figure:
     """Information against depth with Eq. 1, proteins of blood cells or else the first signal: published, and ours."""

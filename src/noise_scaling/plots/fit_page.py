@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from .. import laws
 from . import interactive, page, style
 from .figures import largest, of_signal, usable, without_controls
+from .interactive import STATIC
 
 
-def fit_your_curve(
-    measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC
-) -> HTML:
+def fit_your_curve(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
     """The interactive page: the curves at the largest number of cells to begin with, and room for one's own."""
     tables = {"ours": page.measured(measurements).table, "published": page.measured(reference).table}
     curves = [curve for name, table in tables.items() for curve in _curves(table, name)]

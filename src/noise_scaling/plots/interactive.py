@@ -66,10 +66,7 @@ def digits(value: float, n: int = 6) -> float:
 
 
 def kinds(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
-    """Name, label, colour and Plotly symbol of each (model, preset); presets are told apart where a model has several.
-
-    The first preset has filled symbols, the next ones open or dotted.
-    """
+    """Name, label, colour and Plotly symbol of each (model, preset): filled for the first preset, then open, dotted."""
     presets: dict[str, list[str]] = {}
     for model, preset in sorted(set(pairs)):
         presets.setdefault(model, []).append(preset)

@@ -71,10 +71,8 @@ def _full(claim: Claim) -> str:
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
     """The reference table (the published one with all rows and without the flagged ones); ours by estimator."""
-    tabs = (
-        ["on-the-published-table", "published-without-the-flagged-rows"] if str(reference) == page.PUBLISHED else [""]
-    )
-    found = zip(page.versions(reference).items(), tabs, strict=True)
+    tabs = ["on-the-published-table", "published-without-the-flagged-rows"]
+    found = zip(page.versions(reference).items(), tabs if str(reference) == page.PUBLISHED else [""], strict=True)
     out = [Column(_HEADINGS.get(name, name), table, tab=tab) for (name, table), tab in found]
     if str(measurements) in page.VERSIONS:  # then none of ours was asked for
         return out
@@ -84,19 +82,13 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
-    """The claims with a verdict and its number on each table, to read; all of the numbers to download.
-
-    Where `measurements` is the published table, the reference stands alone.
-    """
+    """The verdict on each claim by each table; where `measurements` is the published one the reference is alone."""
     download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return of_columns(columns(measurements, reference), which, download=download)
 
 
 def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, download: str) -> HTML:
-    """The same of any tables: a matrix of claims and tables, a colour for each verdict, a link from each to its page.
-
-    `download` names the CSV.
-    """
+    """The same of any tables: a matrix of verdicts, each with a link to its page, and a CSV, called `download`."""
     heads = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in tables)
     lines, full = [], []
     findings = {column.heading: column.findings for column in tables}

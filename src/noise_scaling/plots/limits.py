@@ -15,11 +15,10 @@ from . import claim_terms, datasets, findings, page, style
 from . import laws as law_pages
 from .figures import of_signal
 
-OVER = 0.05
-"""Bits above the known ones that are more than the error of a control's mean."""
+_OVER = 0.05  # bits above the known ones that are more than the error of a control's mean
 
 
-@findings.told
+@page.told
 def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
     """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
     lines = []
@@ -54,16 +53,12 @@ def _ahead_of_eq1(table: pd.DataFrame) -> str:
     by_signal, compared = law_pages.by_kind(table), law_pages.compared(table)
     ahead = (by_signal["least"] == "Eq. 1").sum()
     best = compare.summary(compared).set_index("law")["left_out"].idxmin()
-    said = (
-        f"of the laws that come from noise, Eq. 1 errs least on a depth left out for {ahead} of "
-        f"{page.counted(len(by_signal), 'signal')}."
-    )
-    if best != laws.NOISE_LAW.name:
-        said += f" {law_pages.told_apart(compared, best, 'left_out')}"
-    return said
+    said = "of the laws that come from noise, Eq. 1 errs least on a depth left out"
+    other = "" if best == laws.NOISE_LAW.name else f" {law_pages.told_apart(compared, best, 'left_out')}"
+    return f"{said} for {ahead} of {page.counted(len(by_signal), 'signal')}.{other}"
 
 
-@findings.told
+@page.told
 def last_gain(source: str | Path) -> HTML:
     """What scVI and Geneformer gain over the last factor of about ten in cells on the largest training set."""
     table = findings.real(page.measured(source).table)
@@ -91,17 +86,15 @@ def last_gain(source: str | Path) -> HTML:
     )
 
 
-@findings.told
+@page.told
 def simulated_truth(measurements: str | Path) -> HTML:
     """Where measured bits and Eq. 1 lie farthest from what is known to be there, on the simulated set."""
     table = page.measured(measurements).table
     gaps = datasets.truth_gaps(table, "simulated")
     shallow = gaps[gaps[style.UMIS] == gaps[style.UMIS].min()]
+    rows = shallow.loc[~shallow["model"].isin(UNIMPROVABLE), ["model", "measured", "Eq. 1"]].to_numpy()
     with style.presets(table):
-        models = "; ".join(
-            f"{style.label(row['model'])} {row['measured']:.2f} measured, {row['Eq. 1']:.2f} by Eq. 1"
-            for _, row in shallow[~shallow["model"].isin(UNIMPROVABLE)].iterrows()
-        )
+        models = "; ".join(f"{style.label(m)} {bits:.2f} measured, {law:.2f} by Eq. 1" for m, bits, law in rows)
     return page.paragraph(
         f"On the simulated set the truth is known, and Eq. 1 is not its law. At {shallow[style.UMIS].iloc[0]:.0f} UMIs "
         f"a cell the counts hold {shallow['truth'].iloc[0]:.2f} bits: {models}. Over all depths and models Eq. 1 lies "
@@ -115,22 +108,18 @@ def what_the_estimator_finds(measurements: str | Path) -> HTML:
     for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
         found = findings.known_bits(table, estimator)
         each = ", ".join(f"{bits:.2f} ({name})" for name, bits in found.items())
-        lines.append(
-            f"Of {findings.KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)} finds, at full depth: "
-            f"{each}."
-            + (" What finds more than is there is no lower bound." if found.max() > findings.KNOWN_BITS + OVER else "")
-        )
+        over = " What finds more than is there is no lower bound." if found.max() > findings.KNOWN_BITS + _OVER else ""
+        who = f"{findings.KNOWN_BITS:g} known bits the estimator {style.estimator(estimator)}"
+        lines.append(f"Of {who} finds, at full depth: {each}.{over}")
     return page.bullets(lines)
 
 
-@findings.told
+@page.told
 def sizes(measurements: str | Path, reference: str | Path) -> HTML:
     """How large the tables' measurements are: cells, depth, test cells, data sets."""
     lines = []
     for name, source in (("The published table", reference), ("Ours", measurements)):
         rows = findings.real(page.measured(source).table)
-        lines.append(
-            f"{name}: {rows['dataset'].nunique()} data sets of real cells, up to {rows['n_cells'].max():,} training "
-            f"cells, {page.span(rows['umis_per_cell'])} UMIs a cell."
-        )
+        cells = f"up to {rows['n_cells'].max():,} training cells, {page.span(rows['umis_per_cell'])} UMIs a cell"
+        lines.append(f"{name}: {rows['dataset'].nunique()} data sets of real cells, {cells}.")
     return page.bullets(lines)

@@ -21,8 +21,7 @@ _LADDER = ["dataset", "signal", "estimator", "n_cells"]
 LABELS = {"i_max": "$I_{max}$ (bits)", "u_bar": "$\\bar{u}$ (UMIs per cell)"}
 LINES = ("-", "--", ":", "-.")
 _COLOURS = (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
-_ASIDE = 1.1
-"""By this factor in parameters the bars of a line stand beside those of the line before."""
+_ASIDE = 1.1  # by this factor in parameters the bars of a line stand beside those of the line before
 
 
 def ladder(table: pd.DataFrame) -> pd.DataFrame:

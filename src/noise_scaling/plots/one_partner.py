@@ -1,7 +1,5 @@
 """Is it noise on both sides? Pairs of cells of which one partner alone is thinned, beside pairs thinned as a whole."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -14,7 +12,7 @@ from ..laws.law import fit_many, predict
 from ..measurements import protocol_rows
 from . import page, style
 from .apart import over_data_sets
-from .figures import bits_rows, of_signal
+from .figures import of_signal, signal_panels
 
 WAYS = {"train_full_depth": "both partners thinned", "one_partner_thinned": "one partner thinned"}
 """By variant; both are trained at full depth, so that nothing but the cells that are read differs."""
@@ -93,8 +91,7 @@ def partner_figure(table: pd.DataFrame) -> Figure:
             theta = fit_many(law, means[["umis_per_cell"]].to_numpy().T, means[["mi_bits"]].to_numpy().T).theta
             axes.plot(u[0], predict(law, theta, u)[0], color=style.colour(model), linestyle=line)
 
-    look: dict[str, Any] = {"xlabel": f"{style.UMIS} of what was thinned", "sharey": "row", "sharex": "row"}
-    figure = style.model_panels(bits_rows(names), style.ordered(names["model"]), draw, height=1.6, **look)
+    figure = signal_panels(names, names["model"], draw, xlabel=f"{style.UMIS} of what was thinned", height=1.6)
     marks = [{"color": "0.3", "linestyle": s, "label": w} for w, s in zip(WAYS.values(), _LINES, strict=True)]
     style.legend(figure, *marks, handlelength=2.6)
     return figure

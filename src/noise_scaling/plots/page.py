@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -45,12 +45,8 @@ class Source:
 def measured(source: str | Path) -> Source:
     """Open a measurements table: a CSV, a folder of them, "published", or "published-filtered" without flagged rows.
 
-    Nothing is downloaded: where the published table is not at hand, its committed summary stands for it.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, or is no measurements table.
+    Nothing is downloaded: where the published table is not at hand, its committed summary stands for it. Raises
+    InputError if the file is not there, or is no measurements table.
     """
     if str(source) not in VERSIONS:
         file = paths.find(source)
@@ -93,23 +89,11 @@ def _digest(file: Path) -> str:
 def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
     """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
 
-    A notebook shows any of them. A figure's caption and alt text stand in the metadata of the notebook's cell. The
-    names of downloads say of which table and estimator they are.
-
-    Parameters
-    ----------
-    draw
-        One of `FIGURES` by name, or a function of a table that returns a Figure, HTML, or a DataFrame, which is shown
-        as a table to read and to download.
-    source
-        A measurements table, as `measured` takes it.
-    arguments, options
-        What `draw` takes after the table.
-
-    Raises
-    ------
-    InputError
-        If there is no such figure or table, or the figure refuses the table for more than being too little.
+    `draw` is one of `FIGURES` by name, or a function of a table, `arguments` and `options` that returns a Figure, HTML,
+    or a DataFrame, which is shown as a table to read and to download; `source` is as `measured` takes it. A notebook
+    shows any of them: a figure's caption and alt text stand in the metadata of the notebook's cell. The names of
+    downloads say of which table and estimator they are. Raises InputError if there is no such figure or table, or the
+    figure refuses the table for more than being too little.
     """
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     table = measured(source).table
@@ -121,10 +105,23 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         if isinstance(made, pd.DataFrame):
             made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
     if isinstance(made, HTML):
-        end = _short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
+        end = short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
         return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
     made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
     return made
+
+
+def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
+    """`make`, or a sentence where a table holds too little for it."""
+
+    @wraps(make)
+    def shown(*arguments: Any, **options: Any) -> Figure | HTML:
+        try:
+            return make(*arguments, **options)
+        except TooLittle as error:
+            return paragraph(str(error))
+
+    return shown
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
@@ -157,10 +154,7 @@ def as_html(text: str) -> str:
 
 
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
-    """A figure as HTML that holds its PNG, for pages that draw as many as there are data.
-
-    Its anchor is "fig-" and `name`.
-    """
+    """A figure, its anchor "fig-" and `name`, as HTML that holds its PNG: where as many are drawn as there are data."""
     style.BookFigure.shown.append((made, name))
     data = base64.b64encode(style.as_png(made)).decode()
     image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
@@ -189,17 +183,14 @@ def bullets(lines: Iterable[str], kind: str = "") -> HTML:
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
-    """One line: notebook, measurements file with rows and sha256, estimator and other parameters, version.
-
-    Where a summary stands for the published table, the line says so and how to get the table.
-    """
+    """One line: notebook, measurements (or the summary that stands for them) with sha256, settings, version."""
     opened = measured(source)
     estimators = _estimators(opened.table)
     settings = {"estimator": ", ".join(estimators) or "none"} | parameters
     table = f"measurements {opened.name} ({len(opened.table):,} rows, sha256 {opened.digest})"
     note = _SUMMARY if opened.summary else ""
     about = (f"{name} {value}" for name, value in settings.items())
-    return line(notebook, table, *about, note=note, source=_short(source, estimators))
+    return line(notebook, table, *about, note=note, source=short(source, estimators))
 
 
 def _estimators(table: pd.DataFrame) -> list[str]:
@@ -209,16 +200,12 @@ def _estimators(table: pd.DataFrame) -> list[str]:
     return sorted(set(table["estimator"]))
 
 
-def short(source: str | Path) -> str:
-    """A table and its estimator in the name of a download: "published_lmi", "ours_default"."""
-    return _short(source, _estimators(measured(source).table))
-
-
-def _short(source: str | Path, estimators: list[str]) -> str:
-    """A source in a file's name; a table of its own is called by the folder that it lies in."""
+def short(source: str | Path, estimators: list[str] | None = None) -> str:
+    """A table, by its folder where it has its own, and its estimator in the name of a download: "published_lmi"."""
     own = Path(source).parent.name if Path(source).name == "measurements.csv" else ""
     name = str(source) if str(source) in VERSIONS else own or "ours"
-    return "_".join([name.replace("-", "_"), *estimators])
+    of = _estimators(measured(source).table) if estimators is None else estimators
+    return "_".join([name.replace("-", "_"), *of])
 
 
 _SUMMARY = (
@@ -234,10 +221,7 @@ def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = 
 
 
 def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
-    """A line of provenance, with what the figures shown since the last one draw, for download.
-
-    Its name is made of the notebook's, the figure's if it has one, and `source`, the short name of a table.
-    """
+    """A line of provenance, with what the figures shown since the last one draw: CSVs named by notebook and source."""
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     figures = style.BookFigure.shown[:]
     style.BookFigure.shown.clear()
@@ -246,11 +230,11 @@ def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
     return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
 
 
-def fits(table: pd.DataFrame, *, law: str = "noise_law") -> HTML:
-    """Every curve's fit of a law as a table to read and to download, with a line that counts the statuses."""
-    found = laws.fit_curves(usable(table), law=laws.named(law))
+def fits(table: pd.DataFrame) -> HTML:
+    """Every curve's fit of Eq. 1 as a table to read and to download, with a line that counts the statuses."""
+    found = laws.fit_curves(usable(table))
     counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
-    return as_table(brief(found), f"{law}_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
+    return as_table(brief(found), "noise_law_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
 
 
 def brief(found: pd.DataFrame) -> pd.DataFrame:
@@ -262,14 +246,17 @@ _IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
 """An interval, or its level: not to be broken."""
 
 
-def as_table(table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "") -> HTML:
-    """A scrolling table, and a link to its CSV.
-
-    `table` is what is shown, rounded, names by their labels; `full` what the CSV holds, where it is another.
-    """
+def as_table(
+    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "",
+    forms: Mapping[str, str] | None = None,
+) -> HTML:  # fmt: skip
+    """A scrolling table, rounded or by `forms`, names by their labels; its CSV holds `full` where that is another."""
     head = f"<p>{as_html(title)}</p>" if title else ""
     to_download = link(table if full is None else full, download)
-    body = readable(table).to_html(index=False, border=0, classes="measurements", na_rep="–", justify="left")
+    told = {name: table[name].map(form.format, na_action="ignore") for name, form in (forms or {}).items()}
+    body = readable(table.assign(**told)).to_html(
+        index=False, border=0, classes="measurements", na_rep="–", justify="left"
+    )
     body = _IN_BRACKETS.sub(lambda found: found[0].replace(" ", "&nbsp;"), body.replace("I_max", as_html("I_max")))
     return HTML(f'{head}<div class="scroll">{body}</div><p>{to_download}</p>')
 

@@ -31,10 +31,7 @@ _NAMES = {
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
-    """Eq. 1 fitted to every curve at the largest number of cells of its data set, of the three tables.
-
-    The parent's presets are its own; its transformer is no Geneformer (`read_parent`).
-    """
+    """Eq. 1 fitted to every curve at the most cells of three tables; the parent's transformer is no Geneformer."""
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
     found = pd.concat([_fits(table).assign(table=name) for name, table in tables.items()])
     found.loc[found["table"] == PARENT, "preset"] = "its own"
@@ -54,52 +51,45 @@ def disagreements(reference: str | Path) -> pd.DataFrame:
     the standard deviation of the paper's seeds, the root mean square over its grid. A parameter agrees where both fits
     determine it (a status of `_SETTLED`, an interval with two ends) and the intervals of the two share a value.
     """
-    parent, paper = read_parent(), usable(page.measured(reference).table)
-    one, other = (_fits(table).set_index(["dataset", "signal", "model"]) for table in (parent, paper))
-    rows = []
+    tables, rows = [read_parent(), usable(page.measured(reference).table)], []
+    fitted = [_fits(table).set_index(["dataset", "signal", "model"]) for table in tables]
     for signal in SHARED:
-        for model in style.ordered(without_controls(of_signal(paper, signal))["model"]):
-            here, there = (of_signal(table[table["model"] == model], signal) for table in (parent, paper))
-            gap, noise = _gaps(here, there)
-            first, second = one.loc[(*signal, model)], other.loc[(*signal, model)]
+        for model in style.ordered(without_controls(of_signal(tables[1], signal))["model"]):
+            gap, noise = _gaps(*(of_signal(table[table["model"] == model], signal) for table in tables))
+            fits = [found.loc[(*signal, model)] for found in fitted]
             rows.append({
                 "signal": style.title(*signal), "model": model, "points": len(gap),
                 "parent - paper (bits)": gap.mean(), "mean size": np.abs(gap).mean(),
                 "beyond seeds": float((np.abs(gap) > 2 * noise).mean()),
-            } | _compared(first, second, "i_max", "I_max") | _compared(first, second, "u_bar", "ū"))  # fmt: skip
+            } | _compared(fits, "i_max", "I_max") | _compared(fits, "u_bar", "ū"))  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
     """Bits of the first table less those of the second at the first's points, and the second's spread over seeds."""
     bits = there.pivot_table(index="n_cells", columns="fraction", values="mi_bits")
-    u = there.groupby("fraction")["umis_per_cell"].mean()
-    surface = RegularGridInterpolator(
-        (np.log(bits.index.to_numpy()), np.log(u.to_numpy())), bits.to_numpy(), bounds_error=False
-    )
+    at = np.log(bits.index.to_numpy()), np.log(there.groupby("fraction")["umis_per_cell"].mean().to_numpy())
+    surface = RegularGridInterpolator(at, bits.to_numpy(), bounds_error=False)
     points = here[here["variant"] == ""]
     gap = points["mi_bits"].to_numpy() - surface(np.log(points[["n_cells", "umis_per_cell"]].to_numpy(float)))
     variance = there.groupby(["n_cells", "fraction"])["mi_bits"].var()
     return gap[np.isfinite(gap)], float(np.sqrt(variance.mean()))
 
 
-def _compared(one: pd.Series, other: pd.Series, name: str, shown: str) -> dict[str, object]:
+def _compared(fits: list[pd.Series], name: str, shown: str) -> dict[str, object]:
     """A parameter of two fits, NaN where one does not determine it, and whether the intervals share a value."""
-    known = [
-        fit["status"] in _SETTLED[name] and bool(np.isfinite([fit[f"{name}_low"], fit[f"{name}_high"]]).all())
-        for fit in (one, other)
-    ]
-    values = [fit[name] if told else np.nan for fit, told in zip((one, other), known, strict=True)]
-    low, high = (f(one[f"{name}_{end}"], other[f"{name}_{end}"]) for f, end in ((max, "low"), (min, "high")))
-    said = ("yes" if low <= high else "no") if all(known) else _NONE
+    lows, highs = ([fit[f"{name}_{end}"] for fit in fits] for end in ("low", "high"))
+    finite = np.isfinite(np.array([lows, highs], float)).all(axis=0)
+    known = [fit["status"] in _SETTLED[name] and told for fit, told in zip(fits, finite, strict=True)]
+    values = [fit[name] if told else np.nan for fit, told in zip(fits, known, strict=True)]
+    said = ("yes" if max(lows) <= min(highs) else "no") if all(known) else _NONE
     return {f"{shown}, parent": values[0], f"{shown}, paper": values[1], f"{shown} agrees": said}
 
 
 def disagreements_table(reference: str | Path) -> HTML:
     """`disagreements` to read, depths without decimals, and to download."""
-    full = disagreements(reference)
-    depths = {name: full[name].map("{:,.0f}".format, na_action="ignore") for name in ("ū, parent", "ū, paper")}
-    return page.as_table(full.assign(**depths), "two_papers.csv", full=full)
+    forms = dict.fromkeys(("ū, parent", "ū, paper"), "{:,.0f}")
+    return page.as_table(disagreements(reference), "two_papers.csv", forms=forms)
 
 
 def sentences(reference: str | Path) -> HTML:
@@ -154,10 +144,10 @@ def curves_figure(reference: str | Path) -> Figure:
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         for name, table in tables.items():
             here = largest(of_signal(table[table["model"] == model], signal))
-            style.plot(axes, model, here["umis_per_cell"], here["mi_bits"], **looks[name] | {"linestyle": ""})
-            fit = laws.fit_noise_law(here["umis_per_cell"], here["mi_bits"])
-            u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 100)
-            axes.plot(u, fit.predict(u), color=style.colour(model), linestyle=looks[name]["linestyle"])
+            u, bits = (here[column].to_numpy() for column in ("umis_per_cell", "mi_bits"))
+            style.plot(axes, model, u, bits, **looks[name] | {"linestyle": ""})
+            at, line = np.geomspace(u.min(), u.max(), 100), looks[name]["linestyle"]
+            axes.plot(at, laws.fit_noise_law(u, bits).predict(at), color=style.colour(model), linestyle=line)
         style.bits_axes(axes)
         style.log_axis(axes, every=2)
 
@@ -172,14 +162,12 @@ def curves_figure(reference: str | Path) -> Figure:
 def tables_figure() -> Figure:
     """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
     compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
-    compared = compared[compared["signal"] == "protein"]
+    compared, ranked = compared[compared["signal"] == "protein"], {"model": ranks["encoding"] + "s"}
     drawn = {
         "estimators, of scVI": compared.assign(model=compared["estimator"]),
         "thinned when embedded only": read_parent("inference"),
         "a pretrained Geneformer": tuned.assign(model="fine-tuned on " + tuned["signal"]),
-        "random projection, 16 dimensions": ranks.assign(
-            model=ranks["encoding"] + "s", fraction=ranks["umis_per_cell"]
-        ),
+        "random projection, 16 dimensions": ranks.assign(fraction=ranks["umis_per_cell"], **ranked),
     }
     figure, panels = style.new_figure(2, 2, 7.0, titles=drawn, name="tables")
     for axes, table in zip(panels.flat, drawn.values(), strict=True):
@@ -205,10 +193,8 @@ def tables_sentences() -> HTML:
     least, most = (float(f(here["fraction"])) for f in (min, max))
     trained = here.set_index("fraction")["mi_bits"]
     sizes, probe = read_parent("transformers"), read_parent("linear_probe")
-    by_loss, by_accuracy = (
-        spearmanr(table[name], table["mi_bits"]).statistic
-        for table, name in ((sizes, "validation_loss"), (probe, "accuracy"))
-    )
+    ranked = ((sizes, "validation_loss"), (probe, "accuracy"))
+    by_loss, by_accuracy = (spearmanr(table[name], table["mi_bits"]).statistic for table, name in ranked)
     return page.bullets([
         f"Estimators on the same embeddings: LMI gives the most bits at {above} of {len(by)} points; means at full "
         f"depth are {full}.",

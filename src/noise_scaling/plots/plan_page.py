@@ -12,6 +12,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from ..errors import enough
 from ..laws import noise_budget
 from ..measurements import of_one_run, protocol_rows
 from ..plan import backtest, command, evidence, options, prices
@@ -21,6 +22,7 @@ from ..plan.library import imaged, panel
 from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
+from .interactive import STATIC
 
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 OPENING = "mouse_embryo"
@@ -28,18 +30,11 @@ OPENING = "mouse_embryo"
 _DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
 
 
-def planner(
-    measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC
-) -> HTML:
-    """The interactive planner on the laws of a measurements table and of a reference table.
-
-    The published table comes in two versions: all its rows, and without the flagged ones.
-    """
-    groups = planner_groups(measurements, reference)
-    if not groups:
-        return page.paragraph(
-            "No model here was measured at three depths and three numbers of cells: nothing to plan from."
-        )
+@page.told
+def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
+    """The interactive planner on the laws of a table and of a reference; of the published one in its two versions."""
+    none = "No model here was measured at three depths and three numbers of cells: nothing to plan from."
+    groups = enough(planner_groups(measurements, reference), none)
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
     data = {"groups": groups, "ramp": RAMP, "opening": opening["name"]}
     data |= {"prices": asdict(prices.read_prices()), "words": prices.WORDS}
@@ -104,10 +99,8 @@ def asked(line: str) -> HTML:
     """`noise-scaling plan` with these options, and what it prints."""
     parser = argparse.ArgumentParser()
     options.add_options(parser)
-    text = command.answer(parser.parse_args(shlex.split(line)))
-    return HTML(
-        f'<pre style="white-space: pre-wrap">$ noise-scaling plan {html.escape(line)}\n\n{html.escape(text)}</pre>'
-    )
+    text = html.escape(f"$ noise-scaling plan {line}\n\n{command.answer(parser.parse_args(shlex.split(line)))}")
+    return HTML(f'<pre style="white-space: pre-wrap">{text}</pre>')
 
 
 def donors(source: str | Path) -> HTML:
@@ -125,11 +118,9 @@ def donors(source: str | Path) -> HTML:
     return page.as_table(shown, "donors.csv", full=found, title=sentence)
 
 
+@page.told
 def plan_regret(source: str | Path) -> HTML:
-    """How well plans from a cheap pilot choose among the dear designs of a table's grids: a sentence, and a table.
-
-    And how often intervals hold what another seed gave. The published table in two versions.
-    """
+    """How well plans from a pilot choose among a table's dear designs; how often intervals hold another seed's bits."""
     sentences, parts = [], []
     for name, table in page.versions(source, "our own grids").items():
         rows = backtest.choices(table := usable(table))
@@ -137,10 +128,7 @@ def plan_regret(source: str | Path) -> HTML:
             score = backtest.summary(rows)
             sentences += [_score_sentence(name, score.loc["all"]), _held_sentence(table)]
             parts.append(_score_rows(name, score))
-    if not parts:
-        return page.paragraph(
-            "No grid of this table is large enough to hold a pilot and something dearer to choose from."
-        )
+    enough(parts, "No grid of this table is large enough to hold a pilot and something dearer to choose from.")
     return page.as_table(pd.concat(parts), f"plan_regret_{page.short(source)}.csv", title=" ".join(sentences))
 
 

@@ -38,9 +38,7 @@ LIMITS = {"told_axes": "told the axes", "told_function": "told the function"}
 AT_DEPTH = {"labels12": "12 classes", "time45": "45 time points", "proteins": "14 proteins in batches"}
 
 
-def read(source: str | Path) -> dict[str, Any]:
-    """The numbers of a benchmark."""
-    return page.numbers(source)
+read = page.numbers
 
 
 def errors_figure(numbers: dict[str, Any], *, cells: int = 10_000) -> Figure:
@@ -66,11 +64,8 @@ def errors_sentence(numbers: dict[str, Any], *, pairs: int = 10_000) -> HTML:
     scores = pd.DataFrame(numbers["scores"]).query("pairs == @pairs").set_index("estimator")
     other = scores.drop(index="default")["within 15 %"].idxmax()
     (ours, theirs), found = (calibration.look(name)[0] for name in ("default", other)), scores["within 15 %"]
-    return page.paragraph(
-        f"Within 15 % of the truth at {pairs:,} pairs: {ours} on {found['default']} of "
-        f"{scores.loc['default', 'tasks']} tasks; the next best, {theirs}, on {found[other]}.",
-        "finding",
-    )
+    said = f"{ours} on {found['default']} of {scores.loc['default', 'tasks']} tasks; the next best, {theirs}, on"
+    return page.paragraph(f"Within 15 % of the truth at {pairs:,} pairs: {said} {found[other]}.", "finding")
 
 
 def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
@@ -80,10 +75,8 @@ def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
     most, by = problems["cells"].max(), ["family", "depth"] if depths else ["family"]
     shares = problems[problems["cells"] == most].groupby(by)["ratio"].median()
     over = "signal and depth" if depths else "signal"
-    low, high = 100 * shares.min(), 100 * shares.max()
-    return page.paragraph(
-        f"With {most:,} cells the default finds {low:.0f} to {high:.0f} % of the truth, by {over}.", "finding"
-    )
+    found = f"{100 * shares.min():.0f} to {100 * shares.max():.0f} %"
+    return page.paragraph(f"With {most:,} cells the default finds {found} of the truth, by {over}.", "finding")
 
 
 @style.book_style()

@@ -9,8 +9,7 @@ from ..laws.formulas import AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED
 from . import style
 
 _IF_EQ1 = "_if_eq1"
-_LEAST = 1e-3
-"""A lower bound below this reads as 0."""
+_LEAST = 1e-3  # a lower bound below this reads as 0
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
@@ -47,9 +46,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         elif pd.api.types.is_integer_dtype(values):
             out[name] = values.map("{:,}".format)
         elif end not in ("low", "high", "stderr") or f"{base}_low" not in table:
-            digits = (
-                3 if " / " in str(name) else next((n for key, n in _DIGITS.items() if str(name).startswith(key)), 3)
-            )
+            known = (n for key, n in _DIGITS.items() if str(name).startswith(key) and " / " not in str(name))
+            digits = next(known, 3)
             out[name] = values.round(digits) if pd.api.types.is_float_dtype(values) else values
     return pd.DataFrame(out, index=table.index).rename(columns=_heading)
 
@@ -65,9 +63,8 @@ def _interval(value: float, low: float, high: float, undetermined: bool) -> str:
     """A value and its interval; of a parameter that its fit does not determine what is known of it alone."""
     if pd.isna(value):
         return "–"
-    ends = (
-        "–" if pd.isna(low) else f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
-    )
+    ends = f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
+    ends = "–" if pd.isna(low) else ends
     if not undetermined:
         return f"{_number(value)} ({ends})"
     known = np.isfinite(high) or low >= _LEAST  # above a bound of nothing there is everything

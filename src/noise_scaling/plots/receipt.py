@@ -36,10 +36,8 @@ def receipt(source: str | Path) -> HTML:
     """How the rows of this run compare with the committed ones of the same command: a sentence, and a line a model."""
     opened = page.measured(source)
     if opened.name == "data/measurements":
-        said = (
-            "These pages were drawn from the committed tables themselves: `make book` measures, and writes its receipt"
-        )
-        return page.paragraph(f"{said} here.", "finding")
+        said = "These pages were drawn from the committed tables themselves"
+        return page.paragraph(f"{said}: `make book` measures, and writes its receipt here.", "finding")
     found = compare(opened.table, measurements.read(DEMO))
     counts = found["result"].value_counts()
     about = provenance(opened.table, "")

@@ -23,8 +23,8 @@ def saturations(table: pd.DataFrame) -> pd.DataFrame:
     for grid in grids(without_controls(usable(table)), least=(4, 4), all_models=True):
         noise = grid.noise()
         row: dict[str, object] = dict(zip(("dataset", "signal", "model", "preset"), grid.key, strict=False))
-        lines = {"n": (grid.n, grid.bits[-1], noise[-1]), "u": (grid.u, grid.bits[:, -1], noise[:, -1])}
         row["best"] = grid.bits[-1, -1]
+        lines = {"n": (grid.n, grid.bits[-1], noise[-1]), "u": (grid.u, grid.bits[:, -1], noise[:, -1])}
         for axis, (x, bits, spread) in lines.items():
             here = np.isfinite(bits)
             for share in SHARES:

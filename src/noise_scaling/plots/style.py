@@ -165,16 +165,9 @@ class BookFigure(Figure):
 
 
 def new_figure(
-    rows: int,
-    columns: int,
-    height: float,
-    *,
-    titles: Iterable[str] = (),
-    xlabel: str = "",
-    ylabel: str = "",
-    name: str = "",
-    **options: Any,
-) -> tuple[Figure, np.ndarray]:
+    rows: int, columns: int, height: float, *, titles: Iterable[str] = (), xlabel: str = "", ylabel: str = "",
+    name: str = "", **options: Any,
+) -> tuple[Figure, np.ndarray]:  # fmt: skip
     """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
 
     Its height is in inches, TALLEST at most. Titles are of the panels in turn, labels of the lowest and the leftmost,
@@ -183,8 +176,7 @@ def new_figure(
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
     figure.set_label(name)
     panels = figure.subplots(rows, columns, squeeze=False, **options)
-    for axes in panels.flat:
-        sns.despine(ax=axes)
+    sns.despine(figure)
     for axes, text in zip(panels.flat, titles, strict=False):
         axes.set_title(text, loc="left")
     for axes in panels[-1]:
@@ -216,42 +208,29 @@ _ROW_TITLE = "row title"
 
 def overlaps(figure: Figure) -> list[str]:
     """Legends, titles and labels of axes that are cut off, or lie over each other or over data, of a drawn figure."""
-    texts = {
-        f"the title {text.get_text()!r} of panel {i}": text
-        for i, axes in enumerate(figure.axes, start=1) for text in (getattr(axes, name) for name in _TITLES)
-        if text.get_text()
-    }  # fmt: skip
+    panels = list(enumerate(figure.axes, start=1))
+    titles = ((i, getattr(axes, name)) for i, axes in panels for name in _TITLES)
     rows = [text for axes in figure.axes for text in axes.texts if text.get_gid() == _ROW_TITLE and text.get_text()]
-    texts |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
-    words = texts | {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
+    words = {f"the title {text.get_text()!r} of panel {i}": text for i, text in titles if text.get_text()}
+    words |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
+    words |= {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
+    named = ((i, axis.label) for i, axes in panels if axes.axison for axis in (axes.xaxis, axes.yaxis))
+    labels = {f"the axis label {text.get_text()!r} of panel {i}": text for i, text in named if text.get_text()}
     boxes = {name: artist.get_window_extent().padded(-1) for name, artist in words.items()}
-    data = {f"panel {i}": axes.get_window_extent() for i, axes in enumerate(figure.axes, start=1) if axes.axison}
-    labels = {
-        f"the axis label {axis.label.get_text()!r} of panel {i}": axis.label.get_window_extent().padded(-1)
-        for i, axes in enumerate(figure.axes, start=1) if axes.axison
-        for axis in (axes.xaxis, axes.yaxis) if axis.label.get_text()
-    }  # fmt: skip
-    pairs = [*combinations({**boxes, **labels}.items(), 2), *product(boxes.items(), data.items())]
+    every = boxes | {name: text.get_window_extent().padded(-1) for name, text in labels.items()}
+    data = {f"panel {i}": axes.get_window_extent() for i, axes in panels if axes.axison}
+    pairs = [*combinations(every.items(), 2), *product(boxes.items(), data.items())]
     whole = figure.bbox.padded(0.04 * figure.dpi)  # less than the empty rim of a legend
-    cut = [
-        name for name, box in {**boxes, **labels}.items() if not (whole.contains(*box.min) and whole.contains(*box.max))
-    ]
-    return [
-        *(f"a figure cuts off {name}" for name in cut),
-        *(f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)),
-    ]
+    cut = [name for name, box in every.items() if not (whole.contains(*box.min) and whole.contains(*box.max))]
+    over = [f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)]
+    return [*(f"a figure cuts off {name}" for name in cut), *over]
 
 
 def model_panels(
-    rows: Mapping[_Key, str],
-    models: list[str],
-    draw: Callable[[Axes, _Key, str], None],
-    *,
-    height: float,
-    narrow: bool = False,
-    **options: Any,
-) -> Figure:
+    rows: Mapping[_Key, str], models: list[str], draw: Callable[[Axes, _Key, str], None], *, height: float,
+    narrow: bool = False, **options: Any,
+) -> Figure:  # fmt: skip
     """Panels with rows of any kind down and models across.
 
     `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
@@ -322,10 +301,7 @@ def log_y_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend over the panels, or elsewhere outside the data by `loc`: one set of `Line2D` options a mark.
-
-    All in one row but for `columns`; other options are of `Figure.legend`.
-    """
+    """A legend over the panels or by `loc`, in one row but for `columns`: `Line2D` options a mark, then its own."""
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)

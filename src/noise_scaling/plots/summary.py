@@ -15,18 +15,14 @@ from ..measurements import table_audit as audit
 from . import cells_or_depth, claims, claims_open, follow_up, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
-_DIGITS = "%.8g"
-"""Of means: enough to give the third of three seeds back to the table's last digit."""
+_DIGITS = "%.8g"  # of means: enough to give the third of three seeds back to the table's last digit
 
 
 def findings(table: pd.DataFrame) -> pd.DataFrame:
     """Every claim that the table can be asked for, with its statistic's value, interval and verdict."""
-    found = [
-        {"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | vars(claims.find(claim, table))
-        for claim in (*claims.CLAIMS, *claims_open.OPEN)
-        if not claim.ablations
-    ]
-    return pd.DataFrame(found)
+    asked = [claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if not claim.ablations]
+    named = pd.DataFrame({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} for claim in asked)
+    return named.join(pd.DataFrame(vars(claims.find(claim, table)) for claim in asked))
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
@@ -37,9 +33,8 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def made(table: pd.DataFrame) -> pd.DataFrame:
-        versions = {published.ALL: table, published.KEPT: audit.filtered(table)}
-        both = pd.concat({version: make(rows) for version, rows in versions.items()}, names=["rows"])
-        return both.reset_index(level=0).reset_index(drop=True)
+        both = {published.ALL: make(table), published.KEPT: make(audit.filtered(table))}
+        return pd.concat(both, names=["rows"]).reset_index(level=0).reset_index(drop=True)
 
     return made
 

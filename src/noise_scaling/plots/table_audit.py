@@ -18,10 +18,8 @@ _SIGNALS: dict[str, dict[str, Any]] = {
     "celltype.l3": {"marker": "o", "linestyle": "", "markerfacecolor": None},
     "protein": {"marker": "^", "linestyle": "", "markerfacecolor": "none"},
 }
-_MODELS = ("geneformer", "scvi")
-"""What the note on seed 42 is about: the model that it flags, and one that it does not."""
-_NAMES = re.compile(r"\b(larry|merfish|mouse_embryo)\b")
-"""Names of data sets in notes."""
+_MODELS = ("geneformer", "scvi")  # what the note on seed 42 is about: the model that it flags, and one that it does not
+_NAMES = re.compile(r"\b(larry|merfish|mouse_embryo)\b")  # names of data sets in notes
 
 
 def notes() -> HTML:

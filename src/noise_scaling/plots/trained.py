@@ -1,4 +1,7 @@
-"""Geneformer in its published size, trained to its validation optimum, beside itself untrained."""
+"""Geneformer in its published size, trained to its validation optimum, beside itself untrained.
+
+Files are those of benchmarks/gpu_sweep.py, trained_geneformer.py (`steps_figure`) and what_ranks_lose.py (ranks).
+"""
 
 import textwrap
 from pathlib import Path
@@ -25,10 +28,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 
 
 def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
-    """Bits of the trained Geneformer less those of another model, deepest first: a tie within 2 standard errors.
-
-    Of `beside`, the rows at the same points, with the same preset where it has that.
-    """
+    """Bits of the trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors."""
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     other = rows[(rows["model"] == beside) & ((rows["preset"] == PRESET) | (beside != UNTRAINED))]
@@ -60,8 +60,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
     """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error."""
-    rows = protocol_rows(table, controls=True)
-    rows = rows[rows["estimator"] == estimator]
+    rows = protocol_rows(table, controls=True).query("estimator == @estimator")
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     signals = style.signals(enough(mine, f"this table holds no Geneformer trained with the preset {PRESET}"))
     figure, panels = style.new_figure(1, len(signals), 3.2, xlabel=style.UMIS, ylabel=style.BITS)
@@ -72,10 +71,9 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
         here = here[(here["preset"] == PRESET) | ~here["model"].isin([TRAINED, UNTRAINED])]
         for model in style.ordered(here["model"]):
             points = here[here["model"] == model].sort_values("umis_per_cell")
-            style.plot(axes, model, points["umis_per_cell"], points["mi_bits"])
-            axes.errorbar(
-                points["umis_per_cell"], points["mi_bits"], points["mi_stderr"], fmt="none", ecolor=style.colour(model)
-            )
+            xy = points["umis_per_cell"], points["mi_bits"]
+            style.plot(axes, model, *xy)
+            axes.errorbar(*xy, points["mi_stderr"], fmt="none", ecolor=style.colour(model))
         shown |= set(here["model"])
         style.bits_axes(axes)
         axes.set_title(textwrap.fill(style.title(*signal), 26) + f"\n{n:,} cells", loc="left")
@@ -85,10 +83,7 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
 
 @style.book_style()
 def loss_figure(file: str | Path) -> Figure:
-    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
-
-    `file` has columns dataset, n_cells, fraction, step and loss_validation, as benchmarks/gpu_sweep.py writes them.
-    """
+    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept."""
     curves = largest(pd.read_csv(paths.find(file)))
     labels = {"xlabel": "steps", "ylabel": "validation loss (nats a masked gene)", "name": "loss"}
     figure, panels = style.new_figure(1, curves["dataset"].nunique(), 3.6, **labels)
@@ -103,19 +98,15 @@ def loss_figure(file: str | Path) -> Figure:
 
 @style.book_style()
 def steps_figure(file: str | Path) -> Figure:
-    """Bits of the test cells along one training a data set, from the starting weights on; bars are one standard error.
-
-    `file` is the JSON that benchmarks/trained_geneformer.py writes.
-    """
+    """Bits of the test cells along one training a data set, from the starting weights on, with standard errors."""
     points = [point for point in page.numbers(file)["points"] if len(point["bits"]) > 2]
     figure, axes = style.one_panel(3.4, xlabel="steps", ylabel=style.BITS, name="steps")
     for point, look in zip(points, _LOOKS, strict=False):
         steps = [int(point["kept"]) if step == "kept" else int(step) for step in point["bits"]]
         order = np.argsort(steps)
         bits, errors = np.array(list(point["bits"].values()))[order].T
-        label = (
-            f"{style.dataset(point['dataset'])}, {point['n_cells']:,} cells, {point['fraction']:.2g} of the molecules"
-        )
+        cells = f"{style.dataset(point['dataset'])}, {point['n_cells']:,} cells"
+        label = f"{cells}, {point['fraction']:.2g} of the molecules"
         axes.errorbar(np.array(steps)[order], bits, errors, capsize=2, label=label, **look)
     axes.set_ylim(0, None)
     figure.legend(loc="outside upper center", frameon=False)
@@ -133,10 +124,7 @@ def _ranks(file: str | Path) -> pd.DataFrame:
 
 @style.book_style()
 def ranks_figure(file: str | Path) -> Figure:
-    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set.
-
-    `file` is the JSON that benchmarks/what_ranks_lose.py writes.
-    """
+    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set."""
     found = _ranks(file)
     shape = found["readout"].nunique(), found["dataset"].nunique()
     figure, panels = style.new_figure(

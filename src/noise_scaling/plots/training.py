@@ -12,20 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import measurements
+from ..errors import enough
 from . import page, style
 
 Curve = tuple[int, float, list[float], list[float]]
 """Training cells, fraction of molecules, steps, validation losses."""
 
 
+@page.told
 def loss_curves(table: pd.DataFrame, results: str | Path | None) -> Figure | HTML:
     """The validation losses of a table's trainings; a sentence where none were kept."""
-    curves = kept_curves(table, results)
-    if not curves:
-        return page.paragraph(
-            "No loss curves: nothing here was trained step by step, or no folder of results was given."
-        )
-    return loss_figure(curves)
+    none = "No loss curves: nothing here was trained step by step, or no folder of results was given."
+    return loss_figure(enough(kept_curves(table, results), none))
 
 
 def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, list[Curve]]:
