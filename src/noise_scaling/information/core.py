@@ -240,27 +240,10 @@ def drop_constant(x: np.ndarray) -> np.ndarray:
 def prepare(
     x: object, y: object, *, discrete: bool, groups: object = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Checked `(x, y, groups)` without constant columns.
+    """Checked x float64 [n, d], y and groups (as of `check_pairs`), without constant columns.
 
-    Parameters
-    ----------
-    x
-        [n, d] numbers.
-    y
-        Labels [n] or numbers [n, d].
-    discrete
-        Whether the estimator is for labels; one for vectors gets labels as one-hot vectors.
-    groups
-        As in `check_pairs`.
-
-    Returns
-    -------
-    x float64 [n, d]; y codes [n] if `discrete`, else float64 [n, d]; groups as codes [n], or None.
-
-    Raises
-    ------
-    InputError
-        As `vectors`, `labels` and `check_pairs`.
+    For estimators of labels (`discrete`) y is codes [n]; for those of vectors float64 [n, d], labels as one-hot
+    vectors. InputError as of `vectors`, `labels` and `check_pairs`.
     """
     x = vectors(x, "x")
     if discrete:

@@ -241,18 +241,10 @@ def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
 def fit_budgets(
     n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, stretched: bool = False
 ) -> np.ndarray:
-    """Noise budgets of the same points under K different weights, 0 leaving a point out: parameters [K, 6].
+    """Noise budgets of the same points, [M], under K different weights, [K, M]: parameters [K, 6].
 
-    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once.
-
-    Parameters
-    ----------
-    n, u, bits
-        Training cells, UMIs per cell and bits of M points, [M].
-    weights
-        Inverse variances up to a factor, [K, M].
-    stretched
-        As in `fit_noise_budget`.
+    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once. Weights are inverse
+    variances up to a factor, 0 leaving a point out; `stretched` is as there.
     """
     groups, powers, reference = np.zeros(len(n), int), _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u)
     each = [_Data(n, u, bits, w, groups, powers, reference) for w in weights]
