@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from ..errors import InputError
-from .reading import READ_ERRORS, first_line, quietly
+from .reading import first_line, quietly, told
 from .several import Parts, Several
 
 ANEW = "write it anew with adata.write_h5ad"
@@ -172,7 +172,7 @@ def _open_hdf5(path: Path) -> h5py.File:
     except OSError as error:
         if "unable to lock" in str(error):
             raise InputError(f"{path} is open for writing in another program: close it there, or copy it") from error
-        raise InputError(_unreadable(path, error)) from error
+        raise InputError(_unreadable(path, first_line(error))) from error
 
 
 def _cells(file: h5py.File, path: Path) -> Cells:
@@ -242,19 +242,12 @@ def _sparse(group: Any) -> sp.spmatrix:
     return matrix
 
 
-@contextmanager
-def _readable(path: Path, element: str = "") -> Iterator[None]:
+def _readable(path: Path, element: str = "") -> AbstractContextManager[None]:
     """Whatever the readers stumble over becomes one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except READ_ERRORS as error:
-        raise InputError(_unreadable(path, error, element)) from error
+    return told(lambda reason: _unreadable(path, reason, element))
 
 
-def _unreadable(path: Path, error: Exception, element: str = "") -> str:
-    reason = first_line(error)
+def _unreadable(path: Path, reason: str, element: str = "") -> str:
     if "plugin" in reason or "filter" in reason:
         return (
             f"{element or 'a part'} of {path} is compressed in a way that HDF5 cannot undo here: "

@@ -105,25 +105,12 @@ def from_pointwise(
     note: str = "",
     learned: bool = False,
 ) -> Information:
-    """The Information whose bits are the mean of `pointwise` over its finite values.
+    """The Information whose bits are the mean of `pointwise` [n] over its finite values: of cells that were scored.
 
-    Parameters
-    ----------
-    pointwise
-        Bits of each cell [n], NaN where not scored.
-    method, lower_bound, note
-        As in `Information`.
-    groups
-        Codes [n]: the standard error, else that of a mean, is summed by group first (cells of one clone are not
-        independent).
-    learned
-        Widen the standard error by what the fit varies from draw to draw (`LEARNING_CELLS`).
-
-    Returns
-    -------
-    Information
-        Its standard error is at least that of 1 / n nats, which n cells cannot tell from none: pointwise values of
-        a small information I have the variance 2 I nats^2 (two Gaussians of small correlation).
+    The standard error, else that of a mean, is summed by group (codes [n]) first: cells of one clone are not
+    independent. `learned` widens it by what the fit varies from draw to draw (`LEARNING_CELLS`). It is at least that of
+    1 / n nats, which n cells cannot tell from none: pointwise values of a small information I have the variance 2 I
+    nats^2 (two Gaussians of small correlation).
     """
     scored = np.isfinite(pointwise)
     values = pointwise[scored]

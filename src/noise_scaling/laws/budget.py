@@ -136,21 +136,10 @@ class BudgetFit:
     def interval(
         self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits of the curve, by quantiles of the bootstrap's draws.
+        """Lower and upper bits of the curve at `n` cells and `u` UMIs, by quantiles of the bootstrap's draws.
 
-        Parameters
-        ----------
-        n, u
-            Training cells and UMIs per cell, of shapes that broadcast.
-        level
-            How often such intervals hold the truth.
-        measured
-            Of one more measurement there, with the residuals' spread, instead of the curve.
-
-        Raises
-        ------
-        InputError
-            Before `bootstrap`.
+        `n` and `u` are of shapes that broadcast; `level` is how often such intervals hold the truth. `measured`: of one
+        more measurement there, with the residuals' spread, instead of the curve. InputError before `bootstrap`.
         """
         tail = (1 - level) / 2
         low, high = np.quantile(self.predict_draws(n, u), [tail, 1 - tail], axis=0)
