@@ -67,9 +67,8 @@ class Signal:
         choose("kind of signal", self.kind, KINDS)
         for what, array in (("times", self.times), ("sections", self.sections)):
             if array is not None and len(array) != len(self.values):
-                raise InputError(
-                    f"signal {self.name!r} has {len(self.values)} cells but {len(array)} {what}: give one for each cell"
-                )
+                found = f"{len(self.values)} cells but {len(array)} {what}"
+                raise InputError(f"signal {self.name!r} has {found}: give one for each cell")
 
     @property
     def is_spatial(self) -> bool:
@@ -177,9 +176,8 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
     """
     test_index, embedding = np.asarray(test_index), np.asarray(embedding)
     if len(test_index) != len(embedding):
-        raise InputError(
-            f"the embedding has {len(embedding)} rows for {len(test_index)} test cells: give one row for each"
-        )
+        found = f"{len(embedding)} rows for {len(test_index)} test cells"
+        raise InputError(f"the embedding has {found}: give one row for each")
     if signal.kind != "pair":
         values = signal.values[test_index]
         if signal.levels:  # integers: estimators use their order

@@ -184,7 +184,11 @@ def _cells(file: h5py.File, path: Path) -> Cells:
             f"read_h5mu(FILE)[{('rna' if 'rna' in held else held[0])!r}].write_h5ad(...), with the others in obsm"
         )
     if isinstance(file.get("matrix"), h5py.Dataset) and "col_attrs" in file:
-        return _loom(path)
+        try:
+            return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
+        except ImportError as error:
+            needs = f"{path} is a loom file, which needs loompy"
+            raise InputError(f"{needs}: pip install loompy, or save it as .h5ad") from error
     tenx = [group for group in file.values() if isinstance(group, h5py.Group) and "barcodes" in group]
     if tenx and "obs" not in file:
         return _whole(path, "read_10x_h5", gex_only=False)
@@ -222,15 +226,6 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
     if "gene_ids" in cells.var:
         cells.var_names = cells.var["gene_ids"].to_numpy(dtype=str)
     return cells
-
-
-def _loom(path: Path) -> anndata.AnnData:
-    try:
-        return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
-    except ImportError as error:
-        raise InputError(
-            f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
-        ) from error
 
 
 def _sparse(group: Any) -> sp.spmatrix:

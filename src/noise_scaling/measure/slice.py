@@ -7,7 +7,7 @@ test cells at each of theirs.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,12 +50,8 @@ class Slice:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
         self.tests = tests or (self.fraction,)
         most = max(n for n in grid.cell_numbers if n <= len(cells.train))
-        self.points = [
-            Point(model, int(n))
-            for n in grid.cell_numbers
-            for model in grid.models
-            if n == most or not is_brought(model)
-        ]
+        every = product(grid.cell_numbers, grid.models)
+        self.points = [Point(model, int(n)) for n, model in every if n == most or not is_brought(model)]
         self._digest, self._brought_sha256 = "", dict[str, str]()
 
     def __str__(self) -> str:
@@ -129,11 +125,14 @@ class Slice:
 
     def _measure(self, point: Point, units: list[Unit]) -> Iterator[tuple[Unit, dict]]:
         trained: list[models.Model] = []  # once for all depths of the test cells
+        who = pairs_seed(self.grid.variant, self.seed)
         for _, some in groupby(units, key=lambda unit: unit.fraction):
             here = list(some)
             try:
                 found = self._embedded(point, here[0], trained)
-                pair = self._pair(point, found.embedding)
+                pair = signals.align(self.grid.data.signal, self.cells.test, found.embedding, seed=who)
+                pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
+                pair = self.grid.variant.pairing(pair)
             except UNIT_ERRORS as error:
                 for unit in here:
                     yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
@@ -202,13 +201,6 @@ class Slice:
         train, held = self.pools.train(point.n_cells), self.pools.validation
         fitting.fit(model, train, held, devices=unit.devices, checkpoint=checkpoint, progress=title, **genes)
         return model
-
-    def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
-        """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        seed = pairs_seed(self.grid.variant, self.seed)
-        pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
-        pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
-        return self.grid.variant.pairing(pair)
 
     def _score(self, unit: Unit, pair: signals.Aligned, facts: dict) -> dict:
         start, variant = time.perf_counter(), self.grid.variant
