@@ -67,9 +67,8 @@ class Signal:
         choose("kind of signal", self.kind, KINDS)
         for what, array in (("times", self.times), ("sections", self.sections)):
             if array is not None and len(array) != len(self.values):
-                raise InputError(
-                    f"signal {self.name!r} has {len(self.values)} cells but {len(array)} {what}: give one for each cell"
-                )
+                found = f"{len(self.values)} cells but {len(array)} {what}"
+                raise InputError(f"signal {self.name!r} has {found}: give one for each cell")
 
     @property
     def is_spatial(self) -> bool:
@@ -169,34 +168,16 @@ def _halves(xy: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed: int) -> Aligned:
-    """Put the embedding of the test cells beside their signal.
+    """Put the embedding of the test cells, [test cells, dims] in the order of `test_index`, beside their signal.
 
-    Parameters
-    ----------
-    signal
-        The data set's signal, over all of its cells.
-    test_index
-        Indices of the test cells into the data set's cells [test cells].
-    embedding
-        Their embedding [test cells, dims], rows in the order of `test_index`.
-    seed
-        Decides which of a clone's cells are paired and which partner comes first.
-
-    Returns
-    -------
-    x, y and cross-fitting groups. For a pair, x and y are embeddings of two cells; no cell is in two pairs, and
-    the pairs depend on the set of test cells and the seed only: neither on depth, nor on the order of cells.
-
-    Raises
-    ------
-    InputError
-        If rows and test cells differ in number, or no pair can be formed.
+    For a pair, x and y are embeddings of two cells; no cell is in two pairs, and the pairs depend on the set of test
+    cells and the seed only: neither on depth, nor on the order of cells. InputError if rows and test cells differ in
+    number, or no pair can be formed.
     """
     test_index, embedding = np.asarray(test_index), np.asarray(embedding)
     if len(test_index) != len(embedding):
-        raise InputError(
-            f"the embedding has {len(embedding)} rows for {len(test_index)} test cells: give one row for each"
-        )
+        found = f"{len(embedding)} rows for {len(test_index)} test cells"
+        raise InputError(f"the embedding has {found}: give one row for each")
     if signal.kind != "pair":
         values = signal.values[test_index]
         if signal.levels:  # integers: estimators use their order

@@ -38,9 +38,8 @@ class Split:
         """
         found, first = np.unique(blocks[self.train], return_index=True)
         if n_blocks > len(found):
-            raise InputError(
-                f"training cells of {n_blocks} blocks asked for, they are of {len(found)}: ask for {len(found)} at most"
-            )
+            asked, here = f"training cells of {n_blocks} blocks asked for", len(found)
+            raise InputError(f"{asked}, they are of {here}: ask for {here} at most")
         chosen = found[np.argsort(first)[:n_blocks]]
         return replace(self, train=self.train[np.isin(blocks[self.train], chosen)])
 
@@ -94,9 +93,8 @@ def split(
     left = left[np.argsort(_mixed(keys[left]), kind="stable")]
     validation, train = _take(left, groups, n_validation, np.ones_like(eligible), "validation")
     if len(train) == 0:
-        raise InputError(
-            f"no cells are left to train on: {len(order)} cells, {len(test)} for test, {len(validation)} for validation"
-        )
+        counts = f"{len(order)} cells, {len(test)} for test, {len(validation)} for validation"
+        raise InputError(f"no cells are left to train on: {counts}")
     return Split(test[eligible[test]], validation, train)
 
 

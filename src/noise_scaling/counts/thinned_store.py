@@ -131,34 +131,13 @@ def thin_to_disk(
 ) -> Thinned:
     """Thin some cells of a store in one pass, as `counts.thin` does given names: training cells into a folder.
 
-    Parameters
-    ----------
-    source
-        Integer counts [cells, genes].
-    train
-        The training cells in nested order.
-    held
-        Other pools by name; they come back in memory.
-    folder
-        Appears when everything is in it, and is then used as it is: its name must stand for all of the above. Another
-        process that wants it meanwhile waits.
-    seed, cell_ids, gene_ids
-        As for `counts.thin`, of all of the store's cells and genes.
-    largest
-        The largest count.
-    umis
-        Molecules of each cell of the store, which say how much room few of them need; without, as much as all.
-    progress
-        Show a bar.
+    Training cells are in nested order; pools in `held` come back in memory, as CSR in the order of their positions.
+    `folder` appears when everything is in it, and is then used as it is: its name must stand for all of the arguments.
+    Another process that wants it meanwhile waits. Seed and names are as for `counts.thin`, of all of the store's cells
+    and genes; `umis`, molecules of each cell, say how much room few of them need (without, as much as all); `largest`
+    is the largest count.
 
-    Returns
-    -------
-    The training cells, and the other pools as CSR in the order of their positions.
-
-    Raises
-    ------
-    InputError
-        If names repeat, the store cannot be read, or the disk is full or has too little room left.
+    InputError if names repeat, the store cannot be read, or the disk is full or has too little room left.
     """
     lease = Lease(folder)
     if not folder.exists():
@@ -218,7 +197,12 @@ def _write(
     pools = {"train": train, **held}
     entry = _entry(source.shape[1], largest)
     most = _at_most(source.lengths[train.cells], None if umis is None else umis[train.cells], train.fraction)
-    _check_room(folder.parent, most * entry.itemsize)
+    needed, free = most * entry.itemsize, shutil.disk_usage(folder.parent).free
+    if free < needed + _SPARE:
+        raise InputError(
+            f"the thinned counts may take {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free: "
+            "free some, or name another folder for the results"
+        )
     folder.mkdir()
     of, rank = np.full(source.shape[0], -1, np.int8), np.zeros(source.shape[0], np.int64)
     for number, pool in enumerate(pools.values()):
@@ -231,7 +215,11 @@ def _write(
                 mine = np.flatnonzero(of[cells] == number)
                 if not len(mine):
                     continue
-                thinned = _thin(chunk[mine], pool.fraction, keys[0][cells][mine], keys[1])
+                thinned, limit = chunk[mine], threshold(pool.fraction)
+                if limit < threshold(1):
+                    thinned = thin_keyed(thinned, limit, keys[0][cells][mine], keys[1])
+                else:
+                    thinned.eliminate_zeros()
                 if name == "train":
                     sorter.add(thinned, rank[cells][mine])
                 else:
@@ -259,23 +247,6 @@ def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_mat
         for (start, stop), chunk in zip(blocks, source.read(blocks), strict=True):
             yield slice(start, stop), chunk
             bar.update(stop - start)
-
-
-def _thin(counts: csr_matrix, fraction: float, cells: np.ndarray, genes: np.ndarray) -> csr_matrix:
-    limit = threshold(fraction)
-    if limit == threshold(1):
-        counts.eliminate_zeros()
-        return counts
-    return thin_keyed(counts, limit, cells, genes)
-
-
-def _check_room(folder: Path, needed: float) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + _SPARE:
-        raise InputError(
-            f"the thinned counts may take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
-            "free some, or name another folder for the results"
-        )
 
 
 class _Sorter:

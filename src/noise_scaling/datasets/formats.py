@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from ..errors import InputError
-from .reading import READ_ERRORS, first_line, quietly
+from .reading import first_line, quietly, told
 from .several import Parts, Several
 
 ANEW = "write it anew with adata.write_h5ad"
@@ -172,7 +172,7 @@ def _open_hdf5(path: Path) -> h5py.File:
     except OSError as error:
         if "unable to lock" in str(error):
             raise InputError(f"{path} is open for writing in another program: close it there, or copy it") from error
-        raise InputError(_unreadable(path, error)) from error
+        raise InputError(_unreadable(path, first_line(error))) from error
 
 
 def _cells(file: h5py.File, path: Path) -> Cells:
@@ -184,7 +184,11 @@ def _cells(file: h5py.File, path: Path) -> Cells:
             f"read_h5mu(FILE)[{('rna' if 'rna' in held else held[0])!r}].write_h5ad(...), with the others in obsm"
         )
     if isinstance(file.get("matrix"), h5py.Dataset) and "col_attrs" in file:
-        return _loom(path)
+        try:
+            return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
+        except ImportError as error:
+            needs = f"{path} is a loom file, which needs loompy"
+            raise InputError(f"{needs}: pip install loompy, or save it as .h5ad") from error
     tenx = [group for group in file.values() if isinstance(group, h5py.Group) and "barcodes" in group]
     if tenx and "obs" not in file:
         return _whole(path, "read_10x_h5", gex_only=False)
@@ -224,15 +228,6 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
     return cells
 
 
-def _loom(path: Path) -> anndata.AnnData:
-    try:
-        return quietly(anndata.io.read_loom, path, X_name="", sparse=True)
-    except ImportError as error:
-        raise InputError(
-            f"{path} is a loom file, which needs loompy: pip install loompy, or save it as .h5ad"
-        ) from error
-
-
 def _sparse(group: Any) -> sp.spmatrix:
     """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
     matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
@@ -242,19 +237,12 @@ def _sparse(group: Any) -> sp.spmatrix:
     return matrix
 
 
-@contextmanager
-def _readable(path: Path, element: str = "") -> Iterator[None]:
+def _readable(path: Path, element: str = "") -> AbstractContextManager[None]:
     """Whatever the readers stumble over becomes one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except READ_ERRORS as error:
-        raise InputError(_unreadable(path, error, element)) from error
+    return told(lambda reason: _unreadable(path, reason, element))
 
 
-def _unreadable(path: Path, error: Exception, element: str = "") -> str:
-    reason = first_line(error)
+def _unreadable(path: Path, reason: str, element: str = "") -> str:
     if "plugin" in reason or "filter" in reason:
         return (
             f"{element or 'a part'} of {path} is compressed in a way that HDF5 cannot undo here: "

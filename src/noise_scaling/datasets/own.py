@@ -21,22 +21,9 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
     """Counts and signal of a file, with a card made from what is found and notes on what was taken for what.
 
     Counts of `count_store.IN_MEMORY_BELOW` bytes or more stay in the file where it holds them cell by cell (CSR).
-
-    Parameters
-    ----------
-    path
-        The file or folder; `formats.open_cells` has its kinds.
-    signal
-        Where the signal lies, in a form of `own_signals`.
-    layer
-        Which layer holds the raw counts; X if not given.
-    round_counts
-        Round estimated counts (EM, ambient correction) to whole ones.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, its counts are not raw counts, or the signal is missing, constant or unusable.
+    Arguments are as for `datasets.load`; `formats.open_cells` has the kinds of files, `own_signals` the forms of
+    signals. InputError if the file cannot be read, its counts are not raw counts, or the signal is missing, constant or
+    unusable.
     """
     with open_cells(path) as cells:
         if (values := stored_values(cells, layer)) and not is_small(values):

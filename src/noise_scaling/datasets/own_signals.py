@@ -147,12 +147,10 @@ def _levels(values: pd.Series, kind: str) -> tuple[str, ...]:
 
 def _from_obsm(cells: Cells, key: str, spec: str) -> Found:
     values, notes = matrix(cells, key)
-    marks = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) <= 1).all() and values.shape[1] > 2
-    if marks:
-        notes.append(
-            f"each cell is marked in one of {values.shape[1]} columns, so these are classes (clones? pairs:obsm/{key})"
-        )
-    return Signal(spec, "vector", values), [f"a measurement of {values.shape[1]} numbers", *notes]
+    d = values.shape[1]
+    if d > 2 and ((values == 0) | (values == 1)).all() and (values.sum(axis=1) <= 1).all():
+        notes += [f"each cell is marked in one of {d} columns, so these are classes (clones? pairs:obsm/{key})"]
+    return Signal(spec, "vector", values), [f"a measurement of {d} numbers", *notes]
 
 
 def _from_features(others: Others, kind: str, spec: str) -> Found:
@@ -213,9 +211,8 @@ def _giants(numbers: np.ndarray, names: np.ndarray) -> list[str]:
 def _from_space(cells: Cells, rest: str, spec: str) -> Found:
     where, _, key = rest.partition("/")
     if where not in ("obsm", "obs") or not key:
-        raise InputError(
-            f"signal {spec!r} does not say where the coordinates are: give space:obsm/KEY or space:obs/X,Y"
-        )
+        wrong = f"signal {spec!r} does not say where the coordinates are"
+        raise InputError(f"{wrong}: give space:obsm/KEY or space:obs/X,Y")
     if where == "obs":
         names, section = key.split(",")[:2], ",".join(key.split(",")[2:])
         axes = [columns.numbers(columns.series(cells, name.strip())) for name in names]

@@ -4,7 +4,7 @@ import gzip
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,20 @@ def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def of_form(path: Path) -> Iterator[None]:
-    """Turn what the readers raise on a file of another form into an InputError of its first line and the way out."""
+def told(sentence: Callable[[str], str]) -> Iterator[None]:
+    """Turn what readers raise on a damaged or foreign file into an InputError, a `sentence` of its first line."""
     try:
         yield
     except InputError:
         raise
     except READ_ERRORS as error:
-        wrong = f"{path.name} is not of the form its publication gave it ({first_line(error)})"
-        raise InputError(f"{wrong}: delete {path} and fetch it anew") from error
+        raise InputError(sentence(first_line(error))) from error
+
+
+def of_form(path: Path) -> AbstractContextManager[None]:
+    """Turn what the readers raise on a file of another form into an InputError of its first line and the way out."""
+    wrong = f"{path.name} is not of the form its publication gave it"
+    return told(lambda reason: f"{wrong} ({reason}): delete {path} and fetch it anew")
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:

@@ -99,7 +99,7 @@ def _read(path: Path) -> dict[str, Card]:
         raise InputError(f"{path.name} does not fit its schema at {place}: {fault.message}: correct that entry")
     cards = {}
     for name, entry in entries.items():
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         fields["files"] = tuple(File(**file) for file in entry.get("files", ()))
         one = cards[name] = Card(name=name, **fields)
         if one.kind == "cells":

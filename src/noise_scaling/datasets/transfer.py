@@ -25,16 +25,10 @@ class Refused(Exception):
 def download(file: File, target: Path) -> None:
     """Download a file to `target`; another process that downloads it already is waited for.
 
-    What is left of a download that broke off or was killed stays as `.state/NAME.part` if it can be resumed.
-
-    Raises
-    ------
-    OSError
-        If there is no connection (requests' errors), or the cache cannot be written.
-    Refused
-        If what the server offers, or what came, has another size or sha256 than it must; or there is no room.
-    InputError
-        If the disk is full before anything came.
+    What is left of a download that broke off or was killed stays as `.state/NAME.part` if it can be resumed. OSError if
+    there is no connection (requests' errors), or the cache cannot be written; Refused if what the server offers, or
+    what came, has another size or sha256 than it must, or there is no room; InputError if the disk is full before
+    anything came.
     """
     part = state_of(file, ".part")
     part.parent.mkdir(parents=True, exist_ok=True)

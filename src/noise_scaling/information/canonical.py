@@ -21,18 +21,10 @@ def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) ->
 
 
 def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, cells: np.ndarray) -> Variates:
-    """Variates of some cells along the canonical directions of others (Hotelling 1936), for each of `RIDGES`.
+    """Variates of some `cells` along the canonical directions of others (Hotelling 1936), for each of `RIDGES`.
 
-    Variates are scaled by the variance over all cells: no pairing is used.
-
-    Parameters
-    ----------
-    x, y
-        `components` [all cells, dims].
-    fit, n_fit
-        Sum of the `cross_products` of the cells that are fitted on, and their number.
-    cells
-        Positions of the cells whose variates are returned.
+    `x` and `y` are `components` [all cells, dims], `fit` is the sum of the `cross_products` of the `n_fit` cells that
+    are fitted on. Variates are scaled by the variance over all cells: no pairing is used.
     """
     d, us, vs = x.shape[1], [], []
     of_x, of_y = x.var(0, correction=0), y.var(0, correction=0)

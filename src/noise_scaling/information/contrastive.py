@@ -79,7 +79,9 @@ def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> In
         parts = deal(n, PARTS, seed=seed, groups=groups)
         fits = _fit(inputs, forms, parts, _pairs(n), seed)
         for at, part in enumerate(parts):
-            values[part] = _score(*_combine([View(fit, at) for fit in fits if at in fit.pair])) / NATS_PER_BIT
+            g, h = _combine([View(fit, at) for fit in fits if at in fit.pair])
+            for block in np.array_split(np.arange(len(g)), -(-len(g) // BLOCK)):
+                values[part[block]] = nats(g[block], h[block]).numpy() / NATS_PER_BIT
     note = "; ".join(filter(None, [repeated, left_out(x=x, y=y)]))
     return from_pointwise(values, "infonce", lower_bound=True, groups=groups, learned=True, note=note)
 
@@ -194,9 +196,3 @@ def _weights(scores: list[torch.Tensor], shares: list[float]) -> tuple[torch.Ten
     k = len(scores[0])
     found = minimize(loss, np.full(k, 1 / k), jac=True, method="L-BFGS-B", bounds=[(0, None)] * k, options=STACKING)
     return torch.from_numpy(found.x).float(), -float(found.fun)
-
-
-def _score(g: torch.Tensor, h: torch.Tensor) -> np.ndarray:
-    """Pointwise InfoNCE in nats of held-out features [cells, features], both directions, in even blocks."""
-    blocks = np.array_split(np.arange(len(g)), -(-len(g) // BLOCK))
-    return np.concatenate([nats(g[block], h[block]).numpy() for block in blocks])

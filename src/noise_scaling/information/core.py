@@ -105,25 +105,12 @@ def from_pointwise(
     note: str = "",
     learned: bool = False,
 ) -> Information:
-    """The Information whose bits are the mean of `pointwise` over its finite values.
+    """The Information whose bits are the mean of `pointwise` [n] over its finite values: of cells that were scored.
 
-    Parameters
-    ----------
-    pointwise
-        Bits of each cell [n], NaN where not scored.
-    method, lower_bound, note
-        As in `Information`.
-    groups
-        Codes [n]: the standard error, else that of a mean, is summed by group first (cells of one clone are not
-        independent).
-    learned
-        Widen the standard error by what the fit varies from draw to draw (`LEARNING_CELLS`).
-
-    Returns
-    -------
-    Information
-        Its standard error is at least that of 1 / n nats, which n cells cannot tell from none: pointwise values of
-        a small information I have the variance 2 I nats^2 (two Gaussians of small correlation).
+    The standard error, else that of a mean, is summed by group (codes [n]) first: cells of one clone are not
+    independent. `learned` widens it by what the fit varies from draw to draw (`LEARNING_CELLS`). It is at least that of
+    1 / n nats, which n cells cannot tell from none: pointwise values of a small information I have the variance 2 I
+    nats^2 (two Gaussians of small correlation).
     """
     scored = np.isfinite(pointwise)
     values = pointwise[scored]
@@ -240,27 +227,10 @@ def drop_constant(x: np.ndarray) -> np.ndarray:
 def prepare(
     x: object, y: object, *, discrete: bool, groups: object = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Checked `(x, y, groups)` without constant columns.
+    """Checked x float64 [n, d], y and groups (as of `check_pairs`), without constant columns.
 
-    Parameters
-    ----------
-    x
-        [n, d] numbers.
-    y
-        Labels [n] or numbers [n, d].
-    discrete
-        Whether the estimator is for labels; one for vectors gets labels as one-hot vectors.
-    groups
-        As in `check_pairs`.
-
-    Returns
-    -------
-    x float64 [n, d]; y codes [n] if `discrete`, else float64 [n, d]; groups as codes [n], or None.
-
-    Raises
-    ------
-    InputError
-        As `vectors`, `labels` and `check_pairs`.
+    For estimators of labels (`discrete`) y is codes [n]; for those of vectors float64 [n, d], labels as one-hot
+    vectors. InputError as of `vectors`, `labels` and `check_pairs`.
     """
     x = vectors(x, "x")
     if discrete:

@@ -27,23 +27,11 @@ class Fold:
 def folds(
     n: int, n_folds: int, *, seed: int, groups: np.ndarray | None = None, strata: np.ndarray | None = None
 ) -> list[Fold]:
-    """Three-way splits of cells, each scored once, a fifth of the others choosing; a group is on one side of a split.
+    """Three-way splits of `n` cells, each scored once, a fifth of the others choosing; groups stay whole.
 
-    Parameters
-    ----------
-    n, n_folds
-        Cells, and splits of them.
-    seed
-        Decides the splits.
-    groups
-        Codes [n], or None.
-    strata
-        Class codes [n], dealt evenly, so that a rare class is in as many folds as it has cells; None: one class.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 2 x `n_folds` groups, or cells where there are no groups.
+    Groups, of which each is on one side of a split, and strata are codes [n], or None; classes (strata) are dealt
+    evenly, so that a rare one is in as many folds as it has cells. InputError if there are fewer than 2 x `n_folds`
+    groups, or cells where there are no groups.
     """
     units = _units(n, groups, 2 * n_folds, f"for {n_folds} folds: give more, or none")
     rng = generator(seed, "folds")

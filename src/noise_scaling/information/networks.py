@@ -138,21 +138,9 @@ def train_critics(
 ) -> list[list[Features]]:
     """Train critics g(x) . h(y), one for each set of cells to fit, by InfoNCE (van den Oord et al. 2018).
 
-    Parameters
-    ----------
-    x, y
-        [critics, cells, dims].
-    fits
-        For each critic, positions of the cells it is fitted on.
-    ends
-        For each critic, two parts of the other cells; each chooses a step of its own.
-    training, seed
-        How they are trained; starting weights and batches.
-
-    Returns
-    -------
-    For each critic and each of its two `ends`, features of all cells of `ends` by the running mean of the weights at
-    the step that this end chose.
+    `x` and `y` are [critics, cells, dims]. For each critic `fits` are positions of the cells it is fitted on, `ends`
+    two parts of the other cells; each chooses a step of its own. Returned are, for each critic and each of its two
+    `ends`, features of all cells of `ends` by the running mean of the weights at the step that this end chose.
     """
     rng = torch.Generator().manual_seed(seed)
     of_x = start(len(fits), (x.shape[2], HIDDEN, HIDDEN, EMBEDDED), rng)

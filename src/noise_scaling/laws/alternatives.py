@@ -13,14 +13,8 @@ from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
 def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
     """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth; Hill's (1910) with a = 1.
 
-    Parameters
-    ----------
-    u, half
-        UMIs per cell, above 0, and the depth at which half of `i_max` is reached.
-    a
-        Steepness, above 0.
-    i_max
-        Information at infinite depth, in bits.
+    Half of `i_max`, the bits at infinite depth, is reached at `half` UMIs per cell; `u` and the steepness `a` are above
+    0.
     """
     return i_max / (1 + (half / u) ** a)
 

@@ -127,24 +127,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gap(table: pd.DataFrame, law: str, other: str, column: str) -> tuple[float, float, float]:
-    """Median over curves of one law's error less another's, with a 95 % interval from resampling whole grids, in bits.
+    """Median over curves of one law's error less another's, and its 95 % interval: value, low, high, in bits.
 
-    Curves of one grid share cells, models and test cells, so that grids, not curves, are what was drawn.
-
-    A percentile interval of the bootstrap (Efron & Tibshirani 1993, chapter 13).
-
-    Parameters
-    ----------
-    table
-        As of `compare_laws`.
-    law, other
-        Names of the two laws.
-    column
-        The error: "left_out", "left_out_median" or "ahead".
-
-    Returns
-    -------
-    Median, lower end, upper end; below 0 where `law` errs less.
+    Below 0 where `law` errs less; `column` of `compare_laws` is the error: "left_out", "left_out_median" or "ahead".
+    Curves of one grid share cells, models and test cells, so that grids, not curves, are what was drawn: a percentile
+    interval of the bootstrap over them (Efron & Tibshirani 1993, chapter 13).
     """
     wide = table.pivot(index=["grid", "n_cells"], columns="law", values=column)
     differences = [d.to_numpy() for _, d in (wide[law] - wide[other]).groupby("grid")]

@@ -99,17 +99,10 @@ class LawFit:
         return self.law.formula(np.asarray(at, float), **self.values)
 
     def band(self, at: np.ndarray, sigmas: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits, `sigmas` standard errors of the curve away; NaN without a covariance.
+        """Lower and upper bits at depths or cell numbers [M], `sigmas` standard errors of the curve away.
 
         Delta method: the variance of the curve is g' C g with g its gradient and C the parameters' covariance (Seber &
-        Wild 1989, section 5.1). Figure 2 of the paper has bands of 2 sigma.
-
-        Parameters
-        ----------
-        at
-            Depths or cell numbers, [M].
-        sigmas
-            Half the width, in standard errors.
+        Wild 1989, section 5.1); NaN without one. Figure 2 of the paper has bands of 2 sigma.
         """
         at = np.asarray(at, float)
         middle = self.predict(at)

@@ -32,16 +32,9 @@ def exchange_rate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
-    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
-
-    Parameters
-    ----------
-    fit
-        The law; the interval is of 95 % of its bootstrap draws, and NaN without them.
-    n, u
-        Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
-    deeper
-        The factor in depth.
+    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do. `n`
+    training cells and `u` UMIs per cell to start from are of shapes that broadcast, and so are the answers; the
+    interval is of 95 % of the fit's bootstrap draws, NaN without them.
     """
     n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
     value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
@@ -110,15 +103,9 @@ def median_rate(rates: np.ndarray, known: np.ndarray, groups: np.ndarray) -> tup
 
     The product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452), which takes it that starts
     with a lower bound do not differ from those still open at it, and is not read where fewer than a twentieth of the
-    starts are still open; ends from groups drawn with replacement (Efron 1981,
+    starts are still open; ends from `groups`, by number, drawn with replacement (Efron 1981,
     doi:10.1080/01621459.1981.10477650). Whatever they are, the median is no less than that of rates and bounds alike.
-
-    Parameters
-    ----------
-    rates, known
-        Rates, or what they are more than, and which of the two; [starts].
-    groups
-        What is drawn together, by number, [starts].
+    All arguments are [starts]: rates that are not `known` are what the true ones exceed.
     """
     order = np.lexsort([~known, rates])  # known ones first among equals
     rates, known, groups = rates[order], known[order], groups[order]

@@ -46,14 +46,7 @@ def jacobian(
 ) -> np.ndarray:
     """d bits / d parameter [B, M, P] by central differences, one-sided at a bound; 0 where a parameter cannot move.
 
-    Parameters
-    ----------
-    model, theta
-        What gives the bits, and its parameters, [B, P].
-    at
-        Coordinates, each of a shape that broadcasts to [B, M].
-    lower, upper
-        Bounds, of shapes that broadcast to [B, P].
+    Of a model at parameters [B, P] and coordinates that broadcast to [B, M]; bounds broadcast to [B, P].
     """
     step = _STEP * np.maximum(np.abs(theta), _LEAST_SIZE)
     up, down = np.minimum(theta + step, upper), np.maximum(theta - step, lower)
@@ -89,18 +82,9 @@ def minimise(
 ) -> Solutions:
     """Minimise sum(weights (model - bits)^2) in each of B problems (Levenberg 1944; Marquardt 1963).
 
-    Parameters
-    ----------
-    model, start
-        What gives the bits, and the parameters to start from, [B, P].
-    at
-        Coordinates, each broadcastable to [B, M].
-    bits, weights
-        Observations and weights (inverse variances up to a factor; 0 leaves a point out), broadcastable to [B, M].
-    lower, upper
-        Bounds, broadcastable to [B, P]; equal ones hold a parameter.
-    tolerance
-        A problem is solved where a step lowers its cost by less than this fraction of it.
+    From parameters `start` [B, P], within bounds that broadcast to [B, P] (equal ones hold a parameter). Coordinates
+    `at`, bits and weights (inverse variances up to a factor; 0 leaves a point out) broadcast to [B, M]. A problem is
+    solved where a step lowers its cost by less than the fraction `tolerance` of it.
     """
     low, high = (np.broadcast_to(x, start.shape) for x in (lower, upper))
     wide = [np.broadcast_to(x, (len(x) if x.ndim > 1 else 1, x.shape[-1])) for x in (bits, weights, *at)]

@@ -23,18 +23,8 @@ def wild_bootstrap(
     had the group been left out of the fit, and wider by Student's t for the number of groups. On simulated grids of 5
     to 10 depths 95 % intervals then hold the truth in 93-97 % of cases; as they come, residuals give 69-85 %.
 
-    Parameters
-    ----------
-    residuals, weights
-        Of the points, [points]; weights are inverse variances up to a factor.
-    slope
-        d fit / d parameter at the minimum, free parameters only, [points, parameters].
-    groups
-        Number of each point's group, 0 to groups - 1.
-    draws
-        Number of resamples.
-    seed
-        Of numpy's generator.
+    Residuals, weights (inverse variances up to a factor) and numbers of groups, from 0 on, are [points]; `slope`, d fit
+    / d parameter at the minimum, is [points, free parameters]; the seed is that of numpy's generator.
     """
     freedom = max(int(groups.max()) - 1, 1)  # groups - 2: an intercept and a slope along depth
     wider = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)

@@ -13,22 +13,11 @@ def reached(x: np.ndarray, bits: np.ndarray, noise: np.ndarray, share: float) ->
     """The abscissa at which a share of the best measured bits is reached: value, low, high (95 %).
 
     Bits are made to rise (isotonic regression, Barlow et al. 1972), the best is where they end, and between measured
-    points the logarithm of `x` is interpolated. No law is taken for true, and nothing lies beyond the measured range:
-    the first point where it has the share already. The interval is that of the same of bits with fresh noise (a
-    parametric bootstrap, Efron & Tibshirani 1993, section 6.5), about the rising curve.
-
-    Parameters
-    ----------
-    x
-        Training cells or UMIs per cell, rising, [points].
-    bits, noise
-        Means over seeds and their standard errors, [points].
-    share
-        Of the best, between 0 and 1.
-
-    Returns
-    -------
-    NaN throughout where the best is below LEAST_BITS; NaN for the ends where the noise is not known.
+    points the logarithm of `x`, training cells or UMIs per cell that rise, is interpolated. No law is taken for true,
+    and nothing lies beyond the measured range: the first point where it has the share already. The interval is that of
+    the same of bits with fresh noise, of the means' standard errors (a parametric bootstrap, Efron & Tibshirani 1993,
+    section 6.5), about the rising curve. All are [points]. NaN throughout where the best is below LEAST_BITS; NaN for
+    the ends where the noise is not known.
     """
     curve = rising(bits[None], np.ones((1, len(x))))[0]
     if curve[-1] < LEAST_BITS:

@@ -92,9 +92,7 @@ class Report:
         """Verdict and checks as JSON has them; `ok` is false for a check that failed."""
         facts = {name: getattr(self, name) for name in ("verdict", "answer", "bits", "stderr", "n", "dims", "method")}
         columns = ("name", "value", "limit", "stderr", "status", "text")
-        checks = [
-            {c: getattr(check, c) for c in columns} | {"ok": check.status != rules.FAILED} for check in self.checks
-        ]
+        checks = [{c: getattr(one, c) for c in columns} | {"ok": one.status != rules.FAILED} for one in self.checks]
         return facts | {"checks": checks, "notes": list(self.notes)}
 
 

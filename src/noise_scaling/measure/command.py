@@ -6,53 +6,39 @@ import argparse
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
     """The options of `measure`."""
     add = parser.add_argument
-    add(
-        "--dataset", default="pbmc68k",
-        help="NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)",
-    )  # fmt: skip
+    cells = "NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)"
+    add("--dataset", default="pbmc68k", help=cells)
     add(
         "--signal",
         help='the signal; own file: "obs:day" ("obs:day:number", "obs:day:label" say what it is), "obsm:protein", '
         '"features:Antibody Capture", "pairs:clone[,time]", "space:obsm/spatial[,section]"',
     )
     add("--layer", help="own file: the layer that holds counts (default: X)")
-    add(
-        "--round", action="store_true", dest="round_counts",
-        help="own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were",
-    )  # fmt: skip
-    add(
-        "--models", nargs="+", metavar="MODEL",
-        help="NAMES; obsm:KEY, an embedding that files bring (default: all but the Geneformers)",
-    )  # fmt: skip
+    whole = "own file: round estimated counts (EM, ambient correction) to whole ones, and say how far they were"
+    add("--round", action="store_true", dest="round_counts", help=whole)
+    usual = "NAMES; obsm:KEY, an embedding that files bring (default: all but the Geneformers)"
+    add("--models", nargs="+", metavar="MODEL", help=usual)
     add("--embeddings", metavar="FOLDER", help="files that `thin` wrote, with the embeddings of models obsm:KEY added")
     add("--preset", default="small", help="settings of the models: NAMES (default: %(default)s)")
     add("--cell-numbers", nargs="+", metavar="N", help="training cells (default: the card's)")
     add("--fractions", nargs="+", metavar="Q", help="shares of molecules to keep (default: the card's)")
-    add(
-        "--fractions-train", nargs="+", metavar="Q",
-        help="the same of training cells alone, each with all --fractions of test cells (default: both alike)",
-    )  # fmt: skip
+    apart = "the same of training cells alone, each with all --fractions of test cells (default: both alike)"
+    add("--fractions-train", nargs="+", metavar="Q", help=apart)
     add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
     add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
     add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
     add("--n-test", metavar="N", help="test cells (default: the card's)")
     add("--n-validation", metavar="N", help="validation cells (default: the card's)")
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
-    add(
-        "--devices",
-        default=1,
-        metavar="D",
-        help="GPUs (on a CPU: processes) that train a Geneformer together (default: 1)",
-    )
+    together = "GPUs (on a CPU: processes) that train a Geneformer together (default: 1)"
+    add("--devices", default=1, metavar="D", help=together)
     add("--precision", metavar="P", help="of training networks: auto, 32 or bf16 (default: the preset's)")
     add("--results", default="results/units", help="folder that keeps finished units (default: %(default)s)")
     add("--keep-embeddings", action="store_true", help="keep embeddings too, to score them again without training")
     add("--unit-seconds", metavar="S", help="stop a model at one N after S seconds; it becomes a failed row")
     add("--workers", default=1, metavar="W", help="units at a time, a process each (default: %(default)s)")
-    add(
-        "--output", default="results/measurements.csv",
-        help="the table (default: %(default)s); one that holds other measurements is not replaced",
-    )  # fmt: skip
+    table = "the table (default: %(default)s); one that holds other measurements is not replaced"
+    add("--output", default="results/measurements.csv", help=table)
 
 
 def add_thin_options(parser: argparse.ArgumentParser) -> None:

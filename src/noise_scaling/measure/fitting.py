@@ -28,21 +28,17 @@ def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, s
 
 def check(models: Sequence[str], preset: str, devices: int, precision: str) -> None:
     """InputError for devices or a precision that none of the models takes; where some do, the others train as ever."""
+    trained = [name for name in models if not is_brought(name)]
     if precision:
         choose("precision", precision, PRECISIONS)
-    if precision and not any(_precision(name, preset) for name in models if not is_brought(name)):
-        known = " or ".join(
-            name for name, kind in MODELS.items() if preset in kind.PRESETS and _precision(name, preset)
-        )
-        raise InputError(
-            f"precision {precision!r} means nothing for {', '.join(models)}: leave --precision out, or ask for {known}"
-        )
-    trained = [name for name in models if not is_brought(name)]
+    if precision and not any(_precision(name, preset) for name in trained):
+        known = " or ".join(n for n, kind in MODELS.items() if preset in kind.PRESETS and _precision(n, preset))
+        wrong = f"precision {precision!r} means nothing for {', '.join(models)}"
+        raise InputError(f"{wrong}: leave --precision out, or ask for {known}")
     if devices > 1 and not any(MODELS[learner(name)].takes("devices") for name in trained):
         known = " or ".join(name for name, kind in MODELS.items() if kind.takes("devices"))
-        raise InputError(
-            f"devices is {devices} and {', '.join(models)} train on one: leave --devices out, or ask for {known}"
-        )
+        wrong = f"devices is {devices} and {', '.join(models)} train on one"
+        raise InputError(f"{wrong}: leave --devices out, or ask for {known}")
 
 
 def fit(

@@ -178,10 +178,8 @@ def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -
         return card
     if not str(dataset).endswith(".h5ad") and not Path(dataset).is_dir():
         known = ", ".join(sorted(n for n, c in read_registry().items() if c.kind == "cells"))
-        raise InputError(
-            f"{name}: unknown data set {dataset!r}: give the path of an .h5ad file or a folder of such, "
-            f"or one of {known}"
-        )
+        remedy = f"give the path of an .h5ad file or a folder of such, or one of {known}"
+        raise InputError(f"{name}: unknown data set {dataset!r}: {remedy}")
     if missing := [key for key in ("cell_numbers", "fractions") if key not in own]:
         raise InputError(f"{name}: the entry {entry!r} is a file and has no card: say its {' and '.join(missing)}")
     return None

@@ -1,6 +1,5 @@
 """The thinned counts of a slice: in memory or, of data on disk, the training cells in a folder."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +9,9 @@ from .. import paths
 from ..counts import umis_per_cell
 from ..counts.count_store import CountStore
 from ..counts.thinned_store import Pool, Thinned, ThinnedStore, thin_to_disk
-from ..datasets import Dataset
 from ..seeds import derive
 from ..splits import Split
-from .ablations import Variant
+from .asked import Grid
 from .unit import digest
 
 
@@ -33,25 +31,13 @@ class Pools:
     where they are embedded at several depths. Training cells of data on disk lie below `results`, or in the cache.
     """
 
-    def __init__(
-        self,
-        data: Dataset,
-        cells: Split,
-        variant: Variant,
-        *,
-        fraction: float,
-        seed: int,
-        cell_numbers: tuple[int, ...],
-        results: Path | None,
-        progress: bool,
-        tests: tuple[float, ...],
-    ) -> None:
-        self.tests = tests
-        self.data, self.cells, self.variant, self.fraction, self.progress = data, cells, variant, fraction, progress
-        self.seed = derive(variant.seed_of("thin", seed), "thin", data.stream)
-        self.largest = max(n for n in cell_numbers if n <= len(cells.train))
-        facts = (data.data_sha256, fraction, self.seed, variant.full_depth, self.largest, *self._apart)
-        self.folder = (results or paths.cache()) / "thinned" / digest(cells, *facts)
+    def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...]) -> None:
+        self.grid, self.cells, self.fraction, self.tests = grid, cells, fraction, tests
+        self.data, self.variant = grid.data, grid.variant
+        self.seed = derive(self.variant.seed_of("thin", seed), "thin", self.data.stream)
+        self.largest = max(n for n in grid.cell_numbers if n <= len(cells.train))
+        facts = (self.data.data_sha256, fraction, self.seed, self.variant.full_depth, self.largest, *self._apart)
+        self.folder = (grid.results or paths.cache()) / "thinned" / digest(cells, *facts)
         self._alone: dict[int, csr_matrix] = {}
         self._made: Thinned | InMemory | None = None
 
@@ -109,7 +95,7 @@ class Pools:
             self.data.on_disk.store, Pool(train, shares["train"]),
             {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
             cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.on_disk.largest,
-            umis=self.data.on_disk.umis, progress=self.progress,
+            umis=self.data.on_disk.umis, progress=self.grid.progress,
         )  # fmt: skip
 
     @property

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import datasets, information, measurements
-from .. import models as models_
 from ..errors import InputError, choose
 from ..information.crossfit import one_thread
+from ..models import MODELS, settings
 from ..models.base import resolve_device
 from ..models.team import Team, check_devices, launched, place
 from . import ablations, fitting, request
@@ -120,8 +121,8 @@ def measure(
     """
     ask = request.read(**locals())
     for name in (name for name in ask.models if not is_brought(name)):
-        choose("model", name, (*models_.MODELS, *CONTROLS))
-        models_.settings(learner(name), preset=ask.preset)
+        choose("model", name, (*MODELS, *CONTROLS))
+        settings(learner(name), preset=ask.preset)
     for name in ask.estimators:
         choose("estimator", name, information.METHODS)
     request.check_places(ask.results, ask.output)
@@ -140,13 +141,7 @@ def measure(
     for note in data.notes if ask.progress and not team.rank else ():
         tqdm.write(note, file=sys.stderr)
     ablations.check(ablation, ask.models, ask.estimators, data)
-    usual = {name: getattr(ask, name) or getattr(data.card, name) for name in _OF_THE_CARD}
-    same = {name: getattr(ask, name) for name in _AS_ASKED}
-    grid = Grid(
-        data=data, **usual, **same, device=resolve_device(ask.device), variant=ablation, brought=brought,
-        progress=ask.progress and not team.rank, devices=max(ask.devices, team.size),
-        fractions_train=ask.fractions_train or (),
-    )  # fmt: skip
+    grid = _grid(ask, data, team, variant=ablation, brought=brought)
     splits = {seed: grid.split(seed) for seed in ask.seeds}
     depths = [(q, grid.fractions) for q in grid.fractions_train] or [(q, ()) for q in grid.fractions]
     slices = [Slice(grid, cells, seed, *depth) for seed, cells in splits.items() for depth in depths]
@@ -164,6 +159,16 @@ def measure(
     if ask.output is not None:
         measurements.write(table, ask.output)
     return team.share(table)
+
+
+def _grid(ask: SimpleNamespace, data: datasets.Dataset, team: Team, **found: Any) -> Grid:
+    """What all slices share: as it was asked, else as the data set's card has it."""
+    usual = {name: getattr(ask, name) or getattr(data.card, name) for name in _OF_THE_CARD}
+    same = {name: getattr(ask, name) for name in _AS_ASKED}
+    return Grid(
+        data=data, **usual, **same, device=resolve_device(ask.device), progress=ask.progress and not team.rank,
+        devices=max(ask.devices, team.size), fractions_train=ask.fractions_train or (), **found,
+    )  # fmt: skip
 
 
 def _team(ask: SimpleNamespace) -> Team:

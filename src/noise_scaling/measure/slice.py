@@ -7,25 +7,22 @@ test cells at each of theirs.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import groupby
-from pathlib import Path
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import __version__, datasets, information, measurements, models, signals
+from .. import __version__, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
 from ..models.team import launched
 from ..seeds import derive
-from ..splits import Split, split
+from ..splits import Split
 from . import controls, embedded, fitting
-from .ablations import Variant
-from .brought import Brought, is_brought, sha256
+from .asked import Grid, pairs_seed
+from .brought import is_brought, sha256
 from .embedded import Embedded
 from .pools import Pools
-from .scored import check_scored, pairs_seed
 from .unit import Unit, digest
 
 # What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
@@ -43,52 +40,6 @@ class Point(NamedTuple):
     n_cells: int
 
 
-@dataclass(frozen=True)
-class Grid:
-    """What stays the same over a call of `measure`.
-
-    What is not listed is as in `measure`.
-    """
-
-    data: datasets.Dataset
-    models: tuple[str, ...]
-    cell_numbers: tuple[int, ...]
-    fractions: tuple[float, ...]
-    preset: str
-    estimators: tuple[str, ...]
-    n_test: int
-    n_validation: int
-    device: str
-    variant: Variant = field(default_factory=Variant)
-    results: Path | None = None  # folder of finished units; None keeps nothing
-    keep_embeddings: bool = False
-    progress: bool = False
-    devices: int = 1
-    precision: str = ""
-    brought: Brought | None = None
-    fractions_train: tuple[float, ...] = ()  # of training cells, each with all of `fractions`; (): as the test cells
-
-    def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
-
-        InputError if the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
-        """
-        cells = split(
-            self.data.cell_ids,
-            seed=derive(self.variant.seed_of("split", seed), "split", self.data.stream),
-            n_test=self.n_test,
-            n_validation=self.n_validation,
-            eligible=signals.test_eligible(self.data.signal),
-            groups=signals.groups(self.data.signal),
-            blocks=self.data.blocks,
-        )
-        if self.variant.n_blocks:
-            cells = cells.of_blocks(np.asarray(self.data.blocks), self.variant.n_blocks)
-        cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
-        check_scored(self.data.signal, cells.test, seed=pairs_seed(self.variant, seed))
-        return cells
-
-
 class Slice:
     """One data set at one depth of its training cells and one seed.
 
@@ -99,12 +50,8 @@ class Slice:
         self.grid, self.cells, self.seed, self.fraction = grid, cells, int(seed), float(fraction)
         self.tests = tests or (self.fraction,)
         most = max(n for n in grid.cell_numbers if n <= len(cells.train))
-        self.points = [
-            Point(model, int(n))
-            for n in grid.cell_numbers
-            for model in grid.models
-            if n == most or not is_brought(model)
-        ]
+        every = product(grid.cell_numbers, grid.models)
+        self.points = [Point(model, int(n)) for n, model in every if n == most or not is_brought(model)]
         self._digest, self._brought_sha256 = "", dict[str, str]()
 
     def __str__(self) -> str:
@@ -119,11 +66,7 @@ class Slice:
         return HELD[self]
 
     def _pools(self) -> Pools:
-        g = self.grid
-        return Pools(
-            g.data, self.cells, g.variant, fraction=self.fraction, seed=self.seed, cell_numbers=g.cell_numbers,
-            results=g.results, progress=g.progress, tests=self.tests,
-        )  # fmt: skip
+        return Pools(self.grid, self.cells, self.seed, self.fraction, self.tests)
 
     def forget(self) -> bool:
         """Let go of the thinned counts, in memory and on disk; False where another process still reads them."""
@@ -182,11 +125,14 @@ class Slice:
 
     def _measure(self, point: Point, units: list[Unit]) -> Iterator[tuple[Unit, dict]]:
         trained: list[models.Model] = []  # once for all depths of the test cells
+        who = pairs_seed(self.grid.variant, self.seed)
         for _, some in groupby(units, key=lambda unit: unit.fraction):
             here = list(some)
             try:
                 found = self._embedded(point, here[0], trained)
-                pair = self._pair(point, found.embedding)
+                pair = signals.align(self.grid.data.signal, self.cells.test, found.embedding, seed=who)
+                pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
+                pair = self.grid.variant.pairing(pair)
             except UNIT_ERRORS as error:
                 for unit in here:
                     yield unit, self._row(unit, status=measurements.ERROR, error=sentence(error))
@@ -255,13 +201,6 @@ class Slice:
         train, held = self.pools.train(point.n_cells), self.pools.validation
         fitting.fit(model, train, held, devices=unit.devices, checkpoint=checkpoint, progress=title, **genes)
         return model
-
-    def _pair(self, point: Point, embedding: np.ndarray) -> signals.Aligned:
-        """The embedding beside the signal; for the negative control, beside the signal of other cells."""
-        seed = pairs_seed(self.grid.variant, self.seed)
-        pair = signals.align(self.grid.data.signal, self.cells.test, embedding, seed=seed)
-        pair = controls.apply(point.model, pair, seed=self.seed, n_cells=point.n_cells)
-        return self.grid.variant.pairing(pair)
 
     def _score(self, unit: Unit, pair: signals.Aligned, facts: dict) -> dict:
         start, variant = time.perf_counter(), self.grid.variant

@@ -17,25 +17,12 @@ STATES = (DONE, FAILED, MISSING)
 
 
 def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
-    """One row for each measurement that the configurations ask for.
+    """One row for each measurement that the configurations, YAML files of the workflow, ask for.
 
-    Parameters
-    ----------
-    configs
-        One configuration of the workflow (a YAML file), or several.
-    source
-        A measurements CSV or a folder of them; None: the units kept in the configurations' own folders, so that a
-        sweep can be watched while it runs.
-
-    Returns
-    -------
     The columns of the key, `state` ("done", "failed" or "missing"), `error`, and the row's own `seconds`: of its
-    estimate and its share of the training that other estimators used too (NaN where nothing was measured).
-
-    Raises
-    ------
-    InputError
-        If a configuration or a table is not one.
+    estimate and its share of the training that other estimators used too (NaN where nothing was measured). Looked up in
+    `source`, a measurements CSV or a folder of them; None: the units kept in the configurations' own folders, so that a
+    sweep can be watched while it runs. InputError if a configuration or a table is not one.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
     wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.row_keys())

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, TimeoutError, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pebble import ProcessExpired, ProcessPool
@@ -49,13 +48,13 @@ def outcomes(
     before. InputError where processes cannot fork, and whatever else `work` raises, with the worker's traceback.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
-        raise InputError(
-            "a time limit needs processes that fork and this system has none: leave unit_seconds and workers out"
-        )
-    left, deaths = list(tasks), Counter[int]()
+        none = "a time limit needs processes that fork and this system has none"
+        raise InputError(f"{none}: leave unit_seconds and workers out")
+    left, deaths, fork = list(tasks), Counter[int](), multiprocessing.get_context("fork")
     while left:
         again = []
-        with _pool(work, size, 1 if fresh else 0) as pool:
+        pool = ProcessPool(size, 1 if fresh else 0, initializer=_become_a_worker, initargs=(work,), context=fork)
+        try:
             futures: dict[Future, int] = {pool.schedule(_do, (task,), timeout=seconds): task for task in left}
             for future in as_completed(futures):
                 task = futures[future]
@@ -70,19 +69,10 @@ def outcomes(
                     else:
                         code = getattr(error, "exitcode", "unknown")
                         yield Outcome(task, error=f"WorkerDied: its process ended with exit code {code}, {TRIES} times")
+        finally:  # whatever they do then
+            pool.stop()
+            pool.join()
         left = again
-
-
-@contextmanager
-def _pool(work: Callable[[int], Any], size: int, max_tasks: int) -> Iterator[ProcessPool]:
-    """Forked workers, which are killed at the end, whatever they do then; `max_tasks` a worker, 0 for any number."""
-    fork = multiprocessing.get_context("fork")
-    pool = ProcessPool(size, max_tasks, initializer=_become_a_worker, initargs=(work,), context=fork)
-    try:
-        yield pool
-    finally:
-        pool.stop()
-        pool.join()
 
 
 def _become_a_worker(work: Callable[[int], Any]) -> None:

@@ -14,24 +14,11 @@ _COMMA, _POINT = (re.compile(rf"[-+]?\d*(?:{mark}\d+)+(?:[eE][-+]?\d+)?") for ma
 
 
 def read_csv(file: Path, *, text: Collection[str] = (), blank: Collection[str] = ()) -> pd.DataFrame:
-    """The columns of a CSV as they are.
+    """The columns of a CSV as they are: UTF-8, with commas, semicolons or tabs between columns.
 
-    Rows of nothing but blanks are left out.
-
-    Parameters
-    ----------
-    file
-        The CSV, in UTF-8; commas, semicolons or tabs between columns.
-    text
-        Names of columns to read as text.
-    blank
-        Names of columns in which an empty cell is NaN.
-
-    Raises
-    ------
-    InputError
-        If it is no CSV, cannot be read, is cut off, or writes numbers in two ways: 1.000 beside 0,5 may be one or a
-        thousand.
+    Rows of nothing but blanks are left out; columns named in `text` are read as text, an empty cell of those in `blank`
+    is NaN. InputError if it is no CSV, cannot be read, is cut off, or writes numbers in two ways: 1.000 beside 0,5 may
+    be one or a thousand.
     """
     try:
         lines = file.read_bytes().decode("utf-8-sig")

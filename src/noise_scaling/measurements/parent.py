@@ -30,20 +30,12 @@ _NAMES = {
 
 
 def read_parent(name: str = "curves") -> pd.DataFrame:
-    """One of the parent paper's tables.
+    """One of the parent paper's tables; InputError if there is none of that name.
 
-    Parameters
-    ----------
-    name
-        "curves": 1,700 points of five signals, and 30 more with Harmony (`variant`), in our columns. Depths are those
-        of the thinned counts, `fraction` is of molecules. The others have columns of their own, with bits in `mi_bits`:
-        "estimators" (on the same embeddings), "inference" (only the embedded cells thinned), "finetuning", "ranks"
-        (against counts), "transformers" (sizes and layers), "simulation", "linear_probe" (bits and accuracy by epoch).
-
-    Raises
-    ------
-    InputError
-        If there is no such table.
+    "curves": 1,700 points of five signals, and 30 more with Harmony (`variant`), in our columns. Depths are those of
+    the thinned counts, `fraction` is of molecules. The others have columns of their own, with bits in `mi_bits`:
+    "estimators" (on the same embeddings), "inference" (only the embedded cells thinned), "finetuning", "ranks" (against
+    counts), "transformers" (sizes and layers), "simulation", "linear_probe" (bits and accuracy by epoch).
     """
     choose("table of the parent paper", name, TABLES)
     table = pd.read_csv(paths.PUBLISHED / "parent" / f"{name}.csv", keep_default_na=False)

@@ -165,21 +165,9 @@ def _check_values(table: pd.DataFrame) -> None:
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
     """Join measurement CSVs; the same row twice counts once, and a measured row replaces a failed one of its key.
 
-    Clock readings do not make rows differ: the first file's are kept.
-
-    Parameters
-    ----------
-    paths
-        Files or folders.
-    first_wins
-        Keep the first file's row whatever differs: for tables of two machines, whose bits agree but for rounding.
-    rows
-        How many rows there must be.
-
-    Raises
-    ------
-    InputError
-        If two rows with one key differ (the sentence names both files), or the number of rows is another.
+    Clock readings do not make rows differ: the first file's are kept; with `first_wins` the first file's row whatever
+    differs, for tables of two machines, whose bits agree but for rounding. InputError if two rows with one key differ
+    (the sentence names both files), or there are not `rows` in all.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
@@ -207,18 +195,9 @@ def protocol_rows(
 ) -> pd.DataFrame:
     """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
 
-    Parameters
-    ----------
-    table
-        A measurements table. One without the columns `variant` or `status` has protocol rows only.
-    columns
-        Columns that must have a value, besides the bits.
-    controls
-        Whether the controls' rows stay.
-    variant
-        Another variant than the protocol, by its name; None takes all of them.
-    apart
-        Whether rows stay whose training cells were thinned otherwise than their test cells.
+    Rows lack none of `columns`, besides the bits. `variant` names another variant than the protocol, None takes all; a
+    table without that column, or `status`, has protocol rows only. With `apart` rows stay whose training cells were
+    thinned otherwise than their test cells.
     """
     here = table[["mi_bits", *columns]].notna().all(axis=1)
     if not controls:

@@ -33,9 +33,8 @@ def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, A
             continue
         number = isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool)
         if not number and type(value) is not type(before):
-            raise InputError(
-                f"option {option!r} of {name} is {value!r}, and must be {type(before).__name__}, like {before!r}"
-            )
+            wanted = f"must be {type(before).__name__}, like {before!r}"
+            raise InputError(f"option {option!r} of {name} is {value!r}, and {wanted}")
     return usual | options
 
 

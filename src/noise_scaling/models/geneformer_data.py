@@ -114,22 +114,10 @@ def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> T
 def gather(
     tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens of some cells, the shortest first.
+    """Tokens of some cells, the shortest first: ids int64 [n], ranks int64 [n], lengths int64 [cells].
 
-    Parameters
-    ----------
-    tokens
-        Of all cells.
-    cells
-        int64 [cells], positions among the cells that have a token.
-    at_most
-        Tokens taken of a cell: of more, the highest.
-    rng
-        Given one, a random choice in place of the highest; it keeps its ranks.
-
-    Returns
-    -------
-    Ids int64 [n], ranks int64 [n], lengths int64 [cells].
+    Cells are positions, int64 [cells], among those that have a token. Of more than `at_most` tokens of a cell the
+    highest are taken; given an `rng`, a random choice, which keeps its ranks.
     """
     starts, lengths = tokens.offsets[tokens.rows[cells]], tokens.lengths_of(cells)
     order = np.argsort(lengths, kind="stable")

@@ -44,7 +44,9 @@ class MaskedTraining(Training):
         self.epoch = math.ceil(train.n_cells / self.batch)  # steps
         self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bf16"
         bounds = limits(settings, n_cells=train.n_cells, epoch=self.epoch, check_every=settings["check_every"])
-        optimizer = _adamw(net, settings)
+        decayed = {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": settings["weight_decay"]}
+        others = {"params": [p for p in net.parameters() if p.ndim < 2], "weight_decay": 0.0}  # as in HF's Trainer
+        optimizer = torch.optim.AdamW([decayed, others], lr=settings["learning_rate"], fused=True)
         schedule = LambdaLR(optimizer, lambda step: _schedule(step, settings["warmup"], bounds.steps))
         super().__init__(
             net, optimizer, bounds, seed=seed, step_scheduler=schedule, max_norm=1.0,  # HF Trainer's max_grad_norm
@@ -109,11 +111,3 @@ def _schedule(step: int, warmup: int, last: int) -> float:
     if step < warmup:
         return step / warmup
     return max(0.0, (last - step) / max(1, last - warmup))
-
-
-def _adamw(net: Net, settings: dict[str, Any]) -> torch.optim.AdamW:
-    """Fused AdamW; biases and norms are not decayed, as in HF's Trainer."""
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)

@@ -256,16 +256,8 @@ def log_likelihood(scale: Tensor, zeros: Tensor | None, log_theta: Tensor, batch
     """Negative binomial, zero-inflated or not, nats [cells]: scvi-tools' `log_zinb_positive`, to rounding.
 
     All counts are taken for zeros, then the non-zero ones are corrected: most are zeros, and the gamma functions cost
-    the most.
-
-    Parameters
-    ----------
-    scale, zeros
-        [cells, genes], logits of the softmax of expression and of the extra zeros, or None where there are none.
-    log_theta
-        [genes], log inverse dispersions.
-    batch
-        The counts, and the molecules of each cell, by which the softmax is multiplied.
+    the most. Logits of the softmax of expression (`scale`, times a cell's molecules) and of the extra zeros, or None
+    where there are none, are [cells, genes]; `log_theta` [genes] are log inverse dispersions.
     """
     theta = log_theta.exp() + _EPS
     mean = batch.library[:, None] * scale.softmax(1)

@@ -85,24 +85,10 @@ class Progress:
 class Training(ABC):
     """One training of `net`; random draws depend on the seed and the step alone, so it can go on from any step.
 
-    A subclass says what a batch is and what its loss is.
-
-    Parameters
-    ----------
-    net, optimizer
-        The network on its device, and the optimiser of its parameters.
-    limits
-        When to check and when to stop.
-    seed
-        Decides every random choice.
-    identity
-        What a checkpoint must agree in: settings, seed, cells; plain values.
-    step_scheduler, check_scheduler
-        Learning-rate schedules, moved on after each step, or by the validation loss after each check.
-    max_norm
-        Gradients are clipped to this norm; None: not at all.
-    team
-        The processes that share this training.
+    A subclass says what a batch is and what its loss is. The optimiser is of the parameters of the network, which is on
+    its device. A checkpoint must agree in `identity`: settings, seed, cells, as plain values. Learning-rate schedules
+    move on after each step, or by the validation loss after each check; gradients are clipped to `max_norm`, if any;
+    the `team` shares the training.
     """
 
     label: ClassVar[str]

@@ -80,22 +80,11 @@ def evidence(
     without_flagged: bool = False,
     seed: int = 0,
 ) -> Evidence:
-    """Laws of the models measured on a data set.
+    """Laws of the models measured on a data set, by default of its card's signal and the estimator `default`.
 
-    Parameters
-    ----------
-    dataset, signal, estimator, models
-        What to plan for. By default the signal of the data set's card, the estimator `default`, and all models.
-    source, without_flagged
-        A CSV, a folder of them, or "published", with or without its flagged rows (`table_audit.flagged`). Without a
-        source our own measurements come first, then the published ones.
-    seed
-        Of the bootstrap.
-
-    Raises
-    ------
-    InputError
-        If there is no such data set, signal, estimator or model, or no law could be fitted.
+    The source is a CSV, a folder of them, or "published", with or without its flagged rows (`table_audit.flagged`).
+    Without one our own measurements come first, then the published ones. The seed is of the bootstrap. InputError if
+    there is no such data set, signal, estimator or model, or no law could be fitted.
     """
     table, name = open_table(dataset, source, without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
@@ -180,23 +169,12 @@ def pilot(
     models: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evidence:
-    """The laws of a pilot's own measurements. Failed rows, controls and variants are left out, and counted in the name.
+    """The laws of a pilot's own measurements; failed rows, controls and variants are left out, and counted in the name.
 
-    Parameters
-    ----------
-    path
-        A table of `measure`, any CSV with the columns of `PILOT_COLUMNS`, one row a measurement, or a file of cells
-        (.h5ad, 10x .h5, .loom), on which a small grid is measured first.
-    dataset, signal, estimator, models
-        Which rows, by columns of a measurements table that the file has; of cells, the signal and the models.
-    seed
-        Of the bootstrap.
-
-    Raises
-    ------
-    InputError
-        If it is another file, values are no positive numbers or too few, or several data sets, signals or estimators
-        leave a choice.
+    The file is a table of `measure`, any CSV with the columns of `PILOT_COLUMNS`, one row a measurement, or cells
+    (.h5ad, 10x .h5, .loom), on which a small grid is measured first. The other arguments say which rows, by columns of
+    a measurements table that the file has; of cells, the signal and the models. InputError if it is another file,
+    values are no positive numbers or too few, or several data sets, signals or estimators leave a choice.
     """
     file = paths.find(path)
     if not file.is_dir() and file.suffix.lower() not in TABLES:
