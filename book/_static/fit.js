@@ -15,8 +15,9 @@
     const between = (low, high, form) => (Number.isFinite(low + high) ? ` (${form(low)} to ${form(high)})` : "");
     return `${fit.n_points} points: ū = ${charts.number(fit.u_bar)}${between(fit.u_bar_low, fit.u_bar_high, charts.number)} UMIs per ` +
       `cell, I_max = ${charts.bits(fit.i_max)}${between(fit.i_max_low, fit.i_max_high, charts.bits)} bits, R² = ` +
-      `${Number.isFinite(fit.r_squared) ? fit.r_squared.toFixed(3) : "–"}, ${fit.status}${fit.note ? `: ${fit.note}` : ""}. The 95 % ` +
-      "intervals in brackets hold if Eq. 1 does; those of noise-scaling fit are averaged over laws, and wider.";
+      `${Number.isFinite(fit.r_squared) ? fit.r_squared.toFixed(3) : "–"}, ${fit.status}${fit.note ? `: ${fit.note}` : ""}.` +
+      (Number.isFinite(fit.u_bar_low + fit.i_max_low) ? " The 95 % intervals in brackets hold if Eq. 1 does; those of noise-scaling fit " +
+      "are averaged over laws, and wider." : "");
   }
 
   function traces(found, fit) {
@@ -65,9 +66,8 @@
     return fit;
   }
 
-  function choose() {
-    const found = data.curves.find((c) => c.name === curve.value);
-    if (found) points.value = asText(found);
+  /** The fit of other points, and the sliders where it is. */
+  function follow() {
     const fit = update();
     if (!fit) return;
     uBar.value = Math.log10(fit.u_bar);
@@ -75,11 +75,17 @@
     update();
   }
 
+  function choose() {
+    const found = data.curves.find((c) => c.name === curve.value);
+    if (found) points.value = asText(found);
+    follow();
+  }
+
   async function take(file) {
     if (!file) return;
     points.value = await file.text();
     curve.value = OWN;
-    update();
+    follow();
     keep();
   }
 
@@ -89,6 +95,7 @@
   curve.addEventListener("change", choose);
   points.addEventListener("input", () => {
     curve.value = OWN;
+    follow();
   });
   part("file").addEventListener("change", (event) => take(event.target.files[0]));
   points.addEventListener("dragover", (event) => event.preventDefault());

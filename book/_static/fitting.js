@@ -6,7 +6,8 @@ const fitting = {
   /** Points of a text: a table with columns u (or umis_per_cell) and bits (or mi_bits), or two columns of numbers. */
   read(text) {
     const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
-    const cells = lines.map((line) => line.split(line.includes("\t") ? "\t" : line.includes(";") ? ";" : /\s*,\s*|\s+/));
+    const cells = lines.map((line) => (line.includes(";") // then a comma is a decimal one
+      ? line.replaceAll(",", ".").split(";") : line.split(line.includes("\t") ? "\t" : /\s*,\s*|\s+/)));
     const names = (cells[0] ?? []).map((name) => name.trim().replaceAll('"', "").toLowerCase());
     const headed = names.some((name) => name !== "" && Number.isNaN(Number(name)));
     const at = (...known) => names.findIndex((name) => known.includes(name));
@@ -20,7 +21,7 @@ const fitting = {
       points.push(pair);
     }
     const depths = new Set(points.map(([depth]) => depth)).size;
-    if (depths < 3) return { error: `${depths} different depths cannot fit Eq. 1: give at least 3` };
+    if (depths < 3) return { error: `${depths === 1 ? "one depth" : `${depths} different depths`} cannot fit Eq. 1: give at least 3` };
     return { points };
   },
 

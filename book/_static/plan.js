@@ -279,6 +279,11 @@
     if (comparing()) return words.join(" ");
     const now = made.designs.find((d) => d.role === "as it is");
     if (now) words.push(`As it is, the library gives ${withInterval(now)} bits.`);
+    const thrifty = made.designs.find((d) => d.role === "cheapest tie");
+    if (thrifty) {
+      words.push(`The cheapest design that is a tie with it costs ${whole(thrifty.cost)}${currency()}: ${whole(thrifty.n_cells)} cells at ` +
+        `${whole(thrifty.umis_per_cell)} UMIs per cell, ${charts.bits(thrifty.bits)} bits.`);
+    }
     if (made.ties.length) words.push(`${made.target === undefined ? "It is a tie with" : "It is as cheap with"} ${listed(made.ties.map(labelOf))}.`);
     else if (other && other.role === "another model" && made.target === undefined) {
       words.push(`${labelOf(other.model)} would give ${charts.bits(best.bits - other.bits)} bits less.`);

@@ -144,7 +144,8 @@
     const tops = curves.map((curve) => {
       const deepest = overSeeds(points(curve)).sort((a, b) => b.u - a.u)[0];
       return { curve, deepest };
-    }).filter((t) => t.deepest).sort((a, b) => b.deepest.mean - a.deepest.mean);
+    }).filter((t) => t.deepest && !data.controls.includes(t.curve.model)).sort((a, b) => b.deepest.mean - a.deepest.mean);
+    if (!tops.length) return `${where}: controls alone.`;
     const [{ curve, deepest }] = tops;
     const who = `${data.kinds[curve.kind].label} trained on ${curve.n_cells.toLocaleString("en-US")} cells`;
     const good = curves.filter((c) => fitOf(c).status === "converged").length;

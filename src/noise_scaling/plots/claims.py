@@ -16,7 +16,7 @@ from .figures import largest, usable
 HOLDS, PARTLY, FAILS, UNTOLD = "holds", "partly", "fails", "can't be told here"
 NO_CONTROL, NOT_TESTED, GIVEN = "the positive control fails", "not tested at this size", "by construction"
 DRAWS = 2000
-_MIN_BLOCKS = 5  # fewer depths or curves than this give no interval worth a verdict
+LEAST_BLOCKS = 5  # fewer depths or curves than this give no interval worth a verdict
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def interval(
 
 def _verdict(claim: Claim, value: float, low: float, high: float, blocks: int) -> str:
     """Holds or fails by where the value lies; untold where the interval reaches from one verdict to its opposite."""
-    if blocks < _MIN_BLOCKS:
+    if blocks < LEAST_BLOCKS:
         return UNTOLD
     if claim.given:
         return GIVEN

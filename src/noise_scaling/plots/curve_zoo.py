@@ -14,7 +14,7 @@ from .. import laws
 from ..errors import InputError
 from ..laws.curves import LawFit, fits_of, protocol_rows, row
 from ..measurements import CONTROLS, of_one_run, published
-from . import interactive, page, style
+from . import admitted, interactive, page, style
 from .figures import curves, largest, of_signal, usable
 
 OURS, PUBLISHED = "measured by this project", "published"
@@ -42,14 +42,22 @@ def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}
     estimators = {c["estimator"]: style.estimator(c["estimator"]) for c in found}
-    return {"curves": found, "titles": titles, "estimators": estimators, "kinds": looks, "ramp": RAMP}
+    return {
+        "curves": found,
+        "titles": titles,
+        "estimators": estimators,
+        "kinds": looks,
+        "ramp": RAMP,
+        "controls": CONTROLS,
+    }
 
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
     """Every curve of a table with its fit, and the look of every model in it."""
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
     table = table.assign(flagged=published.is_flagged(table) if source == PUBLISHED else False)
-    rank = {signal: i for i, signal in enumerate(style.signals(table))}
+    real = set(admitted.evidence(table)["dataset"])
+    rank = {signal: (signal[0] not in real, i) for i, signal in enumerate(style.signals(table))}
     order = {key: i for i, key in enumerate(looks)}
     found = []
     known = table[~table["model"].isin(CONTROLS)]

@@ -225,7 +225,7 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
         axes.set_ylim(points["missing"].min() - 0.1, points["missing"].max() + 0.2)  # every point is shown
         axes.set_xlabel(label)
     panels[0, 0].set_ylabel(f"missing information, {style.I_MAX}$ - I$ (bits)")
-    style.model_legend(figure, points["model"], {"color": "black", "label": "universal curve"})
+    style.model_legend(figure, points["model"], {"color": "black", "label": "without parameters: left the asymptote"})
     return figure
 
 

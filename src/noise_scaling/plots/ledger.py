@@ -47,16 +47,21 @@ class Column:
 
 def summary(measurements: str | Path, reference: str | Path) -> HTML:
     """How many of the paper's claims hold on each table, and which fail: sentences."""
-    said = []
-    for column in columns(measurements, reference):
-        verdicts = {claim: _cell(column.findings[claim])[0] for claim in CLAIMS}
+    said, tables = [], columns(measurements, reference)
+    alike: dict[tuple[str, ...], list[Column]] = {}
+    for column in tables:
+        alike.setdefault(tuple(_cell(column.findings[claim])[0] for claim in CLAIMS), []).append(column)
+    for found, same in alike.items():
+        verdicts = dict(zip(CLAIMS, found, strict=True))
         holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
         fails = "; ".join(f"“{_full(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
         said.append(
-            f"On the table “{column.heading}”, {holds} of the paper's {len(CLAIMS)} claims hold, {partly} hold "
-            f"partly, {failed} fail{f' ({fails})' if fails else ''}, and {len(CLAIMS) - holds - partly - failed} have "
-            "no verdict."
+            f"On the table {' and on '.join(f'“{column.heading}”' for column in same)}, of the paper's {len(CLAIMS)} "
+            f"claims {holds} hold, {partly} hold partly, {len(CLAIMS) - holds - partly - failed} have no verdict, and "
+            f"{failed or 'none'} fail{'s' * (failed < 2)}{f': {fails}' if fails else ''}."
         )
+    told, moves = _moved(_firm(tables))
+    said.append(f"Thresholds a tenth stricter or more lenient change {moves} of the {told} verdicts on this page.")
     return page.bullets(said, "finding")
 
 
@@ -95,12 +100,19 @@ def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, downl
     for claim in which:
         found = {heading: of[claim] for heading, of in findings.items()}
         cells = [_linked(claim, column, found[column.heading]) for column in tables]
-        about = f"{page.as_html(claim.text)}<small>{page.as_html(claim.statistic)}</small>"
+        about = f"{page.as_html(claim.text)}<small>{page.as_html(f'{claim.statistic}; {_rule(claim)}')}</small>"
         lines.append(f'<tr><th scope="row">{about}</th>{"".join(cells)}</tr>')
         numbers = {f"{heading}: {k}": v for heading, finding in found.items() for k, v in asdict(finding).items()}
         full.append({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | numbers)
     body = f'<thead><tr><th scope="col">claim</th>{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
     return HTML(f'<table class="ledger">{body}</table><p>{page.link(pd.DataFrame(full), download)}</p>')
+
+
+def _rule(claim: Claim) -> str:
+    """The two thresholds of a claim in words."""
+    if claim.unit == "bits":
+        return f"holds up to {claim.holds_from:g} bits, fails from {claim.fails_at:g}"
+    return f"holds from {claim.holds_from:g}, fails at {claim.fails_at:g}"
 
 
 _CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails"}
@@ -123,7 +135,12 @@ def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
     """Of every claim and table: the interval with data sets drawn too, and the verdict with thresholds moved."""
-    tables, rows = columns(measurements, reference), []
+    rows = _firm(columns(measurements, reference))
+    return page.as_table(rows, "robustness.csv", title=how_many(rows))
+
+
+def _firm(tables: list[Column]) -> pd.DataFrame:
+    rows = []
     for claim in (*CLAIMS, *claims_open.OPEN):
         for heading, found in ((column.heading, column.findings[claim]) for column in tables):
             if pd.notna(found.value):
@@ -132,16 +149,21 @@ def robustness(measurements: str | Path, reference: str | Path) -> HTML:
                     "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
                     "stricter": found.strict, "more lenient": found.lenient,
                 })  # fmt: skip
-    return page.as_table(pd.DataFrame(rows), "robustness.csv", title=how_many(pd.DataFrame(rows)))
+    return pd.DataFrame(rows)
+
+
+def _moved(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many verdicts there are, and how many change with thresholds."""
+    told = rows[rows["verdict"].isin([claims.HOLDS, claims.PARTLY, claims.FAILS])]
+    return len(told), int(((told["stricter"] != told["verdict"]) | (told["more lenient"] != told["verdict"])).sum())
 
 
 def how_many(rows: pd.DataFrame) -> str:
     """A word on how many verdicts there are, from the rows of `robustness`."""
-    told = rows[rows["verdict"].isin([claims.HOLDS, claims.PARTLY, claims.FAILS])]
-    moves = ((told["stricter"] != told["verdict"]) | (told["more lenient"] != told["verdict"])).sum()
+    told, moves = _moved(rows)
     return (
-        f"{len(told)} verdicts stand on this page. Each interval is a 95 % interval by itself: of so many, about "
-        f"{0.05 * len(told):.0f} miss the truth by chance alone. Nothing is corrected for that, and lines on one model "
+        f"{told} verdicts stand on this page. Each interval is a 95 % interval by itself: of so many, about "
+        f"{0.05 * told:.0f} miss the truth by chance alone. Nothing is corrected for that, and lines on one model "
         f"share rows. Thresholds a tenth stricter or more lenient (in bits: half or double) change {moves} of them."
     )
 
@@ -182,4 +204,5 @@ def _cell(found: claims.Finding) -> tuple[str, str]:
     if pd.isna(found.value):
         return ("not measured" if found.verdict == claims.UNTOLD else found.verdict), ""
     tied = f", {100 * found.tied:.0f}\N{NO-BREAK SPACE}% tied" if found.tied > 0 else ""
-    return found.verdict, _number(found) + tied
+    few = f", fewer than {claims.LEAST_BLOCKS} depths or curves" if found.blocks < claims.LEAST_BLOCKS else ""
+    return found.verdict, _number(found) + tied + few
