@@ -184,6 +184,10 @@ def started(table: pd.DataFrame) -> pd.DataFrame:
     return enough(found, "No grid here has two depths that were measured at all of its cell numbers.")
 
 
+LISTED = 6
+"""A sentence lists as many signals; of more the table tells."""
+
+
 def verdict(table: pd.DataFrame) -> HTML:
     """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
     return page.bullets(verdict_lines(started(table)), "finding")
@@ -195,13 +199,28 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
         medians = [f"{style.title(*k[:2])} {median_told(one, 'u', '')}" for k, one in here.groupby("grid", sort=False)]
+        each = f"By signal: {'; '.join(medians)}." if len(medians) <= LISTED else "The table has each signal."
         lines.append(
             f"{style.label(model)}: twice the depth brings as many bits as {median_told(here, 'grid', '')} times the "
             f"cells, in the median of {page.counted(len(here), 'starting point')}. From {(~here['known']).sum()} of "
-            "them even the most cells measured bring fewer, so that their number is a lower bound. By signal: "
-            f"{'; '.join(medians)}."
+            f"them even the most cells measured bring fewer, so that their number is a lower bound. {each}"
         )
     return lines
+
+
+@page.told
+def lead(measurements: str | Path, reference: str | Path) -> HTML:
+    """What twice the depth is worth in cells to scVI, on the reference table and on ours: a sentence."""
+    said, share = [], []
+    for name, source in (("published", reference), ("ours", measurements)):
+        every = started(page.measured(source).table)
+        here = enough(every[every["model"] == "scvi"], "scVI was not measured on a grid of cells and depths here.")
+        said.append(f"{median_told(here, 'grid', '')} times the cells ({name})")
+        share.append(f"{(~here['known']).mean():.0%}")
+    return page.paragraph(
+        f"Twice the depth brings scVI as many bits as {' and '.join(said)}, in the median starting point; from "
+        f"{' and '.join(share)} of them no number of cells that was measured brings as many.", "finding",
+    )  # fmt: skip
 
 
 def median_told(here: pd.DataFrame, by: str, unit: str = " x") -> str:

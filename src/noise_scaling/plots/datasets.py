@@ -34,7 +34,7 @@ def overview(measurements: str | Path) -> HTML:
         lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     heads = (
         "data set and its name in commands", "what it is", "cells", "genes", "UMIs", "of the library",
-        "signals, and their names in commands", "rows here",
+        "signals, and their names in commands", "rows of ours",
     )  # fmt: skip
     head = "".join(f"<th>{text}</th>" for text in heads)
     return HTML(f'<table class="datasets"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')
@@ -96,7 +96,7 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
     found = laws.fit_curves(rows)
     columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
     title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
-    brief = found[[*columns, "r_squared", "status"]]
+    brief = found[[*columns, "r_squared", "status"]].assign(signal=[style.signal(name, s) for s in found["signal"]])
     return shown + page.as_table(brief, f"{name}_fits.csv", full=found, title=title).data
 
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError, enough
-from ..laws.curves import protocol_rows
+from ..laws.curves import fits_of, protocol_rows
+from ..laws.grids import UNIMPROVABLE
 from ..measurements import KNOWN, of_one_run
-from ..measurements.published import shared_splits
 from . import admitted, style
 
 NO_CURVE = "the noise law could be fitted to no curve here, which takes three depths: nothing to show"
@@ -138,20 +138,8 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     # a column of empty panels tells nothing
     rare = [m for m in models if 2 * len(style.signals(table[table["model"] == m])) < len(signals)]
 
-    def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
-        here = of_signal(table, signal)
-        _fit_panel(axes, here[here["model"] == model], model)
-
-    by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
-    rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
-    shown = [model for model in models if model not in rare]
-    figure = style.model_panels(rows, shown, draw, xlabel=style.UMIS, height=1.75, sharey="row", sharex=True)
-    for axes in figure.axes[:: len(shown)]:
-        low, high = axes.get_ylim()
-        room = 0.9 * len(rows) / (figure.get_figheight() - 0.9)
-        axes.set_ylim(low, high + room * (high - low))  # for the lines of parameters
-    figure.supylabel(style.BITS, fontsize=9.5)
-    marks = [style.ONE_SEED, style.EQ_1, {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"}]
+    figure = _fit_panels(table, signals, [model for model in models if model not in rare], laws.NOISE_LAW)
+    marks = [style.ONE_SEED, style.EQ_1, _BAND]
     if rare:
         names = ", ".join(map(style.label, rare))
         marks.append({"linestyle": "", "label": f"not shown, measured on few signals: {names}"})
@@ -159,34 +147,87 @@ def fits_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _fit_panel(axes: Axes, table: pd.DataFrame, model: str) -> None:
+@style.book_style()
+def cell_fits_figure(table: pd.DataFrame) -> Figure:
+    """Eq. 2 fitted at the deepest counts of each signal, models that cells train, with bands of 2 standard errors."""
+    rows = without_controls(usable(table))
+    rows = rows[~rows["model"].isin(UNIMPROVABLE)]
+    rows = rows[rows["fraction"] == rows.groupby(_SIGNAL)["fraction"].transform("max")]
+    enough_sizes = rows.groupby([*_SIGNAL, "model"])["n_cells"].transform("nunique") >= LEAST_SIZES
+    rows = enough(rows[enough_sizes], f"no model was measured here at {LEAST_SIZES} numbers of cells: nothing to fit")
+    signals, others = rows_of(rows)
+    figure = _fit_panels(rows, signals, style.ordered(rows["model"]), laws.CELL_NUMBER_LAW)
+    style.legend(figure, style.ONE_SEED, style.EQ_1 | {"label": "Eq. 2"}, _BAND, *others, columns=4)
+    return figure
+
+
+LEAST_SIZES = 4
+"""Numbers of cells of a curve that Eq. 2, with three parameters, is fitted to."""
+_BAND: dict[str, Any] = {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"}
+
+
+def _fit_panels(table: pd.DataFrame, signals: list[tuple[str, str]], models: list[str], law: laws.Law) -> Figure:
+    """A law fitted to every curve of a table: a row a signal, a column a model."""
+
+    def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
+        here = of_signal(table, signal)
+        _fit_panel(axes, here[here["model"] == model], model, law)
+
+    by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
+    rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
+    along = style.UMIS if law is laws.NOISE_LAW else style.CELLS
+    figure = style.model_panels(rows, models, draw, xlabel=along, height=1.75, sharey="row", sharex=True)
+    for axes in figure.axes[:: len(models)]:
+        low, high = axes.get_ylim()
+        room = 0.9 * len(rows) / (figure.get_figheight() - 0.9)
+        axes.set_ylim(low, high + room * (high - low))  # for the lines of parameters
+    figure.supylabel(style.BITS, fontsize=9.5)
+    if law is laws.CELL_NUMBER_LAW and table["n_cells"].max() > WIDE * table["n_cells"].min():
+        for axes in figure.axes:
+            style.log_axis(axes, every=2)
+    return figure
+
+
+WIDE = 10_000
+"""Over so large a factor a narrow panel has no room for a number at each power of ten."""
+
+
+def _fit_panel(axes: Axes, table: pd.DataFrame, model: str, law: laws.Law) -> None:
     style.bits_axes(axes)
     if table.empty:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="0.4")
         return
-    style.plot(axes, model, table["umis_per_cell"], table["mi_bits"], linestyle="", label="one seed")
-    try:
-        fit = laws.fit_noise_law(table["umis_per_cell"], table["mi_bits"], seeds=shared_splits(table))
-    except InputError:
-        axes.text(0.04, 0.98, "too few depths to fit", transform=axes.transAxes, va="top", fontsize=8.5, color="0.4")
+    x = "umis_per_cell" if law is laws.NOISE_LAW else "n_cells"
+    style.plot(axes, model, table[x], table["mi_bits"], linestyle="", label="one seed")
+    (fit,) = fits_of(table.assign(curve=0), ["curve"], law=law).values()
+    if isinstance(fit, InputError):
+        axes.text(0.04, 0.98, "too few points to fit", transform=axes.transAxes, va="top", fontsize=8.5, color="0.4")
         return
-    u = np.geomspace(table["umis_per_cell"].min(), table["umis_per_cell"].max(), 200)
-    low, high = fit.band(u)
-    axes.plot(u, fit.predict(u), color=style.colour(model), label="Eq. 1")
-    axes.fill_between(u, low, high, color=style.colour(model), alpha=0.25, linewidth=0, label="2 standard errors")
+    at = np.geomspace(table[x].min(), table[x].max(), 200)
+    low, high = fit.band(at)
+    name = "Eq. 1" if law is laws.NOISE_LAW else "Eq. 2"
+    axes.plot(at, fit.predict(at), color=style.colour(model), label=name)
+    axes.fill_between(at, low, high, color=style.colour(model), alpha=0.25, linewidth=0, label="2 standard errors")
     axes.text(0.04, 0.98, _parameters(fit), transform=axes.transAxes, va="top", fontsize=8.5, color="0.15")
 
 
+_PRINTED = {
+    laws.NOISE_LAW.name: {style.U_BAR: ("u_bar", ",.0f"), style.I_MAX: ("i_max", ".2f")},
+    laws.CELL_NUMBER_LAW.name: {"$N_{sat}$": ("n_sat", ",.0f"), "$s$": ("s", ".2f"), "$I_\\infty$": ("i_inf", ".2f")},
+}
+"""Parameters that a panel names, by law: symbol, name and form."""
+
+
 def _parameters(fit: laws.LawFit) -> str:
-    """The fit in the lines of a panel, intervals averaged over laws; one that did not go well says so."""
-    names = {style.U_BAR: ("u_bar", ",.0f"), style.I_MAX: ("i_max", ".2f")}
+    """The fit in the lines of a panel, Eq. 1's intervals averaged over laws; one that did not go well says so."""
+    names = _PRINTED[fit.law.name]
     if fit.status not in (laws.CONVERGED, laws.BEYOND):
         return fit.status
     lines = []
     for symbol, (name, form) in names.items():
-        low, high = getattr(fit, f"{name}_interval")
-        spread = f"{low:{form}}–{high:{form}}" if np.isfinite(high) else f"> {low:{form}}" if low > 0 else "not bounded"
-        lines.append(f"{symbol} = {getattr(fit, name):{form}}" + ("" if np.isnan(low) else f" ({spread})"))
+        low, high = (f"{end:{form}}" if np.isfinite(end) else "" for end in getattr(fit, f"{name}_interval"))
+        ends = f" ({low} to {high})" if high else f" (> {low})" if low.strip("0.") else " (not bounded)"
+        lines.append(f"{symbol} = {getattr(fit, name):{form}}{ends}")
     return "\n".join([fit.status] * (fit.status != laws.CONVERGED) + lines)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import textwrap
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import __version__, datasets, laws, models, paths
-from ..errors import InputError, enough
-from ..measurements import KNOWN
+from ..errors import InputError, TooLittle, enough
+from ..measurements import KNOWN, protocol_rows
 from . import admitted, claim_terms, claims, page, style
+from . import laws as law_pages
 from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_controls
 
 KNOWN_BITS = 2.0
@@ -97,6 +99,22 @@ def fits(table: pd.DataFrame) -> str:
     )
 
 
+@page.told
+def counted(source: str | Path) -> HTML:
+    """From all rows of a table to those that the abstract counts and Figures 1 to 3 draw: a sentence."""
+    every = page.measured(source).table
+    kept = protocol_rows(every, controls=True)
+    kept = [every, kept, one := usable(every), admitted.evidence(one), real(every)]
+    less = [f"{len(before) - len(after):,}" for before, after in pairwise(kept)]
+    return page.paragraph(
+        f"{len(every):,} rows in all. {less[0]} are of variants of the protocol, or failed; {less[1]} of another "
+        f"estimator than {style.estimator(one['estimator'].iloc[0])}, or of a run with fewer seeds than its data set's "
+        f"other one; {less[2]} of cells that are no evidence about biology; {less[3]} of controls, of untrained "
+        f"models, and of variations on a model. The {len(kept[-1]):,} that are left are those that the abstract counts "
+        "and the paper's figures show."
+    )
+
+
 def rising(table: pd.DataFrame) -> pd.DataFrame:
     """Rows at the largest number of cells of curves that rise: the R² of a flat one says nothing."""
     rows = largest(table)
@@ -158,7 +176,13 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
     mine, paper = real(ours), real(theirs)
-    r2 = [_percent(claim_terms.rising_fits(rows)["r_squared"].median(), 1) for rows in (paper, mine)]
+    r2 = [claim_terms.rising_fits(rows)["r_squared"].median() for rows in (paper, mine)]
+    explains = "no curve that rises has depths enough to ask for a law"
+    if np.isfinite(r2).all():
+        explains = (
+            f"a law of two parameters explains {' and '.join(_percent(one, 1) for one in r2)} of the variance of "
+            f"information with depth (medians over curves that rise){_others_err_less(paper, mine)}"
+        )
     rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
     cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
     known = {"the published estimator (LMI)": known_bits(ours, "lmi"), "our own": known_bits(ours, "default")}
@@ -168,8 +192,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         "cells add?",
         f"In the {len(theirs):,} published measurements, on up to {paper['n_cells'].max():,} training cells, and in "
         f"{len(mine):,} of our own, on up to {mine['n_cells'].max():,} cells of {mine['dataset'].nunique()} data sets "
-        f"of real cells, a law of two parameters explains {r2[0]} and {r2[1]} of the variance of information with "
-        "depth (medians over curves that rise).",
+        f"of real cells, {explains}.",
         f"From the shallowest counts to the deepest, information grows by {rises[0]} bits in the published table and "
         f"by {rises[1]} in ours (medians over curves; in brackets the middle half).",
         f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} bits (the same over depths).",
@@ -177,6 +200,14 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     if finds:
         text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {finds}.")
     return page.paragraph(" ".join(text), "abstract")
+
+
+def _others_err_less(*tables: pd.DataFrame) -> str:
+    try:
+        least = [law_pages.by_kind(table)["least"] != "Eq. 1" for table in tables]
+    except TooLittle:
+        return ""
+    return f"; on depths left out of the fit another law from noise errs less for {' and '.join(map(_count, least))} signals"
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:

@@ -55,10 +55,10 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         verdicts = dict(zip(CLAIMS, found, strict=True))
         holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
         fails = "; ".join(f"“{_full(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
+        where, untold = " and on ".join(f"“{column.heading}”" for column in same), len(CLAIMS) - holds - partly - failed
         said.append(
-            f"On the table {' and on '.join(f'“{column.heading}”' for column in same)}, of the paper's {len(CLAIMS)} "
-            f"claims {holds} hold, {partly} hold partly, {len(CLAIMS) - holds - partly - failed} have no verdict, and "
-            f"{failed or 'none'} fail{'s' * (failed < 2)}{f': {fails}' if fails else ''}."
+            f"On the table {where} {_verb(holds, 'hold')} of the paper's {len(CLAIMS)} claims, {_verb(partly, 'hold')} "
+            f"partly, {untold} have no verdict, and {_verb(failed, 'fail')}{f': {fails}' if fails else ''}."
         )
     told, moves = _moved(_firm(tables))
     said.append(f"Thresholds a tenth stricter or more lenient change {moves} of the {told} verdicts on this page.")
@@ -106,6 +106,10 @@ def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, downl
         full.append({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} | numbers)
     body = f'<thead><tr><th scope="col">claim</th>{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
     return HTML(f'<table class="ledger">{body}</table><p>{page.link(pd.DataFrame(full), download)}</p>')
+
+
+def _verb(count: int, verb: str) -> str:
+    return f"{count or 'none'} {verb}{'s' * (count < 2)}"
 
 
 def _rule(claim: Claim) -> str:

@@ -44,7 +44,7 @@ def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
     lines, least = _by_table(_ahead_of_eq1, measurements, reference)
     if least and max(least) <= 0.5:
         lines.append("By this test Eq. 1 is a good summary in two parameters, and not the law that foretells best.")
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
 
 
 def straight_line(measurements: str | Path, reference: str | Path) -> HTML:
@@ -55,7 +55,7 @@ def straight_line(measurements: str | Path, reference: str | Path) -> HTML:
             "So the collapse holds within the depths that were fitted. To deeper counts than those it was not shown to "
             "foretell more than a straight line does."
         )
-    return page.bullets(lines)
+    return page.bullets(lines, "finding")
 
 
 def _by_table(say: Callable[[pd.DataFrame], tuple[str, float]], *sources: str | Path) -> tuple[list[str], list[float]]:
