@@ -168,7 +168,7 @@ def kinds_table(table: pd.DataFrame) -> HTML:
 @cache
 def exact() -> pd.DataFrame:
     """Most bits that each law misses of the simulator's exact curves, ten depths of 10 to 20,000, by kind of signal."""
-    u, missed = np.geomspace(10, 20_000, 10), {}
+    u, missed = np.geomspace(10, 20_000, 10), dict[str, dict[str, float]]()
     for name, words in KINDS.items():
         data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)
         bits = np.asarray(datasets.true_information(data, u))
