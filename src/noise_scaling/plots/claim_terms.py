@@ -205,12 +205,9 @@ def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
     """Whether `law` explains `FITS_WELL` of the variance, a row a curve."""
     if found.names.empty:
         return terms([])
-    r_squared = 1 - np.nansum(compare.residuals(found, law) ** 2, axis=1) / np.nansum(_spread(found), axis=1)
+    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+    r_squared = 1 - np.nansum(compare.residuals(found, law) ** 2, axis=1) / np.nansum(spread, axis=1)
     return _named(found.names, found.names["model"], (r_squared >= FITS_WELL) * 1.0)
-
-
-def _spread(found: compare.Curves) -> np.ndarray:
-    return np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
 
 
 def _named(names: pd.DataFrame, block: pd.Series, num: Any, den: Any = 1.0) -> pd.DataFrame:
@@ -228,7 +225,7 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
     if found.names.empty:
         return terms([])
     away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
-    spread = _spread(found)
+    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
     return _named(found.names, found.names["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
 
 
