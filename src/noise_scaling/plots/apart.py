@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
     for fit in _fitted(table)[1]:
         at = np.array([fit.data.at[0].max(), *fit.data.middle[1:]])[:, None]
         depths = {name: np.log(getattr(fit, name)) for name in ("reading_depth", "learning_depth")}
-        ends = {name: np.exp(apart.jackknife(values)) for name, values in depths.items()}
+        ends: dict[str, Any] = {name: np.exp(apart.jackknife(values)) for name, values in depths.items()}
         ends |= {axis: apart.jackknife(fit.lost(axis, at)[:, 0]) for axis in HALVED}
         row: dict[str, object] = dict(zip(_NAMES, fit.data.key, strict=False))
         for name, three in ends.items():

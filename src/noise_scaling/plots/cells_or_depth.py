@@ -61,7 +61,7 @@ def scores(table: pd.DataFrame) -> HTML:
     """A table of forecasts: median over grids of the RMS error with the quartiles, by what was hidden."""
     full = forecasts(table)
     cells = full.groupby(["forecast", "design"])["rms"].quantile([0.25, 0.5, 0.75]).unstack()
-    text = cells[[0.5, 0.25, 0.75]].apply(lambda three: page.interval(*three, ".3f"), axis=1).unstack("design")
+    text = cells.apply(lambda q: page.interval(q[0.5], q[0.25], q[0.75], ".3f"), axis=1).unstack("design")
     counts = full.groupby("design")["grid"].nunique()
     names = {design: f"{design} ({counts[design]} grids)" for design in holdout.DESIGNS if design in counts}
     order = [holdout.LAW, holdout.STRETCHED, holdout.CHOSEN, holdout.SEPARATE, *holdout.YARDSTICKS]
@@ -174,7 +174,8 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
         place = axes.transAxes.inverted().transform(axes.transData.transform(vertices))
         margin = (np.minimum(place, 1 - place) / _LABEL).min(axis=1)
         if margin.max() >= 1:  # elsewhere a label would cross the panel's edge
-            axes.text(*vertices[margin.argmax()], f"{level:g}", fontsize=7, **look)
+            x, y = vertices[margin.argmax()]
+            axes.text(x, y, f"{level:g}", fontsize=7, **look)
 
 
 @page.of_content

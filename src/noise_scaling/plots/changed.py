@@ -38,7 +38,8 @@ def _coverage(_: pd.DataFrame) -> Iterator[_Row]:
     for name, words in (("i_max", "I_max"), ("u_bar", "ū")):
         shares = pd.DataFrame(found)[[f"{name} if Eq. 1 holds", f"{name} averaged"]]
         what = f"95 % intervals of {words} hold the truth, {len(found)} settings whose law is not Eq. 1"
-        yield what, *(page.span(shares[label], ".0%") for label in shares)
+        old, new = (page.span(shares[label], ".0%") for label in shares)
+        yield what, old, new
 
 
 def _neighbours(table: pd.DataFrame) -> Iterator[_Row]:
@@ -49,8 +50,8 @@ def _neighbours(table: pd.DataFrame) -> Iterator[_Row]:
     other = curves.names.assign(other=law.natural(fit_many(law, curves.u, curves.bits).theta)["i_max"])
     fits = other.merge(laws.fit_curves(rows), on=["dataset", "signal", "model", "n_cells"])
     ends = ((fits[f"i_max{end}_low"], fits[f"i_max{end}_high"]) for end in ("_if_eq1", ""))
-    out = (f"{(~fits['other'].between(*both)).mean():.0%}" for both in ends)
-    yield f"I_max by Eq. 1 in a power of depth lies outside the interval, {len(fits)} curves", *out
+    old, new = (f"{(~fits['other'].between(*both)).mean():.0%}" for both in ends)
+    yield f"I_max by Eq. 1 in a power of depth lies outside the interval, {len(fits)} curves", old, new
 
 
 def _beyond(table: pd.DataFrame) -> Iterator[_Row]:

@@ -222,17 +222,13 @@ def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
     """Share of the variance of a curve's means over seeds that `law` explains, and what is left, a row a curve."""
     if found.names.empty:
         return found.names.assign(r_squared=[], residual_sd=[])
-    left = compare.residuals(found, law)
-    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(_spread(found), axis=1)
+    left, spread = compare.residuals(found, law), np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
+    r_squared = 1 - np.nansum(left**2, axis=1) / np.nansum(spread, axis=1)
     return found.names.drop(columns="grid").assign(r_squared=r_squared, residual_sd=np.nanstd(left, axis=1))
 
 
 def _well(found: pd.DataFrame) -> pd.DataFrame:
     return _named(found, found["model"], (found["r_squared"] >= FITS_WELL).to_numpy(float))
-
-
-def _spread(found: compare.Curves) -> np.ndarray:
-    return np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
 
 
 def _named(names: pd.DataFrame, block: pd.Series, num: Any, den: Any = 1.0) -> pd.DataFrame:
@@ -250,7 +246,7 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
     if found.names.empty:
         return terms([])
     away = compare.left_out(found, laws.NOISE_LAW, laws.fit_many(laws.NOISE_LAW, found.u, found.bits).theta)
-    spread = _spread(found)
+    spread = np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
     return _named(found.names, found.names["n_cells"], np.nansum(spread - away**2, axis=1), np.nansum(spread, axis=1))
 
 

@@ -35,8 +35,8 @@ def draw(table: pd.DataFrame) -> Figure:
     cells = axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
     for (y, x), value in np.ndenumerate(share.to_numpy()):
         if 0 < value < 1:
-            look = {"ha": "center", "va": "center", "fontsize": 7, "color": "white" if value > _DARK else "black"}
-            axes.text(x + 0.5, y + 0.5, f"{math.floor(100 * value)}", **look)
+            text = axes.text(x + 0.5, y + 0.5, f"{math.floor(100 * value)}", ha="center", va="center", fontsize=7)
+            text.set_color("white" if value > _DARK else "black")
     y, x = np.nonzero(failed.to_numpy() > 0)
     axes.plot(x + 0.85, y + 0.3, "x", color=FAILED_COLOUR, markersize=4, label="one or more failed")
     axes.set_ylim(len(share), 0)

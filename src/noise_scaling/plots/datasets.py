@@ -161,7 +161,7 @@ def truth_figure(table: pd.DataFrame, name: str) -> Figure:
     """Measured bits and fitted law against what simulated counts hold, one panel a model; raises as `truth_gaps`."""
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
-    truth, true_look = true_information(data, u), {"color": "black", "linestyle": "--"}
+    truth, true_look = true_information(data, u), dict[str, Any](color="black", linestyle="--")
 
     def draw(axes: Axes, _: None, model: str) -> None:
         points = here[here["model"] == model]

@@ -55,7 +55,7 @@ def map_figure(source: str = RESULTS) -> Figure:
     table = read(source).query("dims == @DIMS")
     most = sorted(table["true_i_max"].unique())
     titles = [f"true $I_{{max}}$ {bits:g} bits" for bits in most]
-    labels = {"titles": titles, "xlabel": "test cells", "name": "map"}
+    labels: dict[str, Any] = {"titles": titles, "xlabel": "test cells", "name": "map"}
     figure, panels = style.new_figure(2, len(most), 4.8, sharex=True, sharey="row", **labels)
     for column, bits in zip(panels.T, most, strict=True):
         for axes, truth in zip(column, (bits, 1), strict=True):

@@ -207,7 +207,8 @@ def _others_err_less(*tables: pd.DataFrame) -> str:
         least = [law_pages.by_kind(table)["least"] != "Eq. 1" for table in tables]
     except TooLittle:
         return ""
-    return f"; on depths left out of the fit another law from noise errs less for {' and '.join(map(_count, least))} signals"
+    signals = " and ".join(map(_count, least))
+    return f"; on depths left out of the fit another law from noise errs less for {signals} signals"
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:

@@ -152,23 +152,24 @@ def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
 def kinds_table(table: pd.DataFrame) -> HTML:
     """`by_kind` with its headings explained, and a bound in words."""
     full = by_kind(table)
-    shown = full.copy()
-    for name in ("D", "D, both sides"):
-        bound = np.isinf(full[name]) | np.isclose(full[name], CHANNELS_WITHIN[0])
-        shown[name] = full[name].map("{:.2f}".format).mask(bound, "at bound")
+    words = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
     title = (
         "Error on a depth left out in bits, a column for each law that comes from noise; medians over curves. least: "
         "the law that errs least; power: the fitted exponent of “Eq. 1 in a power of depth”; D: the fitted number of "
         "channels with noise on one side, or on both sides, "
         f"held from {CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
     )
-    return page.as_table(shown, "by_kind.csv", full=full, title=title)
+    return page.as_table(full.assign(**words), "by_kind.csv", full=full, title=title)
+
+
+def _channels(value: float) -> str:
+    return "at bound" if np.isinf(value) or np.isclose(value, CHANNELS_WITHIN[0]) else f"{value:.2f}"
 
 
 @cache
 def exact() -> pd.DataFrame:
     """Most bits that each law misses of the simulator's exact curves, ten depths of 10 to 20,000, by kind of signal."""
-    u, missed = np.geomspace(10, 20_000, 10), {}
+    u, missed = np.geomspace(10, 20_000, 10), dict[str, dict[str, float]]()
     for name, words in KINDS.items():
         data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)
         bits = np.asarray(datasets.true_information(data, u))

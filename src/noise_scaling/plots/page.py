@@ -140,11 +140,7 @@ def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataF
 
 def paragraph(text: str, kind: str = "") -> HTML:
     """One paragraph, of a CSS class if one is named."""
-    return HTML(f"<p{_of_class(kind)}>{as_html(text)}</p>")
-
-
-def _of_class(kind: str) -> str:
-    return f' class="{kind}"' if kind else ""
+    return HTML(f'<p class="{kind}">{as_html(text)}</p>' if kind else f"<p>{as_html(text)}</p>")
 
 
 def as_html(text: str) -> str:
@@ -179,7 +175,7 @@ def span(values: pd.Series, form: str = ",.0f") -> str:
 def bullets(lines: Iterable[str], kind: str = "") -> HTML:
     """A list of sentences, of a CSS class if one is named: a figure's alt text goes on with a "finding" above it."""
     body = "".join(f"<li>{as_html(line)}</li>" for line in lines)
-    return HTML(f"<ul{_of_class(kind)}>{body}</ul>")
+    return HTML(f'<ul class="{kind}">{body}</ul>' if kind else f"<ul>{body}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:

@@ -108,19 +108,16 @@ def sentences(reference: str | Path) -> HTML:
         said = found[f"{name} agrees"]
         told = f"{(said == 'yes').sum()} of the {(said != _NONE).sum()} curves on which both papers determine it"
         lines.append(f"The {text} {name} agrees in {told}.")
+    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
     for signal in SHARED:
         orders = []
-        for name, table in _both(reference).items():
+        for name, table in tables.items():
             here = without_controls(of_signal(largest(table), signal))
             bits = here[here["fraction"] == here["fraction"].max()].groupby("model")["mi_bits"].mean()
             each = (f"{style.label(m)} {v:.2f}" for m, v in bits.sort_values(ascending=False).items())
             orders.append(f"{name} {', '.join(each)}")
         lines.append(f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}.")
     return page.bullets(lines, "finding")
-
-
-def _both(reference: str | Path) -> dict[str, pd.DataFrame]:
-    return {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
 
 
 def claims(measurements: str | Path, reference: str | Path) -> HTML:
@@ -137,7 +134,7 @@ def claims(measurements: str | Path, reference: str | Path) -> HTML:
 @style.book_style()
 def curves_figure(reference: str | Path) -> Figure:
     """Bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
-    tables = _both(reference)
+    tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
     models = style.ordered(without_controls(tables[PAPER])["model"])
     looks = {PARENT: {"marker": "o", "linestyle": "-"}, PAPER: {"marker": "x", "linestyle": "--"}}
 

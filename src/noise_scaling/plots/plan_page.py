@@ -38,7 +38,7 @@ def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *,
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
     data = {"groups": groups, "ramp": RAMP, "opening": opening["name"]}
     data |= {"prices": asdict(prices.read_prices()), "words": prices.WORDS}
-    look = {"static": static, "saturation": f"{100 * options.ASSUMED_SATURATION:g}"}
+    look: dict[str, Any] = {"static": static, "saturation": f"{100 * options.ASSUMED_SATURATION:g}"}
     return interactive.frame("planner", data, *_fallback(opening), "planning.js", "plan.js", **look)
 
 

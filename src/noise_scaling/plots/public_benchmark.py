@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
@@ -90,17 +89,11 @@ def cell_like_figure(numbers: dict[str, Any]) -> Figure:
             shares = problems[problems["family"] == family].groupby("cells")["ratio"].median()
             axes.plot(shares.index, shares, color=colour, marker=marker, label=label)
         axes.plot(list(goals), list(goals.values()), color="black", linestyle=":", linewidth=1, label="aimed at")
+        axes.axhline(1, color="black", linewidth=0.8)
         style.cells_axis(axes, list(SIZES))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
-    _share_axes(panels, problems)
-    return figure
-
-
-def _share_axes(panels: np.ndarray, problems: pd.DataFrame) -> None:
-    """Shares of the truth down, with a line where all of it is found."""
-    for axes in panels.flat:
-        axes.axhline(1, color="black", linewidth=0.8)
     panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
+    return figure
 
 
 @style.book_style()
@@ -113,8 +106,9 @@ def depth_figure(numbers: dict[str, Any]) -> Figure:
         for cells, look in SIZES.items():
             here = problems[(problems["family"] == family) & (problems["cells"] == cells)].sort_values("depth")
             axes.errorbar(here["depth"], here["ratio"], here["sd"].fillna(0) / here["true"], **look)
+        axes.axhline(1, color="black", linewidth=0.8)
         style.cells_axis(axes, sorted(problems["depth"].unique()))
-    _share_axes(panels, problems)
+    panels[0, 0].set(ylabel="found, share of the truth", ylim=(min(0.0, problems["ratio"].min()), 1.05))
     style.legend(figure, *({**look, "label": f"{n:,} cells"} for n, look in SIZES.items()))
     return figure
 

@@ -29,8 +29,8 @@ DPI = 200
 """Twice the dots of the screen that figures are made for."""
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
-ONE_SEED = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
-EQ_1 = {"color": "0.3", "label": "Eq. 1"}
+ONE_SEED: dict[str, Any] = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
+EQ_1: dict[str, Any] = {"color": "0.3", "label": "Eq. 1"}
 """Marks of legends."""
 
 _Key = TypeVar("_Key")
