@@ -54,7 +54,7 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
     for found, same in alike.items():
         verdicts = dict(zip(CLAIMS, found, strict=True))
         holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
-        fails = "; ".join(f"“{_full(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
+        fails = "; ".join(f"“{full_text(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
         where, untold = " and on ".join(f"“{column.heading}”" for column in same), len(CLAIMS) - holds - partly - failed
         said.append(
             f"On the table {where} {_verb(holds, 'hold')} of the paper's {len(CLAIMS)} claims, {_verb(partly, 'hold')} "
@@ -65,7 +65,7 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
     return page.bullets(said, "finding")
 
 
-def _full(claim: Claim) -> str:
+def full_text(claim: Claim) -> str:
     """A claim's text with what it goes on from: "… PCA" goes on from the last whole one, up to its colon."""
     if not claim.text.startswith("…"):
         return claim.text

@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 from .. import laws
 from ..measurements.parent import read_parent
 from . import ledger, page, style
+from .claims import CLAIMS, FAILS, HOLDS, PARTLY
 from .figures import curves, largest, of_signal, usable, without_controls
 
 PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
@@ -118,6 +119,23 @@ def sentences(reference: str | Path) -> HTML:
             orders.append(f"{name} {', '.join(each)}")
         lines.append(f"{style.title(*signal)}, most cells and full depth: {'; '.join(orders)}.")
     return page.bullets(lines, "finding")
+
+
+@page.told
+def against(reference: str | Path) -> HTML:
+    """Claims that hold, at least partly, on the paper's table, and fail on the parent's: a sentence."""
+    theirs, parents = (ledger.Column("", t).findings for t in (page.measured(reference).table, read_parent()))
+    found = [
+        f"“{ledger.full_text(claim)}” ({claim.statistic}: {theirs[claim].value:z.2f} on the paper's table and "
+        f"{parents[claim].value:z.2f} on the parent's)"
+        for claim in CLAIMS
+        if parents[claim].verdict == FAILS and theirs[claim].verdict in (HOLDS, PARTLY)
+    ]
+    what = f"on the parent paper's table {page.counted(len(found), 'claim')}" if found else "no claim"
+    return page.paragraph(
+        f"Of the claims that hold, or hold partly, on the paper's table, {what} fail{'s' * (len(found) < 2)}"
+        f"{': ' + '; '.join(found) if found else ' on the parent paper’s'}."
+    )
 
 
 def claims(measurements: str | Path, reference: str | Path) -> HTML:

@@ -20,19 +20,28 @@ def sentences(folder: str | Path) -> HTML:
     """What was measured so far, and what the first and the last number of cells give, at the deepest counts."""
     rows, numbers = read(folder)
     rows = rows[rows["mi_bits"].notna()]
-    models = style.ordered(rows["model"])
+    models = _models(rows)
     depths = rows.groupby("fraction")["umis_per_cell"].mean().sort_values(ascending=False)
     truth = numbers["truth"][f"{depths.index[0]:g}"]
-    deepest = rows[rows["fraction"] == depths.index[0]].set_index(["model", "n_cells"])["mi_bits"].sort_index()
+    deepest = (
+        rows[rows["fraction"] == depths.index[0]].set_index(["model", "preset", "n_cells"])["mi_bits"].sort_index()
+    )
     ends = [
-        f"{style.label(model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
-        f"{bits.index[-1]:,}" for model, bits in ((model, deepest[model]) for model in models)
+        f"{style.label(*model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
+        f"{bits.index[-1]:,}" for model in models if len(bits := deepest.get(model, deepest[:0]))
     ]  # fmt: skip
     return page.bullets([
-        f"Measured so far: {', '.join(map(style.label, models))}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
+        f"Measured so far: {', '.join(style.label(*model) for model in models)}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
         f"per cell, with {page.counted(rows['seed'].nunique(), 'seed')}.",
         f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
     ], "finding")  # fmt: skip
+
+
+def _models(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Models and presets, in the order of figures."""
+    found = rows[["model", "preset"]].drop_duplicates().itertuples(index=False, name=None)
+    order = style.ordered(rows["model"])
+    return sorted(found, key=lambda model: (order.index(model[0]), model[1]))
 
 
 @style.book_style()
@@ -40,14 +49,18 @@ def bits_figure(folder: str | Path) -> Figure:
     """Bits against training cells, a panel a depth, a line a model, bars of one standard error; dashed: the truth."""
     rows, numbers = read(folder)
     rows = rows[rows["mi_bits"].notna()]
-    by, models = rows.groupby("fraction"), style.ordered(rows["model"])
+    by, models = rows.groupby("fraction"), _models(rows)
     titles = [f"{u:,.0f} UMIs per cell" for u in by["umis_per_cell"].mean()]
     known: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
-    looks = {m: {"color": style.colour(m), "marker": style.marker(m), "label": style.label(m)} for m in models}
+    looks = {
+        (model, preset): {
+            "color": style.colour(model), "marker": style.marker(model), "label": style.label(model, preset),
+            "linestyle": "-" if preset == "small" else ":",
+        } for model, preset in models
+    }  # fmt: skip
     figure, panels = style.new_figure(1, len(by), 3.2, titles=titles, xlabel=style.CELLS, sharex=True, sharey=True)
     for axes, (fraction, here) in zip(panels.flat, by, strict=True):
-        for model in style.ordered(here["model"]):
-            line = here[here["model"] == model].sort_values("n_cells")
+        for model, line in here.sort_values("n_cells").groupby(["model", "preset"]):
             axes.errorbar(line["n_cells"], line["mi_bits"], line["mi_stderr"], capsize=2, **looks[model])
         axes.axhline(numbers["truth"][f"{fraction:g}"], **known)
         style.log_axis(axes)
@@ -63,7 +76,7 @@ def costs(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame({
         "cells": run["cells"],
         "UMIs per cell": depths[run["fraction"]].round(),
-        "models": ", ".join(style.label(model) for model in run["models"]),
+        "models": ", ".join(style.label(model, run.get("preset", "small")) for model in run["models"]),
         "minutes": run["seconds"] / 60,
         "processor ms a cell": 1e3 * run["processor_seconds"] / run["cells"],
         "peak memory (GB)": run["peak_gb"],
@@ -75,7 +88,7 @@ def by_number(folder: str | Path) -> pd.DataFrame:
     rows, numbers = read(folder)
     truth = rows["fraction"].map(lambda q: numbers["truth"][f"{q:g}"])
     return pd.DataFrame({
-        "model": rows["model"], "N": rows["n_cells"], "UMIs per cell": rows["umis_per_cell"].round(1),
+        "model": rows["model"], "preset": rows["preset"], "N": rows["n_cells"], "UMIs per cell": rows["umis_per_cell"].round(1),
         "bits": rows["mi_bits"], "standard error": rows["mi_stderr"], "in the counts": truth,
         "seconds to train": rows["train_seconds"], "status": rows["status"],
     })  # fmt: skip
