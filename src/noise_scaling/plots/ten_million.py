@@ -23,15 +23,18 @@ def sentences(folder: str | Path) -> HTML:
     models = _models(rows)
     depths = rows.groupby("fraction")["umis_per_cell"].mean().sort_values(ascending=False)
     truth = numbers["truth"][f"{depths.index[0]:g}"]
-    deepest = (
-        rows[rows["fraction"] == depths.index[0]].set_index(["model", "preset", "n_cells"])["mi_bits"].sort_index()
-    )
-    ends = [
-        f"{style.label(*model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
-        f"{bits.index[-1]:,}" for model in models if len(bits := deepest.get(model, deepest[:0]))
-    ]  # fmt: skip
+    deepest = rows[rows["fraction"] == depths.index[0]].sort_values("n_cells").groupby(["model", "preset"])
+    ends = []
+    for model in models:
+        if model in deepest.groups:
+            bits = deepest.get_group(model).set_index("n_cells")["mi_bits"]
+            ends.append(
+                f"{style.label(*model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
+                f"{bits.index[-1]:,}"
+            )
     return page.bullets([
-        f"Measured so far: {', '.join(style.label(*model) for model in models)}, at {' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
+        f"Measured so far: {', '.join(style.label(*model) for model in models)}, at "
+        f"{' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
         f"per cell, with {page.counted(rows['seed'].nunique(), 'seed')}.",
         f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
     ], "finding")  # fmt: skip
@@ -88,7 +91,8 @@ def by_number(folder: str | Path) -> pd.DataFrame:
     rows, numbers = read(folder)
     truth = rows["fraction"].map(lambda q: numbers["truth"][f"{q:g}"])
     return pd.DataFrame({
-        "model": rows["model"], "preset": rows["preset"], "N": rows["n_cells"], "UMIs per cell": rows["umis_per_cell"].round(1),
+        "model": rows["model"], "preset": rows["preset"], "N": rows["n_cells"],
+        "UMIs per cell": rows["umis_per_cell"].round(1),
         "bits": rows["mi_bits"], "standard error": rows["mi_stderr"], "in the counts": truth,
         "seconds to train": rows["train_seconds"], "status": rows["status"],
     })  # fmt: skip
