@@ -31,10 +31,19 @@ class Split:
         return self.train[:n_cells]
 
     def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Self:
-        """The same with the training cells of `n_blocks` blocks alone: of those that the training order meets first.
+        """The same with the training cells of so many blocks alone: of those that the training order meets first.
 
-        `blocks` are integers, [cells of the data set]; each more adds one to those of fewer. InputError if the training
-        cells are of fewer.
+        Parameters
+        ----------
+        blocks
+            Integers, [cells of the data set].
+        n_blocks
+            Blocks to train on; each more adds one to those of fewer.
+
+        Raises
+        ------
+        InputError
+            If the training cells are of fewer blocks.
         """
         found, first = np.unique(blocks[self.train], return_index=True)
         if n_blocks > len(found):

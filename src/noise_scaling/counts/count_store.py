@@ -55,10 +55,24 @@ def is_small(n_counts: int) -> bool:
 class CountStore(ABC):
     """UMI counts [cells, genes] on disk: what models take in place of a matrix when the cells are too many for memory.
 
-    Holds where each row starts among the stored counts and the last one ends (`indptr`, int64 [rows + 1]), and the
-    `rows` of the chosen cells, rising: 8 bytes each. `shape` is chosen cells and genes. What is made of the counts may
-    lie beside them in `folder`, or in the system's folder for temporary files where that is None. Files are opened for
-    each pass, so that a store can be handed to another thread or process.
+    Holds where each row starts, 8 bytes a row, and 8 more a chosen cell. Files are opened for each pass, so that a
+    store can be handed to another thread or process.
+
+    Parameters
+    ----------
+    indptr
+        Where each row starts among the stored counts, and the last one ends, int64 [rows + 1].
+    n_genes
+        Columns.
+
+    Attributes
+    ----------
+    shape
+        Chosen cells, and genes.
+    rows
+        Their rows, rising [cells].
+    folder
+        Where what is made of the counts may lie beside them; None: in the system's folder for temporary files.
     """
 
     folder: Path | None = None
@@ -119,12 +133,26 @@ class CountStore(ABC):
 
 
 class FileStore(CountStore):
-    """The cells of AnnData files (.h5ad or .zarr, CSR) with the same genes, in the files' order.
+    """The cells of AnnData files (.h5ad or .zarr, CSR), in the files' order.
 
-    `cells` is a mask [cells of the files] of those to take, None takes all; `layer` is where the counts are, if not in
-    X. `convert` makes counts of a block [cells, genes of the files] and its name for messages (`validate_counts` if not
-    given), and leaves `n_genes` (None: all). InputError if a file cannot be opened, its counts are missing or no CSR
-    matrix, or `cells` is no mask; while reading, if a part cannot be read, and what `convert` raises.
+    Parameters
+    ----------
+    paths
+        One file, or several with the same genes, whose cells follow each other.
+    cells
+        Mask [cells of the files] of those to take; None takes all.
+    layer
+        Where the counts are, if not in X.
+    convert
+        Makes counts of a block [cells, genes of the files] and its name for messages; `validate_counts` if not given.
+    n_genes
+        Genes that `convert` leaves; None: all.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be opened, its counts are missing or no CSR matrix, or `cells` is no mask; while reading, if a
+        part cannot be read, and what `convert` raises.
     """
 
     def __init__(

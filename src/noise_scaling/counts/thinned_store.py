@@ -131,13 +131,34 @@ def thin_to_disk(
 ) -> Thinned:
     """Thin some cells of a store in one pass, as `counts.thin` does given names: training cells into a folder.
 
-    Training cells are in nested order; pools in `held` come back in memory, as CSR in the order of their positions.
-    `folder` appears when everything is in it, and is then used as it is: its name must stand for all of the arguments.
-    Another process that wants it meanwhile waits. Seed and names are as for `counts.thin`, of all of the store's cells
-    and genes; `umis`, molecules of each cell, say how much room few of them need (without, as much as all); `largest`
-    is the largest count.
+    Parameters
+    ----------
+    source
+        Integer counts [cells, genes].
+    train
+        The training cells in nested order.
+    held
+        Other pools by name; they come back in memory.
+    folder
+        Appears when everything is in it, and is then used as it is: its name must stand for all of the above. Another
+        process that wants it meanwhile waits.
+    seed, cell_ids, gene_ids
+        As for `counts.thin`, of all of the store's cells and genes.
+    largest
+        The largest count.
+    umis
+        Molecules of each cell of the store, which say how much room few of them need; without, as much as all.
+    progress
+        Show a bar.
 
-    InputError if names repeat, the store cannot be read, or the disk is full or has too little room left.
+    Returns
+    -------
+    The training cells, and the other pools as CSR in the order of their positions.
+
+    Raises
+    ------
+    InputError
+        If names repeat, the store cannot be read, or the disk is full or has too little room left.
     """
     lease = Lease(folder)
     if not folder.exists():

@@ -14,10 +14,20 @@ from .registry import Card, File, card
 
 
 def fetch(name: str, file: str | None = None) -> Path:
-    """The path of one file of a registered data set, downloaded if need be; `file` names it where there are several.
+    """The path of one file of a registered data set, downloaded if need be.
 
-    InputError if it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
-    not that of the first download: an altered or truncated download is not kept.
+    Parameters
+    ----------
+    name
+        A registered data set, e.g. "published".
+    file
+        Which of its files (its name on the card); not needed where there is only one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
+        not that of the first download: an altered or truncated download is not kept.
     """
     files = {each.name: each for each in card(name).files}
     if file is None and len(files) != 1:

@@ -96,9 +96,21 @@ def lmi(
 def lmi_many(
     problems: Iterable[tuple[object, object]], *, groups: Sequence[object] | None = None, **options: Any
 ) -> list[Information]:
-    """`lmi` of each `(x, y)`, in order; `groups` has one entry a problem, the other options are the same for each.
+    """`lmi` of each `(x, y)`, in order.
 
-    InputError as `lmi`, or for a number of entries of `groups` that is not that of the problems.
+    Parameters
+    ----------
+    problems
+        Pairs (x, y), each as `lmi` takes them.
+    groups
+        One entry a problem, None or as `lmi` takes it.
+    **options
+        Everything else that `lmi` takes, the same for each.
+
+    Raises
+    ------
+    InputError
+        As `lmi`; a number of entries of `groups` that is not that of the problems.
     """
     pairs = list(problems)
     groups = [None] * len(pairs) if groups is None else list(groups)

@@ -136,10 +136,21 @@ class BudgetFit:
     def interval(
         self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits of the curve at `n` cells and `u` UMIs, by quantiles of the bootstrap's draws.
+        """Lower and upper bits of the curve, by quantiles of the bootstrap's draws.
 
-        `n` and `u` are of shapes that broadcast; `level` is how often such intervals hold the truth. `measured`: of one
-        more measurement there, with the residuals' spread, instead of the curve. InputError before `bootstrap`.
+        Parameters
+        ----------
+        n, u
+            Training cells and UMIs per cell, of shapes that broadcast.
+        level
+            How often such intervals hold the truth.
+        measured
+            Of one more measurement there, with the residuals' spread, instead of the curve.
+
+        Raises
+        ------
+        InputError
+            Before `bootstrap`.
         """
         tail = (1 - level) / 2
         low, high = np.quantile(self.predict_draws(n, u), [tail, 1 - tail], axis=0)
@@ -230,10 +241,18 @@ def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
 def fit_budgets(
     n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, stretched: bool = False
 ) -> np.ndarray:
-    """Noise budgets of the same points, [M], under K different weights, [K, M]: parameters [K, 6].
+    """Noise budgets of the same points under K different weights, 0 leaving a point out: parameters [K, 6].
 
-    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once. Weights are inverse
-    variances up to a factor, 0 leaving a point out; `stretched` is as there.
+    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once.
+
+    Parameters
+    ----------
+    n, u, bits
+        Training cells, UMIs per cell and bits of M points, [M].
+    weights
+        Inverse variances up to a factor, [K, M].
+    stretched
+        As in `fit_noise_budget`.
     """
     groups, powers, reference = np.zeros(len(n), int), _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u)
     each = [_Data(n, u, bits, w, groups, powers, reference) for w in weights]

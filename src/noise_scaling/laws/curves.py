@@ -99,10 +99,17 @@ class LawFit:
         return self.law.formula(np.asarray(at, float), **self.values)
 
     def band(self, at: np.ndarray, sigmas: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits at depths or cell numbers [M], `sigmas` standard errors of the curve away.
+        """Lower and upper bits, `sigmas` standard errors of the curve away; NaN without a covariance.
 
         Delta method: the variance of the curve is g' C g with g its gradient and C the parameters' covariance (Seber &
-        Wild 1989, section 5.1); NaN without one. Figure 2 of the paper has bands of 2 sigma.
+        Wild 1989, section 5.1). Figure 2 of the paper has bands of 2 sigma.
+
+        Parameters
+        ----------
+        at
+            Depths or cell numbers, [M].
+        sigmas
+            Half the width, in standard errors.
         """
         at = np.asarray(at, float)
         middle = self.predict(at)
@@ -163,8 +170,19 @@ def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = No
 def fit_cell_number_law(n: ArrayLike, bits: ArrayLike) -> LawFit:
     """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, as `fit_noise_law`.
 
-    The fit has `.n_sat` (cells), `.s`, `.i_inf` (bits), their `_stderr` and `_interval`, `.r_squared` and `.status`.
-    InputError where there are fewer than 4 different cell numbers `n`, or a value is not finite or not above 0.
+    Parameters
+    ----------
+    n, bits
+        Training cells, above 0, and bits: vectors of one length, with 4 different cell numbers at least.
+
+    Returns
+    -------
+    A fit with `.n_sat` (cells), `.s`, `.i_inf` (bits), their `_stderr` and `_interval`, `.r_squared` and `.status`.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer than 4 different cell numbers, or a value is not finite or not above 0.
     """
     return _fit_all(CELL_NUMBER_LAW, [_checked(CELL_NUMBER_LAW, n, bits)])[0]
 
@@ -225,9 +243,19 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
 def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
     """Fit every curve of a measurements table, one row each, sorted; a curve too short to fit is a row that says so.
 
-    Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law (`law`) against `n_cells` at each
-    fraction. Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`). Columns:
-    those of CURVE, n_cells or fraction, and those of `columns`.
+    Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law against `n_cells` at each fraction.
+    Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    law
+        NOISE_LAW or CELL_NUMBER_LAW.
+
+    Returns
+    -------
+    The columns of CURVE, n_cells or fraction, and those of `columns`.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)

@@ -17,8 +17,12 @@ FACTOR = 2.0
 def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
     """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
 
-    Bits are from 0 on, `parameters` (v0, v1, v2, v3, s, a) are each of a shape that broadcasts with bits and UMIs per
-    cell.
+    Parameters
+    ----------
+    bits, u
+        Bits from 0 on, and UMIs per cell, of shapes that broadcast.
+    parameters
+        (v0, v1, v2, v3, s, a), each of a shape that broadcasts with them: [6, ...].
     """
     v0, v1, v2, v3, s, a = parameters
     shallow = np.asarray(u, float) ** -a
@@ -32,9 +36,16 @@ def exchange_rate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
 
-    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do. `n`
-    training cells and `u` UMIs per cell to start from are of shapes that broadcast, and so are the answers; the
-    interval is of 95 % of the fit's bootstrap draws, NaN without them.
+    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
+
+    Parameters
+    ----------
+    fit
+        The law; the interval is of 95 % of its bootstrap draws, and NaN without them.
+    n, u
+        Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
+    deeper
+        The factor in depth.
     """
     n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
     value = cells_needed(fit.predict(n, deeper * u), u, np.array(list(fit.parameters.values()))) / n
@@ -62,9 +73,15 @@ def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarr
 def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
     """Exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
 
-    The factor in cells at depth j that brings the bits of depth j + 1, bits (the grid's own where none are given) made
-    to rise with cells first. NaN where the answer lies outside the measured cells, or a cell of either depth was not
-    measured.
+    The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
+    the answer lies outside the measured cells, or a cell of either depth was not measured.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    bits
+        In place of the grid's own, [depths, cell numbers].
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)

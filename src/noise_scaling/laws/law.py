@@ -129,9 +129,23 @@ def fit_many(
 ) -> Solutions:
     """Fit one law to B curves at once by least squares, from several starts each (or from `start` [B, P] alone).
 
-    Coordinates `x` (UMIs per cell, or cells) and bits broadcast to [B, M], NaN where a curve has no such point; weights
-    [B, M] are inverse variances up to a factor, 0 leaving a point out. A fit is done where a step lowers its sum of
-    squares by less than the fraction `tolerance`. Parameters are as fitted [B, P]: `Law.natural` names them.
+    Parameters
+    ----------
+    law
+        The law.
+    x, bits
+        Coordinates (UMIs per cell, or cells) and bits, of shapes that broadcast to [B, M]; NaN where a curve has no
+        such point.
+    weights
+        Inverse variances up to a factor, [B, M]; 0 leaves a point out.
+    start
+        Parameters as fitted to start from, [B, P].
+    tolerance
+        A fit is done where a step lowers its sum of squares by less than this fraction.
+
+    Returns
+    -------
+    Solutions: parameters as fitted [B, P] (`Law.natural` names them), sums of squares [B], converged [B].
     """
     x, bits = np.broadcast_arrays(np.asarray(x, float), np.asarray(bits, float))
     here = np.isfinite(x) & np.isfinite(bits)

@@ -54,7 +54,12 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
     """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
 
-    `deep` weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
+    Parameters
+    ----------
+    grid
+        The grid.
+    deep
+        Weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)

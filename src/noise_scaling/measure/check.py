@@ -165,11 +165,21 @@ def of_pair(
     seed: int = 0,
     progress: bool = False,
 ) -> Report:
-    """`check` of pairs in memory: x [n, dims], y [n, d] or labels [n], groups [n] or None.
+    """`check` of pairs in memory.
 
-    `rows` are numbers [n] in the order in which the cells came, that of the pairs by default; notes, estimator, seed
-    and progress as in `Report` and `check`. InputError if there are fewer than `LEAST` pairs, the embedding does not
-    vary, or the estimator refuses them.
+    Parameters
+    ----------
+    pair
+        x [n, dims], y [n, d] or labels [n], groups [n] or None.
+    rows
+        Numbers [n] in the order in which the cells came; the order of the pairs by default.
+    notes, estimator, seed, progress
+        As in `Report` and `check`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than `LEAST` pairs, the embedding does not vary, or the estimator refuses them.
     """
     n = len(pair.x)
     if n < LEAST:

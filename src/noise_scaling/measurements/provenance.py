@@ -13,7 +13,15 @@ _REPORTED = ("noise-scaling", "numpy", "scipy", "scikit-learn", "torch", "scvi-t
 
 
 def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
-    """Where a table came from: `command`, rows, data and their sha256, devices, machine type and package versions."""
+    """Where a table came from: command, rows, data and their sha256, devices, machine type and package versions.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    command
+        What made it.
+    """
     data = table[table["data_sha256"] != ""].groupby("dataset")["data_sha256"].unique()
     return {
         "command": command,

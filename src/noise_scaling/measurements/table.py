@@ -47,9 +47,17 @@ CONTROLS = (SHUFFLED, KNOWN)
 
 
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Rows, a table or one dict each, as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
+    """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
 
-    InputError if a column is missing, unknown or of another type, or two rows share a key.
+    Parameters
+    ----------
+    rows
+        A table, or one dict a row.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, unknown or of another type, or two rows share a key.
     """
     table = pd.DataFrame(list(rows) if not isinstance(rows, pd.DataFrame) else rows)
     table = _typed(table if len(table.columns) else pd.DataFrame(columns=list(COLUMNS)))
@@ -101,10 +109,21 @@ def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
 
 
 def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
-    """Refuse to write a table over a file with rows that would be lost: those of none of these configuration hashes.
+    """Refuse to write over what would be lost.
 
     An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
-    Without `hashes` any table may be replaced. InputError if the file holds other rows, or is no table.
+
+    Parameters
+    ----------
+    path
+        Where a table is to be written.
+    hashes
+        Configuration hashes of its rows; without them any table may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file holds other rows, or is no table.
     """
     file = Path(path)
     if not file.exists() or file.stat().st_size == 0:
@@ -124,10 +143,17 @@ def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> 
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV, or all of a folder, as a typed, sorted table; spreadsheets' forms are read (`csv_files`).
+    """A measurements CSV, or all of a folder, as a typed, sorted table.
 
-    The path is relative to the working folder or to the checkout. InputError if there is no such file, it is no
-    measurements table, or a measured row holds values that cannot be.
+    Parameters
+    ----------
+    path
+        Relative to the working folder or to the checkout. Spreadsheets' forms are understood (`csv_files`).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no measurements table, or a measured row holds values that cannot be.
     """
     file = find(path)
     if file.is_dir():
@@ -165,9 +191,21 @@ def _check_values(table: pd.DataFrame) -> None:
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
     """Join measurement CSVs; the same row twice counts once, and a measured row replaces a failed one of its key.
 
-    Clock readings do not make rows differ: the first file's are kept; with `first_wins` the first file's row whatever
-    differs, for tables of two machines, whose bits agree but for rounding. InputError if two rows with one key differ
-    (the sentence names both files), or there are not `rows` in all.
+    Clock readings do not make rows differ: the first file's are kept.
+
+    Parameters
+    ----------
+    paths
+        Files or folders.
+    first_wins
+        Keep the first file's row whatever differs: for tables of two machines, whose bits agree but for rounding.
+    rows
+        How many rows there must be.
+
+    Raises
+    ------
+    InputError
+        If two rows with one key differ (the sentence names both files), or the number of rows is another.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
@@ -195,9 +233,18 @@ def protocol_rows(
 ) -> pd.DataFrame:
     """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
 
-    Rows lack none of `columns`, besides the bits. `variant` names another variant than the protocol, None takes all; a
-    table without that column, or `status`, has protocol rows only. With `apart` rows stay whose training cells were
-    thinned otherwise than their test cells.
+    Parameters
+    ----------
+    table
+        A measurements table. One without the columns `variant` or `status` has protocol rows only.
+    columns
+        Columns that must have a value, besides the bits.
+    controls
+        Whether the controls' rows stay.
+    variant
+        Another variant than the protocol, by its name; None takes all of them.
+    apart
+        Whether rows stay whose training cells were thinned otherwise than their test cells.
     """
     here = table[["mi_bits", *columns]].notna().all(axis=1)
     if not controls:
@@ -219,10 +266,15 @@ def thinned_of_training(table: pd.DataFrame) -> pd.Series:
 
 
 def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Protocol rows without the depths and cell numbers of fewer seeds than most of their data set: another run's.
+    """Rows without the depths and cell numbers that have fewer seeds than most of their data set: another run's.
 
     `make book` measures two data sets with few seeds, at depths of its own; beside a table of more seeds they would
     pull curves and intervals. The published table's seeds name no run, and all of its rows stay.
+
+    Parameters
+    ----------
+    table
+        A measurements table, of the protocol's rows.
     """
     by = ["dataset", "signal", "preset", "estimator"]
     for axis in ("fraction", "n_cells"):

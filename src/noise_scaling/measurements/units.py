@@ -15,9 +15,21 @@ def unit_path(folder: str | Path, unit_hash: str) -> Path:
 
 
 def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
-    """Keep the rows of one finished unit, dicts with a table's columns, under `Unit.config_hash`: whole or not at all.
+    """Keep the rows of one finished unit, whole or not at all.
 
-    The folder is made if need be. InputError if the file cannot be written.
+    Parameters
+    ----------
+    folder
+        The folder of units, which is made if need be.
+    unit_hash
+        `Unit.config_hash`.
+    rows
+        Dicts with the columns of a measurements table.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     write_atomically(unit_path(folder, unit_hash), json.dumps(rows, indent=0, allow_nan=True))
 
@@ -44,7 +56,20 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
 
 
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
-    """Keep the loss curves of one training, values by name, beside its unit; as `write_unit`."""
+    """Keep the loss curves of one training beside its unit.
+
+    Parameters
+    ----------
+    folder, unit_hash
+        As in `write_unit`.
+    history
+        Values of each curve, by its name.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     curves = {name: [float(value) for value in values] for name, values in history.items()}
     write_atomically(unit_path(folder, unit_hash).with_suffix(".history"), json.dumps(curves, allow_nan=True))
 

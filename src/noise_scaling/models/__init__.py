@@ -21,9 +21,17 @@ __all__ = ["MODELS", "Model", "create", "load", "register", "settings"]
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
-    """Every setting of a model: the preset's, with `options` in their place; arguments as for `create`.
+    """Every setting of a model: the preset's, with `options` in their place.
 
-    InputError if one is unknown, or an option is of the wrong type.
+    Parameters
+    ----------
+    name, preset, options
+        As for `create`.
+
+    Raises
+    ------
+    InputError
+        If one is unknown, or an option is of the wrong type.
     """
     choose("model", name, MODELS)
     usual = MODELS[name].PRESETS[choose(f"preset of {name}", preset, MODELS[name].PRESETS)]

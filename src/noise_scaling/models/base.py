@@ -112,7 +112,14 @@ class Model(ABC):
     def train_seconds(cls, preset: str, *, n_cells: int, n_genes: float, nonzeros: float) -> float:
         """Upper bound of the seconds of one training on one CPU thread; only requests to a scheduler rest on it.
 
-        Of `n_cells` training cells with `n_genes` genes counted and a mean number of `nonzeros` counts that are not 0.
+        Parameters
+        ----------
+        preset
+            A key of `PRESETS`.
+        n_cells
+            Training cells.
+        n_genes, nonzeros
+            Genes counted, and a cell's mean number of non-zero counts.
         """
         width = cls.width(n_genes=n_genes, nonzeros=nonzeros)
         return cls.fixed_seconds + cls.seconds_per_cell * width * cls.cells_seen(preset, n_cells)

@@ -197,10 +197,21 @@ def for_bits(
 def find(
     law: Law, shop: Shop, span: Range, role: str, *, budget: float = np.nan, bits: float = np.nan
 ) -> Design | None:
-    """The design with most bits for a budget, or the cheapest for so many bits, within `span`; None if there is none.
+    """The design with most bits for a budget, or the cheapest for so many bits; None where there is none.
 
     Looked for on a grid of cells, then on a finer one around the best, with every kit and flow cell. Of designs equally
-    good the cheaper, of those equally cheap the better. `role` is a word for the design.
+    good the cheaper, of those equally cheap the better.
+
+    Parameters
+    ----------
+    law, shop
+        A model's law, and what can be bought.
+    span
+        Where to look.
+    role
+        Of the design, as a word for it.
+    budget, bits
+        One of them.
     """
     cheapest = np.isfinite(bits)
     buy = partial(for_bits, law, shop, span, bits) if cheapest else partial(for_budget, law, shop, span, budget)

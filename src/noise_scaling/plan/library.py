@@ -50,11 +50,22 @@ class Library:
 
 
 def library(saturation: float, *, reads: float | None = None, umis: float | None = None) -> Library:
-    """The library that has this saturation, a share in [0, 1), at so many usable reads, or UMIs of it, per cell.
+    """The library that has this saturation at one depth.
 
     Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M (Lander and Waterman 1988),
-    solved for x by bracketing; r (1 - S) UMIs are seen there. InputError if the saturation is no such share, or not one
-    depth is given.
+    solved for x by bracketing; r (1 - S) UMIs are seen there.
+
+    Parameters
+    ----------
+    saturation
+        A share in [0, 1).
+    reads, umis
+        Usable reads per cell, or UMIs per cell of the library, where it was seen: one of them.
+
+    Raises
+    ------
+    InputError
+        If the saturation is no such share, or not one depth is given.
     """
     if not 0 <= saturation < 1:
         raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
@@ -74,9 +85,20 @@ def library(saturation: float, *, reads: float | None = None, umis: float | None
 def fitted_library(path: str | Path, mapped: float) -> Library:
     """The library whose saturation curve a table of Cell Ranger's form holds: least squares over its depths.
 
-    One depth gives the molecules; three and more give how unequally they were copied as well. The CSV has "Mean Reads
-    per Cell", of which the share `mapped` counts, and "Sequencing Saturation" (a share, or a percentage with its sign),
-    such as metrics_summary.csv. InputError if a column is missing or holds something else.
+    One depth gives the molecules; three and more give how unequally they were copied as well.
+
+    Parameters
+    ----------
+    path
+        A CSV with "Mean Reads per Cell" and "Sequencing Saturation" (a share, or a percentage with its sign), such as
+        metrics_summary.csv.
+    mapped
+        Share of the table's reads that count.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or holds something else.
     """
     file = paths.find(path)
     table = csv_files.read_csv(file).rename(columns=lambda name: str(name).strip().lower().replace("_", " "))
@@ -117,8 +139,19 @@ def refuse_imaging(dataset: str | None) -> None:
 def panel(dataset: str | None, library_umis: float | None, deepest: float) -> tuple[float, list[str]]:
     """How many UMIs of the whole library stand behind each that a table counts, and a sentence where that is assumed.
 
-    By the data set's card, or `library_umis` of the whole library per cell where the table counts `deepest`; without
-    either nothing is known. InputError if the library would hold fewer UMIs than the table counts of it.
+    Parameters
+    ----------
+    dataset
+        Its name; without a card nothing is known.
+    library_umis
+        UMIs per cell of the whole library where the table is deepest, in place of the card's.
+    deepest
+        UMIs per cell that the table counts there.
+
+    Raises
+    ------
+    InputError
+        If the library would hold fewer UMIs than the table counts of it.
     """
     if library_umis is not None:
         factor = positive("--library-umis", library_umis) / deepest

@@ -32,8 +32,19 @@ class Answer:
 def for_budget(laws: Sequence[Law], shop: Shop, budget: float, currency: str = "") -> Answer:
     """The model and design with most bits for a budget, what comes close, and what lies beyond the measured range.
 
-    With reads that are there already, the best use of the budget, of this `currency`, for more. InputError if the
-    budget is no number above 0, or buys nothing within any model's measured range.
+    Parameters
+    ----------
+    laws
+        One for each model.
+    shop
+        What can be bought; with reads that are there already, the best use of the budget for more.
+    budget, currency
+        What all may cost, and in what.
+
+    Raises
+    ------
+    InputError
+        If the budget is no number above 0, or buys nothing within any model's measured range.
     """
     budget = positive("the budget", budget, 1e12)
     found = {law.model: find(law, shop, law.measured, OTHER, budget=budget) for law in laws}
@@ -59,7 +70,17 @@ def for_budget(laws: Sequence[Law], shop: Shop, budget: float, currency: str = "
 def for_bits(laws: Sequence[Law], shop: Shop, *, bits: float | None = None, share: float | None = None) -> Answer:
     """The cheapest model and design for so many bits, or for a share of the most that any model was measured to reach.
 
-    Give one of them; a share is in (0, 1]. InputError if no model reaches it within its measured range.
+    Parameters
+    ----------
+    laws, shop
+        As for `for_budget`.
+    bits, share
+        One of them; a share in (0, 1].
+
+    Raises
+    ------
+    InputError
+        If no model reaches it within its measured range.
     """
     if share is not None and not 0 < share <= 1:
         raise InputError(f"--share is above 0 and at most 1: found {share:g}; give 0.9 for 90 %")
@@ -79,10 +100,19 @@ def for_bits(laws: Sequence[Law], shop: Shop, *, bits: float | None = None, shar
 
 
 def compared(laws: Sequence[Law], shop: Shop, pair: Sequence[str]) -> Answer:
-    """Two designs, as text CELLS:READS_PER_CELL: what each costs and gives, the better one first.
+    """Two designs by the model that has most bits at one of them: what each costs and gives, the better one first.
 
-    By the model that has most bits at one of them. InputError if a design is written otherwise, or neither lies within
-    the measured range of any model.
+    Parameters
+    ----------
+    laws, shop
+        As for `for_budget`.
+    pair
+        Two designs as text, CELLS:READS_PER_CELL.
+
+    Raises
+    ------
+    InputError
+        If a design is written otherwise, or neither lies within the measured range of any model.
     """
     numbers = [cells_and_reads(text) for text in pair]
     both = list(zip(numbers, pair, strict=True))
