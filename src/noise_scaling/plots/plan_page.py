@@ -119,16 +119,41 @@ def donors(source: str | Path) -> HTML:
 
 
 @page.told
+@page.told
+def finding(measurements: str | Path, reference: str | Path) -> HTML:
+    """What plans lose against the best design that was measured, and against the simplest rule: a sentence."""
+    lost, rule, told = [], [], []
+    for name, source in (("published", reference), ("ours", measurements)):
+        score = enough(_choices(usable(page.measured(source).table)), NO_CHOICE).loc["all"]
+        lost.append(f"{score['regret_law']:.2f} ({name})")
+        rule.append(f"{score['regret_deepest']:.2f}")
+        low, high = score["over_deepest_low"], score["over_deepest_high"]
+        told.append("less than" if low > 0 else "more than" if high < 0 else "within errors as much as")
+    verdict = told[0] if told[0] == told[1] else f"{told[0]} (published) and {told[1]} (ours)"
+    return page.paragraph(
+        f"On grids that were measured whole, a design that the law chooses from a cheap pilot has {' and '.join(lost)} "
+        f"bits less than the best of its price. It loses {verdict} the rule to read as deep as the data go, which loses "
+        f"{' and '.join(rule)}.", "finding",
+    )  # fmt: skip
+
+
+@page.of_content
+def _choices(table: pd.DataFrame) -> pd.DataFrame:
+    rows = backtest.choices(table)
+    return backtest.summary(rows) if len(rows) else rows
+
+
+NO_CHOICE = "No grid of this table is large enough to hold a pilot and something dearer to choose from."
+
+
 def plan_regret(source: str | Path) -> HTML:
     """How well plans from a pilot choose among a table's dear designs; how often intervals hold another seed's bits."""
     sentences, parts = [], []
     for name, table in page.versions(source, "our own grids").items():
-        rows = backtest.choices(table := usable(table))
-        if len(rows):
-            score = backtest.summary(rows)
+        if len(score := _choices(table := usable(table))):
             sentences += [_score_sentence(name, score.loc["all"]), _held_sentence(table)]
             parts.append(_score_rows(name, score))
-    enough(parts, "No grid of this table is large enough to hold a pilot and something dearer to choose from.")
+    enough(parts, NO_CHOICE)
     return page.as_table(pd.concat(parts), f"plan_regret_{page.short(source)}.csv", title=" ".join(sentences))
 
 
