@@ -83,7 +83,7 @@ class Model(ABC):
     learnt: ClassVar[tuple[str, ...]] = ()
     """Attributes that `fit` sets beside the weights: arrays, and what JSON can hold; of a network also `n_genes`."""
 
-    _net: Any = None
+    _net: Any  # of a model with a network, from `fit` on
     note: str = ""
     """What the last `fit` fell short of, as a sentence."""
     earlier_seconds: float = 0.0
@@ -181,7 +181,7 @@ class Model(ABC):
         """What `fit` learnt: tensors by name, and facts that JSON can hold."""
         values = {name: getattr(self, name) for name in self.learnt}
         tensors = {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in values.items() if isinstance(v, np.ndarray)}
-        weights = {} if self._net is None else self._net.state_dict()
+        weights = self._net.state_dict() if hasattr(self, "_net") else {}
         return tensors | weights, {name: value for name, value in values.items() if name not in tensors}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
