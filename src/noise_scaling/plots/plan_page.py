@@ -132,8 +132,8 @@ def finding(measurements: str | Path, reference: str | Path) -> HTML:
     verdict = told[0] if told[0] == told[1] else f"{told[0]} (published) and {told[1]} (ours)"
     return page.paragraph(
         f"On grids that were measured whole, a design that the law chooses from a cheap pilot has {' and '.join(lost)} "
-        f"bits less than the best of its price. It loses {verdict} the rule to read as deep as the data go, which loses "
-        f"{' and '.join(rule)}.", "finding",
+        f"bits less than the best of its price. It loses {verdict} the rule to read as deep as the data go, which "
+        f"loses {' and '.join(rule)}.", "finding",
     )  # fmt: skip
 
 
