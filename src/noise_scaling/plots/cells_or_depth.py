@@ -141,6 +141,7 @@ def contours_figure(table: pd.DataFrame) -> Figure:
             _contour_panel(axes, found[signal, model])
         else:
             axes.set_axis_off()
+            style.not_measured(axes)
 
     drawn = pd.MultiIndex.from_frame(table[["dataset", "signal"]]).isin([signal for signal, _ in found])
     shown, others = rows_of(usable(table[drawn]))

@@ -195,8 +195,7 @@ WIDE = 10_000
 def _fit_panel(axes: Axes, table: pd.DataFrame, model: str, law: laws.Law) -> None:
     style.bits_axes(axes)
     if table.empty:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="0.4")
-        return
+        return style.not_measured(axes)
     x = "umis_per_cell" if law is laws.NOISE_LAW else "n_cells"
     style.plot(axes, model, table[x], table["mi_bits"], linestyle="", label="one seed")
     (fit,) = fits_of(table.assign(curve=0), ["curve"], law=law).values()

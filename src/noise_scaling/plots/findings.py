@@ -44,7 +44,7 @@ def information(table: pd.DataFrame) -> str:
         f"shallowest, by {rises.median():.2f} bits in the median."
     ]
     if found := {m: gains[m].median() for m in style.ordered(gains.columns) if gains[m].notna().any()}:
-        each = ", ".join(f"{style.label(m)} {gain:+.2f}" for m, gain in found.items())
+        each = ", ".join(f"{style.label(m)} {gain:+z.2f}" for m, gain in found.items())
         sentences.append(f"From the fewest training cells to the most, models gain (median over depths, bits): {each}.")
     best = claim_terms.best(table, "scvi", where=largest)
     if best["den"].sum():
@@ -250,7 +250,7 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
 
 def _cells_gain(model: str, table: pd.DataFrame) -> str:
     gain = claim_terms.gain(table, model)["num"].median()
-    return f"{gain:+.2f} bits" if np.isfinite(gain) else "an amount that was not measured"
+    return f"{gain:+z.2f} bits" if np.isfinite(gain) else "an amount that was not measured"
 
 
 def _middle(values: pd.Series) -> str:

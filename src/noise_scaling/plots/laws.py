@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import datasets
@@ -87,27 +86,36 @@ _MARKS: dict[int, dict[str, Any]] = {
 @style.book_style()
 def residuals_figure(table: pd.DataFrame) -> Figure:
     """Residuals of four laws against depth over the curve's deepest, medians and quartiles in eighths of the points."""
-    found, named = _curves(table), [alternatives.ALTERNATIVES[name] for name in _SHOWN]
-    titles = [law.label for law in named]
-    figure, panels = style.new_figure(1, len(named), 2.9, titles=titles, sharey=True, sharex=True)
-    relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
-    for axes, law in zip(panels[0], named, strict=True):
-        left = compare.residuals(found, law)
-        _binned(axes, relative[np.isfinite(left)], left[np.isfinite(left)])
+    binned = _residuals(table)
+    figure, panels = style.new_figure(1, len(binned), 2.9, titles=list(binned), sharey=True, sharex=True)
+    for axes, points in zip(panels[0], binned.values(), strict=True):
+        at, (low, middle, high) = points["x"].median(), (points["left"].quantile(q) for q in (0.25, 0.5, 0.75))
+        axes.fill_between(at, low, high, color="#0173b2", alpha=0.25, linewidth=0)
+        axes.plot(at, middle, color="#0173b2", marker="o")
+        axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         style.log_axis(axes)
     panels[0, 0].set_ylabel("measured less fitted (bits)")
     figure.supxlabel("UMIs per cell over the deepest", fontsize=9.5)
     return figure
 
 
-def _binned(axes: Axes, x: np.ndarray, left: np.ndarray, bins: int = 8) -> None:
-    edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
-    bin_of = np.digitize(np.log(x), edges[1:-1])
-    points = pd.DataFrame({"x": x, "left": left}).groupby(bin_of)
-    at, (low, middle, high) = points["x"].median(), (points["left"].quantile(q) for q in (0.25, 0.5, 0.75))
-    axes.fill_between(at, low, high, color="#0173b2", alpha=0.25, linewidth=0)
-    axes.plot(at, middle, color="#0173b2", marker="o")
-    axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+def _residuals(table: pd.DataFrame, bins: int = 8) -> dict[str, Any]:
+    """By label of a law what it leaves at depths over the deepest, grouped by eighths of the points."""
+    found, out = _curves(table), {}
+    relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
+    for law in (alternatives.ALTERNATIVES[name] for name in _SHOWN):
+        left = compare.residuals(found, law)
+        x, left = relative[np.isfinite(left)], left[np.isfinite(left)]
+        edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
+        out[law.label] = pd.DataFrame({"x": x, "left": left}).groupby(np.digitize(np.log(x), edges[1:-1]))
+    return out
+
+
+def residuals_sentence(table: pd.DataFrame) -> HTML:
+    """How far the medians of the residuals' figure lie from zero, a law each."""
+    ends = {label: points["left"].median() for label, points in _residuals(table).items()}
+    said = "; ".join(f"{_quoted(label)} {middle.min():+z.3f} to {middle.max():+z.3f}" for label, middle in ends.items())
+    return page.paragraph(f"Measured less fitted, medians of eighths of the depths run, in bits: {said}.", "finding")
 
 
 def kind(dataset: str, signal: str) -> str:

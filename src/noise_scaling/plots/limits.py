@@ -104,7 +104,7 @@ def last_gain(source: str | Path) -> HTML:
             seeds = both.groupby(["n_cells", "fraction"])["seed"].nunique().min()
             low, middle, high = (bits[most] - bits[start]).quantile([0, 0.5, 1])
             found.append(
-                f"{style.label(model)} {middle:+.2f} bits ({low:+.2f} to {high:+.2f} over "
+                f"{style.label(model)} {middle:+z.2f} bits ({low:+z.2f} to {high:+z.2f} over "
                 f"{page.counted(len(bits), 'depth')}, {page.counted(seeds, 'seed')})"
             )
     enough(found, "The largest training set here was measured with neither scVI nor Geneformer at two sizes.")

@@ -286,6 +286,11 @@ def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
 
 
+def not_measured(axes: Axes) -> None:
+    """Say in a panel that it has no measurement."""
+    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="0.4")
+
+
 def cells_axis(axes: Axes, cells: list[int]) -> None:
     """A logarithmic x axis with a tick at each of a few numbers of cells."""
     axes.set_xscale("log")
