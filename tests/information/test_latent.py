@@ -101,7 +101,7 @@ def trained(part, **settings):
     """The first layer's weights, of two sides of 60 cells."""
     x, y = tensors(60, 3, 2)
     chosen = training.Settings(hidden=(6,), latent=2, precision="float32", **settings)
-    return training.train(x, y, part, chosen, seed=0).encoders[0][0].weight.detach()
+    return training.train(x, y, part, chosen, seed=0).encoders[0][1].weight.detach()
 
 
 def test_a_running_mean_of_weights_lies_between_those_of_the_steps():

@@ -42,14 +42,8 @@ def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -
         looks |= kinds
     titles = {f"{c['dataset']}/{c['signal']}": style.title(c["dataset"], c["signal"]) for c in found}
     estimators = {c["estimator"]: style.estimator(c["estimator"]) for c in found}
-    return {
-        "curves": found,
-        "titles": titles,
-        "estimators": estimators,
-        "kinds": looks,
-        "ramp": RAMP,
-        "controls": CONTROLS,
-    }
+    shared = {"estimators": estimators, "kinds": looks, "ramp": RAMP, "controls": list(CONTROLS)}
+    return {"curves": found, "titles": titles} | shared
 
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:

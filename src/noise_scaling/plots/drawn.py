@@ -49,7 +49,12 @@ def _artists(axes: Axes) -> Iterator[tuple[str, str, str, np.ndarray]]:
         if isinstance(shape, PathCollection):
             yield "points", _face(shape), _label(shape), np.asarray(shape.get_offsets(), float)
         elif isinstance(shape, PolyCollection):
-            yield "band", _face(shape), _label(shape), np.concatenate([path.vertices for path in shape.get_paths()])
+            yield (
+                "band",
+                _face(shape),
+                _label(shape),
+                np.concatenate([np.empty((0, 2)), *(p.vertices for p in shape.get_paths())]),
+            )
     for bar in axes.patches:
         if isinstance(bar, Rectangle):
             end = [bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()]
