@@ -208,7 +208,7 @@ def _others_err_less(*tables: pd.DataFrame) -> str:
     except TooLittle:
         return ""
     signals = " and ".join(map(_count, least))
-    return f"; on depths left out of the fit another law from noise errs less for {signals} signals"
+    return f"; on depths left out of the fit another law errs less for {signals} signals"
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:

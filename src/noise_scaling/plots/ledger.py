@@ -56,9 +56,10 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
         fails = "; ".join(f"“{full_text(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
         where, untold = " and on ".join(f"“{column.heading}”" for column in same), len(CLAIMS) - holds - partly - failed
+        held = f"{holds} of the paper's {len(CLAIMS)} claims hold{'s' * (holds < 2)}, {_verb(partly, 'hold')} partly"
         said.append(
-            f"On the table {where} {_verb(holds, 'hold')} of the paper's {len(CLAIMS)} claims, {_verb(partly, 'hold')} "
-            f"partly, {untold} have no verdict, and {_verb(failed, 'fail')}{f': {fails}' if fails else ''}."
+            f"On the table {where}, {held}, {untold} have no verdict, and {_verb(failed, 'fail')}"
+            f"{f': {fails}' if fails else ''}."
         )
     told, moves = _moved(_firm(tables))
     said.append(f"Thresholds a tenth stricter or more lenient change {moves} of the {told} verdicts on this page.")
