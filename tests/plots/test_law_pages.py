@@ -86,11 +86,16 @@ def test_residuals_of_the_true_law_lie_on_zero(table):
 
 def test_residuals_are_binned_in_eighths_of_the_points():
     x = np.random.default_rng(0).permutation(np.geomspace(0.01, 1, 800))
-    axes = style.new_figure(1, 1, 2.0)[1][0, 0]
-    law_pages._binned(axes, x, np.log(x))
-    at, middle = axes.lines[0].get_data()
+    points = law_pages._binned(x, np.log(x))
+    at, middle = points["x"].median(), points["left"].median()
     np.testing.assert_allclose(at, 0.01 ** (1 - np.arange(1, 16, 2) / 16), rtol=0.01)
     np.testing.assert_allclose(middle, np.log(at), atol=0.01)
+
+
+def test_what_laws_leave_is_said_and_drawn_from_the_same_medians(source):
+    said = page.show(law_pages.residuals_sentence, source).data
+    drawn = page.show(law_pages.residuals_figure, source).axes[0].lines[0].get_ydata()
+    assert f"Eq. 1 {drawn.min():+z.3f} to {drawn.max():+z.3f};" in said
 
 
 def test_verdict_sets_eq1_ahead_where_it_is_the_truth(source):

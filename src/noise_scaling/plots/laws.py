@@ -99,16 +99,19 @@ def residuals_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _residuals(table: pd.DataFrame, bins: int = 8) -> dict[str, Any]:
+def _residuals(table: pd.DataFrame) -> dict[str, Any]:
     """By label of a law what it leaves at depths over the deepest, grouped by eighths of the points."""
     found, out = _curves(table), {}
     relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
     for law in (alternatives.ALTERNATIVES[name] for name in _SHOWN):
         left = compare.residuals(found, law)
-        x, left = relative[np.isfinite(left)], left[np.isfinite(left)]
-        edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
-        out[law.label] = pd.DataFrame({"x": x, "left": left}).groupby(np.digitize(np.log(x), edges[1:-1]))
+        out[law.label] = _binned(relative[np.isfinite(left)], left[np.isfinite(left)])
     return out
+
+
+def _binned(x: np.ndarray, left: np.ndarray, bins: int = 8) -> Any:
+    edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
+    return pd.DataFrame({"x": x, "left": left}).groupby(np.digitize(np.log(x), edges[1:-1]))
 
 
 def residuals_sentence(table: pd.DataFrame) -> HTML:
