@@ -6,18 +6,20 @@ const fitting = {
   /** Points of a text: a table with columns u (or umis_per_cell) and bits (or mi_bits), or two columns of numbers. */
   read(text) {
     const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
-    const cells = lines.map((line) => (line.includes(";") // then a comma is a decimal one
-      ? line.replaceAll(",", ".").split(";") : line.split(line.includes("\t") ? "\t" : /\s*,\s*|\s+/)));
+    const cells = lines.map((line) => line.split(line.includes("\t") ? "\t" : line.includes(";") ? ";" : /\s*,\s*|\s+/));
+    const decimal = (value = "") => (value.trim() === "" ? NaN : Number(value.replace(",", "."))); // a comma that parts no cells
     const names = (cells[0] ?? []).map((name) => name.trim().replaceAll('"', "").toLowerCase());
-    const headed = names.some((name) => name !== "" && Number.isNaN(Number(name)));
+    const headed = names.some((name) => name !== "" && Number.isNaN(decimal(name)));
     const at = (...known) => names.findIndex((name) => known.includes(name));
     const [u, bits] = headed ? [at("umis_per_cell", "u"), at("mi_bits", "bits")] : [0, 1];
     if (u < 0 || bits < 0) return { error: `no columns u and bits in the first line, which has ${names.join(", ")}: name them so` };
     const points = [];
     for (const [i, line] of cells.slice(headed ? 1 : 0).entries()) {
-      const pair = [line[u], line[bits]].map((value) => (value === undefined || value.trim() === "" ? NaN : Number(value)));
-      if (!pair.every(Number.isFinite)) return { error: `line ${i + (headed ? 2 : 1)} has no two numbers: correct it or take it out` };
-      if (pair[0] <= 0) return { error: `line ${i + (headed ? 2 : 1)} has a depth of ${pair[0]}: it must be above 0` };
+      const where = `line ${i + (headed ? 2 : 1)} has`;
+      const pair = [decimal(line[u]), decimal(line[bits])];
+      if (/^\s*[1-9]\d{0,2}(,\d{3})+\s*$/.test(line[u])) return { error: `${where} a depth of ${line[u].trim()}: write it without the comma` };
+      if (!pair.every(Number.isFinite)) return { error: `${where} no two numbers: correct it or take it out` };
+      if (pair[0] <= 0) return { error: `${where} a depth of ${pair[0]}: it must be above 0` };
       points.push(pair);
     }
     const depths = new Set(points.map(([depth]) => depth)).size;

@@ -80,6 +80,11 @@ def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) 
         "umis_per_cell;seed;mi_bits\n" + "\n".join(f"{u};0;{laws.noise_law(u, 100, 2)}" for u in DEPTHS)
     )
     assert float(downloaded(fit, "fit")[0]["u_bar"]) == pytest.approx(100, rel=1e-3)
+    slider = float(fit.evaluate("document.querySelector('[data-part=u_bar]').value"))
+    assert 10**slider == pytest.approx(100, rel=0.03)  # it follows in its own steps
+    commas = "\n".join(f"{u};{laws.noise_law(u, 50, 2):.4f}".replace(".", ",") for u in DEPTHS)
+    assert "5 points: ū = 50" in paste(commas)
+    assert "line 1 has a depth of 1,000: write it without the comma" in paste("1,000;2,5\n20;0,6\n40;1")
     assert fit.evaluate("document.querySelector('[data-part=curve]').value") == "own"
     assert "no columns u and bits in the first line, which has a, b" in paste("a,b\n1,2")
     assert "2 different depths cannot fit Eq. 1: give at least 3" in paste("10 1\n10 1\n20 1")
