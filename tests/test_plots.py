@@ -77,11 +77,14 @@ def test_controls_of_several_signals_have_panels_of_their_own(table):
     shuffled = table[table["model"] == "pca"].assign(model="shuffled", mi_bits=0.0)
     both = pd.concat([table, shuffled])
     figure = information_figure(pd.concat([both, both.assign(dataset="larry_subset", signal="clone")]))
-    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
-    assert titles == [*titles[:2], "controls, a line for each signal above"]
-    colours = [{line.get_color() for line in curve_lines(axes)} for axes in figure.axes]
+    *rows, apart = figure.axes
+    assert apart.get_title(loc="left") == "controls, and the models faint"
     models, control = {style.colour("pca"), style.colour("scvi")}, {style.colour("shuffled")}
-    assert colours == [models] * 4 + [control] * 2
+    assert [{line.get_color() for line in curve_lines(axes)} for axes in rows] == [models] * 4
+    shown = {line.get_color(): line for line in apart.get_lines() if line.get_marker() not in ("None", "")}
+    assert shown.keys() == models | control
+    np.testing.assert_allclose(shown[style.colour("shuffled")].get_xydata(), [[0, 1]])  # 0 bits of the second signal
+    assert shown[style.colour("pca")].get_alpha() < shown[style.colour("shuffled")].get_alpha()
     assert {line.get_color() for line in curve_lines(information_figure(both).axes[0])} == models | control
 
 

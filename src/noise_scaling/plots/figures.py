@@ -88,42 +88,62 @@ def information_figure(table: pd.DataFrame) -> Figure:
     enough(signals, "nothing was measured here but the control of known information: nothing to draw")
     apart = len(signals) > 1 and any(map(style.is_control, table["model"].unique()))
     rows = len(signals) + apart
-    figure, panels = style.new_figure(rows, 2, 0.7 + 1.75 * rows, sharey="row", sharex="col")
-    named = [f"{style.title(*signal)} ({style.methods(of_signal(table, signal))})" for signal in signals]
-    for row, text in zip(panels, [*named, *["controls, a line for each signal above"] * apart], strict=True):
-        row[0].set_title(text, loc="left")
-        row[1].set_label(f"{text}, against depth")
+    figure, panels = style.new_figure(
+        rows, 2, 0.7 + 1.75 * rows, sharey="row", sharex="col", height_ratios=[1] * len(signals) + [1.9] * apart
+    )
     for row, signal in zip(panels, signals, strict=False):
         here = of_signal(table, signal)
-        _both_axes(row, without_controls(here) if apart else here)
-        if apart:
-            _both_axes(panels[-1], here[[style.is_control(model) for model in here["model"]]], band=False)
+        text = f"{style.title(*signal)} ({style.methods(here)})"
+        row[0].set_title(text, loc="left")
+        row[1].set_label(f"{text}, against depth")
+        shown = without_controls(here) if apart else here
+        curves(row[0], shown[shown["fraction"] == shown["fraction"].max()], "n_cells")
+        curves(row[1], largest(shown), "umis_per_cell")
+    lowest = panels[len(signals) - 1]
+    texts = (f"{style.CELLS}, at full depth", f"{style.UMIS}, at the largest number of cells")
+    for axes, text in zip(lowest, texts, strict=True):
+        axes.set_xlabel(text)
+        axes.tick_params(labelbottom=True)
     if apart:
-        panels[-1, 0].set_label("controls, a line for each signal above")
+        _controls(figure, panels[-1], pd.concat([of_signal(table, signal) for signal in signals]))
     figure.supylabel(style.BITS, fontsize=9.5)
-    panels[-1, 0].set_xlabel(f"{style.CELLS}, at full depth")
-    panels[-1, 1].set_xlabel(f"{style.UMIS}, at the largest number of cells")
     style.model_legend(figure, table["model"], *others)
     return figure
 
 
-def _both_axes(row: np.ndarray, table: pd.DataFrame, *, band: bool = True) -> None:
-    """A signal's curves against training cells at full depth, and against depth at the largest number of cells."""
-    curves(row[0], table[table["fraction"] == table["fraction"].max()], "n_cells", band=band)
-    curves(row[1], largest(table), "umis_per_cell", band=band)
+def _controls(figure: Figure, row: np.ndarray, table: pd.DataFrame) -> None:
+    """In place of a row of panels one that is as wide: what controls reach of each signal, trained models faint."""
+    axes = figure.add_subplot(row[0].get_gridspec()[-1, :])
+    for empty in row:
+        empty.remove()
+    deepest = largest(table)
+    deepest = deepest[deepest["fraction"] == deepest.groupby(_SIGNAL)["fraction"].transform("max")]
+    signals = style.signals(table)
+    for y, signal in enumerate(signals):
+        for model, bits in of_signal(deepest, signal).groupby("model")["mi_bits"]:
+            look: dict[str, Any] = {"color": style.colour(model), "alpha": 1 if style.is_control(model) else 0.35}
+            axes.plot([bits.min(), bits.max()], [y, y], linewidth=2, **look)
+            style.plot(axes, model, [bits.mean()], [y], linestyle="", **look)
+        axes.text(0.005, y, style.title(*signal), transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+    axes.axvline(0, color="0.75", linewidth=0.8, zorder=0)
+    high = deepest["mi_bits"].max()
+    axes.set(xlim=(-0.46 * high, 1.04 * high), ylim=(len(signals) - 0.5, -0.5), yticks=[])  # names left of 0
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= high])
+    axes.set_xlabel(f"{style.BITS}, at full depth and the largest number of cells")
+    axes.set_title("controls, and the models faint", loc="left")
+    axes.spines[["top", "left", "right"]].set_visible(False)
 
 
-def curves(axes: Axes, table: pd.DataFrame, x: str, *, band: bool = True) -> None:
-    """One line a model through the means over seeds, with a `band` from the lowest to the highest seed."""
+def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
+    """One line a model through the means over seeds, with a band from the lowest to the highest seed."""
     for model in style.ordered(table["model"]):
         # by fraction: seeds of one fraction differ a little in measured depth and are one point
         by = "fraction" if x == "umis_per_cell" else x
         points = table[table["model"] == model].groupby(by).agg(
             x=(x, "mean"), mean=("mi_bits", "mean"), low=("mi_bits", "min"), high=("mi_bits", "max")
         )  # fmt: skip
-        if band:
-            low, high = points["low"], points["high"]
-            axes.fill_between(points["x"], low, high, color=style.colour(model), alpha=0.2, linewidth=0)
+        low, high = points["low"], points["high"]
+        axes.fill_between(points["x"], low, high, color=style.colour(model), alpha=0.2, linewidth=0)
         style.plot(axes, model, points["x"], points["mean"])
     style.bits_axes(axes)
 

@@ -18,7 +18,7 @@ from .figures import of_signal, usable
 KINDS = {"vector": "measured values", "pair": "another cell's counts", "label": "labels"}
 """Kinds of signals, by their cards, in words."""
 BY_NOISE = ("noise_law", "stretched", "channels", "two_sided", "two_sided_channels", "labels")
-"""The laws that come from noise, and the exponent that takes the place of all of them."""
+"""The laws that noise gives, and Eq. 1 in a power of depth, which no noise gives and which may replace them all."""
 
 _SHOWN = ("noise_law", "stretched", "channels", "log_linear")
 
@@ -129,7 +129,7 @@ def kind(dataset: str, signal: str) -> str:
 
 
 def by_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """By kind of signal and by signal: median error on a depth left out of each law that comes from noise, in bits.
+    """By kind of signal and by signal: median error on a depth left out of each law of BY_NOISE, in bits.
 
     Medians over curves of the median over depths; power and number of channels are those fitted, D being held within
     CHANNELS_WITHIN: infinite where half of the curves or more are at the upper bound.
@@ -165,7 +165,8 @@ def kinds_table(table: pd.DataFrame) -> HTML:
     full = by_kind(table)
     words = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
     title = (
-        "Error on a depth left out in bits, a column for each law that comes from noise; medians over curves. least: "
+        "Error on a depth left out in bits, a column for each law that noise gives and for Eq. 1 in a power of depth, which "
+        "no noise gives; medians over curves. least: "
         "the law that errs least; power: the fitted exponent of “Eq. 1 in a power of depth”; D: the fitted number of "
         "channels with noise on one side, or on both sides, "
         f"held from {CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
@@ -212,8 +213,8 @@ def kind_lines(table: pd.DataFrame) -> list[str]:
         median, each = ("", "") if len(here) == 1 else (" in the median", f" By signal it is {by_signal}.")
         eq1 = "" if errors.idxmin() == "Eq. 1" else f"; Eq. 1 errs by {errors['Eq. 1']:.3f} bits"
         lines.append(
-            f"Where signals are {words} ({signals}), the law that comes from noise and errs least on a depth left out "
-            f"is {_quoted(errors.idxmin())}, by {errors.min():.3f} bits{median}{eq1}.{each}"
+            f"Where signals are {words} ({signals}), {_quoted(errors.idxmin())} errs least on a depth left out of the "
+            f"laws that noise gives and of Eq. 1 in a power of depth: by {errors.min():.3f} bits{median}{eq1}.{each}"
         )
     return lines
 

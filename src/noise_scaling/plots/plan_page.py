@@ -119,7 +119,6 @@ def donors(source: str | Path) -> HTML:
 
 
 @page.told
-@page.told
 def finding(measurements: str | Path, reference: str | Path) -> HTML:
     """What plans lose against the best design that was measured, and against the simplest rule: a sentence."""
     lost, rule, told = [], [], []
