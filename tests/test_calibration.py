@@ -33,6 +33,14 @@ def test_scores_by_hand(suite):
     assert table.loc[("lmi", 5000), "within 15 %"] == "0 of 1"
 
 
+def test_findings_by_hand(suite):
+    near, far, slow = (make(suite).data for make in (calibration.how_near, calibration.furthest, calibration.how_long))
+    assert "found within 15 % of the truth: default (ours) 1 of 2, LMI (ours) 0 of 1." in near
+    assert "none of them finds more than 0.04 bits" in near
+    assert "by -1.00 of 4.00 bits, and finds more than is there on 0 of 3 problems" in far
+    assert "in the median: default (ours) 5, LMI (ours) 9." in slow  # of the medians of three problems: 5, 2 and 6
+
+
 def test_figures_hold_every_estimator_and_number(suite):
     figure = calibration.recovered_figure(suite)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["default (ours)", "LMI (ours)"]

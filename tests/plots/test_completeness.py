@@ -60,6 +60,6 @@ def test_tables_name_models_by_their_preset_like_the_figure(monkeypatch, states)
 def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeypatch, states):
     monkeypatch.setattr(completeness.status, "completeness", lambda configs, source: states)
     assert "2 failed." in completeness.failures("any.yml").data
-    assert "24 measurements asked for: 21 done, 2 failed, 1 missing." in completeness.counts("any.yml").data
+    assert "24 measurements asked for: 21 done, 2 failed, 1 missing." in completeness.totals("any.yml").data
     states["state"] = status.DONE
     assert completeness.failures("any.yml").data == "<p>None of them failed.</p>"

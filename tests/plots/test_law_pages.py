@@ -9,6 +9,7 @@ import pytest
 
 from noise_scaling import laws, measurements
 from noise_scaling.laws import compare, holdout
+from noise_scaling.laws.curves import fits_of
 from noise_scaling.laws.grids import grids
 from noise_scaling.plots import cells_or_depth, page, saturation, style, table_audit
 from noise_scaling.plots import laws as law_pages
@@ -115,7 +116,7 @@ def test_laws_are_told_apart_by_the_kind_of_signal(table):
     assert "at bound: half of the curves" in law_pages.kinds_table(table).data
     assert [law_pages._channels(d) for d in (0.2, 1.234, np.inf)] == ["at bound", "1.23", "at bound"]
     said = law_pages.kind_lines(found)[1]
-    assert said.startswith("Where signals are another cell's counts (1 signal), the law")
+    assert said.startswith("Where signals are another cell's counts (1 signal), ")
     assert "median" not in said  # of one signal there is none
     assert "By signal" not in said
     several = law_pages.kind_lines(pd.concat([found, found]))[0]
@@ -301,3 +302,13 @@ def test_saturation_is_read_along_full_depth_and_the_most_cells(table):
     shown = saturation.saturation(table).data
     assert "cells for 90%" in shown
     assert "UMIs per cell for 95%" in shown
+
+
+def test_growth_counts_the_curves_whose_three_parameters_are_determined(table):
+    rows = cells_or_depth.cell_rows(table)
+    assert rows["fraction"].nunique() == 1  # the deepest
+    found = fits_of(rows, ["dataset", "signal", "model"], law=laws.CELL_NUMBER_LAW).values()
+    told = [fit.s for fit in found if fit.status == laws.CONVERGED]
+    said = cells_or_depth.growth(table).data
+    assert f"of Eq. 2 in {len(told)} of 4 curves" in said
+    assert len(told) < 2 or f"lie between {np.quantile(told, 0.25):.2f} and" in said

@@ -38,7 +38,8 @@ DRAWN = {
     **{f"laws.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
         law_page.verdict, law_page.scores, law_page.errors_figure, law_page.residuals_figure, law_page.kinds_table)},
     **{f"cells_or_depth.{f.__name__}": lambda source, f=f: page.show(f, source) for f in (
-        cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.forecasts_figure, cells_or_depth.contours_figure,
+        cells_or_depth.goals, cells_or_depth.scores, cells_or_depth.growth, cells_or_depth.forecasts_figure,
+        cells_or_depth.contours_figure,
         cells_or_depth.verdict, cells_or_depth.rates, cells_or_depth.rates_figure)},
     "between seeds": cells_or_depth.between_seeds,
     "saturation": lambda source: page.show(saturation.saturation, source),

@@ -10,13 +10,15 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import laws
 from ..errors import enough
 from ..laws import exchange, holdout
+from ..laws.curves import fits_of
 from ..laws.grids import Grid, grids
 from ..laws.surface import fit_grid, surface
 from ..measurements import published
 from . import admitted, page, style
-from .figures import rows_of, usable
+from .figures import cell_rows, rows_of, usable
 
 _MARKS: dict[str, dict[str, Any]] = {
     holdout.CHOSEN: {"marker": "o", "color": "#de8f05", "linestyle": ""},
@@ -129,6 +131,18 @@ def forecasts_figure(table: pd.DataFrame) -> Figure:
     panels[0, 0].set_yticks(range(len(keys)), [_named(key) for key in keys], fontsize=7.5)
     style.legend(figure, *({"label": name, **look} for name, look in _MARKS.items()))
     return figure
+
+
+def growth(table: pd.DataFrame) -> HTML:
+    """What Eq. 2 finds of the curves that `figures.cell_fits_figure` shows, as a finding."""
+    fits = fits_of(cell_rows(table), ["dataset", "signal", "model"], law=laws.CELL_NUMBER_LAW).values()
+    told = [fit.s for fit in fits if isinstance(fit, laws.LawFit) and fit.status == laws.CONVERGED]
+    middle = " and ".join(f"{end:.2f}" for end in np.quantile(told, (0.25, 0.75))) if told else ""
+    exponents = f"; half of their exponents s lie between {middle}" if len(told) > 1 else ""
+    return page.paragraph(
+        f"The data determine all three parameters of Eq. 2 in {len(told)} of {page.counted(len(fits), 'curve')}"
+        f"{exponents}.", "finding",
+    )  # fmt: skip
 
 
 @style.book_style()
@@ -318,7 +332,7 @@ def between_seeds(source: str | Path) -> HTML:
     )
     if shares["grid"] < 0.7:
         line += "A rate read off one seed is itself no surer than that: 70 % is more than one seed's rates can test."
-    return page.paragraph(line)
+    return page.paragraph(line, "finding")
 
 
 def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:

@@ -61,14 +61,19 @@ def completeness_figure(configs: Configs, source: str | Path | None = None) -> F
     return draw(status.completeness(configs, source))
 
 
-def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
-    """Done, failed and missing as a table to read and to download, with the totals above it."""
+def totals(configs: Configs, source: str | Path | None = None) -> HTML:
+    """How many measurements are asked for, done, failed and missing, as a finding."""
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
-    title = f"{len(table):,} measurements asked for: {states}."
+    return page.paragraph(f"{len(table):,} measurements asked for: {states}.", "finding")
+
+
+def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
+    """Done, failed and missing as a table to read and to download."""
+    table = status.completeness(configs, source)
     with style.presets(table):
-        return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv", title=title)
+        return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv")
 
 
 def hours(configs: Configs, source: str | Path | None = None) -> HTML:

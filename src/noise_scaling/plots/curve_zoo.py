@@ -102,4 +102,6 @@ def _fallback(table: pd.DataFrame) -> tuple[Figure, str]:
     figure, axes = style.one_panel(3.6, title, xlabel=style.UMIS, ylabel=style.BITS)
     curves(axes, here, "umis_per_cell")
     style.model_legend(figure, here["model"])
-    return figure, f"{title}: information in bits against UMIs per cell, one line for each model."
+    best = here.loc[here["mi_bits"].idxmax()]
+    most = f"{style.label(best['model'])} finds most, {best['mi_bits']:.2f} bits at {best['umis_per_cell']:,.0f} UMIs"
+    return figure, f"{title}: information in bits against UMIs per cell, one line for each model; {most}."

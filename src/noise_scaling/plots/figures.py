@@ -170,15 +170,22 @@ def fits_figure(table: pd.DataFrame) -> Figure:
 @style.book_style()
 def cell_fits_figure(table: pd.DataFrame) -> Figure:
     """Eq. 2 fitted at the deepest counts of each signal, models that cells train, with bands of 2 standard errors."""
-    rows = without_controls(usable(table))
-    rows = rows[~rows["model"].isin(UNIMPROVABLE)]
-    rows = rows[rows["fraction"] == rows.groupby(_SIGNAL)["fraction"].transform("max")]
-    enough_sizes = rows.groupby([*_SIGNAL, "model"])["n_cells"].transform("nunique") >= LEAST_SIZES
-    rows = enough(rows[enough_sizes], f"no model was measured here at {LEAST_SIZES} numbers of cells: nothing to fit")
+    rows = cell_rows(table)
     signals, others = rows_of(rows)
     figure = _fit_panels(rows, signals, style.ordered(rows["model"]), laws.CELL_NUMBER_LAW)
     style.legend(figure, style.ONE_SEED, style.EQ_1 | {"label": "Eq. 2"}, _BAND, *others, columns=4)
     return figure
+
+
+def cell_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows at each signal's deepest counts of models that cells train, at LEAST_SIZES numbers of cells or more."""
+    rows = without_controls(usable(table))
+    rows = rows[~rows["model"].isin(UNIMPROVABLE)]
+    rows = rows[rows["fraction"] == rows.groupby(_SIGNAL)["fraction"].transform("max")]
+    sizes = rows.groupby([*_SIGNAL, "model"])["n_cells"].transform("nunique")
+    return enough(
+        rows[sizes >= LEAST_SIZES], f"no model was measured here at {LEAST_SIZES} numbers of cells: nothing to fit"
+    )
 
 
 LEAST_SIZES = 4

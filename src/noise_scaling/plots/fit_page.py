@@ -18,9 +18,7 @@ def fit_your_curve(measurements: str | Path, reference: str | Path = page.PUBLIS
     """The interactive page: the curves at the largest number of cells to begin with, and room for one's own."""
     tables = {"ours": page.measured(measurements).table, "published": page.measured(reference).table}
     curves = [curve for name, table in tables.items() for curve in _curves(table, name)]
-    alt = f"{curves[0]['name']}: bits against UMIs per cell, points and the fitted law."
-    figure = _fallback(curves[0])
-    return interactive.frame("fit", {"curves": curves}, figure, alt, "fitting.js", "fit.js", static=static)
+    return interactive.frame("fit", {"curves": curves}, *_fallback(curves[0]), "fitting.js", "fit.js", static=static)
 
 
 def _curves(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
@@ -37,11 +35,13 @@ def _curves(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
 
 
 @style.book_style()
-def _fallback(curve: dict[str, Any]) -> Figure:
+def _fallback(curve: dict[str, Any]) -> tuple[Figure, str]:
     u, bits = np.array(curve["points"]).T
     figure, axes = style.one_panel(3.4, curve["name"], xlabel=style.UMIS, ylabel=style.BITS)
     axes.plot(u, bits, "o", color="0.2")
     at = np.geomspace(u.min(), u.max(), 100)
-    axes.plot(at, laws.fit_noise_law(u, bits).predict(at), color="#0173b2")
+    fit = laws.fit_noise_law(u, bits)
+    axes.plot(at, fit.predict(at), color="#0173b2")
     style.bits_axes(axes)
-    return figure
+    found = f"u_bar {fit.u_bar:,.0f} UMIs per cell, I_max {fit.i_max:.2f} bits ({fit.status})"
+    return figure, f"{curve['name']}: bits against UMIs per cell, points and the fitted law: {found}."

@@ -92,7 +92,8 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
     axes.clabel(axes.contour(n, u, bits, levels=8, cmap="viridis"), fmt="%g bits")
     style.log_axis(axes)
     axes.set_yscale("log")
-    return figure, f"{title}: lines of equal information over training cells and UMIs per cell."
+    said = f"from {bits.min():.2f} bits at the fewest and shallowest to {bits.max():.2f} at the most and deepest"
+    return figure, f"{title}: lines of equal information over training cells and UMIs per cell, {said}."
 
 
 def asked(line: str) -> HTML:
