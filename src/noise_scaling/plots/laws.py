@@ -166,8 +166,8 @@ def kinds_table(table: pd.DataFrame) -> HTML:
     words = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
     title = (
         "Error on a depth left out in bits, a column for each law that noise gives and for Eq. 1 in a power of depth, "
-        "which no noise gives; medians over curves. least: the law that errs least; power: the fitted exponent of “Eq. 1 "
-        "in a power of depth”; D: the fitted number of channels with noise on one side, or on both sides, held from "
+        "which no noise gives; medians over curves. least: the law that errs least; power: the fitted exponent of “Eq. "
+        "1 in a power of depth”; D: the fitted number of channels with noise on one side, or on both sides, held from "
         f"{CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
     )
     return page.as_table(full.assign(**words), "by_kind.csv", full=full, title=title)
