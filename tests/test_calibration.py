@@ -185,3 +185,8 @@ def test_the_figure_draws_both_estimators_of_each_model():
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
     for line, (u_bar, i_max) in zip(axes.lines, ((200, 2.8), (100, 1.7), (200, 3.0), (100, 1.5)), strict=True):
         assert line.get_ydata() == pytest.approx(laws.noise_law(line.get_xdata(), u_bar, i_max))
+
+
+def test_names_of_problems_in_words():
+    said = calibration.in_words("student_2, 1,000 cells; gaussian_1 beside mixture_3.5, twice; KSG_2")
+    assert said == "Student t of 2 bits, 1,000 cells; Gaussian of 1 bit beside 45 classes of 3.5 bits, twice; KSG_2"

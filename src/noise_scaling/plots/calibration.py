@@ -1,5 +1,6 @@
 """The Calibration page: estimators on problems of known information, and our measurements under two estimators."""
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,12 @@ _PROBLEMS = {
     "sign_flip": "sign flip", "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings",
 }  # fmt: skip
 """Kinds of problems in words."""
+
+
+def in_words(text: str) -> str:
+    """`text` with the names of problems as words: "student_2" becomes "Student t of 2 bits", as asked for."""
+    named = "|".join(_PROBLEMS)
+    return re.sub(rf"\b({named})_([\d.]+\b)", lambda m: f"{_PROBLEMS[m[1]]} of {m[2]} bit{'s' * (m[2] != '1')}", text)
 
 
 @style.book_style()

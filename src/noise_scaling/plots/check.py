@@ -15,6 +15,7 @@ from ..measure import check_pairs as pairs
 from ..measure.check import Report
 from ..measure.check_rules import FAILED, OK, TIE, mean
 from . import page, style
+from .calibration import in_words
 
 LOOKS = {OK: ("#0173b2", "o", "passes"), TIE: ("#de8f05", "s", "within its error"), FAILED: ("#d55e00", "X", "fails")}
 """Colour, marker and label of each status."""
@@ -84,13 +85,14 @@ def verdicts_table(source: str | Path) -> HTML:
     """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
     rows = pd.DataFrame(page.numbers(source)["verdicts"])
     once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0].groupby("case")["answer"]
-    draws = " and ".join(f"{(part == 'yes').sum()} of {len(part)} draws of {name}" for name, part in again)
+    draws = " and ".join(f"{(part == 'yes').sum()} of {len(part)} draws of {in_words(name)}" for name, part in again)
     trusted = (once["bits"] / once["true"])[once["answer"] == "yes"].dropna()
     title = (
         f"Right in {once['right'].sum()} of {len(once)} cases; trusted are {draws}. Estimates of known information "
         f"that were trusted are {page.span(trusted, '.0%')} of it, {trusted.median():.0%} in the median."
     )
     shown = once[["case", "true", "bits", "answer", "failed", "right"]].replace({"right": {True: "yes", False: "no"}})
+    shown = shown.assign(case=shown["case"].map(in_words))
     return page.as_table(shown, "verdicts.csv", full=rows, title=title)
 
 

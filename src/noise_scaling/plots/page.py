@@ -243,11 +243,15 @@ _IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
 
 
 def as_table(
-    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str = "",
+    table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str | list[str] = "",
     forms: Mapping[str, str] | None = None,
 ) -> HTML:  # fmt: skip
-    """A scrolling table, rounded or by `forms`, names by their labels; its CSV holds `full` where that is another."""
-    head = f"<p>{as_html(title)}</p>" if title else ""
+    """A scrolling table, rounded or by `forms`, names by their labels; its CSV holds `full` where that is another.
+
+    The title is a sentence, or several as a list.
+    """
+    head = f"<p>{as_html(title)}</p>" if isinstance(title, str) else bullets(title).data
+    head = head if title else ""
     to_download = link(table if full is None else full, download)
     told = {name: table[name].map(form.format, na_action="ignore") for name, form in (forms or {}).items()}
     body = readable(table.assign(**told)).to_html(

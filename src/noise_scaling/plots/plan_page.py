@@ -148,13 +148,13 @@ NO_CHOICE = "No grid of this table is large enough to hold a pilot and something
 
 def plan_regret(source: str | Path) -> HTML:
     """How well plans from a pilot choose among a table's dear designs; how often intervals hold another seed's bits."""
-    sentences, parts = [], []
+    sentences, parts = list[str](), []
     for name, table in page.versions(source, "our own grids").items():
         if len(score := _choices(table := usable(table))):
-            sentences += [_score_sentence(name, score.loc["all"]), _held_sentence(table)]
+            sentences += filter(None, [_score_sentence(name, score.loc["all"]), _held_sentence(table)])
             parts.append(_score_rows(name, score))
     enough(parts, NO_CHOICE)
-    return page.as_table(pd.concat(parts), f"plan_regret_{page.short(source)}.csv", title=" ".join(sentences))
+    return page.as_table(pd.concat(parts), f"plan_regret_{page.short(source)}.csv", title=sentences)
 
 
 def _score_sentence(name: str, score: pd.Series) -> str:
