@@ -224,12 +224,20 @@ def test_cells_that_are_no_evidence_are_none_anywhere(table):
             assert claims.find(claim, table.assign(dataset=name)).blocks == 0
 
 
-def test_an_interval_over_data_sets_is_wider_where_they_differ():
+def test_an_interval_over_studies_is_wider_where_they_differ():
     signals, blocks = np.repeat(["a, s", "b, s", "c, s"], 30), np.tile(np.arange(30), 3).astype(str)
     values = pd.DataFrame({"signal": signals, "block": blocks, "num": np.repeat([1.0, 1.0, 0.0], 30), "den": 1.0})
     assert claims.interval(values)[1:3] == (pytest.approx(2 / 3), pytest.approx(2 / 3))
-    _, low, high, data_sets = claims.interval(values, over_data_sets=True)
-    assert (low, high, data_sets) == (0, 1, 3)
+    _, low, high, studies = claims.interval(values, over_studies=True)
+    assert (low, high, studies) == (0, 1, 3)
+
+
+def test_data_sets_of_one_publication_are_one_study():
+    names = pd.Index(["merfish_poa", "pbmc5k_extra", "mine", "merfish_hypothalamus", "pbmc10k", "pbmc10k", "simulated"])
+    of_each = ["merfish_hypothalamus", "pbmc10k", "mine", "merfish_hypothalamus", "pbmc10k", "pbmc10k", "simulated"]
+    assert list(claims.study(names)) == of_each
+    one = pd.DataFrame({"signal": ["pbmc10k, a", "pbmc5k_extra, a"], "block": "0", "num": [1.0, 0.0], "den": 1.0})
+    assert claims.interval(one, over_studies=True)[3] == 1
 
 
 def test_a_verdict_near_its_threshold_says_so():
@@ -375,6 +383,6 @@ def test_verdicts_in_words(table, tmp_path):
     path = measurements.write(pd.concat([base, half]), tmp_path / "ours.csv")
     words = page.show(ledger.verdicts, path, "steps", "larger").data
     assert "“Cells add as much at a fixed number of steps” fails. Its statistic, scVI&#x27;s gain" in words
-    assert "is 0.50 (95 % interval 0.50 to 0.50)." in words
+    assert "is 0.50 (95 % interval 0.50 to 0.50, one study)." in words
     assert "“A larger Geneformer finds more” was not measured in this table." in words
     assert "Shallow" not in words

@@ -104,6 +104,16 @@ def _told(values: pd.Series, dataset: pd.Series) -> str:
     return page.interval(mean, low, high) if np.isfinite(low) else f"{mean:.2f}"
 
 
+def lead(table: pd.DataFrame) -> HTML:
+    """What halving each thing costs, and which of shallow new and shallow training cells costs more: a finding."""
+    corner, cost = losses(table), halved(table)
+    more = (corner["new_cells"] > corner["training_cells"]).sum()
+    return page.paragraph(
+        f"A model's new cells need depth more than those it learns from: shallow ones cost more in {more} of "
+        f"{page.counted(len(corner), 'curve')}. From the middle of what was measured, {_costs(cost)}.", "finding",
+    )  # fmt: skip
+
+
 def answer(table: pd.DataFrame) -> HTML:
     """What a lab that trains on an atlas and measures new cells should buy: sentences, all of them computed."""
     corner, cost, law = losses(table), halved(table), _fitted(table)[0].set_index("form")

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from .. import datasets
 from ..errors import TooLittle, enough
 from ..laws.curves import protocol_rows
 from ..seeds import generator
@@ -43,8 +44,8 @@ class Claim:
 class Finding:
     """A statistic's value with its 95 % interval, how many blocks it rests on, and the verdict.
 
-    `tied` is the share of points too close to tell; `wide_low` and `wide_high` are the interval over data sets, of
-    which there are `data_sets`; `strict` and `lenient` the verdict with thresholds moved (`moved`).
+    `tied` is the share of points too close to tell; `wide_low` and `wide_high` are the interval over studies, of
+    which there are `studies`; `strict` and `lenient` the verdict with thresholds moved (`moved`).
     """
 
     value: float
@@ -55,7 +56,7 @@ class Finding:
     tied: float = np.nan
     wide_low: float = np.nan
     wide_high: float = np.nan
-    data_sets: int = 0
+    studies: int = 0
     strict: str = ""
     lenient: str = ""
 
@@ -139,10 +140,10 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gat
     if rows.empty:
         return Finding(np.nan, np.nan, np.nan, 0, UNTOLD if not asked else NOT_TESTED if known else NO_CONTROL)
     value, low, high, blocks = interval(rows)
-    _, wide_low, wide_high, data_sets = interval(rows, over_data_sets=True)
+    _, wide_low, wide_high, studies = interval(rows, over_studies=True)
     tied = float((rows["den"] == 0).mean()) if claim.unit == "share" else np.nan
     verdicts = [_verdict(moved(claim, by), value, low, high, blocks) for by in (0, 1, -1)]
-    return Finding(value, low, high, blocks, verdicts[0], tied, wide_low, wide_high, data_sets, *verdicts[1:])
+    return Finding(value, low, high, blocks, verdicts[0], tied, wide_low, wide_high, studies, *verdicts[1:])
 
 
 def moved(claim: Claim, by: int) -> Claim:
@@ -152,32 +153,39 @@ def moved(claim: Claim, by: int) -> Claim:
     return replace(claim, holds_from=min(claim.holds_from + 0.1 * by, 1.0), fails_at=claim.fails_at + 0.1 * by)
 
 
-def interval(
-    rows: pd.DataFrame, *, level: float = 0.95, over_data_sets: bool = False
-) -> tuple[float, float, float, int]:
+def interval(rows: pd.DataFrame, *, level: float = 0.95, over_studies: bool = False) -> tuple[float, float, float, int]:
     """The ratio of sums of terms, its bootstrap interval over blocks, drawn within each signal, and their number.
 
     Ends are percentiles of the bootstrap's draws (Efron & Tibshirani 1993, chapter 13), between which a share `level`
-    of the draws lies. With `over_data_sets` these are drawn before their blocks, with replacement, and counted instead.
+    of the draws lies. With `over_studies` these, data sets of one publication, are drawn before their blocks, with
+    replacement, and counted instead.
     """
     sums = rows[rows["den"] != 0].groupby(["signal", "block"], sort=True)[["num", "den"]].sum()
     if sums.empty:
         return np.nan, np.nan, np.nan, 0
     rng = generator(0, "claims")
     signals = sums.index.get_level_values("signal")
-    data_sets = signals.str.partition(",").get_level_values(0)
-    names = sorted(set(data_sets))
+    studies = study(signals.str.partition(",").get_level_values(0))
+    names = sorted(set(studies))
     times = np.ones((DRAWS, len(names)), int)
-    if over_data_sets:
+    if over_studies:
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
     total = np.zeros((DRAWS, 2))
-    for (name, _), here in sums.groupby([data_sets, signals]):
+    for (name, _), here in sums.groupby([studies, signals]):
         count = len(here) * times[:, names.index(name)]
         total += rng.multinomial(count, np.full(len(here), 1 / len(here))) @ here.to_numpy()
     with np.errstate(invalid="ignore"):
         low, high = np.nanquantile(total[:, 0] / total[:, 1], [(1 - level) / 2, (1 + level) / 2])
     value = float(sums["num"].sum() / sums["den"].sum())
-    return value, float(low), float(high), len(names) if over_data_sets else len(sums)
+    return value, float(low), float(high), len(names) if over_studies else len(sums)
+
+
+def study(data_sets: pd.Index) -> pd.Index:
+    """Of each data set the first one here, by the alphabet, whose card names the same publication."""
+    known = set(datasets.names())
+    of_each = {name: (datasets.card(name).doi if name in known else "") or name for name in sorted(set(data_sets))}
+    first = {doi: name for name, doi in reversed(of_each.items())}
+    return data_sets.map(lambda name: first[of_each[name]])
 
 
 def _verdict(claim: Claim, value: float, low: float, high: float, blocks: int) -> str:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__, datasets, laws, models, paths
 from ..errors import InputError, TooLittle, enough
+from ..laws import compare
 from ..measurements import KNOWN, protocol_rows
 from . import admitted, claim_terms, claims, page, style
 from . import laws as law_pages
@@ -130,9 +131,10 @@ def collapse(table: pd.DataFrame) -> str:
     found = {m: claims.find(claims.collapse_of(m), table).value for m in style.ordered(points["model"])}
     each = [f"{style.label(m)} {value:.2f}" for m, value in found.items() if np.isfinite(value)]
     said = (
-        f"{len(points):,} observations from {points.attrs['n_curves']} curves lie {off.median():.2f} bits from the one "
-        f"curve in the median, and nine in ten within {off.quantile(0.9):.2f}. At depths that the fit left out, its R² "
-        f"is, by model: {', '.join(each)}."
+        f"{len(points):,} observations lie {off.median():.2f} bits from the one curve in the median, and nine in ten "
+        f"within {off.quantile(0.9):.2f}. They are of {page.counted(points.attrs['n_curves'], 'curve')}; "
+        f"{points.attrs['n_left_out']} others, whose fit does not converge, cannot be rescaled. At depths that the fit "
+        f"left out, its R² is, by model: {', '.join(each)}."
     )
     far = (points["missing"] - laws.collapse(points["x"])).abs() > claim_terms.FAR
     small = points["x"] < claim_terms.SMALL * 2.0 ** (-2 * points["i_max"])
@@ -181,10 +183,10 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
     if np.isfinite(r2).all():
         explains = (
             f"a law of two parameters explains {' and '.join(_percent(one, 1) for one in r2)} of the variance of "
-            f"information with depth (medians over curves that rise){_others_err_less(paper, mine)}"
+            "information with depth in the median curve that rises"
         )
-    rises = [_middle(depth_gains(rows)) for rows in (paper, mine)]
-    cells = [_middle(claim_terms.gain(rows, "scvi")["num"]) for rows in (paper, mine)]
+    rises = [f"{depth_gains(rows).median():.2f}" for rows in (paper, mine)]
+    cells = [_cells_gain("scvi", rows) for rows in (paper, mine)]
     known = {"the published estimator (LMI)": known_bits(ours, "lmi"), "our own": known_bits(ours, "default")}
     finds = " and ".join(f"{who} finds {page.span(bits, '.2f')}" for who, bits in known.items() if len(bits))
     text = [
@@ -193,22 +195,28 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         f"In the {len(theirs):,} published measurements, on up to {paper['n_cells'].max():,} training cells, and in "
         f"{len(mine):,} of our own, on up to {mine['n_cells'].max():,} cells of {mine['dataset'].nunique()} data sets "
         f"of real cells, {explains}.",
-        f"From the shallowest counts to the deepest, information grows by {rises[0]} bits in the published table and "
-        f"by {rises[1]} in ours (medians over curves; in brackets the middle half).",
-        f"From the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} bits (the same over depths).",
+        f"From the shallowest counts to the deepest, information grows by {rises[0]} bits (published) and {rises[1]} "
+        f"(ours) in the median curve; from the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} in the "
+        "median depth.",
     ]  # fmt: skip
+    text[2:2] = _beside_the_best(paper, mine)
     if finds:
         text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {finds}.")
     return page.paragraph(" ".join(text), "abstract")
 
 
-def _others_err_less(*tables: pd.DataFrame) -> str:
+def _beside_the_best(*tables: pd.DataFrame) -> list[str]:
+    """By how much the best other law foretells depths better than Eq. 1, in a sentence; none of too few curves."""
+    said = []
     try:
-        least = [law_pages.by_kind(table)["least"] != "Eq. 1" for table in tables]
+        for compared in map(law_pages.compared, tables):
+            other = compare.summary(compared).set_index("law")["left_out"].drop(laws.NOISE_LAW.name).idxmin()
+            less, low, high = compare.gap(compared, laws.NOISE_LAW.name, str(other), "left_out")
+            tie = " (a tie)" if low <= 0 <= high else ""
+            said.append(f"{abs(less):.3f} bits {'less' if less >= 0 else 'more'}{tie}")
     except TooLittle:
-        return ""
-    signals = " and ".join(map(_count, least))
-    return f"; on depths left out of the fit another law errs less for {signals} signals"
+        return []
+    return [f"On depths left out of the fit, the best of the other laws errs {' and '.join(said)} than it."]
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
@@ -234,7 +242,8 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
     best = {name: claim_terms.best(table, "scvi", where=largest) for name, table in tables.items()}
     lines = [
         f"Deeper counts: from the shallowest to the deepest, information grows by {depth} in the median curve, and "
-        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves that rise.",
+        f"Eq. 1 explains at least 90 % of the variance in {fitted} curves that rise by {claim_terms.FLAT:g} "
+        "bits or more.",
         f"More cells: from the fewest to the most, scVI gains {scvi}, PCA {pca}, in the median depth.",
     ]  # fmt: skip
     if all(rows["den"].sum() for rows in best.values()):
@@ -251,13 +260,6 @@ def take_aways(measurements: str | Path, reference: str | Path) -> HTML:
 def _cells_gain(model: str, table: pd.DataFrame) -> str:
     gain = claim_terms.gain(table, model)["num"].median()
     return f"{gain:+z.2f} bits" if np.isfinite(gain) else "an amount that was not measured"
-
-
-def _middle(values: pd.Series) -> str:
-    """Median and quartiles: '1.20 (0.85 to 1.61)'."""
-    if values.empty:
-        return "an unmeasured number of"
-    return page.interval(*values.quantile([0.5, 0.25, 0.75]))
 
 
 def version() -> HTML:

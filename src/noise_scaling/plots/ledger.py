@@ -55,11 +55,13 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         verdicts = dict(zip(CLAIMS, found, strict=True))
         holds, partly, failed = (list(verdicts.values()).count(verdict) for verdict in _CLASSES)
         fails = "; ".join(f"“{full_text(claim)}”" for claim, verdict in verdicts.items() if verdict == claims.FAILS)
+        every = [same[0].findings[claim] for claim in CLAIMS]
+        alone = sum(one.studies == 1 and one.verdict in _CLASSES for one in every)
         where, untold = " and on ".join(f"“{column.heading}”" for column in same), len(CLAIMS) - holds - partly - failed
         held = f"{holds} of the paper's {len(CLAIMS)} claims hold{'s' * (holds < 2)}, {_verb(partly, 'hold')} partly"
         said.append(
             f"On the table {where}, {held}, {untold} have no verdict, and {_verb(failed, 'fail')}"
-            f"{f': {fails}' if fails else ''}."
+            f"{f': {fails}' if fails else ''}. Of these verdicts, {_verb(alone, 'rest')} on one study alone."
         )
     told, moves = _moved(_firm(tables))
     said.append(f"Thresholds a tenth stricter or more lenient change {moves} of the {told} verdicts on this page.")
@@ -139,7 +141,7 @@ def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
-    """Of every claim and table: the interval with data sets drawn too, and the verdict with thresholds moved."""
+    """Of every claim and table: the interval with studies drawn too, and the verdict with thresholds moved."""
     rows = _firm(columns(measurements, reference))
     return page.as_table(rows, "robustness.csv", title=how_many(rows))
 
@@ -151,7 +153,7 @@ def _firm(tables: list[Column]) -> pd.DataFrame:
             if pd.notna(found.value):
                 rows.append({
                     "claim": claim.text, "table": heading, "verdict": found.verdict, "value": _number(found),
-                    "over data sets": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "data sets": found.data_sets,
+                    "over studies": f"{found.wide_low:.2f} to {found.wide_high:.2f}", "studies": found.studies,
                     "stricter": found.strict, "more lenient": found.lenient,
                 })  # fmt: skip
     return pd.DataFrame(rows)
@@ -188,7 +190,7 @@ def _verdict(claim: Claim, table: pd.DataFrame) -> str:
     what = {"bits": "{:z.2f} bits", "share": "a share of {:z.2f}"}.get(claim.unit, "{:z.2f}").format(found.value)
     return (
         f"“{claim.text}” {verb.get(found.verdict, found.verdict)}. Its statistic, {claim.statistic}, is {what} (95 % "
-        f"interval {found.low:z.2f} to {found.high:z.2f})."
+        f"interval {found.low:z.2f} to {found.high:z.2f}{', one study' * (found.studies == 1)})."
     )
 
 
@@ -210,4 +212,4 @@ def _cell(found: claims.Finding) -> tuple[str, str]:
         return ("not measured" if found.verdict == claims.UNTOLD else found.verdict), ""
     tied = f", {100 * found.tied:.0f}\N{NO-BREAK SPACE}% tied" if found.tied > 0 else ""
     few = f", fewer than {claims.LEAST_BLOCKS} depths or curves" if found.blocks < claims.LEAST_BLOCKS else ""
-    return found.verdict, _number(found) + tied + few
+    return found.verdict, _number(found) + tied + few + ", one study" * (found.studies == 1)

@@ -61,14 +61,18 @@ def sentence(table: pd.DataFrame) -> HTML:
     better = (found["Eq. 1 errs"] < found["noise on both sides errs"]).groupby(found["thinned"]).sum()
     said = " and ".join(f"{better[words]} of {len(wide)} with {words}" for words in WAYS.values())
     falls = "falls" if high < 0 else "is not seen to fall"
-    lands = "inside" if at_low <= 1 <= at_high else "outside"
-    before = whole.between(at_low, at_high).sum()
+    before, inside = whole.between(at_low, at_high).sum(), at_low <= 1 <= at_high
+    lands = "Noise on both sides predicts that it falls to 1, which " + (
+        "" if inside else "lies outside that interval."
+    )
+    if inside:
+        lands += f"lies inside that interval, and so do {before} of the {len(wide)} exponents of both thinned"
+        lands += ": whether it falls as far, these curves cannot tell." if before else ": none."
     return page.paragraph(
         f"Eq. 1 has depth to the power 1. Fitted, that exponent is {whole.mean():.2f} where both partners of a pair "
         f"are thinned (mean of {len(wide)} curves) and {one.mean():.2f} where one is (95 % interval {at_low:.2f} to "
-        f"{at_high:.2f}). It {falls} (by {-high:.2f} to {-low:.2f}, and in {less} of {len(wide)} curves). 1, which "
-        f"noise on both sides predicts, lies {lands} that interval; inside lie {before} of the {len(wide)} exponents "
-        f"of both thinned too. Eq. 1 errs less than the law of noise on both sides on a depth left out in {said}.",
+        f"{at_high:.2f}). It {falls} (by {-high:.2f} to {-low:.2f}, and in {less} of {len(wide)} curves). {lands} "
+        f"Eq. 1 errs less than the law of noise on both sides on a depth left out in {said}.",
         "finding",
     )
 

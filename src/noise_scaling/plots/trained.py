@@ -46,15 +46,32 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
     """At which depths the trained one is above the other, ties or is below; arguments and errors as `gains`."""
     lines = []
     for (dataset, n, estimator), here in gains(table, beside).groupby(["dataset", "n_cells", "estimator"]):
+        sure = here[here["standard_error"] <= UNSURE * here["standard_error"].median()]
+        left = f", {page.counted(len(here) - len(sure), 'uncertain estimate')} left out" * (len(sure) < len(here))
         depths = {word: here.loc[here["trained_is"] == word, "umis_per_cell"] for word in ("above", "a tie", "below")}
         said = [f"{word} at {len(u)} ({page.span(u)} UMIs per cell)" for word, u in depths.items() if len(u)]
         lines.append(
             f"{style.dataset(dataset)}, {n:,} training cells, estimator {style.estimator(estimator)}: of "
-            f"{page.counted(len(here), 'depth')} the trained Geneformer is {', '.join(said)} "
-            f"({style.label(beside)} for comparison); the difference is "
-            f"{page.span(here['difference'], '+.2f')} bits."
+            f"{page.counted(len(here), 'depth')} {', '.join(said)}; the difference is "
+            f"{page.span(sure['difference'], '+.2f')} bits{left}."
         )
     return page.bullets(lines, "finding")
+
+
+def lead(table: pd.DataFrame) -> HTML:
+    """At how many points the trained one is above itself untrained, and above principal components: a finding."""
+    said = []
+    for beside, words in ((UNTRAINED, "its untrained self"), ("pca", "principal components")):
+        found = gains(table, beside).query("estimator == 'default'")["trained_is"].value_counts()
+        counts = [f"{word} at {found[word]}" for word in ("above", "a tie", "below") if word in found]
+        said.append(f"Against {words}, at {found.sum()} points of data set and depth, it is {', '.join(counts)}.")
+    return page.paragraph(
+        f"The published network, trained until its validation loss rises. {' '.join(said)}", "finding"
+    )
+
+
+UNSURE = 3
+"""An estimate whose error is so many times the median of its curve failed in part."""
 
 
 @style.book_style()
