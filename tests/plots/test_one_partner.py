@@ -38,7 +38,7 @@ def test_the_exponent_returns_to_1(table):
     assert (found.loc["both partners thinned", "noise on both sides errs"] < 1e-3).all()
     said = one_partner.sentence(table).data
     assert "and 1.00 where one is (95 % interval 1.00 to 1.00). It " in said
-    assert "in 2 of 2 curves). 1, which noise on both sides predicts, lies" in said
+    assert "in 2 of 2 curves). Noise on both sides predicts that it falls to 1, which lies" in said
     assert "0 of 2 with both partners thinned and 2 of 2 with one partner thinned" in said
 
 

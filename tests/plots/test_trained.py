@@ -32,8 +32,13 @@ def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
     np.testing.assert_allclose(found["difference"], [0.5, 0.05, -0.2])
     np.testing.assert_allclose(found["standard_error"], np.hypot(0.03, 0.03))
     said = trained.verdict(table).data
-    assert "of 3 depths the trained Geneformer is above at 1 (1,000 UMIs per cell), a tie at 1 (100 UMIs per" in said
-    assert "; the difference is -0.20 to +0.50 bits" in said
+    assert "of 3 depths above at 1 (1,000 UMIs per cell), a tie at 1 (100 UMIs per" in said
+    assert "; the difference is -0.20 to +0.50 bits." in said
+    at = table[table["model"] == "geneformer"]["mi_bits"].idxmin()
+    unsure = table.assign(mi_stderr=table["mi_stderr"].where(table.index != at, 0.9))
+    assert "; the difference is +0.05 to +0.50 bits, 1 uncertain estimate left out." in trained.verdict(unsure).data
+    two = measurements.sort([*table.to_dict("records"), *rows("pca", (3.0, 1.05, 0.0), "published")])
+    assert "at 3 points of data set and depth, it is above at 1, a tie at 1, below at 1." in trained.lead(two).data
     other = measurements.sort(rows("geneformer", (2.0, 1.05, 0.2)) + rows("pca", (3.0, 1.05, 0.0), "published"))
     assert trained.gains(other, "pca")["trained_is"].tolist() == ["below", "a tie", "above"]
 
