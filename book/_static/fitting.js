@@ -93,7 +93,7 @@ const fitting = {
     const near = theta.findIndex((value, i) => Math.min(value - bounds[i][0], bounds[i][1] - value) < 1e-3 * (bounds[i][1] - bounds[i][0]));
     const t = fitting.tQuantile(0.975, freedom);
     const half = covariance && near < 0 ? [0, 1].map((i) => t * Math.sqrt(covariance[i][i])) : [NaN, NaN];
-    const ends = [[uBar * Math.exp(-half[0]), uBar * Math.exp(half[0])], [iMax - half[1], iMax + half[1]]];
+    const ends = [[uBar * Math.exp(-half[0]), uBar * Math.exp(half[0])], [Math.max(iMax - half[1], 0), iMax + half[1]]];
     const deepest = Math.max(...points.map((p) => p[0]));
     const [status, note] = !converged ? ["failed", "no minimum found within 500 steps"]
       : near >= 0 ? ["at bound", `${["ū", "I_max"][near]} ran to its bound`]

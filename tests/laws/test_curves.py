@@ -255,3 +255,10 @@ def test_fit_curves_keeps_what_cannot_be_fitted():
     assert fits.loc["long", "u_bar"] == pytest.approx(100, rel=1e-3)
     assert fits.loc["short", "status"] == laws.FAILED
     assert "at least 3" in fits.loc["short", "note"]
+
+
+def test_the_interval_of_i_max_begins_at_0_bits():
+    fit = laws.fit_noise_law(np.geomspace(10, 100, 4), np.array([0.1, 0.05, 0.3, 0.2]))
+    low, high = fit.interval("i_max")
+    assert high > 2 * fit.i_max  # as far below: less than no information
+    assert low == 0

@@ -212,6 +212,18 @@ def test_alt_texts_go_on_with_the_finding_above_the_figure(root, tmp_path):
     page = staged(root, tmp_path, found, figure, figure.copy(), listed, figure.copy(), found, heading, figure.copy())
     alts = [c.metadata.mystnb.image.alt for c in page.cells if "mystnb" in c.metadata]
     assert alts == ["Lines. It rises by 2 < 3 bits.", "Lines.", "Lines. I_max is 2. Below 2^(−2 I).", "Lines."]
+    page = staged(root, tmp_path / "led", found, heading, figure.copy(), heading, figure.copy())
+    alts = [c.metadata.mystnb.image.alt for c in page.cells if "mystnb" in c.metadata]
+    assert alts == ["Lines. It rises by 2 < 3 bits.", "Lines."]
+
+
+def test_alt_texts_are_of_whole_sentences_and_not_long(root):
+    first_sentences = script(root, "book").first_sentences
+    text = "Eq. 1 errs by 0.04 bits. ū is 12 to 30. More follows here."
+    assert first_sentences(text) == text
+    assert first_sentences(text, 45) == "Eq. 1 errs by 0.04 bits. ū is 12 to 30."
+    assert first_sentences(text, 5) == "Eq. 1 errs by 0.04 bits."
+    assert first_sentences("") == ""
 
 
 def test_downloads_become_files_of_distinct_names(root, tmp_path):

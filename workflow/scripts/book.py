@@ -40,7 +40,8 @@ def main(pages: Path, book: Path) -> int:
 def stage(pages: Path, site: Path) -> None:
     """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters left out.
 
-    The alt text of a figure goes on with the findings between it and the figure or heading above.
+    The alt text of a figure goes on with the findings between it and the figure or heading above; where there are none
+    in a page's first tab, with that of the page.
     """
     for source in map(Path, COPIED):
         (site / source).parent.mkdir(parents=True, exist_ok=True)
@@ -51,14 +52,15 @@ def stage(pages: Path, site: Path) -> None:
     (site / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
     for page in pages.rglob("*.ipynb"):
         notebook, target = nbformat.read(page, as_version=4), site / "notebooks" / page.relative_to(pages)
-        found = ""
+        lead, found, drawn = "", "", False
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("remove-input")
             if re.search(r"^#+ ", cell.source, flags=re.MULTILINE) and cell.cell_type == "markdown":
-                found = ""
+                lead, found = (found if "{.tab}" in cell.source and not drawn else ""), ""
             if figure := cell.metadata.get("mystnb", {}).get("image"):
-                figure["alt"], found = f"{figure['alt']} {found}".strip(), ""
+                figure["alt"] = f"{figure['alt']} {first_sentences(found or lead)}".strip()
+                lead, found, drawn = "", "", True
             found = f"{found} {finding(cell)}".strip()
             for output in cell.get("outputs", []):
                 if "text/html" in output.get("data", {}):
@@ -93,6 +95,12 @@ def with_files(text: str, page: Path, site: Path) -> str:
 
     text = re.sub(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)">Download \1<', table, text)
     return re.sub(r'src="data:image/png;base64,([^"]+)"', image, text)
+
+
+def first_sentences(text: str, most: int = 400) -> str:
+    """As many whole sentences as `most` characters hold, one at least: a screen reader reads them in one go."""
+    ends = [end.start() for end in re.finditer(r"(?<=[.!?])(?= [A-ZŪū“])|$", text)]
+    return text[: max([end for end in ends if end <= most], default=ends[0])]
 
 
 def finding(cell: nbformat.NotebookNode) -> str:

@@ -85,12 +85,13 @@ class LawFit:
     def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
         """Lower and upper end of a parameter's confidence interval if this law holds, by Student's t, in its unit.
 
-        NaN where the fit has no covariance or is at a bound.
+        NaN where the fit has no covariance or is at a bound. A level goes no lower than the law allows: I_max, 0 bits.
         """
         value, freedom = self.values[parameter], max(self.n_points - self.law.n_parameters, 1)
         half = stats.t.ppf(0.5 + level / 2, freedom) * self._fitted_sd(parameter)
         if parameter not in self.law.positive:
-            return value - half, value + half
+            level = self.law.kinds[self.law.parameters.index(parameter)] == "level"
+            return max(value - half, self.law.levels[0] if level else -np.inf), value + half
         with np.errstate(over="ignore"):
             return float(value * np.exp(-half)), float(value * np.exp(half))
 

@@ -21,10 +21,10 @@ def evidence(table: pd.DataFrame, *, simulated: bool = False) -> pd.DataFrame:
     return table[table["dataset"].map(told).astype(bool) | (simulated & (table["dataset"] == "simulated"))]
 
 
-def found(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of data sets on which the estimator's positive control finds FOUND bits, or was not measured."""
+def found(table: pd.DataFrame, least: float = FOUND) -> pd.DataFrame:
+    """Rows of data sets on which the estimator's positive control finds `least` bits, or was not measured."""
     control = table[table["model"] == KNOWN].groupby(_SET)["mi_bits"].mean()
-    return _without(table, control[control < FOUND].index)
+    return _without(table, control[control < least].index)
 
 
 def learnt(table: pd.DataFrame) -> pd.DataFrame:

@@ -117,13 +117,17 @@ def real(table: pd.DataFrame) -> pd.DataFrame:
     return enough(admitted.evidence(usable(table)), "no cells here are evidence about biology")
 
 
-def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True) -> Finding:
+def find(
+    claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True,
+    control: float = admitted.FOUND,
+) -> Finding:  # fmt: skip
     """The claim's statistic on a measurements table, under one estimator, of rows that may stand behind a verdict.
 
     Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
     claims on ablations count the simulated set too. It is NaN where there is no row for it, with UNTOLD, NO_CONTROL or
     NOT_TESTED as what left none. Without an estimator rows count as in `usable`, for claims on ablations all; without
-    `gates` estimators that find nothing, and models that learnt nothing, are counted too.
+    `gates` estimators that find nothing, and models that learnt nothing, are counted too; `control` is what the
+    positive control must find, in bits.
     """
     if estimator is not None:
         table = table[table["estimator"] == estimator]
@@ -133,7 +137,7 @@ def find(claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gat
         return Finding(np.nan, np.nan, np.nan, 0, UNTOLD)
     here = admitted.evidence(here, simulated=claim.ablations)
     asked = not (here.empty or claim.rows(here).empty)
-    found = admitted.found(here) if gates else here
+    found = admitted.found(here, control) if gates else here
     known = asked and not (found.empty or claim.rows(found).empty)
     learnt = admitted.learnt(found) if gates else here
     rows = claim.rows(learnt) if known and len(learnt) else of.terms([])

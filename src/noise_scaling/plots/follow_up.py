@@ -59,14 +59,28 @@ def sizes_sentence() -> HTML:
     found = _of(SIZES)
     fits = [found.iloc[i] for i in (found["i_max"].idxmax(), 0, -1)]
     best, first, last = (page.interval(*fit[["i_max", "i_max_low", "i_max_high"]]) for fit in fits)
+    above = (found["deepest_bits"] > found["i_max"]).sum()
     rank = stats.spearmanr(found["curve"], found["u_bar"]).statistic
     return page.paragraph(
         f"Of {len(found)} sizes of Geneformer the one of {fits[0]['curve']:.1f} M parameters has the highest I_max, "
         f"{best} bits; the smallest, of {fits[1]['curve']:.1f} M, has {first}, the largest, of "
         f"{fits[2]['curve']:.0f} M, {last}. ū runs from {page.span(found['u_bar'])} UMIs per cell, with a rank "
-        f"correlation of {rank:.2f} with size.",
+        f"correlation of {rank:.2f} with size. At full depth the sizes find, from the smallest to the largest, "
+        f"{', '.join(f'{bits:.2f}' for bits in found['deepest_bits'])} bits: in {above} of {len(found)} more than the "
+        "I_max of the fit, which passes below its last points.",
         "finding",
     )
+
+
+def lead() -> HTML:
+    """Whether the larger of the authors' Geneformers finds more, in bits measured at full depth: a finding."""
+    found = _of(SIZES)
+    best, last = found.loc[found["deepest_bits"].idxmax()], found.iloc[-1]
+    return page.paragraph(
+        f"Larger is not better by itself: of {len(found)} sizes of the authors' Geneformer, {found['curve'].iloc[0]:.1f} "
+        f"to {last['curve']:.0f} M parameters, that of {best['curve']:.1f} M finds the most bits at full depth, "
+        f"{best['deepest_bits']:.2f}, and the largest {last['deepest_bits']:.2f}.", "finding",
+    )  # fmt: skip
 
 
 def pretrained_sentence() -> HTML:

@@ -129,5 +129,6 @@ def variations(table: pd.DataFrame) -> pd.DataFrame:
             found.append({
                 "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
                 "difference": value, "difference_low": low, "difference_high": high,
+                "by signal": page.span(gap.groupby("signal")["num"].mean(), "+.2f"),
             })  # fmt: skip
     return pd.DataFrame(enough(found, "No variation on a model was measured here beside it."))
