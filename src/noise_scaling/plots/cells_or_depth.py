@@ -234,8 +234,9 @@ def lead(measurements: str | Path, reference: str | Path) -> HTML:
         said.append(f"{median_told(here, 'grid', '')} times the cells ({name})")
         share.append(f"{(~here['known']).mean():.0%}")
     return page.paragraph(
-        f"Twice the depth, of the cells it reads as of those it learns from, brings scVI as many bits as {' and '.join(said)}, in the median starting point; from "
-        f"{' and '.join(share)} of them no number of cells that was measured brings as many.", "finding",
+        f"Twice the depth, of the cells it reads as of those it learns from, brings scVI as many bits as "
+        f"{' and '.join(said)}, in the median starting point; from {' and '.join(share)} of them no number of cells "
+        "that was measured brings as many.", "finding",
     )  # fmt: skip
 
 

@@ -156,9 +156,9 @@ def control(measurements: str | Path, reference: str | Path) -> HTML:
         for one in columns(measurements, reference) if one.estimator for claim in every
     )  # fmt: skip
     return page.paragraph(
-        f"A claim compares models that one estimator reads, and half of the control is asked; `check`, which judges a "
-        f"single number, asks {check_rules.FOUND:.0%}. Were that asked here, {changed or 'none'} of the verdicts on our "
-        "measurements would be another."
+        "A claim compares models that one estimator reads, and half of the control is asked; `check`, which judges a "
+        f"single number, asks {100 * check_rules.FOUND:.0f} %. Were that asked here, {changed or 'none'} of the "
+        "verdicts on our measurements would be another."
     )
 
 
