@@ -78,8 +78,8 @@ def lead() -> HTML:
     best, last = found.loc[found["deepest_bits"].idxmax()], found.iloc[-1]
     return page.paragraph(
         f"Larger is not better by itself: of {len(found)} sizes of the authors' Geneformer, "
-        f"{found['curve'].iloc[0]:.1f} to {last['curve']:.0f} M parameters, that of {best['curve']:.1f} M finds the most "
-        f"bits at full depth, {best['deepest_bits']:.2f}, and the largest {last['deepest_bits']:.2f}.", "finding",
+        f"{found['curve'].iloc[0]:.1f} to {last['curve']:.0f} M parameters, that of {best['curve']:.1f} M finds the "
+        f"most bits at full depth, {best['deepest_bits']:.2f}, and the largest {last['deepest_bits']:.2f}.", "finding",
     )  # fmt: skip
 
 
