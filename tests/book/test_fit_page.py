@@ -57,6 +57,15 @@ def test_the_fit_is_pythons(curve: tuple[float, float, float], fit: Page) -> Non
     assert found["r_squared"] == pytest.approx(python.r_squared, abs=1e-4)
 
 
+def test_a_fit_that_failed_or_is_at_its_bound_has_no_numbers(fit: Page) -> None:
+    fit.evaluate("fitting.solve = ((solve) => (points) => ({ ...solve(points), converged: false }))(fitting.solve)")
+    fit.evaluate("document.querySelector('[data-part=u_bar]').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert text(fit, "said") == "10 points: the fit failed, no minimum found within 500 steps."
+    assert downloaded(fit, "fit")[0]["status"] == laws.FAILED
+    bound = '{u_bar: 8e7, i_max: 9, u_bar_low: NaN, i_max_low: 30, i_max_high: null, status: "at bound"}'
+    assert fit.evaluate(f"charts.lawSaid({bound})") == "ū not determined, I_max not determined (over 30.00)"
+
+
 def test_curves_are_named_by_model_and_preset() -> None:
     u, bits = points(*CURVES[4])
     pairs = enumerate(zip(u, bits, strict=True))

@@ -126,6 +126,16 @@ def test_a_parameter_that_its_fit_does_not_determine_is_no_number():
     ]  # fmt: skip
 
 
+def test_a_fit_that_failed_has_a_reason_in_place_of_numbers():
+    found = laws.fit_curves(SMALL["two N, three depths"])[:2]
+    found = found.assign(status=[laws.FAILED, laws.CONVERGED], note=["no minimum found", ""])
+    shown = readable(page.brief(found))
+    assert shown["status"].tolist() == ["failed: no minimum found", "converged"]
+    assert shown.loc[0, ["ū (95 %)", "I_max (95 %)"]].tolist() == ["–", "–"]
+    assert shown["R²"].isna().tolist() == [True, False]
+    assert shown.loc[1, "ū (95 %)"] != "–"
+
+
 def test_tables_name_data_sets_models_and_estimators_as_figures_do():
     row = {"dataset": "pbmc10k", "signal": "protein", "model": "pca", "estimator": "lmi", "n_cells": 1000}
     assert readable(pd.DataFrame([row])).iloc[0].to_dict() == {

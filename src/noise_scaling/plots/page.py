@@ -234,7 +234,10 @@ def fits(table: pd.DataFrame) -> HTML:
 
 
 def brief(found: pd.DataFrame) -> pd.DataFrame:
-    """A table of fits without what only its download needs to hold."""
+    """A table of fits without what only its download needs to hold; the reason of one that failed is in its status."""
+    if {"status", "note"} <= set(found):
+        failed = found["status"] == laws.FAILED
+        found = found.assign(status=found["status"].mask(failed, found["status"] + ": " + found["note"]))
     return found.drop(columns=["preset", "residual_sd", "n_points", "note"], errors="ignore")
 
 
