@@ -98,6 +98,10 @@ def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) 
     assert "no columns u and bits in the first line, which has a, b" in paste("a,b\n1,2")
     assert "2 different depths cannot fit Eq. 1: give at least 3" in paste("10 1\n10 1\n20 1")
     assert "line 3 has a depth of -1: it must be above 0" in paste("u,bits\n1,1\n-1,2")
+    assert "line 1 has 3 values, not 2: write 1,000 as 1000, or name all columns" in paste("1,000,1\n2,000,2\n3,000,3")
+    assert "line 2 has 3 values, not 2" in paste("10 1\n20 1 7\n30 2")
+    assert "line 2 has 3 values, not 2" in paste("u,bits\n1,000,1")
+    assert "3 points" in paste("seed,u,bits,note\n0,10,1\n0,20,1.2,x\n1,40,1.3,")
     assert "line 2 has no two numbers" in paste("1 1\n2 x\n3 1")
     assert fit.evaluate("document.querySelector('[data-part=fit]').getAttribute('href')") is None
 
