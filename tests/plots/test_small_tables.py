@@ -161,6 +161,16 @@ def test_a_small_geneformer_is_called_small(tmp_path):
     assert style.label("geneformer", "small") == "small Geneformer"
 
 
+def test_a_small_geneformer_is_called_small_by_the_page_of_measurements_and_by_the_command(tmp_path, monkeypatch):
+    rows = table((50, 100), (1.0, 0.4), ("geneformer",))
+    path = measurements.write(rows, tmp_path / "t.csv")
+    assert "<td>small Geneformer</td>" in page.rows(path).data
+    drawn = []
+    monkeypatch.setattr(style, "as_png", lambda figure: drawn.append(figure) or b"")
+    assert cli.main(["figure", "information", str(path), "--output", str(tmp_path / "t.png")]) == 0
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["small Geneformer"]
+
+
 def test_ratios_are_rounded_as_such_and_an_interval_may_have_no_upper_end():
     """A file of JSON has null for infinity: the interval reads "over", never "to nan"."""
     row = {"u_bar": 123.4, "u_bar / true": 1.234, "i_max": 2.0, "i_max_low": 1.5, "i_max_high": np.nan}

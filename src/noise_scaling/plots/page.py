@@ -282,7 +282,8 @@ def rows(source: str | Path) -> HTML:
         "training cells": groups["n_cells"].agg(span), "UMIs per cell": groups["umis_per_cell"].agg(span),
         "seeds": groups["seed"].nunique(), "most bits": groups["mi_bits"].max(),
     }).reset_index()  # fmt: skip
-    return as_table(held, "measurements.csv", full=opened.table)
+    with style.presets(opened.table):
+        return as_table(held, "measurements.csv", full=opened.table)
 
 
 def card(name: str) -> HTML:
