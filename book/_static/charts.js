@@ -50,6 +50,27 @@ const charts = {
     return Number.isFinite(value) ? value.toFixed(2).replace("-", "−") : "–";
   },
 
+  /** A fitted parameter and its interval; of one that the fit does not determine what is known of it alone. */
+  parameter(fit, name, form) {
+    const [value, low, high] = ["", "_low", "_high"].map((end) => fit[name + end]);
+    if (fit.status === "failed" || !Number.isFinite(value)) return "–";
+    const undetermined = ["at bound", "no error bar", "not identified"].includes(fit.status);
+    const ends = Number.isFinite(high) ? ` (${form(low)} to ${form(high)})` : low >= 1e-3 ? ` (over ${form(low)})` : "";
+    return (undetermined ? "not determined" : form(value)) + ends;
+  },
+
+  /** The same in a sentence, with its symbol and unit: "ū = 80 (70 to 90) UMIs per cell". */
+  parameterSaid(fit, name, form, symbol, unit) {
+    const said = charts.parameter(fit, name, form);
+    return said.startsWith("not") ? `${symbol} ${said}` : `${symbol} = ${said} ${unit}`;
+  },
+
+  /** Both parameters of Eq. 1 in a sentence. */
+  lawSaid(fit) {
+    return `${charts.parameterSaid(fit, "u_bar", charts.number, "ū", "UMIs per cell")}, ` +
+      charts.parameterSaid(fit, "i_max", charts.bits, "I_max", "bits");
+  },
+
   /** Keep every named control of a widget in the page's address, and restore it from there: an address can be shared. */
   remember(root) {
     const controls = () => [...root.querySelectorAll(".controls :is(select, input, textarea)")].filter((c) => c.type !== "file");

@@ -12,9 +12,8 @@
   const asText = (found) => ["u,bits", ...found.points.map((pair) => pair.join(","))].join("\n");
 
   function sentence(fit) {
-    const between = (low, high, form) => (Number.isFinite(low + high) ? ` (${form(low)} to ${form(high)})` : "");
-    return `${fit.n_points} points: ū = ${charts.number(fit.u_bar)}${between(fit.u_bar_low, fit.u_bar_high, charts.number)} UMIs per ` +
-      `cell, I_max = ${charts.bits(fit.i_max)}${between(fit.i_max_low, fit.i_max_high, charts.bits)} bits, R² = ` +
+    if (fit.status === "failed") return `${fit.n_points} points: the fit failed, ${fit.note}.`;
+    return `${fit.n_points} points: ${charts.lawSaid(fit)}, R² = ` +
       `${Number.isFinite(fit.r_squared) ? fit.r_squared.toFixed(3) : "–"}, ${fit.status}${fit.note ? `: ${fit.note}` : ""}.` +
       (Number.isFinite(fit.u_bar_low + fit.i_max_low) ? " The 95 % intervals in brackets hold if Eq. 1 does; those of noise-scaling fit " +
       "are averaged over laws, and wider." : "");
@@ -24,17 +23,19 @@
     const us = found.map((p) => p[0]);
     const x = charts.geomspace(Math.min(...us), Math.max(...us), 100);
     const out = [];
-    if (fit.covariance) {
+    if (fit.covariance && fit.status !== "failed") {
       const band = x.map((u) => laws.noiseBand(u, fit.u_bar, fit.i_max, fit.covariance));
       out.push({
         x: [...x, ...x.toReversed()], y: [...band.map((b) => b[1]), ...band.map((b) => b[0]).toReversed()], fill: "toself",
         fillcolor: charts.faded("#0173b2", 0.18), line: { width: 0 }, mode: "lines", hoverinfo: "skip", name: "2 standard errors",
       });
     }
-    out.push({
-      x, y: x.map((u) => laws.noiseLaw(u, fit.u_bar, fit.i_max)), mode: "lines", name: "fitted", hoverinfo: "skip",
-      line: { color: "#0173b2", width: 2 },
-    });
+    if (fit.status !== "failed") {
+      out.push({
+        x, y: x.map((u) => laws.noiseLaw(u, fit.u_bar, fit.i_max)), mode: "lines", name: "fitted", hoverinfo: "skip",
+        line: { color: "#0173b2", width: 2 },
+      });
+    }
     out.push({
       x, y: x.map((u) => laws.noiseLaw(u, 10 ** Number(uBar.value), Number(iMax.value))), mode: "lines", name: "by the sliders",
       hoverinfo: "skip", line: { color: "#de8f05", width: 2, dash: "dash" },
@@ -69,7 +70,7 @@
   /** The fit of other points, and the sliders where it is. */
   function follow() {
     const fit = update();
-    if (!fit) return;
+    if (!fit || fit.status === "failed") return;
     uBar.value = Math.log10(fit.u_bar);
     iMax.value = fit.i_max;
     update();

@@ -3,7 +3,7 @@
 "use strict";
 
 const fitting = {
-  /** Points of a text: a table with columns u (or umis_per_cell) and bits (or mi_bits), or two columns of numbers. */
+  /** Points of a text: a table with columns u (or umis_per_cell) and bits (or mi_bits), or two columns of numbers and no more. */
   read(text) {
     const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
     const cells = lines.map((line) => line.split(line.includes("\t") ? "\t" : line.includes(";") ? ";" : /\s*,\s*|\s+/));
@@ -14,10 +14,14 @@ const fitting = {
     const [u, bits] = headed ? [at("umis_per_cell", "u"), at("mi_bits", "bits")] : [0, 1];
     if (u < 0 || bits < 0) return { error: `no columns u and bits in the first line, which has ${names.join(", ")}: name them so` };
     const points = [];
+    const width = headed ? names.length : 2;
     for (const [i, line] of cells.slice(headed ? 1 : 0).entries()) {
       const where = `line ${i + (headed ? 2 : 1)} has`;
       const pair = [decimal(line[u]), decimal(line[bits])];
       if (/^\s*[1-9]\d{0,2}(,\d{3})+\s*$/.test(line[u])) return { error: `${where} a depth of ${line[u].trim()}: write it without the comma` };
+      if (line.slice(width).some((value) => value.trim())) {
+        return { error: `${where} ${line.length} values, not ${width}: write 1,000 as 1000, or name all columns (u, bits and others) in a first line` };
+      }
       if (!pair.every(Number.isFinite)) return { error: `${where} no two numbers: correct it or take it out` };
       if (pair[0] <= 0) return { error: `${where} a depth of ${pair[0]}: it must be above 0` };
       points.push(pair);

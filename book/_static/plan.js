@@ -21,6 +21,7 @@
     price: ["price", 1e-9, 1e9], libraries: ["libraries in a kit", 1, 1e4], cells: ["cells in a library, at most", 1, 1e8],
     per_library: ["more for each library", 0, 1e9], least_reads: ["reads per cell, at least", 0, 1e9], reads: ["read pairs", 1, 1e15],
   };
+  const filled = new Map(); // designs that the page put into the two fields, not the reader
   const own = new Map(); // these numbers as text, by "card.number"
   let shownCards = "";
 
@@ -34,6 +35,20 @@
   function designOf(name) {
     const [n, reads, ...more] = text(name).replaceAll(",", "").split(":").map((x) => (x.trim() === "" ? NaN : Number(x)));
     return more.length || !inRange(Math.floor(n), 1e15) || !inRange(reads, 1e15) ? null : [Math.floor(n), reads, text(name)];
+  }
+
+  const untouched = (name) => text(name) === (filled.get(name) ?? part(name).defaultValue);
+
+  /** Two designs within what was measured of a model, fewer cells deeper and more cells shallower, where no reader put any. */
+  function suggest(model, shop) {
+    if (!untouched("one") || !untouched("two")) return;
+    const round = ([low, high], share) => Number((low * (high / low) ** share).toPrecision(2));
+    for (const [name, cells, depth] of [["one", 0.6, 0.85], ["two", 0.85, 0.6]]) {
+      const reads = planning.reads(shop, shop.kits[0], round(model.u, depth));
+      if (!Number.isFinite(reads)) continue;
+      part(name).value = `${Math.round(round(model.n, cells))}:${Math.round(reads.toPrecision(2))}`;
+      filled.set(name, part(name).value);
+    }
   }
 
   /** A price card with the reader's numbers in place of its own. */
@@ -123,6 +138,7 @@
     const amount = field("amount");
     if (comparing()) {
       const [{ n, u, label }] = models;
+      suggest(models[0], shop);
       return planning.answerCompare(models, shop, [designOf("one"), designOf("two")]) ?? {
         problem: `Neither design lies within what was measured: ${whole(n[0])} to ${whole(n[1])} cells, at most ${whole(u[1])} UMIs of the panel (${label}).`,
       };
@@ -280,7 +296,8 @@
     const now = made.designs.find((d) => d.role === "as it is");
     if (now) words.push(`As it is, the library gives ${withInterval(now)} bits.`);
     const thrifty = made.designs.find((d) => d.role === "cheapest tie");
-    if (thrifty) {
+    if (thrifty?.cost === 0) words.push("Buying nothing is already a tie with it.");
+    else if (thrifty) {
       words.push(`The cheapest design that is a tie with it costs ${whole(thrifty.cost)}${currency()}: ${whole(thrifty.n_cells)} cells at ` +
         `${whole(thrifty.umis_per_cell)} UMIs per cell, ${charts.bits(thrifty.bits)} bits.`);
     }
@@ -380,6 +397,7 @@
   function restore() {
     const kept = new URLSearchParams(location.hash.slice(1));
     own.clear();
+    filled.clear();
     shownCards = "";
     for (const card of [...KITS, ...FLOWS]) {
       for (const name of Object.keys(EDITED).map((field) => `${card.name}.${field}`)) if (kept.has(name)) own.set(name, kept.get(name));
@@ -398,7 +416,8 @@
   }
 
   function keep() {
-    const named = FIELDS.filter((name) => text(name) !== "" && !part(name).parentElement.hidden).map((name) => [name, text(name)]);
+    const given = FIELDS.filter((name) => text(name) !== "" && !part(name).parentElement.hidden);
+    const named = given.filter((name) => !["one", "two"].includes(name) || !(untouched("one") && untouched("two"))).map((name) => [name, text(name)]);
     const state = new URLSearchParams([...named, ...own]);
     try {
       history.replaceState(null, "", `#${state}`);

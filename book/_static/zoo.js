@@ -119,16 +119,11 @@
     return [area, line];
   }
 
-  const interval = (low, high, form) =>
-    Number.isFinite(high) ? ` (${form(low)} to ${form(high)})` : Number.isFinite(low) ? ` (over ${form(low)})` : "";
-
   function tableRow(curve) {
     const fit = fitOf(curve);
-    const dash = hasFit(fit) ? null : "–";
     return [
       data.kinds[curve.kind].label, curve.n_cells.toLocaleString("en-US"),
-      dash ?? charts.number(fit.u_bar) + interval(fit.u_bar_low, fit.u_bar_high, charts.number),
-      dash ?? charts.bits(fit.i_max) + interval(fit.i_max_low, fit.i_max_high, charts.bits),
+      charts.parameter(fit, "u_bar", charts.number), charts.parameter(fit, "i_max", charts.bits),
       Number.isFinite(fit.r_squared) ? fit.r_squared.toFixed(3) : "–", String(fit.n_points), fit.status, fit.note ?? "",
     ];
   }
@@ -137,8 +132,8 @@
   function sentence(curves) {
     const where = `${data.titles[signal.value]}, ${source.value}`;
     if (curves.length === 1) {
-      const [name, n, uBar, iMax, , count, status] = tableRow(curves[0]);
-      const fit = hasFit(fitOf(curves[0])) ? `ū = ${uBar} UMIs per cell, I_max = ${iMax} bits, fit ${status}` : "no fit";
+      const [name, n, , , , count, status] = tableRow(curves[0]);
+      const fit = hasFit(fitOf(curves[0])) ? `${charts.lawSaid(fitOf(curves[0]))}, fit ${status}` : "no fit";
       return `${where}: ${name} trained on ${n} cells, ${count} measurements; ${fit}.`;
     }
     const tops = curves.map((curve) => {

@@ -276,7 +276,9 @@ def _figure(options: argparse.Namespace) -> None:
     if not options.output.lower().endswith(".png"):
         raise InputError(f"--output {options.output}: a figure is written as PNG, name a file that ends in .png")
     draw = page.FIGURES[choose("figure", options.figure, page.FIGURES)]
-    write_atomically(options.output, style.as_png(draw(_table(options.measurements))))
+    table = _table(options.measurements)
+    with style.presets(table):
+        write_atomically(options.output, style.as_png(draw(table)))
     print(f"figure in {options.output}")
 
 

@@ -54,6 +54,13 @@ def test_downloads_are_told_apart_by_their_names(site: book_site.Site) -> None:
     assert not numbered
 
 
+def test_no_download_is_empty(root: Path) -> None:
+    """Each has a row below its header; so every kind of mark that a figure draws is known to its table."""
+    files = list((root / "_static/held").glob("*.csv"))
+    assert len(files) > 50
+    assert not [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) < 2]
+
+
 def test_all_pages_of_the_table_of_contents_are_there(site: book_site.Site) -> None:
     names = {site.name(path).removesuffix(".html") for path in site.pages}
     missing = book_site.toc_entries(ROOT / "_toc.yml") - names

@@ -57,6 +57,15 @@ def test_the_fit_is_pythons(curve: tuple[float, float, float], fit: Page) -> Non
     assert found["r_squared"] == pytest.approx(python.r_squared, abs=1e-4)
 
 
+def test_a_fit_that_failed_or_is_at_its_bound_has_no_numbers(fit: Page) -> None:
+    fit.evaluate("fitting.solve = ((solve) => (points) => ({ ...solve(points), converged: false }))(fitting.solve)")
+    fit.evaluate("document.querySelector('[data-part=u_bar]').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert text(fit, "said") == "10 points: the fit failed, no minimum found within 500 steps."
+    assert downloaded(fit, "fit")[0]["status"] == laws.FAILED
+    bound = '{u_bar: 8e7, i_max: 9, u_bar_low: NaN, i_max_low: 30, i_max_high: null, status: "at bound"}'
+    assert fit.evaluate(f"charts.lawSaid({bound})") == "ū not determined, I_max not determined (over 30.00)"
+
+
 def test_curves_are_named_by_model_and_preset() -> None:
     u, bits = points(*CURVES[4])
     pairs = enumerate(zip(u, bits, strict=True))
@@ -89,6 +98,10 @@ def test_points_that_are_pasted_are_fitted_and_refused_in_a_sentence(fit: Page) 
     assert "no columns u and bits in the first line, which has a, b" in paste("a,b\n1,2")
     assert "2 different depths cannot fit Eq. 1: give at least 3" in paste("10 1\n10 1\n20 1")
     assert "line 3 has a depth of -1: it must be above 0" in paste("u,bits\n1,1\n-1,2")
+    assert "line 1 has 3 values, not 2: write 1,000 as 1000, or name all columns" in paste("1,000,1\n2,000,2\n3,000,3")
+    assert "line 2 has 3 values, not 2" in paste("10 1\n20 1 7\n30 2")
+    assert "line 2 has 3 values, not 2" in paste("u,bits\n1,000,1")
+    assert "3 points" in paste("seed,u,bits,note\n0,10,1\n0,20,1.2,x\n1,40,1.3,")
     assert "line 2 has no two numbers" in paste("1 1\n2 x\n3 1")
     assert fit.evaluate("document.querySelector('[data-part=fit]').getAttribute('href')") is None
 

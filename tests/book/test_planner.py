@@ -223,6 +223,32 @@ def test_an_address_opens_its_plan(planner: Page, planner_url: str) -> None:
     assert text(planner, "said").startswith(("Best: ", "The amount asked for"))
 
 
+def test_two_designs_to_begin_with_lie_within_what_was_measured_of_the_data_at_hand(planner: Page) -> None:
+    def fields() -> list[str]:
+        return [planner.evaluate(f"document.querySelector('[data-part={name}]').value") for name in ("one", "two")]
+
+    choose(planner, question="compare")
+    first = fields()
+    for group in planner.evaluate(f"{GROUPS}.map(g => g.name)"):
+        choose(planner, group=group)
+        assert text(planner, "said").startswith("Better: ")
+        assert [d["inside"] for d in answered(planner)["designs"]] == [True, True]
+    assert fields() != first
+    assert "one=" not in planner.evaluate("new Promise(done => setTimeout(() => done(location.hash), 400))")
+    choose(planner, two="1000:500")
+    kept = fields()
+    choose(planner, group=planner.evaluate(f"{GROUPS}[0].name"))
+    assert fields() == kept
+
+
+def test_nothing_to_buy_may_be_a_tie(planner: Page, tables: dict, capsys: pytest.CaptureFixture) -> None:
+    choose(planner, have="3000:1900", amount=50)
+    assert "Buying nothing is already a tie with it." in text(planner, "said")
+    options = ["--dataset", "pbmc10k", "--measurements", str(tables["pbmc10k"]), "--have", "3000:1900", "--budget=50"]
+    assert cli.main(["plan", *options]) == 0
+    assert "Buying nothing is already a tie with the first." in capsys.readouterr().out
+
+
 WRONG = [
     ("amount", "0", "The amount asked for must be a number above 0."),
     ("saturation", "100", "Saturation: give a percentage from 0 to below 100."),

@@ -1,3 +1,6 @@
+import base64
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,6 +78,18 @@ def test_the_nominal_depth_moves_the_law_and_no_bits():
     assert (found["effect"], found["pairs"]) == (0, 6)
     assert found["u_bar_with"] / found["u_bar_without"] == pytest.approx(0.9, rel=1e-3)
     assert found["i_max_with"] == pytest.approx(found["i_max_without"], abs=1e-3)
+
+
+def test_effects_of_the_nominal_depth_are_in_the_download_alone(tmp_path):
+    rows = [r | {"umis_per_cell_nominal": 0.9 * r["umis_per_cell"]} for r in curve("", 300, 3)]
+    path = measurements.write(measurements.sort(rows + curve("epoch_patience", 300, 2)), tmp_path / "t.csv")
+    shown = page.show(ablations.effects_table, path).data
+    assert "<p>In the download alone: 1 row of the nominal depth on the axis, 0 bits by construction.</p>" in shown
+    assert ">patience counted in epochs<" in shown
+    assert ">nominal depth on the axis<" not in shown
+    full = base64.b64decode(re.search(r"base64,([\w+/=]+)", shown)[1]).decode()
+    assert full.count("\nnominal depth on the axis") == 1
+    assert 'download="effects_ours_default.csv"' in shown
 
 
 def test_a_row_without_its_partner_has_no_effect():

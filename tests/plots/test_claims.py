@@ -1,12 +1,13 @@
 import base64
 import io
 import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from noise_scaling import laws, measurements
+from noise_scaling import laws, measurements, paths
 from noise_scaling.models import MODELS
 from noise_scaling.plots import claims, claims_open, figures, ledger, model_size, page
 
@@ -311,6 +312,29 @@ def test_ledger_has_every_claim_on_every_table(table, tmp_path):
     link = '<a href="figures/figure_1.html#on-our-own-measurements">holds<small>1.00 (1.00 to 1.00)'
     assert f'<td class="holds" data-table="ours, default">{link}' in html
     assert "not measured" in html
+
+
+def test_a_verdict_opens_the_signal_and_the_tab_that_it_is_of(table, tmp_path):
+    embryo = table.assign(dataset="worm_embryo", signal="time.point", estimator="lmi")
+    path = measurements.write(pd.concat([table, embryo, table.assign(estimator="lmi")]), tmp_path / "ours.csv")
+    shown = {c.heading: c for c in ledger.columns(path, "published")}
+    development = next(c for c in claims.CLAIMS if "developmental" in c.text)
+    budget = next(c for c in claims_open.OPEN if c.page == "cells_or_depth")
+
+    def link(claim, heading):
+        return re.search(
+            r'href="([^"]*)"', ledger._linked(claim, shown[heading], claims.Finding(*[np.nan] * 3, 0, ""))
+        )[1]
+
+    lmi = unescape(link(development, "ours, LMI"))
+    assert lmi.endswith("&estimator=lmi&signal=worm_embryo%2Ftime.point")
+    assert "signal" not in link(claims.CLAIMS[0], "ours, LMI")
+    assert [link(budget, heading).partition("#")[2] for heading in shown] == [
+        "on-the-published-table", "published-without-the-flagged-rows", *["on-our-own-measurements"] * 2
+    ]  # fmt: skip
+    headings = re.findall(r'"## (.*?)(?:\\n)?"', (paths.ROOT / "notebooks/cells_or_depth.ipynb").read_text())
+    anchors = {re.sub(r"\W+", "-", heading).lower() for heading in headings}
+    assert {link(budget, heading).partition("#")[2] for heading in shown} <= anchors
 
 
 def test_every_verdict_on_geneformer_says_that_it_is_the_small_one(table):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,12 @@ def test_a_curve_too_short_to_fit_says_so(tmp_path):
     (curve,) = embedded(written(tmp_path, rows("pca", depths=DEPTHS[:2])))
     assert curve["fit"]["status"] == laws.FAILED
     assert "2 different values of depth" in curve["fit"]["note"]
+
+
+def test_a_fit_that_failed_has_its_reason_and_no_number():
+    fit = laws.fit_noise_law(DEPTHS, laws.noise_law(np.array(DEPTHS), 300, 2.5))
+    failed = replace(fit, status=laws.FAILED, note="no minimum found within 500 steps")
+    assert curve_zoo._fit(failed, 5) == {"n_points": 5, "status": failed.status, "note": failed.note}
 
 
 def test_presets_of_one_model_are_told_apart():

@@ -4,10 +4,12 @@ import html
 import re
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from IPython.display import HTML
+from matplotlib.lines import Line2D
 
 from noise_scaling import laws, measurements
 from noise_scaling.plots import findings, limits, page, style
@@ -72,6 +74,26 @@ def test_what_is_drawn_is_what_was_given(known):
     np.testing.assert_allclose(line["y"].astype(float), full["mi_bits"], rtol=1e-4)
     assert out["panel"].nunique() == 2
     assert set(out["series"]) == {"scVI", "PCA", "random projection"}
+
+
+def test_contours_have_their_level_and_cells_their_value_and_labels():
+    figure, (left, right, last) = plt.subplots(1, 3)
+    left.contour([1, 2, 4], [1, 3], [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], levels=[0.5, 9], colors="black")
+    left.legend(handles=[Line2D([], [], color="black", label="noise budget, bits")])
+    right.imshow([[0.25, np.nan]])
+    right.set_xticks([0, 1], ["CCA\n+ KSG", "MINE"])
+    right.set_yticks([0], ["Gaussian"])
+    mesh = last.pcolormesh(np.ma.masked_invalid([[1.0, np.nan], [np.nan, 0.5]]))
+    last.set_yticks([0.5, 1.5], ["worm", "mouse"])
+    figure.colorbar(mesh)
+    out = drawn(figure)
+    contour, cells = out[out["kind"] == "contour"], out[out["kind"] == "cell"]
+    assert set(contour["series"]) == {"noise budget, bits 0.5"}
+    assert sorted(contour["x"].astype(float).dropna().unique()) == [1.5, 3.0]
+    assert contour["x"].eq("nan").sum() == 1  # between the two pieces
+    assert cells[["panel", "series", "x", "y"]].to_numpy().tolist() == [
+        ["2", "0.25", "CCA + KSG", "Gaussian"], ["3", "1", "0.5", "worm"], ["3", "0.5", "1.5", "mouse"]
+    ]  # fmt: skip
 
 
 def test_each_row_of_what_panels_draw_says_signal_model_and_series(known):

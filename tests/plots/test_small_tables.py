@@ -126,6 +126,16 @@ def test_a_parameter_that_its_fit_does_not_determine_is_no_number():
     ]  # fmt: skip
 
 
+def test_a_fit_that_failed_has_a_reason_in_place_of_numbers():
+    found = laws.fit_curves(SMALL["two N, three depths"])[:2]
+    found = found.assign(status=[laws.FAILED, laws.CONVERGED], note=["no minimum found", ""])
+    shown = readable(page.brief(found))
+    assert shown["status"].tolist() == ["failed: no minimum found", "converged"]
+    assert shown.loc[0, ["ū (95 %)", "I_max (95 %)"]].tolist() == ["–", "–"]
+    assert shown["R²"].isna().tolist() == [True, False]
+    assert shown.loc[1, "ū (95 %)"] != "–"
+
+
 def test_tables_name_data_sets_models_and_estimators_as_figures_do():
     row = {"dataset": "pbmc10k", "signal": "protein", "model": "pca", "estimator": "lmi", "n_cells": 1000}
     assert readable(pd.DataFrame([row])).iloc[0].to_dict() == {
@@ -149,6 +159,16 @@ def test_a_small_geneformer_is_called_small(tmp_path):
     assert names("published") == ["Geneformer", "PCA"]
     assert style.label("geneformer") == "Geneformer"  # outside of a page
     assert style.label("geneformer", "small") == "small Geneformer"
+
+
+def test_a_small_geneformer_is_called_small_by_the_page_of_measurements_and_by_the_command(tmp_path, monkeypatch):
+    rows = table((50, 100), (1.0, 0.4), ("geneformer",))
+    path = measurements.write(rows, tmp_path / "t.csv")
+    assert "<td>small Geneformer</td>" in page.rows(path).data
+    drawn = []
+    monkeypatch.setattr(style, "as_png", lambda figure: drawn.append(figure) or b"")
+    assert cli.main(["figure", "information", str(path), "--output", str(tmp_path / "t.png")]) == 0
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["small Geneformer"]
 
 
 def test_ratios_are_rounded_as_such_and_an_interval_may_have_no_upper_end():

@@ -172,6 +172,8 @@ def _text(made: questions.Answer, ground: _Ground, deep: pd.DataFrame) -> str:
         )
     if made.ties and made.target is None:
         lines.append(f"A tie with {', '.join(made.ties)}: differences below {PROMISE_ERROR:g} bits say nothing.")
+    if any(design.role == questions.THRIFTY and design.cost == 0 for design in made.designs):
+        lines.append("Buying nothing is already a tie with the first.")
     lines.append(
         f"Units: UMIs are of the measured panel, {ground.shop.factor:.2f} of the library for each: "
         f"{first.umis_per_cell:,.0f} are {first.library_umis_per_cell:,.0f} of the library. Reads are read pairs, "

@@ -77,6 +77,14 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([*found, *_effect_rows(NOMINAL, nominal_depth(table))])
 
 
+def effects_table(table: pd.DataFrame) -> HTML:
+    """`effects` to read, without those of the nominal depth: of bits they are 0, and the download holds them."""
+    found = effects(table)
+    left = found["ablation"] == NOMINAL
+    said = f"In the download alone: {page.counted(int(left.sum()), 'row')} of the {NOMINAL}, 0 bits by construction."
+    return page.as_table(found[~left], "effects.csv", full=found, title=said if left.any() else "")
+
+
 def pair_orders(table: pd.DataFrame) -> HTML:
     """What counting pairs in both orders adds, and what its two parts add alone: a sentence of means over curves."""
     found = effects(table).pivot(index=_UNIT, columns="ablation", values="effect")

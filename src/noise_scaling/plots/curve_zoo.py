@@ -82,13 +82,13 @@ def _fits(rows: pd.DataFrame, fit: Fit, kept: Fit) -> dict[str, dict[str, Any]]:
 
 
 def _fit(fit: Fit, n_points: int) -> dict[str, Any]:
-    """A fit of Eq. 1 as the page shows it; controls and curves too short to fit say so in `status` and `note`."""
+    """A fit of Eq. 1 for the page; controls and fits that failed have no parameters, only `status` and `note`."""
     if fit is None:
         note = "a control: it follows no law" if n_points else "every row is flagged"
         return {"n_points": n_points, "status": "no fit", "note": note}
     found = {k: interactive.digits(v) if isinstance(v, float) else v for k, v in row(fit).items()}
-    if isinstance(fit, InputError):
-        return {"n_points": n_points} | found
+    if isinstance(fit, InputError) or fit.status == laws.FAILED:
+        return {"n_points": n_points, "status": found["status"], "note": found["note"]}
     covariance = fit.covariance if fit.status != laws.AT_BOUND else None  # there it is the bound's, not the data's
     return found | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
 

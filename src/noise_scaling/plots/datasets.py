@@ -96,7 +96,8 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
     found = laws.fit_curves(rows)
     columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
     title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
-    brief = found[[*columns, "r_squared", "status"]].assign(signal=[style.signal(name, s) for s in found["signal"]])
+    told = [style.signal(name, signal) for signal in found["signal"]]
+    brief = page.brief(found)[[*columns, "r_squared", "status"]].assign(signal=told)
     return shown + page.as_table(brief, f"{name}_fits.csv", full=found, title=title).data
 
 

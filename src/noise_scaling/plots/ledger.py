@@ -12,11 +12,14 @@ from IPython.display import HTML
 
 from ..measure import check_rules
 from . import claims, claims_open, page
+from .claim_terms import DEVELOPMENT
 from .claims import CLAIMS, Claim
 from .curve_zoo import OURS
 from .findings import KNOWN_BITS
 
 _ZOO = f"zoo.html#{urlencode({'source': OURS, 'estimator': 'lmi'})}"
+_TABBED = ("figures/", "cells_or_depth")
+"""Pages that have a tab for each table, by the beginnings of their names."""
 _HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
 
 
@@ -33,7 +36,7 @@ class Column:
     heading: str
     table: pd.DataFrame
     estimator: str | None = None
-    tab: str = ""  # the anchor under which the pages of figures show it
+    tab: str = ""  # the anchor under which pages that have tabs show it
     page: str = ""  # the page, with its state, that shows it where those of figures do not
 
     @property
@@ -88,7 +91,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
         return out
     ours = page.measured(measurements).table
     here = "on-our-own-measurements"
-    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", page=_ZOO)]
+    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", here, _ZOO)]
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
@@ -129,12 +132,23 @@ _CLASSES = {claims.HOLDS: "holds", claims.PARTLY: "partly", claims.FAILS: "fails
 
 def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
     where = f"{claim.page}.html"
-    if claim.page.startswith("figures/"):
-        where = column.page or where + (f"#{column.tab}" if column.tab else "")
+    if claim.page.startswith("figures/") and column.page:
+        where = column.page + _signal(claim, column)
+    elif claim.page.startswith(_TABBED) and column.tab:
+        where += f"#{column.tab}"
     verdict, number = _cell(found)
     said = f"{html.escape(verdict)}<small>{html.escape(_who(claim, column) + number if number else '')}</small>"
     about = f'class="{_CLASSES.get(verdict, "untold")}" data-table="{html.escape(column.heading)}"'
     return f'<td {about}><a href="{html.escape(where)}">{said}</a></td>'
+
+
+def _signal(claim: Claim, column: Column) -> str:
+    """The zoo's state for the signal of a claim on development, where the table has one alone."""
+    table = column.table if column.estimator is None else column.table[column.table["estimator"] == column.estimator]
+    if not getattr(claim.rows, "keywords", {}).get("development"):
+        return ""
+    here = table[table["dataset"].isin(DEVELOPMENT)].groupby(["dataset", "signal"]).size().index
+    return f"&{urlencode({'signal': '/'.join(here[0])})}" if len(here) == 1 else ""
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:

@@ -234,7 +234,10 @@ def fits(table: pd.DataFrame) -> HTML:
 
 
 def brief(found: pd.DataFrame) -> pd.DataFrame:
-    """A table of fits without what only its download needs to hold."""
+    """A table of fits without what only its download needs to hold; the reason of one that failed is in its status."""
+    if {"status", "note"} <= set(found):
+        failed = found["status"] == laws.FAILED
+        found = found.assign(status=found["status"].mask(failed, found["status"] + ": " + found["note"]))
     return found.drop(columns=["preset", "residual_sd", "n_points", "note"], errors="ignore")
 
 
@@ -279,7 +282,8 @@ def rows(source: str | Path) -> HTML:
         "training cells": groups["n_cells"].agg(span), "UMIs per cell": groups["umis_per_cell"].agg(span),
         "seeds": groups["seed"].nunique(), "most bits": groups["mi_bits"].max(),
     }).reset_index()  # fmt: skip
-    return as_table(held, "measurements.csv", full=opened.table)
+    with style.presets(opened.table):
+        return as_table(held, "measurements.csv", full=opened.table)
 
 
 def card(name: str) -> HTML:

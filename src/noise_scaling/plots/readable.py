@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from ..laws.formulas import AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED
+from ..laws.formulas import AT_BOUND, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
 from . import style
 
 _IF_EQ1 = "_if_eq1"
@@ -23,10 +23,18 @@ _DIGITS = {
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with data sets, signals, models and estimators by their labels, to be read rather than computed with."""
+    """A table with data sets, signals, models and estimators by their labels, to be read rather than computed with.
+
+    A fit that failed has no parameters here, and no R².
+    """
     out = {}
     status = table.get("status", pd.Series("", table.index))
-    undetermined = status.isin([AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED])
+    undetermined, failed = (
+        status.isin([AT_BOUND, NO_ERROR_BAR, NOT_IDENTIFIED]),
+        status.astype(str).str.startswith(FAILED),
+    )
+    of_fits = [name for name in table if name == "r_squared" or f"{name}_low" in table]
+    table = table.assign(**{name: table[name].mask(failed) for name in of_fits})
     if "dataset" in table:
         of = [table[name] for name in ("dataset", "signal") if name in table]
         named = pd.Series(map((style.dataset, style.title)[len(of) - 1], *of), index=table.index)
