@@ -213,10 +213,10 @@ def _beside_the_best(*tables: pd.DataFrame) -> list[str]:
             other = compare.summary(compared).set_index("law")["left_out"].drop(laws.NOISE_LAW.name).idxmin()
             less, low, high = compare.gap(compared, laws.NOISE_LAW.name, str(other), "left_out")
             tie = " (a tie)" if low <= 0 <= high else ""
-            said.append(f"{abs(less):.3f} bits {'less' if less >= 0 else 'more'}{tie}")
+            said.append(f"{abs(less):.3f} bits{' more' * (less < 0)}{tie}")
     except TooLittle:
         return []
-    return [f"On depths left out of the fit, the best of the other laws errs {' and '.join(said)} than it."]
+    return [f"On depths left out of the fit, the best of the other laws errs less, by {' and '.join(said)}."]
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
