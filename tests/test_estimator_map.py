@@ -54,7 +54,10 @@ def test_published_parameters_are_led_back(tmp_path):
     assert "is 2.00 to 2.00 times the published one and ū 4.00 to 4.00 times" in table
     assert f"Of {len(led)} curves at their most cells {inside.sum()} lie within" in table
     assert "at 5,000 test cells and 16 dimensions" in table
-    assert len(page.map_figure(str(file)).axes) == 4
+    axes = page.map_figure(str(file)).axes
+    assert len(axes) == 4
+    cells = sorted(page.read(str(file)).query("dims == 16")["cells"].unique())
+    assert [label.get_text() for label in axes[-1].get_xticklabels()] == [f"{n:,}" for n in cells]
     file.write_text(json.dumps({"map": lines(0.5, 0.25, "default")}))
     assert "LMI" not in page.sentences(str(file)).data
     assert "LMI has not been run" in page.corrected_table(str(file)).data  # once, and no caption of a table

@@ -119,6 +119,18 @@ def test_fits_figure_prints_the_parameters(table):
     assert "2.40" in found  # 2 + 0.1 log10(10,000)
 
 
+@pytest.mark.parametrize("draw", [figures.fits_figure, figures.cell_fits_figure], ids=["Eq. 1", "Eq. 2"])
+def test_parameters_are_written_above_the_points(draw):
+    figure = draw(page.measured("data/measurements").table)
+    style.as_png(figure)  # lays it out
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts if text.get_verticalalignment() == "top"]
+        for line in (line for line in axes.lines if line.get_label() == "one seed"):
+            at = axes.transData.transform(line.get_xydata())
+            size = line.get_markersize() / 2 * figure.dpi / 72
+            assert not any(box.padded(size).contains(*point) for box in boxes for point in at), axes.get_label()
+
+
 def test_fits_figure_draws_bands_of_2_standard_errors(table):
     noisy = table.assign(mi_bits=table["mi_bits"] + 0.03 * np.sin(np.arange(len(table))))
     for axes, model in zip(FIGURES["fits"](noisy).axes, ("scvi", "pca"), strict=True):

@@ -10,7 +10,7 @@ from noise_scaling import information, laws, measurements, models, paths
 from noise_scaling.datasets.sources import LOADERS
 from noise_scaling.laws.grids import UNIMPROVABLE
 from noise_scaling.measure.run import measure
-from noise_scaling.plots import page, style
+from noise_scaling.plots import figures, page, style
 
 MODEL = '''
 """A model that learns nothing: log counts summed over a cell's two halves of genes."""
@@ -143,7 +143,7 @@ def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_pa
     assert [axes.get_title(loc="left") for axes in fits.axes] == ["PCA", "two halves"]
     assert "two kinds,\nknown\n(classifier)" in {text.get_text() for text in fits.axes[0].texts}
     assert collapse.axes[0].get_title(loc="left") == "estimated by classifier"
-    assert set(legend(collapse)) <= {"PCA", "two halves", "without parameters: left the asymptote"}
+    assert set(legend(collapse)) <= {"PCA", "two halves", figures.ONE_CURVE}
 
 
 def test_the_models_that_laws_leave_out_are_those_that_nothing_trains():

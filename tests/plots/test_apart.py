@@ -83,6 +83,10 @@ def test_the_figure_and_the_tables_of_the_page(table):
     made = apart.factorial_figure(table)
     drawn = [line for line in made.axes[0].lines if line.get_linestyle() == "None"]
     assert len(drawn) == len(Q)
+    named = [(text.get_text(), line.get_color()) for text, line in zip(
+        made.legends[0].get_texts(), made.legends[0].legend_handles, strict=True)]  # fmt: skip
+    assert [colour for _, colour in named] == [line.get_color() for line in drawn[::-1]]  # every line has a name
+    assert (named[0][0], named[-1][0]) == ("trained on all molecules", "fewest")
     deepest = drawn[-1]
     means = table.query("dataset == 'pbmc10k' and model == 'scvi' and n_cells == 1000 and fraction_train == 1")
     np.testing.assert_allclose(deepest.get_ydata(), means.groupby("fraction")["mi_bits"].mean())

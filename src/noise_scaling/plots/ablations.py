@@ -78,11 +78,13 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects_table(table: pd.DataFrame) -> HTML:
-    """`effects` to read, without those of the nominal depth: of bits they are 0, and the download holds them."""
+    """`effects` to read, without those of the nominal depth (0 bits) and columns that the download holds."""
     found = effects(table)
     left = found["ablation"] == NOMINAL
     said = f"In the download alone: {page.counted(int(left.sum()), 'row')} of the {NOMINAL}, 0 bits by construction."
-    return page.as_table(found[~left], "effects.csv", full=found, title=said if left.any() else "")
+    said_once = ["estimator"] if found["estimator"].nunique() == 1 else []  # by the download's name
+    shown = found[~left].drop(columns=["pairs", *said_once])
+    return page.as_table(shown, "effects.csv", full=found, title=said if left.any() else "")
 
 
 def pair_orders(table: pd.DataFrame) -> HTML:

@@ -176,8 +176,14 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
 
     names = pd.DataFrame([(*signal, model) for signal, model in fits], columns=_NAMES)
     made = signal_panels(names, names["model"], draw, xlabel=f"{style.UMIS} of the test cells", height=1.55)
-    told = {5: "all molecules", 3: "fewer", 0: "the fewest"}
-    style.legend(made, *({"color": colours[i], "marker": "o", "label": f"trained on {t}"} for i, t in told.items()))
+    places = np.linspace(5, 0, max(len(np.unique(fit.data.at[1])) for fit in fits.values()))
+    told = [
+        "trained on all molecules",
+        *(f"{nth} most" for nth in ("2nd", "3rd", "4th", "5th")[: len(places) - 2]),
+        "fewest",
+    ]
+    marks = ({"color": colours[round(place)], "marker": "o", "label": t} for place, t in zip(places, told, strict=True))
+    style.legend(made, *marks)
     return made
 
 

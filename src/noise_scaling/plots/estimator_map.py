@@ -65,7 +65,7 @@ def map_figure(source: str = RESULTS) -> Figure:
             how = {"color": _COLOURS.get(latents, "0.3"), "linestyle": _LINES.get(method, ":")}
             for axes, name in zip(column, ("i_max", "u_bar"), strict=True):
                 axes.plot(settled["cells"], settled[name], marker=look(method)[2], **how)
-        style.log_axis(column[1])
+        style.cells_axis(column[1], sorted(table["cells"].unique()))
         style.log_y_axis(column[1])
     panels[0, 0].set_ylabel("$I_{max}$ found (bits)")
     panels[0, 0].set_ylim(bottom=0)

@@ -204,10 +204,14 @@ def _fit_panels(table: pd.DataFrame, signals: list[tuple[str, str]], models: lis
     rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
     along = style.UMIS if law is laws.NOISE_LAW else style.CELLS
     figure = style.model_panels(rows, models, draw, xlabel=along, height=1.75, sharey="row", sharex=True)
-    for axes in figure.axes[:: len(models)]:
-        low, high = axes.get_ylim()
-        room = 0.9 * len(rows) / (figure.get_figheight() - 0.9)
-        axes.set_ylim(low, high + room * (high - low))  # for the lines of parameters
+    tall = (figure.get_figheight() - 0.9) / len(rows) - 0.2  # inches of a panel
+    for i in range(0, len(figure.axes), len(models)):
+        row = figure.axes[i : i + len(models)]
+        low, high = row[0].get_ylim()
+        told = [text.get_text() for axes in row for text in axes.texts if text.get_verticalalignment() == "top"]
+        lines = 1 + max((text.count("\n") for text in told), default=0)
+        share = min((0.14 * lines + 0.08) / tall, 0.7)  # of the panel, for the lines of parameters
+        row[0].set_ylim(low, high + share / (1 - share) * (high - low))
     figure.supylabel(style.BITS, fontsize=9.5)
     if law is laws.CELL_NUMBER_LAW and table["n_cells"].max() > WIDE * table["n_cells"].min():
         for axes in figure.axes:
@@ -292,8 +296,12 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
         axes.set_ylim(points["missing"].min() - 0.1, points["missing"].max() + 0.2)  # every point is shown
         axes.set_xlabel(label)
     panels[0, 0].set_ylabel(f"missing information, {style.I_MAX}$ - I$ (bits)")
-    style.model_legend(figure, points["model"], {"color": "black", "label": "without parameters: left the asymptote"})
+    style.model_legend(figure, points["model"], {"color": "black", "label": ONE_CURVE})
     return figure
+
+
+ONE_CURVE = "Eq. 1, no free parameter (left: its asymptote)"
+"""The line of `collapse_figure` in its legend."""
 
 
 @style.book_style()
