@@ -212,8 +212,8 @@ def kind_lines(table: pd.DataFrame) -> list[str]:
         median, each = ("", "") if len(here) == 1 else (" in the median", f" By signal it is {by_signal}.")
         eq1 = "" if errors.idxmin() == "Eq. 1" else f"; Eq. 1 errs by {errors['Eq. 1']:.3f} bits"
         lines.append(
-            f"Where signals are {words} ({signals}), {_quoted(errors.idxmin())} errs least on a depth left out of the "
-            f"laws that noise gives and of Eq. 1 in a power of depth: by {errors.min():.3f} bits{median}{eq1}.{each}"
+            f"Where signals are {words} ({signals}), among the laws of noise and a power of depth "
+            f"{_quoted(errors.idxmin())} errs least on a depth left out, by {errors.min():.3f} bits{median}{eq1}.{each}"
         )
     return lines
 

@@ -81,7 +81,7 @@ def _ahead_of_eq1(table: pd.DataFrame) -> tuple[str, float]:
     by_signal, compared = law_pages.by_kind(table), law_pages.compared(table)
     ahead = (by_signal["least"] == "Eq. 1").sum()
     best = compare.summary(compared).set_index("law")["left_out"].idxmin()
-    said = "of the laws that noise gives and of itself in a power of depth, Eq. 1 errs least on a depth left out"
+    said = "among the laws of noise and a power of depth, Eq. 1 errs least on a depth left out"
     other = "" if best == laws.NOISE_LAW.name else f" {law_pages.told_apart(compared, best, 'left_out')}"
     return f"{said} for {ahead} of {page.counted(len(by_signal), 'signal')}.{other}", ahead / len(by_signal)
 
