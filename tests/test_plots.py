@@ -161,12 +161,12 @@ def test_figures_show_as_many_signals_as_a_screen_holds_evidence_and_the_most_ce
     single = [table[table["n_cells"] == 1000].assign(dataset=f"single{i}") for i in range(6)]
     rows = pd.concat([table, *single, *whole])
     shown, (mark,) = figures.rows_of(rows)
-    assert [name for name, _ in shown] == ["whole0", "whole1", "whole2", "single0", "single1", "single2", "single3"]
+    assert [name for name, _ in shown] == ["whole0", "whole1", "whole2", "single0", "single1", "single2"]
     for draw in (information_figure, FIGURES["fits"]):
         figure = draw(rows)
         assert len(figure.axes) == figures.MOST_SIGNALS * 2
         assert mark["label"] in texts(figure)
-    assert mark["label"] == '3 more signals: page "The data sets"'
+    assert mark["label"] == '4 more signals: page "The data sets"'
     heading = (paths.ROOT / "notebooks" / "datasets.ipynb").read_text(encoding="utf-8")
     assert '"# The data sets\\n"' in heading
     assert figures.rows_of(pd.concat([table, whole[0]])) == (
@@ -377,7 +377,7 @@ def test_the_gallery_has_every_data_set_by_one_template(table, tmp_path):
     assert "python -m noise_scaling.plots.cells pbmc68k" in html
     assert "fits.csv" in html
     html = dataset_page.gallery(path, path, notebook="n", dataset="mouse_embryo").data
-    assert "`noise-scaling fetch mouse_embryo`, then" in html  # neither its cells
+    assert "<code>noise-scaling fetch mouse_embryo</code>, then" in html  # neither its cells
     assert "Nothing was measured on mouse_embryo yet" in html  # nor rows
     listed = dataset_page.overview(path).data
     assert re.findall(r'href="#(\w+)"', listed) == datasets.names()
@@ -430,3 +430,16 @@ def test_a_page_takes_any_table(make, change, table, tmp_path):
     path = measurements.write(change(table), tmp_path / "t.csv")
     shown = make(path)
     assert len(getattr(shown, "data", None) or shown._repr_png_()) > 20
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"), [((30, 800), {"50", "100", "200", "500"}), ((8, 2000), {"10", "100", "1,000"})]
+)
+def test_a_log_axis_of_one_power_of_ten_has_labels_between(ends, shown):
+    figure, axes = style.one_panel(2.0)
+    axes.plot(ends, (0, 1))
+    style.log_axis(axes)
+    axes.set_xlim(*ends)
+    figure.canvas.draw()
+    ticks = [*axes.get_xticklabels(), *axes.get_xticklabels(minor=True)]
+    assert {t.get_text() for t in ticks if ends[0] <= t.get_position()[0] <= ends[1] and t.get_text()} == shown

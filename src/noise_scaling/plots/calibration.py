@@ -81,7 +81,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
             here = means[(means["method"] == name) & (means["cells"] == cells)]
             small = {"markersize": 3.5, "linewidth": 0.8, "markeredgewidth": 0}
             axes.errorbar(here["true"], here["bits"], here["sd"].fillna(0), linestyle="", **shape, **small)
-        axes.set(xlim=(-0.3, 5.6), ylim=(-0.5, 5.6), xticks=range(6), yticks=range(6))
+        axes.set(xlim=(-0.3, 5.6), ylim=(-0.7, 5.6), xticks=range(6), yticks=range(6))
     for axes in panels.flat[len(names) :]:
         axes.set_axis_off()
     figure.supxlabel("true information (bits)", fontsize=9.5)

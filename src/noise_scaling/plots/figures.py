@@ -56,7 +56,7 @@ def largest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 _SIGNAL = ["dataset", "signal"]
-MOST_SIGNALS = 7
+MOST_SIGNALS = 6
 """Rows of panels that a screen holds."""
 
 
@@ -234,7 +234,7 @@ def _fit_panel(axes: Axes, table: pd.DataFrame, model: str, law: laws.Law) -> No
         axes.text(0.04, 0.98, "too few points to fit", transform=axes.transAxes, va="top", fontsize=8.5, color="0.4")
         return
     at = np.geomspace(table[x].min(), table[x].max(), 200)
-    low, high = fit.band(at)
+    low, high = fit.band(at) if fit.status in (laws.CONVERGED, laws.BEYOND) else (np.full_like(at, np.nan),) * 2
     name = "Eq. 1" if law is laws.NOISE_LAW else "Eq. 2"
     axes.plot(at, fit.predict(at), color=style.colour(model), label=name)
     axes.fill_between(at, low, high, color=style.colour(model), alpha=0.25, linewidth=0, label="2 standard errors")

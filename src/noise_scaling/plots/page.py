@@ -144,9 +144,10 @@ def paragraph(text: str, kind: str = "") -> HTML:
 
 
 def as_html(text: str) -> str:
-    """Plain text as HTML, with the symbol of the saturation and powers set as such."""
+    """Plain text as HTML, with the symbol of the saturation, powers and `code` set as such."""
     escaped = html.escape(text).replace("I_max", "<i>I</i><sub>max</sub>")
-    return re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", escaped)
+    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    return re.sub(r"(\S*)\^\(([^()]*)\)", r'<span class="whole">\1<sup>\2</sup></span>', escaped)
 
 
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
@@ -223,7 +224,7 @@ def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
     style.BookFigure.shown.clear()
     stem = Path(notebook).stem
     links = [link(drawn(figure), "_".join(filter(None, [stem, name, source, "drawn.csv"]))) for figure, name in figures]
-    return HTML(f'<p class="provenance">{html.escape(text)} {" ".join(links)}</p>')
+    return HTML(f'<p class="provenance">{as_html(text)} {" ".join(links)}</p>')
 
 
 def fits(table: pd.DataFrame) -> HTML:

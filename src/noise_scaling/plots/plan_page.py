@@ -101,7 +101,7 @@ def asked(line: str) -> HTML:
     parser = argparse.ArgumentParser()
     options.add_options(parser)
     text = html.escape(f"$ noise-scaling plan {line}\n\n{command.answer(parser.parse_args(shlex.split(line)))}")
-    return HTML(f'<pre style="white-space: pre-wrap">{text}</pre>')
+    return HTML(f'<pre class="asked">{text}</pre>')
 
 
 def donors(source: str | Path) -> HTML:

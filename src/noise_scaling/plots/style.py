@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from itertools import combinations, cycle, product
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -283,7 +284,14 @@ def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10.0**every, subs=at, numticks=12))
     axes.xaxis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=12) if alone else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
+    axes.xaxis.set_minor_formatter(FuncFormatter(partial(_minor, axes.xaxis)))
+
+
+def _minor(axis: Axis, value: float, _position: int | None = None) -> str:
+    """Labels of 2 and 5 times a power of ten, where fewer than two powers of ten are in view."""
+    low, high = np.log10(np.sort(axis.get_view_interval()))
+    alone = np.floor(high) - np.ceil(low) < 1
+    return plain(value) if alone and round(value / 10 ** np.floor(np.log10(value))) in (2, 5) else ""
 
 
 def not_measured(axes: Axes) -> None:
@@ -299,10 +307,10 @@ def cells_axis(axes: Axes, cells: list[int]) -> None:
 
 
 def log_y_axis(axes: Axes) -> None:
-    """A logarithmic y axis with plain numbers at powers of ten."""
+    """A logarithmic y axis with plain numbers at powers of ten, and between them as `log_axis`."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(plain))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
+    axes.yaxis.set_minor_formatter(FuncFormatter(partial(_minor, axes.yaxis)))
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
