@@ -11,7 +11,7 @@ GLOSSARY = "book/glossary"
 _UNEXPLAINED = (GLOSSARY, "book/references", "book/package")
 """Pages without explanations: titles of works and descriptions of functions use words in other senses."""
 _OTHER_SENSES = (
-    "measurement noise", "noise and signal", "noise to signal", "signal-to-noise", "dimensions of signal",
+    "measurement noise", "noise to signal", "signal-to-noise", "dimensions of signal",
     "carries the signal", "a status other", "ties them", "ties are broken", "library is installed",
 )  # fmt: skip
 """Phrases in which a word does not mean what the glossary says."""

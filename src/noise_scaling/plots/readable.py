@@ -13,11 +13,12 @@ _LEAST = 1e-3  # a lower bound below this reads as 0
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
-    "train_seconds": "seconds to train",
+    "train_seconds": "seconds to train", "true_i_max": "true I_max", "exact_i_max": "I_max of the exact curve",
+    "exact_u_bar": "ū of the exact curve",
 }  # fmt: skip
 _DIGITS = {
     "u_bar": 0, "reading_depth": 0, "learning_depth": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1,
-    "hours_asked": 1, "fraction": 4,
+    "hours_asked": 1, "fraction": 4, "cells_90": 0,
 }  # fmt: skip
 """Decimals to read, by the beginning of a column's name; all others have 3."""
 
