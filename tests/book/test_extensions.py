@@ -40,8 +40,8 @@ $$ (law)
 FIGURE = "```{{figure}} a.png\n:name: {}\nA caption\n```\n\n"
 PAGE = """# depth
 
-{}At a depth of $\\bar{{u}}$, other depths, `depth`. Where noise and
-signal weigh the same, a small
+{}At a depth of $\\bar{{u}}$, other depths, `depth`. Where noise to
+signal is 1, a small
 model has the signal.
 
 {{numref}}`fig-new`
@@ -76,7 +76,7 @@ def test_a_term_is_explained_where_it_is_first_used(page: str) -> None:
 
 
 def test_a_word_in_another_sense_is_not_explained(page: str) -> None:
-    assert "noise and\nsignal weigh" in page
+    assert "noise to\nsignal is 1" in page
 
 
 def test_figures_keep_the_numbers_that_they_are_given(page: str) -> None:

@@ -161,7 +161,7 @@ def test_the_line_below_says_which_it_was(published, request):
     request.getfixturevalue("nothing_at_hand")
     line = page.provenance("published-filtered", notebook="n").data
     assert "without 1,440 flagged rows, from its summary data/published (3,404 rows, sha256 " in line
-    assert "`noise-scaling fetch published` gets it." in line
+    assert "<code>noise-scaling fetch published</code> gets it." in line
 
 
 def test_asked_for_in_the_place_of_ours_it_is_never_called_ours(nothing_at_hand, monkeypatch):
