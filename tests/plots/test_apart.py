@@ -55,6 +55,9 @@ def test_the_answer_and_its_numbers(table):
     assert "without a law, between neighbouring levels at the most cells: halving the depth of the new cells" in said
     assert "3 curves of 2 data sets" in said
     assert "cost more than shallow training cells in 3 of 3 curves" in said
+    lead = apart.lead(table).data
+    assert "Shallow new cells cost more than shallow training cells in 3 of 3 curves." in lead
+    assert apart._costs(apart.halved(table)) in lead
 
 
 def test_what_reading_costs_most_is_told_apart_from_ties(table):

@@ -109,8 +109,8 @@ def lead(table: pd.DataFrame) -> HTML:
     corner, cost = losses(table), halved(table)
     more = (corner["new_cells"] > corner["training_cells"]).sum()
     return page.paragraph(
-        f"A model's new cells need depth more than those it learns from: shallow ones cost more in {more} of "
-        f"{page.counted(len(corner), 'curve')}. From the middle of what was measured, {_costs(cost)}.", "finding",
+        f"Shallow new cells cost more than shallow training cells in {more} of {page.counted(len(corner), 'curve')}. "
+        f"From the middle of what was measured, {_costs(cost)}.", "finding",
     )  # fmt: skip
 
 

@@ -65,9 +65,7 @@ def lead(table: pd.DataFrame) -> HTML:
         found = gains(table, beside).query("estimator == 'default'")["trained_is"].value_counts()
         counts = [f"{word} at {found[word]}" for word in ("above", "a tie", "below") if word in found]
         said.append(f"Against {words}, at {found.sum()} points of data set and depth, it is {', '.join(counts)}.")
-    return page.paragraph(
-        f"The published network, trained until its validation loss rises. {' '.join(said)}", "finding"
-    )
+    return page.paragraph(f"The published network, trained by our setting. {' '.join(said)}", "finding")
 
 
 UNSURE = 3
