@@ -46,11 +46,13 @@ class Axis(NamedTuple):
     fractions: tuple[float, ...]
 
 
-def axes(cards: list[datasets.Card], names: list[str], *, depths: int, workers: int) -> Iterator[Axis]:
+def axes(
+    cards: list[datasets.Card], names: list[str], *, depths: int, workers: int, numbers_of_cells: int | None = None
+) -> Iterator[Axis]:
     """Largest number of cells first; in it data set by data set, model by model, the ends of the depth axis first."""
-    for rank in range(max(len(card.cell_numbers) for card in cards)):
+    for rank in range(max(len(card.cell_numbers[:numbers_of_cells]) for card in cards)):
         for card in cards:
-            numbers = sorted(card.cell_numbers, reverse=True)
+            numbers = sorted(card.cell_numbers, reverse=True)[:numbers_of_cells]
             for model in names if rank < len(numbers) else ():
                 fractions = _from_the_ends(card.fractions, depths)
                 for start in range(0, len(fractions), workers):
@@ -147,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=["geneformer", "untrained_geneformer", "scvi", "pca"])
     parser.add_argument("--datasets", nargs="+", default=DATASETS)
     parser.add_argument("--depths", type=int, default=7, help="of the card's, evenly spaced with both ends")
+    parser.add_argument("--numbers", type=int, help="of cells, the largest first; all by default")
     parser.add_argument("--estimators", nargs="+", default=["default", "lmi"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "gpu", help="where finished points are kept")
@@ -159,7 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("no GPU is visible to torch: run this where one is, or with --device cpu --preset small")
         return 2
     cards = at_hand(options.datasets)
-    todo = axes(cards, options.models, depths=options.depths, workers=options.workers) if cards else iter(())
+    shape = {"depths": options.depths, "workers": options.workers, "numbers_of_cells": options.numbers}
+    todo = axes(cards, options.models, **shape) if cards else iter(())
     done = sweep(todo, options, until)
     print(f"{done} points; the table: {options.output}" if done else "nothing was measured")
     return 0 if done else 1

@@ -31,6 +31,8 @@ def test_every_beginning_of_the_order_is_useful(script):
     ]  # fmt: skip
     few = next(script.axes(cards, ["m"], depths=2, workers=3))
     assert few.fractions == (1, 0.1)  # both ends
+    largest = script.axes(cards, ["m"], depths=2, workers=3, numbers_of_cells=1)
+    assert [(axis.dataset, axis.n_cells) for axis in largest] == [("a", 30), ("b", 20)]
 
 
 def test_a_model_without_the_preset_takes_its_published_one(script):

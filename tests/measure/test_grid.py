@@ -169,6 +169,15 @@ def test_a_gpu_takes_the_networks_and_large_cell_numbers_stand_apart():
     }  # fmt: skip
 
 
+def test_one_entry_alone_may_go_to_a_gpu():
+    both = TINY["datasets"] | {"trained": {"dataset": "pbmc68k", "models": ["scvi"], "device": "auto"}}
+    found = jobs(check_config(changed(seeds=[3], datasets=both)))
+    assert [(job.entry, job.part, job.device) for job in found] == [
+        ("pbmc68k", "cpu", "cpu"),
+        ("trained", "gpu", "auto"),
+    ]
+
+
 def test_each_large_training_has_a_job_of_its_own():
     """2 depths x 2 large N x 2 models, beside one job for the small N at both depths; no row is lost or doubled."""
     config = entry(cell_numbers=[100, 20, 80], fractions=[1, 0.5], seeds=[3]) | {"large_cells": 80}

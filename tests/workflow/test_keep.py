@@ -51,13 +51,16 @@ def test_what_is_done_is_kept_and_older_rows_go_with_the_last_job(root, tmp_path
     add(root, slices / "pbmc68k_seed0_cpu.csv", "pbmc68k", 0)
     tables = keep()
     assert of(tables["campaign"]) == [("simulated", 1)]  # pbmc68k waits for its second seed
+    about = tmp_path / "tables/campaign.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"gpu": "a card", "rows": 99}))
     assert tables["small"]["mi_bits"].tolist() == [9]
     add(root, slices / "pbmc68k_seed1_cpu.csv", "pbmc68k", 1)
     (slices / "simulated_seed1_cpu.csv").unlink()  # as on another machine: its rows stay
     tables = keep()
     assert of(tables["campaign"]) == [("pbmc68k", 0), ("pbmc68k", 1), ("simulated", 1)]
     assert set(tables) == {"campaign"}
-    assert json.loads((tmp_path / "tables/campaign.json").read_text())["rows"] == 3
+    kept = json.loads(about.read_text())
+    assert (kept["rows"], kept["gpu"]) == (3, "a card")
     assert not (tmp_path / "tables/small.json").exists()
 
 

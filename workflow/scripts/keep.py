@@ -58,7 +58,10 @@ def done(configs: tuple[str, ...], *, waiting: set[str]) -> list[Path]:
 
 
 def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
-    """A table and its provenance; without a command what is known of an older one stays. An empty table is removed."""
+    """A table and its provenance, and what else is noted of it; without a command what is known of an older one stays.
+
+    An empty table is removed.
+    """
     about = path.with_suffix(".json")
     if table.empty:
         path.unlink()
@@ -67,9 +70,10 @@ def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
     facts = measurements.provenance(table, command)
     if not command:
         kept = ("rows", "failed_rows", "data_sha256", "devices", "train_seconds", "mi_seconds")
-        facts = json.loads(about.read_text()) | {name: facts[name] for name in kept}
+        facts = {name: facts[name] for name in kept}
+    before = json.loads(about.read_text()) if about.exists() else {}
     measurements.write(table, path)
-    write_atomically(about, json.dumps(facts, indent=1) + "\n")
+    write_atomically(about, json.dumps(before | facts, indent=1) + "\n")
 
 
 def _of(rows: pd.DataFrame, table: pd.DataFrame, by: list[str]) -> pd.Series:
