@@ -38,7 +38,18 @@ def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
     unsure = table.assign(mi_stderr=table["mi_stderr"].where(table.index != at, 0.9))
     assert "; the difference is +0.05 to +0.50 bits, 1 uncertain estimate left out." in trained.verdict(unsure).data
     two = measurements.sort([*table.to_dict("records"), *rows("pca", (3.0, 1.05, 0.0), "published")])
-    assert "at 3 points of data set and depth, it is above at 1, a tie at 1, below at 1." in trained.lead(two).data
+    assert (
+        "at 3 points of data set, cells and depth, it is above at 1, a tie at 1, below at 1." in trained.lead(two).data
+    )
+    again = [
+        row | {"seed": 1, "mi_bits": row["mi_bits"] + 0.4 * (row["model"] == "geneformer")}
+        for row in two.to_dict("records")
+    ]
+    means = trained.gains(measurements.sort([*two.to_dict("records"), *again]))
+    np.testing.assert_allclose(means["difference"], [0.7, 0.25, 0.0], atol=1e-9)  # 0.2 more in the mean
+    np.testing.assert_allclose(means["standard_error"], np.hypot(0.03, 0.03) / np.sqrt(2))
+    assert means["seeds"].eq(2).all()
+    assert means["trained_is"].tolist() == ["above", "above", "a tie"]
     other = measurements.sort(rows("geneformer", (2.0, 1.05, 0.2)) + rows("pca", (3.0, 1.05, 0.0), "published"))
     assert trained.gains(other, "pca")["trained_is"].tolist() == ["below", "a tie", "above"]
 
@@ -50,6 +61,30 @@ def test_the_figure_has_the_preset_beside_other_models_and_no_other_geneformer()
     figure = trained.depth_figure(measurements.sort(every))
     curves = [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
     assert sorted(curves) == [[0.5, 1.0, 2.0], [1, 2, 3]]
+    figure = trained.depth_figure(
+        measurements.sort(every + [row | {"seed": 1, "mi_bits": row["mi_bits"] + 1} for row in every])
+    )
+    curves = [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert sorted(curves) == [[1.0, 1.5, 2.5], [1.5, 2.5, 3.5]]  # means over seeds
+
+
+def test_what_the_small_one_learns_is_a_mean_over_depths_by_cells():
+    few = rows("geneformer", (1.0, 0.9, 0.8), "small") + rows("untrained_geneformer", (1.0, 1.0, 0.9), "small")
+    many = rows("geneformer", (2.0, 1.9, 1.5), "small") + rows("untrained_geneformer", (1.5, 1.4, 1.0), "small")
+    table = measurements.sort(
+        [row | {"n_cells": n} for n, some in ((100, few), (900, many)) for row in some]
+        + rows("geneformer", (9, 9, 9)) + rows("untrained_geneformer", (0, 0, 0))
+    )  # fmt: skip
+    found = trained.by_cells(table)
+    np.testing.assert_allclose(found["difference"], [-0.2 / 3, 0.5])
+    np.testing.assert_allclose(found["standard_error"], [0.1 / 3, 0], atol=1e-12)  # of 0, -0.1 and -0.1
+    assert found["trained_is"].tolist() == ["a tie", "above"]
+    said = trained.small_verdict(table).data
+    assert "At the fewest cells of each signal (100) it is a tie in 1 of 1, and the median difference is -0.07" in said
+    assert "At the most cells of each signal (900) it is above in 1 of 1, and the median difference is +0.50" in said
+    figure = trained.small_figure(table)
+    dots = [line.get_xdata().tolist() for line in figure.axes[0].lines if line.get_marker() in "os"]
+    assert dots == [[found["difference"][0]], [found["difference"][1]]]
 
 
 def test_a_table_without_the_preset_gives_a_sentence(tmp_path):

@@ -27,19 +27,29 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
-    """Bits of the trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors."""
+def gains(table: pd.DataFrame, beside: str = UNTRAINED, preset: str = PRESET) -> pd.DataFrame:
+    """Bits of a trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors.
+
+    Means over seeds, each of the same seed in both; the errors are those of the estimates.
+    """
     rows = protocol_rows(table, controls=True)
-    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
-    other = rows[(rows["model"] == beside) & ((rows["preset"] == PRESET) | (beside != UNTRAINED))]
-    by = {"dataset": True, "n_cells": False, "estimator": True, "seed": True, "fraction": False}
+    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == preset)]
+    other = rows[(rows["model"] == beside) & ((rows["preset"] == preset) | (beside != UNTRAINED))]
     both = mine.merge(other, on=_POINT, suffixes=("", "_other"))
-    both = both.sort_values(list(by), ascending=list(by.values()), ignore_index=True)
-    enough(both, f"no point of this table has a Geneformer of the preset {PRESET} and {style.label(beside)}")
-    gain, error = both["mi_bits"] - both["mi_bits_other"], np.hypot(both["mi_stderr"], both["mi_stderr_other"])
-    found = both[["dataset", "n_cells", "umis_per_cell", "estimator"]].assign(trained=both["mi_bits"])
-    found = found.assign(**{beside: both["mi_bits_other"]}, difference=gain, standard_error=error)
-    return found.assign(trained_is=np.select([gain > 2 * error, gain < -2 * error], ["above", "below"], "a tie"))
+    enough(both, f"no point of this table has a Geneformer of the preset {preset} and {style.label(beside)}")
+    both["variance"] = both["mi_stderr"] ** 2 + both["mi_stderr_other"] ** 2
+    by = {"dataset": True, "signal": True, "n_cells": False, "estimator": True, "fraction": False}
+    points = both.groupby(list(by)).agg(
+        umis_per_cell=("umis_per_cell", "mean"), seeds=("seed", "nunique"), trained=("mi_bits", "mean"),
+        other=("mi_bits_other", "mean"), variance=("variance", "sum"),
+    )  # fmt: skip
+    found = points.reset_index().sort_values(list(by), ascending=list(by.values()), ignore_index=True)
+    gain, error = found["trained"] - found["other"], np.sqrt(found["variance"]) / found["seeds"]
+    trained_is = np.select([gain > 2 * error, gain < -2 * error], ["above", "below"], "a tie")
+    found = found.assign(difference=gain, standard_error=error, trained_is=trained_is)
+    return found.drop(columns=["signal", "fraction", "variance"] if preset == PRESET else "variance").rename(
+        columns={"other": beside}
+    )
 
 
 def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
@@ -64,8 +74,61 @@ def lead(table: pd.DataFrame) -> HTML:
     for beside, words in ((UNTRAINED, "its untrained self"), ("pca", "principal components")):
         found = gains(table, beside).query("estimator == 'default'")["trained_is"].value_counts()
         counts = [f"{word} at {found[word]}" for word in ("above", "a tie", "below") if word in found]
-        said.append(f"Against {words}, at {found.sum()} points of data set and depth, it is {', '.join(counts)}.")
+        said.append(
+            f"Against {words}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}."
+        )
     return page.paragraph(f"The published network, trained by our setting. {' '.join(said)}", "finding")
+
+
+def by_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """What the small preset's training adds to its starting weights: by signal and number of cells, means over depths.
+
+    `standard_error` is that of the mean over depths, `trained_is` a tie within two of them.
+    """
+    points = gains(table, preset="small").query("estimator == 'default'")
+    found = points.groupby(["dataset", "signal", "n_cells"]).agg(
+        depths=("fraction", "size"), seeds=("seeds", "max"), standard_error=("difference", "sem"),
+        difference=("difference", "mean"),
+    )  # fmt: skip
+    z = found["difference"] / found["standard_error"]
+    return found.assign(trained_is=np.select([z > 2, z < -2], ["above", "below"], "a tie")).reset_index()
+
+
+def small_verdict(table: pd.DataFrame) -> HTML:
+    """How often training the small network adds bits, at the fewest and at the most cells of each signal: a finding."""
+    found = by_cells(table)
+    ranked = found.sort_values("n_cells").groupby(["dataset", "signal"])
+    said = []
+    for words, rows in (("fewest", ranked.head(1)), ("most", ranked.tail(1))):
+        counts = rows["trained_is"].value_counts()
+        told = ", ".join(f"{word} in {counts[word]}" for word in ("above", "a tie", "below") if word in counts)
+        said.append(
+            f"At the {words} cells of each signal ({page.span(rows['n_cells'])}) it is {told} of {len(rows)}, and the "
+            f"median difference is {rows['difference'].median():+.2f} bits."
+        )
+    return page.paragraph(f"The small network beside its starting weights. {' '.join(said)}", "finding")
+
+
+@style.book_style()
+def small_figure(table: pd.DataFrame) -> Figure:
+    """What training adds to the small network, a line a signal, a dot a number of cells; bars: two standard errors."""
+    found = by_cells(table)
+    order = found.sort_values("n_cells").groupby(["dataset", "signal"])["difference"].last().sort_values().index
+    labels = {"xlabel": "bits, trained less untrained", "name": "small"}
+    figure, axes = style.one_panel(1.2 + 0.24 * len(order), **labels)
+    cells = found.groupby(["dataset", "signal"])["n_cells"]
+    fewest, most = found["n_cells"] == cells.transform("min"), found["n_cells"] == cells.transform("max")
+    shades = {"fewest cells": _LOOKS[1], "between": _LOOKS[3], "most cells": _LOOKS[0]}
+    for word, which in zip(shades, (fewest, ~(fewest | most), most), strict=True):
+        rows = found[which]
+        y = [order.get_loc(key) for key in zip(rows["dataset"], rows["signal"], strict=True)]
+        error = 2 * rows["standard_error"]
+        axes.errorbar(rows["difference"], y, xerr=error, fmt=shades[word]["marker"], color=shades[word]["color"], ms=4)
+    axes.axvline(0, color="0.6", lw=0.8, zorder=0)
+    axes.set_yticks(range(len(order)), [f"{style.title(*key)} ({cells.max()[key]:,})" for key in order], fontsize=8)
+    marks = [{"label": word, "ls": "", **look} for word, look in shades.items()]
+    style.legend(figure, *marks)
+    return figure
 
 
 UNSURE = 3
@@ -74,7 +137,10 @@ UNSURE = 3
 
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
-    """Bits against depth at the largest number of cells, a panel a data set; bars are one standard error."""
+    """Bits against depth at the largest number of cells, a panel a data set, means over seeds.
+
+    Bars are one standard error of the estimates.
+    """
     rows = protocol_rows(table, controls=True).query("estimator == @estimator")
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     signals = style.signals(enough(mine, f"this table holds no Geneformer trained with the preset {PRESET}"))
@@ -85,10 +151,11 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
         here = of_signal(rows[rows["n_cells"] == n], signal)
         here = here[(here["preset"] == PRESET) | ~here["model"].isin([TRAINED, UNTRAINED])]
         for model in style.ordered(here["model"]):
-            points = here[here["model"] == model].sort_values("umis_per_cell")
-            xy = points["umis_per_cell"], points["mi_bits"]
+            seeds = here[here["model"] == model].groupby("fraction")
+            xy = seeds["umis_per_cell"].mean(), seeds["mi_bits"].mean()
             style.plot(axes, model, *xy)
-            axes.errorbar(*xy, points["mi_stderr"], fmt="none", ecolor=style.colour(model))
+            error = seeds["mi_stderr"].agg(lambda errors: np.hypot.reduce(errors) / len(errors))
+            axes.errorbar(*xy, error, fmt="none", ecolor=style.colour(model))
         shown |= set(here["model"])
         style.bits_axes(axes)
         axes.set_title(textwrap.fill(style.title(*signal), 26) + f"\n{n:,} cells", loc="left")
@@ -98,8 +165,12 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
 
 @style.book_style()
 def loss_figure(file: str | Path) -> Figure:
-    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept."""
+    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
+
+    Of the first seed.
+    """
     curves = largest(pd.read_csv(paths.find(file)))
+    curves = curves[curves["seed"] == curves["seed"].min()]
     labels = {"xlabel": "steps", "ylabel": "validation loss (nats a masked gene)", "name": "loss"}
     figure, panels = style.new_figure(1, curves["dataset"].nunique(), 3.6, **labels)
     for axes, (dataset, here) in zip(panels[0], curves.groupby("dataset"), strict=True):
