@@ -275,7 +275,7 @@ def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> d
     if told.empty:
         return row
     power = np.log(2) / np.log(told["deeper"])
-    two = {c: (told[c] ** power).median() for c in told.columns[5:]}
+    two = {c: (told[c] ** power).dropna().median() for c in told.columns[5:]}
     for name, label in _RATES.items():
         ends = f" ({factor(two['law_low'])} to {factor(two['law_high'])})" if name == "law" else ""
         row[label] = factor(two[name]) + ends

@@ -35,19 +35,23 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
     of_control = bits["model"].map(style.is_control)
     controls, shown = bits[of_control], bits[~of_control]
     signals, below = style.signals(shown), int(len(controls) > 0)
-    rows = -(-len(signals) // 2)
-    titles = (style.title(*signal) for signal in signals)
-    figure, panels = style.new_figure(rows + below, 2, 0.9 + 1.95 * (rows + below), titles=titles)
+    columns = 2 if len(signals) <= 6 else 4
+    rows = -(-len(signals) // columns)
+    titles = (textwrap.fill(style.title(*signal), 48 // columns + 10) for signal in signals)
+    height = 0.9 + (1.95 if columns == 2 else 1.45) * (rows + below)
+    figure, panels = style.new_figure(rows + below, columns, height, titles=titles)
     for axes in panels.flat[len(signals) :]:
         axes.set_axis_off()
-    for axes, signal in zip(panels.flat, signals, strict=False):
+    for at, (axes, signal) in enumerate(zip(panels.flat, signals, strict=False)):
         here = of_signal(shown, signal)
         for model in style.ordered(here["model"]):
             means = here[here["model"] == model].groupby("fraction")[["umis_per_cell", *LINES]].mean()
             for estimator, line in LINES.items():
                 style.plot(axes, model, means["umis_per_cell"], means[estimator], linestyle=line)
         style.log_axis(axes)
-        axes.set(xlabel=style.UMIS, ylabel=style.BITS, ylim=(min(0, axes.get_ylim()[0]), None))
+        axes.set_ylim(min(0, axes.get_ylim()[0]), None)
+        axes.set_xlabel(style.UMIS if at >= len(signals) - columns else "")
+        axes.set_ylabel("" if at % columns else style.BITS if columns == 2 else "bits")
     if below:
         _controls(figure.add_subplot(panels[-1, 0].get_gridspec()[-1, :]), controls)
     lines = [{"color": "black", "linestyle": line, "label": style.estimator(name)} for name, line in LINES.items()]
@@ -67,7 +71,9 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
         for estimator, face, aside in (("default", style.colour(model), 0), ("lmi", "white", 0.08)):
             x = [at + 0.2 * (i - (len(models) - 1) / 2) + aside for at in range(len(signals))]
             style.plot(axes, model, x, here[estimator], linestyle="", markersize=6, markerfacecolor=face)
-    axes.set_xticks(range(len(signals)), [textwrap.fill(style.title(*signal), 16) for signal in signals])
+    turned = {"rotation": 30, "ha": "right", "fontsize": 7.5} if len(signals) > 7 else {}
+    names = [textwrap.fill(style.title(*signal), 26 if turned else 16) for signal in signals]
+    axes.set_xticks(range(len(signals)), names, **turned)
     axes.tick_params(axis="x", length=0)
     axes.set_title("controls at full depth: default left and filled, LMI right and hollow", loc="left")
     axes.set_ylabel(style.BITS)
