@@ -104,7 +104,7 @@ def small_verdict(table: pd.DataFrame) -> HTML:
         told = ", ".join(f"{word} in {counts[word]}" for word in ("above", "a tie", "below") if word in counts)
         said.append(
             f"At the {words} cells of each signal ({page.span(rows['n_cells'])}) it is {told} of {len(rows)}, and the "
-            f"median difference is {rows['difference'].median():+.2f} bits."
+            f"median difference is {round(rows['difference'].median(), 2) + 0:+.2f} bits."
         )
     return page.paragraph(f"The small network beside its starting weights. {' '.join(said)}", "finding")
 
