@@ -50,6 +50,14 @@ def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
     np.testing.assert_allclose(means["standard_error"], np.hypot(0.03, 0.03) / np.sqrt(2))
     assert means["seeds"].eq(2).all()
     assert means["trained_is"].tolist() == ["above", "above", "a tie"]
+    assert "above them up to 10 UMIs per cell, by data set, and below from 1,000 on." in trained.lead(two).data
+    below = two.assign(mi_bits=two["mi_bits"] - 9 * (two["model"] == "geneformer"))
+    assert "by data set" not in trained.lead(below).data  # no side changes
+    few = [row | {"n_cells": 500, "mi_bits": 9} for row in rows("geneformer", (1, 1, 1))]
+    fewer = measurements.sort(
+        [*table.to_dict("records"), *few, *(row | {"n_cells": 500} for row in rows("untrained_geneformer", (1, 1, 1)))]
+    )
+    assert trained.verdict(fewer).data == said  # of the most cells alone
     other = measurements.sort(rows("geneformer", (2.0, 1.05, 0.2)) + rows("pca", (3.0, 1.05, 0.0), "published"))
     assert trained.gains(other, "pca")["trained_is"].tolist() == ["below", "a tie", "above"]
 
@@ -103,6 +111,12 @@ def test_the_committed_curves_are_those_of_the_committed_rows():
     assert set(mine["preset"]) == {trained.PRESET}
     assert mine[mine["n_cells"] > 1000].groupby("dataset").size().ge(6).sum() == 3  # depths, of three data sets
     assert len(trained.loss_figure("data/curves/gpu.csv").axes) == 3
+    assert "by data set, and below from" in trained.lead(rows).data  # as the page says in prose
+    fewer = trained.gains(rows).query("dataset == 'xenium_breast' and n_cells == 10_000 and umis_per_cell > 90")
+    assert fewer.groupby("estimator")["trained_is"].unique().map(list).to_dict() == {
+        "default": ["a tie"],
+        "lmi": ["above"],
+    }
 
 
 def test_bits_along_the_steps_end_with_the_weights_kept(tmp_path):

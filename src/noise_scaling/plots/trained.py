@@ -53,9 +53,9 @@ def gains(table: pd.DataFrame, beside: str = UNTRAINED, preset: str = PRESET) ->
 
 
 def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
-    """At which depths the trained one is above the other, ties or is below; arguments and errors as `gains`."""
+    """At which depths the trained one is above the other, ties or is below, at the most cells; as `gains`."""
     lines = []
-    for (dataset, n, estimator), here in gains(table, beside).groupby(["dataset", "n_cells", "estimator"]):
+    for (dataset, n, estimator), here in _most(gains(table, beside)).groupby(["dataset", "n_cells", "estimator"]):
         sure = here[here["standard_error"] <= UNSURE * here["standard_error"].median()]
         left = f", {page.counted(len(here) - len(sure), 'uncertain estimate')} left out" * (len(sure) < len(here))
         depths = {word: here.loc[here["trained_is"] == word, "umis_per_cell"] for word in ("above", "a tie", "below")}
@@ -77,7 +77,25 @@ def lead(table: pd.DataFrame) -> HTML:
         said.append(
             f"Against {words}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}."
         )
+    shallow = _most(gains(table, "pca").query("estimator == 'default'"))
+    ends = [
+        (
+            rows.loc[rows["trained_is"] == "above", "umis_per_cell"],
+            rows.loc[rows["trained_is"] == "below", "umis_per_cell"],
+        )
+        for _, rows in shallow.groupby("dataset")
+    ]
+    if all(len(above) and len(below) and above.max() < below.min() for above, below in ends):
+        up, on = (page.span(pd.Series(values)) for values in zip(*((a.max(), b.min()) for a, b in ends), strict=True))
+        said.append(
+            f"At the most cells it is above them up to {up} UMIs per cell, by data set, and below from {on} on."
+        )
     return page.paragraph(f"The published network, trained by our setting. {' '.join(said)}", "finding")
+
+
+def _most(found: pd.DataFrame) -> pd.DataFrame:
+    """The points at the largest number of cells of each data set."""
+    return found[found["n_cells"] == found.groupby("dataset")["n_cells"].transform("max")]
 
 
 def by_cells(table: pd.DataFrame) -> pd.DataFrame:
