@@ -127,7 +127,7 @@ def typed() -> list[tuple[str, str]]:
         ("notebooks/cost.ipynb", f"and {cost.ESTIMATE_SECONDS:g} seconds for each estimate of 1,000 test cells"),
         ("notebooks/cost.ipynb", f"tokens of {cost.TOKENS} genes at {cost.TOKEN_BYTES} bytes"),
         ("notebooks/cost.ipynb", f"Geneformer sees up to $10^{round(np.log10(theirs['max_cells_seen']))}$ cells"),
-        ("notebooks/trained_geneformer.ipynb", f"The small Geneformer of this book sees at most {ours['max_steps']} steps"),
+        ("notebooks/trained_geneformer.ipynb", f"small Geneformer of this book sees at most {ours['max_steps']} steps"),
         ("notebooks/trained_geneformer.ipynb", f"What {ours['max_steps']} steps add"),
         ("notebooks/trained_geneformer.ipynb", f"at most {ours['max_steps']} steps of {ours['batch_tokens']:,} tokens"),
         ("notebooks/ten_million.ipynb", f"atlas of {study['mouse_embryo'].n_cells / 1e6:.0f} million cells"),

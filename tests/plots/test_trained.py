@@ -50,9 +50,9 @@ def test_a_gain_is_one_beyond_two_standard_errors_of_the_difference():
     np.testing.assert_allclose(means["standard_error"], np.hypot(0.03, 0.03) / np.sqrt(2))
     assert means["seeds"].eq(2).all()
     assert means["trained_is"].tolist() == ["above", "above", "a tie"]
-    assert "above them up to 10 UMIs per cell, by data set, and below from 1,000 on." in trained.lead(two).data
+    assert "below at deep ones (PBMC 10k: up to 10 UMIs per cell, and from 1,000 on)." in trained.lead(two).data
     below = two.assign(mi_bits=two["mi_bits"] - 9 * (two["model"] == "geneformer"))
-    assert "by data set" not in trained.lead(below).data  # no side changes
+    assert "shallow" not in trained.lead(below).data  # no side changes
     few = [row | {"n_cells": 500, "mi_bits": 9} for row in rows("geneformer", (1, 1, 1))]
     fewer = measurements.sort(
         [*table.to_dict("records"), *few, *(row | {"n_cells": 500} for row in rows("untrained_geneformer", (1, 1, 1)))]
@@ -87,6 +87,12 @@ def test_what_the_small_one_learns_is_a_mean_over_depths_by_cells():
     np.testing.assert_allclose(found["difference"], [-0.2 / 3, 0.5])
     np.testing.assert_allclose(found["standard_error"], [0.1 / 3, 0], atol=1e-12)  # of 0, -0.1 and -0.1
     assert found["trained_is"].tolist() == ["a tie", "above"]
+    again = [
+        row | {"seed": 1, "mi_bits": row["mi_bits"] + (row["model"] == "geneformer")}
+        for row in table.to_dict("records")
+    ]
+    both = trained.by_cells(measurements.sort([*table.to_dict("records"), *again]))
+    np.testing.assert_allclose(both["standard_error"], [0.5, 0.5])  # over seeds, the larger
     said = trained.small_verdict(table).data
     assert "At the fewest cells of each signal (100) it is a tie in 1 of 1, and the median difference is -0.07" in said
     assert "At the most cells of each signal (900) it is above in 1 of 1, and the median difference is +0.50" in said
@@ -111,7 +117,7 @@ def test_the_committed_curves_are_those_of_the_committed_rows():
     assert set(mine["preset"]) == {trained.PRESET}
     assert mine[mine["n_cells"] > 1000].groupby("dataset").size().ge(6).sum() == 3  # depths, of three data sets
     assert len(trained.loss_figure("data/curves/gpu.csv").axes) == 3
-    assert "by data set, and below from" in trained.lead(rows).data  # as the page says in prose
+    assert trained.lead(rows).data.count("UMIs per cell, and from") == 3  # as the page says in prose of all three sets
     fewer = trained.gains(rows).query("dataset == 'xenium_breast' and n_cells == 10_000 and umis_per_cell > 90")
     assert fewer.groupby("estimator")["trained_is"].unique().map(list).to_dict() == {
         "default": ["a tie"],

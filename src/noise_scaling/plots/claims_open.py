@@ -86,7 +86,7 @@ OPEN = (
     Claim("Test cells may be shallow where training cells are deep",
           "mean loss in the shallowest third, training cells at full depth", "bits", 0.05, 0.2,
           partial(lost_by, kept=TRAIN_FULL), ablations=True, page="separate_depths"),
-    Claim("Cells add as much at a fixed number of steps",
+    Claim("Cells add most of their gain at a fixed number of steps, too",
           "scVI's gain at a fixed number of steps, over that with early stopping", "ratio", 0.75, 0.5,
           gain_at_fixed_steps, ablations=True, page="separate_depths"),
     Claim("A larger Geneformer finds more", "points of all depths and seeds at which the widest is above the narrowest",

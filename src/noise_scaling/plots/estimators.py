@@ -103,7 +103,7 @@ def order_of_models(table: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame
     means = both_estimators(table, controls=False).groupby([*keys, "model"])[list(LINES)].mean().reset_index()
     pairs = means.merge(means, on=keys, suffixes=("", "_other")).query("model < model_other")
     apart = pairs.assign(**{name: pairs[name] - pairs[f"{name}_other"] for name in LINES})
-    for dataset in means["dataset"].unique():
+    for dataset in apart["dataset"].unique():
         here = apart[apart["dataset"] == dataset]
         called = here[here["default"].abs() >= margin]
         same = int((called["default"] * called["lmi"] > 0).sum())

@@ -27,16 +27,12 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def gains(table: pd.DataFrame, beside: str = UNTRAINED, preset: str = PRESET) -> pd.DataFrame:
+def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
     """Bits of a trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors.
 
     Means over seeds, each of the same seed in both; the errors are those of the estimates.
     """
-    rows = protocol_rows(table, controls=True)
-    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == preset)]
-    other = rows[(rows["model"] == beside) & ((rows["preset"] == preset) | (beside != UNTRAINED))]
-    both = mine.merge(other, on=_POINT, suffixes=("", "_other"))
-    enough(both, f"no point of this table has a Geneformer of the preset {preset} and {style.label(beside)}")
+    both = _paired(table, beside, PRESET)
     both["variance"] = both["mi_stderr"] ** 2 + both["mi_stderr_other"] ** 2
     by = {"dataset": True, "signal": True, "n_cells": False, "estimator": True, "fraction": False}
     points = both.groupby(list(by)).agg(
@@ -47,9 +43,16 @@ def gains(table: pd.DataFrame, beside: str = UNTRAINED, preset: str = PRESET) ->
     gain, error = found["trained"] - found["other"], np.sqrt(found["variance"]) / found["seeds"]
     trained_is = np.select([gain > 2 * error, gain < -2 * error], ["above", "below"], "a tie")
     found = found.assign(difference=gain, standard_error=error, trained_is=trained_is)
-    return found.drop(columns=["signal", "fraction", "variance"] if preset == PRESET else "variance").rename(
-        columns={"other": beside}
-    )
+    return found.drop(columns=["signal", "fraction", "variance"]).rename(columns={"other": beside})
+
+
+def _paired(table: pd.DataFrame, beside: str, preset: str) -> pd.DataFrame:
+    """Rows of the trained Geneformer, each with those of `beside` at the same point and seed."""
+    rows = protocol_rows(table, controls=True)
+    mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == preset)]
+    other = rows[(rows["model"] == beside) & ((rows["preset"] == preset) | (beside != UNTRAINED))]
+    both = mine.merge(other, on=_POINT, suffixes=("", "_other"))
+    return enough(both, f"no point of this table has a Geneformer of the preset {preset} and {style.label(beside)}")
 
 
 def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
@@ -77,20 +80,18 @@ def lead(table: pd.DataFrame) -> HTML:
         said.append(
             f"Against {words}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}."
         )
-    shallow = _most(gains(table, "pca").query("estimator == 'default'"))
-    ends = [
-        (
-            rows.loc[rows["trained_is"] == "above", "umis_per_cell"],
-            rows.loc[rows["trained_is"] == "below", "umis_per_cell"],
-        )
-        for _, rows in shallow.groupby("dataset")
-    ]
-    if all(len(above) and len(below) and above.max() < below.min() for above, below in ends):
-        up, on = (page.span(pd.Series(values)) for values in zip(*((a.max(), b.min()) for a, b in ends), strict=True))
-        said.append(
-            f"At the most cells it is above them up to {up} UMIs per cell, by data set, and below from {on} on."
-        )
-    return page.paragraph(f"The published network, trained by our setting. {' '.join(said)}", "finding")
+    ends = []
+    for name, rows in _most(gains(table, "pca").query("estimator == 'default'")).groupby("dataset", sort=False):
+        above, below = (rows.loc[rows["trained_is"] == word, "umis_per_cell"] for word in ("above", "below"))
+        if len(above) and len(below) and above.max() < below.min():
+            ends.append(
+                f"{style.dataset(name)}: up to {above.max():,.0f} UMIs per cell, and from {below.min():,.0f} on"
+            )
+    if ends:
+        said.append(f"At the most cells it is above them at shallow depths and below at deep ones ({'; '.join(ends)}).")
+    return page.paragraph(
+        f"The published network, trained by our setting; default estimator. {' '.join(said)}", "finding"
+    )
 
 
 def _most(found: pd.DataFrame) -> pd.DataFrame:
@@ -101,13 +102,17 @@ def _most(found: pd.DataFrame) -> pd.DataFrame:
 def by_cells(table: pd.DataFrame) -> pd.DataFrame:
     """What the small preset's training adds to its starting weights: by signal and number of cells, means over depths.
 
-    `standard_error` is that of the mean over depths, `trained_is` a tie within two of them.
+    `standard_error` is that over depths or over seeds, the larger; `trained_is` a tie within two of them.
     """
-    points = gains(table, preset="small").query("estimator == 'default'")
-    found = points.groupby(["dataset", "signal", "n_cells"]).agg(
-        depths=("fraction", "size"), seeds=("seeds", "max"), standard_error=("difference", "sem"),
-        difference=("difference", "mean"),
-    )  # fmt: skip
+    points = _paired(table, UNTRAINED, "small").query("estimator == 'default'")
+    points = points.assign(difference=points["mi_bits"] - points["mi_bits_other"])
+    by, errors = ["dataset", "signal", "n_cells"], {}
+    for axis in ("fraction", "seed"):
+        errors[axis] = points.groupby([*by, axis])["difference"].mean().groupby(by).sem()
+    groups = points.groupby(by)
+    found = groups.agg(
+        depths=("fraction", "nunique"), seeds=("seed", "nunique"), difference=("difference", "mean")
+    ).assign(standard_error=pd.DataFrame(errors).max(axis=1))  # fmt: skip
     z = found["difference"] / found["standard_error"]
     return found.assign(trained_is=np.select([z > 2, z < -2], ["above", "below"], "a tie")).reset_index()
 
@@ -246,7 +251,7 @@ def ranks_figure(file: str | Path) -> Figure:
 
 
 def ranks_verdict(file: str | Path) -> HTML:
-    """What ranks lose of counts, and truncated ranks of all, at full depth and at the fewest molecules."""
+    """What ranks lose of counts, and truncated ranks of all, at the most and the fewest molecules and at the worst."""
     lines = []
     for (name, signal, readout), here in _ranks(file).groupby(["dataset", "signal", "readout"]):
         said = [
@@ -255,5 +260,7 @@ def ranks_verdict(file: str | Path) -> HTML:
             f"{row['first 512 ranks'] - row['ranks']:+.2f} or {row['first 64 ranks'] - row['ranks']:+.2f}"
             for row in (here.iloc[-1], here.iloc[0])
         ]
+        lost = here["ranks"] - here["counts"]
+        said.append(f"the most lost to ranks is {lost.min():+.2f}, at {here['umis_per_cell'][lost.idxmin()]:,.0f}")
         lines.append(f"{style.title(name, signal)}, {readout}: {'; '.join(said)}.")
     return page.bullets(lines, "finding")
