@@ -1,6 +1,7 @@
 """Our measurements under two estimators: how curves, their fits and the order of models move."""
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -71,7 +72,7 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
         for estimator, face, aside in (("default", style.colour(model), 0), ("lmi", "white", 0.08)):
             x = [at + 0.2 * (i - (len(models) - 1) / 2) + aside for at in range(len(signals))]
             style.plot(axes, model, x, here[estimator], linestyle="", markersize=6, markerfacecolor=face)
-    turned = {"rotation": 30, "ha": "right", "fontsize": 7.5} if len(signals) > 7 else {}
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "fontsize": 7.5} if len(signals) > 7 else {}
     names = [textwrap.fill(style.title(*signal), 26 if turned else 16) for signal in signals]
     axes.set_xticks(range(len(signals)), names, **turned)
     axes.tick_params(axis="x", length=0)
