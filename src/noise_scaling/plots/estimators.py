@@ -53,6 +53,7 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
         axes.set_ylim(min(0, axes.get_ylim()[0]), None)
         axes.set_xlabel(style.UMIS if at >= len(signals) - columns else "")
         axes.set_ylabel("" if at % columns else style.BITS if columns == 2 else "bits")
+        axes.tick_params(labelsize=8.5 if columns == 2 else 7)
     if below:
         _controls(figure.add_subplot(panels[-1, 0].get_gridspec()[-1, :]), controls)
     lines = [{"color": "black", "linestyle": line, "label": style.estimator(name)} for name, line in LINES.items()]
