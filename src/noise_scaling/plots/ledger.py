@@ -64,8 +64,9 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
         alone = sum(one.studies == 1 and one.verdict in _CLASSES for one in every)
         where, untold = " and on ".join(f"“{column.heading}”" for column in same), len(CLAIMS) - holds - partly - failed
         held = f"{holds} of the paper's {len(CLAIMS)} claims hold{'s' * (holds < 2)}, {_verb(partly, 'hold')} partly"
+        none = f"{untold or 'none'} {'has' if untold < 2 else 'have'} no verdict"
         said.append(
-            f"On the table {where}, {held}, {untold} have no verdict, and {_verb(failed, 'fail')}"
+            f"On the table {where}, {held}, {none}, and {_verb(failed, 'fail')}"
             f"{f': {fails}' if fails else ''}. Of these verdicts, {_verb(alone, 'rest')} on one study alone."
         )
     told, moves = _moved(_firm(tables))
