@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from bert_names import bert_settings, bert_weights
 from transformers import BertConfig, BertForMaskedLM
 
+from noise_scaling.models import geneformer_net
 from noise_scaling.models.geneformer_net import Net, Shape, pack, queries_of
 
 pytestmark = pytest.mark.any_machine
@@ -152,6 +153,23 @@ def test_dropout_acts_in_training_alone():
     with torch.no_grad():
         assert torch.equal(net.eval().hidden(batch), net.hidden(batch))
         assert not torch.equal(net.train().hidden(batch), net.hidden(batch))
+
+
+def test_dropout_of_attention_is_computed_again_and_not_kept(monkeypatch):
+    """The same draws in the backward pass: the same gradients to the bit, and no weight of a pair of tokens is kept."""
+    net, kept, gradients = Net.start(replace(SHAPE, dropout=0.5), seed=0).train(), [], []
+    places = np.arange(0, LENGTHS.sum(), 5)
+    for again in (True, False):
+        if not again:
+            monkeypatch.setattr(geneformer_net, "checkpoint", lambda f, *given, use_reentrant: f(*given))
+        torch.manual_seed(1)
+        sizes: list[tuple[int, ...]] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(tuple(t.shape)) or t, lambda t: t):
+            found = loss(net, tokens()[0], places, places % 150)
+        gradients.append(torch.autograd.grad(found, list(net.parameters())))
+        kept.append(sum(len(size) == 4 and size[2:] == (40, 40) for size in sizes))
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    assert kept[0] == 0 < kept[1]
 
 
 def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary():

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 MASK = -1
 """Where the mask stands in the vocabulary: last, after the genes and the pad."""
@@ -105,6 +106,11 @@ def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Q
     return found
 
 
+def _weighted_sum(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    with sdpa_kernel(_ATTENTION):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention within each cell."""
 
@@ -145,10 +151,12 @@ class Attention(nn.Module):
         return x.view(group.n_cells, group.length, n, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _weigh(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:  # -> [cells, queries, width]
-        with sdpa_kernel(_ATTENTION):
-            y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-            )
+        """On a CPU attention with dropout keeps what it weighs each pair with; the backward pass computes it again."""
+        rate = self.dropout if self.training else 0.0
+        if rate and q.device.type == "cpu":
+            y = checkpoint(_weighted_sum, q, k, v, mask, rate, use_reentrant=False)
+        else:
+            y = _weighted_sum(q, k, v, mask, rate)
         return y.transpose(1, 2).flatten(2)
 
 
