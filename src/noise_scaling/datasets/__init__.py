@@ -1,5 +1,6 @@
 """Data sets: `load` one by name or path, `fetch` its files, `simulate` one whose information is known."""
 
+import gc
 import re
 from pathlib import Path
 
@@ -64,7 +65,10 @@ def load(
     if re.match(r"\w{2,}:/", name_or_path):  # one letter is a drive
         raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
     if is_own(name_or_path):
-        return load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
+        found = load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
+        if found.on_disk:
+            gc.collect()  # names and text columns hang in cycles of pandas: 1 GB of 10^7 cells
+        return found
     chosen = card(name_or_path)
     if chosen.kind != "cells":
         raise InputError(f"{chosen.name!r} is a {chosen.kind}, not cells: choose one of {', '.join(names())}")
