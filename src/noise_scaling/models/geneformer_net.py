@@ -26,7 +26,7 @@ MASK = -1
 
 
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-"""Each batch has lengths of its own, and oneDNN would keep a program for every one: 16 MB a step, and no time gained."""
+"""Each batch has lengths of its own; oneDNN would keep a program for every one, 16 MB a step, and gain no time."""
 
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Not cuDNN's, which plans anew for every length: on an H100 in bfloat16 a step took half a second."""
