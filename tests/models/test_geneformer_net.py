@@ -172,6 +172,20 @@ def test_dropout_of_attention_is_computed_again_and_not_kept(monkeypatch):
     assert kept[0] == 0 < kept[1]
 
 
+def test_logits_part_by_part_give_the_same_loss_and_gradients(both, monkeypatch):
+    net, places = both[0], np.arange(0, LENGTHS.sum(), 5)
+    whole = loss(net, tokens()[0], places, places % 150)
+    monkeypatch.setattr(geneformer_net, "_LOGITS", 7)
+    sizes: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+        parts = loss(net, tokens()[0], places, places % 150)
+    assert parts.item() == pytest.approx(whole.item(), rel=1e-6)
+    assert len(places) * SHAPE.vocabulary not in sizes and 7 * SHAPE.vocabulary not in sizes
+    weights = list(net.parameters())
+    for one, other in zip(*(torch.autograd.grad(of, weights, allow_unused=True) for of in (whole, parts)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
 def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary():
     net = Net(SHAPE)
     with torch.no_grad():
