@@ -180,7 +180,7 @@ def test_logits_part_by_part_give_the_same_loss_and_gradients(both, monkeypatch)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
         parts = loss(net, tokens()[0], places, places % 150)
     assert parts.item() == pytest.approx(whole.item(), rel=1e-6)
-    assert len(places) * SHAPE.vocabulary not in sizes and 7 * SHAPE.vocabulary not in sizes
+    assert not {n * SHAPE.vocabulary for n in (7, len(places))} & set(sizes)
     weights = list(net.parameters())
     for one, other in zip(*(torch.autograd.grad(of, weights, allow_unused=True) for of in (whole, parts)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
