@@ -9,6 +9,7 @@ import shutil
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -119,3 +120,18 @@ def test_the_page_says_what_is_simulated_and_what_was_measured(benchmark):
     most = rows[rows["model"] == "pca"].sort_values("n_cells").iloc[-1]
     assert f"{most['mi_bits']:.2f} on {most['n_cells']:,}" in said
     assert f"The counts hold {numbers['truth']['0.16']:.2f} bits." in said
+    assert f"no process takes more than {max(run['peak_gb'] for run in numbers['runs']):.1f} GB of memory" in said
+
+
+def test_the_cost_of_a_cell_is_compared_within_a_run_s_models_and_depth():
+    runs = [
+        {"fraction": q, "models": ["pca"], "preset": "small", "cells": n, "processor_seconds": s, "peak_gb": s / 100}
+        for q, n, s in ((0.1, 10, 20), (0.1, 100, 100), (0.2, 10, 20), (0.2, 100, 300), (0.3, 10, 7))
+    ]
+    said = ten_million._cost_sentence(pd.DataFrame(runs))
+    assert len(said) == 1
+    assert (
+        "Among 100 cells a cell takes 0.50 to 1.50 times the processor time that it takes among 10 (2 pairs" in said[0]
+    )
+    assert "more than 3.0 GB" in said[0]
+    assert ten_million._cost_sentence(pd.DataFrame(runs[:1])) == []

@@ -33,11 +33,27 @@ def sentences(folder: str | Path) -> HTML:
                 f"{bits.index[-1]:,}"
             )
     return page.bullets([
-        f"Measured so far: {', '.join(style.label(*model) for model in models)}, at "
+        f"Measured: {', '.join(style.label(*model) for model in models)}, at "
         f"{' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
         f"per cell, with {page.counted(rows['seed'].nunique(), 'seed')}.",
         f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
+        *_cost_sentence(pd.DataFrame(numbers["runs"])),
     ], "finding")  # fmt: skip
+
+
+def _cost_sentence(runs: pd.DataFrame) -> list[str]:
+    """Processor time of a cell among all of them beside that among a tenth, over runs of both, and the most memory."""
+    of = (runs["processor_seconds"] / runs["cells"]).groupby(
+        [runs["fraction"], runs["models"].map(tuple), runs["preset"]]
+    )
+    ratios = (of.last() / of.first())[of.size() > 1]
+    if ratios.empty:
+        return []
+    return [
+        f"Among {runs['cells'].max():,} cells a cell takes {ratios.min():.2f} to {ratios.max():.2f} times the "
+        f"processor time that it takes among {runs['cells'].min():,} ({page.counted(len(ratios), 'pair')} of runs), "
+        f"and no process takes more than {runs['peak_gb'].max():.1f} GB of memory."
+    ]
 
 
 def _models(rows: pd.DataFrame) -> list[tuple[str, str]]:
