@@ -1,11 +1,11 @@
-"""The 40 tasks of the public benchmark bmi (Czyz et al. 2023, PyPI benchmark-mi): our estimators beside its own.
+"""Compare our estimators with those of the public benchmark bmi (Czyz et al. 2023, PyPI benchmark-mi) on its 40 tasks.
 
-    python benchmarks/bmi.py                             # what is not there yet, and goes on where it was stopped
-    python benchmarks/bmi.py --anew default lmi ksg      # ours again, the others as they were
+    python benchmarks/bmi.py                             # run the missing estimates; continues a stopped run
+    python benchmarks/bmi.py --anew default lmi ksg      # recompute our estimates, keep the others
     python benchmarks/bmi.py --gather
 
-bmi and its estimators run in an environment of their own, build/bmi, made on first use; their pairs lie in
-build/bmi_tasks. Rows, one an estimate: benchmarks/results/bmi/METHOD.csv; table and numbers: bmi.md, bmi.json.
+bmi and its estimators run in a separate environment, build/bmi, which is created on first use; the pairs are stored in
+build/bmi_tasks. Each estimate is a row of benchmarks/results/bmi/METHOD.csv; table and numbers: bmi.md, bmi.json.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SEEDS = {"default": 3, "lmi": 1, "ksg": 3}
 PEER_SEEDS = {
     "cca_bmi": 3, "ksg_bmi": 3, "kde": 1, "histogram": 1, "mine": 1, "infonce_bmi": 1, "nwj": 1, "donsker_varadhan": 1,
 }  # fmt: skip
-"""Draws of every task, by estimator; in this order they are run."""
+"""Number of draws of each task, by estimator. The estimators run in this order."""
 NEAR = 0.15
 ABOVE = 2.0  # standard errors
 
 
 def truths(results: Path) -> dict[str, float]:
-    """Bits of each task; the first time they, and all pairs, are drawn by bmi."""
+    """Return the true bits of each task; on first use, bmi computes them and draws all pairs."""
     path = results / "bmi" / "tasks.json"
     if not path.exists() or not TASKS.exists():
         dump = Path(__file__).parent / "peers" / "bmi_dump.py"
@@ -48,13 +48,13 @@ def truths(results: Path) -> dict[str, float]:
 
 
 def sample(name: str, n: int, seed: int) -> Pairs:
-    """The first `n` pairs of a task."""
+    """Return the first `n` pairs of a task's draw `seed`."""
     file = np.load(TASKS / f"{name}_{seed}.npz")
     return file["x"][:n], file["y"][:n]
 
 
 def run_peer(path: Path, method: str, names: Iterable[str], cells: Iterable[int]) -> None:
-    """Add to the table at `path` what it lacks; one process an estimator, size and seed."""
+    """Add the missing estimates to the table at `path`, by one process for each number of pairs and seed."""
     left = missing(path, method, names, cells, range(PEER_SEEDS[method]))
     for n, seed in dict.fromkeys((n, seed) for n, seed, _ in left):
         some = [name for m, s, name in left if (m, s) == (n, seed)]
@@ -64,14 +64,14 @@ def run_peer(path: Path, method: str, names: Iterable[str], cells: Iterable[int]
 
 
 def gather(results: Path) -> pd.DataFrame:
-    """All rows, with the true bits beside them."""
+    """Return all rows, with the true bits in a column of their own."""
     rows = pd.concat([read(path) for path in sorted((results / "bmi").glob("*.csv"))], ignore_index=True)
     true = json.loads((results / "bmi" / "tasks.json").read_text())
     return rows.assign(true=rows.problem.map(true))
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """By task, pairs and estimator: mean bits, spread, median seconds, draws, estimates made, one of the notes."""
+    """Summarise by task, pairs and estimator: mean bits, spread, median seconds, draws, estimates made, one note."""
     by = rows.groupby(["problem", "cells", "method"], sort=False)
     each = by.agg(true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), stderr=("stderr", "mean"),
                   seconds=("seconds", "median"), seeds=("bits", "size"), made=("bits", "count"),
@@ -80,7 +80,7 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """By pairs and estimator: what was run, how many tasks are found within 15 %, mean error, estimates too high."""
+    """Score each estimator by number of pairs: what was run, tasks within 15 %, mean error, estimates too high."""
     found, names = [], [*SEEDS, *PEER_SEEDS]
     for (cells, method), part in means(rows).groupby(["cells", "method"]):
         error = (part.bits - part.true).abs()
@@ -98,7 +98,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(results: Path) -> None:
-    """bmi.md and bmi.json from the rows."""
+    """Write bmi.md and bmi.json from the rows."""
     rows = gather(results)
     there, total = means(rows), scores(rows)
     parts = [
@@ -140,7 +140,7 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
     options = parser.parse_args()
-    numba.config.NUMBA_NUM_THREADS = 1  # every estimate on one thread, as the others are
+    numba.config.NUMBA_NUM_THREADS = 1  # our estimates use one thread, as bmi's do
     if not options.gather:
         names, known = list(truths(options.results)), estimators()
         if options.quick:

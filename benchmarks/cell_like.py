@@ -1,13 +1,13 @@
-"""What our default finds in problems that look like cells: embeddings of real cells, and y read from them.
+"""Test our default estimator on cell-like problems: x is an embedding of real cells, and y is read from it.
 
-    python benchmarks/cell_like.py              # what is not there yet, and goes on where it was stopped
-    python benchmarks/cell_like.py --anew       # all again, after a change of the default
-    python benchmarks/cell_like.py --oracle     # and what is found by a default that is told more: what limits it
+    python benchmarks/cell_like.py              # run the missing estimates; continues a stopped run
+    python benchmarks/cell_like.py --anew       # recompute all, after a change of the default
+    python benchmarks/cell_like.py --oracle     # also run the default with extra information, to see what limits it
     python benchmarks/cell_like.py --gather
-    python benchmarks/cell_like.py --truths     # the true information again: half an hour
+    python benchmarks/cell_like.py --truths     # recompute the true information: half an hour
 
-Problems: `information/cells.py`; what is told: `information/limits.py`. Rows, one an estimate:
-benchmarks/results/cell_like/default.csv, told_axes.csv, told_function.csv; table and numbers: cell_like.md,
+`information/cells.py` defines the problems, `information/limits.py` the extra information. Each estimate is a row of
+benchmarks/results/cell_like/default.csv, told_axes.csv or told_function.csv; table and numbers: cell_like.md,
 cell_like.json.
 """
 
@@ -32,25 +32,25 @@ ORACLE_SEEDS = 1
 SHUFFLES, SHUFFLED_CELLS = 40, CELLS[:2]
 ABOVE = 2.0  # standard errors
 GOALS = {500: 0.75, 2400: 0.88, 6000: 0.93}
-"""Median share of the truth that was aimed at."""
+"""Target for the median share of the truth that is found, by number of cells."""
 
 
 def measure(path: Path, names: list[str], cells: list[int], seeds: int, shuffles: int) -> None:
-    """Add to the table at `path` what it lacks."""
+    """Add the missing estimates, of all `names` and of the shuffled problems, to the table at `path`."""
     default = estimators()["default"]
     run(path, "default", default, names, cells, range(seeds), draw)
     run(path, "default", default, shuffled(), [n for n in cells if n in SHUFFLED_CELLS], range(shuffles), draw)
 
 
 def measure_told(folder: Path, cells: list[int], seeds: int) -> None:
-    """As `measure`, of the problems without a depth, for a default that is told more."""
+    """Add the missing estimates of the default with extra information (`TOLD`), on problems without a depth."""
     names = [name for name, law in problems().items() if not law[2]]
     for told, draw_told in TOLD.items():
         run(folder / f"{told}.csv", told, estimators()["default"], names, cells, range(seeds), draw_told)
 
 
 def limits(folder: Path) -> list[dict[str, object]]:
-    """By number of cells, medians over problems of the share found: by the default, and where it is told more."""
+    """Return, by number of cells, the median share that the default finds, without and with extra information."""
     found = []
     tables = {name: gather(folder / f"{name}.csv") for name in ("default", *TOLD) if (folder / f"{name}.csv").exists()}
     draws = tables.get("told_axes", pd.DataFrame({"seed": []})).seed.unique()
@@ -64,7 +64,7 @@ def limits(folder: Path) -> list[dict[str, object]]:
 
 
 def bias_rules(rows: pd.DataFrame, results: Path) -> list[dict[str, object]]:
-    """`extrapolated` of these problems, and of the suite of `information_suite.py`."""
+    """Apply `extrapolated` to these problems and to the suite of `information_suite.py`."""
     suite = read(results / "information" / "default.csv") if (results / "information").exists() else rows[:0]
     suite = suite.assign(true=suite.problem.map({name: value[0] for name, value in suite_truths().items()}))
     tables = {"cell_like": rows[rows.source != "shuffled"], "suite": suite}
@@ -72,7 +72,7 @@ def bias_rules(rows: pd.DataFrame, results: Path) -> list[dict[str, object]]:
 
 
 def gather(path: Path) -> pd.DataFrame:
-    """The rows, with source, family, depth and true bits; of shuffled pairs the source is "shuffled"."""
+    """Return the rows with source, family, depth and true bits; shuffled pairs have the source "shuffled"."""
     rows, laws = read(path), problems()
     parts = [laws[name] if name in laws else ("shuffled", name.split("_", 1)[1], 0) for name in rows.problem]
     rows[["source", "family", "depth"]] = pd.DataFrame(parts, index=rows.index)
@@ -81,7 +81,7 @@ def gather(path: Path) -> pd.DataFrame:
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """By problem and cells: the truth, what was found, its spread beside the standard error stated, median share."""
+    """Summarise by problem and cells: true bits, mean bits found, their spread, stated standard error, median share."""
     by = rows.groupby(["problem", "source", "family", "depth", "cells"], sort=False)
     table = by.agg(true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), stderr=("stderr", "mean"),
                    ratio=("ratio", "median"), seconds=("seconds", "median"), draws=("bits", "count"))  # fmt: skip
@@ -89,7 +89,7 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(results: Path) -> None:
-    """cell_like.md and cell_like.json from the rows."""
+    """Write cell_like.md and cell_like.json from the rows."""
     rows = gather(results / "cell_like" / "default.csv")
     told, plain, deep = rows[rows.true > 0], rows[(rows.true > 0) & (rows.depth == 0)], rows[rows.depth > 0]
     null, limited, rules = (
@@ -134,7 +134,7 @@ def write(results: Path) -> None:
 
 
 def _shares(plain: pd.DataFrame, cells: list[int]) -> list[list[str]]:
-    """A line a family, and one of all."""
+    """Return one line per family, one for all families, and one with the targets."""
     lines = []
     for family, part in [*plain.groupby("family", sort=False), ("all", plain)]:
         shares = part.groupby("cells").ratio.median()
@@ -152,7 +152,7 @@ def _depths(deep: pd.DataFrame, cells: list[int]) -> list[list[str]]:
 
 
 def _null(rows: pd.DataFrame) -> list[dict[str, object]]:
-    """Mean over shuffles and its standard error."""
+    """Return the mean bits over shuffles and its standard error, by family and number of cells."""
     found = []
     for (family, cells), part in rows.groupby(["family", "cells"]):
         mean, se = float(part.bits.mean()), float(part.bits.std() / len(part) ** 0.5)

@@ -1,10 +1,10 @@
-"""How often `noise-scaling check` is right: pairs of known information, pairs made to mislead, broken estimators.
+"""How often `noise-scaling check` is right: on pairs of known information, misleading pairs and broken estimators.
 
 A verdict is right
 
-- of pairs with nothing wrong: "yes" where the estimate is within 20 % of the truth, "lower bound" where it is more than
-  10 % below it, "nothing found" where the truth is 0;
-- of pairs or estimators with something wrong: "no", and the check that was made for it is among those that fail.
+- for sound pairs: if it is "yes" and the estimate is within 20 % of the truth, "lower bound" and the estimate is more
+  than 10 % below the truth, or "nothing found" and the truth is 0;
+- for faulty pairs or estimators: if it is "no" and the check that was designed for the fault is among those that fail.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SOUND = [
     *[(name, 500) for name in ("gaussian_0", "mapped16_0")],
     *[(name, 150) for name in ("mixture_1", "mixture_3.5", "gaussian_2", "paired_4")],
 ]
-"""Problems of the suite with nothing wrong, and numbers of pairs: enough, none to find, too few."""
+"""Sound problems of the suite, and numbers of pairs: enough pairs, no information to find, too few pairs."""
 HEALTHY = {("mixture_3.5", 1000): 20, ("gaussian_2", 1000): 20}
-"""What is drawn again, and how often."""
+"""Number of additional draws, by problem and number of pairs."""
 
 
 class Case(NamedTuple):
-    """Pairs, the estimator, and the true bits, or the check that is to fail."""
+    """Pairs, the estimator, and either the true bits or the name of the check that must fail."""
 
     name: str
     pair: Aligned
@@ -51,12 +51,12 @@ class Case(NamedTuple):
 
 
 def sound(name: str, n: int, seed: int) -> Case:
-    """A problem of the suite."""
+    """Return the case of a sound problem of the suite."""
     return Case(f"{name}, {n:,} cells", Aligned(*pairs(problems()[name], n, seed), None), true=stored()[name][0])
 
 
 def misleading(seed: int) -> list[Case]:
-    """Pairs with something wrong: cells repeated, or an embedding that holds the row number or the signal."""
+    """Return faulty pairs: with repeated cells, or with an embedding that contains the row number or the signal."""
     gauss, classes, related = (
         Aligned(*pairs(problems()[name], 600, seed), None) for name in ("gaussian_1", "mixture_1", "paired_2")
     )
@@ -92,7 +92,7 @@ def _turned(pair: Aligned, rng: np.random.Generator) -> Aligned:
 
 
 def broken(seed: int) -> list[Case]:
-    """KSG, broken in six ways, on a pair of Gaussians of 1 bit in two dimensions and one."""
+    """Return cases of KSG broken in six ways, on Gaussians of two dimensions and one that share 1 bit."""
     rng = generator(seed, "verdicts", "broken")
     x = rng.standard_normal((500, 2))
     y = np.sqrt(0.75) * x[:, :1] + 0.5 * rng.standard_normal((500, 1))
@@ -107,11 +107,11 @@ BROKEN: dict[str, tuple[str, Callable]] = {
     "a tenth of its standard error": ("split_halves", lambda x, y, seed: {"error": 0.1}),
     "of sd 0.5 over draws": ("split_halves", lambda x, y, seed: {"add": generator(seed, x.sum()).normal(0, 0.5)}),
 }
-"""By name: the check that is to fail, and what is done to the bits and the standard error of KSG."""
+"""By name: the check that must fail, and how the bits and the standard error of KSG are changed."""
 
 
 def register_broken() -> None:
-    """Enter every broken estimator."""
+    """Register every broken estimator."""
     for name in BROKEN:
         information.register(name, label=name, version=1, takes="vectors")(partial(_broken, name))
 
@@ -122,7 +122,7 @@ def _broken(name: str, x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> inform
 
 
 def verdict(case: Case, seed: int) -> dict[str, object]:
-    """A row: what came out, and whether it is right."""
+    """Run the check on a case; return a table row with the answer and whether it is right."""
     start = time.process_time()
     found = of_pair(case.pair, estimator=case.estimator, seed=seed)
     seconds, failed = time.process_time() - start, [check.name for check in found.of_status(FAILED)]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: simulated cells, interleaved timing, and the report with machine, versions and ratios."""
+"""Helpers of all benchmarks: simulated cells, interleaved timing, and the report with machine, versions and ratios."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GENE_SPREAD = 2.6  # sd of log expression: gives 1,040 genes a cell, 1.4 % of co
 
 
 def arguments(description: str, **switches: str) -> argparse.Namespace:
-    """What every benchmark takes, and switches of its own, each with its help."""
+    """Parse the options that every benchmark takes, and extra `switches`, given as name and help text."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="small sizes, in seconds: to see that it runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
@@ -38,7 +38,7 @@ def arguments(description: str, **switches: str) -> argparse.Namespace:
 
 
 def simulate_counts(n_cells: int, n_genes: int = N_GENES, *, umis: float = UMIS_PER_CELL, seed: int = 0):
-    """Counts [cells, genes], int32 CSR: log-normal expression, log-normal depth (sd 0.4), Poisson molecules."""
+    """Draw counts [cells, genes], int32 CSR: log-normal expression, log-normal depth (sd 0.4), Poisson molecules."""
     rng = np.random.default_rng(seed)
     profile = np.exp(GENE_SPREAD * rng.standard_normal(n_genes))
     depths = rng.poisson(umis * np.exp(0.4 * rng.standard_normal(n_cells) - 0.08))
@@ -48,7 +48,7 @@ def simulate_counts(n_cells: int, n_genes: int = N_GENES, *, umis: float = UMIS_
 
 
 def _alias_table(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Walker's alias table: gene i is drawn as itself with probability accept[i], else as alias[i]."""
+    """Return Walker's alias table: a drawn gene i is kept with probability accept[i], else replaced by alias[i]."""
     accept = probabilities * probabilities.size
     alias = np.arange(probabilities.size)
     small, large = list(np.flatnonzero(accept < 1)), list(np.flatnonzero(accept >= 1))
@@ -85,12 +85,12 @@ def _draw_cells(depths, accept, alias, rng):
 def interleave(
     runs: dict[str, Callable | tuple[Callable, Callable]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float | list[float]]:
-    """Median seconds of each run. The runs take turns, so that a slow minute of the machine falls on all alike.
+    """Return the median seconds of each run. The runs take turns, so that a slow minute of the machine affects all.
 
-    A run is a function, or a pair: what to make for it first, untimed, and the function that takes that.
+    A run is a function, or a pair of functions: the first makes an input, untimed, and the second takes that input.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):  # the first compiles, and is not counted
+    for turn in range(repeats + 1):  # the first turn compiles and is not counted
         for name, run in runs.items():
             prepare, work = run if isinstance(run, tuple) else (tuple, lambda _, run=run: run())
             prepared = prepare()
@@ -98,12 +98,12 @@ def interleave(
             result = work(prepared)
             if turn:
                 seconds[name].append(clock() - start)
-            del prepared, result  # freeing is not timed, and no run meets another's leftovers
+            del prepared, result  # freed before the next run, and not timed
     return {name: np.median(times, axis=0).tolist() for name, times in seconds.items()}
 
 
 def both_clocks() -> np.ndarray:
-    """Now, on the wall and in processor seconds of this process: what others do on the machine stretches the first."""
+    """Return wall seconds, which other work on the machine stretches, and the processor seconds of this process."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
@@ -120,7 +120,7 @@ def machine(*packages: str) -> dict[str, object]:
 
 
 def peers_python() -> str | None:
-    """Python of an environment for the peers whose pins clash with ours, made on first use; None if it cannot be."""
+    """Return Python of the environment, created on first use, for peers whose pins clash with ours; None on failure."""
     python = PEERS / "bin" / "python"
     if not python.exists():
         venv.create(PEERS, with_pip=True)
@@ -133,14 +133,14 @@ def peers_python() -> str | None:
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table; numbers to three figures."""
+    """Return a Markdown table; floats have three significant figures."""
     text = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     lines = [header, ["---"] * len(header), *text]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def report(results: Path, name: str, title: str, where: dict, parts: list[str], numbers: dict) -> None:
-    """Write NAME.md and NAME.json, and show the first."""
+    """Write NAME.md and NAME.json, and print NAME.md."""
     versions = ", ".join(f"{package} {version}" for package, version in where["versions"].items())
     line = (
         f"{where['processor']}, {where['cores']} cores, load {where['load_at_start']} at the start; "

@@ -1,12 +1,12 @@
-"""How much of u_bar and I_max is the estimator? Curves that are known exactly, through the default and LMI.
+"""How much does the estimator change u_bar and I_max? Exactly known curves, estimated by the default and by LMI.
 
-    python benchmarks/estimator_map.py            # what is not there yet, and goes on where it was stopped
-    python benchmarks/estimator_map.py --anew     # all again
+    python benchmarks/estimator_map.py            # run the missing estimates; continues a stopped run
+    python benchmarks/estimator_map.py --anew     # recompute all
     python benchmarks/estimator_map.py --gather
 
-The simulator's state and signal (`datasets.simulate`): 1, 4 or 16 latents that share 2 or 4 bits with y. The embedding
-is exact: each latent as counts of that depth leave it, S z + sqrt(S (1 - S)) noise, its posterior mean; then turned at
-random, alone or among so many unrelated dimensions that there are 16, as in the models. The truth is D channels
+State and signal are the simulator's (`datasets.simulate`): 1, 4 or 16 latents that share 2 or 4 bits with y. The
+embedding is exact: the posterior mean of each latent given counts of that depth, S z + sqrt(S (1 - S)) noise. It is
+rotated at random, alone or padded with unrelated dimensions to 16, as in the models. The truth is the law of D channels
 (`laws.channels_law`), Eq. 1 with one latent. Rows, one an estimate: benchmarks/results/estimator_map/METHOD.csv.
 """
 
@@ -31,24 +31,24 @@ from noise_scaling.seeds import generator
 
 LATENTS, BITS, DIMS = (1, 4, 16), (2, 4), 16
 DEPTHS = np.geomspace(0.01, 10, 8).round(4)
-"""Over the true u_bar."""
+"""Depths, in units of the true u_bar."""
 MOST = 30_000
 PLAN = {"default": ((200, 1000, 5000, MOST), 2), "lmi": ((200, 1000, 5000, MOST), 1)}
-"""By method: test cells and seeds. LMI takes half a minute at 5,000; at MOST it is run on DIMS dimensions alone."""
+"""By method: test cells, and seeds. LMI takes half a minute at 5,000; at MOST it runs only on DIMS dimensions."""
 
 
 def problems() -> dict[str, tuple[int, int, int, float]]:
-    """By name: latents, bits, dimensions of the embedding, and depth over the true u_bar."""
+    """Return by name: latents, bits, dimensions of the embedding, and depth in units of the true u_bar."""
     kinds = [(d, b, dims) for d, b in product(LATENTS, BITS) for dims in sorted({d, DIMS})]
     return {f"latents{d}_bits{b}_dims{k}_depth{u:g}": (d, b, k, float(u)) for (d, b, k), u in product(kinds, DEPTHS)}
 
 
 def draw(name: str, n: int, seed: int) -> Pairs:
-    """Embedding and signal of n cells."""
+    """Draw the embedding and the signal of `n` cells."""
     latents, bits, dims, depth = problems()[name]
     z, y, _ = draw_cells("vector", n, latents, bits, 0, seed)
     rng = generator(seed, "estimator_map", name)
-    half = np.exp(log_half(ratio(bits, latents), 1.0, latents, 1.0))  # u_bar over the depth of half a latent
+    half = np.exp(log_half(ratio(bits, latents), 1.0, latents, 1.0))  # u_bar over the depth where S = 1/2
     kept = depth * half / (1 + depth * half)
     x = kept * z + np.sqrt(kept * (1 - kept)) * rng.standard_normal(z.shape)
     x = np.concatenate([x, np.sqrt(kept) * rng.standard_normal((n, dims - latents))], axis=1)
@@ -57,7 +57,7 @@ def draw(name: str, n: int, seed: int) -> Pairs:
 
 
 def gather(folder: Path) -> pd.DataFrame:
-    """All rows, with what their names say and the true bits."""
+    """Return all rows, with the true bits and the parameters that the problems' names stand for."""
     rows = pd.concat([read(path) for path in sorted(folder.glob("*.csv"))], ignore_index=True)
     facts = pd.DataFrame([problems()[name] for name in rows["problem"]], columns=["latents", "i_max", "dims", "depth"])
     true = laws.channels_law(facts["depth"], 1.0, facts["i_max"], channels=facts["latents"])
@@ -65,9 +65,9 @@ def gather(folder: Path) -> pd.DataFrame:
 
 
 def mapped(rows: pd.DataFrame) -> list[dict[str, object]]:
-    """Eq. 1 fitted to what was measured and to the exact curve: a line a method, test cells, latents, dims and bits.
+    """Fit Eq. 1 to the estimates and to the exact curve; one line per method, test cells, latents, dims and bits.
 
-    u_bar is over the true one; `low` and `high` are ends of 95 % intervals averaged over laws.
+    u_bar is in units of the true u_bar; `low` and `high` are the ends of 95 % intervals averaged over laws.
     """
     out = []
     for key, here in rows.dropna(subset="bits").groupby(["method", "cells", "latents", "dims", "i_max"]):
@@ -86,7 +86,7 @@ def mapped(rows: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def write(results: Path) -> None:
-    """estimator_map.md and estimator_map.json from the rows."""
+    """Write estimator_map.md and estimator_map.json from the rows."""
     rows = gather(results / "estimator_map")
     lines = mapped(rows)
     header = ["estimator", "test cells", "latents", "dims", "true I_max", "I_max", "u_bar / true",

@@ -1,6 +1,6 @@
-"""Kill a tiny sweep at random moments, fill its disk, cut its files off: what must come out is the undisturbed table.
+"""Kill a tiny sweep at random moments, fill its disk, truncate its files: its table must equal the undisturbed one.
 
-python benchmarks/faults.py               100 kills, in pieces: start it again and it goes on from its log
+python benchmarks/faults.py               100 kills; a stopped run continues from its log when started again
 python benchmarks/faults.py --quick       3 kills, as the tests run it
 """
 
@@ -27,10 +27,10 @@ from common import RESULTS, machine, report, table
 from noise_scaling import measurements
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = "NOISE_SCALING_FAULTS"  # in the environment of every process of a sweep: orphans are found by it
+MARK = "NOISE_SCALING_FAULTS"  # environment variable of every process of a sweep: it identifies orphans too
 KINDS = ("worker", "kernel", "snakemake", "papermill", "launcher")
 LIFE = {"worker": 0.3, "kernel": 1.0, "papermill": 1.0, "snakemake": 2.0, "launcher": 2.0}
-"""Seconds within which one that was found is struck: about as long as each lives at least."""
+"""Longest wait, in seconds, from finding a process to killing it: about the shortest life of each kind."""
 KILLS_A_SWEEP = 8
 SWEEP = {
     "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0], "unit_seconds": 300,
@@ -41,7 +41,7 @@ N_ROWS = 8
 
 
 class Sweep:
-    """A tiny sweep in a folder of its own: started, watched, killed, started again."""
+    """A tiny sweep in its own folder, to be started, watched, killed and restarted."""
 
     def __init__(self, folder: Path, /, **changes: object) -> None:
         self.folder, self.run_folder = folder, Path(changes.pop("folder", folder / "run"))
@@ -65,7 +65,7 @@ class Sweep:
             return subprocess.Popen(command, cwd=ROOT, env=own, stdout=log, stderr=log, start_new_session=True)
 
     def finish(self, seconds: float = 900, **environment: str) -> None:
-        """Start it until it succeeds. What a killed launcher left at work holds the lock, and is waited for."""
+        """Start the sweep until it succeeds; it fails while processes left by a killed launcher hold the lock."""
         until = time.monotonic() + seconds
         while self.start(**environment).wait() != 0:
             if time.monotonic() > until:
@@ -73,7 +73,7 @@ class Sweep:
             time.sleep(2)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """Living processes of this sweep by kind, orphans among them."""
+        """Return the running processes of this sweep by kind, including orphans."""
         found: dict[str, list[psutil.Process]] = {kind: [] for kind in KINDS}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -82,19 +82,19 @@ class Sweep:
         return found
 
     def stop(self) -> None:
-        """End whatever of this sweep is still there."""
+        """Kill all processes of this sweep that still run."""
         for processes in self.processes().values():
             for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
 
     def numbers(self) -> bytes:
-        """The final table without its clock readings, as bytes."""
+        """Return the final table, without its columns of clock readings, as bytes."""
         return measurements.read(self.csv).drop(columns=measurements.TIMES).to_csv(index=False).encode()
 
 
 def _kind(process: psutil.Process) -> str | None:
-    """What a process is to its sweep: a worker is a fork of a kernel and has its command line."""
+    """Return a process's kind, or None; a worker is a fork of a kernel and has the kernel's command line."""
     line = process.cmdline()
     if "ipykernel_launcher" in line:
         return "worker" if (parent := process.parent()) is not None and parent.cmdline() == line else "kernel"
@@ -106,11 +106,11 @@ def _kind(process: psutil.Process) -> str | None:
 
 
 def disturbed(folder: Path, seconds: float, seed: int, at_most: int, first: int) -> tuple[Sweep, list[dict]]:
-    """One sweep killed up to `at_most` times, each time started again, then left to finish.
+    """Run one sweep that is killed up to `at_most` times, restarted after each kill, and then left to finish.
 
-    The kinds take turns, from number `first` on. A process of the kind is looked for from a random moment on, up to an
-    eighth of an undisturbed sweep after the last kill, and struck a random moment after it is found. A sweep that is
-    done before is done.
+    The kinds of process take turns, starting with number `first`. The search for a process begins a random time after
+    the last kill, at most an eighth of the duration of an undisturbed sweep; the process is killed a random time after
+    it is found. A sweep that finishes earlier is killed fewer times.
     """
     draw, sweep, kills = random.Random(seed), Sweep(folder), []
     run, started = sweep.start(), time.monotonic()
@@ -132,7 +132,7 @@ def disturbed(folder: Path, seconds: float, seed: int, at_most: int, first: int)
 
 
 def _again(sweep: Sweep, run: subprocess.Popen) -> subprocess.Popen:
-    """Start a sweep again whose launcher or Snakemake was killed; while another one holds the lock, try on."""
+    """Restart a sweep whose launcher or Snakemake was killed; retry while another run holds the lock."""
     while True:
         run.wait()
         run = sweep.start()
@@ -143,7 +143,7 @@ def _again(sweep: Sweep, run: subprocess.Popen) -> subprocess.Popen:
 
 
 def _await(sweep: Sweep, run: subprocess.Popen, kind: str, due: float) -> psutil.Process | None:
-    """A process of this kind at or after `due`; None once the run is over."""
+    """Wait for a process of this kind, at least until `due`, and return it; None if the run ends first."""
     while run.poll() is None:
         if time.monotonic() >= due and (found := sweep.processes()[kind]):
             return found[0]
@@ -152,7 +152,7 @@ def _await(sweep: Sweep, run: subprocess.Popen, kind: str, due: float) -> psutil
 
 
 def kill_at_random(wanted: int, until: float, log: Path, undisturbed: Sweep, seconds: float) -> list[dict]:
-    """Disturb sweeps until `wanted` kills are in the log or the time is up; the log's records."""
+    """Disturb sweeps until the log has `wanted` kills or the time is up; return the log's records."""
     expected = undisturbed.numbers()
     while _n_kills(log) < wanted and time.monotonic() < until:
         seed, done = len(_records(log)), _n_kills(log)
@@ -171,7 +171,7 @@ def kill_at_random(wanted: int, until: float, log: Path, undisturbed: Sweep, sec
 
 
 def _left_over(folder: Path) -> int:
-    """Temporary files that a killed process left in the folder: hidden, and no part of any answer."""
+    """Count the temporary files that killed processes left in the folder: hidden files that no result uses."""
     return sum(path.name != ".lock" for path in folder.rglob(".*"))
 
 
@@ -183,11 +183,11 @@ def _n_kills(log: Path) -> int:
     return sum(len(record["kills"]) for record in _records(log))
 
 
-# ---- faults of one kind: each gets a folder and the undisturbed sweep's numbers, and says what was seen
+# ---- other faults: each function gets a folder and the undisturbed sweep's numbers, and returns its observations
 
 
 def truncated_files(folder: Path, expected: bytes) -> str:
-    """Every unit and slice cut in half by hand, the table and one slice gone."""
+    """Cut every unit and slice file in half and remove the table; after a first start, remove the slices too."""
     sweep = Sweep(folder)
     sweep.finish()
     for path in [*sweep.run_folder.rglob("units/*/*.json"), *sweep.run_folder.rglob("slices/*/*.csv")]:
@@ -202,7 +202,7 @@ def truncated_files(folder: Path, expected: bytes) -> str:
 
 
 def a_unit_that_raises(folder: Path, expected: bytes) -> str:
-    """PCA on two cells raises; the others are measured."""
+    """Add a unit that raises, PCA on two cells; the other units must be measured."""
     sweep = Sweep(folder, datasets={"pbmc68k": {"cell_numbers": [2, 50, 100], "fractions": [1, 0.1]}})
     sweep.finish()
     rows = measurements.read(sweep.csv)
@@ -213,7 +213,7 @@ def a_unit_that_raises(folder: Path, expected: bytes) -> str:
 
 
 def a_unit_that_hangs(folder: Path, expected: bytes) -> str:
-    """A limit that no unit can keep: all are stopped and become failed rows; with a sound limit all are measured."""
+    """Set a time limit that stops every unit, which gives failed rows; with a sound limit all are measured."""
     sweep = Sweep(folder, unit_seconds=0.001)
     sweep.finish()
     rows = measurements.read(sweep.csv)
@@ -224,7 +224,7 @@ def a_unit_that_hangs(folder: Path, expected: bytes) -> str:
 
 
 def another_clock_and_locale(folder: Path, expected: bytes) -> str:
-    """Half the sweep; its files then seem to be of 1970 and of 2100; the rest in another zone and locale."""
+    """Run half the sweep, date its files to 1970 and 2100, and run the rest in another time zone and locale."""
     sweep = Sweep(folder, datasets={"pbmc68k": {"cell_numbers": [50, 100], "fractions": [1]}})
     sweep.finish(TZ="Asia/Kolkata", LC_ALL="C")
     for i, path in enumerate(sorted(path for path in sweep.run_folder.rglob("*") if path.is_file())):
@@ -237,7 +237,7 @@ def another_clock_and_locale(folder: Path, expected: bytes) -> str:
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
-    """A small file system in memory; what is yielded mounts it anew with other options."""
+    """Mount a small file system in memory; yield a function that remounts it with other options."""
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
     try:
@@ -247,7 +247,7 @@ def mounted(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
 
 
 def a_full_disk(folder: Path, expected: bytes) -> str:
-    """24 KB for all the sweep's files; then enough."""
+    """Give the sweep a disk of 24 KB for all its files, and then a large enough one."""
     with mounted(folder / "disk", "size=24k") as remount:
         sweep = Sweep(folder, folder=folder / "disk" / "run")
         code = sweep.start().wait()
@@ -258,7 +258,7 @@ def a_full_disk(folder: Path, expected: bytes) -> str:
 
 
 def a_read_only_folder(folder: Path, expected: bytes) -> str:
-    """The sweep's folder mounted read-only (its permissions would not stop root); then writable."""
+    """Mount the sweep's folder read-only (permissions alone would not stop root), and then writable."""
     with mounted(folder / "disk", "size=20m") as remount:
         sweep = Sweep(folder, folder=folder / "disk" / "run")
         sweep.run_folder.mkdir()
@@ -271,7 +271,7 @@ def a_read_only_folder(folder: Path, expected: bytes) -> str:
 
 
 def two_jobs_on_one_folder(folder: Path, expected: bytes) -> str:
-    """Two `noise-scaling measure` at once with one folder and one table; and two sweeps, of which one must wait."""
+    """Run two `noise-scaling measure` at once on one folder and table, then two sweeps, one of which is refused."""
     command = [
         sys.executable, "-m", "noise_scaling.cli", "measure", "--dataset", "pbmc68k", "--models", "random_projection",
         "pca", "--cell-numbers", "50", "100", "--fractions", "1", "0.1", "--results", folder / "units",
@@ -305,7 +305,7 @@ FAULTS = {
 
 
 def others(log: Path, expected: bytes, until: float) -> dict[str, str]:
-    """What each other fault came to; those in the log are not done again."""
+    """Return the outcome of each other fault; faults that are in the log are not repeated."""
     seen = json.loads(log.read_text()) if log.exists() else {}
     for name, fault in FAULTS.items():
         if name in seen or time.monotonic() > until:
@@ -341,7 +341,7 @@ def main() -> int:
 
 
 def _length(undisturbed: Sweep, kept: Path) -> float:
-    """Seconds of the undisturbed sweep, run once."""
+    """Return the seconds of the undisturbed sweep, which is run only once."""
     if kept.exists() and undisturbed.csv.exists():
         return json.loads(kept.read_text())
     start = time.monotonic()

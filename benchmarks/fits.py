@@ -1,4 +1,4 @@
-"""Fits of the laws: many curves at once against lmfit one by one, their averaged intervals, and bootstraps."""
+"""Time fits of the laws: many curves at once against lmfit one by one, intervals averaged over laws, and bootstraps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRID_N = np.geomspace(100, 1e5, 10)
 
 
 def curves(count: int, *, seed: int = 0) -> np.ndarray:
-    """Curves of Eq. 1 like the published: u_bar 30 to 3,000, I_max 0.5 to 4, noise 0.05 bits, [curves, points]."""
+    """Simulate curves of Eq. 1 [curves, points], like the published: u_bar 30-3,000, I_max 0.5-4, noise 0.05 bits."""
     rng = np.random.default_rng(seed)
     u_bar, i_max = 10 ** rng.uniform(1.5, 3.5, (count, 1)), rng.uniform(0.5, 4, (count, 1))
     return laws.noise_law(U, u_bar, i_max) + rng.normal(0, 0.05, (count, len(U)))
@@ -28,7 +28,7 @@ def budget_grid(*, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def by_lmfit(bits: np.ndarray) -> np.ndarray:
-    """lmfit's plain way: a Model, one start, one curve after another; u_bar and i_max, [curves, 2]."""
+    """Fit one curve after another by lmfit.Model from one start; return u_bar and i_max, [curves, 2]."""
     model = lmfit.Model(laws.noise_law)
     out = []
     for row in bits:

@@ -1,7 +1,7 @@
-"""Geneformer's training beside transformers': real tokens per second, and the loss curve on the same batches.
+"""Geneformer's training against transformers': real tokens per second, and the loss curves on the same batches.
 
 Both sides have the published network (V = 20,000), dropout, optimiser and clipping, and get the same batches of cells
-of like length: the reference's own best case, what its `group_by_length` makes. Steps alone are timed.
+of similar length: the reference's best case, as made by its `group_by_length`. Only training steps are timed.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CURVE_STEPS, CURVE_CELLS, CURVE_TOKENS = 32, 8, 96
 
 
 def cells_of_lengths(lengths: np.ndarray, n_genes: int, rng: np.random.Generator) -> Tokens:
-    """Cells with tokens by Zipf's law: their content costs no time, their number does."""
+    """Return cells with tokens drawn by Zipf's law; the time depends on the number of tokens, not on which they are."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.minimum(rng.zipf(1.3, offsets[-1]) - 1, n_genes - 1).astype(np.uint16)
     return Tokens(ids, offsets, np.arange(len(lengths)), n_genes, 512)
 
 
 def workloads(rng: np.random.Generator, quick: bool) -> dict[str, tuple[Tokens, list[np.ndarray]]]:
-    """Cells, and batches of them: full depth, 16 cells of 512; low depth, 64 cells of like length, mean 111."""
+    """Return cells and batches: full depth, 16 cells of 512 tokens; low depth, 64 of similar length, mean 111."""
     if quick:
         return {"quick, 20 tokens": (cells_of_lengths(np.full(64, 20), GENES, rng), [np.arange(4)])}
-    many = 50 * 64  # what the reference's sampler sorts at a time
+    many = 50 * 64  # number of cells that the reference's sampler sorts at a time
     lengths = np.sort(np.clip(rng.lognormal(np.log(111) - 0.125, 0.5, many), 5, 512).astype(int))
     low = [np.arange(64) + 64 * at for at in (15, 35)]
     return {
@@ -47,7 +47,7 @@ def workloads(rng: np.random.Generator, quick: bool) -> dict[str, tuple[Tokens, 
 
 
 def ours(shape: Shape, tokens: Tokens, half: bool) -> MaskedTraining:
-    """Our training with the published settings, learning rate constant so that no step is spared."""
+    """Return our training with the published settings and a constant learning rate, so that no step is spared."""
     settings = models.settings("geneformer", preset="published") | {
         "precision": "bf16" if half else "32", "warmup": 1, "validation_cells": 16, "batch_size": 16,
     }  # fmt: skip
@@ -55,7 +55,7 @@ def ours(shape: Shape, tokens: Tokens, half: bool) -> MaskedTraining:
 
 
 def speed(tokens: Tokens, batches: list[np.ndarray], repeats: int) -> tuple[dict[str, list[float]], int]:
-    """Seconds of the batches on each side, on the wall and of the processor, and their tokens."""
+    """Return the wall and processor seconds of each side on the batches, and the number of their tokens."""
     shape, rng = Shape(tokens.n_genes + 2), np.random.default_rng(0)
     data = [masked_batch(tokens, cells, at_most=512, rng=rng) for cells in batches]
     runs = {}
@@ -71,7 +71,7 @@ def speed(tokens: Tokens, batches: list[np.ndarray], repeats: int) -> tuple[dict
 
 
 def curves(steps: int) -> dict[str, list[float]]:
-    """Losses of both from the same weights on the same masked batches; the reference with two draws of dropout."""
+    """Return both sides' losses from the same weights and masked batches, the reference's for two draws of dropout."""
     counts = datasets.simulate(400, 1000, seed=100).counts
     tokens = tokens_of(counts, gene_medians(counts), CURVE_TOKENS)
     rng, shape = np.random.default_rng(0), Shape(1002)
@@ -91,7 +91,7 @@ def curves(steps: int) -> dict[str, list[float]]:
 
 def _curve_ours(shape: Shape, tokens: Tokens, data: list[Masked], rates: list[float]) -> list[float]:
     training = ours(shape, tokens, half=False)
-    training.step_scheduler, losses = None, []  # the rates are given
+    training.step_scheduler, losses = None, []  # the caller gives the rates
     for d, rate in zip(data, rates, strict=True):
         for group in training.optimizer.param_groups:
             group["lr"] = rate

@@ -1,6 +1,6 @@
-"""What chose Geneformer's small preset: bits and seconds, beside its controls, and with one setting changed at a time.
+"""How Geneformer's small preset was chosen: bits and seconds of the preset, its controls and one-setting variants.
 
-On seeds that no reported measurement uses. Rows are kept as they are measured; a stopped run goes on where it was.
+The seed is used by no reported measurement. Rows are saved as they are measured; a stopped run continues from them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def units(quick: bool) -> list[dict]:
 
 @cache
 def pools(name: str, n_cells: int, fraction: float) -> tuple[datasets.Dataset, Split, list[csr_matrix]]:
-    """The data set, its split, and the thinned training, validation and test cells."""
+    """Return the data set, its split, and the thinned training, validation and test cells."""
     data = datasets.load(name)
     cells = split(
         data.cell_ids, seed=derive(SEED, "split", name), n_test=data.card.n_test, n_validation=data.card.n_validation,
@@ -65,7 +65,7 @@ def pools(name: str, n_cells: int, fraction: float) -> tuple[datasets.Dataset, S
 
 
 def measured(unit: dict) -> dict:
-    """The unit with bits, their standard error, and processor seconds to train and to embed."""
+    """Measure a unit; return it with bits, standard error, and processor seconds to train and to embed."""
     data, cells, (train, validation, test) = pools(unit["data"], unit["cells"], unit["fraction"])
     seed = derive(SEED, "model", unit["model"], unit["cells"])
     model = models.create(unit["model"], seed=seed, device="cpu", **VARIANTS.get(unit["changed"], {}))

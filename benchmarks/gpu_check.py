@@ -1,9 +1,9 @@
-"""Everything that wants a GPU, in one run of under nine minutes: agreement with the CPU, and speed beside the peers.
+"""Check all that needs a GPU in one run of under nine minutes: agreement with the CPU, and speed against the peers.
 
-Trains each model on simulated cells on the CPU and, where torch finds CUDA, on the GPU; embeds with the same weights on
-both; times Geneformer against transformers and scVI against scvi-tools there, and both against a core of the machine;
-reads the card's memory while scVI trains. Without CUDA it runs the CPU half and says so. `--short` leaves out the CPU's
-part of the timings beside the peers: two minutes. Writes gpu_check.json and gpu_check.md.
+Trains each model on simulated cells on the CPU and, if torch finds CUDA, on the GPU, and embeds with the same weights
+on both. Times Geneformer against transformers and scVI against scvi-tools, and the GPU against one CPU core. Measures
+the GPU memory while scVI trains. Without CUDA, only the CPU half runs and the report says so. `--short` leaves out the
+CPU timings against the peers and takes two minutes. Writes gpu_check.json and gpu_check.md.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from noise_scaling.models.geneformer_data import masked_batch
 from noise_scaling.models.geneformer_net import Net, Shape
 from noise_scaling.models.geneformer_training import MaskedTraining
 
-STEPS = {"cpu": 1, "cuda": 10}  # timed at a time
+STEPS = {"cpu": 1, "cuda": 10}  # training steps in one timing
 LIMIT = 540.0  # seconds for everything
 SHORT = {"scvi": {"fixed_steps": 400}, "geneformer": {"max_steps": 200}}
 UMIS = 300
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12, "V100": 125e12}
-"""Dense bfloat16 (T4, V100: float16) operations a second by the makers' data sheets, of the SXM form where there are
-two."""
+"""Peak dense bfloat16 (T4, V100: float16) operations a second in the data sheets, of the SXM form if there are two."""
 
 
 def devices() -> list[str]:
@@ -40,14 +39,14 @@ def devices() -> list[str]:
 
 
 def simulated(quick: bool) -> datasets.Dataset:
-    """Cells in which every gene says something of the signal."""
+    """Simulate cells in which every gene is informative about the signal."""
     return datasets.simulate(
         600 if quick else 2000, 500, bits=3.0, mean_umis=UMIS, loading=1.0, informative=1.0, seed=100
     )
 
 
 def trainings() -> list[tuple[str, str, str]]:
-    """Model, device and precision; a card trains networks in both precisions."""
+    """Return the model, device and precision of each training; the GPU trains networks in both precisions."""
     networks = ("scvi", "geneformer")
     return [
         (name, device, precision)
@@ -58,7 +57,7 @@ def trainings() -> list[tuple[str, str, str]]:
 
 
 def agreement(quick: bool) -> list[dict]:
-    """Each model, trained on each device: bits, seconds, and how far one device's weights embed apart on the other."""
+    """Train each model on each device; return bits, seconds, and how much its embeddings differ between devices."""
     data = simulated(quick)
     half = data.counts.shape[0] // 2
     train, validation, test = data.counts[: half - 100], data.counts[half - 100 : half], data.counts[half:]
@@ -78,16 +77,16 @@ def agreement(quick: bool) -> list[dict]:
 
 
 def apart(model: models.Model, device: str, cells: csr_matrix, embedding: np.ndarray) -> float:
-    """Largest difference of the embedding by the same weights on `device`, in standard deviations of a dimension."""
+    """Embed with the same weights on `device`; return the largest difference, in standard deviations of a dimension."""
     with tempfile.TemporaryDirectory() as folder:
         other = models.load(model.save(Path(folder) / "model.safetensors"), device=device)
     return float(np.abs(other.embed(cells) - embedding).max() / embedding.std(0).mean())
 
 
 def operations(shape: Shape, lengths: np.ndarray, masked: int) -> float:
-    """Floating-point operations that our training step needs: products alone, 2 each, three times the forward pass.
+    """Return the floating-point operations of our training step: products only, 2 each, three times the forward pass.
 
-    The last layer's keys and values are of all tokens, the rest of it of the masked ones.
+    In the last layer, keys and values are computed for all tokens, all else only for the masked tokens.
     """
     w, f, tokens, share = shape.width, shape.feed_forward, float(lengths.sum()), masked / lengths.sum()
     pairs = float((lengths.astype(float) ** 2).sum())
@@ -97,11 +96,11 @@ def operations(shape: Shape, lengths: np.ndarray, masked: int) -> float:
 
 
 def geneformer_speed(device: str, quick: bool) -> list[dict]:
-    """Real tokens a second of the published network at V = 20,000, batches of 64 cells, beside transformers."""
+    """Time the published network (V = 20,000) against transformers in real tokens a second; GPU batches of 64 cells."""
     rng, shape, rows = np.random.default_rng(0), Shape(20_000), []
     n = 4 if quick else 64 if device == "cuda" else 8
     many = np.sort(np.clip(rng.lognormal(np.log(98), 0.5, 50 * n), 5, 512).astype(int))
-    low = many[30 * n : 31 * n]  # cells of like length, as the reference's sampler makes batches
+    low = many[30 * n : 31 * n]  # cells of similar length, as in the batches of the reference's sampler
     for depth, lengths in (
         ("full, 512 tokens", np.full(n, 64 if quick else 512)),
         ("low, some 110 tokens, of like length", low),
@@ -139,7 +138,7 @@ def _sides(shape: Shape, tokens, data, device: str) -> dict:
 
 
 def _finished(device: str, step):
-    """STEPS steps, until the device has done them."""
+    """Return a function that runs STEPS steps and waits until the device has finished them."""
 
     def run() -> None:
         for _ in range(STEPS[device]):
@@ -151,7 +150,7 @@ def _finished(device: str, step):
 
 
 def scvi_speed(device: str, quick: bool) -> list[dict]:
-    """Seconds an epoch of the published scVI, ours and scvi-tools' own training with its default loader."""
+    """Time an epoch of the published scVI: our training, and scvi-tools' own training with its default loader."""
     n_cells, n_genes = (2_000, 500) if quick or device == "cpu" else (50_000, 2_000)
     counts = simulate_counts(n_cells + 1000, n_genes, umis=1000)
     train, validation = counts[:n_cells], counts[n_cells:]
@@ -195,7 +194,7 @@ def _scvi_library(train: csr_matrix, validation: csr_matrix, device: str, epoch:
 
 
 def speedups(quick: bool) -> list[dict]:
-    """Seconds of a training step on a core and on the card, batches made on the way as in any training."""
+    """Time a training step on one core and on the GPU, including making the batches, as in any training."""
     counts = simulate_counts(600 if quick else 2_600, 4_000, umis=400)
     train, validation = counts[:-100], counts[-100:]
     rows = []
@@ -211,9 +210,9 @@ def speedups(quick: bool) -> list[dict]:
 
 
 def _step_seconds(name: str, preset: str, device: str, train: csr_matrix, validation: csr_matrix, steps: int) -> float:
-    """What `steps` more than one take, a step."""
+    """Return the seconds per step: the time of `1 + steps` steps less the time of one step, over `steps`."""
     seconds = []
-    for many in (1, 1, 1 + steps):  # the first warms up
+    for many in (1, 1, 1 + steps):  # the first run warms up
         start = time.perf_counter()
         models.create(name, preset=preset, device=device, fixed_steps=many).fit(train, validation)
         seconds.append(time.perf_counter() - start)
@@ -221,7 +220,7 @@ def _step_seconds(name: str, preset: str, device: str, train: csr_matrix, valida
 
 
 def card_memory(quick: bool) -> list[dict]:
-    """Peak memory of the card while scVI trains on more and more counts, which stay in the machine's memory."""
+    """Measure the peak GPU memory while scVI trains on more and more counts, which stay in the host's memory."""
     rows = []
     for n_cells in (10_000, 100_000) if torch.cuda.is_available() and not quick else ():
         counts = simulate_counts(n_cells + 1000, 4_000, umis=1500)
@@ -249,7 +248,7 @@ def main() -> None:
             (f"geneformer_{device}", lambda d=device: geneformer_speed(d, options.quick), _speed_table),
             (f"scvi_{device}", lambda d=device: scvi_speed(d, options.quick), _scvi_table),
         ]
-    sections += [  # no timing: what else is run meanwhile does not matter
+    sections += [  # not timed: other work on the machine does not matter
         ("card_memory", lambda: card_memory(options.quick), _memory_table),
         ("agreement", lambda: agreement(options.quick), _agreement_table),
     ]
@@ -266,7 +265,7 @@ def main() -> None:
             continue
         parts += show(numbers[name])
         numbers["seconds"] = round(time.monotonic() - started)
-        report(options.results, "gpu_check", "GPU check", where, parts, numbers)  # what was done by then is kept
+        report(options.results, "gpu_check", "GPU check", where, parts, numbers)  # saves the finished sections
 
 
 def _gpu() -> dict | None:

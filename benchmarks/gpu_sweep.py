@@ -1,12 +1,12 @@
-"""Geneformer in its published size, trained, and its controls on a GPU, within a time limit, every beginning useful.
+"""Measure trained Geneformer in its published size and its controls on a GPU, within a time limit.
 
     python benchmarks/gpu_sweep.py --minutes 25 --workers 8
 
-The depth axis of each data set at its largest number of cells, model by model, from the ends of the axis inwards; then
-the same at fewer cells. What is finished is kept in build/gpu/units: started again it goes on. What would not end
-within the limit is not begun, by the seconds that the model took so far. The table, data/gpu/measurements.csv, is
-written as it grows, with the card's name beside it. The network is small and leaves most of a card idle: `--workers`
-trainings share it, each with a processor core of its own.
+Covers the depth axis of each data set at its largest number of cells, model by model, from the ends of the axis
+inwards, then the same at fewer cells, so that a partial run is useful. Finished units are kept in build/gpu/units and a
+restarted run continues from them. A measurement that would exceed the limit, by the longest time of its model so far,
+is not started. The table, data/gpu/measurements.csv, is updated as it grows; a .json file holds the GPU's name. The
+network is small and leaves most of a GPU idle, so `--workers` trainings share it, each with its own processor core.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from noise_scaling.measure.workers import fork_safe_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ("pbmc5k_extra", "xenium_breast", "pbmc_facs")
-RESERVE = 20.0  # seconds kept for writing and leaving
-MARGIN = 1.5  # what is begun may take so many times the longest of its model before
+RESERVE = 20.0  # seconds reserved for writing the table and exiting
+MARGIN = 1.5  # a measurement may take this many times the longest one of its model so far
 
 
 class Axis(NamedTuple):
-    """Some depths of one model at one number of cells, measured at a time."""
+    """Some depths of one model at one number of cells, which are measured together."""
 
     dataset: str
     model: str
@@ -49,7 +49,7 @@ class Axis(NamedTuple):
 def axes(
     cards: list[datasets.Card], names: list[str], *, depths: int, workers: int, numbers_of_cells: int | None = None
 ) -> Iterator[Axis]:
-    """Largest number of cells first; in it data set by data set, model by model, the ends of the depth axis first."""
+    """Yield axes: largest number of cells first, then by data set, by model, and the ends of the depth axis first."""
     for rank in range(max(len(card.cell_numbers[:numbers_of_cells]) for card in cards)):
         for card in cards:
             numbers = sorted(card.cell_numbers, reverse=True)[:numbers_of_cells]
@@ -60,14 +60,14 @@ def axes(
 
 
 def _from_the_ends(fractions: tuple[float, ...], depths: int) -> list[float]:
-    """As many depths, evenly spaced, deepest, shallowest, then inwards: a curve cut short still spans its axis."""
+    """Return `depths` evenly spaced depths, deepest, shallowest, then inwards: a partial curve still spans its axis."""
     falling = sorted(fractions, reverse=True)
     rest = [falling[i] for i in np.unique(np.linspace(0, len(falling) - 1, depths).round().astype(int))]
     return [rest.pop(0 if i % 2 == 0 else -1) for i in range(len(rest))]
 
 
 def at_hand(names: list[str]) -> list[datasets.Card]:
-    """The cards of those data sets that load here; a machine without network may have the simulated one alone."""
+    """Return the cards of the data sets that load here; without a network this may be only the simulated one."""
     found = []
     for name in names:
         try:
@@ -78,7 +78,7 @@ def at_hand(names: list[str]) -> list[datasets.Card]:
 
 
 def sweep(todo: Iterator[Axis], options: argparse.Namespace, until: float) -> int:
-    """Measure until the limit; how many points were done."""
+    """Measure until the time limit; return the number of points measured."""
     longest: dict[str, float] = {}
     done = 0
     for axis in todo:
@@ -102,12 +102,12 @@ def sweep(todo: Iterator[Axis], options: argparse.Namespace, until: float) -> in
 
 
 def preset(model: str, wanted: str) -> str:
-    """The preset wanted, or the published one of a model that has no such."""
+    """Return the wanted preset, or the published preset for a model that lacks the wanted one."""
     return wanted if wanted in models.MODELS[model].PRESETS else "published"
 
 
 def write(options: argparse.Namespace) -> None:
-    """All rows kept so far, and where they are from."""
+    """Write all rows measured so far, their provenance, and the training curves."""
     table = status.kept_units([options.folder / "units"])
     measurements.write(table, options.output)
     about = measurements.provenance(table, " ".join(["python benchmarks/gpu_sweep.py", *sys.argv[1:]]))
@@ -118,12 +118,12 @@ def write(options: argparse.Namespace) -> None:
 
 
 def _gpu_before(path: Path) -> object:
-    """What is noted of the card by a run that used one, where rows from the CPU are added to its."""
+    """Return the GPU that an earlier run noted at `path`, for a CPU run that adds rows to its table."""
     return json.loads(path.read_text()).get("gpu") if path.exists() else None
 
 
 def write_curves(table: pd.DataFrame, options: argparse.Namespace) -> None:
-    """The validation losses of the trained Geneformers, step by step."""
+    """Write the validation losses of the trained Geneformers, step by step."""
     rows = []
     for unit in table[table["model"] == "geneformer"].itertuples():
         history = measurements.read_history(options.folder / "units", unit.config_hash)
@@ -135,7 +135,7 @@ def write_curves(table: pd.DataFrame, options: argparse.Namespace) -> None:
 
 
 def gpu_name() -> str:
-    """As the driver says it: torch would start CUDA for it, which no forked worker can use then."""
+    """Return the driver's name of the GPU: asking torch would start CUDA, which forked workers could not use then."""
     asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 

@@ -1,11 +1,11 @@
-"""What our default finds in families that it was not tuned on: run once it is frozen.
+"""Run our default estimator, once it is frozen, on families of problems that it was not tuned on.
 
-    python benchmarks/held_out.py               # what is not there yet, and goes on where it was stopped
-    python benchmarks/held_out.py --anew        # all again
+    python benchmarks/held_out.py               # run the missing estimates; continues a stopped run
+    python benchmarks/held_out.py --anew        # recompute all
     python benchmarks/held_out.py --gather
 
-Families: `information/held_out.py`. Rows, one an estimate: benchmarks/results/held_out/METHOD.csv; table and numbers:
-held_out.md, held_out.json.
+`information/held_out.py` defines the families. Each estimate is a row of benchmarks/results/held_out/METHOD.csv; table
+and numbers: held_out.md, held_out.json.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ABOVE = 2.0  # standard errors
 
 
 def gather(results: Path) -> pd.DataFrame:
-    """All rows, with the true bits beside them."""
+    """Return all rows, with the true bits in a column of their own."""
     rows = pd.concat([read(path) for path in sorted((results / "held_out").glob("*.csv"))], ignore_index=True)
     return rows.assign(true=rows.problem.map({name: family.bits for name, family in FAMILIES.items()}))
 
 
 def write(results: Path) -> None:
-    """held_out.md and held_out.json from the rows."""
+    """Write held_out.md and held_out.json from the rows."""
     rows = gather(results)
     by = rows.groupby(["problem", "cells", "method"], sort=False)
     means = by.agg(true=("true", "first"), bits=("bits", "mean"), sd=("bits", "std"), stderr=("stderr", "mean"),

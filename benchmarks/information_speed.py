@@ -1,9 +1,9 @@
-"""Seconds of our KSG, LMI and default estimator beside the published ones, in turn, on one thread each.
+"""Time our KSG, LMI and default estimator against the published estimators, in turn, on one thread each.
 
-latentmi takes minutes for one estimate. It is timed for one and for four epochs: seconds of an epoch and of all else.
-The epochs that it runs are taken from the suite's rows of the same problem and number of pairs
-(benchmarks/results/information/latentmi.csv), else of other problems, and where there is none from its patience: 31 at
-the least.
+latentmi takes minutes per estimate, so it is timed for one and for four epochs, which gives the seconds of an epoch and
+of all other work. Its number of epochs is taken from the suite's rows of the same problem and number of pairs
+(benchmarks/results/information/latentmi.csv), else from rows of other problems, and without any row from its patience:
+at least 31.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST_EPOCHS = 31
 
 
 def published_ksg() -> ModuleType:
-    """latentmi's module of nearest neighbours: it needs nothing that our environment lacks."""
+    """Load latentmi's nearest-neighbour module into this environment, which has all that the module needs."""
     (path,) = Path(python("latentmi")).parents[1].glob("lib/python*/site-packages/latentmi/ksg.py")
     spec = importlib.util.spec_from_file_location("published_ksg", path)
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,7 @@ def published_ksg() -> ModuleType:
 
 
 def time_ksg(cells: int, repeats: int) -> tuple[dict[str, float], float]:
-    """Median seconds of each, and the largest difference of a pointwise value in bits; 8 + 8 dimensions, 2 bits."""
+    """Return median seconds of both KSGs and their largest pointwise difference in bits (8 + 8 dimensions, 2 bits)."""
     rng, rho = np.random.default_rng(0), np.sqrt(1 - 2**-0.5)
     x = rng.standard_normal((cells, 8))
     y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal((cells, 8))
@@ -47,11 +47,11 @@ def time_ksg(cells: int, repeats: int) -> tuple[dict[str, float], float]:
 
 
 FLAT, CURVED = "gaussian_2", "paired_2"
-"""Latents among noise; two maps of related latents, where our default describes both sides first: its longest way."""
+"""Latents among noise; two maps of related latents, where our default first describes both sides, its slowest case."""
 
 
 def time_lmi(cells: int, repeats: int) -> dict[str, float]:
-    """Median seconds of our LMI and default, of latentmi's epoch, and of what that does once."""
+    """Return median seconds of our LMI and default, of one latentmi epoch, and of latentmi's one-time work."""
     flat, curved = (pairs(problems()[name], cells, 0) for name in (FLAT, CURVED))
     ours, default, curved_default, one, four = [], [], [], [], []
     for seed in range(repeats):
@@ -67,14 +67,14 @@ def time_lmi(cells: int, repeats: int) -> dict[str, float]:
 
 
 def seconds_of(work: Callable[..., object], *values: object, **options: object) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     start = time.perf_counter()
     work(*values, **options)
     return time.perf_counter() - start
 
 
 def epochs_run(problem: str, cells: int) -> tuple[int, str]:
-    """Median epochs of latentmi on `problem` in the suite's rows at `cells`, and where the number is from."""
+    """Return latentmi's median epochs on `problem` in the suite's rows at `cells`, and the source of the number."""
     path = RESULTS / "information" / "latentmi.csv"
     rows = read(path).query("cells == @cells") if path.exists() else pd.DataFrame({"problem": [], "note": []})
     for what, some in ((f"of {problem}", rows[rows.problem == problem]), ("of other problems", rows)):

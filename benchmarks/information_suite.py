@@ -1,12 +1,12 @@
-"""Problems of known mutual information, and what each estimator finds in them.
+"""Run each estimator on problems of known mutual information.
 
-    python benchmarks/information_suite.py                              # our default and the cheap peers, goes on
+    python benchmarks/information_suite.py                              # our default and cheap peers; continues a run
     python benchmarks/information_suite.py --short
     python benchmarks/information_suite.py --methods lmi latentmi mine --problems gaussian_2 --cells 5000 --seeds 2
-    python benchmarks/information_suite.py --fresh                      # ten new draws, to check standard errors on
+    python benchmarks/information_suite.py --fresh                      # ten new draws, to check standard errors
 
-adds rows to benchmarks/results/information/METHOD.csv, one an estimate; `--gather` (and every run, at its end) gathers
-all of them in benchmarks/results/information_suite.md, and in data/calibration/information.csv for the book.
+Each estimate adds a row to benchmarks/results/information/METHOD.csv. `--gather`, and every run at its end, collects
+all rows in benchmarks/results/information_suite.md, and in data/calibration/information.csv for the book.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from information.summary import publish, write
 
 SHORT = {"names": ["gaussian_0", "gaussian_2", "mapped16_1", "mixture_3.5"], "cells": [280], "seeds": [0]}
 FRESH = range(100, 110)
-"""Draws that nothing was fitted to."""
+"""Seeds of draws that nothing was fitted to."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables (default: %(default)s)")
     parser.add_argument("--quick", dest="short", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    numba.config.NUMBA_NUM_THREADS = 1  # every estimate on one thread, as the peers are
+    numba.config.NUMBA_NUM_THREADS = 1  # one thread per estimate, as for the peers
     wanted = {"names": options.problems, "cells": options.cells, "seeds": range(options.seeds)}
     if options.short:
         wanted = SHORT

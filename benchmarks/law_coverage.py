@@ -1,7 +1,7 @@
-"""How often intervals of I_max and u_bar hold the truth, on laws that are Eq. 1 and laws that are not.
+"""How often intervals of I_max and u_bar contain the truth, for curves that follow Eq. 1 and curves that do not.
 
-Curves of 8 to 10 depths under each law, one and three seeds: every seed (its split and training) moves I_max by 0.05
-bits and u_bar by 10 % (standard deviations; between the seeds of the committed measurements they are about that), and
+Each law gives curves of 8 to 10 depths, of one and of three seeds. Every seed (its split and training) shifts I_max by
+0.05 bits and u_bar by 10 % (standard deviations, about those between the seeds of the committed measurements), and
 every point has noise of 0.04 bits. "simulator" is the exact curve of `simulate`, four latents, 3 bits.
 """
 
@@ -23,7 +23,7 @@ CURVES = 200
 
 
 def by_law(rng: np.random.Generator, seeds: int, **law: float) -> tuple[Curve, tuple[float, float]]:
-    """A curve and its u_bar and I_max: u_bar from a twentieth of the deepest counts to the deepest."""
+    """Simulate a curve; return it, its u_bar (from a twentieth of the largest depth to the largest) and its I_max."""
     u = np.geomspace(10, rng.choice([300, 1000, 5000]), rng.integers(8, 11))
     u_bar, i_max = u[-1] * 10 ** rng.uniform(-1.3, 0), rng.uniform(1, 3.5)
     moved = zip(u_bar * np.exp(rng.normal(0, SEED_DEPTH, seeds)), i_max + rng.normal(0, SEED_BITS, seeds), strict=True)
@@ -38,7 +38,7 @@ def by_simulator(rng: np.random.Generator, seeds: int, exact, u_bar: float) -> t
 
 
 def score(draw, count: int, seeds: int, rng: np.random.Generator, **law) -> dict[str, float]:
-    """Shares of truths held by intervals averaged over laws and by Eq. 1's own, and their median widths."""
+    """Return the share of truths inside intervals averaged over laws and inside Eq. 1's own, and the median widths."""
     curves, truth = zip(*(draw(rng, seeds, **law) for _ in range(count)), strict=True)
     averaged = intervals(curves)
     fits = [

@@ -1,6 +1,6 @@
-"""Peak memory and time of each model fitted and embedded from a count store on disk, at two numbers of cells.
+"""Measure peak memory and time to fit and embed each model from a count store on disk, at two numbers of cells.
 
-Each run is a process of its own; what it holds before it opens the store (Python and libraries) is taken off.
+Each run is a separate process; the memory that it uses before it opens the store (Python and libraries) is subtracted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODELS = ("random_projection", "pca", "scvi")
 
 
 def held_mb(which: str) -> float:
-    """Resident memory of this process in MB: "VmRSS" now, "VmHWM" its peak since `forget_peak`."""
+    """Return this process's resident memory in MB: "VmRSS" is the current one, "VmHWM" the peak since `forget_peak`."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(which))
     return int(line.split()[1]) / 1024
 
@@ -36,7 +36,7 @@ def forget_peak() -> None:
 
 
 def one(path: Path, name: str, held: str) -> dict:
-    """Fit and embed one model in this process; megabytes above those before the store was opened, and seconds."""
+    """Fit and embed one model in this process; return seconds, and megabytes added since the store was opened."""
     torch.set_num_threads(1)
     options = {"fixed_steps": STEPS, "check_every": STEPS, "batch_size": 512} if name == "scvi" else {}
     toy = simulate_counts(600, 50, umis=100)  # imports and compiles what the model needs

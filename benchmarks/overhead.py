@@ -1,7 +1,7 @@
-"""What the machinery costs: 200 units of random projections through Snakemake and papermill, and in a bare loop.
+"""Measure the overhead of a sweep: 200 units of random projections by Snakemake and papermill, and in a bare loop.
 
-python benchmarks/overhead.py                 a job for each seed and for each depth, each beside its bare loop
-python benchmarks/overhead.py --jobs seed     one of them; the table is written once both are there
+python benchmarks/overhead.py                 a job per seed and a job per depth, each compared with a bare loop
+python benchmarks/overhead.py --jobs seed     one of the two; the table is written once both have been run
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRID = {
 }
 QUICK = {"cell_numbers": [100], "fractions": [1, 0.1]}
 UNITS = {"seed": 100, "depth": 10}
-"""Units of a job, by the configuration's `jobs`."""
+"""Number of units of a job, by the setting `jobs` of the configuration."""
 SEEDS = [0, 1]
 BARE = """
 import json, sys
@@ -39,13 +39,13 @@ measure("simulated", models=["random_projection"], progress=False, **settings)
 
 
 def bare(folder: Path, grid: dict, jobs: str) -> list[str]:
-    """One process, one loop, imports and loading once, nothing kept but the table."""
+    """Return the command of the bare loop: one process that imports and loads once and keeps only the table."""
     settings = json.dumps(grid | {"seeds": SEEDS, "output": str(folder / "bare.csv")})
     return [sys.executable, "-c", BARE, settings]
 
 
 def sweep(folder: Path, grid: dict, jobs: str) -> list[str]:
-    """The same through `workflow/run.py` on one core: every unit kept, a time limit."""
+    """Return the command for the same units through `workflow/run.py` on one core: every unit kept, a time limit."""
     config = {
         "folder": str(folder / "run"), "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": SEEDS,
         "models": ["random_projection"], "unit_seconds": 600, "jobs": jobs, "datasets": {"simulated": grid},
@@ -59,7 +59,7 @@ PARTS = {"bare": bare, "sweep": sweep}
 
 
 def run(part: str, folder: Path, grid: dict, jobs: str) -> float:
-    """Wall seconds of one part, from the start of its first process to the end of its last."""
+    """Run one part; return its wall seconds, from the start of its first process to the end of its last."""
     if part == "sweep":
         shutil.rmtree(folder / "run", ignore_errors=True)
     command = PARTS[part](folder, grid, jobs)
@@ -71,7 +71,7 @@ def run(part: str, folder: Path, grid: dict, jobs: str) -> float:
 
 
 def same(folder: Path) -> bool:
-    """Whether both tables hold the same numbers."""
+    """Return whether both tables hold the same numbers."""
     one, other = (measurements.read(path) for path in (folder / "bare.csv", folder / "run" / "measurements.csv"))
     return one.drop(columns=measurements.TIMES).equals(other.drop(columns=measurements.TIMES))
 

@@ -1,4 +1,4 @@
-"""The field's readers of counts on disk beside ours: one pass over all cells, and shuffled batches for scVI."""
+"""Compare our reader of counts on disk with those of other packages: one pass over all cells, and batches for scVI."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RUNS = {"pass": PASSES, "batches": BATCHES}
 
 
 def peers_python() -> Path:
-    """Python of build/readers, made on first use by the newest Python found: annbatch asks for 3.12."""
+    """Return Python of build/readers, created on first use by the newest Python found, as annbatch needs 3.12."""
     home = PEERS.with_name("readers")
     if not (python := home / "bin/python").exists():
         newest = next(filter(None, map(shutil.which, ("python3.14", "python3.13", "python3.12"))), sys.executable)
@@ -49,14 +49,14 @@ def peers_python() -> Path:
 
 
 def run(python: Path | str, *arguments: object) -> dict[str, float]:
-    """What peers/readers.py measures in a process of its own."""
+    """Run peers/readers.py in a separate process and return its measurements."""
     command = [str(python), str(FILES / "readers.py"), *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def prepare(folder: Path, n_cells: int) -> float:
-    """In `folder`: cells.h5ad; thinned/ in nested order and the same as thinned.h5ad. Gigabytes of the first."""
+    """Write cells.h5ad, and its thinned cells as thinned/ (nested order) and thinned.h5ad; return GB of cells.h5ad."""
     size = write_store(folder / "cells.h5ad", n_cells)
     count_store.IN_MEMORY_BELOW = 0
     data = datasets.load(folder / "cells.h5ad", signal="obs:day")
@@ -69,7 +69,7 @@ def prepare(folder: Path, n_cells: int) -> float:
 
 
 def measure(folder: Path, repeats: int) -> tuple[list[dict], dict[str, float]]:
-    """Medians of every reader, which take turns; processor seconds of the conversions for annbatch."""
+    """Return medians of every reader, which take turns, and processor seconds of the conversions for annbatch."""
     python, warm = peers_python(), folder / "warm"
     warm.mkdir()
     prepare(warm, 1000)
@@ -90,14 +90,14 @@ def measure(folder: Path, repeats: int) -> tuple[list[dict], dict[str, float]]:
         row = {"task": task, "reader": reader} | {key: statistics.median(r[key] for r in runs) for key in runs[0]}
         rows.append(row)
         print(row, file=sys.stderr)
-    for task in RUNS:  # whoever read all has seen every cell once
+    for task in RUNS:  # a reader of all cells must see each cell once
         whole = [row for row in rows if row["task"] == task and (task, row["reader"]) != ("batches", "anndata")]
         assert len({(row["cells"], row["molecules"]) for row in whole}) == 1, whole
     return rows, converted
 
 
 def lines(rows: list[dict], task: str) -> str:
-    """The table of one task."""
+    """Return the table of one task."""
     header = ["reader", "cells / s", "processor, s for 100,000 cells", "against ours", "memory, GB"]
     mine = {row["reader"]: row for row in rows if row["task"] == task}
     each = {reader: row["processor"] / row["cells"] * 1e5 for reader, row in mine.items()}

@@ -1,8 +1,8 @@
-"""scVI beside scvi-tools' own training: seconds an epoch and losses at one size, seconds and bits of the small preset.
+"""Compare our scVI training with scvi-tools': seconds an epoch, losses at one size, seconds and bits of preset small.
 
-Both sides are the same networks, optimiser and stopping rule, on one thread. The library's side is
-`scvi.model.SCVI.train` with its own loader, loss and logs. Finished rows are kept in build/scvi_training.jsonl, and a
-run goes on from them: remove the file to measure anew.
+Both sides use the same networks, optimiser and stopping rule, on one thread. The library's side is
+`scvi.model.SCVI.train` with its own loader, loss and logs. Finished rows are kept in build/scvi_training.jsonl and
+reused by later runs: remove the file to measure again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNITS = [("pbmc68k", 100, 1.0), ("pbmc10k", 100, 1.0), ("pbmc10k", 1000, 1.0), (
 
 
 class Library:
-    """scvi-tools' SCVI with the settings of one of our presets, trained as its own documentation does."""
+    """scvi-tools' SCVI with the settings of one of our presets, trained as in its own documentation."""
 
     def __init__(self, seed: int, settings: dict[str, Any], most_epochs: int | None = None) -> None:
         self.seed, self.settings, self.most_epochs = seed, settings, most_epochs
@@ -78,14 +78,14 @@ class Library:
 
 
 def timed(make: Any, train: csr_matrix, validation: csr_matrix) -> tuple[Any, float, float]:
-    """The fitted model, seconds on the wall and of the processor."""
+    """Fit a model; return it, wall seconds and processor seconds."""
     wall, processor = time.perf_counter(), time.process_time()
     model = make().fit(train, validation)
     return model, time.perf_counter() - wall, time.process_time() - processor
 
 
 def epochs(side: str, seed: int, n_cells: int, n_genes: int) -> dict:
-    """Seconds an epoch of training and validation, and the losses."""
+    """Measure seconds per epoch, training and validation included, and the losses."""
     counts = simulate_counts(n_cells + VALIDATION, n_genes, umis=600)
     train, validation = counts[:n_cells], counts[n_cells:]
     base = models.settings("scvi", preset="published")
@@ -106,7 +106,7 @@ def epochs(side: str, seed: int, n_cells: int, n_genes: int) -> dict:
 
 
 def loss_alone(form: str, n_cells: int, n_genes: int, repeats: int = 30) -> dict:
-    """Milliseconds of a batch's loss and its gradient, without the networks: medians over repeats."""
+    """Return the median milliseconds of a batch's loss and its gradient, without the networks, and the loss."""
     counts = simulate_counts(n_cells, n_genes, umis=600)
     batch = next(Counts(counts[:512], "cpu").in_order())
     drawn = torch.Generator().manual_seed(0)
@@ -128,7 +128,7 @@ def loss_alone(form: str, n_cells: int, n_genes: int, repeats: int = 30) -> dict
 
 
 def unit(name: str, n_cells: int, fraction: float, seed: int, side: str) -> dict:
-    """One training of the small preset and the bits its embedding of the test cells holds."""
+    """Train the small preset once; return its time, its loss and the bits in its embedding of the test cells."""
     data = datasets.load(name)
     pools = split(
         data.cell_ids, seed=derive(seed, "split", name), n_test=data.card.n_test,
@@ -155,7 +155,7 @@ def unit(name: str, n_cells: int, fraction: float, seed: int, side: str) -> dict
 
 
 def kept(path: Path, measure: Callable[..., dict], *arguments: Any) -> dict:
-    """The row measured with these arguments, by an earlier run or now."""
+    """Return the row for these arguments: an earlier run's from `path`, or measured now and appended."""
     key = [measure.__name__, *arguments]
     lines = path.read_text().splitlines() if path.exists() else []
     for line in map(json.loads, lines):

@@ -1,4 +1,4 @@
-"""Files of 10^4 to 10^6 cells: seconds and peak memory of loading, thinning, medians and tokens."""
+"""Measure seconds and peak memory of loading, thinning, medians and tokens on files of 10^4 to 10^6 cells."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from noise_scaling.models.geneformer_data import medians_of, tokens_of
 
 FRACTION = 0.1
 TASKS = ("load", "thin", "medians", "tokens")
-BLOCK = 10_000  # cells simulated; larger stores repeat them under other names, which thin differently
-PATIENCE = 900  # seconds that the largest store may take, projected from the one before
+BLOCK = 10_000  # cells simulated; larger stores repeat them under other cell names, which thins them differently
+PATIENCE = 900  # a store is left out if its runs, projected from the next smaller store, take more seconds
 
 
 def write_store(path: Path, n_cells: int) -> float:
-    """A store of simulated cells, uncompressed, written chunk by chunk; bytes of counts in it."""
+    """Write an uncompressed store of simulated cells, chunk by chunk; return the bytes of its counts."""
     block = simulate_counts(min(BLOCK, n_cells), N_GENES)
     is_h5 = path.suffix == ".h5ad"
     root = h5py.File(path, "w") if is_h5 else zarr.open_group(path, mode="w", zarr_format=2)
@@ -52,23 +52,23 @@ def write_store(path: Path, n_cells: int) -> float:
 
 
 def measure(task: str, source: Path, target: Path) -> dict[str, float]:
-    """Run one task in a new process: its seconds without imports, and its peak memory in GB with them."""
+    """Run one task in a new process; return its seconds without imports, and its peak memory in GB with them."""
     command = [sys.executable, __file__, "--task", task, str(source), str(target)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def run_task(task: str, source: str, target: str) -> None:
-    tiny = simulate_counts(10, 100, umis=50)  # loads what is compiled: a third of a second, once a process
+    tiny = simulate_counts(10, 100, umis=50)  # loads the compiled functions: a third of a second, once per process
     thinned = thin(tiny, FRACTION, seed=0)
     rank_tokens(thinned, np.ones(100))
     MedianSketch(100).add(thinned)
     start = time.perf_counter()
-    count_store.IN_MEMORY_BELOW = 0  # small files too go the way of large ones
+    count_store.IN_MEMORY_BELOW = 0  # streams small files as if they were large
     if task in ("load", "thin"):
         data = datasets.load(source, signal="obs:day")
     if task == "thin":
-        start = time.perf_counter()  # what is loaded is known by now
+        start = time.perf_counter()  # loading the data set is not part of this task
         cells, rest = np.split(np.random.default_rng(0).permutation(data.n_cells), [-1000])
         names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids}
         held = {"test": Pool(rest, FRACTION)}
@@ -88,7 +88,7 @@ def measure_size(suffix: str, n_cells: int, folder: Path, repeats: int) -> list[
     runs: dict[str, list[dict]] = {task: [] for task in TASKS}
     for _ in range(repeats):
         for task in TASKS:
-            os.sync()  # what was written before is not this task's to wait for
+            os.sync()  # so that this task does not wait for earlier writes
             runs[task].append(measure(task, source, folder / "thinned"))
         for made in ("thinned", "cache"):
             shutil.rmtree(folder / made)
@@ -114,7 +114,7 @@ def measure_all(sizes: list[int], repeats: int) -> tuple[list[dict], list[str]]:
 
 
 def linearity(rows: list[dict]) -> list[list[object]]:
-    """Per store and task: seconds a cell at the largest size over those at a tenth of it, and the way to 10^7 cells."""
+    """Return, per store and task, seconds a cell relative to a tenth of the cells; time and memory at 10^7 cells."""
     lines = []
     for suffix, task in dict.fromkeys((row["store"], row["task"]) for row in rows):
         mine = [row for row in rows if row["store"] == suffix and row["task"] == task]
@@ -159,7 +159,7 @@ def main() -> None:
         "sorted, some tens of bytes a cell (names, row pointers, keys), and for medians one histogram a gene."
     )
     parts = [lead, table(header, lines), *notes]
-    if not options.quick:  # small stores take as long as opening them
+    if not options.quick:  # small stores mostly take the time to open them
         parts += ["Seconds a cell against a tenth of the cells, and 10^7 cells projected:"]
         parts += [table(["store", "task", "seconds a cell, relative", "time", "peak memory"], linearity(rows))]
     parts += [last]

@@ -1,4 +1,4 @@
-"""Thinning side by side: ours, scanpy, the published kernel, numpy's binomial; one depth and ten nested ones."""
+"""Time our thinning, scanpy's, the published kernel's and numpy's binomial, to one depth and to ten nested depths."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BINOMIAL, BINOMIAL_CLEAN = "numpy Generator.binomial on X.data", "the same, zero
 
 
 def with_scanpy(adata: ad.AnnData, fraction: float) -> None:
-    """To a fixed number per cell. It draws from its input in place: it gets a fresh copy, untimed."""
+    """Thin each cell to a fixed total by scanpy, in place: each run gets a fresh copy, made untimed."""
     totals = np.asarray(adata.X.sum(1)).ravel()
     sc.pp.downsample_counts(adata, counts_per_cell=np.floor(totals * fraction).astype(int), random_state=0)
 
 
 def with_published_kernel(counts: sparse.csr_matrix, fraction: float) -> sparse.csr_matrix:
-    """To floor(total x fraction) per gene, without replacement: by column, so to CSC and back."""
+    """Thin each gene to floor(total x fraction) molecules, without replacement; converts to CSC and back."""
     by_gene = counts.tocsc()
     by_gene.data = _thin_columns(by_gene.indptr, by_gene.data, fraction)
     by_gene.eliminate_zeros()
@@ -36,7 +36,7 @@ def with_published_kernel(counts: sparse.csr_matrix, fraction: float) -> sparse.
 
 @njit(parallel=True, cache=True)
 def _thin_columns(indptr, data, fraction):
-    """Each gene on a thread of its own: its molecules laid out, and numba's choice without replacement among them."""
+    """Thin the genes in parallel: list a gene's molecules and choose among them by numba's `choice`, no replacement."""
     thinned = np.zeros_like(data)
     for gene in prange(indptr.size - 1):
         start, stop = indptr[gene], indptr[gene + 1]
@@ -78,7 +78,7 @@ def ten_depths(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:
 
     n_copies = (
         10 if counts.nnz < 1e7 else 1
-    )  # ten copies of the full size do not fit beside each other: timed one by one
+    )  # ten copies of the full size do not fit in memory together: timed one by one
     runs = {
         "noise_scaling.counts.thin, ten times": lambda: [thin(counts, fraction, seed=0) for fraction in fractions],
     }
@@ -95,7 +95,7 @@ def ten_depths(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:
 
 @njit(nogil=True, cache=True)
 def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
-    """The kernel's inner loop up to one of its stages, on one thread, writing to one place."""
+    """Run the first `n_stages` stages of the kernel's inner loop, on one thread, reusing one output buffer."""
     words, small = np.empty(2048, np.uint64), np.empty(2048, np.uint8)
     kept = np.empty(2048, np.int32)
     out_indices, out_data = np.empty(2048, indices.dtype), np.empty(2048, data.dtype)
@@ -117,7 +117,7 @@ def _stages(n_stages, indptr, indices, data, cell_keys, gene_keys, threshold):
 
 
 def profile(counts: sparse.csr_matrix, repeats: int) -> dict[str, float]:
-    """Processor nanoseconds a count of each stage on one thread, as differences of medians."""
+    """Return the processor nanoseconds per count of each stage on one thread, as differences of medians."""
     keys = [name_keys(None, n, seed=0, axis=axis) for n, axis in zip(counts.shape, ("cell", "gene"), strict=True)]
     inputs = (counts.indptr, counts.indices, counts.data, *keys, np.uint64(2**64 // 10))
     names = ("check", "hash", "compare 8 molecules at once", "ties, and counts above 8", "close the gaps")

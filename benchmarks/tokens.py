@@ -1,4 +1,4 @@
-"""Rank-value tokens side by side with Geneformer's tokenizer: the loop alone, and from a file to disk."""
+"""Time our rank-value tokens against Geneformer's tokenizer: the loop alone, and from a file to disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def loop(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int) -> dict[s
 
 
 def share_of_equal_cells(counts: sparse.csr_matrix, medians: np.ndarray) -> tuple[float, float]:
-    """Shares of cells whose lists agree: gene for gene, and when genes of one value may change places."""
+    """Return the shares of cells with equal token lists: exactly, and up to the order of genes with equal values."""
     totals = np.asarray(counts.sum(1)).ravel()
     ids, offsets = rank_tokens(counts, medians, max_length=MAX_LENGTH)
     same, same_but_ties = 0, 0
@@ -45,14 +45,14 @@ def share_of_equal_cells(counts: sparse.csr_matrix, medians: np.ndarray) -> tupl
         ours, theirs = ids[offsets[i] : offsets[i + 1]], theirs[:MAX_LENGTH]
         cell = counts[i].toarray().ravel()
         same += np.array_equal(ours, theirs)
-        # The last places of float64, which dividing by the total first may change, are no difference.
+        # Ignore the last digits of float64, which change if counts are divided by the total first.
         values = [cell[genes] / medians[genes] for genes in (ours, theirs)]
         same_but_ties += len(ours) == len(theirs) and np.allclose(*values, rtol=1e-12, atol=0)
     return same / counts.shape[0], same_but_ties / counts.shape[0]
 
 
 def file_to_disk(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int, folder: Path) -> dict[str, float]:
-    """Median seconds from an uncompressed .h5ad to tokens on disk, by turns."""
+    """Return the median seconds from an uncompressed .h5ad to tokens on disk; both sides take turns."""
     n_cells, n_genes = counts.shape
     obs = pd.DataFrame({"n_counts": np.asarray(counts.sum(1)).ravel()}, index=[f"cell{i}" for i in range(n_cells)])
     var = pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)])
@@ -73,7 +73,7 @@ def file_to_disk(counts: sparse.csr_matrix, medians: np.ndarray, repeats: int, f
 
 
 def stages(path: Path, counts: sparse.csr_matrix, medians: np.ndarray, repeats: int) -> dict[str, float]:
-    """Median seconds of the parts of `tokens_of`, each alone; in it, reading runs beside ranking."""
+    """Return the median seconds of the parts of `tokens_of`, each alone; in `tokens_of` they run concurrently."""
     seconds: dict[str, list[float]] = {"read and check the counts": [], "rank": []}
     read, rank = seconds.values()
     for _ in range(repeats):
@@ -101,7 +101,7 @@ def main() -> None:
     medians = gene_medians(counts)
     low = thin(counts, 0.05, seed=0)  # about 100 genes a cell
     low = low[np.diff(low.indptr) > 0]
-    medians[np.isnan(medians)] = 1.0  # their loop knows no gene without a median
+    medians[np.isnan(medians)] = 1.0  # their loop cannot handle a gene without a median
     loops = {f"{x.nnz / x.shape[0]:,.0f} genes a cell": loop(x, medians, repeats) for x in (counts, low)}
     same, same_but_ties = share_of_equal_cells(counts[:2_000], medians)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
-"""How Geneformer's preset `published_trained` was chosen: a setting at a time, on data that nothing is reported of.
+"""How Geneformer's preset `published_trained` was chosen: one setting at a time, on data without reported results.
 
     python benchmarks/trained_geneformer.py --device cuda --workers 9
 
-Writes results/trained_geneformer.md and .json: the lowest validation loss and the bits of the test cells, those of the
-starting weights and, of the first setting, those along the way. Trainings are spread over processes that share the
-card; finished ones are kept in build/gpu and not done again.
+Writes results/trained_geneformer.md and .json: the lowest validation loss and the bits of the test cells, also for the
+starting weights and, for the first setting, at steps in between. Trainings run in several processes that share the GPU;
+finished trainings are kept in build/gpu and not repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from noise_scaling.seeds import derive
 
 PRESET = "published_trained"
 POINTS = (("citeseq_pbmc49", 0.1407), ("seqfish_embryo", 0.4978), ("citeseq_inhouse", 0.1505))
-"""Data sets and depths, at the largest number of cells of their cards."""
+"""Data sets and depths; each is measured at the largest number of cells of its card."""
 SEED = 100
 START = {"masked": 0.15, "max_steps": 1500}
 SETTINGS: dict[str, dict] = {
@@ -43,7 +43,7 @@ LOOKS = (100, 200, 400, 800)
 
 
 def point(task: dict) -> dict | None:
-    """One training, with bits before it, at the steps asked for, and of the weights kept; None if its time is over."""
+    """Train once; return bits before it, at the requested steps and of the kept weights; None if the time is over."""
     if time.time() > task["until"]:
         return None
     torch.set_num_threads(1)
@@ -96,14 +96,14 @@ def _slice(task: dict) -> Slice:
 
 
 def _bits(one: Slice, embedding: np.ndarray) -> tuple[float, float]:
-    """Bits and standard error, as a row of `measure` has them."""
+    """Return bits and standard error, computed as for a row of `measure`."""
     pair = signals.align(one.grid.data.signal, one.cells.test, embedding, seed=derive(SEED, "pairs"))
     found = information.estimate(pair.x, pair.y, seed=derive(SEED, "estimator"), device="cpu", groups=pair.groups)
     return round(float(found.bits), 4), round(float(found.stderr), 4)
 
 
 def run(options: argparse.Namespace) -> list[dict]:
-    """Every setting at every point: what was kept, and what is trained now, kept as it comes."""
+    """Return the results of every setting at every point: from the log, or trained now and added to the log."""
     found = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
     done = {(result["setting"], result["dataset"]) for result in found}
     tasks = [
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> list[dict]:
 
 
 def write(found: list[dict], options: argparse.Namespace) -> None:
-    """The tables: settings by points, and the first setting along its steps."""
+    """Write the tables: settings by points, and the first setting by training step."""
     at = {(result["setting"], result["dataset"]): result for result in found}
     where = [f"{name}, N = {max(datasets.card(name).cell_numbers):,}, q = {fraction:g}" for name, fraction in POINTS]
     start = [at[next(iter(SETTINGS)), name] for name, _ in POINTS]

@@ -1,4 +1,4 @@
-"""One run of each trained model, for the book's training curves: data/curves/training.csv and its provenance."""
+"""Train each trained model once for the book's training curves: data/curves/training.csv and its provenance."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What a cell's ranks hold of its signal beside its counts, without a model: both scored by one estimator, by depth.
+"""Compare the signal information in a cell's gene ranks and in its counts, without a model, by one estimator, by depth.
 
     python benchmarks/what_ranks_lose.py
 
-A representation gives each gene of a cell a number: its count (log-normalised), its place among the cell's tokens as
-Geneformer has them (1 for the first, falling evenly to 0), or that among the first 512 or 64 alone, 0 for the rest. Two
-linear readouts make 16 numbers of each: a Gaussian random projection, the same for all, and principal components of the
-training cells. Nothing else is learned. Writes results/what_ranks_lose.md and .json.
+A representation gives each gene of a cell a number: its log-normalised count, its rank among the cell's Geneformer
+tokens (1 for the first, falling evenly to 0), or its rank among the first 512 or 64 tokens only (0 for the rest). Two
+linear readouts reduce each to 16 numbers: a Gaussian random projection, the same for all, and principal components of
+the training cells. Nothing else is learned. Writes results/what_ranks_lose.md and .json.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ READOUTS: dict[str, Callable[[int], Any]] = {
 
 
 def represented(counts: csr_matrix, medians: np.ndarray, longest: int | None) -> csr_matrix:
-    """A number for each gene of each cell: its log-normalised count, or its place among the `longest` first tokens."""
+    """Return a number per gene and cell: the log-normalised count, or the rank among the first `longest` tokens."""
     if longest is None:
         return log_normalise(counts)
     ids, offsets = rank_tokens(counts, medians, max_length=longest)
@@ -49,7 +49,7 @@ def represented(counts: csr_matrix, medians: np.ndarray, longest: int | None) ->
 
 
 def points(name: str, seed: int, depths: int) -> list[dict[str, Any]]:
-    """Bits of every representation and readout of the test cells, at depths from all molecules to the card's fewest."""
+    """Measure the bits in each representation and readout of the test cells, from full depth to the card's lowest."""
     data = datasets.load(name)
     every, n_cells = data.card.fractions, max(data.card.cell_numbers)
     fractions = [every[i] for i in np.linspace(0, len(every) - 1, depths).round().astype(int)]

@@ -1,4 +1,4 @@
-"""How far a run of Snakemake is, and why it failed, read from its log."""
+"""The progress of a Snakemake run, and why it failed, read from its log."""
 
 import os
 import re
@@ -14,18 +14,18 @@ STEPS = {
     "pages": ("Executing the pages", 60),
     "html": ("Building the book", 60),
 }
-"""Rules in the order of their turns: what they do, and a guess of how many seconds a job takes."""
+"""Rules in order of execution: what they do, and an estimate of the seconds that a job takes."""
 
 
 class Line:
-    """One line with the step and the time left: overwritten on a terminal, printed at each new step elsewhere."""
+    """One line with the step and the time left: overwritten on a terminal; elsewhere, printed at each new step."""
 
     def __init__(self, output: IO[str]) -> None:
         self.output, self.watched = output, output.isatty() and os.environ.get("TERM") != "dumb"
         self.started, self.step = time.monotonic(), ""
 
     def show(self, log: str) -> None:
-        """Say how far the run is that wrote this log; the four rules that measure count as one."""
+        """Show the progress of the run that wrote this log; the four rules that measure count as one."""
         total, done = Counter[str](), Counter[str]()
         for name, n in re.findall(r"^(\w+?)(?:_\w+)? +(\d+)$", log, re.M):
             total[name] += int(n) * (name in STEPS)
@@ -37,7 +37,7 @@ class Line:
         self._write(STEPS[rule][0], f" {done[rule]} of {total[rule]}, {self._left(done, total)} left{failed}")
 
     def _left(self, done: Counter[str], total: Counter[str]) -> str:
-        """About how long, by the guesses and the pace so far."""
+        """Return the approximate time left, by the estimates in STEPS and the pace so far."""
         whole, ready = (sum(jobs[name] * seconds for name, (_, seconds) in STEPS.items()) for jobs in (total, done))
         pace = (60 + time.monotonic() - self.started) / (60 + ready)
         hours, minutes = divmod(max(1, round((whole - ready) * pace / 60)), 60)
@@ -52,12 +52,12 @@ class Line:
         self.output.flush()
 
     def clear(self) -> None:
-        """Leave the terminal's line to what comes next."""
+        """Clear the line on a terminal, for the output that follows."""
         self.output.write("\r\x1b[K" if self.watched else "")
 
 
 def failed_jobs(log: str) -> dict[str, list[Path]]:
-    """By the message of each job that failed and did not succeed later: its own logs."""
+    """Return the logs of each job that failed and did not succeed later, by the job's message."""
     names = dict(re.findall(r"^Job (\d+): (.*)", log, re.M))
     blocks = re.findall(r"^Error in rule \w+:\n    message: .*\n    jobid: (\d+)\n((?:    .*\n)*)", log, re.M)
     done = set(re.findall(r"^Finished jobid: (\d+) ", log, re.M))
@@ -66,7 +66,7 @@ def failed_jobs(log: str) -> dict[str, list[Path]]:
 
 
 def reasons(log: str) -> list[str]:
-    """A sentence on each job that failed; where none did, what Snakemake itself said last."""
+    """Return a sentence on each failed job; if no job failed, the last lines that Snakemake itself wrote."""
     if failed := failed_jobs(log):
         return [f"{name} failed: {_blamed(logs)}" for name, logs in failed.items()]
     last = re.split(r"^\w+(?:Error|Exception)\b.*:\n", log, flags=re.M)[-1]
@@ -74,7 +74,7 @@ def reasons(log: str) -> list[str]:
 
 
 def _blamed(logs: list[Path]) -> str:
-    """The last line of a job's own log that speaks of an error or a warning, and where the rest is."""
+    """Return the last line of a job's own log that names an error or a warning, and the path of the log."""
     for path in logs:
         text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".txt" and path.exists() else ""
         lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]

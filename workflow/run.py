@@ -2,8 +2,8 @@
 
 python workflow/run.py workflow/config/demo.yml [TARGETS] [--cores N] [--profile FOLDER] [other Snakemake options]
 
-One line says how far it is, and all that is said goes to run.log. With other options Snakemake speaks for itself.
-Snakemake's own lock outlives a killed run and would ask for --unlock; this one is the kernel's and ends with the run.
+One line shows the progress, and all output goes to run.log. With other options, Snakemake's own output is shown.
+Snakemake's lock outlives a killed run and would need --unlock; the lock here is the kernel's and ends with the run.
 """
 
 import argparse
@@ -25,15 +25,15 @@ from progress import Line, reasons
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK_SECONDS = 2.0
-"""What a killed run had started is gone within this time."""
+"""Within this time, everything that a killed run had started has ended."""
 PASSING = re.compile(r"WorkerDied|MemoryError|OutOfMemoryError|RuntimeError|InputError: .*free some")
-"""Errors of a row that are the machine's, and may not come again; others are the configuration's or the cells'."""
+"""Errors of a row that the machine caused and that may not recur; the configuration or the cells cause all others."""
 GUARD = '(cat; kill -KILL 0) <&0 >/dev/null & exec "$@" </dev/null'
-"""In bash: a command that is killed, with all that it started, when standard input closes."""
+"""Bash code that runs a command, and kills it with all its subprocesses when standard input closes."""
 
 
 def main(config: str, *options: str) -> int:
-    """Run a configuration, one run on its folder at a time; the exit status."""
+    """Run a configuration, one run on its folder at a time; return the exit status."""
     os.chdir(ROOT)
     try:
         settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def main(config: str, *options: str) -> int:
 
 
 def run(config: str, options: tuple[str, ...], settings: dict, folder: Path) -> int:
-    """Have the files that pages would like, then run Snakemake: silently, unless it is asked for more than targets."""
+    """Run Snakemake alone if given other options; else with a progress line, after trying to fetch the pages' data."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--cores", "-c")
@@ -71,7 +71,7 @@ def run(config: str, options: tuple[str, ...], settings: dict, folder: Path) -> 
     if others:
         return snakemake(words).wait()
     if settings.get("fetch") and not asked.targets:
-        from noise_scaling.datasets import download  # takes seconds, which a run that only measures does without
+        from noise_scaling.datasets import download  # this import takes seconds; a run that only measures skips it
 
         try:
             print(f"Data: {download.provide(settings['fetch'])}", flush=True)
@@ -83,9 +83,9 @@ def run(config: str, options: tuple[str, ...], settings: dict, folder: Path) -> 
 
 
 def snakemake(words: list[str], output: IO[str] | None = None) -> subprocess.Popen:
-    """Start Snakemake, which ends when this process does, however that ends.
+    """Start Snakemake so that it ends when this process ends, for whatever reason.
 
-    This Python's own commands (papermill, jupyter-book) come first, and each job has one thread: jobs fill the cores.
+    This Python's commands (papermill, jupyter-book) come first in PATH. A job has one thread, as jobs fill the cores.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return subprocess.Popen(
@@ -95,7 +95,7 @@ def snakemake(words: list[str], output: IO[str] | None = None) -> subprocess.Pop
 
 
 def cancel(name: str) -> None:
-    """Cancel the Slurm jobs that a killed run on this folder left: they would write what this one writes."""
+    """Cancel the Slurm jobs that a killed run on this folder left: they would write the same files as this run."""
     queue = ["squeue", "--me", "--noheader", "--format=%i %j"]
     while left := re.findall(rf"^(\S+) {name}", subprocess.check_output(queue, text=True), re.M):
         subprocess.run(["scancel", *left], check=True)
@@ -103,7 +103,7 @@ def cancel(name: str) -> None:
 
 
 def forget_the_future(folder: Path) -> None:
-    """Date what a wrong clock dated ahead as of now: Snakemake refuses a table that is older than its parts."""
+    """Set file times in the future, from a wrong clock, to now: Snakemake refuses a table older than its parts."""
     now = time.time()
     for path in [*folder.glob("*.*"), *folder.glob("slices/*/*.csv")]:
         if path.stat().st_mtime > now + 1:
@@ -111,9 +111,9 @@ def forget_the_future(folder: Path) -> None:
 
 
 def try_again(folder: Path) -> None:
-    """Remove the tables of jobs in which a measurement failed for a passing reason: Snakemake runs those jobs again.
+    """Remove the tables of jobs in which a measurement failed for a transient reason: Snakemake reruns these jobs.
 
-    All else they look up among the finished units.
+    They read all other measurements from the finished units.
     """
     for path in folder.glob("slices/*/*.csv"):
         with path.open(encoding="utf-8", newline="") as file:
@@ -123,7 +123,7 @@ def try_again(folder: Path) -> None:
 
 
 def report(running: subprocess.Popen, log: Path, *, book: bool) -> int:
-    """Show how far the run is until it ends, then what came of it and where the log is; its exit status."""
+    """Show the progress of a run until it ends, then its result and the path of the log; return its exit status."""
     line, page = Line(sys.stdout), log.parent / "book/_build/html/index.html"
     while running.poll() is None:
         line.show(log.read_text(encoding="utf-8", errors="replace"))
@@ -142,7 +142,7 @@ def report(running: subprocess.Popen, log: Path, *, book: bool) -> int:
 
 
 def failed_rows(about: Path) -> list[str]:
-    """A line that counts the measurements that failed, if any did, from the table's provenance."""
+    """Return a line with the number of failed measurements, if there are any, from the table's provenance."""
     found = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {"failed_rows": 0}
     if not found["failed_rows"]:
         return []
@@ -151,7 +151,7 @@ def failed_rows(about: Path) -> list[str]:
 
 
 def stop(number: int, _: object) -> None:
-    """End with a sentence; what was started ends with this process."""
+    """Print a sentence and exit on a signal; everything that was started ends with this process."""
     print("\nStopped: what is finished is kept, and the same command goes on from there.", file=sys.stderr)
     sys.exit(128 + number)
 
@@ -159,5 +159,5 @@ def stop(number: int, _: object) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody reads on: end without a word, and all that was started too
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the output has no reader: end silently, with all subprocesses
     sys.exit(main(*sys.argv[1:]))

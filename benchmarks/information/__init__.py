@@ -1,1 +1,1 @@
-"""The suite of problems with known mutual information, and what runs estimators on it."""
+"""The suite of problems with known mutual information, and the code that runs estimators on it."""

@@ -1,4 +1,4 @@
-"""The true information of each problem of `cells`, in bits: an average whose standard error is given."""
+"""The true information of each problem of `cells`, in bits: an average, given with its standard error."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .cells import Channel, Labels, Source, of, problems, shuffled
 from .truth import Truth
 
 STORED = Path(__file__).with_name("cell_truths.json")
-"""What `truth` gave for every problem: computing them all takes half an hour."""
+"""Stored results of `truth` for every problem, because computing all takes half an hour."""
 
 
 @lru_cache
 def stored() -> dict[str, Truth]:
-    """`truth` of every problem as committed, 0 of the shuffled ones."""
+    """Return the committed `truth` of every problem, and 0 for the shuffled problems."""
     found = {name: tuple(value) for name, value in json.loads(STORED.read_text()).items()}
     return found | {name: (0.0, 0.0, "shuffled") for name in shuffled()}
 
 
 def compute() -> None:
-    """Store `truth` of every problem."""
+    """Compute and store `truth` for every problem."""
     found = {}
     for name in problems():
         found[name] = truth(name)
@@ -34,10 +34,10 @@ def compute() -> None:
 
 
 def truth(name: str, draws: int = 40_000, references: int = 20_000) -> Truth:
-    """Bits, their standard error, and how they were found: averages over `draws` cells.
+    """Return bits, their standard error, and how they were computed: averages over `draws` cells.
 
-    Of labels the mean divergence of p(y | x) from its mean. Of vectors p(y) is the mean of p(y | x) over `references`
-    more cells, less the bias of its logarithm (a jackknife of two halves). At a depth the sums are over all real cells.
+    Labels: the mean divergence of p(y | x) from its mean. Vectors: p(y) is the mean of p(y | x) over `references` more
+    cells; a jackknife of two halves corrects the bias of its logarithm. At a depth: the sums are over all real cells.
     """
     here, channel, depth = of(name)
     rng = generator(0, "cells", "truth", name)
@@ -57,7 +57,7 @@ def truth(name: str, draws: int = 40_000, references: int = 20_000) -> Truth:
 
 
 def _vectors(here: Source, channel: Channel, others: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """log p(y | x) - log p(y) of `n` pairs."""
+    """Return log p(y | x) - log p(y) of `n` new pairs."""
     z = here.read(here.draw(n, rng))
     y = channel.draw(z, rng)
     own = np.diagonal(channel.log_likelihood(y, z))
@@ -68,7 +68,7 @@ def _vectors(here: Source, channel: Channel, others: np.ndarray, n: int, rng: np
 
 
 def _at_depth(here: Source, channel: Channel, depth: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """log p(x, y) - log p(x) - log p(y) of `n` pairs, each a sum over all real cells."""
+    """Return log p(x, y) - log p(x) - log p(y) of `n` new pairs, where each p is a sum over all real cells."""
     which = rng.integers(0, len(here.embedding), n)
     z = here.read(here.embedding)
     counts = rng.poisson(depth * here.profile[which])

@@ -1,18 +1,18 @@
 """Problems that look like cells: x is an embedding of real cells, y is read from it through a known channel.
 
-The law of x. A real cell is drawn, and moved by a Gaussian whose covariance is half the distance, squared, to its 20
-nearest cells (a Parzen estimate along the manifold, Vincent and Bengio 2003): a smooth law with the clusters, arcs and
-tails of the data, from which any number of new cells can be drawn. The real cells themselves, drawn again and again,
-would be another law: the same x would come among the cells a critic is fitted to and those it is scored on, which
-happens to no disjoint cells. So each problem's n cells are independent draws, none is a real cell, and the truth is
-that of the law.
+Distribution of x. A new cell is a random real cell plus Gaussian noise, whose covariance is the mean outer product of
+half the differences to its 20 nearest cells (a Parzen estimate along the manifold, Vincent and Bengio 2003). This is a
+smooth distribution with the clusters, arcs and tails of the data, from which any number of cells can be drawn. If real
+cells were drawn with replacement instead, the same x could be among the cells a critic is fitted to and those it is
+scored on, which never happens with disjoint cells. So each problem's n cells are independent draws, none is a real
+cell, and the truth is the information under this distribution.
 
-Depth. Where a problem has a depth, a real cell is drawn and its molecules are drawn anew from its profile over modules
-of genes: independent Poisson counts of u molecules in all; x is the logarithm of one plus these counts. y is read from
-the real cell's embedding, so that it does not depend on u. The truth is that of the counts, by a sum over all real
-cells, which the logarithm keeps.
+Depth. In a problem with a depth u, a real cell is drawn, and its molecules are drawn anew from its profile over modules
+of genes, as independent Poisson counts of u molecules in all; x is the logarithm of one plus these counts. y is read
+from the real cell's embedding, so that it does not depend on u. The truth is computed for the counts, by a sum over all
+real cells; the logarithm does not change it.
 
-The channels were set by their truths alone, before any estimator was run on them.
+The channels were set by their true information alone, before any estimator was run on them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from noise_scaling.seeds import generator
 from .problems import Pairs
 
 SOURCES = {"pbmc": ("pbmc10k", 16), "merfish": ("merfish_poa", 50), "worm": ("worm_embryo", 16)}
-"""Data set and principal components."""
+"""Data set and number of principal components, by source."""
 NEIGHBOURS, REACH = 20, 0.5
 READ = 8
-"""Leading axes, of deviation 1, that channels read; the rest is nuisance."""
+"""Number of leading axes, scaled to standard deviation 1, that channels read; the other axes are nuisance."""
 DEPTHS = (10, 100, 1000)
 CELLS = (500, 2400, 6000)
 """Numbers of cells that are scored in the paper's data sets."""
@@ -44,27 +44,27 @@ CELLS = (500, 2400, 6000)
 
 @dataclass(frozen=True)
 class Source:
-    """Real cells: embedding [cells, dims], what moves them [cells, 20, dims], shares of modules [cells, modules]."""
+    """Real cells: embedding [cells, dims], steps of noise [cells, 20, dims], shares of modules [cells, modules]."""
 
     embedding: np.ndarray
     steps: np.ndarray
     profile: np.ndarray
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """New cells [n, dims]."""
+        """Draw new cells [n, dims]."""
         which = rng.integers(0, len(self.embedding), n)
         weights = rng.standard_normal((n, NEIGHBOURS))
         return self.embedding[which] + np.einsum("nk,nkd->nd", weights, self.steps[which])
 
     def read(self, x: np.ndarray) -> np.ndarray:
-        """Leading axes of cells [n, 8], each of mean 0 and deviation 1 over the real cells."""
+        """Return the leading axes of cells [n, 8], standardised so that the real cells have mean 0 and deviation 1."""
         leading = self.embedding[:, :READ]
         return (x[:, :READ] - leading.mean(0)) / leading.std(0)
 
 
 @lru_cache
 def source(name: str) -> Source:
-    """The real cells of a source, embedded by PCA of the counts that are there."""
+    """Return the real cells of a source, embedded by PCA of their unthinned counts."""
     dataset, dims = SOURCES[name]
     counts = datasets.load(dataset).counts
     model = models.create("pca", dims=dims).fit(counts, counts)
@@ -75,7 +75,7 @@ def source(name: str) -> Source:
 
 
 def _profile(counts, genes: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Shares of modules in a cell's molecules [cells, modules]: the genes that an axis and a sign weigh most."""
+    """Return each module's share of a cell's molecules [cells, modules]; modules are genes of one top axis and sign."""
     largest = np.abs(axes).argmax(0)
     module = np.zeros(counts.shape[1], dtype=int)
     module[genes] = 1 + 2 * largest + (np.take_along_axis(axes, largest[None], 0)[0] > 0)
@@ -85,7 +85,7 @@ def _profile(counts, genes: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 
 class Channel(Protocol):
-    """How y is read from features [n, 8]: `draw` y, and the log likelihood [n, m] of n values of y in m cells."""
+    """A law of y given features [n, 8]: `draw` y, and the log likelihood [n, m] of n values of y in m cells."""
 
     def draw(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray: ...
     def log_likelihood(self, y: np.ndarray, z: np.ndarray) -> np.ndarray: ...
@@ -93,7 +93,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True)
 class Labels:
-    """One of K classes: `log_p` gives their log probabilities [n, K]. Codes, or the same codes as floats."""
+    """y is one of K classes with log probabilities `log_p` [n, K], as integer codes or as the same codes in floats."""
 
     log_p: Callable[[np.ndarray], np.ndarray]
     floats: bool = False
@@ -109,7 +109,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """`mean` of the features, and independent noise on each number."""
+    """y is the `mean` of the features plus independent Gaussian noise on each number."""
 
     mean: Callable[[np.ndarray], np.ndarray]
     noise: float
@@ -125,8 +125,8 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Poisson:
-    """Counts of molecules at rates exp(`log_rate` + the cell's batch), seen as log1p; batches [batches, molecules] are
-    equally likely and not told."""
+    """y is log1p of Poisson counts with rates exp(`log_rate` + the shift of the cell's batch). The batches, with shifts
+    `batches` [batches, molecules], are equally likely and hidden."""
 
     log_rate: Callable[[np.ndarray], np.ndarray]
     batches: np.ndarray
@@ -142,7 +142,7 @@ class Poisson:
 
 
 def net(z: np.ndarray, stream: str, outputs: int, scale: float) -> np.ndarray:
-    """A random smooth function of the features, a layer of 24 tanh units: [n, outputs] of deviation about `scale`."""
+    """Apply a random smooth function of 24 tanh units to the features; [n, outputs] of deviation about `scale`."""
     rng = generator(0, "cells", stream)
     first = 1.5 * rng.standard_normal((READ, 24)) / np.sqrt(READ)
     bias, last = rng.standard_normal(24), rng.standard_normal((24, outputs)) / np.sqrt(24)
@@ -150,14 +150,14 @@ def net(z: np.ndarray, stream: str, outputs: int, scale: float) -> np.ndarray:
 
 
 def softmax(z: np.ndarray, classes: int, scale: float, rarity: float = 0.0) -> np.ndarray:
-    """Log probabilities of classes; with `rarity`, class k is k^-rarity as frequent, other things equal."""
+    """Return log probabilities of classes; `rarity` multiplies the odds of class k by k^-rarity."""
     return log_softmax(
         net(z, f"classes {classes}", classes, scale) - rarity * np.log(np.arange(1, classes + 1)), axis=1
     )
 
 
 def parity(z: np.ndarray) -> np.ndarray:
-    """Two classes, told by the sign of a product of two axes."""
+    """Return log probabilities of two classes, which depend on the sign of a product of two axes."""
     odds = 4 * np.tanh(3 * z[:, 1] * z[:, 2])
     return log_softmax(np.stack([np.zeros_like(odds), odds], axis=1), axis=1)
 
@@ -165,18 +165,18 @@ def parity(z: np.ndarray) -> np.ndarray:
 def ordinal(
     z: np.ndarray, time: Callable[[np.ndarray], np.ndarray], thresholds: np.ndarray, noise: float
 ) -> np.ndarray:
-    """Log probabilities of time points: the time of a cell and Gaussian noise, cut at `thresholds`."""
+    """Return log probabilities of time points: a cell's time plus Gaussian noise, cut at `thresholds`."""
     cuts = (thresholds - time(z)[:, None]) / noise
     full = np.ones((len(z), 1))
     low, high = np.hstack([-np.inf * full, cuts]), np.hstack([cuts, np.inf * full])
-    upper = low > 0  # of both tails the one that keeps its digits
+    upper = low > 0  # use the tail that keeps its digits
     a, b = np.where(upper, -high, low), np.where(upper, -low, high)
     return log_ndtr(b) + np.log1p(-np.exp(np.minimum(log_ndtr(a) - log_ndtr(b), -1e-12)))
 
 
 @lru_cache
 def time_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A cell's time by its features: of worms a smooth fit of the real one, else a random smooth function."""
+    """Return a function from features to time: for worms a smooth fit of the real time, else random and smooth."""
     if name != "worm":
         return lambda z: net(z, "time", 1, 1.0)[:, 0]
     real = datasets.load("worm_embryo", signal="embryo.time").signal.values[:, 0]
@@ -186,7 +186,7 @@ def time_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def timed(name: str, classes: int, noise: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Log probabilities of `classes` time points, equally many real cells between two of them; noise in deviations."""
+    """Return log probabilities of time points, as a function; equally many real cells in each; noise in deviations."""
     here = source(name)
     times = time_of(name)(here.read(here.embedding))
     cuts = np.quantile(times, np.arange(1, classes) / classes)
@@ -195,7 +195,7 @@ def timed(name: str, classes: int, noise: float) -> Callable[[np.ndarray], np.nd
 
 @lru_cache
 def protein_rates() -> tuple[np.ndarray, np.ndarray]:
-    """The least-squares line of the 14 real proteins' log1p counts on the features: slopes [8, 14] and means [14]."""
+    """Fit the 14 real proteins' log1p counts to the features by least squares; return slopes [8, 14] and means [14]."""
     here = source("pbmc")
     levels = datasets.load("pbmc10k").signal.values
     slopes = np.linalg.lstsq(here.read(here.embedding), levels - levels.mean(0), rcond=None)[0]
@@ -203,23 +203,23 @@ def protein_rates() -> tuple[np.ndarray, np.ndarray]:
 
 
 def proteins(z: np.ndarray) -> np.ndarray:
-    """Log rates of the 14 proteins: a third of the real contrast, a hundredth of the real depth."""
+    """Return log rates of the 14 proteins, with a third of the real contrast and a hundredth of the real depth."""
     slopes, means = protein_rates()
     return z @ slopes / 3 + means - np.log(100)
 
 
 def sparse(z: np.ndarray) -> np.ndarray:
-    """Log rates of 30 genes, 0.3 molecules on average."""
+    """Return log rates of 30 genes, 0.3 molecules on average."""
     return net(z, "sparse", 30, 1.2) - 1.9
 
 
 def log_norm(z: np.ndarray) -> np.ndarray:
-    """The logarithm of the features' length."""
+    """Return the logarithm of the length of the feature vector."""
     return np.log(np.linalg.norm(z, axis=1, keepdims=True))
 
 
 def slopes(z: np.ndarray) -> np.ndarray:
-    """Two numbers: each of eight clusters, the features nearest to a random point, has its own means and slopes."""
+    """Return two numbers per cell; each of eight clusters around random points has its own means and slopes."""
     rng = generator(0, "cells", "clusters")
     points, means = rng.standard_normal((8, READ)), rng.standard_normal((8, 2))
     tilt = rng.standard_normal((8, READ, 2)) / np.sqrt(READ)
@@ -232,7 +232,7 @@ def _batches(stream: str, molecules: int) -> np.ndarray:
 
 
 def channels(name: str) -> dict[str, Channel]:
-    """The channels of a source by family."""
+    """Return the channels of a source by family."""
     timed45 = partial(timed, name, 45, 0.12)
     found: dict[str, Callable[[], Channel]] = {
         "labels12": lambda: Labels(partial(softmax, classes=12, scale=6.0)),
@@ -264,18 +264,18 @@ Law = tuple[str, str, int]
 
 @lru_cache
 def problems() -> dict[str, Law]:
-    """Every problem by name, the shuffled ones aside."""
+    """Return every problem by name, except the shuffled ones."""
     plain = {f"{name}_{family}": (name, family, 0) for name in SOURCES for family in channels(name)}
     return plain | {f"depth{u}_{family}": ("pbmc", family, u) for u in DEPTHS for family in FAMILIES_AT_DEPTH}
 
 
 def shuffled() -> dict[str, Law]:
-    """Problems whose y is put in a random order: nothing is shared."""
+    """Return the problems whose y is permuted at random, so that x and y share nothing."""
     return {f"shuffled_{family}": ("pbmc", family, 0) for family in SHUFFLED}
 
 
 def draw(name: str, n: int, seed: int) -> Pairs:
-    """`n` pairs of a problem at `seed`, drawn afresh for each number of cells."""
+    """Draw `n` pairs of a problem at `seed`; different `n` give independent draws."""
     rng = generator(seed, "cells", name, n)
     here, channel, depth = of(name)
     if depth:
@@ -290,6 +290,6 @@ def draw(name: str, n: int, seed: int) -> Pairs:
 
 @lru_cache
 def of(name: str) -> tuple[Source, Channel, int]:
-    """Source, channel and depth of a problem."""
+    """Return the source, channel and depth of a problem."""
     where, family, depth = (problems() | shuffled())[name]
     return source(where), channels(where)[family], depth

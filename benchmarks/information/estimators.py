@@ -21,7 +21,7 @@ def _ours(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
 
 
 LMI = {"lmi_float32": {"precision": "float32"}, "lmi_published": PUBLISHED}
-"""Our LMI with other settings: without bfloat16; with the published schedule."""
+"""Variants of our LMI: without bfloat16, and with the published schedule."""
 
 
 def _lmi(x: np.ndarray, y: np.ndarray, seed: int, *, settings: dict[str, object]) -> Found:
@@ -30,7 +30,7 @@ def _lmi(x: np.ndarray, y: np.ndarray, seed: int, *, settings: dict[str, object]
 
 
 def estimators() -> dict[str, Estimator]:
-    """Every estimator of the suite."""
+    """Return every estimator of the suite, by name."""
     ours = {method: partial(_ours, method=method) for method in METHODS}
     ours |= {method: partial(_lmi, settings=settings) for method, settings in LMI.items()}
     neural = {method: partial(peers.neural, method=method) for method in peers.NEURAL}

@@ -1,8 +1,8 @@
-"""Families that no estimator was tuned on: none is among the public benchmark's 40 tasks, the suite's or the cell-like.
+"""Families that no estimator was tuned on: none is in the public benchmark's 40 tasks, the suite or the cell-like.
 
-They were written, with their truths, without running our default on them, and are run once it is frozen. Each has its
-truth by a closed form or a quadrature, and, as a second way to it, the log of p(x, y) / p(x) p(y) of a pair, whose
-average over draws the tests hold against the truth; KSG on 50,000 pairs is a third.
+They and their truths were written without running our default on them, and are run once it is frozen. Each truth is a
+closed form or a quadrature. The tests check it in a second way, against the average over draws of the log of
+p(x, y) / p(x) p(y) of a pair; KSG on 50,000 pairs is a third way.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BITS = 1 / np.log(2)
 
 @dataclass(frozen=True)
 class Family:
-    """A law of pairs.
+    """A distribution of pairs.
 
     Attributes
     ----------
     draw
         ``draw(n, rng)`` gives x [n, d] and y [n, d] or labels [n].
     nats
-        The truth.
+        Computes the true information in nats.
     log_ratio
         ``log_ratio(x, y)``: log p(x, y) / p(x) p(y) of each pair [n], in nats.
     nuisance
-        Dimensions of unit noise beside x, rotated into it: estimators see those, `log_ratio` does not.
+        Dimensions of unit noise that are added to x and rotated into it: estimators see them, `log_ratio` does not.
     """
 
     draw: Callable[[int, np.random.Generator], Pairs]
@@ -46,12 +46,12 @@ class Family:
 
     @cached_property
     def bits(self) -> float:
-        """The truth in bits."""
+        """The true information in bits."""
         return float(self.nats()) * BITS
 
 
 def pairs(name: str, n: int, seed: int) -> Pairs:
-    """`n` pairs of a family at `seed`, as an estimator sees them."""
+    """Return `n` pairs of a family at `seed`, as an estimator sees them."""
     family, rng = FAMILIES[name], generator(seed, "held out", name, n)
     x, y = family.draw(n, rng)
     if family.nuisance:
@@ -61,39 +61,39 @@ def pairs(name: str, n: int, seed: int) -> Pairs:
 
 
 def column(values: np.ndarray) -> np.ndarray:
-    """[n] as [n, 1]."""
+    """Reshape [n] to [n, 1]."""
     return values[:, None]
 
 
 def grid(low: float, high: float, n: int = 2001) -> tuple[np.ndarray, float]:
-    """Points of the trapezoid rule and their distance; what is integrated is near 0 at both ends."""
+    """Return points for the trapezoid rule and their spacing; the integrand must be near 0 at both ends."""
     points = np.linspace(low, high, n)
     return points, points[1] - points[0]
 
 
 def plogp(p: np.ndarray) -> np.ndarray:
-    """p log p, 0 at 0."""
+    """Return p log p, which is 0 at p = 0."""
     return p * np.log(np.where(p > 0, p, 1))
 
 
-# Copulas: x and y are uniform but for their margins.
+# Copulas: x and y are uniform up to their margins.
 
 
 def clayton(u: np.ndarray, v: np.ndarray, theta: float = 2.0) -> np.ndarray:
-    """Log density: dependence in the lower tail."""
+    """Return the log density of the Clayton copula: dependence in the lower tail."""
     inner = np.logaddexp(-theta * np.log(u), np.log(np.expm1(-theta * np.log(v))))
     return np.log1p(theta) - (1 + theta) * (np.log(u) + np.log(v)) - (2 + 1 / theta) * inner
 
 
 def draw_clayton(n: int, rng: np.random.Generator, theta: float = 2.0) -> Pairs:
-    """By a gamma frailty, exponential margins."""
+    """Draw from the Clayton copula by a gamma frailty, with exponential margins."""
     frailty = rng.gamma(1 / theta, size=n)
     u, v = (1 + rng.exponential(size=(2, n)) / frailty) ** (-1 / theta)
     return column(expon.ppf(u)), column(expon.ppf(v))
 
 
 def gumbel(u: np.ndarray, v: np.ndarray, theta: float = 1.8) -> np.ndarray:
-    """Log density: dependence in the upper tail."""
+    """Return the log density of the Gumbel copula: dependence in the upper tail."""
     a, b = -np.log(u), -np.log(v)
     total = np.exp(np.logaddexp(theta * np.log(a), theta * np.log(b)) / theta)
     powers = (theta - 1) * (np.log(a) + np.log(b)) + (1 - 2 * theta) * np.log(total)
@@ -101,7 +101,7 @@ def gumbel(u: np.ndarray, v: np.ndarray, theta: float = 1.8) -> np.ndarray:
 
 
 def draw_gumbel(n: int, rng: np.random.Generator, theta: float = 1.8) -> Pairs:
-    """By a positive stable frailty (Chambers, Mallows and Stuck 1976), Gumbel margins."""
+    """Draw from the Gumbel copula by a positive stable frailty (Chambers, Mallows and Stuck 1976), Gumbel margins."""
     alpha, angle, w = 1 / theta, rng.uniform(0, np.pi, n), rng.exponential(size=n)
     stable = np.sin(alpha * angle) / np.sin(angle) ** theta * (np.sin((1 - alpha) * angle) / w) ** (theta - 1)
     u, v = np.exp(-((rng.exponential(size=(2, n)) / stable) ** alpha))
@@ -109,20 +109,20 @@ def draw_gumbel(n: int, rng: np.random.Generator, theta: float = 1.8) -> Pairs:
 
 
 def frank(u: np.ndarray, v: np.ndarray, theta: float = 8.0) -> np.ndarray:
-    """Log density: no dependence in the tails."""
+    """Return the log density of the Frank copula: no dependence in the tails."""
     lost = -np.expm1(-theta) - np.expm1(-theta * u) * np.expm1(-theta * v)
     return np.log(-theta * np.expm1(-theta)) - theta * (u + v) - 2 * np.log(lost)
 
 
 def draw_frank(n: int, rng: np.random.Generator, theta: float = 8.0) -> Pairs:
-    """By the inverse of the conditional distribution, uniform margins."""
+    """Draw from the Frank copula by inverting the conditional distribution, with uniform margins."""
     u, w = rng.random((2, n))
     v = -np.log1p(w * np.expm1(-theta) / (w + (1 - w) * np.exp(-theta * u))) / theta
     return column(u), column(v)
 
 
 def of_copula(log_density: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-    """The mean of the log density, by the trapezoid rule in logits."""
+    """Return the mean of a copula's log density, by the trapezoid rule in logits."""
     points, step = grid(-30, 30, 3001)
     u = expit(points)
     weights = u * expit(-points)
@@ -131,7 +131,7 @@ def of_copula(log_density: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> fl
 
 
 def margins(cdf: Callable[[np.ndarray], np.ndarray], log_density: Callable) -> Callable:
-    """`log_density` of the copula, of x and y with margins `cdf`."""
+    """Return the log ratio of x and y that have margins `cdf` and a copula of `log_density`."""
     return lambda x, y: log_density(cdf(x[:, 0]), cdf(y[:, 0]))
 
 
@@ -142,7 +142,7 @@ THETA_GAMMA, THETA_WEINMAN = 0.5, 0.2
 
 
 def draw_gamma_exponential(n: int, rng: np.random.Generator) -> Pairs:
-    """y is exponential at rate x, which is gamma: y has no mean (Darbellay and Vajda 1999)."""
+    """Draw a gamma x, and y exponential with rate x, so that y has no mean (Darbellay and Vajda 1999)."""
     x = rng.gamma(THETA_GAMMA, size=n)
     return column(x), column(rng.exponential(size=n) / x)
 
@@ -153,7 +153,7 @@ def ratio_gamma_exponential(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def draw_weinman(n: int, rng: np.random.Generator) -> Pairs:
-    """Two ordered exponential times (Darbellay and Vajda 1999): y is never below x."""
+    """Draw two ordered exponential times (Darbellay and Vajda 1999): y is never below x."""
     x = rng.exponential(0.5, n)
     return column(x), column(x + rng.exponential(THETA_WEINMAN, n))
 
@@ -172,7 +172,7 @@ KAPPA = 4.0
 
 
 def draw_von_mises(n: int, rng: np.random.Generator) -> Pairs:
-    """An angle, and the angle with von Mises noise, both as points of the circle."""
+    """Draw an angle, and the angle plus von Mises noise, both as points on the circle."""
     angle = rng.uniform(-np.pi, np.pi, n)
     other = angle + rng.vonmises(0, KAPPA, n)
     return tuple(np.stack([np.cos(a), np.sin(a)], axis=1) for a in (angle, other))
@@ -182,7 +182,7 @@ STAIRS = 5
 
 
 def draw_stairs(n: int, rng: np.random.Generator) -> Pairs:
-    """Label k, and a number uniform between k and k + 2 (Gao et al. 2017)."""
+    """Draw a label k, and a number uniform between k and k + 2 (Gao et al. 2017)."""
     k = rng.integers(0, STAIRS, n)
     return column(k + 2 * rng.random(n)), k
 
@@ -193,7 +193,7 @@ def ratio_stairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def draw_checkerboard(n: int, rng: np.random.Generator) -> Pairs:
-    """Uniform on the 8 black fields of a board of 4 x 4."""
+    """Draw points uniform on the 8 black fields of a 4 x 4 board."""
     i, half = rng.integers(0, 4, n), rng.integers(0, 2, n)
     x, y = np.stack([i, 2 * half + i % 2]) + rng.random((2, n))
     return column(x), column(y)
@@ -206,12 +206,12 @@ RADIUS = 1.5
 
 
 def disk_density(y: np.ndarray) -> np.ndarray:
-    """Density at squared distance `y` of a planar standard normal and a point of a disk."""
+    """Return the density, at squared distance `y` from 0, of a planar standard normal plus a point of a disk."""
     return ncx2.cdf(RADIUS**2, 2, y) / (np.pi * RADIUS**2)
 
 
 def draw_disk(n: int, rng: np.random.Generator) -> Pairs:
-    """A planar normal, and the same with noise uniform on a disk."""
+    """Draw a planar normal x, and x plus noise uniform on a disk."""
     x, angle = rng.standard_normal((n, 2)), rng.uniform(0, 2 * np.pi, n)
     away = RADIUS * np.sqrt(rng.random(n))
     return x, x + np.stack([away * np.cos(angle), away * np.sin(angle)], axis=1)
@@ -226,13 +226,13 @@ LAPLACE, LAPLACE_DIMS = 0.7, 3
 
 
 def laplace_density(y: np.ndarray) -> np.ndarray:
-    """Density of a standard normal plus Laplace noise."""
+    """Return the density of a standard normal plus Laplace noise."""
     a, b = (norm.logcdf(sign * y - 1 / LAPLACE) - sign * y / LAPLACE for sign in (1, -1))
     return np.exp(np.logaddexp(a, b) + 0.5 / LAPLACE**2) / (2 * LAPLACE)
 
 
 def draw_laplace(n: int, rng: np.random.Generator) -> Pairs:
-    """Three normal numbers, each with Laplace noise."""
+    """Draw three normal numbers, and each of them plus Laplace noise."""
     x = rng.standard_normal((n, LAPLACE_DIMS))
     return x, x + rng.laplace(0, LAPLACE, x.shape)
 
@@ -246,14 +246,14 @@ GAMMA, SIGMA = 2.0, 0.5
 
 
 def log_noise_density(t: np.ndarray) -> np.ndarray:
-    """Density of log y [n]: the logarithm of a gamma number, and normal noise."""
+    """Return the density of log y [n], the logarithm of a gamma number plus normal noise."""
     points, step = grid(-14, 4, 1001)
     of_log_x = np.exp(GAMMA * points - np.exp(points) - gammaln(GAMMA))
     return norm.pdf(np.asarray(t)[:, None], points, SIGMA) @ of_log_x * step
 
 
 def draw_log_noise(n: int, rng: np.random.Generator) -> Pairs:
-    """A gamma number, and the same times log-normal noise."""
+    """Draw a gamma number x, and x times log-normal noise."""
     x = rng.gamma(GAMMA, size=n)
     return column(x), column(x * np.exp(SIGMA * rng.standard_normal(n)))
 
@@ -272,18 +272,18 @@ def nats_log_noise() -> float:
 
 
 def dropout(x: np.ndarray) -> np.ndarray:
-    """How likely nothing is seen."""
+    """Return the probability that nothing is seen."""
     return expit(-1.5 * x)
 
 
 def seen_density(t: np.ndarray) -> np.ndarray:
-    """Density of seeing log y = t [n]; its integral is how often something is seen."""
+    """Return the density of seeing log y = t [n]; its integral is the probability that something is seen."""
     points, step = grid(-8, 8, 1001)
     return norm.pdf(np.asarray(t)[:, None], 0.8 * points, 0.5) @ (norm.pdf(points) * (1 - dropout(points))) * step
 
 
 def draw_zero_inflated(n: int, rng: np.random.Generator) -> Pairs:
-    """A level that follows x log-normally, and is often not seen, the more so the lower x."""
+    """Draw x, and a level that is log-normal given x and often not seen, more often for lower x."""
     x = rng.standard_normal(n)
     level = np.exp(0.8 * x + 0.5 * rng.standard_normal(n))
     return column(x), column(np.where(rng.random(n) < dropout(x), 0, level))
@@ -308,19 +308,19 @@ RATE, ABSENT = 4.0, 0.15
 
 
 def count_chances(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Chances [n, counts] of counts in cells of expression x [n]."""
+    """Return the probabilities [n, counts] of `counts` in cells of expression x [n]."""
     log_poisson = counts * np.log(RATE * x)[:, None] - RATE * x[:, None] - gammaln(counts + 1)
     return (1 - ABSENT) * np.exp(log_poisson) + ABSENT * (counts == 0)
 
 
 def draw_counts(n: int, rng: np.random.Generator) -> Pairs:
-    """An exponential expression, and Poisson molecules of it, of which a share of cells has none."""
+    """Draw an exponential expression and its Poisson counts; a share of cells has no molecules."""
     x = rng.exponential(size=n)
     return column(x), column(np.where(rng.random(n) < ABSENT, 0, rng.poisson(RATE * x)).astype(float))
 
 
 def all_counts(counts: np.ndarray) -> np.ndarray:
-    """Chances of counts over all cells: geometric, and the absent."""
+    """Return the probabilities of counts over all cells: a geometric law, and zeros for the share ABSENT."""
     return (1 - ABSENT) / (1 + RATE) * (RATE / (1 + RATE)) ** counts + ABSENT * (counts == 0)
 
 
@@ -338,17 +338,17 @@ def nats_counts() -> float:
 
 
 def wave(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of y."""
+    """Return the mean and the standard deviation of y given x."""
     return np.sin(4 * np.pi * x), 0.15 + 0.35 * x
 
 
 def wave_density(y: np.ndarray) -> np.ndarray:
-    """Density of y [n]: the mean over x, at the middles of 2,000 pieces."""
+    """Return the density of y [n]: the mean over x at the midpoints of 2,000 intervals."""
     return norm.pdf(np.asarray(y)[:, None], *wave((np.arange(2000) + 0.5) / 2000)).mean(1)
 
 
 def draw_wave(n: int, rng: np.random.Generator) -> Pairs:
-    """Two turns of a sine, and noise that grows along them."""
+    """Draw x, and two periods of a sine of x plus noise that grows with x."""
     x = rng.random(n)
     mean, deviation = wave(x)
     return column(x), column(mean + deviation * rng.standard_normal(n))
@@ -371,13 +371,13 @@ SCALES, SCALE_DIMS = np.array([1.0, 1.8, 3.2]), 4
 
 
 def scale_chances(square: np.ndarray) -> np.ndarray:
-    """Chances [n, classes] of classes by the squared length of x."""
+    """Return the class probabilities [n, classes] given the squared length of x."""
     logs = -0.5 * square[:, None] / SCALES**2 - SCALE_DIMS * np.log(SCALES)
     return np.exp(logs - np.logaddexp.reduce(logs, axis=1)[:, None])
 
 
 def draw_scales(n: int, rng: np.random.Generator) -> Pairs:
-    """Classes that differ in their spread alone."""
+    """Draw classes that differ only in their spread."""
     codes = rng.integers(0, len(SCALES), n)
     return SCALES[codes, None] * rng.standard_normal((n, SCALE_DIMS)), codes
 
@@ -396,7 +396,7 @@ WIDTH = 0.35
 
 
 def moon(points: np.ndarray, which: int) -> np.ndarray:
-    """Density of a moon at `points` [n, 2]: the mean over 200 places of its arc."""
+    """Return the density of a moon at `points` [n, 2]: the mean over 200 places on its arc."""
     angle = np.pi * (np.arange(200) + 0.5) / 200
     places = (
         np.stack([np.cos(angle), np.sin(angle)]) if which == 0 else np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
@@ -406,7 +406,7 @@ def moon(points: np.ndarray, which: int) -> np.ndarray:
 
 
 def draw_moons(n: int, rng: np.random.Generator) -> Pairs:
-    """Which of two moons a point of the plane belongs to."""
+    """Draw points of the plane, and which of two moons each belongs to."""
     codes, angle = rng.integers(0, 2, n), rng.uniform(0, np.pi, n)
     x = np.stack(
         [np.where(codes, 1 - np.cos(angle), np.cos(angle)), np.where(codes, 0.5 - np.sin(angle), np.sin(angle))]
@@ -430,19 +430,19 @@ RING = 0.15
 
 
 def ring_density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Density of a ring of radius 1 and Gaussian noise."""
+    """Return the density of a ring of radius 1 plus Gaussian noise."""
     radius = np.hypot(x, y)
     return np.exp(-0.5 * ((radius - 1) / RING) ** 2) * i0e(radius / RING**2) / (2 * np.pi * RING**2)
 
 
 def ring_margin(x: np.ndarray) -> np.ndarray:
-    """Density of one coordinate [n]."""
+    """Return the density of one coordinate [n] of the noisy ring."""
     angle = np.pi * (np.arange(1000) + 0.5) / 1000
     return norm.pdf(np.asarray(x)[:, None], np.cos(angle), RING).mean(1)
 
 
 def draw_ring(n: int, rng: np.random.Generator) -> Pairs:
-    """The two coordinates of a noisy ring."""
+    """Draw the two coordinates of points on a noisy ring."""
     angle = rng.uniform(0, 2 * np.pi, n)
     noise = RING * rng.standard_normal((2, n))
     return column(np.cos(angle) + noise[0]), column(np.sin(angle) + noise[1])
@@ -463,7 +463,7 @@ SHARE, RHO = 0.5, 0.97
 
 
 def draw_contaminated(n: int, rng: np.random.Generator) -> Pairs:
-    """Half of the cells are closely correlated, the others not at all."""
+    """Draw pairs of which half are closely correlated and the others not at all."""
     x, noise = rng.standard_normal((2, n))
     rho = np.where(rng.random(n) < SHARE, RHO, 0)
     return column(x), column(rho * x + np.sqrt(1 - rho**2) * noise)
@@ -519,4 +519,4 @@ FAMILIES = {
     "ring": Family(draw_ring, nats_ring, ratio_ring),
     "contaminated": Family(draw_contaminated, nats_contaminated, ratio_contaminated),
 }
-"""By name, with settings of 0.3 to 2 bits chosen from the truths alone."""
+"""Families by name; their settings give 0.3 to 2 bits and were chosen from the truths alone."""

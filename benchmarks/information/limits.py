@@ -1,7 +1,7 @@
-"""What limits the default on problems that look like cells, and whether its bias can be told from its growth with n.
+"""What limits the default on cell-like problems, and whether its bias can be inferred from its growth with n.
 
-Told more than a user can know, the default shows which step loses what: given the axes that the channel reads it need
-not find them among the others; given what y depends on, there is no function left to learn.
+Extra information, which no user has, shows how much the default loses in each step: given the axes that the channel
+reads, it need not find them among the others; given the numbers that y depends on, it has no function left to learn.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .problems import Pairs
 
 ABOVE = 2.0  # standard errors
 POWERS = (0.02, 4.0)
-"""Between these the power of n is looked for."""
+"""Range in which the power of n is searched."""
 
 
 def told_axes(name: str, n: int, seed: int) -> Pairs:
-    """The pairs of a problem, of x no more than the axes that its channel reads."""
+    """Draw the pairs of a problem, with x reduced to the axes that its channel reads."""
     x, y = draw(name, n, seed)
     return of(name)[0].read(x), y
 
 
 def told_function(name: str, n: int, seed: int) -> Pairs:
-    """The pairs of a problem, of x no more than the numbers that y depends on."""
+    """Draw the pairs of a problem, with x reduced to the numbers that y depends on."""
     z, y = told_axes(name, n, seed)
     return read(of(name)[1], z), y
 
 
 def read(channel: Channel, z: np.ndarray) -> np.ndarray:
-    """What a channel makes of the features z [n, 8]: time, log odds, means or log rates [n, numbers]."""
+    """Return what a channel computes from features z [n, 8]: time, log odds, means or log rates [n, numbers]."""
     if isinstance(channel, Labels):
         time = getattr(channel.log_p, "keywords", {}).get("time")
         if time is not None:
@@ -44,11 +44,11 @@ def read(channel: Channel, z: np.ndarray) -> np.ndarray:
 
 
 TOLD: dict[str, Callable[[str, int, int], Pairs]] = {"told_axes": told_axes, "told_function": told_function}
-"""By the name of its table."""
+"""Functions that draw pairs with extra information, by the name of their table."""
 
 
 def free_power(n: np.ndarray, bits: np.ndarray) -> float:
-    """I of I_n = I - c / n^a through three points; nan where no power in `POWERS` goes through them."""
+    """Return I of I_n = I - c / n^a through three points; nan if no power in `POWERS` fits them."""
     n = n.astype(float)
     steps = np.diff(bits)
 
@@ -62,7 +62,7 @@ def free_power(n: np.ndarray, bits: np.ndarray) -> float:
 
 
 def fixed_power(a: float, n: np.ndarray, bits: np.ndarray) -> float:
-    """I of I_n = I - c / n^a by least squares."""
+    """Return I of I_n = I - c / n^a, fitted by least squares."""
     return float(np.polynomial.polynomial.polyfit(n.astype(float) ** -a, bits, 1)[0])
 
 
@@ -75,14 +75,14 @@ RULES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def extrapolated(rows: pd.DataFrame, problems: str) -> list[dict[str, object]]:
-    """What each rule makes of the estimates at three numbers of cells, beside the truth.
+    """Extrapolate estimates at three numbers of cells by each rule, and compare the results with the truth.
 
     Parameters
     ----------
     rows
-        Estimates with columns problem, seed, cells, bits, stderr and true; draws at each number of cells are others.
+        Estimates with columns problem, seed, cells, bits, stderr and true; each number of cells has its own draws.
     problems
-        Where they are from.
+        Name of the set of problems, for the table.
     """
     told = rows[rows.true > 0]
     wide = told.pivot_table(index=["problem", "seed"], columns="cells", values="bits").dropna()

@@ -1,4 +1,4 @@
-"""The published estimators of the suite: latentmi and bmi in environments of their own, CCA with KSG here."""
+"""Published estimators of the suite: latentmi and bmi in separate environments, CCA with KSG in this process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .run import Found
 FILES = Path(__file__).resolve().parents[1] / "peers"
 NEURAL = ("mine", "smile", "nwj", "infonce_bmi")
 CANONICAL = 4
-"""Canonical pairs that CCA + KSG keeps: it is told how many latents there are."""
+"""Number of canonical pairs that CCA + KSG keeps: the true number of latents, which it is given."""
 
 
 @lru_cache
 def python(name: str) -> str:
-    """Python of build/NAME with what peers/NAME.txt names, made on first use. Raises RuntimeError if it cannot be."""
+    """Return Python of build/NAME, created on first use from peers/NAME.txt. Raises RuntimeError if that fails."""
     home = PEERS.with_name(name)
     found = home / "bin" / "python"
     if found.exists():
@@ -40,7 +40,7 @@ def python(name: str) -> str:
 
 
 def _ask(name: str, x: np.ndarray, y: np.ndarray, *arguments: object) -> dict:
-    """What peers/NAME_estimate.py answers for these pairs; labels become one-hot vectors."""
+    """Run peers/NAME_estimate.py on these pairs and return its result; labels become one-hot vectors."""
     if y.ndim == 1:
         y = np.eye(int(y.max()) + 1)[y]
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def _ask(name: str, x: np.ndarray, y: np.ndarray, *arguments: object) -> dict:
 
 
 def ask(name: str, *arguments: object) -> Iterator[dict]:
-    """The lines of JSON that peers/NAME_estimate.py prints, as they come. Raises RuntimeError if it fails."""
+    """Run peers/NAME_estimate.py; yield each line of JSON once printed. Raises RuntimeError if it fails."""
     command = [python(name), FILES / f"{name}_estimate.py", *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as complaints:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process:
@@ -62,19 +62,19 @@ def ask(name: str, *arguments: object) -> Iterator[dict]:
 
 
 def latentmi(x: np.ndarray, y: np.ndarray, seed: int, *, epochs: int | None = None) -> Found:
-    """latentmi 0.1.3 as published, on one thread; seconds by its own clock, without starting Python."""
+    """Estimate by latentmi 0.1.3 as published, on one thread; seconds by its own clock, without starting Python."""
     found = _ask("latentmi", x, y, seed, epochs or 0)
     return Found(found["bits"], found["stderr"], False, f"{found['epochs']} epochs", found["seconds"])
 
 
 def neural(x: np.ndarray, y: np.ndarray, seed: int, *, method: str) -> Found:
-    """MINE, SMILE, NWJ or InfoNCE in bmi's trainer with bmi's settings, on one thread."""
+    """Estimate by MINE, SMILE, NWJ or InfoNCE in bmi's trainer with bmi's settings, on one thread."""
     found = _ask("bmi", x, y, method, seed, 0)
     return Found(found["bits"], note=found["note"], seconds=found["seconds"])
 
 
 def cca_ksg(x: np.ndarray, y: np.ndarray, seed: int) -> Found:
-    """KSG of the first four canonical pairs, fitted on one half of the pairs and scored on the other."""
+    """Estimate by KSG on the first four canonical pairs: CCA is fitted on one half of the pairs, KSG on the other."""
     if y.ndim == 1:
         y = np.eye(int(y.max()) + 1)[y]
     half = np.random.default_rng(seed).permutation(len(x)) < len(x) // 2
@@ -85,7 +85,7 @@ def cca_ksg(x: np.ndarray, y: np.ndarray, seed: int) -> Found:
 
 
 def _whiten(side: np.ndarray, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`side` less the mean of the cells to fit, and the matrix that makes those white (ridge: 1e-3 of the mean)."""
+    """Return `side` minus the mean of the `fit` cells, and the matrix that whitens them (ridge: 1e-3 of the mean)."""
     side = side - side[fit].mean(0)
     values, axes = np.linalg.eigh(np.cov(side[fit].T))
     return side, axes / np.sqrt(np.maximum(values, 0) + 1e-3 * values.mean()) @ axes.T

@@ -1,4 +1,4 @@
-"""Run estimators on the suite, row by row into a CSV, so that a run that was cut off goes on where it was."""
+"""Run estimators on the suite and append each result to a CSV, so that a stopped run can be continued."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COLUMNS = (*KEY, "bits", "stderr", "seconds", "lower_bound", "note")
 
 
 class Found(NamedTuple):
-    """What an estimator of the suite answers.
+    """Result of an estimator of the suite.
 
-    `stderr`: nan where it gives none; `seconds`: by its own clock, where starting it is no part of it.
+    `stderr` is nan if the estimator gives none. `seconds` is set if it times itself, without its start.
     """
 
     bits: float
@@ -44,14 +44,14 @@ LABELS_ONLY = tuple(name for name, estimator in ESTIMATORS.items() if estimator.
 
 
 def suite_pairs(name: str, n: int, seed: int) -> Pairs:
-    """The suite's pairs of the problem `name`."""
+    """Return the suite's pairs of the problem `name`."""
     return pairs(problems()[name], n, seed)
 
 
 def missing(
     path: Path, method: str, names: Iterable[str], cells: Iterable[int], seeds: Iterable[int]
 ) -> list[tuple[int, int, str]]:
-    """(cells, seed, problem) of the rows that the table at `path` lacks."""
+    """Return (cells, seed, problem) of the rows that are missing from the table at `path`."""
     mend(path)
     done = set(read(path)[list(KEY)].itertuples(index=False, name=None)) if path.exists() else set()
     return [(n, seed, name) for n, seed, name in product(cells, seeds, names) if (name, n, method, seed) not in done]
@@ -66,9 +66,9 @@ def run(
     seeds: Iterable[int],
     draw: Draw = suite_pairs,
 ) -> pd.DataFrame:
-    """Add to the table at `path` what it lacks of problems x cells x seeds, and return it whole."""
+    """Add the missing rows of problems x cells x seeds to the table at `path`, and return the whole table."""
     left = missing(path, method, names, cells, seeds)
-    if left:  # what is compiled or loaded on the first call is no part of an estimate
+    if left:  # compiling and loading, on the first call, is not timed
         estimator(*suite_pairs("mixture_1" if method in LABELS_ONLY else "gaussian_1", 280, 0), 0)
     for n, seed, name in left:
         append(path, name, n, method, seed, measure(draw(name, n, seed), seed, estimator))
@@ -76,7 +76,7 @@ def run(
 
 
 def measure(drawn: Pairs, seed: int, estimator: Estimator) -> Found:
-    """One estimate, timed in seconds of the processor; of one that fails the note is the error."""
+    """Make one estimate and time it in processor seconds; if it fails, the note is the error."""
     start = time.process_time()
     try:
         found = estimator(*drawn, seed)
@@ -86,7 +86,7 @@ def measure(drawn: Pairs, seed: int, estimator: Estimator) -> Found:
 
 
 def append(path: Path, name: str, n: int, method: str, seed: int, found: Found) -> None:
-    """The row of one estimate is on disk before the next is begun."""
+    """Append the row of one estimate; it is on disk before the next estimate starts."""
     values = (f"{found.bits:.4f}", f"{found.stderr:.4f}", f"{found.seconds:.3f}")
     row = (name, n, method, seed, *values, found.lower_bound, " ".join(found.note.split()))
     new = not path.exists()
@@ -99,12 +99,12 @@ def append(path: Path, name: str, n: int, method: str, seed: int, found: Found) 
 
 
 def mend(path: Path) -> None:
-    """Cut off a last line that a stopped run left unfinished."""
+    """Remove a last line that a stopped run left incomplete."""
     if path.exists():
         text = path.read_bytes()
         os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table at `path`."""
+    """Return the table at `path`."""
     return pd.read_csv(path, keep_default_na=False, na_values={"bits": ["nan"], "stderr": ["nan"]})

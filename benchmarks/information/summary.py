@@ -1,4 +1,4 @@
-"""What the rows of the suite say: bits beside the truth, error, spread and cost, by problem, cells and estimator."""
+"""Summaries of the suite's rows: bits and truth, error, spread and cost, by problem, cells and estimator."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FOUND = 0.05  # bits
 
 
 def gather(results: Path) -> pd.DataFrame:
-    """All rows under `results`/information, with the true bits and the error beside them."""
+    """Return all rows under `results`/information, with columns for the true bits and the error."""
     rows = pd.concat([read(path) for path in sorted((results / "information").glob("*.csv"))], ignore_index=True)
     rows = rows.assign(true=rows.problem.map({name: value[0] for name, value in stored().items()}))
     return rows.assign(error=rows.bits - rows.true)
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """By problem, cells and method: mean bits and error, spread beside the standard error stated, median seconds."""
+    """Summarise by problem, cells and method: mean bits and error, spread, stated standard error, median seconds."""
     table = rows.groupby(["problem", "cells", "method"], sort=True).agg(
         true=("true", "first"), bits=("bits", "mean"), error=("error", "mean"), sd=("bits", "std"),
         stderr=("stderr", "mean"), seconds=("seconds", "median"), seeds=("bits", "count"),
@@ -64,7 +64,7 @@ def write(results: Path) -> str:
 
 
 def publish(results: Path, folder: Path) -> None:
-    """Put every estimate, with its truth, in `folder`/information.csv for the book, and how it was made beside it."""
+    """Write every estimate, with its truth, to `folder`/information.csv for the book, and provenance to the .json."""
     rows = gather(results).sort_values(["method", "cells", "problem", "seed"], kind="stable")
     rows = rows[rows.method.isin(ORDER)].drop(columns="error").assign(true=rows.true.round(5))
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _methods(means: pd.DataFrame) -> list[str]:
 
 
 def _wide(means: pd.DataFrame) -> str:
-    """One line a problem, one column an estimator."""
+    """Return a table with one line per problem and one column per estimator."""
     methods, lines = _methods(means), []
     for name, part in means.groupby("problem", sort=False):
         found = part.set_index("method")
@@ -102,7 +102,7 @@ def _cell(found: pd.DataFrame, method: str) -> str:
 
 
 def _cost(means: pd.DataFrame) -> str:
-    """Mean size of the error over the problems that an estimator was run on, and its median seconds."""
+    """Return each estimator's mean size of the error, over the problems it was run on, and its median seconds."""
     lines = []
     for (cells, method), part in means.groupby(["cells", "method"]):
         size = part.error.abs()
@@ -113,7 +113,7 @@ def _cost(means: pd.DataFrame) -> str:
 
 
 def _paired(rows: pd.DataFrame, one: str, other: str) -> str:
-    """`one` less `other` on the same pairs: mean over seeds, its standard error, and seconds of both."""
+    """Compare `one` minus `other` on the same pairs: mean over seeds, its standard error, and seconds of both."""
     by = rows.set_index(["problem", "cells", "seed"])
     both = by[by.method == one].join(by[by.method == other], rsuffix="_other", how="inner").reset_index()
     lines = []
@@ -131,7 +131,7 @@ def _paired(rows: pd.DataFrame, one: str, other: str) -> str:
 
 
 def _spread(rows: pd.DataFrame) -> str:
-    """How far apart seeds are, in standard errors as stated: 1 where they are honest about the draw of the cells."""
+    """Compare the spread over seeds with the stated standard error: equal if that covers the draw of the cells."""
     lines = []
     for cells, part in rows[rows.method == "default"].groupby("cells"):
         spread = part.groupby("problem").agg(sd=("bits", "std"), stderr=("stderr", "mean"))
@@ -140,7 +140,7 @@ def _spread(rows: pd.DataFrame) -> str:
 
 
 def _coverage(results: Path) -> list[str]:
-    """How often draws that nothing was fitted to lie within 1.96 standard errors of their problem's mean."""
+    """Return how often draws that nothing was fitted to lie within 1.96 standard errors of their problem's mean."""
     path = results / "information" / "fresh" / "default.csv"
     if not path.exists():
         return []

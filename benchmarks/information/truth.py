@@ -1,10 +1,10 @@
-"""The true information of each problem, in bits: a closed form, or an average whose standard error is given.
+"""The true information of each problem, in bits: a closed form, or an average with its standard error.
 
-`truth(problem)` gives (bits, standard error, how). Where an embedding is a map of latents z and noise, the ratio
-p(x, y) / p(x) p(y) is the mean of p(z | y) / p(z) over the latents that x allows, p(z | x); that mean is taken by
-importance sampling around the mode, from a t that is a little wider than the Gaussian fitted there. The same ratio at
-the latents themselves, whose mean is known in closed form, is taken away and its mean added: a sixth of the variance
-is left at 2 bits.
+`truth(problem)` returns (bits, standard error, how). Where an embedding is a map of latents z plus noise, the ratio
+p(x, y) / p(x) p(y) is the mean of p(z | y) / p(z) over p(z | x), the latents given x. That mean is computed by
+importance sampling around the mode, from a t distribution a little wider than the Gaussian fitted there. As a control
+variate, the same ratio at the true latents, whose mean is known in closed form, is subtracted and its mean added: this
+leaves a sixth of the variance at 2 bits.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from .problems import (
 )  # fmt: skip
 
 STORED = Path(__file__).with_name("truths.json")
-"""What `truth` gave for every problem: computing them all takes minutes."""
+"""Stored results of `truth` for every problem, because computing all takes minutes."""
 
 Truth = tuple[float, float, str]
 
 
 @lru_cache
 def stored() -> dict[str, Truth]:
-    """`truth` of every problem, by name, as committed."""
+    """Return the committed `truth` of every problem, by name."""
     return {name: tuple(value) for name, value in json.loads(STORED.read_text()).items()}
 
 
 def truth(problem: Problem, draws: int = 20_000) -> Truth:
-    """Bits, their standard error, and how they were found; `draws` pairs where it is an average."""
+    """Return bits, their standard error, and how they were computed; `draws` sets the pairs of an average."""
     if problem.value == 0:
         return 0.0, 0.0, "independent"
     if problem.kind == "gaussian":
@@ -68,7 +68,7 @@ def truth(problem: Problem, draws: int = 20_000) -> Truth:
 
 
 def student_bits(bits: float) -> float:
-    """The Gaussian part plus what the common scale tells: entropies of the t in 4 and in 8 dimensions."""
+    """Return the Gaussian part plus the common scale's information: entropies of the t in 4 and 8 dimensions."""
 
     def entropy(d: int) -> float:
         half = (NU + d) / 2
@@ -79,13 +79,13 @@ def student_bits(bits: float) -> float:
 
 
 def _log_normal(residual: np.ndarray, variance: float) -> np.ndarray:
-    """Log density of `residual` [..., d] under an isotropic Gaussian."""
+    """Return the log density of `residual` [..., d] under an isotropic Gaussian."""
     d = residual.shape[-1]
     return -0.5 * (residual**2).sum(-1) / variance - d / 2 * np.log(2 * np.pi * variance)
 
 
 def _sign_flip(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """log p(y | x) - log p(y): y is a fair mixture of two Gaussians about +-rho x, and itself standard normal."""
+    """Return log p(y | x) - log p(y): y given x is a fair mixture of Gaussians about +-rho x, y is standard normal."""
     x, y = latents(draws, problem.value, rng)
     y = y * rng.choice([-1.0, 1.0], draws)[:, None]
     rho = correlation(problem.value)
@@ -94,7 +94,7 @@ def _sign_flip(problem: Problem, draws: int, rng: np.random.Generator) -> np.nda
 
 
 def _mixture(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """log p(x | class) - log p(x): a sum over classes."""
+    """Return log p(x | class) - log p(x), by a sum over classes."""
     centres = problem.value * class_centres()
     codes = rng.integers(0, CLASSES, draws)
     x = centres[codes] + rng.standard_normal((draws, SIGNAL))
@@ -103,7 +103,7 @@ def _mixture(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _mapped(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """y tells the latents by a linear channel: p(z | y) is Gaussian about rho y."""
+    """Return the log ratio for mapped x. y is a linear channel of the latents: p(z | y) is Gaussian about rho y."""
     z, y = latents(draws, problem.value, rng)
     rho = correlation(problem.value)
     covariance = (1 - rho**2) * np.eye(SIGNAL)
@@ -111,7 +111,7 @@ def _mapped(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _proteins(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """As `_mapped`; each protein is a monotone function of a linear mixture, which keeps all information."""
+    """As `_mapped`; each protein is a monotone function of a linear mixture, which changes no information."""
     loadings, deviation = protein_loadings(), protein_noise(problem.value)
     z = rng.standard_normal((draws, 5))
     y = z @ loadings + deviation * rng.standard_normal((draws, loadings.shape[1]))
@@ -123,7 +123,7 @@ def _proteins(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndar
 def _one_sided(
     map_: Map, z: np.ndarray, mean: np.ndarray, covariance: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """log p(x, y) / p(x) p(y) of each pair less log p(z, y) / p(z) p(y), where x = map(z) + noise.
+    """Return log p(x, y) / p(x) p(y) minus log p(z, y) / p(z) p(y) of each pair, where x = map(z) + noise.
 
     z given y is Gaussian (`mean` [n, signal], `covariance`).
     """
@@ -149,7 +149,7 @@ def _in_parts(n: int, work: Callable[[slice], np.ndarray], size: int = 250) -> n
 def posterior(
     map_: Map, z: np.ndarray, rng: np.random.Generator, draws: int = 200, nu: float = 5.0, wider: float = 1.2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latents [n, draws, signal] and log weights [n, draws] (they sum to 1) that stand for p(z | x), x drawn at `z`."""
+    """Return latents [n, draws, signal] and normalised log weights [n, draws] to represent p(z | x), x drawn at `z`."""
     n, d = z.shape
     x = map_(z) + NOISE * rng.standard_normal((n, map_.last.shape[1]))
     mode, precision = _mode(map_, x, z)
@@ -165,7 +165,7 @@ def posterior(
 
 
 def _mode(map_: Map, x: np.ndarray, z: np.ndarray, steps: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """The latents that explain `x` best, by Gauss-Newton from `z` (half steps), and the precision matrix there."""
+    """Return the latents that explain `x` best, by damped Gauss-Newton from `z`, and the precision matrix there."""
     for _ in range(steps):
         slope = map_.jacobian(z)
         precision = np.einsum("nda,ndb->nab", slope, slope) / NOISE**2 + np.eye(z.shape[1])
@@ -175,12 +175,12 @@ def _mode(map_: Map, x: np.ndarray, z: np.ndarray, steps: int = 8) -> tuple[np.n
 
 
 def _paired(problem: Problem, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Both sides are mapped: the mean of p(z1, z2) / p(z1) p(z2) over what x allows of z1 and y of z2."""
+    """Both sides are mapped: the mean of p(z1, z2) / p(z1) p(z2) over z1 given x and z2 given y."""
     z1, z2 = latents(draws, problem.value, rng)
     rho = correlation(problem.value)
 
     def log_ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Of all pairs of latents a [n, s, signal] and b [n, t, signal]: [n, s, t]."""
+        """Return the log ratio [n, s, t] of all pairs of latents a [n, s, signal] and b [n, t, signal]."""
         squares = rho**2 * ((a**2).sum(-1)[:, :, None] + (b**2).sum(-1)[:, None])
         inner = (rho * a @ b.transpose(0, 2, 1) - 0.5 * squares) / (1 - rho**2)
         return inner - SIGNAL / 2 * np.log(1 - rho**2)

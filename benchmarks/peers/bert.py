@@ -1,4 +1,4 @@
-"""transformers' BertForMaskedLM, trained as its Trainer does: padded batches, logits everywhere, AdamW, clipping."""
+"""BertForMaskedLM of transformers, trained as by its Trainer: padded batches, logits everywhere, AdamW, clipping."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from bert_names import bert_settings, bert_weights
 
 
 class Reference:
-    """The reference with our starting weights; `step` does what a step of HF's Trainer does."""
+    """BertForMaskedLM with our starting weights; `step` does the same as a training step of HF's Trainer."""
 
     def __init__(self, net: Net, *, learning_rate: float, weight_decay: float, half: bool, device: str = "cpu") -> None:
         self.model = BertForMaskedLM(BertConfig(**bert_settings(net.shape)))
         self.model.load_state_dict(bert_weights(net))
         self.model.to(device).train()
         self.pad, self.half, self.device = net.shape.vocabulary - 2, half, device
-        named = list(self.model.named_parameters())  # tied weights once
+        named = list(self.model.named_parameters())  # lists tied weights once
         plain = [p for name, p in named if "bias" in name or "LayerNorm" in name]
         decayed = [p for name, p in named if not ("bias" in name or "LayerNorm" in name)]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
     def padded(self, data: Masked) -> dict[str, torch.Tensor]:
-        """The same cells, as its collator gives them: ids, attention mask and labels [cells, longest]."""
+        """Return the same cells as HF's collator does: ids, attention mask and labels [cells, longest]."""
         labels = torch.full_like(data.batch.ids, -100)
         labels[data.places] = data.targets
         lengths = data.batch.lengths.tolist()

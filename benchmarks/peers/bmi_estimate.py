@@ -1,12 +1,12 @@
-"""The estimators of the public benchmark bmi (Czyz et al. 2023) on the pairs in .npz files: one line of JSON a file.
+"""Run an estimator of the public benchmark bmi (Czyz et al. 2023) on pairs in .npz files; print a JSON line per file.
 
     build/bmi/bin/python benchmarks/peers/bmi_estimate.py METHOD SEED PAIRS pairs.npz ...
 
-METHOD: what bmi ships, with its settings; smile, which it lacks: Song and Ermon (2020), trained on the Jensen-Shannon
-bound, scored by the Donsker-Varadhan bound with the critic clipped to +-5, in bmi's own trainer. PAIRS: the first so
-many of each file (0: all). Published settings of the neural ones: critic 16-8, batches of 256 (or as many as train),
-rate 0.1, at most 10,000 steps, half held out. An estimate is stopped after LIMIT seconds of
-the processor, in which its time is given too.
+METHOD is an estimator that bmi ships, with its settings, or smile, which bmi lacks: Song and Ermon (2020), trained on
+the Jensen-Shannon bound, scored by the Donsker-Varadhan bound with the critic clipped to +-5, in bmi's own trainer.
+PAIRS is the number of pairs used of each file, from its start (0: all). Neural estimators have the published settings:
+critic 16-8, batches of 256 (or all training pairs, if fewer), learning rate 0.1, at most 10,000 steps, half held out.
+Times are processor seconds; an estimate is stopped after LIMIT of them.
 """
 
 import json
@@ -63,7 +63,7 @@ def stop(*_):
 
 
 def estimate(method, seed, x, y):
-    """Nats."""
+    """Return the estimate in nats."""
     if method in PLAIN:
         return PLAIN[method]().estimate(x, y)
     return NEURAL[method](batch_size=min(256, len(x) // 2), seed=seed, verbose=False).estimate(x, y)

@@ -1,6 +1,6 @@
-"""Geneformer's tokenizer, written anew from how it works: 512 cells at a time, one argsort a cell, a `datasets` store.
+"""Reimplementation of Geneformer's tokenizer: 512 cells at a time, one argsort per cell, a `datasets` store.
 
-The loop runs in any environment; from a file to disk it needs `datasets` and runs in the peers' environment.
+The loop runs in any environment; the path from a file to disk needs `datasets` and runs in the peers' environment.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def to_disk(source: str, medians: np.ndarray, target: str, max_length: int) -> N
     adata = ad.read_h5ad(source, backed="r")
     tokens, known_genes, cells = np.arange(medians.size), np.arange(adata.n_vars), []
     for start in range(0, adata.n_obs, CHUNK):
-        chosen = np.arange(start, min(start + CHUNK, adata.n_obs))  # cells and genes by number, as there
+        chosen = np.arange(start, min(start + CHUNK, adata.n_obs))  # by number, as in Geneformer's code
         totals, counts = adata[chosen].obs["n_counts"].to_numpy(), adata[chosen, known_genes].X
         cells += tokenize_chunk(counts, totals, medians, tokens)
 

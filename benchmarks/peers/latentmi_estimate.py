@@ -1,8 +1,8 @@
-"""latentmi as its authors run it, on the pairs in an .npz file: prints one line of JSON. Runs in its own environment.
+"""Run latentmi as its authors do, in its own environment, on the pairs in an .npz file; print one line of JSON.
 
 build/latentmi/bin/python benchmarks/peers/latentmi_estimate.py SEED EPOCHS pairs.npz
 
-EPOCHS: at most so many (0: as published).
+EPOCHS is the largest number of epochs (0: as published).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Readers of counts on disk, each in a process of its own: one pass over all cells, or shuffled batches of 512.
+"""Measure one reader of counts on disk, in its own process: one pass over all cells, or shuffled batches of 512.
 
-Ours runs in our environment, the others in that of peers/readers.txt. Prints seconds (wall, processor), gigabytes above
-what the libraries take, and the cells and molecules that were seen, which must be those of the file.
+Ours runs in our environment, the others in the environment of peers/readers.txt. Prints wall and processor seconds,
+gigabytes on top of the libraries, and the numbers of cells and molecules seen, which must be those of the file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from scipy.sparse import csr_matrix
 
 BATCH = 512
-WINDOW = 16_384  # cells held while they are shuffled: 32 runs of 512 cells, annbatch's own choice
-ALONE = 20  # batches of a reader that fetches cells one by one: a whole epoch takes minutes
+WINDOW = 16_384  # cells held in memory for shuffling: 32 runs of 512 cells, annbatch's own choice
+ALONE = 20  # batches read by a reader that fetches cells one by one, whose whole epoch takes minutes
 
 
 def backed(path: str):
@@ -109,7 +109,7 @@ def batches_memory(path: str):
 
 
 def dense(cells: csr_matrix) -> torch.Tensor:
-    """As scVI takes them: float32 [cells, genes], with the non-zero counts by place and the molecules of each."""
+    """Make scVI's inputs: float32 [cells, genes], which is returned, places of non-zero counts, molecules per cell."""
     lengths = torch.from_numpy(np.diff(cells.indptr).astype(np.int64))
     rows = torch.arange(len(lengths)).repeat_interleave(lengths)
     genes, counts = torch.from_numpy(cells.indices).long(), torch.from_numpy(cells.data).float()
@@ -121,7 +121,7 @@ def dense(cells: csr_matrix) -> torch.Tensor:
 
 
 def convert(source: str, target: str) -> list:
-    """The Zarr collection that annbatch needs, in the file's order."""
+    """Write the Zarr collection that annbatch needs, in the file's order."""
     from annbatch import DatasetCollection
 
     DatasetCollection(target).add_adatas([source], shuffle=False)
@@ -129,16 +129,16 @@ def convert(source: str, target: str) -> list:
 
 
 def kilobytes(what: str) -> int:
-    """Memory of this process as Linux has it: VmRSS, or VmHWM, the most since the mark."""
+    """Return this process's memory from Linux: VmRSS is the current one, VmHWM the peak since its reset."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
     return int(line.split()[1])
 
 
 def main(task: str, reader: str, warm: str, *paths: str) -> None:
     work = globals()[task if task == "convert" else f"{task}_{reader}"]
-    if task != "convert":  # imports and what is compiled are not the reader's
+    if task != "convert":  # warm up: imports and compilation do not count
         next(iter(work(warm)))
-    Path("/proc/self/clear_refs").write_text("5")  # sets the mark
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     held, start, processor = kilobytes("VmRSS"), time.perf_counter(), time.process_time()
     cells, molecules = 0, 0.0
     for block in work(*paths):

@@ -1,6 +1,6 @@
 """Measurement-noise scaling laws for single-cell representation models.
 
-The one way through the package:
+Data flow through the package in this order:
 datasets -> splits -> counts -> models -> signals -> information -> measurements -> laws -> plots.
 """
 

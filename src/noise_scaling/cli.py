@@ -17,17 +17,17 @@ from .errors import InputError
 from .files import write_atomically
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGTERM, 13))
-"""A shell's statuses of what a signal ended: Ctrl-C, kill, and a reader that went away (`| head`)."""
+"""Exit statuses, as in a shell, after Ctrl-C, after kill, and if the reader of a pipe closed it (`| head`)."""
 
 
 class Terminated(BaseException):
-    """SIGTERM has come: no code that handles errors may take it for one."""
+    """Raised on SIGTERM; not an Exception, so that no code that handles errors catches it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status, as `answer` gives it."""
+    """Run one command and return its exit status (see `answer`)."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started it: progress bars need one, and print takes the other
+        if getattr(sys, name) is None:  # closed by the caller, but progress bars and print need them
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = _parser().parse_args(arguments)
     return answer(lambda: _run(options))
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int | None:
     try:
         os.getcwd()
-    except FileNotFoundError:  # libraries crash there
+    except FileNotFoundError:  # libraries crash in a removed folder
         raise InputError("the working folder is no longer there: change to another one") from None
     output = vars(options).get("output")
-    for name in ("output", "results", "tables"):  # an empty path would be the working folder
+    for name in ("output", "results", "tables"):  # an empty path would mean the working folder
         value = vars(options).get(name)
         if value is not None and not all(map(str.strip, [value] if isinstance(value, str) else value)):
             raise InputError(f"{'--' * (name != 'tables')}{name} is empty: name a file or folder")
@@ -50,16 +50,16 @@ def _run(options: argparse.Namespace) -> int | None:
 
 
 def answer(call: Callable[[], int | None]) -> int:
-    """What `call` returns, or 0; 2 with one sentence on stderr when it could not do what was asked.
+    """Return the status that `call` returns (None: 0); 2, with one sentence on stderr, if it raised InputError.
 
-    130 and 143, with a sentence, when it was interrupted or terminated; 141 when nobody reads what it prints. An
-    OSError comes on, unless the disk is full or the reader gone.
+    130 and 143, with a sentence, if it was interrupted or terminated; 141 if the reader of the output is gone. An
+    OSError is raised again, unless the reader is gone or the disk is full (status 2).
     """
     try:
         with _terminable():
             status = call() or 0
             if sys.stdout is not None:
-                sys.stdout.flush()  # else a full disk or a reader that is gone shows only after the end
+                sys.stdout.flush()  # else a full disk or a missing reader shows only after the end
             return status
     except InputError as error:
         return _stopped(str(error), 2)
@@ -78,10 +78,10 @@ def answer(call: Callable[[], int | None]) -> int:
 
 
 def _let_nobody_read() -> None:
-    """What is still to be printed goes nowhere: Python flushes once more at its end."""
+    """Discard what is still to be printed, because Python flushes the streams once more at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        with suppress(OSError):  # else stderr has no reader either
+        with suppress(OSError):  # OSError: stderr has no reader either
             if stream is sys.stderr:
                 stream.flush()
                 continue
@@ -89,14 +89,14 @@ def _let_nobody_read() -> None:
 
 
 def _stopped(said: str, status: int) -> int:
-    with suppress(OSError):  # a full disk under it: the status still says it
+    with suppress(OSError):  # stderr on a full disk: the status still says it
         print(f"noise-scaling: {said}", file=sys.stderr, flush=True)
     return status
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM raises Terminated in here: what is at work is closed, and the status says it."""
+    """Raise Terminated on SIGTERM inside this context, so that resources are closed and the exit status says it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -112,7 +112,7 @@ def _terminable() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Its help takes names from the registries, which take seconds to import: only then."""
+    """Parser that imports the registries, for their names, only when help is shown, because that takes seconds."""
 
     def format_help(self) -> str:
         for action in self._actions:
@@ -192,7 +192,7 @@ def _measure(options: argparse.Namespace) -> int:
 
     table = measure.measure(**vars(options))
     if place()[0]:
-        return 0  # another process says it
+        return 0  # the first process prints the result
     errors = table.loc[table["status"] == ERROR, "error"]
     if len(errors) == len(table):
         return _stopped(f"all {len(table)} rows failed, they are in {options.output}; the first: {errors.iloc[0]}", 1)
@@ -283,7 +283,7 @@ def _figure(options: argparse.Namespace) -> None:
 
 
 def _table(source: str) -> Any:
-    """A measurements table; the published one is downloaded if need be, and never its summary taken for it."""
+    """Read a measurements table; the published one is downloaded if needed, and its summary is never used instead."""
     from . import datasets
     from .plots import page
 

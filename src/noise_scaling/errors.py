@@ -1,4 +1,4 @@
-"""Errors written for the person who reads them: the thing, what was found, the way out, in one sentence."""
+"""Errors whose message is one sentence for the user: what is wrong, what was found, and the remedy."""
 
 from collections.abc import Iterable, Sized
 from typing import TypeVar
@@ -7,7 +7,7 @@ _Sized = TypeVar("_Sized", bound=Sized)
 
 
 class InputError(ValueError):
-    """What was asked for cannot be done as asked; the message is the whole explanation.
+    """Raised if a request cannot be carried out as asked; the message is the whole explanation.
 
     In a notebook it is shown as that one sentence, without a traceback (IPython calls `_render_traceback_`);
     the command line prints it and exits with status 2.
@@ -18,18 +18,18 @@ class InputError(ValueError):
 
 
 class TooLittle(InputError):
-    """A table holds too little for this figure; a page shows the sentence in its place and goes on."""
+    """Raised if a table holds too little for a figure; a page shows the message instead and continues."""
 
 
 def enough(found: _Sized, otherwise: str) -> _Sized:
-    """`found`; where it is empty TooLittle is raised instead, with the sentence `otherwise`."""
+    """Return `found`, or raise TooLittle with the message `otherwise` if it is empty."""
     if len(found):
         return found
     raise TooLittle(otherwise)
 
 
 def choose(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of `allowed`; the sentence calls it `kind`. InputError if `value` is none of them."""
+    """Return `value` if it is one of `allowed`, else raise InputError with a message that calls it `kind`."""
     names = sorted(allowed)
     if value in names:
         return value

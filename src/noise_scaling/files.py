@@ -1,4 +1,4 @@
-"""Files that appear whole: a reader, or whoever goes on after a killed run, sees the old content or the new."""
+"""Atomic writing of files: a reader, or a run that follows a killed one, sees the old content or the new."""
 
 import os
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from .errors import InputError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A place for a draft, a file or a folder, that becomes `path` at the end; nothing is left of it if anything fails.
+    """Yield a path for a draft, a file or a folder, which is moved to `path` at the end, or removed if anything fails.
 
-    Folders above are made. A link stays a link: what it points to is replaced.
+    Parent folders are created. If `path` is a link, the link is kept and its target is replaced.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -24,9 +24,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file at once. What is no file, such as /dev/stdout or a pipe, is written to and not replaced.
+    """Write a file atomically. A device or a pipe, such as /dev/stdout, is written to directly and not replaced.
 
-    InputError if the file cannot be written: the disk is full, or a folder is in the way. The old file stays.
+    InputError if the file cannot be written: the disk is full, or `path` is a folder. An old file is kept.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content

@@ -9,7 +9,7 @@ from .errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE.parents[1]
-"""The checkout. In a wheel there is none, and only the registry that the wheel carries is found."""
+"""The checkout. An installed wheel has none; there, only the registry packaged in the wheel is found."""
 
 _PACKAGED_REGISTRY = _PACKAGE / "registry"
 REGISTRY = _PACKAGED_REGISTRY if _PACKAGED_REGISTRY.is_dir() else ROOT / "data"
@@ -19,23 +19,23 @@ PRICES_YML = REGISTRY / "prices.yml"
 PRICES_SCHEMA = REGISTRY / "prices.schema.json"
 MEASUREMENTS = ROOT / "data" / "measurements"
 FACTORIAL = ROOT / "data" / "factorial" / "measurements.csv"
-"""Training and test cells thinned apart: not among the others, whose curves have other depths, seeds and test cells."""
+"""Training and test cells thinned separately; apart from MEASUREMENTS, which has other depths, seeds, test cells."""
 CELLS = ROOT / "data" / "cells"
-"""Of each data set what its page shows of the cells (`plots.cells`)."""
+"""For each data set, what its page shows of the cells (`plots.cells`)."""
 PUBLISHED = ROOT / "data" / "published"
 """What this project computed from the published table; the table itself is never kept here."""
 CLONE = "clone its repository and run the command there"
-"""What who has only a wheel must do."""
+"""Remedy in error messages for users who have only a wheel."""
 
 
 def cache() -> Path:
-    """Where downloads are kept: NOISE_SCALING_CACHE, else the user's cache folder."""
+    """Return the folder for downloads: NOISE_SCALING_CACHE, else the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "noise-scaling"
     return Path(os.environ.get("NOISE_SCALING_CACHE", default))
 
 
 def mirror() -> Path | None:
-    """The folder that NOISE_SCALING_MIRROR names (same relative names as the registry), or None."""
+    """Return the folder that NOISE_SCALING_MIRROR names (same relative names as the registry), or None."""
     named = os.environ.get("NOISE_SCALING_MIRROR")
     return Path(named) if named else None
 
@@ -46,9 +46,9 @@ def has_checkout() -> bool:
 
 
 def find(path: str | Path) -> Path:
-    """An existing file given relative to the working folder, or else to the checkout (notebooks run anywhere).
+    """Find an existing file or folder relative to the working folder, else to the checkout (notebooks run anywhere).
 
-    InputError if nothing lies at either place, or `path` names nothing.
+    InputError if neither place has it, or `path` is empty.
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path).strip():
         raise InputError(f"a file or folder must be named: found {path!r}")
@@ -63,25 +63,25 @@ def find(path: str | Path) -> Path:
 
 
 def give_numba_a_cache() -> None:
-    """Name a temporary folder for compiled code where neither package nor home can be written (containers).
+    """Set NUMBA_CACHE_DIR to a temporary folder if neither package nor home can be written (containers).
 
-    numba refuses to compile there. It reads the variable when it is imported, and so do child processes.
+    Otherwise numba refuses to compile. It reads the variable when it is imported, also in child processes.
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if os.environ.get("NUMBA_CACHE_DIR") or _writable(_PACKAGE / "__pycache__"):
         return
-    if not home.startswith("~") and _writable(Path(home) / "numba"):  # "~" stays where nobody knows the user
+    if not home.startswith("~") and _writable(Path(home) / "numba"):  # "~" is left if the user is unknown
         return
     folder = Path(tempfile.gettempdir()) / f"noise-scaling-numba-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():  # code of someone else's is not to be run
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():  # never run another user's code
         folder = Path(tempfile.mkdtemp(prefix="noise-scaling-numba-"))
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a file can be written there, as numba tries it: permissions say too little of read-only mounts."""
+    """Whether a file can be written in a folder, by trying as numba does: permissions do not show read-only mounts."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

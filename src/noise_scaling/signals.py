@@ -18,17 +18,17 @@ from .seeds import generator
 
 KINDS = ("label", "vector", "pair")
 NO_CLONE = -1
-"""Cells without a clone carry this number: they are not one large clone together."""
+"""Clone number of cells without a clone; such cells are not treated as one large clone."""
 
 _FEWEST_TILES = 128
 _CELLS_OF_A_TILE = 100
-"""Spatial data are cut into tiles of about 100 cells, and into 128 at least: where a third of them are tested, each of
-5 folds holds out 8."""
+"""Spatial data are cut into tiles of about 100 cells, and into at least 128 tiles: if a third of them are tested, each
+of 5 folds holds out 8."""
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """What a cell is compared with: measured on the same cells, never seen by a model.
+    """The signal that embeddings are compared with: measured on the same cells, never seen by a model.
 
     Attributes
     ----------
@@ -44,15 +44,15 @@ class Signal:
     sections
         For neighbours: the tissue section of each cell [cells], "" where missing; neighbours share one.
     levels
-        For labels with an order: all of them, first to last; empty if they have none. `align` then gives their places.
+        For labels with an order: all labels, first to last (`align` then returns their positions). Empty if none.
     stream
-        Names the random draws of pairs; the signal's name if empty. With one, neither the signal's name nor those of
-        its classes matter.
+        Name of the random stream that draws pairs; if empty, the signal's name. With a stream, neither the signal's
+        name nor the names of its classes affect results.
 
     Raises
     ------
     InputError
-        If `kind` is none of KINDS, or `times` or `sections` are not one for each cell.
+        If `kind` is none of KINDS, or `times` or `sections` do not have one entry for each cell.
     """
 
     name: str
@@ -81,13 +81,13 @@ class Signal:
         return self.kind == "pair" and self.values.ndim == 1
 
     def of(self, cells: np.ndarray) -> Self:
-        """The signal of some cells, by a mask or positions."""
+        """Return the signal of some cells, selected by a mask or positions."""
         times, sections = (None if array is None else array[cells] for array in (self.times, self.sections))
         return replace(self, values=self.values[cells], times=times, sections=sections)
 
 
 def in_time(labels: np.ndarray) -> tuple[str, ...]:
-    """Different labels of time in their order, "" left out: by what stands before their number (E8.5, P0), then by it.
+    """Return distinct labels of time, without "", sorted by the text before their number (E8.5, P0), then the number.
 
     InputError if a label has no number.
     """
@@ -108,9 +108,9 @@ class Aligned(NamedTuple):
 
 
 def test_eligible(signal: Signal) -> np.ndarray:
-    """Which cells can be test cells, as a mask [cells]: those that have the signal (of clones: and a possible partner).
+    """Return a mask [cells] of possible test cells: those with the signal and, for clones, with a possible partner.
 
-    A partner is another cell of the clone; with times, one at another time.
+    A partner is another cell of the clone; if the signal has times, a cell at another time.
     """
     values = signal.values
     if signal.kind == "label":
@@ -122,7 +122,7 @@ def test_eligible(signal: Signal) -> np.ndarray:
     if signal.times is not None:
         eligible &= np.isfinite(signal.times)
     keys = np.stack([values, np.arange(len(values)) if signal.times is None else signal.times], axis=1)
-    distinct = np.unique(keys[eligible], axis=0)[:, 0]  # one row a cell, or one row a (clone, time)
+    distinct = np.unique(keys[eligible], axis=0)[:, 0]  # one row per cell, or one row per (clone, time)
     clones, sizes = np.unique(distinct, return_counts=True)
     return eligible & np.isin(values, clones[sizes > 1])
 
@@ -131,7 +131,7 @@ test_eligible.__test__ = False  # type: ignore[attr-defined]  # pytest would tak
 
 
 def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
-    """The clone of each cell that is in exactly one [cells]; in `marks` [cells, clones], what is not 0 says so."""
+    """Return each cell's clone [cells], NO_CLONE if not exactly one; `marks` [cells, clones] is non-zero in a clone."""
     marks.eliminate_zeros()
     single = np.diff(marks.indptr) == 1
     found = np.full(marks.shape[0], NO_CLONE)
@@ -140,10 +140,10 @@ def single_clone(marks: sparse.csr_matrix) -> np.ndarray:
 
 
 def groups(signal: Signal) -> np.ndarray | None:
-    """Cells that must fall in one pool together [cells], as integers: a clone (clone-less cells are alone), or a tile.
+    """Return each cell's group [cells], a clone or a tile, whose cells must share a pool; -1 is a cell on its own.
 
-    A tile is of all sections alike, so that neither neighbours nor cells at one place of two sections are parted. Tiles
-    are halves of halves, cut at the median of the longer side: none is empty, and a cell far off costs nothing.
+    A tile spans all sections, so that neither neighbours nor cells at one place in two sections are separated. Tiles
+    come from repeated halving at the median of the longer side, so that none is empty and outlying cells do no harm.
     """
     if signal.is_relatives:
         return signal.values.astype(np.int64)
@@ -161,18 +161,18 @@ def groups(signal: Signal) -> np.ndarray | None:
 
 
 def _halves(xy: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cells on either side of the median along the axis on which they spread more."""
+    """Split cells at the median along the axis on which they spread more."""
     along = xy[cells, np.ptp(xy[cells], axis=0).argmax()]
     low = along <= np.median(along)
     return cells[low], cells[~low]
 
 
 def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed: int) -> Aligned:
-    """Put the embedding of the test cells, [test cells, dims] in the order of `test_index`, beside their signal.
+    """Align the embedding of the test cells, [test cells, dims] in the order of `test_index`, with their signal.
 
-    For a pair, x and y are embeddings of two cells; no cell is in two pairs, and the pairs depend on the set of test
-    cells and the seed only: neither on depth, nor on the order of cells. InputError if rows and test cells differ in
-    number, or no pair can be formed.
+    For a pair, x and y are embeddings of two cells; no cell is in two pairs. The pairs depend only on the set of test
+    cells and the seed, not on depth or the order of cells. InputError if the numbers of rows and test cells differ, or
+    no pair can be formed.
     """
     test_index, embedding = np.asarray(test_index), np.asarray(embedding)
     if len(test_index) != len(embedding):
@@ -180,22 +180,22 @@ def align(signal: Signal, test_index: np.ndarray, embedding: np.ndarray, *, seed
         raise InputError(f"the embedding has {found}: give one row for each")
     if signal.kind != "pair":
         values = signal.values[test_index]
-        if signal.levels:  # integers: estimators use their order
+        if signal.levels:  # integers, because estimators use their order
             values = pd.Categorical(values, signal.levels).codes.astype(np.int64)
         elif signal.kind == "label" and signal.stream:
             values = pd.factorize(values)[0].astype(str)  # estimators deal cells by the order of labels
         return Aligned(embedding, values, None)
     first, second = pairs(signal, test_index, seed=seed)
     together = groups(signal)
-    assert together is not None  # of a pair
+    assert together is not None  # a pair has groups
     return Aligned(embedding[first], embedding[second], together[test_index[first]])
 
 
 def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Disjoint pairs of test cells, as two arrays [pairs] of positions in `test_index`, in order of the first cells.
+    """Return disjoint pairs of test cells: two arrays [pairs] of positions in `test_index`, ordered by the first cell.
 
-    Clonal relatives: a clone's cells are shuffled and paired off; with times, each earlier cell is given a later one.
-    Neighbours: every cell and the test cell nearest to it, shortest distance first while both are free.
+    Clonal relatives: a clone's cells are shuffled and paired; with times, each earlier cell is paired with a later one.
+    Neighbours: each cell is paired with the nearest test cell, shortest distance first, if both are still unpaired.
 
     The published code counts each pair in both orders and cuts folds through pairs (the variant `both_pair_orders`).
     InputError if no two test cells are partners.
@@ -215,7 +215,7 @@ def pairs(signal: Signal, test_index: np.ndarray, *, seed: int) -> tuple[np.ndar
 
 
 def _relatives(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs within clones, as positions in `cells`: by time cell i with i + ceil(m / 2) of m, the most there can be."""
+    """Pair cells within clones, as positions in `cells`: by time, i of m with i + ceil(m / 2), the most possible."""
     shuffled = rng.permutation(len(cells))
     clones = signal.values[cells[shuffled]]
     times = np.zeros(len(cells)) if signal.times is None else signal.times[cells[shuffled]]
@@ -235,7 +235,7 @@ def _relatives(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> t
 
 
 def _neighbours(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of nearest neighbours, as positions in `cells`: shortest first, each cell once."""
+    """Pair nearest neighbours, as positions in `cells`: shortest distance first, each cell at most once."""
     distance, partner = _nearest(signal, cells)
     taken = ~np.isfinite(distance)
     first, second = [], []
@@ -251,7 +251,7 @@ def _neighbours(signal: Signal, cells: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _nearest(signal: Signal, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to and position of the nearest other cell of the same section; infinite where there is none."""
+    """Return distance and position of the nearest other cell of the same section; distance inf if there is none."""
     xy = signal.values[cells]
     sections = np.zeros(len(cells)) if signal.sections is None else np.asarray(signal.sections)[cells]
     distance, partner = np.full(len(cells), np.inf), np.zeros(len(cells), dtype=np.int64)

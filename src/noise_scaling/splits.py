@@ -19,9 +19,9 @@ class Split:
     train: np.ndarray
 
     def training_cells(self, n_cells: int) -> np.ndarray:
-        """The N training cells, which contain those of every smaller N: positions, [N].
+        """Return the positions [N] of the N training cells, which contain those of every smaller N.
 
-        InputError if there are fewer, or N is below 1.
+        InputError if there are fewer training cells, or N is below 1.
         """
         if not 0 < n_cells <= len(self.train):
             raise InputError(
@@ -31,19 +31,19 @@ class Split:
         return self.train[:n_cells]
 
     def of_blocks(self, blocks: np.ndarray, n_blocks: int) -> Self:
-        """The same with the training cells of so many blocks alone: of those that the training order meets first.
+        """Return the split with training cells of `n_blocks` blocks only: the first blocks in the training order.
 
         Parameters
         ----------
         blocks
-            Integers, [cells of the data set].
+            Block of each cell of the data set, integers [cells].
         n_blocks
-            Blocks to train on; each more adds one to those of fewer.
+            Number of blocks to train on; a larger number adds blocks to those of a smaller one.
 
         Raises
         ------
         InputError
-            If the training cells are of fewer blocks.
+            If the training cells come from fewer blocks.
         """
         found, first = np.unique(blocks[self.train], return_index=True)
         if n_blocks > len(found):
@@ -65,30 +65,30 @@ def split(
 ) -> Split:
     """Deal cells into test, validation and a nested training order, by name: row order does not matter.
 
-    The published code draws validation and test cells from one pool independently, and each number of training cells
-    afresh (the book's page on deviations); here pools are disjoint and training sets nested.
+    The published code draws validation and test cells independently from one pool, and a new training set for each
+    number of cells (the book's page on deviations); here pools are disjoint and training sets nested.
 
     Parameters
     ----------
     cell_ids
         Unique names, [cells].
     n_test, n_validation
-        Cells wanted; whole groups are taken, so that the last group may overshoot.
+        Numbers of cells wanted; whole groups are taken, so that there may be more.
     seed
         Decides the order in which cells are dealt.
     eligible
-        Boolean, [cells]: who may be tested (a cell without a signal cannot). All by default.
+        Boolean, [cells]: which cells may be tested (a cell without a signal cannot). All by default.
     groups
-        Integers, [cells]: cells that share a non-negative number share a pool (clones, tiles of a tissue). Each alone
-        by default. Training cells are in an order of their own: the first N are of many groups.
+        Integers, [cells]: cells that share a non-negative number share a pool (clones, tiles of a tissue). By default
+        each cell is its own group. Training cells have a separate order, so that the first N are from many groups.
     blocks
         Integers, [cells]: no block has both test and other cells (tissue sections). As many whole blocks as `n_test`
-        needs are taken from the pools; their cells beyond it are left out. None by default.
+        needs are reserved for testing; their cells beyond `n_test` are left out. None by default.
 
     Raises
     ------
     InputError
-        If names repeat, or the cells do not suffice.
+        If names repeat, or there are too few cells.
     """
     eligible = np.ones(len(cell_ids), bool) if eligible is None else np.asarray(eligible, bool)
     keys = _keys(cell_ids, seed)
@@ -98,7 +98,7 @@ def split(
     else:
         tested, left = _take(order, np.asarray(blocks), n_test, eligible, "test")
         test, _ = _take(tested, groups, n_test, eligible, "test")
-    # Anew: of the cells that come first in `order` only those are left that cannot be tested.
+    # Reorder: of the cells that come first in `order`, only those that cannot be tested are left.
     left = left[np.argsort(_mixed(keys[left]), kind="stable")]
     validation, train = _take(left, groups, n_validation, np.ones_like(eligible), "validation")
     if len(train) == 0:
@@ -108,10 +108,10 @@ def split(
 
 
 def _keys(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
-    """A hash of (seed, name) for each name, in whose order cells are dealt: it does not depend on the other names.
+    """Return a hash of (seed, name) for each name, independent of the other names; cells are dealt in its order.
 
-    Names are hashed one by one and compared only where two hashes are alike, so that ten million fit in memory; of 1e7
-    different names two have one hash with a chance of 1e-5.
+    Names are hashed one by one and compared only if two hashes are equal, so that ten million fit in memory. Among 1e7
+    different names, two have the same hash with a probability of 1e-5.
     """
     keys = np.fromiter((derive(seed, "split", name) for name in names), np.int64, len(names))
     order = np.argsort(keys, kind="stable")
@@ -122,7 +122,7 @@ def _keys(names: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
 
 
 def _mixed(keys: np.ndarray) -> np.ndarray:
-    """Keys for another order: the finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    """Return keys for another order, by the finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
     mixed = keys.astype(np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
@@ -132,7 +132,7 @@ def _mixed(keys: np.ndarray) -> np.ndarray:
 def _take(
     order: np.ndarray, groups: np.ndarray | None, wanted: int, may: np.ndarray, pool: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of whole groups, in the order of their first cells, until `wanted` are taken, and of who is left."""
+    """Take whole groups, ordered by their first cells, until `wanted` cells; return their positions and the rest."""
     unit = np.arange(len(order))
     if groups is not None:
         keys = np.where(groups[order] >= 0, groups[order], -1 - order)

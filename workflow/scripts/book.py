@@ -1,4 +1,4 @@
-"""Build the book from its sources and the executed pages, from nothing each time, whole or not at all.
+"""Build the book from its sources and the executed pages, from scratch; a failed build leaves the old book.
 
 python workflow/scripts/book.py EXECUTED_PAGES BOOK
 """
@@ -23,7 +23,7 @@ STRICT = ("-W", "-n", "--keep-going", "--quiet")
 
 
 def main(pages: Path, book: Path) -> int:
-    """Build beside `book`, and take its place only when all went well; Jupyter Book's exit status."""
+    """Build next to `book`, and replace it only if the build succeeds; return Jupyter Book's exit status."""
     new = book.with_name(f"{book.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     stage(pages, new / "site")
@@ -38,10 +38,10 @@ def main(pages: Path, book: Path) -> int:
 
 
 def stage(pages: Path, site: Path) -> None:
-    """Fill `site`: sources, the configuration with execution off, and the executed pages, their parameters left out.
+    """Fill `site`: sources, the configuration with execution off, and the executed pages with their parameters hidden.
 
-    The alt text of a figure goes on with the findings between it and the figure or heading above; where there are none
-    in a page's first tab, with that of the page.
+    The findings between a figure and the figure or heading above it are appended to its alt text. For a figure without
+    findings in a page's first tab, the findings above the tab are.
     """
     for source in map(Path, COPIED):
         (site / source).parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +70,12 @@ def stage(pages: Path, site: Path) -> None:
 
 
 def with_files(text: str, page: Path, site: Path) -> str:
-    """HTML of a page whose CSVs and images, which it holds, are files of the site, so that pages stay small."""
+    """Return a page's HTML with its embedded CSVs and images moved to files of the site, so that pages stay small."""
     folder = site / "book/_static/held"
     folder.mkdir(exist_ok=True)
 
     def write(name: str, data: bytes) -> Path:
-        """The file of this name, or of the next free one where another page offers something else by it."""
+        """Write a file of this name, or of the next free name if another page has other data by this one."""
         named = Path(name)
         files = (folder / (name if not i else f"{named.stem}_{i + 1}{named.suffix}") for i in count())
         file = next(file for file in files if not file.exists() or file.read_bytes() == data)
@@ -98,13 +98,13 @@ def with_files(text: str, page: Path, site: Path) -> str:
 
 
 def first_sentences(text: str, most: int = 400) -> str:
-    """As many whole sentences as `most` characters hold, one at least: a screen reader reads them in one go."""
+    """Return as many whole sentences as fit in `most` characters, at least one: screen readers read them in one go."""
     ends = [end.start() for end in re.finditer(r"(?<=[.!?])(?= [A-ZŪū“])|$", text)]
     return text[: max([end for end in ends if end <= most], default=ends[0])]
 
 
 def finding(cell: nbformat.NotebookNode) -> str:
-    """The words of a cell that shows a finding, a paragraph or the first two items of a list, as plain text."""
+    """Return the finding that a cell shows, a paragraph or the first two items of a list, as plain text."""
     shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
     found = re.search(r'<(p|ul) class="finding">(.*?)</\1>', shown, flags=re.DOTALL)
     first = " ".join(found[2].split("</li><li>")[:2]) if found else ""

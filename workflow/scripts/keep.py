@@ -1,12 +1,11 @@
-"""Put what sweeps have measured so far into the committed tables, job by job.
+"""Copy the measurements of finished jobs of sweeps into the committed tables.
 
 python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/ablations.yml
 
-A job has its table when all of its rows are measured; they go to data/measurements/campaign.csv, in place of those of
-the same signal, model, estimator, variant and seed. A data set that an older table holds waits until all of its jobs
-are done: its rows leave the older tables then, so that no two rows of one measurement differ. Rows that are not at hand
-stay as they are. A table that is new or gone is to be named in workflow/config/demo.yml too (`beside`): the book shows
-it.
+A job has a table once all of its rows are measured. They go to data/measurements/campaign.csv and replace rows of the
+same signal, model, estimator, variant and seed. A data set in an older table waits until all of its jobs are done; its
+rows are then removed from the older tables, so that no two rows of one measurement differ. All other rows stay. If a
+table is added or removed, change `beside` in workflow/config/demo.yml too, because the book shows these tables.
 """
 
 import json
@@ -28,7 +27,7 @@ SERIES = ["dataset", "signal", "model", "preset", "estimator", "variant", "seed"
 
 
 def main(*configs: str) -> int:
-    """Write the tables, and print how many rows of which data sets and seeds are in the new one."""
+    """Write the tables, and print the number of rows of each data set and seed in campaign.csv."""
     older = {path: measurements.read(path) for name in OLDER if (path := FOLDER / f"{name}.csv").exists()}
     found = done(configs, waiting={name for table in older.values() for name in table["dataset"]})
     if not found:
@@ -41,13 +40,13 @@ def main(*configs: str) -> int:
     for path, rows in older.items():
         if (gone := _of(rows, table, ["dataset"])).any():
             write(rows[~gone], path)
-    measurements.read(FOLDER)  # no two rows of one measurement differ
+    measurements.read(FOLDER)  # checks that no two rows of one measurement differ
     print(f"{len(table)} rows in {output}:", table.groupby(["dataset", "seed"]).size().to_string(), sep="\n")
     return 0
 
 
 def done(configs: tuple[str, ...], *, waiting: set[str]) -> list[Path]:
-    """The tables of jobs that are done; of data sets in `waiting` only where all of their jobs are."""
+    """Return the tables of finished jobs; for data sets in `waiting`, only if all of their jobs are finished."""
     found = pd.DataFrame(
         {"dataset": job.dataset, "table": ROOT / config["folder"] / "slices" / f"{job.name}.csv"}
         for config in map(read_config, configs) for job in jobs(config)
@@ -58,9 +57,9 @@ def done(configs: tuple[str, ...], *, waiting: set[str]) -> list[Path]:
 
 
 def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
-    """A table and its provenance, and what else is noted of it; without a command what is known of an older one stays.
+    """Write a table and its provenance, keeping other entries of the provenance; an empty table is removed.
 
-    An empty table is removed.
+    Without a command, only the entries that describe the rows are updated.
     """
     about = path.with_suffix(".json")
     if table.empty:
@@ -77,7 +76,7 @@ def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
 
 
 def _of(rows: pd.DataFrame, table: pd.DataFrame, by: list[str]) -> pd.Series:
-    """Which rows are of a data set, or of a series, that the table holds."""
+    """Return a mask of the rows whose columns `by` (a data set or a series) occur in the table."""
     return pd.Series(pd.MultiIndex.from_frame(rows[by]).isin(pd.MultiIndex.from_frame(table[by])), rows.index)
 
 

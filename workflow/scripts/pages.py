@@ -2,8 +2,8 @@
 
 python workflow/scripts/pages.py FOLDER TABLE --pages NAMES --shared FILES
 
-A page is out of date if it is older than its notebook, than one of the files that all share, or than the list of them.
-One that raises, or writes to stderr, is not kept, and the next run tries it again.
+A page is out of date if it is older than its notebook, one of the shared files, or the list of shared files. A page
+that raises or writes to stderr is not kept, and the next run executes it again.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from jupyter_client import AsyncKernelManager
 
 
 def main() -> int:
-    """Execute what is out of date; 1 if a page failed."""
+    """Execute the pages that are out of date; return 1 if a page failed, else 0."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("table", type=Path)
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def record(folder: Path, shared: list[Path]) -> Path:
-    """A list of the shared files, as new as its last change: a file that comes may be older than the pages."""
+    """Write a list of the shared files if it changed, as an added file may be older than the pages; return its path."""
     path, text = folder / "pages/.shared", "\n".join(map(str, shared))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -45,9 +45,9 @@ def record(folder: Path, shared: list[Path]) -> Path:
 
 
 def execute(source: Path, page: Path, log: Path, table: Path, kernel: AsyncKernelManager) -> str:
-    """Execute one page into `page`; what it raised or wrote to stderr, nothing if all went well.
+    """Execute one page into `page`; return what it raised or wrote to stderr, or an empty string if all went well.
 
-    A page of our own measurements shows this run's table; a page of the published one stays as it is.
+    A page on our own measurements shows this run's table; a page on the published table keeps that table.
     """
     for path in (page, log):
         path.parent.mkdir(parents=True, exist_ok=True)

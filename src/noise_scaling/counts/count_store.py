@@ -1,4 +1,4 @@
-"""Counts that stay on disk, read block by block: those of AnnData files, and the one form that all stores share."""
+"""Counts that stay on disk and are read block by block: the base class of all stores, and a store of AnnData files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,17 +19,17 @@ from .blocks import blocks_of, read_ahead
 from .thinning import validate_counts
 
 BLOCK = 1 << 20
-"""Non-zero counts read at a time, 8 MB; anndata takes 2.6 ms a slice, whatever its size."""
+"""Number of non-zero counts read at a time (8 MB); anndata takes 2.6 ms per slice, whatever its size."""
 IN_MEMORY_BELOW = 1 << 28
-"""Bytes of CSR counts, 8 a non-zero count, below which cells are held in memory: 3.4e7 non-zero counts, that is 34,000
-cells of 1,000 genes each."""
+"""Size in bytes below which counts are held in memory, as CSR with 8 bytes per non-zero count: 3.4e7 non-zero counts,
+that is 34,000 cells of 1,000 genes each."""
 
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Any]:
-    """The root group of an .h5ad or .zarr store, open for reading.
+    """Open the root group of an .h5ad or .zarr store for reading.
 
-    InputError if there is no such store, it is of another kind, or it cannot be read (cut short, say).
+    InputError if the store does not exist, has another format, or cannot be read (e.g. because it is truncated).
     """
     if not path.exists():
         raise InputError(f"no store at {path}: check the path")
@@ -48,31 +48,31 @@ def open_store(path: Path) -> Iterator[Any]:
 
 
 def is_small(n_counts: int) -> bool:
-    """Whether so many non-zero counts are held in memory."""
+    """Whether `n_counts` non-zero counts are few enough to be held in memory."""
     return 8 * n_counts < IN_MEMORY_BELOW
 
 
 class CountStore(ABC):
-    """UMI counts [cells, genes] on disk: what models take in place of a matrix when the cells are too many for memory.
+    """UMI counts [cells, genes] on disk, which models take in place of a matrix when the cells do not fit in memory.
 
-    Holds where each row starts, 8 bytes a row, and 8 more a chosen cell. Files are opened for each pass, so that a
-    store can be handed to another thread or process.
+    The object holds the row pointers (8 bytes per row) and the chosen rows (8 bytes per chosen cell). Files are opened
+    anew for each pass, so that a store can be handed to another thread or process.
 
     Parameters
     ----------
     indptr
-        Where each row starts among the stored counts, and the last one ends, int64 [rows + 1].
+        Row pointers, int64 [rows + 1]: the start of each row among the stored counts, and the end of the last row.
     n_genes
-        Columns.
+        Number of columns.
 
     Attributes
     ----------
     shape
-        Chosen cells, and genes.
+        Number of chosen cells, and number of genes.
     rows
-        Their rows, rising [cells].
+        Row numbers of the chosen cells, rising [cells].
     folder
-        Where what is made of the counts may lie beside them; None: in the system's folder for temporary files.
+        Folder in which files made from the counts may be written; None: the system's folder for temporary files.
     """
 
     folder: Path | None = None
@@ -83,14 +83,14 @@ class CountStore(ABC):
 
     @abstractmethod
     def _open(self) -> AbstractContextManager[Any]:
-        """What `_span` reads from."""
+        """Context manager for the opened files that `_span` reads from."""
 
     @abstractmethod
     def _span(self, opened: Any, first: int, stop: int) -> csr_matrix:
-        """Rows that follow each other, from `first` to the one before `stop`."""
+        """Return the consecutive rows from `first` to `stop` - 1."""
 
     def take(self, cells: np.ndarray | slice) -> Self:
-        """The same store with these of its cells alone: a mask, rising positions, or a slice."""
+        """Return the same store restricted to some of its cells: a mask, rising positions, or a slice."""
         other = copy(self)
         other.rows = self.rows[cells]
         other.shape = (len(other.rows), self.shape[1])
@@ -98,19 +98,19 @@ class CountStore(ABC):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Stored counts of each cell [cells]."""
+        """Number of stored counts of each cell [cells]."""
         return self.indptr[self.rows + 1] - self.indptr[self.rows]
 
     def not_empty(self) -> Self:
-        """The same store without its empty cells."""
+        """Return the same store without its empty cells."""
         return self.take(self.lengths > 0)
 
     def blocks(self, size: int = BLOCK) -> list[tuple[int, int]]:
-        """Runs of cells (start, stop) that span about `size` stored counts each."""
+        """Split the cells into blocks (start, stop) that span about `size` stored counts each."""
         return blocks_of(np.append(self.indptr[self.rows], self.indptr[-1]), size)
 
     def read(self, blocks: list[tuple[int, int]]) -> Generator[csr_matrix]:
-        """The counts of each run of cells, in turn, the next one read by a thread meanwhile."""
+        """Yield the counts of each block of cells in turn, while a thread already reads the next block."""
         with self._open() as opened:
             yield from read_ahead(lambda block: self._block(opened, *block), blocks)
 
@@ -120,15 +120,15 @@ class CountStore(ABC):
         return span if span.shape[0] == len(rows) else span[rows - rows[0]]
 
     def chunks(self) -> Generator[csr_matrix]:
-        """All cells, block by block."""
+        """Yield the counts of all cells, block by block."""
         return self.read(self.blocks())
 
     def held(self) -> csr_matrix | Self:
-        """All cells, in memory if they take less than `IN_MEMORY_BELOW` there, else this store."""
+        """Return the counts of all cells in memory if they take less than `IN_MEMORY_BELOW` bytes, else this store."""
         return self.tocsr() if is_small(int(self.lengths.sum())) else self
 
     def tocsr(self) -> csr_matrix:
-        """All cells, in memory."""
+        """Return the counts of all cells in memory."""
         return vstack(list(self.chunks()) or [csr_matrix(self.shape, dtype=np.int32)], format="csr")
 
 
@@ -138,21 +138,21 @@ class FileStore(CountStore):
     Parameters
     ----------
     paths
-        One file, or several with the same genes, whose cells follow each other.
+        One file, or several files with the same genes, whose cells are joined in this order.
     cells
-        Mask [cells of the files] of those to take; None takes all.
+        Mask [cells of all files] of the cells to take; None takes all.
     layer
-        Where the counts are, if not in X.
+        Layer that holds the counts, if X does not.
     convert
-        Makes counts of a block [cells, genes of the files] and its name for messages; `validate_counts` if not given.
+        Turns a block [cells, genes of the files], and its name for messages, into counts; default `validate_counts`.
     n_genes
-        Genes that `convert` leaves; None: all.
+        Number of genes that `convert` keeps; None: all.
 
     Raises
     ------
     InputError
-        If a file cannot be opened, its counts are missing or no CSR matrix, or `cells` is no mask; while reading, if a
-        part cannot be read, and what `convert` raises.
+        If a file cannot be opened, its counts are missing or not a CSR matrix, or `cells` is not a mask; while reading,
+        if a part of a file cannot be read, or if `convert` raises it.
     """
 
     def __init__(
@@ -173,14 +173,14 @@ class FileStore(CountStore):
                 starts.append(starts[-1][-1] + np.asarray(read_elem(counts.group["indptr"]), dtype=np.int64)[1:])
                 first.append(first[-1] + counts.shape[0])
                 width = counts.shape[1]
-        self.first = np.array(first)  # row of each file, and how many there are
+        self.first = np.array(first)  # first row of each file, and the number of all rows
         super().__init__(np.concatenate(starts), width if n_genes is None else n_genes)
         if cells is not None:
             self.rows = np.flatnonzero(check_mask(cells, len(self.rows)))
             self.shape = (len(self.rows), self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> list[tuple[int, int]]:
-        """See `CountStore`; no run goes on in the next file."""
+        """See `CountStore.blocks`; no block spans two files."""
         files = np.searchsorted(self.rows, self.first)
         return list(pairwise(np.unique(np.append(files, super().blocks(size))).tolist()))
 
@@ -201,7 +201,7 @@ class FileStore(CountStore):
         name, start = f"{self.where} of {self.paths[which]}", self.first[which]
         try:
             span = opened[which][first - start : stop - start]
-        except (OSError, ValueError, RuntimeError) as error:  # a chunk that cannot be unpacked, a file cut short
+        except (OSError, ValueError, RuntimeError) as error:  # a chunk that cannot be decompressed, a truncated file
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
                 f"{name} cannot be read from cell {first - start} on ({reason}): fetch or write it again"
@@ -214,7 +214,7 @@ def _as_they_are(block: csr_matrix, name: str) -> csr_matrix:
 
 
 def check_mask(cells: np.ndarray, n_cells: int) -> np.ndarray:
-    """`cells` if it is a boolean mask [cells of the store], else InputError."""
+    """Return `cells` as an array if it is a boolean mask [cells of the store], else raise InputError."""
     mask = np.asarray(cells)
     if mask.dtype != bool or mask.shape != (n_cells,):
         raise InputError(f"cells is {mask.dtype} {mask.shape} for a store of {n_cells} cells: give a mask of them all")

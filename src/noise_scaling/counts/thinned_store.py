@@ -1,6 +1,6 @@
-"""Thinned counts on disk, in the order in which training takes its cells: one pass over a store of any size.
+"""Thinned counts on disk, in the order in which training takes its cells, from one pass over a store of any size.
 
-The N training cells are then the first N rows, read one after another, for every N and every model.
+For every N and every model, the N training cells are then the first N rows, which are read sequentially.
 """
 
 import errno
@@ -27,24 +27,24 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 _READ = 1 << 22  # counts read at a time, 32 MB
-_BUCKET = 1 << 22  # counts of a bucket, which is sorted in memory: 0.1 GB
-_MOST_BUCKETS = 200  # each is an open file, of which some systems allow a process 256
+_BUCKET = 1 << 22  # counts per bucket; a bucket is sorted in memory: 0.1 GB
+_MOST_BUCKETS = 200  # each bucket is an open file, and some systems allow a process only 256
 _NAMES = 1 << 16  # names hashed at a time
-_SPARE = 1 << 28  # bytes that are left on the disk
+_SPARE = 1 << 28  # bytes that must stay free on the disk
 _FACTS = "facts.json"
 
 
 class Pool(NamedTuple):
-    """Positions of cells in a store, [cells], and the share of their molecules that is kept."""
+    """Positions of cells in a store [cells], and the fraction of their molecules that is kept."""
 
     cells: np.ndarray
     fraction: float
 
 
 class ThinnedStore(CountStore):
-    """Training cells in a folder that `thin_to_disk` wrote, in nested order.
+    """Training cells in nested order, stored in a folder that `thin_to_disk` wrote.
 
-    The folder holds counts.bin, for each count its gene and itself, as narrow as they may be; starts.npy; and umis.npy.
+    Files: counts.bin (gene and value of each count), starts.npy (row pointers), umis.npy (molecules of each cell).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,7 @@ class ThinnedStore(CountStore):
 
 
 def _entry(n_genes: int, largest: int) -> np.dtype:
-    """A count's gene and the count."""
+    """Return the dtype of a stored count: gene index and value, each in the narrowest unsigned integer type."""
     return np.dtype([("gene", np.min_scalar_type(n_genes - 1)), ("count", np.min_scalar_type(largest))])
 
 
@@ -86,9 +86,9 @@ def _entries(rows: csr_matrix, dtype: np.dtype) -> np.ndarray:
 
 
 class Lease:
-    """The right to read a folder: while any process has one, nobody writes or removes the folder.
+    """A file lock for reading a folder: while any process holds a lease, no process writes or removes the folder.
 
-    It ends with the object, or with the process. Where the system has no such locks (Windows) it means nothing.
+    The lease ends with the object, or with the process. On systems without such locks (Windows) it has no effect.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,12 +98,12 @@ class Lease:
         self.share()
 
     def own(self) -> None:
-        """Wait until no other process has one: then the folder may be written."""
+        """Wait until no other process holds a lease, and lock the folder exclusively, so that it may be written."""
         if fcntl:
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def share(self) -> None:
-        """Let others read too."""
+        """Lock the folder for reading only, so that other processes can read it too."""
         if fcntl:
             fcntl.flock(self._file, fcntl.LOCK_SH)
 
@@ -129,7 +129,7 @@ def thin_to_disk(
     umis: np.ndarray | None = None,
     progress: bool = False,
 ) -> Thinned:
-    """Thin some cells of a store in one pass, as `counts.thin` does given names: training cells into a folder.
+    """Thin some cells of a store by name in one pass, as `counts.thin` does; write the training cells to a folder.
 
     Parameters
     ----------
@@ -138,53 +138,53 @@ def thin_to_disk(
     train
         The training cells in nested order.
     held
-        Other pools by name; they come back in memory.
+        Other pools by name; their counts are returned in memory.
     folder
-        Appears when everything is in it, and is then used as it is: its name must stand for all of the above. Another
-        process that wants it meanwhile waits.
+        Output folder, which appears only when it is complete. An existing folder is reused without a check, so its name
+        must identify all of the arguments above. Another process that needs the folder meanwhile waits for it.
     seed, cell_ids, gene_ids
-        As for `counts.thin`, of all of the store's cells and genes.
+        As for `counts.thin`: the seed, and the names of all cells and genes of the store.
     largest
         The largest count.
     umis
-        Molecules of each cell of the store, which say how much room few of them need; without, as much as all.
+        Molecules of each cell of the store, used to estimate the disk space needed; None: the space of all counts.
     progress
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
-    The training cells, and the other pools as CSR in the order of their positions.
+    The training cells, the other pools as CSR in the order of their positions, and the lease on the folder.
 
     Raises
     ------
     InputError
-        If names repeat, the store cannot be read, or the disk is full or has too little room left.
+        If names repeat, the store cannot be read, or the disk is full or has too little space left.
     """
     lease = Lease(folder)
     if not folder.exists():
         lease.own()
     if not folder.exists():
         draft = folder.with_name(folder.name + ".draft")
-        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: the lock is ours
+        shutil.rmtree(draft, ignore_errors=True)  # left by a process that was killed: this one holds the lock
         try:
             keys = _keys(cell_ids, "cell", seed), _keys(gene_ids, "gene", seed)
             _write(source, train, held, draft, keys, largest, umis, progress)
             os.replace(draft, folder)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy's own has no number
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):  # numpy's own errors have no errno
                 raise
             raise InputError(f"no space left to write {folder}: free some and run again") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
             if not folder.exists():
-                lease.release()  # the error that is on its way holds this frame, and so the lease
+                lease.release()  # the raised error's traceback keeps this frame, and so the lease, alive
     lease.share()
     pools = {name: load_npz(folder / f"{name}.npz") for name in held}
     return Thinned(ThinnedStore(folder), pools, lease)
 
 
 def remove(folder: Path) -> bool:
-    """Remove what `thin_to_disk` wrote, unless another process, or an object of this one, has a lease on it."""
+    """Remove a folder that `thin_to_disk` wrote; return False if this or another process holds a lease on it."""
     if not folder.exists():
         return True
     with open(f"{folder}.lock", "wb") as file:
@@ -198,7 +198,7 @@ def remove(folder: Path) -> bool:
 
 
 def _keys(names: np.ndarray, axis: str, seed: int) -> np.ndarray:
-    """As `name_keys` of all names, a part at a time: as text they take more memory than all else."""
+    """Return the `name_keys` of all names, made in parts because names as text take more memory than all else."""
     parts = (names[start : start + _NAMES] for start in range(0, len(names), _NAMES))
     keys = np.concatenate([name_keys(part, len(part), seed=seed, axis=axis) for part in parts])
     refuse_repeats(keys, axis, lambda i: names[i])
@@ -254,7 +254,7 @@ def _write(
 
 
 def _at_most(lengths: np.ndarray, umis: np.ndarray | None, fraction: float) -> int:
-    """Counts that are left: no more than there are, nor than molecules are kept, and six standard deviations more."""
+    """Return the most counts that may be left: all, or the kept molecules expected plus six standard deviations."""
     if umis is None:
         return int(lengths.sum())
     expected = float(np.minimum(lengths, fraction * umis).sum())
@@ -262,7 +262,7 @@ def _at_most(lengths: np.ndarray, umis: np.ndarray | None, fraction: float) -> i
 
 
 def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_matrix]]:
-    """The store's cells, block by block, with a bar."""
+    """Yield the store's cells, block by block, with a progress bar."""
     blocks = source.blocks(_READ)
     with tqdm(total=source.shape[0], unit=" cells", desc="thinning", disable=not progress, leave=False) as bar:
         for (start, stop), chunk in zip(blocks, source.read(blocks), strict=True):
@@ -271,7 +271,7 @@ def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_mat
 
 
 class _Sorter:
-    """Rows that come in any order, written in that of their ranks: into buckets of ranks, each sorted in memory."""
+    """Sorts rows by rank on disk: rows that come in any order go to buckets of ranks, each sorted in memory."""
 
     def __init__(self, folder: Path, shape: tuple[int, int], n_counts: int, entry: np.dtype) -> None:
         buckets = min(max(1, n_counts // _BUCKET), _MOST_BUCKETS)
@@ -303,7 +303,7 @@ class _Sorter:
             self.ranks[bucket[first]].append(ranks[first:stop])
 
     def finish(self) -> None:
-        """Sort every bucket, and put them one after another."""
+        """Sort each bucket in memory, and write the buckets one after another to counts.bin."""
         self.files.close()
         np.save(self.folder / "starts.npy", np.append(0, np.cumsum(self.lengths)))
         np.save(self.folder / "umis.npy", self.umis)

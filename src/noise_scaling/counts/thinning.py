@@ -1,8 +1,8 @@
-"""Counts: checking them, and thinning them to fewer molecules per cell.
+"""Check counts, and thin them to fewer molecules per cell.
 
-Thinning keeps each molecule independently with probability `fraction`. Molecule m of gene g in cell c has a uniform
-number of its own, a hash of (seed, name of c, name of g, m), and is kept if that number is below the fraction. So the
-draw is nested over fractions and does not depend on order, chunks, threads or dtype.
+Thinning keeps each molecule independently with probability `fraction`. Molecule m of gene g in cell c has its own
+uniform number, a hash of (seed, name of c, name of g, m), and is kept if this number is below the fraction. The draws
+are therefore nested over fractions and do not depend on order, chunks, threads or dtype.
 """
 
 import math
@@ -17,7 +17,7 @@ from ..seeds import derive
 from .blocks import blocks_of, on_threads
 from .thinning_kernel import LARGEST_COUNT, all_valid, hash_integers, hash_text, thin_rows
 
-_BLOCK = 1 << 18  # entries a thread thins at a time: 1.3 ms of work, against 0.1 ms to hand a block over
+_BLOCK = 1 << 18  # entries of a block for one thread: 1.3 ms of work, against 0.1 ms to hand the block over
 _KERNEL_DTYPES = (np.int32, np.int64, np.float32, np.float64)
 
 
@@ -27,16 +27,16 @@ def validate_counts(counts: sparse.spmatrix, *, name: str = "counts") -> sparse.
     Parameters
     ----------
     counts
-        Sparse [cells, genes], any scipy format, any real dtype that holds integers. Canonical CSR comes back as it is,
+        Sparse [cells, genes], any scipy format, any real dtype that holds integers. Canonical CSR is returned as it is,
         anything else as a converted copy.
     name
-        What to call it in an error.
+        Name of the counts in error messages.
 
     Raises
     ------
     InputError
-        If it is not sparse, is empty, or holds a value that is no count (NaN, negative, fractional, log-normalised,
-        above 2^31 - 1).
+        If `counts` is not sparse, is empty, or holds a value that is not a count (NaN, negative, fractional,
+        log-normalised, above 2^31 - 1).
     """
     matrix = _as_csr(counts, name)
     if _rows_fit(matrix) and all_valid(matrix.indptr, matrix.indices, _for_kernel(matrix.data), matrix.shape[1]):
@@ -62,20 +62,20 @@ def _as_csr(counts: sparse.spmatrix, name: str) -> sparse.csr_matrix:
         raise InputError(f"{name} has dtype {counts.dtype}: give integers, or floats that hold integers")
     if counts.format == "csr":
         return counts
-    if hasattr(counts, "check_format"):  # scipy converts without looking, and writes where a wrong index points
+    if hasattr(counts, "check_format"):  # scipy converts unchecked, and writes out of bounds at a wrong index
         check_format(counts, name)
     return counts.tocsr()
 
 
 def _rows_fit(matrix: sparse.csr_matrix) -> bool:
-    """Whether each row lies within the arrays: the kernels do not look."""
+    """Whether each row lies within the arrays, which the kernels do not check."""
     indptr = matrix.indptr
     fits = indptr[0] >= 0 and indptr[-1] <= len(matrix.indices) == len(matrix.data)
     return bool(fits and len(indptr) == matrix.shape[0] + 1 and (indptr[1:] >= indptr[:-1]).all())
 
 
 def check_format(matrix: sparse.spmatrix, name: str, remedy: str = "build it again") -> None:
-    """InputError if the arrays do not fit together and into the shape."""
+    """Raise InputError if the arrays of a sparse matrix do not fit together or do not fit its shape."""
     try:
         matrix.check_format(full_check=True)
     except ValueError as error:
@@ -83,7 +83,7 @@ def check_format(matrix: sparse.spmatrix, name: str, remedy: str = "build it aga
 
 
 def _for_kernel(values: np.ndarray) -> np.ndarray:
-    """The kernels know four dtypes; others pass through int64 or float64 and come back as what they were."""
+    """Convert values whose dtype the kernels do not support to int64 or float64; `thin_keyed` converts them back."""
     if values.dtype in _KERNEL_DTYPES:
         return values
     return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
@@ -132,15 +132,15 @@ def thin(
     counts
         Sparse [cells, genes] of integer counts (see `validate_counts`).
     fraction
-        In (0, 1]. With one seed, what a smaller fraction keeps, a larger one keeps too. 1 gives the counts back.
-        Always of the raw counts: to thin again what was thinned with the same seed draws the same numbers again.
+        In (0, 1]; 1 keeps all counts. With the same seed, a larger fraction keeps all that a smaller one keeps.
+        Always thin the raw counts: thinning thinned counts with the same seed draws the same numbers again.
     seed
         Any integer; different seeds give independent draws.
     cell_ids, gene_ids
-        Names [cells], [genes], text or integers: a cell keeps the same molecules wherever its row is. None stands for
+        Names [cells], [genes], text or integers: a cell keeps the same molecules whatever its row number. None means
         0, 1, 2, ...
     n_threads
-        Default: numba's setting (NUMBA_NUM_THREADS, else the cores at hand). The result does not depend on it.
+        Default: numba's setting (NUMBA_NUM_THREADS, else the available cores). The result does not depend on it.
 
     Returns
     -------
@@ -149,14 +149,14 @@ def thin(
     Raises
     ------
     InputError
-        If the counts are none, the fraction is outside (0, 1], or names are repeated or too few.
+        If the counts are invalid, the fraction is outside (0, 1], or names are repeated or not one for each.
     """
     limit = threshold(fraction)
     matrix = _as_csr(counts, "counts")
     cell_keys = name_keys(cell_ids, matrix.shape[0], seed=seed, axis="cell")
     gene_keys = name_keys(gene_ids, matrix.shape[1], seed=seed, axis="gene")
     thinned = thin_keyed(matrix, limit, cell_keys, gene_keys, n_threads=n_threads)
-    if thinned is None:  # seen on the way, which saves a pass over all counts
+    if thinned is None:  # invalid or not canonical: checked while thinning, which saves a pass
         thinned = thin_keyed(validate_counts(matrix), limit, cell_keys, gene_keys, n_threads=n_threads)
     return thinned
 
@@ -166,9 +166,9 @@ def thin_keyed(
 ) -> sparse.csr_matrix | None:
     """Thin CSR [cells, genes] at a `threshold` by keys from `name_keys`, uint64 [cells] and [genes], to the same dtype.
 
-    Each block of rows is written where it starts in the input, then moved up to the end of the block before. Arrays as
-    long as the input are asked for, but only memory that is written to is ever real. None where `validate_counts` would
-    not be content with `matrix`.
+    Return None if `matrix` is not canonical CSR of valid counts (see `validate_counts`). Each block of rows is written
+    at its start in the input, then moved up to the end of the block before it. The output arrays are allocated as long
+    as the input, but only the part that is written to takes up memory.
     """
     starts, values = matrix.indptr, _for_kernel(matrix.data)
     indices, data, lengths = np.empty_like(matrix.indices), np.empty_like(values), np.zeros_like(starts)
@@ -182,16 +182,16 @@ def thin_keyed(
         for array in (indices, data):
             array[indptr[first] : indptr[last]] = array[here : here + n]
     for array in (indices, data):
-        array.resize(indptr[-1], refcheck=False)  # hands the rest back
+        array.resize(indptr[-1], refcheck=False)  # frees the rest
     thinned = type(matrix)((data.astype(matrix.dtype, copy=False), indices, indptr), shape=matrix.shape, copy=False)
     thinned.has_sorted_indices = thinned.has_canonical_format = True
     return thinned
 
 
 def threshold(fraction: float) -> int:
-    """`fraction` in units of 2^-64. All ones stand for 1; the float below 1 is 2^11 units lower.
+    """Convert `fraction` to units of 2^-64. All bits set stand for 1; the largest float below 1 is 2^11 units lower.
 
-    InputError if the fraction is no number in (0, 1].
+    InputError if the fraction is not a number in (0, 1].
     """
     try:
         value = float(fraction)
@@ -203,10 +203,10 @@ def threshold(fraction: float) -> int:
 
 
 def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str) -> np.ndarray:
-    """64-bit keys [n] of cells or genes: a hash of each name, or of its position where there are no names.
+    """Return 64-bit keys [n] of cells or genes: a hash of each name, or of each position if `ids` is None.
 
-    The hash is salted by `axis`, "cell" or "gene", so that a cell and a gene of one name have different keys.
-    InputError if there are not `n` names, if two are alike (they would keep the same molecules), or the seed is no
+    The hash is salted by `axis`, "cell" or "gene", so that a cell and a gene of the same name have different keys.
+    InputError if there are not `n` names, if two are equal (they would keep the same molecules), or the seed is not an
     integer.
     """
     try:
@@ -227,7 +227,7 @@ def name_keys(ids: Sequence | np.ndarray | None, n: int, *, seed: int, axis: str
 
 
 def refuse_repeats(keys: np.ndarray, axis: str, name_of: Callable[[int], object]) -> None:
-    """InputError, with the first name, where two cells or genes have one key."""
+    """Raise InputError, which gives the first repeated name, if two cells or genes have the same key."""
     in_order = np.sort(keys)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if repeated.size:

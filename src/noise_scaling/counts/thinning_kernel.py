@@ -1,10 +1,10 @@
-"""Which molecules are kept: the compiled part of thinning, from hashes of names to rows of kept counts."""
+"""Compiled kernels of thinning: hash the names, choose the molecules to keep, and write rows of kept counts."""
 
 import numpy as np
 from numba import njit
 
 LARGEST_COUNT = 2**31 - 1
-_STRIP = 2048  # entries hashed at a time: 16 kB of words stay in the first-level cache
+_STRIP = 2048  # entries hashed at a time: their 16 kB of words fit in the level-1 cache
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)  # Steele, Lea & Flood (2014), SplitMix64; constants of Stafford's mix 13
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -34,7 +34,7 @@ def _ones(z):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def hash_integers(values, salt):  # pragma: no cover - compiled
-    """Keys uint64 [n] of names that are integers, uint64 [n]; `salt` makes other keys of the same names."""
+    """Return keys uint64 [n] of names that are integers, uint64 [n]; another `salt` gives other keys."""
     keys = np.empty(values.size, np.uint64)
     for i in range(values.size):
         keys[i] = _mix(_mix(values[i] + _STEP) ^ salt)
@@ -43,7 +43,7 @@ def hash_integers(values, salt):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def hash_text(codes, salt):  # pragma: no cover - compiled
-    """Keys [n] of names given as code points [n, width], padded with zeros; only the salt and the name matter."""
+    """Return keys [n] of names given as code points [n, width], padded with zeros; the padding does not matter."""
     keys = np.empty(codes.shape[0], np.uint64)
     for i in range(codes.shape[0]):
         length = codes.shape[1]
@@ -60,24 +60,24 @@ def hash_text(codes, salt):  # pragma: no cover - compiled
 def thin_rows(
     indptr, indices, data, cell_keys, gene_keys, threshold, first, last, out_indices, out_data, out_lengths
 ):  # pragma: no cover - compiled
-    """Thin rows first..last, one after another, into out_* from where the first of them starts in the input.
+    """Thin a range of rows into out_*, one after another, beginning where the first of them starts in the input.
 
     Parameters
     ----------
     indptr, indices, data
-        Arrays of the CSR counts [cells, genes]; `data` of a dtype that `thinning` hands over.
+        Arrays of the CSR counts [cells, genes]; `data` has a dtype of `thinning._KERNEL_DTYPES`.
     cell_keys, gene_keys
         uint64 [cells], [genes].
     threshold
-        uint64: a molecule is kept if its number, in units of 2^-64, is below; all ones keep every molecule.
+        uint64: a molecule is kept if its number, in units of 2^-64, is below; all bits set keep every molecule.
     first, last
-        The rows, the last left out.
+        The range of rows, `last` excluded.
     out_indices, out_data, out_lengths
-        Written to: arrays as long as the input's, and the kept entries of each row [cells].
+        Output: arrays as long as the input's, and the number of kept entries of each row [cells].
 
     Returns
     -------
-    Whether all rows were canonical and held counts only; where not, the output means nothing.
+    Whether all rows were canonical and held only valid counts; if not, the output is meaningless.
     """
     words, small, kept = np.empty(_STRIP, np.uint64), np.empty(_STRIP, np.uint8), np.empty(_STRIP, np.int32)
     end = np.uint64(indptr[first])
@@ -117,7 +117,7 @@ def _row_is_valid(genes, counts, n_genes):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def all_valid(indptr, indices, data, n_genes):  # pragma: no cover - compiled
-    """Whether all rows are canonical and hold counts only: what `thin_rows` asks of them, without thinning."""
+    """Whether all rows are canonical and hold only valid counts: the check of `thin_rows` without the thinning."""
     for row in range(indptr.size - 1):
         start, stop = indptr[row], indptr[row + 1]
         if not _row_is_valid(indices[start:stop], data[start:stop], n_genes):
@@ -129,7 +129,7 @@ def all_valid(indptr, indices, data, n_genes):  # pragma: no cover - compiled
 def _hash_strip(genes, counts, cell_key, gene_keys, words, small):  # pragma: no cover - compiled
     for j in range(genes.size):
         words[j] = gene_keys[np.uint32(genes[j])]
-    for j in range(genes.size):  # apart from the scattered reads, which would keep it from being vectorised
+    for j in range(genes.size):  # a loop of its own, because the scattered reads would prevent vectorisation
         words[j] = _mix(cell_key + words[j])
     for j in range(genes.size):
         small[j] = np.uint8(min(np.int64(counts[j]), 9))
@@ -137,10 +137,10 @@ def _hash_strip(genes, counts, cell_key, gene_keys, words, small):  # pragma: no
 
 @njit(nogil=True)
 def _keep_strip(words, small, n, threshold, kept):  # pragma: no cover - compiled
-    """Molecules kept of each count up to 8: one byte of the word is the first byte of each molecule's number.
+    """Write to `kept` how many molecules of each count up to 8 are kept, from the first byte of each molecule's number.
 
-    Bytes are compared with the threshold's first byte eight at a time (Warren, Hacker's Delight, 2-18). _SLOW where a
-    byte ties (one in 256), or the count is above 8 (4 % of entries).
+    A word holds the first bytes of eight molecules, which are compared with the threshold's first byte all at once
+    (Warren, Hacker's Delight, 2-18). _SLOW where a byte ties (one in 256), or the count is above 8 (4 % of entries).
     """
     first = (threshold >> np.uint64(56)) * _ONES
     first_low = first & _LOW
@@ -166,7 +166,7 @@ def _write(genes, kept, out_indices, out_data, end):  # pragma: no cover - compi
 
 @njit(nogil=True)
 def _keep_one(word, count, threshold):  # pragma: no cover - compiled
-    """Molecules kept of one count, however large, whatever ties."""
+    """Return the number of molecules kept of one count, of any size and with any ties."""
     if threshold == _ALL:
         return count
     if count > 8:
@@ -185,12 +185,12 @@ def _keep_one(word, count, threshold):  # pragma: no cover - compiled
 
 @njit(nogil=True)
 def _keep_many(node, n, threshold):  # pragma: no cover - compiled
-    """How many of n uniform numbers lie below the threshold, binary digit by binary digit from the first.
+    """Return how many of n uniform numbers lie below the threshold, compared binary digit by digit from the first.
 
-    n numbers that agree with the threshold so far split into those whose next digit is 0 and 1: a binomial (n, 1/2),
-    exactly the set bits of n random ones. One side is decided, the other goes on. Above 64 the sides are drawn as
-    counts, at about n/32 words in all; from 64 down each number is one bit of the words that follow.
-    A node's words depend on the digits that lead to it alone, so that every threshold sees the same numbers.
+    The n numbers that agree with the threshold so far split into those whose next digit is 0 and those where it is 1: a
+    binomial (n, 1/2), drawn as the set bits among n random bits. One group is decided, the other is split again. Above
+    64 numbers only the groups' sizes are drawn, from about n/32 words in all; from 64 down each number is a bit of the
+    words that follow. A node's words depend only on the digits that lead to it, so all thresholds see the same numbers.
     """
     kept = 0
     while n > 64 and threshold != 0:
@@ -218,7 +218,7 @@ def _keep_many(node, n, threshold):  # pragma: no cover - compiled
 
 @njit(nogil=True)
 def _count_ones(node, n):  # pragma: no cover - compiled
-    """Set bits among n random ones."""
+    """Return the number of set bits among n random bits."""
     total = 0
     for k in range(n >> 6):
         total += _ones(_mix(node + np.uint64(k) * _STEP))

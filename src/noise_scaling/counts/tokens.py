@@ -1,4 +1,4 @@
-"""Rank-value tokens: a cell as its genes, highest first (Theodoris et al. 2023; Gowri et al. 2025)."""
+"""Rank-value tokens: a cell is the list of its genes, highest first (Theodoris et al. 2023; Gowri et al. 2025)."""
 
 import numpy as np
 from numba import njit
@@ -8,16 +8,16 @@ from ..errors import InputError
 from .blocks import blocks_of, on_threads
 from .thinning import validate_counts
 
-TARGET = 1e4  # molecules that each cell is scaled to before medians are taken
-_BLOCK = 1 << 17  # counts a thread ranks at a time
-_FINEST = 15  # bits of a float32 that a sketch's bin leaves out: 8 of 23 binary places stay
+TARGET = 1e4  # total to which each cell is scaled before medians are taken
+_BLOCK = 1 << 17  # counts that a thread ranks at a time
+_FINEST = 15  # low bits of a float32 that bins of `MedianSketch` ignore: 8 of the 23 mantissa bits remain
 _BINS_FROM, _BINS_TO = (int(np.float32(2.0**power).view(np.uint32)) >> _FINEST for power in (-8, 14))
 
 
 def rank_tokens(
     counts: sparse.spmatrix, gene_medians: np.ndarray, *, max_length: int = 512, n_threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Genes of each cell by count / total x 1e4 / median, highest first, ties by gene index.
+    """Return the genes of each cell in the order of count / total x 1e4 / median, highest first, ties by gene index.
 
     The rank-value encoding of Theodoris et al. 2023. The total is the same for all genes of a cell and cannot change
     their order, so it is left out.
@@ -27,16 +27,16 @@ def rank_tokens(
     counts
         Sparse [cells, genes] of integer counts.
     gene_medians
-        [genes], positive; NaN where a gene was never seen in training: it is no token (see `gene_medians`).
+        [genes], positive; NaN for a gene never seen in training, which gives no token (see `gene_medians`).
     max_length
-        Genes kept of a cell, at most; 512 as in Gowri et al. 2025.
+        Most genes kept of a cell; 512 as in Gowri et al. 2025.
     n_threads
         Default: numba's setting. The result does not depend on it.
 
     Returns
     -------
     ids
-        Gene indices of all cells one after another: uint16 up to 65,534 genes (two ids are left for pad and mask),
+        Gene indices, cell after cell: uint16 up to 65,534 genes (two ids are left for pad and mask),
         else uint32.
     offsets
         int64 [cells + 1]: cell i is ids[offsets[i] : offsets[i + 1]]. A cell without counts has no token.
@@ -44,7 +44,7 @@ def rank_tokens(
     Raises
     ------
     InputError
-        If the counts are none, the medians do not match them or are not positive, or max_length is below 1.
+        If the counts are invalid, the medians do not match them or are not positive, or max_length is below 1.
     """
     matrix = validate_counts(counts)
     medians = check_medians(gene_medians, matrix.shape[1])
@@ -60,14 +60,14 @@ def rank_tokens(
 
 
 def token_dtype(n_genes: int) -> type:
-    """uint16 where it holds all genes and two more ids, for pad and mask; else uint32."""
+    """Return uint16 if it can hold the ids of all genes and two more, for pad and mask; else uint32."""
     return np.uint16 if n_genes <= 2**16 - 2 else np.uint32
 
 
 def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
-    """`gene_medians` as float64 [genes].
+    """Return `gene_medians` as float64 [genes].
 
-    InputError if there is not one for each gene, or one is neither positive and finite nor NaN.
+    InputError if there is not one median for each gene, or a median is neither positive and finite nor NaN.
     """
     medians = np.asarray(gene_medians, dtype=np.float64)
     if medians.shape != (n_genes,):
@@ -82,11 +82,11 @@ def check_medians(gene_medians: np.ndarray, n_genes: int) -> np.ndarray:
 
 
 def gene_medians(counts: sparse.spmatrix) -> np.ndarray:
-    """Median of each gene's non-zero count / total x 1e4 over the cells given, float64 [genes]; NaN where none has it.
+    """Return each gene's median of non-zero count / total x 1e4 over the given cells, float64 [genes]; NaN if unseen.
 
-    Theodoris et al. 2023 scale ranks so, by medians of their whole corpus; here they are of the training cells at their
-    depth. Exact; takes 12 bytes a count. For cells that do not fit in memory there is `MedianSketch`. InputError if the
-    counts are none (see `thinning.validate_counts`).
+    Theodoris et al. 2023 scale by the medians of their whole corpus; here they are medians of the training cells at
+    their depth. Exact; takes 12 bytes per count. For cells that do not fit in memory use `MedianSketch`. InputError if
+    the counts are invalid (see `thinning.validate_counts`).
     """
     matrix = validate_counts(counts)
     ends = np.zeros(matrix.shape[1] + 1, np.int64)
@@ -97,19 +97,19 @@ def gene_medians(counts: sparse.spmatrix) -> np.ndarray:
 
 
 class MedianSketch:
-    """Gene medians in one pass over chunks of cells, each within 0.2 % of the exact one (half a bin: 2^-9).
+    """Gene medians from one pass over chunks of cells, each within 0.2 % of the exact median (half a bin: 2^-9).
 
-    A histogram for each gene over values between 2^-8 and 2^14, 256 bins to a doubling: 23 kB a gene, however many
-    cells. Smaller values (one molecule of a cell of over 2.5 million) count as 2^-8. The order of chunks is free.
+    Each gene has a histogram of values from 2^-8 to 2^14, with 256 bins per factor of two: 23 kB for any number of
+    cells. Smaller values (one molecule in a cell of over 2.5 million) count as 2^-8. Chunks may be in any order.
     """
 
     def __init__(self, n_genes: int):
         self._histogram = np.zeros((n_genes, _BINS_TO - _BINS_FROM + 1), np.int32)
 
     def add(self, counts: sparse.spmatrix) -> None:
-        """Count in the cells of a chunk [cells, genes].
+        """Add the cells of a chunk [cells, genes] to the histograms.
 
-        InputError if the counts are none, or of another number of genes.
+        InputError if the counts are invalid, or have another number of genes.
         """
         matrix = validate_counts(counts)
         if matrix.shape[1] != self._histogram.shape[0]:
@@ -117,7 +117,7 @@ class MedianSketch:
         _fill(matrix.indptr, matrix.indices, matrix.data, self._histogram)
 
     def medians(self) -> np.ndarray:
-        """float64 [genes], NaN for a gene that no cell has."""
+        """Return the medians, float64 [genes], NaN for a gene that no cell has."""
         edges = (np.arange(_BINS_FROM, _BINS_TO + 2, dtype=np.uint32) << _FINEST).view(np.float32).astype(np.float64)
         middles, medians = (edges[:-1] + edges[1:]) / 2, np.full(len(self._histogram), np.nan)
         for gene, histogram in enumerate(self._histogram):
@@ -138,9 +138,9 @@ def _count_tokens(indptr, indices, data, medians, first, last, max_length, lengt
         lengths[row] = min(n, max_length)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # no check for division by zero: it vectorises
+@njit(nogil=True, cache=True, error_model="numpy")  # vectorised, as zero division is unchecked
 def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pragma: no cover - compiled
-    """Radix sort of each cell's genes: 24-bit keys from the values, then ties of the keys settled in 64 bits.
+    """Rank each cell's genes: a radix sort by 24-bit keys of the values, then equal keys by the 64-bit values.
 
     numpy's sort of the same keys, row by row, made `token_store` take 1.6 times as long at full depth.
     """
@@ -153,7 +153,7 @@ def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pr
         genes, counts = indices[indptr[row] : indptr[row + 1]], data[indptr[row] : indptr[row + 1]]
         for j in range(genes.size):
             value = counts[j] / medians[np.uint32(genes[j])]
-            values[j] = value if value > 0 else 0.0  # no token: a zero, or a gene without a median
+            values[j] = value if value > 0 else 0.0  # no token for a zero or a gene without a median
         n = _pack(values, genes.size, items)
         ranked = _radix_sort(items, spare, n, tallies)
         start = offsets[row]
@@ -164,19 +164,19 @@ def _rank_rows(indptr, indices, data, medians, offsets, first, last, ids):  # pr
 
 @njit(nogil=True)
 def _pack(values, n, items):  # pragma: no cover - compiled
-    """Items that sort by falling value: a 24-bit key above, coarsened until it fits, the place in the row below."""
+    """Make items that sort by falling value: a 24-bit key (coarsened until it fits) above the place in the row."""
     low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
     for j in range(n):
-        bits = np.float32(values[j]).view(np.uint32)  # of one sign, ordered as the numbers are
+        bits = np.float32(values[j]).view(np.uint32)  # as no value is negative, bits sort as the values do
         high = max(high, bits)
-        low = min(low, np.uint32(bits - np.uint32(1)))  # a zero wraps round to the top, and is passed over
+        low = min(low, np.uint32(bits - np.uint32(1)))  # a zero wraps to the largest value: ignored
     shift = np.uint32(0)
     while (high - low) >> shift >> np.uint32(24):
         shift += np.uint32(1)
     kept = np.uint64(0)
     for j in range(n):
         bits = np.float32(values[j]).view(np.uint32)
-        key = min(np.uint32(high - bits) >> shift, np.uint32(0xFFFFFF))  # beyond: positive, but 0 in 32 bits
+        key = min(np.uint32(high - bits) >> shift, np.uint32(0xFFFFFF))  # clipped: above 0, but 0 in 32 bits
         items[kept] = (np.uint64(key) << np.uint64(32)) | np.uint64(j)
         kept += np.uint64(values[j] > 0)
     return np.int64(kept)
@@ -184,7 +184,7 @@ def _pack(values, n, items):  # pragma: no cover - compiled
 
 @njit(nogil=True)
 def _radix_sort(items, spare, n, tallies):  # pragma: no cover - compiled
-    """Sort by the keys, one byte at a time from the lowest: stable, so equal keys stay in gene order."""
+    """Sort items by key, one byte at a time from the lowest; a stable sort, so equal keys stay in gene order."""
     tallies[:] = 0
     for j in range(n):
         key = items[j] >> np.uint64(32)
@@ -208,7 +208,7 @@ def _radix_sort(items, spare, n, tallies):  # pragma: no cover - compiled
 
 @njit(nogil=True)
 def _settle_ties(items, n, n_wanted, values):  # pragma: no cover - compiled
-    """Order by the value what has one key; equal values keep the order of genes."""
+    """Order items with equal keys by their values; equal values keep the order of genes."""
     place = np.uint64(0xFFFFFFFF)
     for j in range(1, n):
         if j >= n_wanted and items[j] >> np.uint64(32) != items[j - 1] >> np.uint64(32):
@@ -223,7 +223,7 @@ def _settle_ties(items, n, n_wanted, values):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def _values_by_gene(indptr, indices, data, ends):  # pragma: no cover - compiled
-    """Normalised values, gene after gene; `ends` [genes + 1] becomes where each gene's begin."""
+    """Return normalised values, gene after gene; fill `ends` [genes + 1] with the start of each gene's values."""
     for i in range(indices.size):
         ends[indices[i] + 1] += data[i] > 0
     for gene in range(ends.size - 1):

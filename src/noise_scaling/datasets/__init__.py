@@ -40,34 +40,34 @@ __all__ = [
 def load(
     name_or_path: str | Path, *, signal: str | None = None, layer: str | None = None, round_counts: bool = False
 ) -> Dataset:
-    """Integer counts, a signal and the card of a registered data set or of your own file.
+    """Load integer counts, a signal and the card of a registered data set or of your own file.
 
     Parameters
     ----------
     name_or_path
         A name of the registry (data/datasets.yml), or the path of a file: .h5ad, a folder of .h5ad files with the same
-        genes, 10x .h5, a 10x folder of matrix.mtx, a zarr store or .loom. A registered name comes first: ./NAME is the
-        file of that name.
+        genes, 10x .h5, a 10x folder of matrix.mtx, a zarr store or .loom. A registered name takes precedence: write
+        ./NAME for the file of that name.
     signal
-        A signal on the card, the card's default if not given; of a file, where it lies: obs:COLUMN[:KIND], obsm:KEY,
-        features:TYPE, pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].
+        A signal on the card, by default the card's default signal; for a file, the signal's place: obs:COLUMN[:KIND],
+        obsm:KEY, features:TYPE, pairs:CLONE[,TIME] or space:obsm/KEY[,SECTION].
     layer
-        Of a file: the layer with the raw counts, if X does not hold them.
+        For a file: the layer with the raw counts, if X does not hold them.
     round_counts
-        Of a file: round estimated counts, which are not whole.
+        For a file: round estimated counts, which are not whole.
 
     Raises
     ------
     InputError
-        If name, signal or data are not as needed; one sentence with the remedy.
+        If the name, signal or data cannot be used; the message is one sentence with the remedy.
     """
     name_or_path = str(name_or_path)
-    if re.match(r"\w{2,}:/", name_or_path):  # one letter is a drive
+    if re.match(r"\w{2,}:/", name_or_path):  # a single letter is a drive of Windows
         raise InputError(f"{name_or_path} is an address: download the file first, then give its path")
     if is_own(name_or_path):
         found = load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
         if found.on_disk:
-            gc.collect()  # names and text columns hang in cycles of pandas: 1 GB of 10^7 cells
+            gc.collect()  # pandas keeps names and texts in reference cycles: 1 GB for 10^7 cells
         return found
     chosen = card(name_or_path)
     if chosen.kind != "cells":
@@ -81,6 +81,6 @@ def load(
 
 
 def is_own(name_or_path: str) -> bool:
-    """Whether a file is meant: no registered name, and it is there or has an ending or a folder in it, as none has."""
+    """Whether a path is meant: it is not a registered name, and it exists, or has an ending, a folder or a wildcard."""
     is_path = Path(name_or_path).exists() or any(mark in name_or_path for mark in "./\\*")
     return is_path and name_or_path not in read_registry()

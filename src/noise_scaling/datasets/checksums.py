@@ -1,4 +1,4 @@
-"""The sha256 of a data set's file: computed once, kept by path, size and time, and the first one holds ever after."""
+"""The sha256 of data files: computed once, cached by path, size and time; later files must match the first."""
 
 import contextlib
 import hashlib
@@ -16,16 +16,16 @@ from .registry import File
 
 BLOCK = 1 << 20
 LONG_BYTES = 1_000_000_000
-"""Hashing more than this takes seconds, and shows a progress bar where somebody watches."""
+"""Hashing a larger file takes seconds, and shows a progress bar on a terminal."""
 
 
 def check(path: Path, file: File) -> Path:
-    """`path`, if it has the registered sha256; without one, a file of the cache must have that of its first use.
+    """Return `path` if it has the registered sha256; without one, a file of the cache must have that of its first use.
 
-    It is read only where it is new, or its path, size, time or inode are not those of the record in the cache folder.
-    Where that record cannot be written, the file is read each time. A mirror's file without a registered sha256 is
-    taken as it is: whoever keeps the mirror may replace it. InputError if the sha256 is another one, or the file cannot
-    be read.
+    The file is read only if it is new, or its path, size, time or inode differ from the record in the cache folder. If
+    that record cannot be written, the file is read each time. A mirror's file without a registered sha256 is accepted
+    as it is, because the owner of the mirror may replace it. InputError if the sha256 is another one, or the file
+    cannot be read.
     """
     if file.sha256 is None and path != paths.cache() / file.name:
         return path
@@ -53,7 +53,7 @@ def check(path: Path, file: File) -> Path:
 
 
 def take(part: Path, target: Path, file: File) -> bool:
-    """Make a whole download the file itself if its sha256 is the expected one; whether it was."""
+    """Move a complete download to `target` if its sha256 is the expected one; return whether it was."""
     found = sha256(part)
     if found != (expected(file) or found):
         return False
@@ -63,12 +63,12 @@ def take(part: Path, target: Path, file: File) -> bool:
 
 
 def expected(file: File) -> str | None:
-    """The registered sha256, else the one that the file had when it was first used, else None."""
+    """Return the registered sha256, else the sha256 of the file at its first use, else None."""
     return file.sha256 or record(file).get("sha256")
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
+    """Return the hexadecimal sha256 of a file."""
     digest, size = hashlib.sha256(), path.stat().st_size
     hide = None if size > LONG_BYTES else True  # None: hidden unless stderr is a terminal
     bar = tqdm(desc=f"checking {path.name}", total=size, unit="B", unit_scale=True, leave=False, disable=hide)
@@ -80,20 +80,20 @@ def sha256(path: Path) -> str:
 
 
 def state_of(file: File, ending: str) -> Path:
-    """Where something about a file is kept: in a hidden folder beside its place in the cache."""
+    """Return the path of a state file for `file`: in a hidden folder next to the file's place in the cache."""
     place = paths.cache() / file.name
     return place.parent / ".state" / (place.name + ending)
 
 
 def record(file: File) -> dict[str, Any]:
-    """What is known of a file since it was last read, empty where nothing is or the record is corrupt."""
+    """Return the record of when the file was last read; empty if there is none or it is corrupt."""
     kept = read_json(state_of(file, ".json"))
     valid = isinstance(kept.get("bytes"), int) and re.fullmatch("[0-9a-f]{64}", str(kept.get("sha256")))
     return kept if valid else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file; empty where there is none, or it is corrupt."""
+    """Return the object in a JSON file; empty if there is none, or it is corrupt."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a column of a file is: classes or a measurement, and which of its values say that there is none."""
+"""Interpret columns of a file: whether a column holds classes or a measurement, and which values mean "missing"."""
 
 import re
 from collections.abc import Iterable
@@ -10,32 +10,32 @@ import pandas as pd
 from ..errors import InputError
 
 FEW = 5
-"""So many different numbers are classes, whatever they are: 8.5, 9.5, 10.5."""
+"""Up to this many different numbers are classes, even if they are not whole: 8.5, 9.5, 10.5."""
 MOST_CODES = 12
-"""So many different whole numbers are classes. To take classes for a number is the worse mistake: at 600 cells, nine
-codes gave 0.02 bits of 0.75; and a score of 0.95 bits as labels 0.7 in 12 steps, 0.6 in 20 and 0.4 in 40."""
+"""Up to this many different whole numbers are classes. Taking classes for a number is the worse mistake: at 600 cells,
+nine codes gave 0.02 of 0.75 bits; a score of 0.95 bits gave, as labels, 0.7 in 12 steps, 0.6 in 20 and 0.4 in 40."""
 MOST_NAMES = 200
-"""Numbers kept as text or as categories are classes up to here, if five cells or more share the usual one."""
+"""Up to this many numbers stored as text or categories are classes if the median class has 5 cells or more."""
 
 LABEL, NUMBER, ORDERED = "label", "number", "ordered"
 
 _NO_TEXT = ("", "nan", "<na>", "nat")
 _NO_INTEGER = (-(2**31), -(2**63))
-"""How R and numpy write a missing whole number."""
+"""The integers that R and numpy write for a missing whole number."""
 
 _NOTHING = {
     "none", "na", "n/a", "null", "unassigned", "notassigned", "undefined", "unknown", "missing", "notavailable",
     "noclone", "noclonotype", "nocontig", "nobarcode", "nolineage", "nosection", "notdetected", ".", "", "?",
     "#n/a", "multiclone", "nan", "noir", "notcr", "nobcr", "unassignedclone", "unmapped", "unclassified", "ambiguous",
 }  # fmt: skip
-"""Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_"; for two chains
-they stand twice, as in "None|None". Classes may bear them."""
+"""Names that mean "none" for a clone, a section or a time, in lower case, without blanks, "-" and "_". For two chains
+they occur twice, as in "None|None". Classes of a label may have these names."""
 
 
 def series(cells: Any, name: str) -> pd.Series:
-    """The obs column `name` of `cells` as a plain series, one value a cell.
+    """Return the obs column `name` of `cells` as a plain series with one value per cell.
 
-    InputError if there is no such column, or it has not one value a cell.
+    InputError if there is no such column, or it does not have one value per cell.
     """
     if name not in cells.obs:
         none = "the file has none; put the signal into adata.obs and save it with adata.write_h5ad"
@@ -53,7 +53,7 @@ def series(cells: Any, name: str) -> pd.Series:
 
 
 def is_missing(values: pd.Series) -> np.ndarray:
-    """Cells without a value [cells]: NaN, blanks, the text "nan", or the integer that stands for it."""
+    """Return which cells have no value [cells]: NaN, blanks, the text "nan", or an integer that stands for missing."""
     missing = values.isna().to_numpy(dtype=bool)
     if pd.api.types.is_numeric_dtype(values):
         return missing | values.isin(_NO_INTEGER).to_numpy(dtype=bool)
@@ -61,7 +61,7 @@ def is_missing(values: pd.Series) -> np.ndarray:
 
 
 def means_nothing(values: pd.Series) -> np.ndarray:
-    """Cells whose value is missing, or a name such as "unassigned" or "-" [cells]."""
+    """Return which cells have a missing value, or a name such as "unassigned" or "-" [cells]."""
     names = _lower(values).str.replace(r"[\s_-]", "", regex=True)
     none = {name for name in names.unique() if all(part in _NOTHING for part in re.split(r"[|,;]", name))}
     return is_missing(values) | names.isin(none).to_numpy()
@@ -72,7 +72,7 @@ def _lower(values: pd.Series) -> pd.Series:
 
 
 def text(values: pd.Series) -> np.ndarray:
-    """Values as text [cells], "" where missing; whole numbers without ".0", which a missing neighbour gave them."""
+    """Return values as text [cells], "" where missing; integers that missing values made floats lose their ".0"."""
     missing = is_missing(values)
     if pd.api.types.is_float_dtype(values.dtype):
         known = values[~missing].to_numpy(dtype=np.float64)
@@ -82,7 +82,7 @@ def text(values: pd.Series) -> np.ndarray:
 
 
 def numbers(values: pd.Series) -> np.ndarray | None:
-    """Values as floats [cells], NaN where missing; None if any of the others is no number."""
+    """Return values as floats [cells], NaN where missing; None if any other value is not a number."""
     missing = is_missing(values)
     known = values.astype(object).where(~missing, None)
     if known.map(lambda value: isinstance(value, bool | np.bool_)).any():
@@ -92,11 +92,11 @@ def numbers(values: pd.Series) -> np.ndarray | None:
 
 
 def kind_of(values: pd.Series) -> str:
-    """LABEL, ORDERED or NUMBER.
+    """Return what a column holds: LABEL, ORDERED or NUMBER.
 
-    Text and flags are labels. Numbers are a measurement, unless they look like classes: `FEW` of them, `MOST_CODES`
-    whole ones, or codes of more. Numbers in a column of text or categories were meant as names: classes, unless nearly
-    every cell has its own.
+    Text and flags are labels. Numbers are a measurement, unless they look like classes: up to `FEW` different numbers,
+    up to `MOST_CODES` whole numbers, or more that are codes (`_are_codes`). Numbers stored as text or categories were
+    meant as names, so they are classes, unless nearly every cell has its own.
     """
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
         return ORDERED
@@ -113,10 +113,10 @@ def kind_of(values: pd.Series) -> str:
 
 
 def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether numbers count from 0 or 1, without many gaps, classes whose sizes fall or jump.
+    """Whether numbers are codes of classes: from 0 or 1, without many gaps, with class sizes that fall or jump.
 
-    Clustering programs number the largest first; factors are numbered by name, so that neighbours differ in size: by
-    more than by chance (which gives a median of 0.45 variances) and as much as any two (a ratio of 2; Neumann 1941).
+    Clustering programs number the largest class first. Factors are numbered by name, so that consecutive classes differ
+    in size: more than by chance (a median of 0.45 variances), and as much as any two (a ratio of 2; Neumann 1941).
     """
     if seen[0] not in (0, 1) or seen[-1] > 2 * len(seen) or (seen != np.rint(seen)).any() or np.median(sizes) < 3:
         return False
@@ -127,10 +127,10 @@ def _are_codes(seen: np.ndarray, sizes: np.ndarray) -> bool:
 
 
 def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
-    """Times as floats [cells], NaN where missing, and a note on what was made of them.
+    """Return times as floats [cells], NaN where missing, and a note on how they were read.
 
-    Ordered categories count in their order; text is read where it is a number within the same words: "day 2", "E8.5".
-    InputError if text is no number, or its words differ between cells.
+    Ordered categories are numbered in their order. Text is read if it is a number within the same words for all cells:
+    "day 2", "E8.5". InputError if text holds no number, or its words differ between cells.
     """
     missing = means_nothing(values)
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
@@ -153,20 +153,20 @@ def times(values: pd.Series, name: str) -> tuple[np.ndarray, str]:
 
 
 def near_twins(names: np.ndarray) -> str:
-    """A note on two names that differ in blanks or case only."""
+    """Return a note on names that differ only in blanks or case; "" if there are none."""
     plain = pd.Series(names, dtype=str).str.split().str.join(" ").str.lower()
     same = names[(plain == plain[plain.duplicated()].iloc[0]).to_numpy()] if plain.duplicated().any() else []
     return f"{' and '.join(map(repr, same[:3]))} are different classes" if len(same) else ""
 
 
 def listed(names: Iterable) -> str:
-    """Names in order, at most twelve of them."""
+    """Return names as text, sorted, at most twelve of them."""
     names = sorted(map(str, names))
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") or "none"
 
 
 def quoted(values: Iterable, most: int = 4) -> str:
-    """The different values, quoted: what was taken for missing."""
+    """Return the different values as quoted text, at most `most` of them."""
     seen = dict.fromkeys("NaN" if pd.isna(value) else str(value) for value in values)
     shown = [v if v == "NaN" else repr(v[:40]) for v in list(seen)[:most]]
     return ", ".join(shown) + (" and others" if len(seen) > most else "")

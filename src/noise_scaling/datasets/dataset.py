@@ -1,4 +1,4 @@
-"""What a loader gives: integer counts of named cells and genes, one signal, and the card."""
+"""The data set that a loader returns: integer counts of named cells and genes, one signal, and the card."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from ..signals import Signal
 from .reading import integers
 from .registry import Card
 
-_TEXTS = 1 << 20  # hashed at a time
+_TEXTS = 1 << 20  # names hashed at a time
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Counts in files, of cells that hold a molecule, and what is small: names, and molecules of each cell."""
+    """Counts in files, of the cells that hold a molecule; names and molecules of each cell are in memory."""
 
     store: CountStore
     cell_ids: np.ndarray
@@ -41,22 +41,22 @@ class Dataset:
     adata
         AnnData whose X is CSR of integer counts [cells, genes], or None where counts stay on disk;
         uns["largest_deviation"] is how far the source's values were from integers where counts had to be recovered
-        (0 where the source holds integers). Of a file of your own it holds no annotation.
+        (0 where the source holds integers). For a file of your own it holds no annotation.
     signal
         The signal, over the same cells in the same order.
     card
         Source, licence, limits and default grid.
     data_sha256
-        sha256 of counts, cell and gene names and signal: the same wherever they were loaded from.
+        sha256 of counts, cell and gene names and signal; independent of the files they were loaded from.
     stream
-        Names the random draws of split and thinning: the name of a registered data set, one word for all files, so
-        that a file's name does not matter.
+        Name of the random stream of split and thinning: the name of a registered data set, and the same word for all
+        files of users, so that a file's name does not change the draws.
     notes
-        What the user of a file should know: what was taken for what, how many cells lack the signal, what was rounded.
+        Notes for the user of a file: how values were interpreted, how many cells lack the signal, what was rounded.
     on_disk
-        Counts and names where they are too many for memory.
+        Counts and names, where they do not fit in memory.
     blocks
-        Integers [cells] where test cells come in whole blocks (tissue sections): see `splits.split`.
+        Block of each cell, integers [cells], if test cells come in whole blocks (tissue sections): see `splits.split`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Dataset:
         return self.counts.shape[1]
 
     def take(self, cells: np.ndarray) -> sp.csr_matrix:
-        """Counts of some cells in memory, by their positions, in that order."""
+        """Return the counts of some cells in memory, given by their positions, in the order given."""
         if self.on_disk is None:
             return self.adata.X[cells]
         order = np.argsort(cells)
@@ -117,11 +117,11 @@ def assemble(
     notes: tuple[str, ...] = (),
     blocks: np.ndarray | None = None,
 ) -> Dataset:
-    """Put the parts together: cells without a single count are dropped, by name.
+    """Build a `Dataset` from its parts; cells without a single count are dropped, and uns["dropped_cells"] names them.
 
-    All are over the same cells; what is not named by its type is as in `Dataset`, the stream being the card's name
-    where none is given. With a `tolerance` counts are made whole first (`reading.integers`). InputError if two cells or
-    two genes have one name.
+    All parts are over the same cells, and arguments are as in `Dataset`; `stream` is by default the card's name. With
+    a `tolerance`, counts are rounded to integers first (`reading.integers`). InputError if two cells or two genes have
+    the same name.
     """
     largest_deviation = 0.0
     if tolerance is not None:
@@ -143,33 +143,33 @@ def assemble(
 
 
 class CountsHash:
-    """sha256 of counts, block by block of cells: of rows' lengths, columns and values, each on its own.
+    """sha256 of counts, which are added in blocks of cells; row lengths, columns and values are hashed separately.
 
-    Empty cells add nothing; neither the width of the integers nor the blocks matter.
+    The hash does not depend on empty cells, on the width of the integers or on the division into blocks.
     """
 
     def __init__(self) -> None:
         self._parts = [hashlib.sha256() for _ in range(3)]
 
     def add(self, block: sp.csr_matrix) -> None:
-        """The next cells."""
+        """Add the next cells."""
         lengths = np.diff(block.indptr)
         for part, numbers in zip(self._parts, (lengths[lengths > 0], block.indices, block.data), strict=True):
             part.update(np.ascontiguousarray(numbers, dtype="<i8").data)
 
     def hexdigest(self) -> str:
-        """Of what was added."""
+        """Return the hash of all cells added so far."""
         return hashlib.sha256(b"".join(part.digest() for part in self._parts)).hexdigest()
 
 
 def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
-    """sha256 of what is measured: counts (their `CountsHash`), names and signal, independent of the file's format."""
+    """Return the sha256 of counts (their `CountsHash`), names and signal, independent of the file's format."""
     digest = hashlib.sha256(counts.encode())
     for array in (cell_ids, gene_ids, signal.values, signal.times, signal.sections):
         for part in _bytes(array):
             digest.update(part)
     digest.update(f"{signal.kind} {signal.name}".encode())
-    if list(signal.levels) != sorted(signal.levels):  # an order that the names themselves do not have
+    if list(signal.levels) != sorted(signal.levels):  # levels that are not in alphabetical order
         digest.update(" ".join(signal.levels).encode())
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Getting a data set's files: the mirror first, then the cache, then https; sha256 checked, once for each version."""
+"""Get a data set's files: from the mirror, else the cache, else https; the sha256 is checked once for each version."""
 
 import contextlib
 import posixpath
@@ -14,20 +14,20 @@ from .registry import Card, File, card
 
 
 def fetch(name: str, file: str | None = None) -> Path:
-    """The path of one file of a registered data set, downloaded if need be.
+    """Return the path of one file of a registered data set; download the file if needed.
 
     Parameters
     ----------
     name
         A registered data set, e.g. "published".
     file
-        Which of its files (its name on the card); not needed where there is only one.
+        Name of the file on the card; not needed if the data set has only one.
 
     Raises
     ------
     InputError
-        If it cannot be had (with URL, size and a command to get it), or its sha256 is not the registered one, or
-        not that of the first download: an altered or truncated download is not kept.
+        If the file cannot be obtained (the message has URL, size and a command to get it), or its sha256 is not the
+        registered one, or not that of the first download. An altered or truncated download is not kept.
     """
     files = {each.name: each for each in card(name).files}
     if file is None and len(files) != 1:
@@ -37,15 +37,15 @@ def fetch(name: str, file: str | None = None) -> Path:
 
 
 def fetch_all(of: Card) -> dict[str, Path]:
-    """All files of a card, by their paths from the card's folder ("matrix.mtx.gz"); errors as for `fetch_file`."""
+    """Return all files of a card by path from the card's folder ("matrix.mtx.gz"); errors as for `fetch_file`."""
     return {posixpath.relpath(file.name, of.name): fetch_file(file) for file in of.files}
 
 
 def fetch_file(file: File) -> Path:
-    """One file: from the mirror, from the cache, or downloaded into the cache.
+    """Return the path of one file: in the mirror, in the cache, or downloaded into the cache.
 
-    InputError if it has no address, cannot be downloaded, or its sha256 is not the registered one; without a registered
-    one, not the one that it had when it was first used.
+    InputError if the file has no address, cannot be downloaded, or its sha256 is not the registered one or, if none is
+    registered, not the one of its first use.
     """
     if (found := _found(file)) is not None:
         return checksums.check(found, file)
@@ -56,7 +56,7 @@ def fetch_file(file: File) -> Path:
 
 
 def at_hand(of: Card) -> bool:
-    """Whether all files of a card can be had without a download, and are what is registered."""
+    """Whether all files of a card are available without a download and pass the sha256 check."""
     if len(here(of)) < len(of.files):
         return False
     with contextlib.suppress(InputError):  # altered or truncated
@@ -66,14 +66,14 @@ def at_hand(of: Card) -> bool:
 
 
 def here(of: Card) -> list[Path]:
-    """Those files of a card that can be had without a download."""
+    """Return the files of a card that are available without a download."""
     return [path for file in of.files if (path := _found(file))]
 
 
 def provide(names: Iterable[str]) -> str:
-    """Try once to have all files of some data sets here; one line of what came of it.
+    """Try once to make all files of some data sets available; return a summary of one line.
 
-    It stops trying at the first sign that there is no network. An altered file is refused, and the line says so.
+    Downloads stop at the first sign that there is no network. An altered file is refused, and the summary says so.
     """
     files = [file for name in names for file in card(name).files]
     absent = [file for file in files if _found(file) is None]
@@ -124,7 +124,7 @@ def _download(file: File) -> Path:
 
 
 def _reason(error: BaseException) -> str:
-    """In a few words, what went wrong; requests wraps the same fault in several sentences."""
+    """Describe an error in a few words, because requests wraps the same fault in several sentences."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code}"
     if isinstance(error, requests.Timeout):

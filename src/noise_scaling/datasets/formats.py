@@ -1,4 +1,4 @@
-"""Files of cells: told apart by what they hold, not by their ending, and read part by part, as each is asked for."""
+"""Open files of cells: formats are recognised by content, not by ending, and elements are read only when needed."""
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,9 +40,9 @@ _ELSEWHERE = {
 
 
 class Stored:
-    """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers here use.
+    """An AnnData in an open HDF5 or zarr group, with the attributes of an AnnData that the readers of this folder use.
 
-    InputError if obs or var, or an element that is asked for later, cannot be read.
+    InputError if obs or var, or an element that is accessed later, cannot be read.
     """
 
     def __init__(self, group: Any, path: Path) -> None:
@@ -55,13 +55,13 @@ class Stored:
         return Parts(keys, lambda key: self.read(f"{group}/{key}"))
 
     def read(self, element: str) -> Any:
-        """One element, by its place in the group."""
+        """Read one element, given its path in the group."""
         with _readable(self._file, element):
             found = self._group[element]
             return _sparse(found) if found.attrs.get("encoding-type") in _SPARSE else quietly(read_elem, found)
 
     def stored_counts(self, element: str) -> int:
-        """Values stored in an element that can be read cell by cell, or 0: it is absent, or not CSR."""
+        """Number of values stored in an element that can be read cell by cell; 0 if it is absent, or not CSR."""
         group = self._group.get(element)
         if group is None or group.attrs.get("encoding-type") != "csr_matrix":
             return 0
@@ -77,7 +77,7 @@ class Stored:
         return SimpleNamespace(X=self.read("raw/X")) if "raw/X" in self._group else None
 
     def _frame(self, key: str) -> tuple[pd.Index, Mapping[str, Any] | pd.DataFrame]:
-        """Names and columns; the columns of AnnData before 0.8 hang together, so those are read as one."""
+        """Read names and columns; columns of AnnData before 0.8 depend on each other, so they are read together."""
         attributes = self._group[key].attrs
         if (attributes.get("encoding-type"), attributes.get("encoding-version")) != ("dataframe", "0.2.0"):
             frame = self.read(key)
@@ -85,20 +85,20 @@ class Stored:
                 raise InputError(f"{self._file} cannot be read as AnnData ({key} is not marked as a table): {ANEW}")
             return frame.index.astype(str), frame
         names = np.asarray(self.read(f"{key}/{attributes['_index']}"))
-        if names.dtype.kind == "S":  # text of a fixed width, as other programs write it
+        if names.dtype.kind == "S":  # text of fixed width, which other programs write
             names = np.char.decode(names, "utf-8")
         return pd.Index(names).astype(str), self._parts(key, attributes["column-order"])
 
 
 Cells: TypeAlias = anndata.AnnData | Stored | Several
-"""What a reader here gives: all have X, raw, obs, var, obsm, layers and the names of cells and genes."""
+"""What the readers here return: all have X, raw, obs, var, obsm, layers and the names of cells and genes."""
 
 
 @contextmanager
 def open_cells(path: Path) -> Iterator[Cells]:
-    """The cells of a file or folder, of any kind that AnnData or scanpy read in one call.
+    """Open the cells of a file or folder, in any format that AnnData or scanpy read in one call.
 
-    InputError if it is none of them, or cannot be read: what it is, and the way to an .h5ad file.
+    InputError if the format is another one or it cannot be read; the message names it and the way to an .h5ad file.
     """
     if path.name in _TENX:
         path = path.parent
@@ -122,7 +122,7 @@ def _holds(path: Path, *names: str) -> bool:
 
 
 def _open_part(opened: ExitStack, path: Path) -> Stored:
-    """One of several files, which is closed with the others."""
+    """Open one of several files; `opened` closes it together with the others."""
     _check_file(path)
     with _readable(path):
         cells = _cells(opened.enter_context(_open_hdf5(path)), path)
@@ -166,7 +166,7 @@ def _check_file(path: Path) -> None:
 
 def _open_hdf5(path: Path) -> h5py.File:
     with suppress(ImportError):
-        importlib.import_module("hdf5plugin")  # where it is installed, h5py reads zstd, blosc and others
+        importlib.import_module("hdf5plugin")  # if it is installed, h5py can read zstd, blosc and others
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -176,7 +176,7 @@ def _open_hdf5(path: Path) -> h5py.File:
 
 
 def _cells(file: h5py.File, path: Path) -> Cells:
-    """The reader for what the file holds."""
+    """Return the cells of a file, read with the reader for its content."""
     if "mod" in file:
         held = list(file["mod"])
         raise InputError(
@@ -210,7 +210,7 @@ def _stored(group: Any, path: Path) -> Cells:
 
 
 def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
-    """10x, through scanpy; genes go by their identifiers, for symbols repeat."""
+    """Read 10x data through scanpy; genes are named by their identifiers, because symbols repeat."""
     import scanpy
 
     try:
@@ -220,7 +220,7 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
             f"{path} is not a whole 10x folder: it takes matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (packed), "
             "or matrix.mtx, barcodes.tsv and genes.tsv"
         ) from error
-    except Exception as error:  # scanpy raises a bare one where a part is missing
+    except Exception as error:  # scanpy raises a bare Exception if a part is missing
         reason = first_line(error)
         raise InputError(f"{path} cannot be read as 10x ({reason}): read it with scanpy and save an .h5ad") from error
     if "gene_ids" in cells.var:
@@ -229,7 +229,7 @@ def _whole(path: Path, reader: str, **options: Any) -> anndata.AnnData:
 
 
 def _sparse(group: Any) -> sp.spmatrix:
-    """A sparse matrix as it is stored, unchecked; in a dtype that scipy knows, which half precision is not."""
+    """Read a sparse matrix as it is stored, unchecked; half precision, which scipy lacks, becomes single precision."""
     matrix = _SPARSE[group.attrs["encoding-type"]](tuple(group.attrs["shape"]))
     parts = (group[name][...] for name in ("data", "indices", "indptr"))
     data, matrix.indices, matrix.indptr = (x.astype(x.dtype.newbyteorder("="), copy=False) for x in parts)
@@ -238,7 +238,7 @@ def _sparse(group: Any) -> sp.spmatrix:
 
 
 def _readable(path: Path, element: str = "") -> AbstractContextManager[None]:
-    """Whatever the readers stumble over becomes one sentence."""
+    """Turn any error of the readers into an InputError of one sentence."""
     return told(lambda reason: _unreadable(path, reason, element))
 
 

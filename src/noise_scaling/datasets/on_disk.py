@@ -1,4 +1,4 @@
-"""Data sets too large for memory: one pass over their files says what a data set must know; the cache keeps it."""
+"""Data sets too large for memory: one pass over the files collects all that a data set needs, and is cached."""
 
 import contextlib
 import hashlib
@@ -19,11 +19,11 @@ from ..signals import Signal
 from .dataset import CountsHash, Dataset, OnDisk, content_sha256
 from .registry import Card
 
-_VERSION = 2  # of what a survey holds
+_VERSION = 2  # of the contents of a survey
 
 
 class Survey(NamedTuple):
-    """What one pass over all cells tells: molecules of each, int64 [cells], the largest count, `CountsHash`, notes."""
+    """Results of a pass over all cells: molecules of each, int64 [cells], the largest count, `CountsHash`, notes."""
 
     umis: np.ndarray
     largest: int
@@ -32,9 +32,9 @@ class Survey(NamedTuple):
 
 
 def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list) -> Survey:
-    """Go through all cells once, or look up what an earlier pass found in the same files.
+    """Go through all cells once, or return the cached results of an earlier pass over the same files.
 
-    `how` names what `store` makes of the files' values (layer, rounding, genes), `notes` is called after the pass.
+    `how` names how `store` converts the files' values (layer, rounding, genes); `notes` is called after the pass.
     """
     entry = _entry(store, how)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
@@ -48,7 +48,7 @@ def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list) ->
             counted.add(chunk)
             bar.update(stop - start)
     made = Survey(umis, largest, counted.hexdigest(), tuple(notes()))
-    with contextlib.suppress(OSError), replacing(entry) as draft, draft.open("wb") as file:  # no cache: next time again
+    with contextlib.suppress(OSError), replacing(entry) as draft, draft.open("wb") as file:  # not cached if unwritable
         np.savez(file, umis=umis, largest=largest, sha256=made.sha256, notes=json.dumps(made.notes))
     return made
 
@@ -64,7 +64,7 @@ def assemble_on_disk(
     stream: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """As `dataset.assemble`, of counts that stay where they are: all cells of `store`, and what `survey` found."""
+    """Like `dataset.assemble`, for counts that stay in their files: from all cells of `store` and their `survey`."""
     kept = found.umis > 0
     if not kept.all():
         store, cell_ids, signal = store.take(kept), cell_ids[kept], signal.of(kept)
@@ -77,7 +77,7 @@ def assemble_on_disk(
 
 
 def _entry(store: FileStore, how: str) -> Path:
-    """Where the cache keeps something of these files, as they are now: by names, sizes and times."""
+    """Return the path of the cache entry of these files, whose names, sizes and times of change identify it."""
     digest = hashlib.blake2b(f"{_VERSION} {store.where} {how} {store.shape}".encode(), digest_size=16)
     for path in store.paths:
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:

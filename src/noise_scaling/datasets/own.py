@@ -1,4 +1,4 @@
-"""Your own cells: a file with raw counts, and a signal named by where it lies in the file."""
+"""Load your own cells: a file with raw counts, and a signal named by its place in the file."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from .registry import Card, default_grid
 
 
 def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts: bool = False) -> Dataset:
-    """Counts and signal of a file, with a card made from what is found and notes on what was taken for what.
+    """Load counts and signal of a file, with a card made from its content and notes on how values were interpreted.
 
-    Counts of `count_store.IN_MEMORY_BELOW` bytes or more stay in the file where it holds them cell by cell (CSR).
-    Arguments are as for `datasets.load`; `formats.open_cells` has the kinds of files, `own_signals` the forms of
-    signals. InputError if the file cannot be read, its counts are not raw counts, or the signal is missing, constant or
-    unusable.
+    Counts of `count_store.IN_MEMORY_BELOW` bytes or more stay in the file if it stores them cell by cell (CSR).
+    Arguments are as for `datasets.load`; see `formats.open_cells` for the formats of files, and `own_signals` for the
+    forms of signals. InputError if the file cannot be read, its counts are not raw counts, or the signal is missing,
+    constant or unusable.
     """
     with open_cells(path) as cells:
         if (values := stored_values(cells, layer)) and not is_small(values):
@@ -36,7 +36,7 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
 
 
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
-    """The counts of a file in memory, with what obs and var say of cells and genes; as `load_own`, without a signal."""
+    """Load the counts of a file into memory, with its obs and var tables; like `load_own`, without a signal."""
     with open_cells(path) as cells:
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
         obs, var = (
@@ -49,7 +49,7 @@ def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) ->
 def _streamed(
     path: Path, cells: Stored | Several, signal: str | None, layer: str | None, round_counts: bool
 ) -> Dataset:
-    """The same of counts that stay in the file."""
+    """Do the same as `load_own` for counts that stay in the file."""
     features = stream_counts(path, cells, layer, round_counts=round_counts)
     found, notes = read_signal(cells, features.others, signal, path.name)
     seen = on_disk.survey(features.store, features.how, features.notes)

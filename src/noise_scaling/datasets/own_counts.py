@@ -1,4 +1,4 @@
-"""The raw counts of a file: which matrix, which of its features are genes, and what is refused."""
+"""Read the raw counts of a file: choose the matrix and the features that are genes, and refuse unusable counts."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
 
 
 Others = Mapping[str, Callable[[], sp.csr_matrix]]
-"""By type what was counted beside genes [cells, features], read when it is asked for."""
+"""Maps each type of feature other than genes to a function that reads its counts [cells, features]."""
 
 
 class Features(NamedTuple):
-    """Integer counts [cells, genes] with the names of the genes, and by type what else was counted.
+    """Integer counts [cells, genes], the names of the genes, and the other counted features by type.
 
-    `chosen` says which of the file's features [features] are the genes.
+    `chosen` marks which of the file's features [features] are genes.
     """
 
     counts: sp.csr_matrix
@@ -39,10 +39,10 @@ class Features(NamedTuple):
 
 
 class StreamedFeatures(NamedTuple):
-    """The same of counts that stay in the file.
+    """Like `Features`, for counts that stay in the file.
 
-    `how` names what the store makes of the file's values, `where` says in sentences where they are; `notes` gives the
-    notes when all cells have been read.
+    `how` names how the store converts the file's values, `where` is their place in the file, for messages; `notes`
+    returns the notes once all cells have been read.
     """
 
     store: FileStore
@@ -54,7 +54,7 @@ class StreamedFeatures(NamedTuple):
 
 
 def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
-    """Counts of the genes in X or in a layer; `round_counts` rounds estimated ones rather than refuse them."""
+    """Read the counts of the genes from X or a layer; `round_counts`: round estimated ones, do not refuse them."""
     shape = _shape(cells, name)
     where = _place(layer, name)
     values = _as_csr(_chosen(cells, layer, name), where, shape)
@@ -69,14 +69,14 @@ def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: boo
 
 
 def stored_values(cells: Cells, layer: str | None) -> int:
-    """Values of the matrix with the counts that can be read cell by cell, or 0 where it cannot."""
+    """Number of stored values of the count matrix if it can be read cell by cell, else 0."""
     return 0 if isinstance(cells, AnnData) else cells.stored_counts(f"layers/{layer}" if layer else "X")
 
 
 def stream_counts(
     path: Path, cells: Stored | Several, layer: str | None, *, round_counts: bool = False
 ) -> StreamedFeatures:
-    """As `read_counts`, of counts that stay in the file; they are checked block by block as they are read."""
+    """Like `read_counts`, for counts that stay in the file and are checked block by block as they are read."""
     shape, where = _shape(cells, path.name), _place(layer, path.name)
     genes, others, feature_notes = _features(cells, path.name)
     _names_unique(cells, genes, path.name)
@@ -94,7 +94,7 @@ def stream_counts(
 
 
 class _Convert:
-    """Makes counts of the genes from a block of the file's values, and remembers what it rounded."""
+    """Converts a block of the file's values to counts of the genes, and keeps track of what was rounded."""
 
     def __init__(self, where: str, genes: np.ndarray, round_counts: bool) -> None:
         self.where, self.round_counts, self.rounding = where, round_counts, Rounding()
@@ -125,7 +125,7 @@ def _place(layer: str | None, name: str) -> str:
 
 
 def refuse_empty(counts: np.ndarray, where: str) -> None:
-    """Refuse cells without a count, by the number of counts of each [cells]; `where` says where they are."""
+    """Raise InputError if any cell has no count; `counts` is each cell's number of counts, `where` is for messages."""
     empty = int((counts == 0).sum())
     if empty == len(counts):
         raise InputError(f"{where} holds no count but 0: give the raw counts, in X or in a layer named with --layer")
@@ -149,7 +149,7 @@ def _chosen(cells: Cells, layer: str | None, name: str) -> Any:
 
 
 def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
-    """`values` as CSR; checked before it is converted, for scipy converts without looking."""
+    """Convert `values` to CSR; check them first, because scipy converts without checks."""
     if getattr(values, "ndim", 0) != 2 or getattr(values, "dtype", np.dtype(object)).kind not in "iuf":
         found = getattr(values, "dtype", type(values).__name__)
         raise InputError(f"{where} has dtype {found}: give a matrix of integers, or of floats that hold integers")
@@ -161,7 +161,7 @@ def _as_csr(values: Any, where: str, shape: tuple[int, int]) -> sp.csr_matrix:
 
 
 def _features(cells: Cells, name: str) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
-    """Which features are genes [features], the positions of the others by type, as 10x names them, and notes."""
+    """Return which features are genes [features], the positions of the others by their 10x type, and notes."""
     column = next((key for key in ("feature_types", "feature_type", "modality") if key in cells.var), None)
     if column is None:
         return np.ones(len(cells.var_names), dtype=bool), {}, []

@@ -1,7 +1,7 @@
-"""An embedding of your own and its signal: from obsm of a file of cells, or from a table of pairs without counts.
+"""Load your own embedding and its signal: from obsm of a file of cells, or from a table of pairs without counts.
 
-.npz    arrays [cells] are columns of obs, arrays [cells, d] keys of obsm; where nothing is named, x and y
-.csv    columns are those of obs; the embedding is every other column of numbers
+.npz    arrays [cells] become columns of obs, arrays [cells, d] keys of obsm; by default, x and y are used
+.csv    columns become columns of obs; the embedding is all columns of numbers except the signal's
 """
 
 import zipfile
@@ -27,25 +27,25 @@ def is_table(path: str | Path) -> bool:
 def load_embedding(
     path: str | Path, *, embedding: str | None = None, signal: str | None = None
 ) -> tuple[np.ndarray, Signal, tuple[str, ...]]:
-    """The embedding and the signal of a file whose counts are not looked at.
+    """Load the embedding and the signal of a file, without reading its counts.
 
     Parameters
     ----------
     path
         A file of cells as for `load`, or a table, .npz or .csv.
     embedding
-        "obsm:KEY", a matrix [cells, dims]; of a table it may be left out.
+        "obsm:KEY", a matrix [cells, dims]; optional for a table.
     signal
-        Where it lies, as for `load` but for features:TYPE; of an .npz file with an array y it may be left out.
+        The signal's place, as for `load` except features:TYPE; optional for an .npz file with an array y.
 
     Returns
     -------
-    The embedding [cells, dims], the signal of all cells, and notes on what was taken for what.
+    The embedding [cells, dims], the signal of all cells, and notes on how values were interpreted.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or one of the two is not there or of no use.
+        If the file cannot be read, or the embedding or the signal is missing or unusable.
     """
     path = Path(path).expanduser()
     if is_table(path):
@@ -56,10 +56,10 @@ def load_embedding(
 
 
 def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
-    """The embedding, float32 [cells, dims], under a key of obsm of the cells `names`, in their order.
+    """Return the embedding, float32 [cells, dims], stored in obsm under `key`, of the cells `names` in their order.
 
-    The file may have other cells too, in any order. InputError if there is no such matrix, its rows are not those of
-    the file's cells, a name comes twice or not at all, or a vector holds NaN or an infinite value.
+    The file may have other cells too, in any order. InputError if there is no such matrix, its rows do not match the
+    file's cells, a name occurs twice or not at all, or a vector holds NaN or an infinite value.
     """
     with open_cells(path) as cells:
         if key not in cells.obsm:
@@ -92,7 +92,7 @@ def _found(cells: Cells, embedding: str, spec: str | None, name: str) -> tuple[n
 
 
 def _table(path: Path, signal: str) -> anndata.AnnData:
-    """A table in the form of cells; of a .csv, the embedding is called x."""
+    """Read a table as an AnnData; the embedding of a .csv becomes obsm["x"]."""
     try:
         with path.open("rb") as file:
             read = pd.read_csv(file) if path.suffix.lower() == ".csv" else np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Counts as files keep them: whole but for rounding, or estimates; what is rounded, and what a sentence refuses."""
+"""Make stored values whole counts: round small deviations and, on request, estimates; refuse other fractions."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +12,9 @@ from ..errors import InputError
 from .formats import Cells
 
 NOISE = 1e-3
-"""Floats so near to whole numbers are whole numbers, as exp(log(1 + x)) - 1 in single precision gives them back."""
+"""Floats this close to whole numbers are whole numbers: exp(log(1 + x)) - 1 in single precision is off by so much."""
 RELATIVE_NOISE = 2e-6
-"""The same as a share of the count: single precision has 7 digits."""
+"""The same tolerance relative to the count: single precision has 7 digits."""
 
 _ESTIMATED = "made of estimated counts (EM, or corrected for ambient molecules)"
 _CORRECTED = "normalised, or corrected for ambient molecules"
@@ -24,7 +24,7 @@ _ROUND = "if they are counts, round them with --round (round_counts=True in Pyth
 
 
 class Rounding(NamedTuple):
-    """How far values were from whole numbers."""
+    """How many values were not whole numbers, and how far they were off at most."""
 
     values: int = 0
     fractional: int = 0
@@ -36,12 +36,12 @@ class Rounding(NamedTuple):
 
     @property
     def share(self) -> str:
-        """Of the values, those that were fractional."""
+        """The share of the values that were fractional, as text."""
         share = self.fractional / max(self.values, 1)
         return f"{share:.0%}" if share >= 0.005 else f"{self.fractional} in {self.values}"
 
     def notes(self, where: str) -> list[str]:
-        """What was rounded, if anything was."""
+        """Return a note on the rounding; no note if nothing was rounded."""
         if not self.most:
             return []
         share = f"{self.share} of the values were fractional, " if self.fractional else ""
@@ -51,11 +51,11 @@ class Rounding(NamedTuple):
 def whole_counts(
     values: sp.csr_matrix, where: str, cells: Cells | None, round_counts: bool
 ) -> tuple[sp.csr_matrix, Rounding]:
-    """int32 counts without stored zeros, of values as stored [cells, genes], and how far these were from them."""
+    """Return int32 counts without stored zeros from stored values [cells, genes], and how the values were rounded."""
     rounding = Rounding()
     if values.dtype.kind == "f":
         values = values.copy()
-        values.sum_duplicates()  # a count may be stored in parts
+        values.sum_duplicates()  # a count may be stored as several entries
         if np.isfinite(values.data).all():
             rounding = _round(values, where, cells, round_counts)
     counts = validate_counts(values, name=where).astype(np.int32)
@@ -64,7 +64,7 @@ def whole_counts(
 
 
 def _round(values: sp.csr_matrix, where: str, cells: Cells | None, round_counts: bool) -> Rounding:
-    """Round in place what is nearly whole, or what may be rounded; refuse other fractions."""
+    """Round in place values that are nearly whole or may be rounded; refuse other fractions."""
     off = np.abs(values.data - np.rint(values.data))
     if not off.any():
         return Rounding(len(off))
@@ -82,12 +82,12 @@ def _round(values: sp.csr_matrix, where: str, cells: Cells | None, round_counts:
 
 
 def _fractional(data: np.ndarray) -> np.ndarray:
-    """Which values are not whole, but for what a float's last digits do."""
+    """Return which values are not whole numbers, apart from rounding errors in the last digits of floats."""
     return np.abs(data - np.rint(data)) > np.maximum(NOISE, RELATIVE_NOISE * np.abs(data))
 
 
 def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
-    """What a matrix with fractions is, for a sentence."""
+    """Describe a matrix with fractional values, in words for an error message."""
     if values.data.min() < 0:
         return "scaled"
     if _one_total(values):
@@ -103,7 +103,7 @@ def _kind(values: sp.csr_matrix, fractional: np.ndarray) -> str:
 
 
 def _one_total(values: sp.csr_matrix) -> bool:
-    """Whether all cells sum to the same, as cells that were normalised do."""
+    """Whether all cells have the same sum, as normalised cells do."""
     return _alike(np.asarray(values.sum(axis=1)).ravel(), within=1e-3)
 
 
@@ -113,14 +113,14 @@ def _alike(totals: np.ndarray, *, within: float) -> bool:
 
 
 def normalised(umis: np.ndarray, where: str) -> list[str]:
-    """A note where cells have all about as many molecules, [cells]."""
+    """Return a note if all cells have about the same number of molecules, `umis` [cells]."""
     if not _alike(umis, within=0.01):
         return []
     return [f"{where}: every cell has about {umis.mean():.0f} counts, as if normalised"]
 
 
 def elsewhere(cells: Cells | None) -> str:
-    """Where the counts may be instead."""
+    """Suggest, for an error message, where else the raw counts may be."""
     if cells is None:
         return "give the raw counts, in X or in a layer named with --layer"
     whole = [name for name in cells.layers if _is_whole(partial(cells.layers.__getitem__, name))]
@@ -134,7 +134,7 @@ def elsewhere(cells: Cells | None) -> str:
 def _is_whole(read: Callable[[], Any]) -> bool:
     try:
         values = read()
-    except InputError:  # what cannot be read is no way out
+    except InputError:  # an element that cannot be read is not suggested
         return False
     data = values.data if sp.issparse(values) else np.asarray(values)
     return data.dtype.kind in "iu" or (data.dtype.kind == "f" and bool(np.all(data == np.rint(data))))

@@ -1,10 +1,10 @@
-"""The signal of a file, from where it lies in it, and notes on what was taken for what.
+"""Read the signal of a file from its place in the file, with notes on how its values were interpreted.
 
-obs:day[:number]                a column; a kind at the end overrules what `columns.kind_of` makes of it
+obs:day[:number]                a column; a kind at the end overrides the result of `columns.kind_of`
 obsm:protein                    a matrix: a vector
 features:Antibody Capture       the other features of a 10x matrix, as log(1 + count): a vector
 pairs:clone[,time]              clones, or obsm/KEY, a matrix cells x clones: the signal is a relative, or a later one
-space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the nearest neighbour, of one section if given
+space:obsm/spatial[,section]    coordinates, or obs/X,Y: the signal is the nearest neighbour, in its section if given
 """
 
 from dataclasses import replace
@@ -24,18 +24,18 @@ from .own_counts import Others
 
 FORMS = "obs:COLUMN, obsm:KEY, pairs:CLONE[,TIME], space:obsm/KEY[,SECTION] or, of features beside genes, features:TYPE"
 STREAM = "own"
-"""Names the random draws on every file: the same cells give the same bits, whatever file and columns are called."""
+"""Name of every file's random stream: the same cells give the same bits, whatever the names of file and columns."""
 GIANT = 0.1
-"""A clone of a larger share of the cells is named: it may be the cells of no clone under another name."""
+"""A note names clones with a larger share of the cells: their name may stand for cells without a clone."""
 
 FAR = 1e100
-"""Larger values, and those smaller than one part of it, leave the range that estimators compute in."""
+"""Values above `FAR`, or below 1 / `FAR`, are outside the range in which estimators can compute."""
 
 Found = tuple[Signal, list[str]]
 
 
 def read_signal(cells: Cells, others: Others, spec: str | None, name: str) -> Found:
-    """The signal `spec`, in one of `FORMS`, over all cells of a file called `name`, and notes for the user."""
+    """Read the signal `spec`, in one of `FORMS`, of all cells of the file `name`; return it and notes for the user."""
     columns_there = f"obs has {listed(cells.obs)}; obsm has {listed(cells.obsm)}"
     if not spec:
         raise InputError(f"{name} needs a signal, as {FORMS}: {columns_there}")
@@ -75,7 +75,7 @@ def _refuse_constant(signal: Signal, eligible: np.ndarray, spec: str) -> None:
 
 
 def _refuse_extremes(signal: Signal, spec: str) -> None:
-    """Squares of such values are infinite, or 0."""
+    """Raise InputError for values beyond `FAR`, because their squares are infinite, or 0."""
     sizes = np.abs(np.where(np.isfinite(signal.values), signal.values, 0)).max(axis=0)
     far = sizes[(sizes > FAR) | ((sizes > 0) & (sizes < 1 / FAR))]
     if len(far):
@@ -85,7 +85,7 @@ def _refuse_extremes(signal: Signal, spec: str) -> None:
 
 
 def _missing(missing: np.ndarray, values: pd.Series) -> list[str]:
-    """Which values were taken for missing, as a note."""
+    """Return a note on the values that were taken for missing."""
     if not missing.any():
         return []
     return [f"{quoted(values[missing])} taken for missing in {missing.sum()} cells"]
@@ -115,7 +115,7 @@ def _as_number(values: pd.Series, name: str, spec: str) -> Found:
 
 
 def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | None) -> Found:
-    """Classes. Ordered categories and whole numbers have an order; text and other categories have none."""
+    """Make a label signal. Ordered categories and whole numbers have an order; text and other categories have none."""
     is_number = columns.numbers(values) is not None
     if asked == ORDERED and not is_number and columns.kind_of(values) != ORDERED:
         raise InputError(f"obs column {name!r} has no order: make it an ordered category, or give obs:{name}:label")
@@ -133,7 +133,7 @@ def _as_label(values: pd.Series, name: str, spec: str, kind: str, asked: str | N
 
 
 def _levels(values: pd.Series, kind: str) -> tuple[str, ...]:
-    """The classes of a column in their order; empty if they have none."""
+    """Return the classes of a column in their order; empty if they have no order."""
     if isinstance(values.dtype, pd.CategoricalDtype) and values.cat.ordered:
         return tuple(columns.text(pd.Series(values.cat.categories)))
     if kind != ORDERED and not pd.api.types.is_numeric_dtype(values):
@@ -173,7 +173,7 @@ def _from_clones(cells: Cells, rest: str, spec: str) -> Found:
 
 
 def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
-    """Clones by name. "0" is a clone like others, unless it is five times as large as any."""
+    """Number the clones of a column. "0" is a clone like others, unless it is five times as large as any other."""
     values = columns.series(cells, column)
     found = columns.text(values)
     none = columns.means_nothing(values) | np.isin(found, ("-1", "-1.0"))
@@ -188,7 +188,7 @@ def _named(cells: Cells, column: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
-    """Clones as columns of a matrix, as CoSpar keeps them."""
+    """Number the clones that are columns of a matrix, as CoSpar stores them."""
     marks = sp.csr_matrix(numbers_of(cells, key))
     numbers = single_clone(marks)
     several = int((np.diff(marks.indptr) > 1).sum())
@@ -198,7 +198,7 @@ def _marked(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _giants(numbers: np.ndarray, names: np.ndarray) -> list[str]:
-    """Clones of a tenth of the cells or more, or far larger than any other, by name."""
+    """Return notes that name clones of more than a tenth of the cells, or far larger than any other clone."""
     sizes = pd.Series(names[numbers != NO_CLONE]).value_counts()
     alone = len(sizes) > 1 and sizes.iloc[0] >= max(5 * sizes.iloc[1], 10)
     return [
@@ -237,7 +237,7 @@ def _from_space(cells: Cells, rest: str, spec: str) -> Found:
 
 
 def _crowd(place: np.ndarray) -> list[str]:
-    """The place of a tenth of the cells or more: they are each other's neighbours."""
+    """Return a note if over a tenth of the cells lie at one place, where they are each other's neighbours."""
     spots, sizes = np.unique(place[np.isfinite(place).all(axis=1)], axis=0, return_counts=True)
     if sizes.max(initial=0) <= GIANT * len(place):
         return []
@@ -246,7 +246,7 @@ def _crowd(place: np.ndarray) -> list[str]:
 
 
 def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
-    """A column or key, and what follows its comma; names may hold commas themselves."""
+    """Split into a column or key and the rest after its comma; names may contain commas themselves."""
     if rest in cells.obs or rest in cells.obsm:
         return rest, ""
     parts = rest.split(",")
@@ -258,7 +258,7 @@ def _and_more(cells: Cells, rest: str) -> tuple[str, str]:
 
 
 def numbers_of(cells: Cells, key: str) -> Any:
-    """A matrix of obsm as floats [cells, d], NaN where missing; a sparse one stays sparse."""
+    """Return a matrix of obsm as floats [cells, d], NaN where missing; a sparse matrix stays sparse."""
     if key not in cells.obsm:
         raise InputError(f"unknown obsm key {key!r}: choose one of {listed(cells.obsm)}")
     values: Any = cells.obsm[key]
@@ -280,7 +280,7 @@ def numbers_of(cells: Cells, key: str) -> Any:
 
 
 def matrix(cells: Cells, key: str) -> tuple[np.ndarray, list[str]]:
-    """`numbers_of` as an array, without columns of nothing but NaN, and notes on what is missing."""
+    """Return `numbers_of` as a dense array without columns of only NaN, and notes on missing values."""
     values, notes = numbers_of(cells, key), []
     values = values.toarray() if sp.issparse(values) else values
     empty = np.isnan(values).all(axis=0)

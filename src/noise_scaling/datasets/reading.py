@@ -1,4 +1,4 @@
-"""Reading the files of publications: counts made whole where they were scaled, a sentence for a file of other form."""
+"""Read the files of publications: recover whole counts from scaled values, and report wrong formats in a sentence."""
 
 import gzip
 import warnings
@@ -18,7 +18,7 @@ from anndata.utils import make_index_unique
 
 from ..errors import InputError
 
-# What readers raise on a damaged or foreign file depends on where they stumble.
+# Readers raise any of these on a damaged or foreign file, depending on where reading fails.
 READ_ERRORS: tuple[type[Exception], ...] = (
     OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, zlib.error,
     IORegistryError,
@@ -26,19 +26,19 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 
 
 def first_line(error: Exception) -> str:
-    """What a library said, as short as a sentence needs it."""
+    """Return the first line of an error's message, at most 160 characters, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def log1p(counts: np.ndarray) -> np.ndarray:
-    """log(1 + count), rounded right: numpy's last digit depends on the processor, and `data_sha256` sees it."""
+    """Return log(1 + count), correctly rounded: numpy's last digit, and so `data_sha256`, depends on the processor."""
     values, where = np.unique(counts, return_inverse=True)
     logarithms = np.array([float(Decimal(int(value) + 1).ln()) for value in values])
     return logarithms[where].reshape(counts.shape)
 
 
 def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.csr_matrix, float]:
-    """Round counts that a source kept as scaled floats: int32 CSR [cells, genes], and how far they were from integers.
+    """Round counts that a source stored as floats to int32 CSR [cells, genes]; return them and the largest deviation.
 
     A deviation of up to `tolerance` is taken for rounding error of the source. InputError if a value is further from an
     integer, negative or NaN.
@@ -59,7 +59,7 @@ def integers(values: sp.spmatrix, *, name: str, tolerance: float) -> tuple[sp.cs
 
 
 def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
-    """Each row over its smallest non-zero value: undoes a scaling per cell where the cell has a count of 1."""
+    """Divide each row by its smallest non-zero value, which undoes a scaling per cell if the cell has a count of 1."""
     csr = sp.csr_matrix(values, dtype=np.float64)
     csr.eliminate_zeros()
     filled = np.diff(csr.indptr) > 0
@@ -70,21 +70,21 @@ def unscale_rows(values: sp.spmatrix) -> sp.csr_matrix:
 
 
 def quietly(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a reader gives, without its warnings: on old formats and repeated names, which a sentence here names."""
+    """Call a reader without its warnings on old formats and repeated names, which errors here report."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return read(*args, **options)
 
 
 def read_r(path: Path) -> Any:
-    """An .rds, .rda or .RData file; S4 objects without a Python counterpart come as namespaces of their slots."""
+    """Read an .rds, .rda or .RData file; S4 objects without a Python counterpart become namespaces of their slots."""
     import rdata
 
     return quietly(rdata.read_rds if path.suffix == ".rds" else rdata.read_rda, path)
 
 
 def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
-    """R's sparse [genes, cells], by columns or by triplets, as [cells, genes]; names of cells and of genes."""
+    """Convert R's sparse [genes, cells], by columns or triplets, to CSR [cells, genes], cell names and gene names."""
     genes, cells = (np.asarray(names, dtype=str) for names in matrix.Dimnames)
     shape = (len(cells), len(genes))
     if hasattr(matrix, "j"):
@@ -94,7 +94,7 @@ def cells_by_genes(matrix: Any) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
 
 @contextmanager
 def told(sentence: Callable[[str], str]) -> Iterator[None]:
-    """Turn what readers raise on a damaged or foreign file into an InputError, a `sentence` of its first line."""
+    """Turn errors of readers on a damaged or foreign file into an InputError: `sentence` of the error's first line."""
     try:
         yield
     except InputError:
@@ -104,13 +104,13 @@ def told(sentence: Callable[[str], str]) -> Iterator[None]:
 
 
 def of_form(path: Path) -> AbstractContextManager[None]:
-    """Turn what the readers raise on a file of another form into an InputError of its first line and the way out."""
+    """Turn errors of readers on a file of another format into an InputError with their first line and a remedy."""
     wrong = f"{path.name} is not of the form its publication gave it"
     return told(lambda reason: f"{wrong} ({reason}): delete {path} and fetch it anew")
 
 
 def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.Index, np.ndarray]:
-    """A 10x-like triple of files as [cells, features], the cells' names, and the features' names."""
+    """Read a 10x-like triple of files as counts [cells, features], the cells' names, and the features' names."""
     names = []
     for part in ("barcodes", "features"):
         path = files[f"{stem}-{part}.tsv.gz"]
@@ -122,7 +122,7 @@ def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.
 
 
 def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
-    """A packed MatrixMarket file as CSR, of the `shape` that its names give (None: any number of columns)."""
+    """Read a gzipped MatrixMarket file as CSR, and check it against `shape` (None: any number of columns)."""
     with of_form(path), gzip.open(path) as stream:
         values = sp.csr_matrix(scipy.io.mmread(stream))
     wanted = (shape[0], values.shape[1] if shape[1] is None else shape[1])
@@ -132,19 +132,19 @@ def read_mtx(path: Path, shape: tuple[int, int | None]) -> sp.csr_matrix:
 
 
 def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
-    """Gene symbols made unique by a number, as scanpy does."""
+    """Make gene symbols unique by appending numbers, as scanpy does."""
     return make_index_unique(pd.Index(genes.astype(str))).to_numpy(dtype=str)
 
 
 def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
-    """InputError where a file's table lacks a column that its loader reads."""
+    """Raise InputError if a file's table lacks a column that its loader reads."""
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
 
 
 def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
-    """InputError where a second file of a data set lacks a cell of the first."""
+    """Raise InputError if a second file of a data set lacks a cell of the first file."""
     absent = cells[~cells.isin(known)]
     if len(absent):
         raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")

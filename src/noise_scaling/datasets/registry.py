@@ -18,8 +18,8 @@ from ..errors import InputError, choose
 class File:
     """One file of a data set: its name in the cache and the mirror, and where it comes from.
 
-    `url` is None where the source asks for a sign-up or has no lasting address; `sha256` and `bytes` are None
-    where nobody has published them. `how` then says how to get the file.
+    `url` is None where the source requires a sign-up or has no permanent address; `how` then says how to get the
+    file. `sha256` and `bytes` are None where nobody has published them.
     """
 
     name: str
@@ -31,14 +31,14 @@ class File:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a data set: where it comes from, what it is, its limits, and the default grid.
+    """Description of a data set: where it comes from, what it is, its limits, and the default grid.
 
-    `kind` is "cells" or "table". `n_cells` and `n_genes` are those of the files, `median_umis` is in UMIs per cell at
-    full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals` maps a
-    signal's name to its kind ("label", "vector", "pair"), description and, of labels, entropy in bits; `signal` names
-    the default one, `titles` maps a signal to its title in figures.
+    `kind` is "cells" or "table". `n_cells` and `n_genes` are the numbers in the files, `median_umis` is in UMIs per
+    cell at full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals`
+    maps a signal's name to its kind ("label", "vector", "pair"), description and, for labels, entropy in bits; `signal`
+    names the default signal, and `titles` maps a signal to its title in figures.
 
-    `evidence` is false where the cells or their signal are no evidence about biology: no claim is tested on them.
+    `evidence` is False where cells or signal are not evidence about biology, so that no claim is tested on them.
 
     The grid: `n_test` and `n_validation` cells, `cell_numbers` to train on, and `fractions` of the molecules, from 1
     down to about 10 UMIs per cell.
@@ -71,18 +71,18 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a registered data set; of an unknown name an InputError that lists the known ones."""
+    """Return the card of a registered data set; raise InputError, which lists the known names, for an unknown name."""
     cards = read_registry()
     return cards[choose("data set", name, cards)]
 
 
 def names(kind: str = "cells") -> list[str]:
-    """Names of the registered data sets of one kind ("cells" or "table"), in the registry's order."""
+    """Return the names of the registered data sets of one kind ("cells" or "table"), in the registry's order."""
     return [card.name for card in read_registry().values() if card.kind == kind]
 
 
 def read_registry(path: str | Path | None = None) -> dict[str, Card]:
-    """All cards by name, from `path` or the project's own registry.
+    """Return all cards by name, read from `path` or the project's own registry.
 
     InputError if the file is not YAML, or a card does not fit the schema: the message gives the place and the fault.
     """
@@ -118,10 +118,10 @@ def _parse(path: Path) -> Any:
 
 
 def default_grid(n_cells: int, mean_umis: float) -> dict[str, Any]:
-    """The grid of a data set that has no registered one: a third of the cells to test, depths down to 10 UMI.
+    """Return the grid of a data set without a registered one: a third of the cells to test, depths down to 10 UMI.
 
-    The fields `n_test`, `n_validation`, `cell_numbers` and `fractions` of a card. At most 3,000 cells are tested, which
-    an estimator scores in seconds; cell numbers are log-spaced from about 100 to all that is left.
+    It holds a card's fields `n_test`, `n_validation`, `cell_numbers` and `fractions`. At most 3,000 cells are tested,
+    which an estimator scores in seconds; cell numbers are log-spaced from about 100 to all remaining cells.
     """
     n_test = min(3000, max(1, n_cells // 3))
     n_validation = min(1000, max(1, n_cells // 10))

@@ -1,4 +1,4 @@
-"""A folder of .h5ad files as one data set: cells of the same genes, file after file."""
+"""A folder of .h5ad files with the same genes, read as one data set: their cells follow file after file."""
 
 from collections import UserDict
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from .reading import first_line
 
 
 class Parts(UserDict[str, Any]):
-    """Elements by key, read when asked for: what nobody asks for may be of any kind, or broken."""
+    """A mapping that reads an element only on access, so that unused elements may be unsupported or broken."""
 
     def __init__(self, keys: Iterable[str], read: Callable[[str], Any]) -> None:
         super().__init__(dict.fromkeys(keys))
@@ -27,10 +27,10 @@ class Parts(UserDict[str, Any]):
 
 
 class Several:
-    """Files as one, with the attributes of an AnnData that the readers here use.
+    """Several files as one, with the attributes of an AnnData that the readers of this folder use.
 
-    Columns, layers and matrices are those that all files have. Features are those of the first file. InputError if two
-    files have different genes; where an element is asked for, if its parts do not fit together.
+    Only columns, layers and matrices that all files have are included. Features are those of the first file. InputError
+    if two files have different genes; on access to an element, if its parts do not fit together.
     """
 
     raw = None
@@ -53,7 +53,7 @@ class Several:
         return _joined([file.X for file in self.files], "X", self.paths)
 
     def stored_counts(self, element: str) -> int:
-        """Values stored in an element that all files hold cell by cell, else 0."""
+        """Number of values stored in an element that all files store cell by cell (CSR), else 0."""
         found = [file.stored_counts(element) for file in self.files]
         return sum(found) if all(found) else 0
 
@@ -64,7 +64,7 @@ class Several:
 
 
 def _joined(parts: list[Any], element: str, paths: list[Path]) -> Any:
-    """Values of all files, one after another: columns, arrays or sparse matrices."""
+    """Join one element of all files, file after file: columns, arrays or sparse matrices."""
     try:
         if any(part is None for part in parts):
             return None

@@ -23,10 +23,10 @@ from .dataset import Dataset, assemble
 from .registry import card, default_grid
 
 GENE_SIGMA = 1.5
-"""Standard deviation of genes' log mean; it is 1.3 in pbmc68k, 1.5 in worm_embryo, 2.0 in pbmc10k."""
+"""Standard deviation of the genes' log means; it is 1.3 in pbmc68k, 1.5 in worm_embryo, 2.0 in pbmc10k."""
 
 _AVERAGED_CELLS = 3000
-"""I(u) is a mean over cells, whose depths differ; 3,000 of them leave a standard error of at most 0.005 bits."""
+"""Cells over which I(u) is averaged, because their depths differ; the standard error is then at most 0.005 bits."""
 
 
 def simulate(
@@ -50,9 +50,9 @@ def simulate(
     Parameters
     ----------
     n_cells, n_genes, n_latent
-        Sizes.
+        Numbers of cells, genes and latent dimensions.
     bits
-        Mutual information of latent state and signal: what no embedding can exceed.
+        Mutual information of latent state and signal, which no embedding can exceed.
     mean_umis
         Mean UMI per cell; depths are lognormal with `depth_sigma` (0.30 in pbmc68k, 0.48 in worm_embryo).
     signal
@@ -62,11 +62,11 @@ def simulate(
     dispersion
         None for Poisson; else theta of a negative binomial, variance mu + mu^2 / theta.
     loading, informative
-        Standard deviation of the loadings W (log fold change per unit of z), and the share of genes that have any.
+        Standard deviation of the loadings W (log fold change per unit of z), and the share of genes with any loading.
     gene_sigma
-        Standard deviation of the genes' log means: the wider, the fewer genes are seen in a cell.
+        Standard deviation of the genes' log means: the larger, the fewer genes are seen in a cell.
     seed
-        Decides everything; latents, genes, depths, counts and signal have streams of their own.
+        Determines all draws; latents, genes, depths, counts and signal have separate random streams.
 
     Returns
     -------
@@ -109,9 +109,9 @@ def simulate(
 def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> float | np.ndarray:
     """I(u): bits that the counts of a simulated cell hold about its signal, at mean depth u.
 
-    The latent state is taken to be Gaussian given the counts, with precision I + P, P the Fisher information of
-    the counts about z where depth is unknown. Exact as u -> 0 and u -> infinity; for one latent with the default
-    loadings, within 0.004 bits of the exact value in between (a test computes it). Then, over cells,
+    The latent state is taken to be Gaussian given the counts, with precision I + P, where P is the Fisher information
+    of the counts about z at unknown depth. Exact as u -> 0 and u -> infinity; for one latent with the default
+    loadings, within 0.004 bits of the exact value in between (a test computes it). The formulas, over cells:
 
         vector: I = mean of -1/2 log2 det[(1 - rho^2) + rho^2 (1 + P)^-1]
         label:  the quadrature of `label_information` with rho^2 times the variance that the counts explain
@@ -124,11 +124,11 @@ def true_information(dataset: Dataset, umis_per_cell: float | np.ndarray) -> flo
     dataset
         From `simulate`.
     umis_per_cell
-        Mean UMI per cell, one value or an array; beyond the simulated depth too.
+        Mean UMI per cell, one value or an array; it may exceed the simulated depth.
 
     Returns
     -------
-    Bits, one number for one depth, else an array [depths].
+    Bits: a number for a single depth, else an array [depths].
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _information(precision: np.ndarray, known: dict) -> float:
         return _half_log_det(eye - rho2 * explained[::2] @ explained[1::2])
     if known["kind"] == "vector":
         return _half_log_det((1 - rho2) * eye + rho2 * left)
-    explained = 1 - left.sum(axis=(1, 2)) / len(eye)  # of the mean latent
+    explained = 1 - left.sum(axis=(1, 2)) / len(eye)  # share of the mean latent's variance
     shares, curve = _label_curve(known["rho"], known["n_labels"])
     return float(np.interp(explained, shares, curve).mean())
 
@@ -165,7 +165,7 @@ def _half_log_det(matrices: np.ndarray) -> float:
 
 
 def _fisher(adata: anndata.AnnData, known: dict) -> Callable[[float], np.ndarray]:
-    """Fisher information about z [cells, latents, latents] of counts thinned to a fraction, depth unknown."""
+    """Map a thinning fraction to Fisher information about z [cells, latents, latents] of counts, depth unknown."""
     loadings = adata.varm["loadings"]
     n_genes, n_latent = loadings.shape
     squares = (loadings[:, :, None] * loadings[:, None, :]).reshape(n_genes, -1)
@@ -184,15 +184,15 @@ def _fisher(adata: anndata.AnnData, known: dict) -> Callable[[float], np.ndarray
 
 @cache
 def _label_curve(rho: float, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bits about the label against the share of the latent's variance that is known."""
+    """Return known shares of the latent's variance, and the bits about the label at each share."""
     shares = np.linspace(0, 1, 101)
     return shares, np.array([label_information(rho * math.sqrt(share), n_labels) for share in shares])
 
 
 def label_information(rho: float, n_labels: int) -> float:
-    """Bits between z ~ N(0, 1) and the `n_labels` equally frequent bins of rho z + sqrt(1 - rho^2) noise.
+    """Return the bits between z ~ N(0, 1) and the `n_labels` equally frequent bins of rho z + sqrt(1 - rho^2) noise.
 
-    Trapezoids of width 0.0045 over 9 standard deviations: within 1e-6 of twice as many for rho <= 0.9999.
+    Integrated by trapezoids of width 0.0045 to 9 standard deviations: within 1e-6 of twice as many if rho <= 0.9999.
     """
     noise = math.sqrt(max(1 - rho**2, 1e-12))
     z = np.linspace(-9, 9, 4001)
@@ -206,7 +206,7 @@ def label_information(rho: float, n_labels: int) -> float:
 def draw_cells(
     kind: str, n_cells: int, n_latent: int, bits: float, n_labels: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Latents [cells, latents], the signal's values, and the rho that gives `bits`."""
+    """Draw latents [cells, latents] and the signal's values; return them and the rho that gives `bits`."""
     latent = generator(seed, "latent").standard_normal((n_cells, n_latent))
     rho = math.sqrt(-math.expm1(-2 * bits / n_latent * math.log(2)))
     rng = generator(seed, "signal", kind)
@@ -228,7 +228,7 @@ def draw_cells(
 def draw_genes(
     n_genes: int, n_latent: int, loading: float, informative: float, gene_sigma: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log means [genes] and loadings [genes, latents]."""
+    """Draw log means [genes] and loadings [genes, latents]."""
     rng = generator(seed, "genes")
     log_mean = rng.normal(0, gene_sigma, n_genes)
     loadings = rng.normal(0, loading, (n_genes, n_latent))

@@ -1,4 +1,4 @@
-"""One file over https into the cache: one process at a time, resumed where it broke off, taken only when whole."""
+"""Download a file over https into the cache: by one process at a time, resumed if interrupted, kept only when whole."""
 
 import json
 import shutil
@@ -15,20 +15,19 @@ from .checksums import BLOCK, read_json, state_of, take
 from .registry import File
 
 CONNECT_SECONDS, READ_SECONDS = 5, 30
-"""A machine without network must say so soon; a slow server may pause for half a minute between two blocks."""
+"""Timeouts: a missing network must be noticed soon; a slow server may pause for half a minute between two blocks."""
 
 
 class Refused(Exception):
-    """What the server offers is not the file, or there is no room for it; the message is a clause that says which."""
+    """The server offers another file, or there is no disk space for it; the message is a clause with the reason."""
 
 
 def download(file: File, target: Path) -> None:
-    """Download a file to `target`; another process that downloads it already is waited for.
+    """Download a file to `target`, or wait for another process that is already downloading it.
 
-    What is left of a download that broke off or was killed stays as `.state/NAME.part` if it can be resumed. OSError if
-    there is no connection (requests' errors), or the cache cannot be written; Refused if what the server offers, or
-    what came, has another size or sha256 than it must, or there is no room; InputError if the disk is full before
-    anything came.
+    An interrupted download is kept as `.state/NAME.part` if it can be resumed. OSError if there is no connection
+    (requests' errors), or the cache cannot be written; Refused if the offered or the received data do not have the
+    expected size or sha256, or there is no disk space; InputError if the disk is full before any data came.
     """
     part = state_of(file, ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +38,7 @@ def download(file: File, target: Path) -> None:
         tqdm.write(f"waiting for another process that downloads {file.name}", file=sys.stderr)
         held = lock.acquire()
     with held:
-        if target.is_file():  # it came in the meantime
+        if target.is_file():  # another process completed it in the meantime
             return
         _complete(part, file)
         if not take(part, target, file):
@@ -50,15 +49,15 @@ def download(file: File, target: Path) -> None:
 
 
 def kept_bytes(file: File) -> int:
-    """What is here of a file whose download broke off and can be resumed."""
+    """Return the bytes on disk of an interrupted download that can be resumed; else 0."""
     part = state_of(file, ".part")
     return part.stat().st_size if _resumable(part, file) else 0
 
 
 def _complete(part: Path, file: File) -> None:
-    """Bring `part` to its full length, from where it broke off if the server has the same file and can go on."""
+    """Download the rest of `part` if the server has the same file and can resume it, else the whole file."""
     left, have = _resumable(part, file), kept_bytes(file)
-    if have and have == left["bytes"]:  # killed after the last byte
+    if have and have == left["bytes"]:  # the process was killed after the last byte
         return
     headers = {"Accept-Encoding": "identity"}  # lengths and ranges are then those of the file itself
     if have:
@@ -70,7 +69,7 @@ def _complete(part: Path, file: File) -> None:
             return _complete(part, file)
         if answer.status_code not in (requests.codes.ok, requests.codes.partial):
             raise requests.HTTPError(response=answer)
-        if answer.status_code == requests.codes.ok:  # all of it: the server cannot go on, or has another file by now
+        if answer.status_code == requests.codes.ok:  # the whole file: the server cannot resume, or the file has changed
             have = 0
             _discard(part)
         length = _length(answer)
@@ -84,7 +83,7 @@ def _complete(part: Path, file: File) -> None:
             _write(answer, part, have, total)
         except OSError as error:
             if not isinstance(error, requests.RequestException) or not kept_bytes(file):
-                _discard(part)  # no room left: what is there only takes more of it
+                _discard(part)  # disk full: the partial file only takes up space
             raise
     if total is not None and (size := part.stat().st_size) != total:
         _discard(part)
@@ -92,7 +91,7 @@ def _complete(part: Path, file: File) -> None:
 
 
 def _goes_on(answer: requests.Response, have: int, left: dict[str, Any]) -> bool:
-    """Whether the answer is the rest of the file that `left` describes."""
+    """Whether the response is the rest of the file that `left` describes."""
     length = _length(answer)
     return (
         answer.status_code == requests.codes.partial
@@ -103,7 +102,7 @@ def _goes_on(answer: requests.Response, have: int, left: dict[str, Any]) -> bool
 
 
 def _total(file: File, announced: int | None, answer: requests.Response) -> int | None:
-    """The bytes that there must be in the end, as far as registry or server say it."""
+    """Return the full size of the file in bytes, as far as the registry or the server gives it."""
     if None not in (announced, file.bytes) and announced != file.bytes:
         raise Refused(f"the server has {announced:,} bytes, registered are {file.bytes:,}")
     total = file.bytes if announced is None else announced
@@ -113,8 +112,8 @@ def _total(file: File, announced: int | None, answer: requests.Response) -> int 
 
 
 def _write(answer: requests.Response, part: Path, have: int, total: int | None) -> None:
-    """Write the answer behind the first `have` bytes of `part`, with a progress bar where somebody watches."""
-    answer.raw.headers.pop("Content-Encoding", None)  # some servers say it of a .gz: it is kept as it came
+    """Write the response after the first `have` bytes of `part`, with a progress bar on a terminal."""
+    answer.raw.headers.pop("Content-Encoding", None)  # some servers set it for a .gz, which is to be kept as sent
     bar = tqdm(desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, leave=False, disable=None)
     with bar, part.open("ab" if have else "wb") as stream:
         for block in answer.iter_content(BLOCK):
@@ -123,7 +122,7 @@ def _write(answer: requests.Response, part: Path, have: int, total: int | None) 
 
 
 def _resumable(part: Path, file: File) -> dict[str, Any]:
-    """The url, version and full size of what `part` is the beginning of; empty where nobody could tell a wrong end."""
+    """Return url, version and full size of the file that `part` begins; empty if a wrong rest could not be detected."""
     left = read_json(_about(part))
     known = left.get("url") == file.url and isinstance(left.get("mark"), str) and "bytes" in left
     return left if part.is_file() and known and (left["mark"] or file.sha256) else {}
@@ -139,7 +138,7 @@ def _about(part: Path) -> Path:
 
 
 def _mark(answer: requests.Response) -> str:
-    """What tells this version of the file from others: a strong ETag, else the time of its last change."""
+    """Return what identifies this version of the file: a strong ETag, else the time of its last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
 
@@ -150,5 +149,5 @@ def _length(answer: requests.Response) -> int | None:
 
 
 def megabytes(n_bytes: int) -> str:
-    """A size in words: "3.1 MB", "41.0 GB"."""
+    """Format a size as text: "3.1 MB", "41.0 GB"."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

@@ -1,6 +1,6 @@
-"""Mutual information in bits: one file an estimator, found by itself; `estimate` in front of them.
+"""Mutual information in bits: one file per estimator, and `estimate`, which calls them; every file here is imported.
 
-A new estimator is a file here with a function under `@register`.
+To add an estimator, add a file here with a function under `@register`.
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ METHODS = ESTIMATORS.keys()
 
 
 def numbers_version(method: str, pairs: int) -> int | list[int]:
-    """The version of the bits that `method` finds in so many `pairs`."""
+    """Return the version of the bits that `method` gives at so many `pairs`; two numbers from `MANY_PAIRS` on."""
     found = ESTIMATORS[method]
     return found.version if pairs < MANY_PAIRS else [found.version, found.many_pairs_version]
 
@@ -34,7 +34,7 @@ def numbers_version(method: str, pairs: int) -> int | list[int]:
 def estimate(
     x: object, y: object, *, method: str = "default", seed: int = 0, device: str = "auto", groups: object = None
 ) -> Information:
-    """Mutual information in bits between `x` and `y`, row i of both the same cell.
+    """Estimate the mutual information in bits between `x` and `y`; row i of both is the same cell.
 
     Parameters
     ----------
@@ -43,23 +43,23 @@ def estimate(
     y
         Labels [cells]: integers, strings, booleans or categories; or vectors [cells, dims]: floats.
     method
-        A name in `ESTIMATORS`. "default": the most accurate we have (`default`). "lmi": the published protocol.
+        A name in `ESTIMATORS`. "default": the most accurate one we have (`default`). "lmi": the published protocol.
     seed
-        All random choices; the same seed gives the same bits.
+        Seed of all random choices; the same seed gives the same bits.
     device
         "auto", "cpu" or "cuda"; only `lmi` uses a GPU.
     groups
-        [cells] cells of one group never straddle a split; estimators without splits ignore it.
+        [cells] cells of one group are never separated by a split; estimators without splits ignore it.
 
     Returns
     -------
     Information
-        Bits, their standard error, and what each scored cell adds to them.
+        Bits, their standard error, and what each scored cell contributes to them.
 
     Raises
     ------
     InputError
-        An unknown method or device; a method for labels given vectors; what the method itself refuses.
+        The method or device is unknown; a method for labels gets vectors; the method itself rejects the input.
     """
     chosen = ESTIMATORS[choose("estimator", method, ESTIMATORS)]
     resolve_device(device)

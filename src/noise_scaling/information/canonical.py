@@ -5,26 +5,26 @@ import torch
 
 COMPONENTS = 16
 RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)  # in units of a column's variance; 3 keeps the leading components of 256 columns
-HIGHEST = 0.9995  # correlation
+HIGHEST = 0.9995  # largest correlation
 
 Variates = tuple[torch.Tensor, torch.Tensor]
 """Canonical variates of x and y, [ridges, cells, COMPONENTS], of unit variance."""
 
 
 def cross_products(x: torch.Tensor, y: torch.Tensor, parts: list[np.ndarray]) -> list[torch.Tensor]:
-    """For each part the sums over its cells of the products of all columns of x and y: they add up.
+    """Return for each part the sums over its cells of the products of all columns of x and y.
 
-    Float64 [dims, dims] each, the dims of x before those of y.
+    Each is float64 [dims, dims], with the dims of x before those of y; sums of different parts can be added.
     """
     z = torch.cat([x, y], 1).double()
     return [z[part].T @ z[part] for part in parts]
 
 
 def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, cells: np.ndarray) -> Variates:
-    """Variates of some `cells` along the canonical directions of others (Hotelling 1936), for each of `RIDGES`.
+    """Return variates of `cells` along canonical directions of other cells (Hotelling 1936), for each of `RIDGES`.
 
-    `x` and `y` are `components` [all cells, dims], `fit` is the sum of the `cross_products` of the `n_fit` cells that
-    are fitted on. Variates are scaled by the variance over all cells: no pairing is used.
+    `x` and `y` are `components` [all cells, dims]; `fit` is the sum of the `cross_products` of the `n_fit` cells to fit
+    on. Variates are scaled by their variance over all cells, which uses no pairing of x and y.
     """
     d, us, vs = x.shape[1], [], []
     of_x, of_y = x.var(0, correction=0), y.var(0, correction=0)
@@ -44,20 +44,20 @@ def variates(x: torch.Tensor, y: torch.Tensor, fit: torch.Tensor, n_fit: int, ce
 
 
 def _unit(x: torch.Tensor, variance: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """x a, [cells, COMPONENTS], of unit variance over all cells; zeros beyond the columns of `a`.
+    """Return x a, [cells, COMPONENTS], of unit variance over all cells; zeros beyond the columns of `a`.
 
-    Columns of `components` are uncorrelated: their `variance` over all cells is all it takes.
+    The `variance` of the columns of `components` over all cells is enough for that, because they are uncorrelated.
     """
     a = a / (variance @ a**2).sqrt()
     return torch.nn.functional.pad(x @ a, (0, COMPONENTS - a.shape[1]))
 
 
 def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:
-    """The ridge whose variates foretell most, and its correlations, from `c` [ridges, COMPONENTS] on `n` cells.
+    """Return the ridge whose variates predict most, and its correlations, from `c` [ridges, COMPONENTS] on `n` cells.
 
     For Gaussian variates of correlation c a model with correlation r scores
-    -1/2 log(1 - r^2) + (r c - r^2) / (1 - r^2) nats, at its highest at r = c. What c has by chance, 1 / n in the
-    square, is taken off first (the positive part of James and Stein 1961): noise components vanish.
+    -1/2 log(1 - r^2) + (r c - r^2) / (1 - r^2) nats, which is highest at r = c. First c is shrunk by its chance level,
+    a square of 1 / n (the positive-part estimator of James and Stein 1961), so that noise components vanish.
     """
     r = c.clamp(0, HIGHEST)
     r = r * (1 - 1 / (n * r**2).clamp(min=1e-12)).clamp(min=0)
@@ -66,7 +66,7 @@ def choose_ridge(c: torch.Tensor, n: int) -> tuple[int, torch.Tensor]:
 
 
 def critic(u: torch.Tensor, v: torch.Tensor, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The Gaussian log density ratio of variates [cells, COMPONENTS] as features: g . h, up to a constant.
+    """Return the Gaussian log density ratio of variates [cells, COMPONENTS] as features: g . h, up to a constant.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A lower bound for labels: their entropy minus the cross-entropy of a classifier, cross-fitted."""
+"""A lower bound for labels: their entropy minus the cross-entropy of a cross-fitted classifier."""
 
 import numpy as np
 import torch
@@ -14,20 +14,20 @@ from .networks import HIDDEN, BestWeights, Schedule, Weights, forward, start, tr
 
 CLIP = 10.0
 FAR = 30.0
-"""A value further from its column's median, in robust standard deviations, is moved to there before the column is
-standardised: one cell with one gene far above all others would leave the rest no scale. In 1,200 committed rows of
+"""A value further from its column's median, in robust standard deviations, is moved to this distance before the column
+is standardised: otherwise one gene of one cell, far above all others, would set the scale. In 1,200 committed rows of
 labels (pbmc68k and worm_embryo, all models but scVI and trained Geneformer) the farthest value lies at 19.5."""
 RIDGES = (1e-3, 0.03, 0.3)  # in units of a column's variance
 CURVED_RIDGES = (0.03, 0.3, 3.0)  # of kernel ridge regression
 TIME_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-SHARPER = (2.0, 1.4)  # the error on cells may be less than that of all stop cells
-NETWORK_FROM = 150  # cells that fit it; of fewer it learns nothing that lasts
-RAISED = 0.03  # of the mean variance, added to each axis: small ones are noise
-FOLDS = 5  # of the cells; each is scored once
+SHARPER = (2.0, 1.4)  # factors above 1: the error on some cells may be less than that on all stop cells
+NETWORK_FROM = 150  # fit cells; from fewer cells a network learns nothing useful
+RAISED = 0.03  # share of the mean variance, added to that of each axis, because axes of small variance are noise
+FOLDS = 5  # of the cells; each cell is scored in one
 TRAINING = Schedule(learning_rate=4e-3, weight_decay=1e-2, steps=300)
 EM_STEPS = 30
-PRIOR_CELLS = 1.0  # shared by the descriptions beside the stop cells: each keeps a weight
-TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0: the class frequencies
+PRIOR_CELLS = 1.0  # pseudo-cells shared by the descriptions, added to the stop cells so that each keeps a weight
+TEMPERATURES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.0)  # 0 gives the class frequencies
 
 
 @register("classifier", label="classifier", version=5, takes="labels", order=10)
@@ -36,17 +36,17 @@ def classifier_bound(x: object, labels: object, *, seed: int = 0, groups: object
 
     The probabilities of a fold are a mixture of up to six descriptions: the class frequencies; a Gaussian discriminant
     whose class means have a Gaussian prior (Ioffe 2006), on the columns and on smooth functions of them (`kernel`);
-    from 150 cells on a network that starts from the discriminant; and, where classes have an order (integers, ordered
-    categories), a normal around the place in it that kernel ridge regression foretells, and a network whose outputs are
-    smooth functions of a class's place. They are fitted on the `fit` cells; ridges, temperatures, steps and the
-    mixture's weights are chosen on the `stop` cells, and the log-probabilities of the `score` cells are what counts.
-    The three are disjoint, and classes are dealt evenly over folds. The frequencies keep a weight, so that no cell can
-    cost more than about log2 of the `stop` cells. H is that of the observed class frequencies.
+    from 150 fit cells on, a network that starts from the discriminant; and, if classes have an order (integers, ordered
+    categories), a normal distribution around the place in that order which kernel ridge regression predicts, and a
+    network whose outputs are smooth functions of a class's place. They are fitted on the `fit` cells; ridges,
+    temperatures, steps and the mixture's weights are chosen on the `stop` cells; the log-probabilities of the `score`
+    cells count. The three sets are disjoint, and classes are dealt evenly over folds. The frequencies keep a weight, so
+    that no cell costs more than about log2 of the number of `stop` cells. H is the entropy of observed frequencies.
 
     Parameters
     ----------
     x
-        [cells, dims] floats; far outliers are drawn in (`FAR`), columns standardised and clipped to +-10.
+        [cells, dims] floats; far outliers are moved in (`FAR`), columns standardised and clipped to +-10.
     labels
         [cells] integers, strings or categories. Strings and unordered categories have no order.
     seed, groups
@@ -55,9 +55,8 @@ def classifier_bound(x: object, labels: object, *, seed: int = 0, groups: object
     Returns
     -------
     Information
-        A lower bound in expectation, with pointwise values. The standard error is that of the scored
-        cells, widened by what the fit varies (`core.LEARNING_CELLS`); it does not hold the bias.
-        0 bits where x is constant or there is one class.
+        A lower bound in expectation, with pointwise values. The standard error is that of the scored cells, widened for
+        the variation of the fit (`core.LEARNING_CELLS`); it excludes the bias. 0 bits if x or label is constant.
 
     Raises
     ------
@@ -95,23 +94,23 @@ def classifier_bound(x: object, labels: object, *, seed: int = 0, groups: object
 
 
 def _axes(x: np.ndarray) -> torch.Tensor:
-    """Principal components [cells, at most KEPT] of `columns` and `ranks` at their own scale, small ones raised."""
+    """Principal components [cells, at most KEPT] of `ranks` and `columns` at their own scale, small ones raised."""
     z = components(torch.cat([at_own_scale(x, ranks(x)), at_own_scale(x, columns(x))], 1))
     variance = z.var(0, correction=0)
     return z / (variance + RAISED * variance.mean()).sqrt()
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and variance 1, values clipped to +-`CLIP`; far outliers are drawn in first."""
+    """Standardise columns to mean 0 and variance 1, and clip to +-`CLIP`; far outliers are moved in first."""
     low, middle, high = np.percentile(x, [25, 50, 75], axis=0)
     reach = FAR * (high - low) / QUARTILES
-    reach[reach == 0] = np.inf  # most cells share one value: there is no scale to go by
+    reach[reach == 0] = np.inf  # most cells share one value, so that the quartiles give no scale
     x = np.clip(x, middle - reach, middle + reach)
     return np.clip((x - x.mean(0)) / x.std(0), -CLIP, CLIP)
 
 
 def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold, ridges: tuple[float, ...] = RIDGES) -> torch.Tensor:
-    """Logits float32 [cells, classes] with the ridge and temperature that the stop cells like best."""
+    """Return logits, float32 [cells, classes], by the ridge and temperature with the least loss on the stop cells."""
     counts, log_prior = _priors(codes, part)
     best, lowest = log_prior.expand(len(x), -1), np.inf
     for ridge in ridges:
@@ -125,7 +124,7 @@ def _discriminant(x: torch.Tensor, codes: torch.Tensor, part: Fold, ridges: tupl
 
 
 def _by_time(x: torch.Tensor, codes: torch.Tensor, part: Fold, share: np.ndarray) -> torch.Tensor:
-    """Log-probabilities float32 [cells, classes] by a cell's normal score, foretold by ridge regression."""
+    """Return log-probabilities float32 [cells, classes] by the normal score that ridge regression predicts."""
     place = torch.from_numpy(ndtri(np.cumsum(share) - share / 2))
     own, told = x[part.fit], place[codes]
     middle, mean = own.mean(0), told[part.fit].mean()
@@ -141,7 +140,7 @@ def _by_time(x: torch.Tensor, codes: torch.Tensor, part: Fold, share: np.ndarray
 
 
 def _priors(codes: torch.Tensor, part: Fold) -> tuple[torch.Tensor, torch.Tensor]:
-    """Counts of the classes among the fit cells, and the logarithms of their shares, none 0: [classes]."""
+    """Return class counts among the fit cells, and the logarithms of the shares, of which none is 0: [classes] each."""
     counts = torch.bincount(codes[part.fit], minlength=int(codes.max()) + 1).double()
     return counts, torch.log((counts + 0.5) / (counts + 0.5).sum())
 
@@ -149,7 +148,7 @@ def _priors(codes: torch.Tensor, part: Fold) -> tuple[torch.Tensor, torch.Tensor
 def _log_evidence(
     x: torch.Tensor, codes: torch.Tensor, fit: np.ndarray, counts: torch.Tensor, ridge: float
 ) -> torch.Tensor:
-    """Log predictive density [cells, classes] of each class, up to a constant per cell.
+    """Return the log predictive density [cells, classes] of each class, up to a constant per cell.
 
     In coordinates where the cells of a class have unit covariance and class means vary by `spread` (diagonal),
     a class of n cells with mean m is a Gaussian of mean m w, variance 1 + w / n, with w = n spread / (n spread + 1).
@@ -193,7 +192,7 @@ def _network(
         return outputs if basis is None else outputs @ basis
 
     def loss_of(weights: Weights, cells: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy [folds] on `cells` [folds, cells]."""
+        """Return the cross-entropy [folds] on `cells` [folds, cells]."""
         found = base[fold, cells] + logits(weights, x[fold, cells])
         return cross_entropy(found.transpose(1, 2), codes[cells], reduction="none").mean(1)
 
@@ -214,14 +213,14 @@ def _network(
 
 
 def _places(share: np.ndarray) -> torch.Tensor:
-    """Smooth functions [functions, classes] of a class's place among the cells in order: Gaussian bumps."""
+    """Return Gaussian bumps [functions, classes]: smooth functions of a class's place among the ordered cells."""
     place = torch.from_numpy(np.cumsum(share) - share / 2).float()
     n = min(len(share), max(6, len(share) // 3))
     return torch.exp(-0.5 * ((place - torch.linspace(0, 1, n)[:, None]) * (n - 1)) ** 2)
 
 
 def _mixture(own: torch.Tensor) -> torch.Tensor:
-    """Weights [descriptions] of the best mixture of `own` log-probabilities [descriptions, cells], by EM."""
+    """Return the weights [descriptions] of the best mixture of `own` log-probabilities [descriptions, cells], by EM."""
     weights = torch.full((len(own), 1), 1 / len(own), dtype=torch.double)
     for _ in range(EM_STEPS):
         shares = (weights.log() + own).softmax(0)

@@ -1,4 +1,4 @@
-"""A lower bound for vectors: held-out InfoNCE of a closed-form and a free critic, cross-fitted."""
+"""A lower bound for vectors: cross-fitted InfoNCE on held-out cells, with closed-form critics and a network."""
 
 import itertools
 import math
@@ -17,29 +17,29 @@ from .kernel import curved
 from .networks import Features, Schedule, nats, train_critics
 
 PARTS = 5
-BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of it, 11 bits
-CHOOSING = 384  # cells of a part that weight the critics
+BLOCK = 2048  # held-out cells scored against each other: the bound saturates at log2 of this number, 11 bits
+CHOOSING = 384  # cells of a part on which the weights of the critics are chosen
 STACKING = {"maxiter": 15, "ftol": 1e-6}
-MOST_RANKED = 1_500_000  # values: beyond it ranking takes longer than the rest
+MOST_RANKED = 1_500_000  # values: above this number ranking takes longer than the rest
 FITS = {800: 10, 2000: 5}
-"""Fits by cells, in between by interpolation: ten leave out every pair of parts, five those next to each other."""
+"""Fits by cells, interpolated in between: ten leave out every pair of parts, five the pairs of neighbouring parts."""
 
 
 @register("infonce", label="InfoNCE", version=6, takes="vectors", order=20)
 def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> Information:
     """Mutual information of two vectors, bounded from below by InfoNCE (van den Oord et al. 2018) on held-out cells.
 
-    The cells are dealt to five parts. Two parts are left out of every fit; each of the two is scored with what was
+    The cells are dealt to five parts. Every fit leaves out two parts, and each of the two is scored with what was
     chosen on the other. A fit has three critics: the Gaussian log density ratio of canonical variates (of the columns
-    or of their ranks, and of the distance from the middle); the same of variates that are smooth functions (`kernel`);
-    and a network on either side, whose inputs are the leading components, whitened, turned and scaled by what
-    cross-moments up to the fourth say of them (`coordinates`).
+    or of their ranks, and of the distance from the middle); the same ratio of variates that are smooth functions
+    (`kernel`); and a network for each side, whose inputs are the leading components, whitened, rotated and scaled by
+    cross-moments up to the fourth (`coordinates`).
 
-    For each part these are chosen on the other left-out cells: the ridges and their correlations, the step of the
-    networks, and the weights of the sum of the critics. Where nothing there beats a constant, the part is scored 0. The
-    mean of the fits that left a part out scores it, its cells against each other in blocks of up to 2,048. No pair is
-    fitted, chosen on and scored at once, and cells of one x and y are kept together (`fold_repeats`); means, variances
-    and principal components are those of all cells, x and y apart. Each direction (x given y, y given x) counts half.
+    For each part, the other left-out part decides on the ridges and their correlations, the step of the networks, and
+    the weights of the sum of the critics. If nothing beats a constant on it, the part is scored 0. A part is scored by
+    the mean of the fits that left it out, its cells against each other in blocks of up to 2,048. No pair is scored by
+    what was fitted or chosen on it; cells with the same x and y are kept together (`fold_repeats`). Means, variances
+    and principal components are of all cells, x and y separately. Each direction (x given y, y given x) counts half.
 
     Parameters
     ----------
@@ -47,17 +47,17 @@ def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> In
         [cells, dims] floats; row i of both is the same cell. Labels become one-hot vectors. Of more than 256
         principal components the first 256 are used; the note says so.
     seed
-        Parts, starting weights and batches; the same seed gives the same bits.
+        Seed of parts, starting weights and batches; the same seed gives the same bits.
     groups
         [cells] cells of one group (a clone, a spatial block) stay in one part.
 
     Returns
     -------
     Information
-        A lower bound in expectation, with pointwise values: what it finds of known problems is in
-        benchmarks/results (information_suite.md, bmi.md, cell_like.md).
-        The standard error is that of the scored cells, widened by what the fit varies (`core.LEARNING_CELLS`); it
-        does not hold the bias. 0 bits where one side is constant.
+        A lower bound in expectation, with pointwise values; benchmarks/results (information_suite.md, bmi.md,
+        cell_like.md) says how much of known information it finds. The standard error is that of the scored cells,
+        widened for the variation of the fit (`core.LEARNING_CELLS`); it does not include the bias. 0 bits if one side
+        is constant.
 
     Raises
     ------
@@ -87,17 +87,17 @@ def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> In
 
 
 def _pairs(n: int) -> list[tuple[int, int]]:
-    """Pairs of parts that are left out together: those next to each other, then the others, as many as `FITS` says."""
+    """Return the pairs of parts to leave out together, as many as `FITS` says: neighbouring parts first."""
     pairs = sorted(itertools.combinations(range(PARTS), 2), key=lambda pair: pair[1] - pair[0] in (2, 3))
     return pairs[: round(np.interp(n, list(FITS), list(FITS.values())))]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Critics fitted without two parts, `pair`, on the cells of both in this order.
+    """Critics fitted without the two parts of `pair`, as features of the cells of both, in this order.
 
-    `split` cells are of the first part. `network` holds its features with the weights chosen on the first part, and on
-    the second.
+    The first `split` cells are those of the first part. `network` holds the features with the weights chosen on the
+    first part, then those with the weights chosen on the second.
     """
 
     pair: tuple[int, int]
@@ -107,7 +107,7 @@ class Fit:
 
 
 class View:
-    """What a fit offers to one of its parts: critics chosen on the cells `other`, to score the cells `own`."""
+    """A fit as one of its two parts sees it: critics chosen on the cells `other`, to score the cells `own`."""
 
     def __init__(self, fit: Fit, part: int) -> None:
         self.fit, self.side = fit, fit.pair.index(part)
@@ -115,7 +115,7 @@ class View:
         self.own, self.other = ends[self.side], ends[1 - self.side]
 
     def critics(self, chosen: list[tuple[int, torch.Tensor]]) -> list[Features]:
-        """All critics as features of the cells of both parts; `chosen`: ridge and correlations of each closed form."""
+        """Return all critics as features of both parts' cells; `chosen`: ridge and correlations of each closed form."""
         forms = zip(self.fit.variates, chosen, strict=True)
         closed = [canonical.critic(u[ridge], v[ridge], r) for (u, v), (ridge, r) in forms]
         return [*closed, self.fit.network[1 - self.side]]
@@ -128,10 +128,10 @@ def _fit(
     pairs: list[tuple[int, int]],
     seed: int,
 ) -> list[Fit]:
-    """For every pair of parts, the critics fitted on all the others.
+    """Fit the critics for every pair of parts, on all the other parts.
 
-    `inputs` are both sides' `whitened` components for the networks. `forms` are those for the closed forms: of their
-    columns and of their ranks, and the `curved` ones.
+    `inputs` are the `whitened` components of both sides, for the networks. `forms` are the inputs of the closed forms:
+    components of the columns and of their ranks, and the `curved` ones.
     """
     zx, zy = inputs
     products = [[canonical.cross_products(*form, parts) for form in group] for group in forms]
@@ -156,7 +156,7 @@ def _fit(
 
 
 def _combine(views: list[View]) -> Features:
-    """Features of a part's cells: over its fits, the mean of the sum of critics that the other cells weighted."""
+    """Return features of a part's cells: the mean over its fits of the sum of critics that other cells weighted."""
     sizes = [len(view.fit.variates[0][0][0, view.other]) for view in views]
     n, chosen = sum(sizes), []
     for form in zip(*[view.fit.variates for view in views], strict=True):

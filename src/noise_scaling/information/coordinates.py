@@ -1,8 +1,8 @@
-"""Coordinates in which dependence is easy to learn: whitened, turned and scaled by how much of it each one carries.
+"""Coordinates in which dependence is easy to learn: whitened, rotated, and scaled by how much of it each axis carries.
 
-Noise dimensions are what a network trained on a few thousand cells fails on. Second and fourth cross-moments tell
+Noise dimensions are why a network trained on a few thousand cells fails. Second and fourth cross-moments distinguish
 them from the others in closed form: the leading axes of the moment tensors are found by higher-order orthogonal
-iteration (De Lathauwer, De Moor and Vandewalle 2000), and an axis is kept by what it has beyond shuffled pairs.
+iteration (De Lathauwer, De Moor and Vandewalle 2000), and an axis is kept by what it carries beyond shuffled pairs.
 """
 
 from dataclasses import astuple, dataclass
@@ -12,48 +12,48 @@ import torch
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-QUARTILES = 1.349  # deviations between those of a normal
+QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 UNEQUAL = 5.0
-"""A column's spread counts up to so many times that of the middle column, and down to as small a part of it: units
-that have nothing to do with each other do not silence a column."""
-TINY = 1e-12  # a cell at all medians has a distance too
-SAME = 1e-6  # distances that differ by less, in parts of the largest, are one
-LINEAR_TO = 3.0  # standard deviations; beyond them a column grows as the logarithm
+"""A column's spread counts up to this many times that of the median column, and down to as small a part of it, so that
+columns in unrelated units do not silence each other."""
+TINY = 1e-12  # keeps the log distance of a cell at all medians finite
+SAME = 1e-6  # relative difference below which distances count as equal
+LINEAR_TO = 3.0  # standard deviations; beyond them a column grows logarithmically
 KEPT = 256  # principal components: more take seconds
-TURNED = 24  # whitened dimensions: products of more cost more cells than they bring
+TURNED = 24  # whitened dimensions: products of more dimensions need more cells than they are worth
 RIDGE = 0.01  # in units of a column's variance
 ROUNDS = 3
-MOMENT_CELLS = 10_000  # more sharpen the axes no further
+MOMENT_CELLS = 10_000  # more cells do not improve the axes
 
 
 @dataclass(frozen=True)
 class Gains:
-    """How what an axis carries sets its gain."""
+    """How the dependence that an axis carries sets the axis's gain."""
 
     floor: float = 1.3  # an axis must carry this many times what it carries in shuffled pairs
-    power: float = 0.25  # of an axis's share in its gain; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins
-    least: float = 0.1  # gain of an axis that carries nothing: a network can still find it, late
+    power: float = 0.25  # gain = share of an axis to this power; 0.5 cost 0.1-0.3 of 3.2 bits on blood cells' proteins
+    least: float = 0.1  # gain of an axis that carries nothing: a network can still find it, but later
 
 
 FEW, MANY = Gains(), Gains(floor=1.6, power=0.1, least=0.05)
-"""Where many cells tell the axes well, all that carry anything count nearly alike, the others less.
+"""Many cells determine the axes well, so that all axes that carry anything get nearly the same gain, the others less.
 
 At 0.03 common signs are found better still, but what clusters share beyond their names is lost (0.2 of 5.4 bits)."""
-BETWEEN = (1500, 6000)  # cells: between them gains go from FEW to MANY
+BETWEEN = (1500, 6000)  # numbers of cells between which gains go from FEW to MANY
 
 
 def gains(n: int) -> Gains:
-    """`Gains` for `n` cells: there is no step, since a cell more must not change an estimate."""
+    """Return the `Gains` for `n` cells, without a step: one more cell must not make an estimate jump."""
     low, high = BETWEEN
     share = float(np.clip(np.log(n / low) / np.log(high / low), 0, 1))
     return Gains(*(few + share * (many - few) for few, many in zip(astuple(FEW), astuple(MANY), strict=True)))
 
 
 def standardised(x: np.ndarray) -> torch.Tensor:
-    """Columns [cells, d] of mean 0 and variance 1; beyond 3 deviations by the logarithm: one-to-one, so no bit is lost.
+    """Columns [cells, d] of mean 0 and variance 1, logarithmic beyond 3 deviations: one-to-one, so no bit is lost.
 
-    Not their normal scores: on blood cells and their proteins ranks hide how far the cell types lie apart, and cost
-    0.1 to 0.3 of 3 bits.
+    Normal scores are not used, because on blood cells and their proteins ranks hide how far the cell types lie apart,
+    and cost 0.1 to 0.3 of 3 bits.
     """
     z = torch.from_numpy(_scaled(x)).float()
     beyond = (z.abs() - LINEAR_TO).clamp(min=0)
@@ -62,22 +62,22 @@ def standardised(x: np.ndarray) -> torch.Tensor:
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    """Columns from their median in units of their spread, which heavy tails (a Student t of 1 or 2) have too."""
+    """Columns minus their median, in units of their spread, which heavy tails (a Student t of 1 or 2) have too."""
     return (x - np.median(x, axis=0)) / _spread(x)
 
 
 def _spread(x: np.ndarray) -> np.ndarray:
-    """Of each column the deviation or, if that is less, what its quartiles say it is."""
+    """Return the standard deviation of each column or, if that is less, the deviation that its quartiles imply."""
     low, high = np.percentile(x, [25, 75], axis=0)
     deviation = x.std(axis=0)
     return np.where(high > low, np.minimum((high - low) / QUARTILES, deviation), deviation)
 
 
 def at_own_scale(x: np.ndarray, z: torch.Tensor) -> torch.Tensor:
-    """`columns` or `ranks` z of x, as far apart as those of x are (`UNEQUAL`); the distance stays as it is.
+    """Return `columns` or `ranks` z of x, scaled by the spreads of x's columns (`UNEQUAL`), the distance unscaled.
 
-    The leading components of an embedding carry most of what cells share with a signal: of 50 standardised ones every
-    24 are as good as any others, and half of the truth of cell_like's mouse brains was lost.
+    The leading components of an embedding carry most of what cells share with a signal. If all 50 are standardised, any
+    24 of them are as good as any others, and half of the true bits of cell_like's mouse brains was lost.
     """
     spread = _spread(x)
     scale = np.clip(spread / np.median(spread), 1 / UNEQUAL, UNEQUAL)
@@ -86,64 +86,64 @@ def at_own_scale(x: np.ndarray, z: torch.Tensor) -> torch.Tensor:
 
 
 def normal_scores(x: np.ndarray) -> torch.Tensor:
-    """Columns [cells, d] by their ranks, mapped to a standard normal: a monotone distortion is undone."""
+    """Return columns [cells, d] by their ranks, mapped to a standard normal, which undoes a monotone distortion."""
     scores = ndtri((rankdata(x, axis=0) - 0.5) / len(x))
     return torch.from_numpy(scores / scores.std(axis=0)).float()
 
 
 def columns(x: np.ndarray) -> torch.Tensor:
-    """`standardised` columns and the log of a cell's distance from the medians, if it varies: [cells, d + 1].
+    """Return `standardised` columns and the log of a cell's distance from the medians, if it varies: [cells, d + 1].
 
-    The distance is what sides share that have nothing but their scale in common, and what a map turns by.
+    Sides may share nothing but their scale, which is the distance; and a map may rotate by an angle that depends on it.
     """
     radius = np.log(np.square(_scaled(x)).mean(1, keepdims=True) + TINY)
     return standardised(np.hstack([x, radius]) if _adds(x, radius) else x)
 
 
 def ranks(x: np.ndarray) -> torch.Tensor:
-    """As `columns`, of the ranks: `normal_scores` and those of their distance from 0."""
+    """As `columns`, from ranks: `normal_scores`, and the normal scores of their distance from 0."""
     z = normal_scores(x)
     radius = z.square().mean(1, keepdim=True).numpy()
     return torch.cat([z, normal_scores(radius)], 1) if _adds(x, radius) else z
 
 
 def _adds(x: np.ndarray, radius: np.ndarray) -> bool:
-    """Whether a distance is a column beside `x`: not of one column, nor where it is the same for all cells."""
+    """Whether a distance adds a column to `x`: not to a single column, nor where it is the same for all cells."""
     return x.shape[1] > 1 and float(np.ptp(radius)) > SAME * float(np.abs(radius).max())
 
 
 def components(z: torch.Tensor) -> torch.Tensor:
-    """The leading principal components [cells, at most KEPT] of standardised columns, at their own variance."""
+    """Return the leading principal components [cells, at most KEPT] of standardised columns, unscaled."""
     z = z - z.mean(0)
     _, axes = torch.linalg.eigh((z.T @ z / len(z)).double())
     return z @ axes.flip(1)[:, :KEPT].float()
 
 
 def left_out(**sides: np.ndarray) -> str:
-    """A note that names the sides of more than KEPT columns; empty if none."""
+    """Return a note that names the sides with more than KEPT columns; empty if there is none."""
     wide = {name: x.shape[1] for name, x in sides.items() if x.shape[1] > KEPT}
     return "; ".join(f"{name}: {KEPT} principal components of {d} used" for name, d in wide.items())
 
 
 def whitened(components: torch.Tensor) -> torch.Tensor:
-    """The first TURNED of `components` with unit variance (of all cells: no pairing is used)."""
+    """Return the first TURNED of `components` with unit variance (over all cells, which uses no pairing)."""
     variance = components.var(0, correction=0)
     z = components[:, variance > 1e-6 * variance[0]][:, :TURNED]
     return z / (z.var(0, correction=0) + RIDGE).sqrt()
 
 
 def _products(z: torch.Tensor) -> torch.Tensor:
-    """Columns of `z` and their products, centred: [cells, d + d (d + 1) / 2]."""
+    """Return the columns of `z` and their products, centred: [cells, d + d (d + 1) / 2]."""
     i, j = torch.triu_indices(z.shape[1], z.shape[1])
     products = z[:, i] * z[:, j]
     return torch.cat([z, products - products.mean(0)], 1)
 
 
 def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
-    """For each part the sums over its pairs, and over its pairs shuffled, of features times features: they add up.
+    """Return for each part the sums, over its pairs and over its shuffled pairs, of features of z times features of w.
 
-    Features are whitened columns and their products; [2, features of z, features of w] each, pairs before shuffled
-    pairs.
+    Features are whitened columns and their products. Each result is [2, features of z, features of w], pairs before
+    shuffled pairs; the results of different parts can be added.
     """
     p, q = _products(z), _products(w)
     found = []
@@ -156,7 +156,7 @@ def moments(z: torch.Tensor, w: torch.Tensor, parts: list[np.ndarray], rng: np.r
 
 
 def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps from whitened columns to coordinates, [dx, dx] and [dy, dy], the strongest first and of unit gain.
+    """Return maps from whitened columns to coordinates, [dx, dx] and [dy, dy], the strongest first, with gain 1.
 
     Higher-order orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000), `ROUNDS` times on each side.
     """
@@ -170,7 +170,7 @@ def axes(moments: torch.Tensor, dx: int, dy: int, how: Gains) -> tuple[torch.Ten
 
 
 def _unfold(total: torch.Tensor, dx: int, dy: int) -> torch.Tensor:
-    """[2, 1 + dx, dx, 1 + dy, dy]: index 0 of the second and fourth axis holds the columns, the others the products."""
+    """Return [2, 1 + dx, dx, 1 + dy, dy]: index 0 of axes 1 and 3 holds the columns, the others the products."""
 
     def square(t: torch.Tensor, d: int) -> torch.Tensor:
         i, j = torch.triu_indices(d, d)

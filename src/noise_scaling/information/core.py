@@ -1,4 +1,4 @@
-"""What an estimator is, what it returns, and the checks that every estimator makes of its input."""
+"""The estimator class, the class of its result, and the checks of input that all estimators share."""
 
 import inspect
 from collections.abc import Callable
@@ -14,14 +14,14 @@ MIN_PAIRS = 30
 """Fewer pairs than this carry no estimate: at 30 the standard error of a 1-bit estimate is about 0.3 bits."""
 
 LEARNING_CELLS = 230
-"""A learned critic differs from draw to draw, as the scored cells do: its share of an estimate's variance falls with n.
+"""Cells at which the variation of a learned critic between draws doubles an estimate's variance: a factor 1 + 230 / n.
 Over 5 draws of those problems of benchmarks/information that have vectors on both sides and are found above 0.05 bits,
-the variance was 1.8, 1.3 and 1.06 times that of the scored cells at 280, 1,000 and 5,000 pairs; 1 + 230 / n gives 1.82,
+the variance was 1.8, 1.3 and 1.06 times that of the scored cells at 280, 1,000 and 5,000 pairs; the factor is 1.82,
 1.23 and 1.05. Over ten other draws the squared deviations were 0.98, 2.6 and 0.95 times the widened variance; 1.07 at
 1,000 without sign flips, which some draws show and some do not (information_suite.md)."""
 
 NATS_PER_BIT = np.log(2.0)
-BELOW_CHANCE = 3.0  # standard errors below 0, from which on the note says so
+BELOW_CHANCE = 3.0  # the note warns of bits this many standard errors below 0
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Information:
     pointwise
         [n] bits of each scored cell in the order of the input (NaN: not scored), or None; their mean is `bits`.
     method
-        Which estimator made it.
+        Name of the estimator.
     n
         Number of scored cells.
     lower_bound
@@ -56,23 +56,23 @@ class Information:
 
 
 MANY_PAIRS = 3000
-"""From here on estimators may take another way: `Estimator.many_pairs_version` counts changes that reach no fewer."""
+"""Pairs from which on estimators may use another method: `Estimator.many_pairs_version` counts changes to it alone."""
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """An estimator with all that tables, figures and checks need to know of it; made by `register`."""
+    """An estimator, with all that tables, figures and checks need to know of it; created by `register`."""
 
     name: str  # method of `estimate`, and `estimator` of the measurement table
     function: Callable[..., Information]  # of x, y and, where its signature has them, `seed`, `device`, `groups`
     label: str
-    version: int  # raised by hand whenever a change of code can change its bits: what was kept is measured anew
-    takes: Literal["labels", "vectors", "both"]  # of y; "vectors": labels become one-hot ones
+    version: int  # raised by hand whenever a code change can change its bits: stored results are then measured anew
+    takes: Literal["labels", "vectors", "both"]  # kind of y; "vectors" also takes labels, as one-hot vectors
     many_pairs_version: int = 1  # for changes that reach only estimates of `MANY_PAIRS` or more
-    order: int = 100  # in lists and legends, lowest first
+    order: int = 100  # place in lists and legends, lowest first
 
     def run(self, x: object, y: object, **options: object) -> Information:
-        """The estimate; of the `options`, those that its function has."""
+        """Run the estimator with those `options` that its function has."""
         known = inspect.signature(self.function).parameters
         return self.function(x, y, **{name: value for name, value in options.items() if name in known})
 
@@ -84,7 +84,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Information])
 
 
 def register(name: str, **facts: Any) -> Callable[[_Function], _Function]:
-    """Function decorator: enter an estimator in `ESTIMATORS`, at its place; `facts`: attributes of `Estimator`."""
+    """Function decorator that adds an estimator to `ESTIMATORS`, sorted by `order`; `facts`: fields of `Estimator`."""
 
     def enter(function: _Function) -> _Function:
         ESTIMATORS[name] = Estimator(name, function, **facts)
@@ -105,12 +105,12 @@ def from_pointwise(
     note: str = "",
     learned: bool = False,
 ) -> Information:
-    """The Information whose bits are the mean of `pointwise` [n] over its finite values: of cells that were scored.
+    """Return the Information whose bits are the mean of `pointwise` [n] over the scored cells: its finite values.
 
-    The standard error, else that of a mean, is summed by group (codes [n]) first: cells of one clone are not
-    independent. `learned` widens it by what the fit varies from draw to draw (`LEARNING_CELLS`). It is at least that of
-    1 / n nats, which n cells cannot tell from none: pointwise values of a small information I have the variance 2 I
-    nats^2 (two Gaussians of small correlation).
+    The standard error is that of a mean; with `groups` (codes [n]) deviations are first summed by group, because cells
+    of one clone are not independent. `learned` widens it for the variation of the fit between draws (`LEARNING_CELLS`).
+    It is at least that of 1 / n nats, which n cells cannot tell from 0: pointwise values of a small information I
+    have variance 2 I nats^2 (two Gaussians of small correlation).
     """
     scored = np.isfinite(pointwise)
     values = pointwise[scored]
@@ -129,14 +129,14 @@ def from_pointwise(
 
 
 def zero(n: int, method: str, note: str) -> Information:
-    """The defined answer where one side is constant: 0 bits, exactly, for all `n` cells."""
+    """Return the defined answer if one side is constant: 0 bits, exactly, for all `n` cells."""
     return Information(0.0, 0.0, np.zeros(n), method, n, method in ("infonce", "classifier"), note)
 
 
 def vectors(values: object, name: str) -> np.ndarray:
-    """`values` as finite float64 [n, d]; a 1-d array becomes one column.
+    """Return `values` as finite float64 [n, d]; a 1-d array becomes one column.
 
-    InputError if they are no dense numbers [n, d], NaN or infinite; the message calls them `name`.
+    InputError if they are not dense numbers [n, d], or some are NaN or infinite; the message calls them `name`.
     """
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -154,7 +154,7 @@ def vectors(values: object, name: str) -> np.ndarray:
 
 
 def is_labels(y: object) -> bool:
-    """Whether `y` is one discrete label a cell (int, str, bool, categorical) rather than measured vectors."""
+    """Whether `y` is one discrete label per cell (int, str, bool, categorical) rather than measured vectors."""
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, pd.CategoricalDtype):
         return True
@@ -164,9 +164,9 @@ def is_labels(y: object) -> bool:
 
 
 def labels(values: object, name: str = "labels") -> np.ndarray:
-    """Class codes int64 [n], 0 .. classes - 1, in the order of ordered categories, else sorted.
+    """Return class codes int64 [n], 0 .. classes - 1, in the order of ordered categories, else sorted.
 
-    InputError if labels are missing, fractional, not one a cell, or different in all cells; the message calls them
+    InputError if labels are missing, fractional, not one per cell, or different in all cells; the message calls them
     `name`.
     """
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype) and has_order(values):
@@ -188,7 +188,7 @@ def labels(values: object, name: str = "labels") -> np.ndarray:
 
 
 def has_order(values: object) -> bool:
-    """Whether labels have an order: integers, and ordered categories."""
+    """Whether labels have an order, as integers and ordered categories do."""
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, pd.CategoricalDtype):
         return bool(dtype.ordered)
@@ -196,12 +196,12 @@ def has_order(values: object) -> bool:
 
 
 def one_hot(codes: np.ndarray) -> np.ndarray:
-    """Float64 [n, classes] of class codes [n]."""
+    """Return the one-hot vectors, float64 [n, classes], of class codes [n]."""
     return np.eye(int(codes.max()) + 1)[codes]
 
 
 def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarray | None:
-    """Check that x and y have as many cells, and enough; `groups` as codes int64 [n], or None.
+    """Check that x and y have the same number of cells, and enough; return `groups` as codes int64 [n], or None.
 
     InputError if lengths differ, there are fewer than MIN_PAIRS pairs, or a cell has no group.
     """
@@ -220,17 +220,17 @@ def check_pairs(x: np.ndarray, y: np.ndarray, groups: object = None) -> np.ndarr
 
 
 def drop_constant(x: np.ndarray) -> np.ndarray:
-    """`x` without the columns that hold one value: they carry no information."""
+    """Return `x` without constant columns, which carry no information."""
     return x[:, np.ptp(x, axis=0) > 0]
 
 
 def prepare(
     x: object, y: object, *, discrete: bool, groups: object = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Checked x float64 [n, d], y and groups (as of `check_pairs`), without constant columns.
+    """Return checked x float64 [n, d], y and groups (as from `check_pairs`), without constant columns.
 
-    For estimators of labels (`discrete`) y is codes [n]; for those of vectors float64 [n, d], labels as one-hot
-    vectors. InputError as of `vectors`, `labels` and `check_pairs`.
+    For estimators of labels (`discrete`) y is codes [n]; for those of vectors it is float64 [n, d], with labels as
+    one-hot vectors. InputError as from `vectors`, `labels` and `check_pairs`.
     """
     x = vectors(x, "x")
     if discrete:
@@ -241,5 +241,5 @@ def prepare(
 
 
 def is_constant(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether nothing varies on one side (prepared input), so that the information is 0."""
+    """Whether one side of prepared input is constant, so that the information is 0."""
     return x.shape[1] == 0 or (y.shape[1] == 0 if y.ndim == 2 else y.max() == 0)

@@ -1,4 +1,4 @@
-"""Which cells fit, which choose, which score; batches of them; one thread for small networks."""
+"""Splits of cells into those that fit, choose and score; batches of cells; one thread for small networks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from ..errors import InputError
 from ..seeds import generator
 
-MOST_COPIES = 10  # a mean of more pairs alike is how discrete values look, not cells that are given twice
+MOST_COPIES = 10  # copies of a pair on average; with more, values are discrete rather than cells given twice
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Fold:
 def folds(
     n: int, n_folds: int, *, seed: int, groups: np.ndarray | None = None, strata: np.ndarray | None = None
 ) -> list[Fold]:
-    """Three-way splits of `n` cells, each scored once, a fifth of the others choosing; groups stay whole.
+    """Split `n` cells three ways, once per fold: each cell is scored once, and a fifth of the others is for choosing.
 
-    Groups, of which each is on one side of a split, and strata are codes [n], or None; classes (strata) are dealt
-    evenly, so that a rare one is in as many folds as it has cells. InputError if there are fewer than 2 x `n_folds`
-    groups, or cells where there are no groups.
+    `groups` and `strata` are codes [n], or None. A group is never split. Classes (strata) are dealt evenly, so that a
+    rare class is in as many folds as it has cells. InputError if there are fewer than 2 x `n_folds` groups, or cells
+    where there are no groups.
     """
     units = _units(n, groups, 2 * n_folds, f"for {n_folds} folds: give more, or none")
     rng = generator(seed, "folds")
@@ -45,7 +45,7 @@ def folds(
 
 
 def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which cells have x and y in common, as codes int64 [n], and how many cells share theirs with another."""
+    """Return codes int64 [n] that cells with the same x and y share, and the number of cells that share theirs."""
     if len(np.unique(x[:, 0])) == len(x):
         return np.arange(len(x)), 0
     _, codes, counts = np.unique(np.column_stack([x, y]), axis=0, return_inverse=True, return_counts=True)
@@ -53,9 +53,9 @@ def repeats(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """Groups, codes [n], that hold together cells of one x and y too; and a note, empty if no cell is repeated.
+    """Return groups, codes [n], that also hold together cells with the same x and y; and a note, empty without repeats.
 
-    A cell that is fitted on and scored invents information. None stays None where none is repeated.
+    A cell that is both fitted on and scored produces false information. Without repeats `groups` is returned as it is.
     """
     codes, twice = repeats(x, y)
     units = int(codes.max()) + 1
@@ -68,7 +68,7 @@ def fold_repeats(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tup
 
 
 def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
-    """Cells dealt to parts of even size, in random order; a group (codes [n]) is never in two.
+    """Deal cells to parts of even size, in random order; a group (codes [n]) is never split.
 
     InputError if there are fewer than 2 x `n_parts` groups, or cells where there are no groups.
     """
@@ -79,7 +79,7 @@ def deal(n: int, n_parts: int, *, seed: int, groups: np.ndarray | None = None) -
 
 
 def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
-    """Four tenths of the cells to fit, a tenth to stop, half to score; a group is never on two sides.
+    """Split cells into four tenths to fit, a tenth to stop and half to score; a group is never split.
 
     InputError if there are fewer than 10 groups, or cells where there are no groups.
     """
@@ -89,7 +89,7 @@ def three_way(n: int, *, seed: int, groups: np.ndarray | None = None) -> Fold:
 
 
 def _units(n: int, groups: np.ndarray | None, fewest: int, remedy: str) -> np.ndarray:
-    """What is dealt as a whole: each cell's group, or itself. Raises InputError where there are too few."""
+    """Return what is dealt as a whole: each cell's group, or the cell itself. InputError if there are too few."""
     units = np.arange(n) if groups is None else groups
     found = len(np.unique(units))
     if found < fewest:
@@ -98,7 +98,7 @@ def _units(n: int, groups: np.ndarray | None, fewest: int, remedy: str) -> np.nd
 
 
 def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.ndarray | None = None) -> np.ndarray:
-    """A part 0 .. n_parts - 1 for each cell: whole units, largest first, each to the part with fewest cells."""
+    """Return a part 0 .. n_parts - 1 for each cell: whole units, largest first, each to the part with fewest cells."""
     names, first, code, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     order = rng.permutation(len(names))
     if strata is not None:
@@ -117,9 +117,9 @@ def _deal(units: np.ndarray, n_parts: int, rng: np.random.Generator, strata: np.
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: the same bits on any number of cores, and the fastest for small matrices.
+    """Run torch on one thread: the bits are the same on any number of cores, and small matrices are fastest.
 
-    Said to torch itself: under OMP_NUM_THREADS=1 alone a small network still took 10 times as long on a busy machine.
+    Set in torch itself: under OMP_NUM_THREADS=1 alone a small network still took 10 times as long on a busy machine.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -130,7 +130,7 @@ def one_thread() -> Iterator[None]:
 
 
 def batches(cells: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches of exactly `size` cells for ever: shuffled passes laid end to end."""
+    """Yield batches of exactly `size` cells, without end, from shuffled passes over `cells` joined end to end."""
     left = np.empty(0, dtype=cells.dtype)
     while True:
         while len(left) < size:

@@ -1,7 +1,7 @@
 """Curved coordinates: principal components of a Gaussian kernel (Schoelkopf, Smola and Mueller 1998).
 
-What is linear in them is a smooth function of the cells: closed forms fitted to a few hundred cells find with them what
-networks need thousands for.
+A linear function of them is a smooth function of the cells, so that closed forms fitted to a few hundred cells find
+what networks need thousands of cells for.
 """
 
 import numpy as np
@@ -10,16 +10,16 @@ import torch
 from ..seeds import generator
 from .coordinates import at_own_scale, components, standardised
 
-REACH = 0.5  # width of the kernel, squared, in units of the median squared distance
+REACH = 0.5  # squared width of the kernel, in units of the median squared distance
 ANCHORS = 256  # cells that span the functions (Nystroem: Williams and Seeger 2001)
 CURVED = 128  # components kept
-WEAKEST = 1e-6  # of the largest eigenvalue
+WEAKEST = 1e-6  # share of the largest eigenvalue below which eigenvalues are dropped
 
 
 def curved(x: np.ndarray, seed: int) -> torch.Tensor:
-    """Kernel components [cells, at most CURVED] of columns at their own scale, largest first.
+    """Return kernel components [cells, at most CURVED] of columns at their own scale, largest first.
 
-    Their variance is that of the kernel times the number of cells, so that a ridge added to it is the one of kernel
+    They are scaled by the root of the number of cells, so that a ridge added to their variance is the ridge of kernel
     ridge regression.
     """
     z = at_own_scale(x, standardised(x))

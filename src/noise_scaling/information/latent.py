@@ -1,4 +1,4 @@
-"""Latent mutual information: the published yardstick, its protocol kept and its details put right."""
+"""Latent mutual information: the published estimator, with its protocol kept and errors in its details corrected."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -16,8 +16,8 @@ from .neighbours import ksg
 
 CLIP = 10.0
 PUBLISHED = {"learning_rate": 1e-4, "batch_size": 512, "epochs": 300, "patience": 30, "average": 0.0}
-"""The published schedule, as settings of `lmi`: two to three times the work. With the best weights kept and no dropout
-in the stop loss it ends early where that loss rises for a while: 2.98 bits of 45 classes, where latentmi finds 3.27."""
+"""The published schedule, as settings of `lmi`: two to three times the work. Because the best weights are kept and the
+stop loss has no dropout, it ends early if that loss rises for a while: 2.98 bits of 45 classes; latentmi finds 3.27."""
 
 
 @register("lmi", label="LMI", version=5, many_pairs_version=3, takes="vectors", order=30)
@@ -33,32 +33,32 @@ def lmi(
 ) -> Information:
     """Latent mutual information after Gowri et al. (2024): KSG between two trained 8-d representations.
 
-    Both variables are standardised and clipped to +-10. Two encoders (1024-512-256-8, leaky rectifiers) are trained
-    so that each latent rebuilds its own variable and, through a decoder with dropout, the other one: the sum of the
-    four mean squared errors, by Adam. The KSG estimate (k = 3) of the held-out latents is the answer.
+    Both variables are standardised and clipped to +-10. Two encoders (1024-512-256-8, leaky rectifiers) are trained so
+    that each latent reconstructs its own variable and, through a decoder with dropout, the other one: Adam minimises
+    the sum of the four mean squared errors. The answer is the KSG estimate (k = 3) of the held-out latents.
 
-    Right where the published code is not: of the half of the cells that train, a fifth is kept apart and chooses the
-    weights (without dropout); the other half is scored, as many as published, on which KSG's bias depends. The best
-    weights are copied, not referred to. Columns that hold one value are dropped. The default has fewer steps than the
-    published schedule, at a higher rate (but where both sides have heavy tails), in smaller batches, and bfloat16 where
-    the hardware multiplies it. From 3,000 pairs it finds what latentmi does, within the spread of the draws; below, it
-    trains less and finds less. The book's page on calibration computes by how much, from
+    Corrections of the published code: of the half of the cells that train, a fifth is set apart to choose the weights
+    (without dropout); the other half is scored, as many cells as published, because KSG's bias depends on their number.
+    The best weights are copied, not referenced. Constant columns are dropped. The default has fewer steps than the
+    published schedule, at a higher rate (unless both sides have heavy tails), in smaller batches, and bfloat16 where
+    the hardware has it. From 3,000 pairs on it finds what latentmi finds, within the spread of the draws; with fewer
+    pairs it trains less and finds less. The book's page on calibration computes by how much, from
     benchmarks/results/information_suite.md.
 
-    Known to be biased low where dimensions of noise fill the latents, and blind to dependence without correlation.
+    LMI is known to be biased low where noise dimensions fill the latents, and to miss dependence without correlation.
 
     Parameters
     ----------
     x, y
         [cells, dims] floats; row i of both is the same cell. Labels become one-hot vectors, as published.
     seed
-        Split, starting weights, batches and dropout; the same seed gives the same bits.
+        Seed of split, starting weights, batches and dropout; the same seed gives the same bits.
     device
-        "auto" (a GPU where there is one), "cpu" or "cuda".
+        "auto" (a GPU if there is one), "cpu" or "cuda".
     groups
         [cells] cells of one group stay on one side of the split.
     stop_on_scored
-        The published way, to measure what it does: the half that is scored also chooses the weights.
+        As published, to measure the effect: the half that is scored also chooses the weights.
     **settings
         Fields of `latent_training.Settings`, by name: the schedule, the networks, k, the precision.
 
@@ -70,7 +70,7 @@ def lmi(
     Raises
     ------
     InputError
-        Lengths that differ, NaN, fewer than 30 pairs, too few groups, a GPU asked for and absent, an unknown setting.
+        Lengths that differ, NaN, fewer than 30 pairs, too few groups, no GPU for "cuda", an unknown setting.
     """
     for name in settings:
         choose("setting of lmi", name, [field.name for field in fields(Settings)])
@@ -96,21 +96,21 @@ def lmi(
 def lmi_many(
     problems: Iterable[tuple[object, object]], *, groups: Sequence[object] | None = None, **options: Any
 ) -> list[Information]:
-    """`lmi` of each `(x, y)`, in order.
+    """Estimate each `(x, y)` by `lmi`, in order.
 
     Parameters
     ----------
     problems
-        Pairs (x, y), each as `lmi` takes them.
+        Pairs (x, y), each as for `lmi`.
     groups
-        One entry a problem, None or as `lmi` takes it.
+        One entry per problem: None, or groups as for `lmi`.
     **options
-        Everything else that `lmi` takes, the same for each.
+        All other arguments of `lmi`, the same for each problem.
 
     Raises
     ------
     InputError
-        As `lmi`; a number of entries of `groups` that is not that of the problems.
+        As `lmi`; or `groups` does not have one entry per problem.
     """
     pairs = list(problems)
     groups = [None] * len(pairs) if groups is None else list(groups)

@@ -18,33 +18,33 @@ from ..seeds import derive
 from .crossfit import Fold, batches
 
 SLOPE = 0.2  # of the leaky rectifiers, as published
-MOST_STOPPED_ON = 512  # stop cells that are looked at: of 3,000, looks took as long as the training
+MOST_STOPPED_ON = 512  # most stop cells used in a check: with 3,000, checks took as long as the training
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How fast and how long Adam goes, and which weights are looked at."""
+    """How fast and how long Adam trains, and which weights are checked."""
 
     learning_rate: float = 1e-3
     batch_size: int = 128
     passes: int = 16  # over the training cells
-    fewest: int = 120  # steps, however few the cells
+    fewest: int = 120  # steps, even for very few cells
     most: int = 600
-    check_every: int = 10  # steps between two looks at the stop loss
-    patience: int = 5  # looks without a lower loss, after which training ends
-    average: float = 0.0  # of the mean before in the running mean of weights that is looked at and kept; 0: none
+    check_every: int = 10  # steps between two checks of the stop loss
+    patience: int = 5  # checks without a lower loss, after which training ends
+    average: float = 0.0  # share of the previous mean in the running mean of weights that is checked; 0: no mean
 
     def steps(self, cells: int) -> int:
-        """Most steps, with `cells` that train."""
+        """Return the largest number of steps, for `cells` training cells."""
         return min(max(self.fewest, self.passes * math.ceil(cells / self.batch_size)), self.most)
 
 
 FEW = Schedule()
 MANY = Schedule(5e-4, 256, 75, fewest=375, most=1200, check_every=25, patience=8, average=0.95)
-"""From `MANY_CELLS` training cells on. Under `FEW`, 45 classes, skewed proteins and heavy tails were found 0.1, 0.1 and
-0.3 bits short of latentmi at 5,000 pairs; under this, none of eight problems is off by more than 0.05."""
-MANY_CELLS = 1200  # that train: 3,000 pairs
-LOWEST_RATE = 0.2  # of the rate of `MANY`: the published rate
+"""From `MANY_CELLS` training cells on. With `FEW`, 45 classes, skewed proteins and heavy tails were found 0.1, 0.1 and
+0.3 bits short of latentmi at 5,000 pairs; with `MANY`, none of eight problems is off by more than 0.05."""
+MANY_CELLS = 1200  # training cells, of 3,000 pairs
+LOWEST_RATE = 0.2  # share of the rate of `MANY` that is the published rate
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class Settings:
     k
         Neighbours of the KSG estimate.
     latent, hidden
-        Widths of the latents and of the hidden layers (the decoders' are in reverse). The published code makes the
-        first layer wider for variables of more than 2,048 dimensions; here it is as given.
+        Widths of the latents and of the hidden layers (reversed in the decoders). The published code makes the first
+        layer wider for variables of more than 2,048 dimensions; here it has the width given.
     dropout
         Share of the inputs of each layer of the cross decoders that is dropped, the latent included.
     learning_rate, batch_size, patience, average
         As in `Schedule`. None: those of `FEW`, or from `MANY_CELLS` training cells on those of `MANY`.
     epochs
-        Passes over the training cells, the stop loss of all stop cells looked at after each. None: as many steps as
-        the schedule has, and `MOST_STOPPED_ON` of the stop cells are looked at.
+        Passes over the training cells, each followed by a check of the stop loss on all stop cells. None: as many steps
+        as the schedule has, with checks on `MOST_STOPPED_ON` of the stop cells.
     precision
-        Of the matrix products: "float32", "bfloat16", or "auto" (bfloat16 where the hardware multiplies it).
+        Precision of the matrix products: "float32", "bfloat16", or "auto" (bfloat16 where the hardware has it).
     """
 
     k: int = 3
@@ -81,12 +81,12 @@ class Settings:
     precision: str = "auto"
 
     def half(self, device: torch.device) -> bool:
-        """Whether products on `device` are in bfloat16. InputError if the precision is unknown."""
+        """Whether matrix products on `device` are in bfloat16. InputError if the precision is unknown."""
         choose("precision", self.precision, ("auto", "float32", "bfloat16"))
         return has_bfloat16(str(device)) if self.precision == "auto" else self.precision == "bfloat16"
 
     def schedule(self, cells: int) -> Schedule:
-        """The schedule of `cells` that train."""
+        """Return the schedule for `cells` training cells."""
         names = ("learning_rate", "batch_size", "patience", "average")
         given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         chosen = replace(FEW if cells < MANY_CELLS else MANY, **given)
@@ -98,13 +98,13 @@ class Settings:
         return replace(chosen, passes=self.epochs, fewest=steps, most=steps, check_every=a_pass)
 
     def learning_rate_for(self, x: torch.Tensor, y: torch.Tensor, cells: int) -> float:
-        """The schedule's, but from `MANY_CELLS` on lower where both sides have heavy tails."""
+        """Return the schedule's learning rate, reduced from `MANY_CELLS` on if both sides have heavy tails."""
         rate = self.schedule(cells).learning_rate
         return rate if cells < MANY_CELLS or self.learning_rate is not None else rate * share_for_heavy_tails(x, y)
 
 
 def share_for_heavy_tails(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Share of the learning rate for sides of heavy tails, `LOWEST_RATE` to 1.
+    """Return the factor of the learning rate for sides with heavy tails, from `LOWEST_RATE` to 1.
 
     `x`, `y` [cells, dims] are standardised. The mean fourth moment of the columns is 3 for a Gaussian; that of the side
     with the lighter tails counts, from 4 on. Of Student t pairs (7) LMI found 1.18 bits at the full rate and 1.30 at
@@ -115,9 +115,9 @@ def share_for_heavy_tails(x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of numpy: the same on a GPU, and on a CPU 6 times faster than torch's.
+    """Dropout with draws from a numpy generator: the same on a GPU, and on a CPU 6 times faster than torch's.
 
-    (2 ns a number against 12 to 16, of which a step draws a million: with torch's an estimate took 1.5 times as long.)
+    (2 ns a number instead of 12 to 16, and a step draws a million: with torch's an estimate took 1.5 times as long.)
     """
 
     def __init__(self, share: float, rng: np.random.Generator) -> None:
@@ -132,7 +132,7 @@ class Dropout(nn.Module):
 
 
 class Network(nn.Module):
-    """Two encoders, and for each latent a decoder of its own variable and, with dropout, one of the other.
+    """Two encoders, and for each latent a decoder of its own variable and, with dropout, a decoder of the other one.
 
     The networks of Gowri et al. 2024 (arXiv 2409.02732).
     """
@@ -154,7 +154,7 @@ class Network(nn.Module):
 
 
 def _layers(widths: tuple[int, ...], before: Any = nn.Identity) -> list[nn.Module]:
-    """Linear layers, Glorot's uniform weights and zero biases, leaky rectifiers between; `before()` each a layer."""
+    """Return linear layers, Glorot's uniform weights and zero biases, rectifiers between; `before()` before each."""
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         linear = nn.Linear(a, b)
@@ -165,7 +165,7 @@ def _layers(widths: tuple[int, ...], before: Any = nn.Identity) -> list[nn.Modul
 
 
 def train(x: torch.Tensor, y: torch.Tensor, part: Fold, settings: Settings, *, seed: int) -> Network:
-    """A network with the weights of the lowest loss on the cells that stop the training.
+    """Train a network, and return it with the weights of the lowest loss on the stop cells.
 
     `x`, `y` float32 [cells, dims] are standardised, on one device.
     """

@@ -16,21 +16,21 @@ HIDDEN = 64
 EMBEDDED = 32
 CYCLES = 3
 STILL_GAINS = 0.004
-"""The least share of the score that the last quarter of a cycle adds where another follows: of the 40 tasks of bmi,
-those with edges and spirals go on, from 0.77 and 0.86 to 0.85 and 0.93 of the truth at 10,000 pairs."""
-CHECK_CELLS = 384  # of a part that choose the step: the steps differ by more than their noise
+"""If the last quarter of a cycle adds more than this share of the score, another cycle follows: of the 40 tasks of bmi,
+those with edges and spirals then rise from 0.77 and 0.86 to 0.85 and 0.93 of the truth at 10,000 pairs."""
+CHECK_CELLS = 384  # cells of a part that choose the step; enough, because steps differ by more than their noise
 
 Weights = list[torch.Tensor]
-"""Of networks of one shape: for each layer the weights [networks, in, out], then the biases [networks, 1, out]."""
+"""Several networks of one shape: for each layer weights [networks, in, out], then biases [networks, 1, out]."""
 Features = tuple[torch.Tensor, torch.Tensor]
-"""g of x and h of y, [..., cells, features]: the score of a pair is g . h."""
+"""Features g of x and h of y, [..., cells, features]; the score of a pair is g . h."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How networks are trained: AdamW, warm-up over 20 steps and half a cosine, and a running mean of the weights.
 
-    `steps` are those of the first cycle (`train`).
+    `steps` is the length of the first cycle (`train`).
     """
 
     learning_rate: float = 2e-2
@@ -41,7 +41,7 @@ class Schedule:
 
 
 def start(networks: int, widths: tuple[int, ...], rng: torch.Generator, *, last: float = 1.0) -> Weights:
-    """Random weights for SiLU layers, the last times `last`, and zero biases, for so many networks side by side."""
+    """Return random weights, the last layer's times `last`, and zero biases of that many SiLU networks side by side."""
     weights = []
     for layer, (a, b) in enumerate(pairwise(widths)):
         scale = (last if layer == len(widths) - 2 else 1.4) * a**-0.5
@@ -50,7 +50,7 @@ def start(networks: int, widths: tuple[int, ...], rng: torch.Generator, *, last:
 
 
 def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
-    """Outputs [networks, cells, out] for `x` [networks, cells, in]."""
+    """Return the outputs [networks, cells, out] for `x` [networks, cells, in]."""
     for layer in range(0, len(weights), 2):
         x = torch.baddbmm(weights[layer + 1], silu(x) if layer else x, weights[layer])
     return x
@@ -59,10 +59,10 @@ def forward(weights: Weights, x: torch.Tensor) -> torch.Tensor:
 def descend(
     weights: Weights, loss: Callable[[Weights], torch.Tensor], training: Schedule
 ) -> Iterator[tuple[int, Weights]]:
-    """Move down a loss; yields the number of each step and the running mean of the weights.
+    """Minimise a loss; yield the number of each step and the running mean of the weights.
 
-    AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all weights as one tensor: in 14 tensors its steps took as
-    long as the gradients.
+    AdamW (Loshchilov and Hutter 2019), beta 0.9 and 0.99, on all weights as one tensor, because on 14 tensors its steps
+    took as long as the gradients.
     """
     shapes = [weight.shape for weight in weights]
     sizes = [shape[1] * shape[2] for shape in shapes]
@@ -88,9 +88,9 @@ def descend(
 def train(
     weights: Weights, loss: Callable[[Weights], torch.Tensor], check: Callable[[Weights], float], training: Schedule
 ) -> None:
-    """Move down a loss in cycles, each twice as long as the one before, while held-out cells still gain.
+    """Minimise a loss in cycles, each twice as long as the one before, while the score of held-out cells still rises.
 
-    `check` is called every `check_every` steps with the running mean of the weights, and gives the highest score yet.
+    `check` is called every `check_every` steps with the running mean of the weights, and returns the highest score yet.
     """
     for cycle in range(CYCLES):
         highest = []
@@ -103,14 +103,14 @@ def train(
 
 
 class BestWeights:
-    """For each network the weights with the highest score yet, from `weights` of score 0 on."""
+    """Weights with the highest score so far, for each network; the initial `weights` have score 0."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = [weight.clone() for weight in weights]
         self.highest = torch.zeros(len(weights[0]))
 
     def offer(self, weights: Weights, scores: torch.Tensor) -> None:
-        """Keep the `weights` of those networks whose `scores` [networks] are higher than what was seen."""
+        """Keep the `weights` of those networks whose `scores` [networks] are higher than all before."""
         better = scores > self.highest
         self.highest[better] = scores[better]
         for kept, weight in zip(self.weights, weights, strict=True):
@@ -118,7 +118,7 @@ class BestWeights:
 
 
 def nats(g: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """InfoNCE in nats of each pair, both directions, [..., n] of features [..., n, features].
+    """Return the InfoNCE of each pair in nats, both directions, [..., n], from features [..., n, features].
 
     Mean of the two directions of Eq. 10 of Poole et al. (2019), after van den Oord et al. (2018, Eq. 4).
     """
@@ -138,13 +138,13 @@ def train_critics(
 ) -> list[list[Features]]:
     """Train critics g(x) . h(y), one for each set of cells to fit, by InfoNCE (van den Oord et al. 2018).
 
-    `x` and `y` are [critics, cells, dims]. For each critic `fits` are positions of the cells it is fitted on, `ends`
-    two parts of the other cells; each chooses a step of its own. Returned are, for each critic and each of its two
-    `ends`, features of all cells of `ends` by the running mean of the weights at the step that this end chose.
+    `x` and `y` are [critics, cells, dims]. For each critic, `fits` are positions of the cells it is fitted on, `ends`
+    two parts of the other cells, each of which chooses its own step. Return, for each critic and each of its `ends`,
+    features of all cells of `ends` by the running mean of the weights at the step that this end chose.
     """
     rng = torch.Generator().manual_seed(seed)
     of_x = start(len(fits), (x.shape[2], HIDDEN, HIDDEN, EMBEDDED), rng)
-    # The last layer of y starts at 0: training starts at 0 bits, and independence stays there.
+    # The last layer of y starts at 0, so that training starts at 0 bits, and stays there under independence.
     of_y = start(len(fits), (y.shape[2], HIDDEN, HIDDEN, EMBEDDED), rng, last=0.0)
     row, layers = torch.arange(len(fits))[:, None], len(of_x)
     size = min(training.batch_size, min(map(len, fits)) // 2)

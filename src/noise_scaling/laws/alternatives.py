@@ -11,16 +11,16 @@ from .law import CELL_NUMBER_LAW, NOISE_LAW, Law
 
 
 def logistic(u: Values, half: Values, a: Values, i_max: Values) -> np.ndarray:
-    """i_max / (1 + (half / u)^a), in bits: a logistic curve of the logarithm of depth; Hill's (1910) with a = 1.
+    """Return i_max / (1 + (half / u)^a) in bits: a logistic curve in the logarithm of depth; Hill's (1910) with a = 1.
 
-    Half of `i_max`, the bits at infinite depth, is reached at `half` UMIs per cell; `u` and the steepness `a` are above
-    0.
+    `i_max` is the bits at infinite depth, half of which is reached at `half` UMIs per cell; `u` and the steepness `a`
+    are above 0.
     """
     return i_max / (1 + (half / u) ** a)
 
 
 def log_linear(u: Values, slope: Values, bits_at_100: Values) -> np.ndarray:
-    """bits_at_100 + slope ln(u / 100), in bits."""
+    """Return bits_at_100 + slope ln(u / 100), in bits."""
     return bits_at_100 + slope * np.log(u / 100)
 
 
@@ -47,4 +47,4 @@ ALTERNATIVES: dict[str, Law] = {
             levels=(-1e3, 1e3)),
     )
 }  # fmt: skip
-"""Every law of depth by its name; two- and three-parameter ones."""
+"""All laws of depth by name; each has two or three parameters."""

@@ -1,8 +1,8 @@
-"""Reading a cell and learning from it: laws of the test cells' depth, the training cells' depth and their number.
+"""Laws of reading a cell and of learning from cells: depth of the test cells, depth and number of the training cells.
 
-In all of them noise-to-signal v gives 1/2 log2(1 + 1/v) bits (a Gaussian channel: Cover & Thomas 2006, section 9.1).
-Reading a cell of u molecules has the noise v0 + r u^-a, by Eq. 1 with a = 1; learning from n cells of w molecules
-falls short by g = n^-s (1 + k/w). They differ in what the shortfall does.
+In all laws, a noise-to-signal ratio v gives 1/2 log2(1 + 1/v) bits (a Gaussian channel: Cover & Thomas 2006, section
+9.1). Reading a cell of u molecules has the noise v0 + r u^-a (Eq. 1 with a = 1). Learning from n cells of w molecules
+falls short by g = n^-s (1 + k/w). The laws differ in how this shortfall acts.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,31 +18,31 @@ from .curves import CURVE
 from .least_squares import Solutions, minimise
 
 PARAMETERS = ("v0", "r", "a", "l", "x", "s", "k")
-"""In the order of `Form.bits`: all but `a` and `s` above 0, and fitted as logarithms."""
+"""Parameters in the order of `Form.bits`; all but `a` and `s` are above 0 and fitted as logarithms."""
 AXES = ("n", "u_train", "u_test")
 HALVED = {"u_test": "depth of the new cells", "u_train": "depth of the training cells", "n": "training cells"}
 _LOGARITHMIC = np.isin(PARAMETERS, ("a", "s"), invert=True)
 _ABSENT = dict.fromkeys(PARAMETERS, -40.0) | {"a": 1.0, "s": 1.0}
 _BOUNDS = dict.fromkeys(PARAMETERS, (-12.0, 12.0)) | {"a": (0.3, 2.0), "s": (0.02, 2.5)}
 _STARTS = dict.fromkeys(PARAMETERS, (-3.0, 0.0)) | {"v0": (-3.0,), "a": (1.0,), "s": (0.3, 1.0), "k": (-2.0, 1.0)}
-"""Over the middle of the data, where a noise-to-signal of 1 is half a bit."""
+"""Starting values for coordinates divided by the middle of the data; a noise-to-signal ratio of 1 is half a bit."""
 _LEAST = {"n": 2, "u_train": 3, "u_test": 3}
-"""Fewest levels of each axis."""
+"""Fewest levels on each axis."""
 _Noise = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Form:
-    """One law: how noise of reading and of learning join, and which of PARAMETERS are free."""
+    """One law: how the noise of reading and the noise of learning combine, and which of PARAMETERS are free."""
 
     label: str
-    free: tuple[str, ...]  # of PARAMETERS; others are absent (a = 1)
+    free: tuple[str, ...]  # names of PARAMETERS; the others are absent (a = 1)
     join: _Noise = lambda reading, gap, let_in: reading + gap + let_in
-    """Noise-to-signal of v0 + r u^-a; l g; x r u^-a g (molecules' noise that is let in)."""
-    pooled: bool = False  # whether cells and their depth count only as molecules: g = (n w)^-s
+    """Noise-to-signal ratio from v0 + r u^-a, l g, and x r u^-a g (molecules' noise that a poor model lets in)."""
+    pooled: bool = False  # whether only the molecules trained on count: g = (n w)^-s
 
     def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Bits [B, M] of parameters as fitted [B, 7] at n, w, u: training cells, their depth, the test cells' depth."""
+        """Return bits [B, M] of fitted parameters [B, 7] at n, w, u: training cells, their depth, test cells' depth."""
         n, w, u = at
         v0, r, a, missed, x, s, k = np.where(_LOGARITHMIC, np.exp(theta), theta).T[:, :, None]
         gap = (n * w) ** -s if self.pooled else n**-s * (1 + k / w)
@@ -66,12 +66,12 @@ FORMS: dict[str, Form] = {
     "let in, power": Form("more let in, reading in a power of depth", (*_READING, "x", "s", "k", "a")),
     "both, power": Form("both, reading in a power of depth", (*_BOTH, "x", "a")),
 }
-"""Simple ones first."""
+"""All forms, simple ones first."""
 
 
 @dataclass(frozen=True)
 class Factorial:
-    """Points of one model on one signal, every one with its own depth of training cells."""
+    """Points of one model on one signal, where depths of training and test cells were varied separately."""
 
     key: tuple[str, ...]  # data set, signal, model, preset and estimator
     at: np.ndarray  # training cells, their UMIs per cell, and the test cells', [3, points], in the order of AXES
@@ -79,21 +79,21 @@ class Factorial:
 
     @property
     def middle(self) -> np.ndarray:
-        """Geometric mean of each axis's ends, [3]: what the fit's coordinates are taken over."""
+        """Geometric mean of the ends of each axis, [3], by which fits divide their coordinates."""
         return np.sqrt(self.at.min(1) * self.at.max(1))
 
     @property
     def means(self) -> np.ndarray:
-        """Mean bits over seeds, and without each of them in turn where there are several, [1 or 1 + seeds, points]."""
+        """Mean bits over all seeds and, if there are several, without each seed in turn, [1 or 1 + seeds, points]."""
         seeds = len(self.bits)
         left = [np.delete(self.bits, i, axis=0).mean(0) for i in range(seeds)] if seeds > 1 else []
         return np.array([self.bits.mean(0), *left])
 
 
 def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
-    """The points of every model measured with training and test cells thinned apart, sorted by key.
+    """Yield the points of every model measured with training and test cells thinned separately, sorted by key.
 
-    Depths are means over seeds at one fraction. Where a run is not over, seeds that lack points are left out.
+    Depths are means over seeds at one fraction. If a run is not finished, seeds that lack points are left out.
     """
     levels = {"n": "n_cells", "u_train": "fraction_train", "u_test": "fraction"}
     rows = protocol_rows(table, "umis_per_cell", "umis_per_cell_train", apart=True)
@@ -104,7 +104,7 @@ def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
         if any(columns[levels[axis]].nunique() < least for axis, least in _LEAST.items()):
             continue
         if len(bits) <= bits.reset_index().groupby(["n_cells", "fraction"]).ngroups:
-            continue  # one depth of training cells for each of the test cells: thinned alike
+            continue  # one training depth per test depth: both were thinned alike
         for side, depth in (("fraction_train", "umis_per_cell_train"), ("fraction", "umis_per_cell")):
             columns[side] = columns[side].map(here.groupby(side)[depth].mean())
         yield Factorial(tuple(key), np.array(list(columns.values()), float), bits.to_numpy().T)
@@ -112,14 +112,14 @@ def factorials(table: pd.DataFrame) -> Iterator[Factorial]:
 
 @dataclass(frozen=True)
 class ApartFit:
-    """A fitted form: parameters [1 + seeds, 7], of all seeds and without each of them, over the middle of the data."""
+    """A fitted form: parameters [1 + seeds, 7] of all seeds and without each, for coordinates divided by `middle`."""
 
     form: Form
     data: Factorial
     theta: np.ndarray
 
     def predict(self, at: np.ndarray) -> np.ndarray:
-        """Bits [1 + seeds, M] at training cells, their depth and the test cells' depth, [3, M]."""
+        """Return bits [1 + seeds, M] at training cells, their depth and the test cells' depth, [3, M]."""
         return self.form.bits(self.theta, tuple(at / self.data.middle[:, None]))
 
     @property
@@ -128,15 +128,15 @@ class ApartFit:
         return float(np.sqrt(np.mean((self.predict(self.data.at)[0] - self.data.means[0]) ** 2)))
 
     def lost(self, axis: str, at: np.ndarray) -> np.ndarray:
-        """Bits [1 + seeds, M] that are lost where an axis of `at` [3, M] is halved."""
+        """Return the bits [1 + seeds, M] that are lost when one axis of `at` [3, M] is halved."""
         less = at * np.where(np.array(AXES) == axis, 0.5, 1.0)[:, None]
         return self.predict(at) - self.predict(less)
 
     @property
     def reading_depth(self) -> np.ndarray:
-        """Test cells' depth [1 + seeds] at which signal-to-noise is half of that of deep ones: u_bar of Eq. 1.
+        """Depth of test cells [1 + seeds] at which signal-to-noise is half of its value for deep ones (u_bar of Eq. 1).
 
-        By the best model that was trained: the most cells, at their deepest.
+        The model is the best that was trained: with the most training cells at their deepest.
         """
         n, w, _ = self.data.at.max(1)
         far = self.data.middle[2] * np.geomspace(1e-4, 1e6, 400)
@@ -145,15 +145,15 @@ class ApartFit:
 
     @property
     def learning_depth(self) -> np.ndarray:
-        """Training cells' depth k [1 + seeds] at which a model falls twice as short as one of deep cells."""
+        """Depth k of training cells [1 + seeds] at which a model's shortfall is twice that of a model of deep cells."""
         held = "k" not in self.form.free
         return np.full(len(self.theta), np.nan) if held else self.data.middle[1] * np.exp(self.theta[:, 6])
 
 
 def jackknife(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values and 95 % intervals of statistics [1 + seeds, ...]: of all seeds, and without each (Tukey 1958).
+    """Return values and 95 % intervals of statistics [1 + seeds, ...] of all seeds and without each one (Tukey 1958).
 
-    NaN for the ends where there is one seed.
+    The ends are NaN if there is only one seed.
     """
     seeds = len(values) - 1
     if seeds < 2:
@@ -163,7 +163,7 @@ def jackknife(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit(data: Factorial, form: Form) -> ApartFit:
-    """A form fitted by least squares in bits, from several starts; without each seed from there."""
+    """Fit a form by least squares in bits, from several starts; the fits without each seed start from that result."""
     starts = np.array(list(product(*(_STARTS[p] if p in form.free else (_ABSENT[p],) for p in PARAMETERS))))
     found = _minimise(data, form, starts, data.means[:1], np.ones_like(data.means[:1])).best_of(len(starts))
     again = _minimise(data, form, np.repeat(found.theta, len(data.means), 0), data.means, np.ones_like(data.means))
@@ -177,7 +177,7 @@ def _minimise(data: Factorial, form: Form, start: np.ndarray, bits: np.ndarray, 
 
 
 def held_out(data: Factorial, form: Form) -> float:
-    """Root mean square error in bits at what a fit did not see: every level of each axis, hidden in turn."""
+    """Return the root mean square error in bits at points that a fit did not see: each level of each axis, in turn."""
     hidden = np.array([row == level for row in data.at for level in np.unique(row)])
     start = np.repeat(fit(data, form).theta[:1], len(hidden), 0)
     theta = _minimise(data, form, start, data.means[:1], (~hidden).astype(float)).theta
@@ -186,10 +186,10 @@ def held_out(data: Factorial, form: Form) -> float:
 
 
 def compare(data: Iterable[Factorial]) -> pd.DataFrame:
-    """One row a form: error at points held out, geometric mean over factorials, and its ratio to the best form's.
+    """Return one row per form: error at held-out points, geometric mean over factorials, and its ratio to the best.
 
-    The interval of the ratio is Student's t over data sets, whose models share their cells; a form whose interval
-    reaches down to 1 is a tie with the best. One data set has no interval. Columns: form (its name in FORMS), law,
+    The interval of the ratio is Student's t over data sets, because models of one data set share cells; a form whose
+    interval reaches down to 1 ties with the best. One data set has no interval. Columns: form (its name in FORMS), law,
     parameters, error (bits), ratio, ratio_low, ratio_high, verdict ("best", "a tie", "worse", "one data set").
     """
     each = list(data)
@@ -209,14 +209,14 @@ def compare(data: Iterable[Factorial]) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame) -> str:
-    """The name of the form that errs least where it did not look, of those that `compare` sets side by side."""
+    """Return the name of the form with the smallest error at held-out points in a table of `compare`."""
     return str(table.loc[table["error"].idxmin(), "form"])
 
 
 def per_halving(data: Factorial) -> dict[str, float]:
-    """Bits lost for each halving of one thing, as measured, without a law: mean over neighbouring levels.
+    """Return the bits lost per halving of each axis, as measured, without a law: mean over neighbouring levels.
 
-    Of depths at the most cells; of cells from the most to the next fewer, over all depths.
+    Halvings of a depth are taken at the most cells; halving of cells from the most to the next fewer, over all depths.
     """
     grid = pd.Series(data.means[0], pd.MultiIndex.from_arrays(data.at, names=AXES))
     most, found = data.at[0].max(), {}

@@ -1,9 +1,9 @@
 """Intervals of u_bar and I_max averaged over laws, with seeds and splits as random effects.
 
-Eq. 1's own interval holds if Eq. 1 does; a curve of ten depths seldom tells it from its neighbours. Here every member
-of a family (`channels_law`: power of depth, number of channels, one side counted or both) is fitted, and each
-parameter's distribution is the mixture of the members', weighted by how well they fit (Buckland, Burnham & Augustin
-1997, doi:10.2307/2533961). benchmarks/law_coverage.py measures how often such intervals hold the truth.
+An interval of Eq. 1 alone is valid only if Eq. 1 holds, and a curve of ten depths seldom tells Eq. 1 from similar laws.
+Here every member of a family (`channels_law`: power of depth, number of channels, one side counted or both) is fitted.
+Each parameter's distribution is the mixture over the members, weighted by how well they fit (Buckland, Burnham &
+Augustin 1997, doi:10.2307/2533961). benchmarks/law_coverage.py measures how often such intervals contain the truth.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ MEMBERS = np.array([
     *product((0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0), (1, 2, 4, 8), (1,)),
     *product((1.0,), (1, 2, 4, 8), (2,)),
 ])  # fmt: skip
-"""Power, channels and sides of each member: all alike before the data are seen."""
+"""Power, channels and sides of each member; before the data are seen, all members have equal weight."""
 LARGEST_BITS = 20.0
-"""An upper end beyond this many bits is no end: it is infinite."""
+"""An upper end above this many bits is reported as infinite."""
 ONE_SEED = 0.05, 0.03
-"""Bits by which a curve of one seed is taken to be off as a whole, and for a standard deviation of ln u: one seed
-cannot tell. Between seeds of the committed measurements these standard deviations are 0.02 to 0.08 and 0.02 to 0.06."""
+"""Standard deviations between seeds in bits, assumed for a curve of a single seed: of the whole curve, and for a
+standard deviation of ln u. In the committed measurements they are 0.02 to 0.08 and 0.02 to 0.06."""
 _ONE_DEPTH = 0.03
-"""Points whose depths differ by less than this share are one depth: seeds measure it within 1 %."""
+"""Points whose depths differ by less than this share count as one depth: seeds agree within 1 %."""
 _NOTHING = 0.02
 _STARTS = (1.02, 1.3, 2.0)
 _TINY = 1e-9
@@ -36,7 +36,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve as depths [D] and bits [seeds, D], NaN where a seed has no such depth."""
+    """One curve as depths [D] and bits [seeds, D]; NaN where a seed lacks a depth."""
 
     u: np.ndarray
     bits: np.ndarray
@@ -48,7 +48,7 @@ class Curve:
 
     @property
     def between(self) -> np.ndarray:
-        """What each seed adds to the mean, [seeds, D]; 0 where it was not measured. Of one seed, ONE_SEED, [2, D]."""
+        """Deviation of each seed from the mean, [seeds, D], 0 if not measured; for one seed, ONE_SEED's, [2, D]."""
         if len(self.bits) > 1:
             return np.nan_to_num(self.bits - self.mean)
         along = np.log(self.u) - np.log(self.u).mean()
@@ -56,17 +56,17 @@ class Curve:
 
     @property
     def noise(self) -> float:
-        """Sum of squares that noise of single points alone gives to the means."""
+        """Part of the means' sum of squares that comes from the noise of single points."""
         seeds, between = len(self.bits), self.between
         left = np.square(between - between.mean(1, keepdims=True)).sum()
         return float(left) / (seeds * (seeds - 1)) if seeds > 1 else 0.0
 
 
 def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
-    """Points as a curve: UMIs per cell and bits, and which seed each is of, [points] each.
+    """Return points as a curve, from UMIs per cell, bits and the seed of each point, [points] each.
 
-    Without seeds, the lowest of every depth are taken for one seed's, and so on: no other order lets seeds differ by
-    more.
+    Without seeds, the lowest point of every depth is given to one seed, the second lowest to the next, and so on,
+    because no other order lets seeds differ by more.
     """
     order = np.argsort(u, kind="stable")
     depth = np.empty(len(u), int)
@@ -82,13 +82,13 @@ def curve(u: np.ndarray, bits: np.ndarray, seeds: np.ndarray | None) -> Curve:
 
 
 def intervals(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
-    """Lower and upper 95 % ends [curves, 2] of u_bar and i_max; infinite where there is no end.
+    """Return lower and upper 95 % ends [curves, 2] of u_bar and i_max; infinite where there is no end.
 
-    NaN for a curve of fewer than 4 depths, or of no more than 0.02 bits anywhere.
+    NaN for a curve with fewer than 4 depths, or with no more than 0.02 bits anywhere.
 
-    A member's error is of two parts: what its fit to the means leaves, and how the seeds differ (each with its split,
-    training and thinning), by one Gauss-Newton step for each seed; together they have Satterthwaite's degrees of
-    freedom (1946, doi:10.2307/3002019). Ends are quantiles of the mixture of Student's t.
+    A member's error has two parts: residuals of its fit to the means, and differences between seeds (each with its
+    split, training and thinning), by one Gauss-Newton step for each seed. Together they have Satterthwaite's degrees of
+    freedom (1946, doi:10.2307/3002019). Ends are quantiles of the mixture of Student's t distributions.
     """
     out = {name: np.full((len(curves), 2), np.nan) for name in ("u_bar", "i_max")}
     told = [i for i, one in enumerate(curves) if len(one.u) > 3 and one.mean.max() > _NOTHING]
@@ -102,30 +102,30 @@ def intervals(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Every member fitted to every curve; theta is ln K and a channel's noise at infinite depth."""
+    """Every member fitted to every curve; theta is ln K, and a channel's noise-to-signal ratio at infinite depth."""
 
     theta: np.ndarray  # [curves, members, 2]
-    weights: np.ndarray  # of the members, [curves, members]
-    misfit: np.ndarray  # covariance of theta by what the fit leaves, [curves, members, 2, 2]
-    seeds: np.ndarray  # steps of theta by each seed, [curves, members, seeds, 2]
+    weights: np.ndarray  # weights of the members, [curves, members]
+    misfit: np.ndarray  # covariance of theta from the residuals of the fit, [curves, members, 2, 2]
+    seeds: np.ndarray  # Gauss-Newton steps of theta for each seed, [curves, members, seeds, 2]
     n_seeds: np.ndarray  # [curves, 1]
     freedom: np.ndarray  # depths - 2, [curves, 1]
     depths: np.ndarray  # ln of the shallowest and deepest depth, [curves, 2]
 
     def distribution(self, of) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Estimate, standard error and degrees of freedom [curves, members] of a function of theta."""
+        """Return estimate, standard error and degrees of freedom [curves, members] of a function `of` theta."""
         value, step = of(self.theta), 1e-4 * np.stack([np.ones_like(self.theta[..., 0]), self.theta[..., 1]], axis=-1)
         moved = [(of(self.theta + step * axis) - value) / step[..., i] for i, axis in enumerate(np.eye(2))]
         slope = np.stack(moved, -1)
         left = np.einsum("cmi,cmij,cmj->cm", slope, self.misfit, slope)
         spread = np.square(np.einsum("cmi,cmsi->cms", slope, self.seeds)).sum(-1)
-        others = np.where(self.n_seeds > 1, self.n_seeds - 1, np.inf)  # one seed's spread is given, not estimated
+        others = np.where(self.n_seeds > 1, self.n_seeds - 1, np.inf)  # one seed's spread is ONE_SEED, not an estimate
         spread = spread / (self.n_seeds * np.maximum(self.n_seeds - 1, 1))
         freedom = (left + spread) ** 2 / (left**2 / self.freedom + spread**2 / others + 1e-300)
         return value, np.sqrt(left + spread) + 1e-12, np.maximum(freedom, 1.0)
 
     def quantiles(self, below, low: np.ndarray, high: np.ndarray, tails: np.ndarray) -> np.ndarray:
-        """Where the mixture of `below` (x [curves, 1] to [curves, members]) reaches the tails, by bisection."""
+        """Find by bisection where the mixture of `below` (x [curves, 1] to [curves, members]) reaches the `tails`."""
         out = []
         for tail in tails:
             least, most = low.copy(), high.copy()
@@ -137,7 +137,7 @@ class _Fits:
         return np.stack(out, axis=1)
 
     def u_bar_ends(self, tails: np.ndarray) -> np.ndarray:
-        """Ends of u_bar by the distribution of its inverse: no end where that may be 0."""
+        """Return the ends of u_bar from the distribution of 1 / u_bar; no upper end (infinite) if it may be 0."""
         value, error, freedom = self.distribution(
             lambda theta: np.exp(-theta[..., 0] - log_half(np.maximum(theta[..., 1], _TINY), *MEMBERS.T))
         )
@@ -145,7 +145,7 @@ class _Fits:
         return np.exp(self.quantiles(lambda x: special.stdtr(freedom, (value - np.exp(-x)) / error), low, high, tails))
 
     def bits_ends(self, tails: np.ndarray) -> np.ndarray:
-        """Ends of I_max by the distribution of a channel's noise at infinite depth: no end where that may be 0."""
+        """Return ends of I_max from the distribution of a channel's noise at infinite depth; no end if it may be 0."""
         value, error, freedom = self.distribution(lambda theta: theta[..., 1])
         low, high = np.zeros(len(value)), np.full(len(value), LARGEST_BITS)
         return self.quantiles(
@@ -160,7 +160,7 @@ def _model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
 
 def _fitted(curves: Sequence[Curve]) -> _Fits:
     log_u = padded([np.log(one.u) for one in curves])
-    weights = np.isfinite(log_u).astype(float)  # 0 behind shorter curves
+    weights = np.isfinite(log_u).astype(float)  # 0 in the padding of shorter curves
     bits, log_u = np.nan_to_num(padded([one.mean for one in curves])), np.where(weights > 0, log_u, log_u[:, :1])
     count, size = len(curves), len(MEMBERS)
     many = [np.repeat(x, size, axis=0) for x in (log_u, bits, weights)]
@@ -182,7 +182,7 @@ def _fitted(curves: Sequence[Curve]) -> _Fits:
 def _starts(
     log_u: np.ndarray, bits: np.ndarray, weights: np.ndarray, members: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Through the point nearest to half of the highest bits, with a ceiling a little or far above them."""
+    """Return starts through the point nearest to half of the highest bits, with a ceiling a little or far above."""
     power, channels, sides = (column[:, 0] for column in members)
     top = np.maximum(np.where(weights > 0, bits, -np.inf).max(1), 0.05)
     near = np.where(weights > 0, np.abs(bits - top[:, None] / 2), np.inf).argmin(1)[:, None]
@@ -207,7 +207,7 @@ def _summed(
         row[: len(rows), : len(one.u)] = rows
     weighted = slope * weights[:, None, :, None]
     inverse = np.linalg.pinv(np.einsum("cmdi,cmdj->cmij", slope, weighted), hermitian=True)
-    # a member that leaves less than noise would is no better for it
+    # a member whose residuals are smaller than the noise is no better for it
     noise = np.array([[one.noise] for one in curves])
     likelihood = -0.5 * freedom * np.log(cost + noise + 1e-5 * (freedom + 2))
     likelihood = np.exp(likelihood - likelihood.max(1, keepdims=True))

@@ -20,7 +20,7 @@ PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 _S_STARTS = (0.1, 0.2, 0.35, 0.6, 1.0)
 _S_BOUNDS, _A_BOUNDS = (0.02, 2.5), (0.3, 2.0)
 _FAMILY = MEMBERS[MEMBERS[:, 2] == 1, :2]  # a channel's power of depth, and the number of channels
-_NO_BETTER = 1e-5  # bits squared: a member that leaves less is no better for it
+_NO_BETTER = 1e-5  # bits squared: smaller residuals do not make a member better
 
 
 def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -31,7 +31,7 @@ def budget_model(theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Data:
-    """The points of one fit, with the reference that its coordinates are taken over."""
+    """The points of one fit, and the reference (n0, u0) that their coordinates are divided by."""
 
     n: np.ndarray
     u: np.ndarray
@@ -47,22 +47,22 @@ class _Data:
         return (self.n / n0)[None], (self.u / u0)[None]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds [6]: terms >= 0, the exponent of depth as `powers` say."""
+        """Return lower and upper bounds [6]: terms >= 0, the exponent of depth within `powers`."""
         least = 1e-3 * _nsr(self.bits[self.weights > 0]).min()  # 5 bits above the highest value seen
         low, high = zip((least, np.inf), *[(0.0, np.inf)] * 3, _S_BOUNDS, self.powers, strict=True)
         return np.array(low), np.array(high)
 
 
 def _nsr(bits: np.ndarray) -> np.ndarray:
-    """Noise-to-signal ratio of a Gaussian channel of this information, 1 / (2^(2 bits) - 1); 0.02 to 12 bits."""
+    """Return the noise-to-signal ratio of a Gaussian channel, 1 / (2^(2 bits) - 1), with bits clipped to 0.02 to 12."""
     return 1 / (2.0 ** (2 * np.clip(bits, 0.02, 12)) - 1)
 
 
 def _starts(data: _Data, exponents: Sequence[float] = _S_STARTS) -> np.ndarray:
-    """For some exponents of cells, the terms by a linear non-negative fit of the noise-to-signal ratio: [starts, 6]."""
+    """Return starts [starts, 6]: for each exponent of cells, terms of a non-negative linear fit to noise-to-signal."""
     n, u = (x[0] for x in data.at)
     nsr = _nsr(data.bits)
-    scale = np.sqrt(data.weights) / (nsr * (1 + nsr))  # what an error of the ratio is in bits
+    scale = np.sqrt(data.weights) / (nsr * (1 + nsr))  # converts an error of the ratio to bits
     rows, shallow = [], u ** -np.clip(1.0, *data.powers)
     for s in exponents:
         columns = np.stack([np.ones_like(nsr), shallow, n**-s, n**-s * shallow], axis=1)
@@ -75,9 +75,9 @@ def _starts(data: _Data, exponents: Sequence[float] = _S_STARTS) -> np.ndarray:
 class BudgetFit:
     """A fitted noise budget: noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a.
 
-    `parameters` are those of `noise_budget`; `draws` [draws, 6] are the same parameters refitted by `bootstrap`, in
-    the order of PARAMETERS, or [draws, 7] by `averaged`, channels last; `residual_sd` is in bits. A fit that did not go
-    well says so in `status` and `note`.
+    `parameters` are those of `noise_budget`. `draws` [draws, 6] are the same parameters refitted by `bootstrap`, in the
+    order of PARAMETERS, or [draws, 7] by `averaged`, with channels last. `residual_sd` is in bits. `status` and `note`
+    describe a fit that did not go well.
     """
 
     parameters: dict[str, float]
@@ -87,37 +87,37 @@ class BudgetFit:
     status: str
     note: str = ""
     draws: np.ndarray | None = None
-    theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: over the reference of the data
+    theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: n and u divided by the data's reference
     data: _Data | None = field(default=None, repr=False)
 
     def predict(self, n: Values, u: Values) -> np.ndarray:
-        """Bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
+        """Return bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
         return noise_budget(n, u, **self.parameters)
 
     def predict_draws(self, n: Values, u: Values) -> np.ndarray:
-        """Bits by every bootstrap draw, [draws, ...]. InputError before `bootstrap` or `averaged`."""
+        """Return bits by every bootstrap draw, [draws, ...]. InputError before `bootstrap` or `averaged` was called."""
         if self.draws is None:
             raise InputError("this fit has no bootstrap draws to read an interval from: call .bootstrap() on it first")
         n, u = np.broadcast_arrays(np.asarray(n, float), np.asarray(u, float))
         return noise_budget(n, u, *self.draws.T.reshape(self.draws.shape[1], -1, *[1] * n.ndim))
 
     def bootstrap(self, draws: int = 200, *, seed: int = 0) -> Self:
-        """The same fit with `draws` refits to resampled residuals, from which `interval` reads.
+        """Return the same fit with `draws` refits to resampled residuals, which `interval` uses.
 
-        Residuals are resampled by depth (by `groups`, where the fit was given them): all points of one depth share
-        their test cells' molecules, and get one random sign and size (`resample.wild_bootstrap`). InputError if the fit
-        does not carry its data.
+        Residuals are resampled by depth (by `groups`, if the fit was given them): all points of one depth share the
+        molecules of their test cells, and get one random sign and size (`resample.wild_bootstrap`). InputError if the
+        fit does not carry its data.
         """
         data, theta = self._points()
         return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
 
     def averaged(self, draws: int = 200, *, seed: int = 0) -> Self:
-        """The same fit with `draws` from many laws, from which `interval` reads: it need not be this one that holds.
+        """Return the same fit with `draws` from many laws, which `interval` uses: this law need not be the true one.
 
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
-        the points, and each has draws of its own bootstrap by how well it fits (Buckland, Burnham & Augustin 1997,
-        doi:10.2307/2533961), depths counting as points: those of one depth share test cells. InputError if the fit does
-        not carry its data.
+        the points. Each contributes draws of its own bootstrap, more if it fits better (Buckland, Burnham & Augustin
+        1997, doi:10.2307/2533961). Depths count as points there, because points of one depth share test cells.
+        InputError if the fit does not carry its data.
         """
         data, theta = self._points()
         members = [replace(data, bits=data.bits / channels, powers=(a, a)) for a, channels in _FAMILY]
@@ -136,21 +136,21 @@ class BudgetFit:
     def interval(
         self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits of the curve, by quantiles of the bootstrap's draws.
+        """Return lower and upper bits of the curve, as quantiles of the bootstrap draws.
 
         Parameters
         ----------
         n, u
             Training cells and UMIs per cell, of shapes that broadcast.
         level
-            How often such intervals hold the truth.
+            Coverage: the share of such intervals that contain the truth.
         measured
-            Of one more measurement there, with the residuals' spread, instead of the curve.
+            Whether the interval is that of one more measurement, with the residuals' spread, not of the curve.
 
         Raises
         ------
         InputError
-            Before `bootstrap`.
+            Before `bootstrap` or `averaged` was called.
         """
         tail = (1 - level) / 2
         low, high = np.quantile(self.predict_draws(n, u), [tail, 1 - tail], axis=0)
@@ -161,7 +161,7 @@ class BudgetFit:
 
 
 def _refits(data: Sequence[_Data], theta: np.ndarray, which: np.ndarray, seed: int) -> np.ndarray:
-    """Parameters [draws, 6] of refits to resampled residuals, the i-th of the data and theta of number which[i]."""
+    """Return parameters [draws, 6] of refits to resampled residuals, draw i from data[which[i]] and theta[which[i]]."""
     again, bounds = np.empty((len(which), len(data[0].bits))), np.array([one.bounds() for one in data])
     for k in np.unique(which):
         one, (low, high) = data[k], bounds[k]
@@ -177,7 +177,7 @@ def _refits(data: Sequence[_Data], theta: np.ndarray, which: np.ndarray, seed: i
 
 
 def _absolute(theta: np.ndarray, reference: tuple[float, float]) -> np.ndarray:
-    """Parameters [..., 6] for n and u in cells and UMIs, from those for n and u over a reference."""
+    """Convert parameters [..., 6] for n and u divided by a reference to parameters for n in cells and u in UMIs."""
     (n0, u0), s, a = reference, theta[..., 4], theta[..., 5]
     scale = np.stack([np.ones_like(s), u0**a, n0**s, n0**s * u0**a], axis=-1)
     return np.concatenate([theta[..., :4] * scale, theta[..., 4:]], axis=-1)
@@ -199,9 +199,9 @@ def fit_noise_budget(
     n, u, bits
         Training cells, mean UMIs per cell, and information, vectors of one length.
     weights
-        Inverse variances of the bits up to a factor; all alike without.
+        Inverse variances of the bits up to a factor; equal by default.
     groups
-        What shares its test cells, for the bootstrap: the depth `u` itself without.
+        Labels of points that share test cells, for the bootstrap; by default the depth `u`.
     stretched
         Whether the exponent of depth is free (6 parameters) or 1 as in Eq. 1 (5 parameters).
 
@@ -241,9 +241,9 @@ def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
 def fit_budgets(
     n: np.ndarray, u: np.ndarray, bits: np.ndarray, weights: np.ndarray, *, stretched: bool = False
 ) -> np.ndarray:
-    """Noise budgets of the same points under K different weights, 0 leaving a point out: parameters [K, 6].
+    """Fit noise budgets to the same points under K different weights, where 0 leaves a point out: parameters [K, 6].
 
-    For hold-outs: the same minimum as `fit_noise_budget` of the points left in, many at once.
+    For hold-outs: each fit is the minimum that `fit_noise_budget` finds for the points left in, many at once.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def fit_budgets(
 
 
 def _fits(each: Sequence[_Data], exponents: Sequence[float] = _S_STARTS, tolerance: float = 1e-9) -> Solutions:
-    """Least squares of the same points with different bits, weights or powers, all at once."""
+    """Fit the same points with different bits, weights or powers by least squares, all at once."""
     starts = np.array([_starts(data, exponents) for data in each])
     columns = zip(*((data.bits, data.weights, *data.bounds()) for data in each), strict=True)
     many = [np.repeat(np.array(column), starts.shape[1], axis=0) for column in columns]

@@ -1,4 +1,4 @@
-"""Laws of depth against each other on every curve of a table: fits, unseen depths, depths beyond, residuals."""
+"""Compare laws of depth on every curve of a table: fits, left-out depths, extrapolation to deeper counts, residuals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,22 +13,22 @@ from .grids import Grid
 from .law import Law, fit_many, padded, predict
 
 LEAST_DEPTHS = 5
-"""A law of three parameters then keeps a point to spare when one depth is left out."""
+"""Fewest depths of a curve: with one depth left out, a law of three parameters still has one point to spare."""
 AHEAD = 0.4
-"""The share of depths, the deepest, that is to be foretold from the others."""
+"""Share of the depths, the deepest ones, that is predicted from the shallower ones."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of information against depth as arrays [curves, depths], NaN where a curve has no such depth."""
+    """Curves of information against depth as arrays [curves, depths]; NaN after the last depth of a shorter curve."""
 
-    names: pd.DataFrame  # one row a curve: grid (its key), dataset, signal, model, n_cells
+    names: pd.DataFrame  # one row per curve: grid (its key), dataset, signal, model, n_cells
     u: np.ndarray
     bits: np.ndarray  # means over seeds
     noise: np.ndarray  # standard error of each mean, in bits (`Grid.noise`)
 
     def bounded(self, law: Law, times: int = 1) -> Law:
-        """The law, that of labels with their entropy as its ceiling, for the curves `times` over."""
+        """Return the law for the curves, repeated `times` times; the labels law's ceiling is the labels' entropy."""
         if law.name != "labels":
             return law
         known = [entropy(*name) for name in zip(self.names["dataset"], self.names["signal"], strict=True)]
@@ -37,13 +37,13 @@ class Curves:
 
 @cache
 def entropy(dataset: str, signal: str) -> float:
-    """Bits of a signal's labels as its card says; infinite where it says none."""
+    """Return the entropy of a signal's labels in bits from the data set's card; infinite if the card states none."""
     signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
     return signals.get(signal, {}).get("entropy", np.inf)
 
 
 def curves(grids: Iterable[Grid]) -> Curves:
-    """Every column with LEAST_DEPTHS depths or more of some grids."""
+    """Return the curves of some grids: every column (cell number) with at least LEAST_DEPTHS depths."""
     names: list[tuple] = []
     columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for grid in grids:
@@ -59,18 +59,18 @@ def curves(grids: Iterable[Grid]) -> Curves:
 
 
 def compare_laws(found: Curves) -> pd.DataFrame:
-    """One row a curve and law of ALTERNATIVES: what the fit leaves, and what it gets wrong where it did not look.
+    """Return one row per curve and law of ALTERNATIVES: the quality of the fit, and errors at depths it did not see.
 
     Columns besides the curve's names: law, label, n_parameters, r_squared, aicc, chi_square (reduced, by seed noise;
-    NaN without a second seed), left_out (RMS over depths left out one at a time, bits), left_out_median (of absolutes),
-    ahead (RMS over the deepest AHEAD of depths, foretold from the others), repeat (correlation of neighbouring
-    residuals). AICc: Hurvich & Tsai 1989.
+    NaN without a second seed), left_out (RMS error at depths left out one at a time, bits), left_out_median (median
+    absolute error there), ahead (RMS error at the deepest AHEAD of depths, predicted from the others), repeat
+    (correlation of neighbouring residuals). AICc: Hurvich & Tsai 1989.
     """
     return pd.concat([_one(found, law) for law in ALTERNATIVES.values()], ignore_index=True)
 
 
 def residuals(found: Curves, law: Law) -> np.ndarray:
-    """Measured less fitted bits, [curves, depths]."""
+    """Return measured minus fitted bits, [curves, depths]."""
     return found.bits - predict(law, fit_many(found.bounded(law), found.u, found.bits).theta, found.u)
 
 
@@ -79,7 +79,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
     left = found.bits - predict(law, theta, found.u)
     points, squares = np.isfinite(left).sum(1), np.nansum(left**2, axis=1)
     spread = np.nansum((found.bits - np.nanmean(found.bits, axis=1, keepdims=True)) ** 2, axis=1)
-    freedom, fitted = points - law.n_parameters, law.n_parameters + 1  # the noise's variance is fitted too
+    freedom, fitted = points - law.n_parameters, law.n_parameters + 1  # the variance of the noise is fitted too
     out = np.abs(left_out(found, law, theta))
     chi_square = np.where(np.isfinite(found.noise).any(1), np.nansum((left / found.noise) ** 2, axis=1), np.nan)
     ahead = beyond(found, law)
@@ -93,7 +93,7 @@ def _one(found: Curves, law: Law) -> pd.DataFrame:
 
 
 def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
-    """Akaike's criterion with the correction for few points (Hurvich & Tsai 1989); infinite where they are too few."""
+    """Return Akaike's criterion corrected for few points (Hurvich & Tsai 1989); infinite where there are too few."""
     with np.errstate(divide="ignore"):
         spare = points - fitted - 1
         correction = np.where(spare > 0, 2 * fitted * (fitted + 1) / np.maximum(spare, 1), np.inf)
@@ -101,9 +101,9 @@ def _aicc(points: np.ndarray, squares: np.ndarray, fitted: int) -> np.ndarray:
 
 
 def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
-    """Foretold less measured bits of each depth from all the others, [curves, depths]; refits start from `theta`."""
+    """Return predicted minus measured bits of each depth when left out, [curves, depths]; refits start at `theta`."""
     depths = found.bits.shape[1]
-    weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c leaves depth i out
+    weights = np.repeat(1 - np.eye(depths), len(found.bits), axis=0)  # problem i * curves + c: curve c without depth i
     u, bits, start = (np.tile(values, (depths, 1)) for values in (found.u, found.bits, theta))
     away = predict(law, fit_many(found.bounded(law, depths), u, bits, weights, start=start).theta, u) - bits
     away = away.reshape(depths, len(found.bits), depths)
@@ -111,7 +111,7 @@ def left_out(found: Curves, law: Law, theta: np.ndarray) -> np.ndarray:
 
 
 def beyond(found: Curves, law: Law) -> np.ndarray:
-    """Foretold less measured bits of the deepest AHEAD of depths from the shallower ones; NaN at those seen."""
+    """Return predicted minus measured bits at the deepest AHEAD of depths, fitted to the others; NaN at the others."""
     points = np.isfinite(found.bits).sum(1)
     seen = np.arange(found.bits.shape[1]) < (points - np.round(AHEAD * points))[:, None]
     fit = fit_many(found.bounded(law), found.u, found.bits, seen.astype(float))
@@ -119,7 +119,7 @@ def beyond(found: Curves, law: Law) -> np.ndarray:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """By law, over all curves: medians of `compare_laws`, and on which share of curves it has the least AICc."""
+    """Return, by law, medians of `compare_laws` over all curves, and the share of curves where its AICc is lowest."""
     best = table.loc[table.groupby(["grid", "n_cells"])["aicc"].idxmin(), "law"].value_counts(normalize=True)
     columns = ["n_parameters", "r_squared", "chi_square", "left_out_median", "left_out", "ahead", "repeat"]
     out = table.groupby(["law", "label"], sort=False)[columns].median().reset_index()
@@ -127,11 +127,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gap(table: pd.DataFrame, law: str, other: str, column: str) -> tuple[float, float, float]:
-    """Median over curves of one law's error less another's, and its 95 % interval: value, low, high, in bits.
+    """Return the median over curves of one law's error minus another's, with a 95 % interval: value, low, high.
 
-    Below 0 where `law` errs less; `column` of `compare_laws` is the error: "left_out", "left_out_median" or "ahead".
-    Curves of one grid share cells, models and test cells, so that grids, not curves, are what was drawn: a percentile
-    interval of the bootstrap over them (Efron & Tibshirani 1993, chapter 13).
+    All are in bits; a value below 0 means that `law` has the smaller error. `column` of `compare_laws` is the error:
+    "left_out", "left_out_median" or "ahead". Curves of one grid share cells, models and test cells, so the percentile
+    bootstrap resamples grids, not curves (Efron & Tibshirani 1993, chapter 13).
     """
     wide = table.pivot(index=["grid", "n_cells"], columns="law", values=column)
     differences = [d.to_numpy() for _, d in (wide[law] - wide[other]).groupby("grid")]

@@ -17,7 +17,7 @@ from .formulas import AT_BOUND, BEYOND, CONVERGED, FAILED, NO_ERROR_BAR, NOT_IDE
 from .law import CELL_NUMBER_LAW, NOISE_LAW, Law, fit_many, padded, predict, vectors
 from .least_squares import covariance, jacobian
 
-# An interval of a positive parameter (u_bar, n_sat) wider than this factor from end to end says nothing about it.
+# A positive parameter (u_bar, n_sat) is not identified if its interval spans more than this factor.
 _IDENTIFIED_WITHIN = 1e4
 # A parameter closer to a bound than this share of its range is at the bound.
 _AT_BOUND = 1e-3
@@ -27,18 +27,18 @@ _COORDINATE = {NOISE_LAW.name: "depth (u)", CELL_NUMBER_LAW.name: "cell number (
 _Points = tuple[np.ndarray, np.ndarray]  # coordinate and bits of one curve
 
 CURVE = ["dataset", "signal", "model", "preset", "estimator"]
-"""What names a curve (with its cell number or its fraction) and a grid."""
+"""Columns that identify a grid and, with the cell number or the fraction, a curve."""
 
 
 @dataclass(frozen=True)
 class LawFit:
     """A fitted law. Each parameter is an attribute (`.u_bar`), with its `_stderr` and its `_interval` (95 %).
 
-    `.u_bar_interval` and `.i_max_interval` of Eq. 1 are averaged over laws (`averaged.intervals`), reach at least over
-    Eq. 1's own, and are infinite where there is no end; `interval` is a parameter's own, which holds if the fitted law
-    does. That one uses Student's t, for positive parameters on the log scale, so that they stay positive.
+    `.u_bar_interval` and `.i_max_interval` of Eq. 1 are averaged over laws (`averaged.intervals`), contain the interval
+    of Eq. 1 alone, and are infinite where there is no end. The method `interval` is of the fitted law alone, and valid
+    only if that law holds. It uses Student's t, on the log scale for positive parameters, so that they stay positive.
     `covariance` [P, P] is of the parameters as fitted, logarithms for the positive ones; None where there is none.
-    `residual_sd` is in bits. A fit that did not go well says so in `status` and `note`; nothing is dropped.
+    `residual_sd` is in bits. `status` and `note` describe a fit that did not go well; no fit is dropped.
     """
 
     law: Law
@@ -66,7 +66,7 @@ class LawFit:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _fitted_sd(self, parameter: str) -> float:
-        if self.covariance is None or self.status == AT_BOUND:  # there the curvature is the bound's, not the data's
+        if self.covariance is None or self.status == AT_BOUND:  # at a bound, curvature says nothing of the data
             return np.nan
         i = self.law.parameters.index(parameter)
         return float(np.sqrt(self.covariance[i, i]))
@@ -83,9 +83,9 @@ class LawFit:
         return (min(low, own[0]), max(high, own[1])) if np.isfinite(own[0]) else (low, high)
 
     def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
-        """Lower and upper end of a parameter's confidence interval if this law holds, by Student's t, in its unit.
+        """Return lower and upper end of a parameter's confidence interval under this law, by Student's t, in its unit.
 
-        NaN where the fit has no covariance or is at a bound. A level goes no lower than the law allows: I_max, 0 bits.
+        NaN if the fit has no covariance or is at a bound. A level is cut at the law's lower bound: 0 bits for I_max.
         """
         value, freedom = self.values[parameter], max(self.n_points - self.law.n_parameters, 1)
         half = stats.t.ppf(0.5 + level / 2, freedom) * self._fitted_sd(parameter)
@@ -96,14 +96,14 @@ class LawFit:
             return float(value * np.exp(-half)), float(value * np.exp(half))
 
     def predict(self, at: np.ndarray | float) -> np.ndarray:
-        """The law's bits at these depths or cell numbers, any shape."""
+        """Return the law's bits at these depths or cell numbers, any shape."""
         return self.law.formula(np.asarray(at, float), **self.values)
 
     def band(self, at: np.ndarray, sigmas: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bits, `sigmas` standard errors of the curve away; NaN without a covariance.
+        """Return lower and upper bits, `sigmas` standard errors away from the curve; NaN without a covariance.
 
-        Delta method: the variance of the curve is g' C g with g its gradient and C the parameters' covariance (Seber &
-        Wild 1989, section 5.1). Figure 2 of the paper has bands of 2 sigma.
+        Delta method: the variance of the curve is g' C g, where g is its gradient and C the parameters' covariance
+        (Seber & Wild 1989, section 5.1). Figure 2 of the paper has bands of 2 sigma.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class LawFit:
         return middle - half, middle + half
 
     def row(self) -> dict[str, object]:
-        """The fit as one row of a table, in the columns of `columns`."""
+        """Return the fit as one row of a table, in the columns of `columns`."""
         out: dict[str, object] = {}
         for name, value in self.values.items():
             ends = self._interval(name), self.interval(name)
@@ -136,9 +136,9 @@ def _parts(law: Law, parameter: str) -> list[str]:
 
 
 def columns(law: Law) -> list[str]:
-    """Columns of a fit's row: each parameter with its standard error and interval, quality and status.
+    """Return the columns of a fit's row: each parameter with its standard error and interval, quality and status.
 
-    Of Eq. 1 the interval is averaged over laws, and another, `_if_eq1`, holds if Eq. 1 does.
+    For Eq. 1 the interval is averaged over laws; a second interval, `_if_eq1`, is valid only if Eq. 1 holds.
     """
     quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
     return [part for name in law.parameters for part in _parts(law, name)] + quality
@@ -150,15 +150,15 @@ def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = No
     Parameters
     ----------
     u, bits
-        Mean UMIs per cell, above 0, and bits: vectors of one length, with 3 different depths at least.
+        Mean UMIs per cell, above 0, and bits: vectors of one length, with at least 3 different depths.
     seeds
-        Which seed (with its split of the cells) each point is of; without, they are taken to differ by as much as the
-        spread at each depth allows. Depths that differ by less than 3 % are one.
+        Seed (with its split of the cells) of each point; without them, seeds are assumed to differ by as much as the
+        spread at each depth allows. Depths that differ by less than 3 % count as one.
 
     Returns
     -------
-    A fit with `.u_bar` (UMIs per cell), `.i_max` (bits), `.r_squared`, `.status`; their `_stderr`, which holds if Eq. 1
-    does, and their 95 % `_interval`, averaged over laws (NaN for fewer than 4 depths).
+    A fit with `.u_bar` (UMIs per cell), `.i_max` (bits), `.r_squared`, `.status`; their `_stderr`, valid if Eq. 1
+    holds, and their 95 % `_interval`, averaged over laws (NaN for fewer than 4 depths).
 
     Raises
     ------
@@ -169,12 +169,12 @@ def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = No
 
 
 def fit_cell_number_law(n: ArrayLike, bits: ArrayLike) -> LawFit:
-    """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, as `fit_noise_law`.
+    """Fit I = i_inf - (n / n_sat)^(-s) to a curve of information against training cells, like `fit_noise_law`.
 
     Parameters
     ----------
     n, bits
-        Training cells, above 0, and bits: vectors of one length, with 4 different cell numbers at least.
+        Training cells, above 0, and bits: vectors of one length, with at least 4 different cell numbers.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def _checked(law: Law, x: ArrayLike, bits: ArrayLike) -> _Points:
 
 
 def _fit_all(law: Law, points: Sequence[_Points], seeds: Sequence[ArrayLike | None] = ()) -> list[LawFit]:
-    """Fits of curves of different lengths, all at once; of Eq. 1 with intervals averaged over laws."""
+    """Fit curves of different lengths, all at once; fits of Eq. 1 also get intervals averaged over laws."""
     x, bits = (padded(column) for column in zip(*points, strict=True))
     found = fit_many(law, x, bits, tolerance=1e-14)
     fits = [_summary(law, *one) for one in zip(points, found.theta, found.converged, strict=True)]
@@ -242,7 +242,7 @@ def _status(fit: LawFit, x: np.ndarray, converged: bool) -> tuple[str, str]:
 
 
 def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
-    """Fit every curve of a measurements table, one row each, sorted; a curve too short to fit is a row that says so.
+    """Fit every curve of a measurements table, one row each, sorted; a curve too short to fit gets a row that says so.
 
     Eq. 1 is fitted against `umis_per_cell` at each cell number, the cell-number law against `n_cells` at each fraction.
     Rows without a measurement, variants of the protocol and controls are left out (`protocol_rows`).
@@ -256,16 +256,16 @@ def fit_curves(table: pd.DataFrame, *, law: Law = NOISE_LAW) -> pd.DataFrame:
 
     Returns
     -------
-    The columns of CURVE, n_cells or fraction, and those of `columns`.
+    The columns of CURVE, n_cells or fraction, and the columns of `columns`.
     """
     x, fixed = ("umis_per_cell", "n_cells") if law is NOISE_LAW else ("n_cells", "fraction")
     return fit_groups(protocol_rows(table, x), [*CURVE, fixed], law=law)
 
 
 def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> pd.DataFrame:
-    """Fit every group of rows that the columns `by` make, as `fits_of`: those columns, and those of `columns`.
+    """Fit every group of rows with equal columns `by`, as in `fits_of`; return `by` and the columns of `columns`.
 
-    No row is left out; NaN where a curve was too short.
+    No row of the table is left out. Values are NaN where a curve was too short.
     """
     rows = [dict(zip(by, key, strict=True)) | row(fit) for key, fit in fits_of(table, by, law=law).items()]
     points = table.groupby(by, sort=True).size()
@@ -273,14 +273,14 @@ def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> p
 
 
 def row(fit: LawFit | InputError) -> dict[str, object]:
-    """A fit as a row of a table, or in its place that it failed and why."""
+    """Return a fit as a row of a table; for an InputError, a row with the failed status and the reason."""
     return {"status": FAILED, "note": str(fit)} if isinstance(fit, InputError) else fit.row()
 
 
 def fits_of(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> dict[tuple, LawFit | InputError]:
-    """The fit of every group of rows by its key, sorted; in the place of a curve too short to fit what it lacks.
+    """Return the fit of every group of rows by its key, sorted; for a curve too short to fit, the InputError instead.
 
-    Rows have `mi_bits`, `umis_per_cell` or `n_cells` as the law needs, and `seed` where they have one.
+    Rows have `mi_bits`, `umis_per_cell` or `n_cells` as the law needs, and `seed` if they have one.
     """
     x = "umis_per_cell" if law is NOISE_LAW else "n_cells"
     out: dict[tuple, LawFit | InputError] = {}

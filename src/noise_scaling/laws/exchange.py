@@ -1,4 +1,4 @@
-"""What depth is worth in cells: exchange rates by the law and read off the grid, and curves of equal information."""
+"""Exchange rates between depth and cells, by the law and read off the grid, and curves of equal information."""
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,16 @@ from .surface import fit_grid, surface
 
 _AT_RISK = 0.05
 FACTOR = 2.0
-"""Two exchange rates agree where they are within this factor."""
+"""Two exchange rates agree if they are within this factor of each other."""
 
 
 def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
-    """Training cells at which the noise budget gives `bits` at depth `u`; infinite where no number does, 0 for 0 bits.
+    """Return the training cells at which the noise budget gives `bits` at depth `u`; infinite if none do, 0 for 0 bits.
 
     Parameters
     ----------
     bits, u
-        Bits from 0 on, and UMIs per cell, of shapes that broadcast.
+        Bits, >= 0, and UMIs per cell, of shapes that broadcast.
     parameters
         (v0, v1, v2, v3, s, a), each of a shape that broadcasts with them: [6, ...].
     """
@@ -34,16 +34,16 @@ def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
 def exchange_rate(
     fit: BudgetFit, n: Values, u: Values, *, deeper: Values = 2.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By what factor cells must grow at depth `u` to gain as much as `deeper` times the depth does: value, low, high.
+    """Return the factor in cells that, at depth `u`, gains as much as `deeper` times the depth: value, low, high.
 
-    Test cells deepen with the training cells, as in the measurements. Infinite where no number of cells will do.
+    Test cells have the depth of the training cells, as in the measurements. Infinite if no number of cells suffices.
 
     Parameters
     ----------
     fit
-        The law; the interval is of 95 % of its bootstrap draws, and NaN without them.
+        The law; the interval holds 95 % of its bootstrap draws, and is NaN without them.
     n, u
-        Training cells and UMIs per cell to start from, of shapes that broadcast; so have the answers.
+        Training cells and UMIs per cell to start from, of shapes that broadcast; results have the broadcast shape.
     deeper
         The factor in depth.
     """
@@ -53,35 +53,35 @@ def exchange_rate(
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
     draws = fit.draws.T.reshape(6, -1, *[1] * n.ndim)
     rates = np.sort(cells_needed(fit.predict_draws(n, deeper * u), u, draws) / n, axis=0)
-    low, high = (rates[round(q * (len(rates) - 1))] for q in (0.025, 0.975))  # not averaged: some are infinite
+    low, high = (rates[round(q * (len(rates) - 1))] for q in (0.025, 0.975))  # not interpolated: some are infinite
     return value, low, high
 
 
 def rising(bits: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Bits [depths, cell numbers] made to rise with cells by isotonic regression, by `seeds` (Barlow et al. 1972)."""
+    """Make bits [depths, cell numbers] rise with cells: isotonic regression, weights `seeds` (Barlow et al. 1972)."""
     weights = np.maximum(seeds, 1.0)
     return np.array([isotonic_regression(row, weights=w).x for row, w in zip(bits, weights, strict=True)])
 
 
 def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Cells at which a rising curve reaches the targets, on the logarithm; a level stretch's middle, NaN outside."""
+    """Return the cells, log-interpolated, where a rising curve reaches the targets; a plateau's middle, NaN outside."""
     levels, which = np.unique(curve, return_inverse=True)
     middles = np.bincount(which, np.log(n)) / np.bincount(which)
     return np.exp(np.interp(targets, levels, middles, left=np.nan, right=np.nan))
 
 
 def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
-    """Exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
+    """Return exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
 
-    The factor in cells at depth j that brings the bits of depth j + 1, bits made to rise with cells first. NaN where
-    the answer lies outside the measured cells, or a cell of either depth was not measured.
+    The rate at depth j is the factor in cells that gives the bits of depth j + 1, after bits are made to rise with
+    cells. NaN if the answer lies outside the measured cell numbers, or a grid cell of either depth was not measured.
 
     Parameters
     ----------
     grid
         The grid.
     bits
-        In place of the grid's own, [depths, cell numbers].
+        Bits to use in place of the grid's own, [depths, cell numbers].
     """
     bits = grid.bits if bits is None else bits
     out = np.full((len(grid.u) - 1, len(grid.n)), np.nan)
@@ -94,11 +94,11 @@ def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
 
 
 def starts(grid: Grid) -> pd.DataFrame:
-    """Every start of the grid with what twice the depth is worth in cells there, or more than what it is worth.
+    """Return, for every starting point of the grid, the factor in cells that twice the depth is worth or a lower bound.
 
-    Columns: grid, model, n, u, rate, known, most. `most` is what the most cells would make it; where they do not
-    suffice, it is the `rate`, and that is not `known`: the true one is more. Steps in depth are brought to a doubling
-    by rate^(ln 2 / ln step). An answer below the fewest cells is taken to be there.
+    Columns: grid, model, n, u, rate, known, most. `most` is the rate if the answer were the grid's most cells. Where
+    even these do not suffice, `rate` is `most` and `known` is false: the true rate is higher. Steps in depth are
+    converted to a doubling by rate^(ln 2 / ln step). An answer below the fewest cells is set to the fewest cells.
     """
     whole = np.isfinite(grid.bits).all(axis=1)
     steps = np.flatnonzero(whole[:-1] & whole[1:])
@@ -116,15 +116,15 @@ def starts(grid: Grid) -> pd.DataFrame:
 
 
 def median_rate(rates: np.ndarray, known: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
-    """Median of rates of which some are only known to be more: value, low, high (95 %), infinite if not reached.
+    """Return the median of rates, some of them lower bounds only: value, low, high (95 %); infinite if not reached.
 
-    The product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452), which takes it that starts
-    with a lower bound do not differ from those still open at it, and is not read where fewer than a twentieth of the
-    starts are still open; ends from `groups`, by number, drawn with replacement (Efron 1981,
-    doi:10.1080/01621459.1981.10477650). Whatever they are, the median is no less than that of rates and bounds alike.
-    All arguments are [starts]: rates that are not `known` are what the true ones exceed.
+    This is the product-limit estimate (Kaplan & Meier 1958, doi:10.1080/01621459.1958.10501452). It assumes that starts
+    with a lower bound do not differ from those still at risk there, and is not read where fewer than a twentieth of the
+    starts are at risk. The interval resamples `groups` (numbers) with replacement (Efron 1981,
+    doi:10.1080/01621459.1981.10477650). Whatever the true rates, their median is at least that of rates and bounds
+    alike. All arguments are [starts]; a rate that is not `known` is a lower bound.
     """
-    order = np.lexsort([~known, rates])  # known ones first among equals
+    order = np.lexsort([~known, rates])  # of equal rates, known ones first
     rates, known, groups = rates[order], known[order], groups[order]
     count = int(groups.max()) + 1
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=500)
@@ -138,20 +138,20 @@ def median_rate(rates: np.ndarray, known: np.ndarray, groups: np.ndarray) -> tup
 
 
 def law_rates(grid: Grid, fit: BudgetFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`exchange_rate` by the law at the steps of `grid_rates`: value, low, high, [depths - 1, cell numbers] each."""
+    """Return `exchange_rate` by the law at the steps of `grid_rates`: value, low, high [depths - 1, cell numbers]."""
     return exchange_rate(fit, grid.n, grid.u[:-1, None], deeper=(grid.u[1:] / grid.u[:-1])[:, None])
 
 
 def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether two rates are within FACTOR of each other; an infinite or missing one is not."""
+    """Return whether two rates are within FACTOR of each other; false if one is infinite or missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.abs(np.log(one / other)) < np.log(FACTOR)
 
 
 def compare_rates(grid: Grid) -> pd.DataFrame:
-    """Every start from which the grid itself gives a rate, with the law's and the surface's rates.
+    """Return a row for every start where the grid itself gives a rate, with the rates of the law and of the surface.
 
-    Columns: grid, model, n, u, deeper, free, law, law_low, law_high (95 %), surface (the law with smooth residuals).
+    Columns: grid, model, n, u, deeper, free (the grid's), law, law_low, law_high (95 %), surface (law + residuals).
     """
     free = grid_rates(grid)
     law = law_rates(grid, fit_grid(grid).bootstrap(100))
@@ -167,9 +167,9 @@ def compare_rates(grid: Grid) -> pd.DataFrame:
 
 
 def across_seeds(one: Grid, other: Grid) -> dict[str, np.ndarray]:
-    """Rates from one seed's grid beside those read off another seed's: how far noise alone lets any agree.
+    """Return rates from one seed's grid next to those of another seed's, to see how far noise alone limits agreement.
 
-    Keys: free (other seed's rates), law and surface (from `one`), grid (read off `one`), where `other` gives a rate.
+    Keys: free (rates of `other`), law and surface (fitted to `one`), grid (read off `one`), where `other` gives a rate.
     """
     theirs = grid_rates(other)
     here = np.isfinite(theirs)

@@ -1,6 +1,6 @@
-"""The laws of the paper, one definition of each, and what a fit can say of itself.
+"""The laws of the paper, each defined once, and the possible statuses of a fit.
 
-Bits are base 2; `u` is the mean number of UMIs per cell; `n` the number of training cells. Sources: Gowri et al.,
+Bits are base 2; `u` is the mean number of UMIs per cell; `n` is the number of training cells. Sources: Gowri et al.,
 Measurement noise scaling laws for cellular representation learning (arXiv 2503.02726), and Sadalski et al., Scaling up
 measurement noise scaling laws.
 """
@@ -21,7 +21,7 @@ def noise_law(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
     u
         Mean UMIs per cell, any shape, >= 0.
     u_bar
-        Depth of half the signal-to-noise, in UMIs per cell.
+        Depth in UMIs per cell at which the signal-to-noise ratio is half of that at infinite depth.
     i_max
         Information at infinite depth, in bits.
 
@@ -39,25 +39,25 @@ def noise_law_asymptote(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
     Parameters
     ----------
     u, u_bar, i_max
-        As in `noise_law`, with u > 0. Bits come in the shape of `u`.
+        As in `noise_law`, with u > 0. The result has the shape of `u`.
     """
     return i_max - 0.5 * np.log2(1 + u_bar / np.asarray(u, float))
 
 
 def collapse_z(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
-    """The abscissa on which every curve of Eq. 1 is the same: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max).
+    """Return the abscissa on which all curves of Eq. 1 coincide: z = (u / u_bar + A) / (1 - A), A = 2^(-2 i_max).
 
     Parameters
     ----------
     u, u_bar, i_max
-        As in `noise_law`. The abscissa has no unit, and the shape of `u`.
+        As in `noise_law`. The result has no unit, and the shape of `u`.
     """
     a = 2.0 ** (-2 * i_max)
     return (np.asarray(u, float) / u_bar + a) / (1 - a)
 
 
 def collapse(z: Values) -> np.ndarray:
-    """Missing information i_max - I in bits, by Eq. 1 at the abscissa of `collapse_z`, any shape: 1/2 log2(1 + 1/z)."""
+    """Return the missing information i_max - I in bits, by Eq. 1 at `collapse_z` (any shape): 1/2 log2(1 + 1/z)."""
     return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
 
 
@@ -69,11 +69,11 @@ def cell_number_law(n: Values, n_sat: Values, s: Values, i_inf: Values) -> np.nd
     n
         Training cells, any shape, > 0.
     n_sat
-        Cells at which one bit is lacking.
+        Number of cells at which one bit is missing.
     s
         Exponent, > 0.
     i_inf
-        Information with cells without end, in bits.
+        Information in the limit of infinitely many cells, in bits.
     """
     return i_inf - (np.asarray(n, float) / n_sat) ** (-s)
 
@@ -82,25 +82,25 @@ def noise_budget(
     n: Values, u: Values, v0: Values, v1: Values, v2: Values, v3: Values, s: Values, a: Values = 1.0,
     channels: Values = 1.0,
 ) -> np.ndarray:  # fmt: skip
-    """Information against training cells and depth together: noise variances add up, signal variance being 1.
+    """Return information against training cells and depth together: noise variances add up, signal variance is 1.
 
-    A law of this book, of a Gaussian channel (Cover & Thomas 2006, section 9.1).
+    This law, of a Gaussian channel (Cover & Thomas 2006, section 9.1), is introduced in this book.
 
     Noise-to-signal = v0 + v1 u^-a + v2 n^-s + v3 n^-s u^-a; bits = 1/2 log2(1 + 1 / noise-to-signal). With a = 1 it is
-    Eq. 1 in `u` at every `n`, as Eq. 1 says that noise-to-signal is affine in 1/u.
+    Eq. 1 in `u` at every `n`, because Eq. 1 says that noise-to-signal is affine in 1/u.
 
     Parameters
     ----------
     n, u
         Training cells, and mean UMIs per cell, > 0, of shapes that broadcast.
     v0
-        What neither cells nor depth remove; the ceiling is 1/2 log2(1 + 1/v0).
+        Noise that neither cells nor depth remove; the ceiling is 1/2 log2(1 + 1/v0).
     v1, v2, v3
-        What depth, cells, and either of them removes, >= 0.
+        Noise that depth removes (v1), that cells remove (v2), and that either removes (v3), >= 0.
     s, a
         Exponents of cells and of depth.
     channels
-        How many such channels, alike, the bits are the sum of.
+        Number of equal channels whose bits are summed.
     """
     few, shallow = np.exp(-s * np.log(n)), np.exp(-a * np.log(u))
     return channels * 0.5 / np.log(2) * np.log1p(1 / (v0 + v1 * shallow + v2 * few + v3 * few * shallow))

@@ -11,15 +11,15 @@ from ..measurements import protocol_rows
 from .curves import CURVE
 
 UNIMPROVABLE = ("random_projection", "untrained_geneformer")
-"""Models that cells do not train: the joint law has nothing to say of them. By name, as the registry loads torch."""
+"""Models that cells do not train, so the joint law does not apply; listed by name, as the registry loads torch."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Bits by depth (rows, rising) and training cells (columns, rising); NaN where nothing was measured.
+    """Bits by depth (rows, rising) and number of training cells (columns, rising); NaN where nothing was measured.
 
-    `bits` are means over seeds, `seeds` how many there were, `seed_sd` one seed's standard deviation (NaN where a
-    cell has one seed). All [depths, cell numbers], in bits.
+    `bits` are means over seeds, `seeds` the numbers of seeds, and `seed_sd` the standard deviations between seeds (NaN
+    where a grid cell has one seed). All three are [depths, cell numbers]; bits and standard deviations are in bits.
     """
 
     key: tuple[str, ...]  # data set, signal, model, preset and estimator
@@ -41,18 +41,18 @@ class Grid:
 
     @property
     def measured(self) -> np.ndarray:
-        """Where there are bits, [depths, cell numbers]."""
+        """Mask of the grid cells that have bits, [depths, cell numbers]."""
         return np.isfinite(self.bits)
 
     @property
     def mesh(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cell numbers and depths of every cell, each [depths, cell numbers]."""
+        """Numbers of training cells and depths of all grid cells, each [depths, cell numbers]."""
         return np.meshgrid(self.n, self.u)
 
     def noise(self) -> np.ndarray:
-        """Standard error of each mean, from the spread of seeds pooled over a depth (half) and the grid (half).
+        """Return each mean's standard error, from the spread of seeds pooled over a depth (half) and the grid (half).
 
-        NaN throughout where no cell has two seeds. [depths, cell numbers], in bits.
+        NaN throughout if no grid cell has two seeds. [depths, cell numbers], in bits.
         """
         freedom = np.where(np.isfinite(self.seed_sd), self.seeds - 1, 0)
         squares = np.where(freedom > 0, freedom * np.nan_to_num(self.seed_sd) ** 2, 0.0)
@@ -63,27 +63,27 @@ class Grid:
         return np.sqrt((0.5 * row + 0.5 * grid)[:, None] / np.maximum(self.seeds, 1))
 
     def weights(self) -> np.ndarray:
-        """Inverse variances of the means, of seed noise and misfit together, [depths, cell numbers]; 0 if unmeasured.
+        """Return inverse variances of the means, from seed noise and misfit, [depths, cell numbers]; 0 if unmeasured.
 
-        0.05 bits is the residual of Eq. 1 beyond seed noise in the median curve: without it, cells that happen to
-        agree between seeds would hold the law to less than it can do.
+        The misfit of 0.05 bits is the residual of Eq. 1 beyond seed noise in the median curve. Without it, the fit
+        would follow grid cells whose seeds happen to agree more closely than the law can.
         """
         return np.where(self.measured, 1 / (0.05**2 + np.nan_to_num(self.noise()) ** 2), 0.0)
 
     def without(self, hidden: np.ndarray) -> Self:
-        """The grid with the cells of a mask taken out."""
+        """Return the grid with the cells of a mask removed."""
         return replace(self, bits=np.where(hidden, np.nan, self.bits))
 
     def transposed(self) -> Self:
-        """The same with the axes exchanged, so that its columns are curves against training cells."""
+        """Return the grid with its axes exchanged, so that its columns are curves against training cells."""
         return replace(self, n=self.u, u=self.n, bits=self.bits.T, seeds=self.seeds.T, seed_sd=self.seed_sd.T)
 
 
 def grids(table: pd.DataFrame, *, least: tuple[int, int] = (3, 3), all_models: bool = False) -> Iterator[Grid]:
-    """The grids of a measurements table that have at least so many depths and cell numbers, sorted by key.
+    """Yield the grids of a measurements table with at least the `least` depths and cell numbers, sorted by key.
 
-    Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`
-    the random projection and the untrained Geneformer are left out: they do not learn from cells. Controls always are.
+    Depth is the mean over seeds and cell numbers of the measured UMIs per cell at one fraction. Without `all_models`,
+    random projection and untrained Geneformer are left out: cells do not train them. Controls are always left out.
     """
     table = protocol_rows(table, "umis_per_cell")
     if not all_models:

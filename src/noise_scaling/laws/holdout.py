@@ -1,4 +1,4 @@
-"""How well a law foretells cells of a grid that it has not seen: whole depths, whole cell numbers, and beyond both."""
+"""How well laws predict hidden cells of a grid: whole depths, whole cell numbers, and extrapolation along both axes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,22 +11,22 @@ from .surface import SETTINGS, law_surfaces, smooth_residuals
 
 DEPTHS, CELLS, MOST_CELLS, DEEPEST = "each depth", "each cell number", "most cells", "deepest"
 DESIGNS = (DEPTHS, CELLS, MOST_CELLS, DEEPEST)
-"""What is hidden: one depth at a time, one cell number at a time, the three largest cell numbers, the three deepest."""
+"""What is hidden: each depth in turn, each cell number in turn, the three largest cell numbers, the three deepest."""
 
 LAW, STRETCHED, CHOSEN = "noise budget", "noise budget, depth to a power", "noise budget and residuals"
 CARRY, LINE, LOW_RANK, SEPARATE = "carry forward", "log-linear", "low rank", "Eq. 1 at each cell number"
 YARDSTICKS = (CARRY, LINE, LOW_RANK)
 MIXED_WITH = {DEPTHS: None, CELLS: None, MOST_CELLS: CARRY, DEEPEST: LINE}
-"""The yardstick that the chosen forecast is mixed with where it reaches beyond the grid."""
+"""The yardstick that the candidates are mixed with where a design needs extrapolation; None elsewhere."""
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _DEEP = (0.0, 1.0, 2.0)
 _LEAST_LEFT = (4, 4)  # depths and cell numbers that a forecast needs to see
 
 
 def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
-    """Masks of what a design hides, [depths, cell numbers]; none where too little would be left to fit.
+    """Yield masks [depths, cell numbers] of the grid cells that a design hides; none if too few would be left to fit.
 
-    A block at an end is 30 % of the axis: three of ten.
+    The block hidden at the end of an axis is 30 % of it: three of ten.
     """
     rows, columns = grid.bits.shape
     axis, count = (0, rows) if design in (DEPTHS, DEEPEST) else (1, columns)
@@ -42,12 +42,12 @@ def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
 
 
 def carry_forward(grid: Grid, axis: int) -> np.ndarray:
-    """The last value seen before (after, at the start) along the axis: [depths, cell numbers]."""
+    """Return at each grid cell the last value seen before it along the axis (the first one after it, at the start)."""
     return pd.DataFrame(grid.bits).ffill(axis=axis).bfill(axis=axis).to_numpy()
 
 
 def log_linear(grid: Grid, axis: int) -> np.ndarray:
-    """Along the axis, by row or column, a straight line in the logarithm through all that was seen."""
+    """Return a straight line in the logarithm of the axis, fitted to all seen values of each row or column."""
     lines = grid.bits if axis == 1 else grid.bits.T
     x = np.log(grid.n if axis == 1 else grid.u)
     out = np.full_like(lines, np.nan)
@@ -59,7 +59,7 @@ def log_linear(grid: Grid, axis: int) -> np.ndarray:
 
 
 def low_rank(grid: Grid) -> np.ndarray:
-    """A depth's factor times a cell number's; a hidden one lies on a line between (or beyond) its neighbours."""
+    """Return a factor of depth times a factor of cell number; hidden factors are interpolated or extrapolated."""
     seen = [np.asarray(grid.measured.any(axis=axis)) for axis in (1, 0)]
     block = grid.bits[np.ix_(*seen)]
     block = np.where(np.isfinite(block), block, np.nanmean(block, axis=0))
@@ -70,7 +70,7 @@ def low_rank(grid: Grid) -> np.ndarray:
 
 
 def _along(x: np.ndarray, seen: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Linear interpolation, and extrapolation by the two nearest."""
+    """Interpolate linearly; extrapolate on the line through the two nearest values."""
     out = np.interp(x, x[seen], values)
     for side, ends in ((x < x[seen][0], slice(0, 2)), (x > x[seen][-1], slice(-2, None))):
         out[side] = np.polyval(np.polyfit(x[seen][ends], values[ends], 1), x[side])
@@ -78,7 +78,7 @@ def _along(x: np.ndarray, seen: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
-    """Eq. 1 fitted to each column that has 3 depths and more; NaN elsewhere."""
+    """Return the bits of Eq. 1 fitted to each column with at least 3 depths; NaN in the other columns."""
     enough = grid.measured.sum(axis=0) > 2
     out = np.full_like(grid.bits, np.nan)
     fit = fit_many(NOISE_LAW, grid.u, grid.bits.T[enough])
@@ -87,9 +87,9 @@ def eq1_at_each_cell_number(grid: Grid) -> np.ndarray:
 
 
 def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """For each mask, bits [depths, cell numbers] at every cell by every forecast that sees only the others, by name.
+    """Return, for each mask, bits [depths, cell numbers] by every forecast that sees only the unmasked cells, by name.
 
-    Yardsticks, laws, and candidates, which are keyed by what they are made of: `choose` picks one of them.
+    The forecasts are yardsticks, laws and candidates. The name of a candidate says how it is made; `choose` picks one.
     """
     axis = 0 if design in (DEPTHS, DEEPEST) else 1
     plain = law_surfaces(grid, masks)
@@ -117,10 +117,10 @@ def forecasts(grid: Grid, design: str, masks: np.ndarray) -> list[dict[str, np.n
 
 
 def score(grids: Iterable[Grid]) -> pd.DataFrame:
-    """Root mean square and median absolute error in bits of every forecast: one row a grid, design and forecast.
+    """Return the root mean square and median absolute error in bits, one row per grid, design and forecast.
 
-    Columns: grid (its key), dataset, model, design, forecast, rms, median, n_cells (how many were scored).
-    The forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
+    Columns: grid (its key), dataset, model, design, forecast, rms, median, n_cells (number of grid cells scored). The
+    forecast CHOSEN is, for each data set, the candidate that did best on the hold-outs of the *other* data sets.
     """
     rows = [row for grid in grids for design in DESIGNS for row in _scores(grid, design)]
     table = pd.DataFrame(rows, columns=["grid", "dataset", "model", "design", "forecast", "rms", "median", "n_cells"])
@@ -140,14 +140,14 @@ def _scores(grid: Grid, design: str) -> list[tuple]:
 
 
 def is_candidate(forecast: pd.Series) -> pd.Series:
-    """Which forecasts are candidates of CHOSEN, as a mask: their names end in a share."""
+    """Return a mask of the forecasts that are candidates for CHOSEN: their names end in a percentage."""
     return forecast.str.endswith("%")
 
 
 def choose(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of CHOSEN: by design and data set, the candidate of least mean log RMS on the grids of other data sets.
+    """Return the rows of CHOSEN: by design and data set, the candidate of least mean log RMS on other data sets' grids.
 
-    With one data set alone there is nothing to choose from, and the first candidate stands.
+    With only one data set there are no others to choose by, and the first candidate is taken.
     """
     out = []
     candidates = table[is_candidate(table["forecast"])]
@@ -160,6 +160,6 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def wins(table: pd.DataFrame, design: str, forecast: str, over: str) -> tuple[int, int]:
-    """On how many grids a forecast's RMS is below another's, and how many there are; both 0 where it was not made."""
+    """Return on how many grids a forecast's RMS is below another's, and how many there are; 0, 0 if it was not made."""
     wide = table[table["design"] == design].pivot(index="grid", columns="forecast", values="rms")
     return (int((wide[forecast] < wide[over]).sum()), len(wide)) if forecast in wide else (0, 0)

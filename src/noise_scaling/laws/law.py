@@ -20,20 +20,20 @@ _LOGARITHMIC = ("scale", "one bit")
 
 @dataclass(frozen=True)
 class Law:
-    """A law: its formula, its parameters, and of what kind each of them is.
+    """A law: its formula, its parameters, and the kind of each parameter.
 
-    A parameter is a "scale" (a depth or number of cells, fitted as its logarithm), an "exponent", "channels" (a
-    number), a "slope" (bits for each e-fold) or a "level" (bits): this says where a fit starts and how far it may go.
+    A kind is "scale" (a depth or number of cells, fitted as its logarithm), "one bit" (the scale `n_sat`), "exponent",
+    "channels" (a number), "slope" (bits per e-fold) or "level" (bits). It sets where a fit starts, and the bounds.
     """
 
-    name: str  # in tables
+    name: str  # as tables write it
     label: str
-    formula: Callable[..., np.ndarray]  # bits of the coordinate and the parameters, of shapes that broadcast
+    formula: Callable[..., np.ndarray]  # bits from coordinate and parameters, shapes that broadcast
     parameters: tuple[str, ...]
-    kinds: tuple[str, ...]  # of each parameter
-    reach: tuple[float, float] = (1e-4, 1e6)  # of a scale: times the least and the largest coordinate
+    kinds: tuple[str, ...]  # one for each parameter
+    reach: tuple[float, float] = (1e-4, 1e6)  # bounds of a scale: times the least and the largest coordinate
     levels: tuple[float, float | np.ndarray] = (0.0, 20.0)
-    """Bits, the upper end for all curves or [B]; 20 are a million distinguishable states, which none here has."""
+    """Bounds of a level in bits, the upper one for all curves or [B]; no signal here has 20 bits (a million states)."""
 
     @property
     def n_parameters(self) -> int:
@@ -46,16 +46,16 @@ class Law:
         return tuple(name for name, kind in zip(self.parameters, self.kinds, strict=True) if kind in _LOGARITHMIC)
 
     def natural(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """Parameters as fitted [B, P] by name, [B] each, scales turned back from logarithms."""
+        """Return parameters as fitted [B, P] by name, [B] each, with logarithms of scales converted back to scales."""
         columns = zip(self.parameters, self.kinds, theta.T, strict=True)
         return {name: np.exp(column) if kind in _LOGARITHMIC else column for name, kind, column in columns}
 
     def bits(self, theta: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Bits [B, M] of parameters as fitted [B, P] at the coordinate, `at[0]` [B, M]."""
+        """Return bits [B, M] for parameters as fitted [B, P] at the coordinate `at[0]`, [B, M]."""
         return self.formula(at[0], **{name: column[:, None] for name, column in self.natural(theta).items()})
 
     def bounds(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds of the parameters as fitted, [B, P], for curves from `low` to `high` [B]."""
+        """Return lower and upper bounds [B, P] of the parameters as fitted, for curves from `low` to `high`, [B]."""
         scale = np.log(low * self.reach[0]), np.log(high * self.reach[1])
         ends = {"scale": scale, "one bit": scale, "level": self.levels}
         ends |= {"exponent": (0.01, 5.0), "channels": CHANNELS_WITHIN, "slope": (-1e3, 1e3)}
@@ -64,7 +64,7 @@ class Law:
         return lower, upper
 
     def starts(self, low: np.ndarray, high: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """[B, starts, P]: scales over the curve and beyond, three exponents, a level just above the highest bits."""
+        """Return starts [B, starts, P]: scales over the curve and beyond, 3 exponents, a level just above `most`."""
         places = np.linspace(-0.2, 1.5, 5) if "scale" in self.kinds else np.zeros(1)
         powers = _EXPONENTS if "exponent" in self.kinds else _CHANNELS if "channels" in self.kinds else (0.2,)
         span = most - least + 0.01
@@ -87,14 +87,14 @@ LAWS = {law.name: law for law in (NOISE_LAW, CELL_NUMBER_LAW)}
 
 
 def named(name: str) -> Law:
-    """The law of that name; InputError lists the known ones."""
+    """Return the law with this name; InputError lists the known names."""
     return LAWS[choose("law", name, LAWS)]
 
 
 def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np.ndarray]:
-    """Named values as vectors, checked; those named `positive` must be above 0.
+    """Return named values as checked vectors; those named in `positive` must be above 0.
 
-    InputError unless they are vectors of one length, finite, and above 0 where that is asked.
+    InputError unless they are finite vectors of the same length, and above 0 where that is required.
     """
     arrays = {name: np.asarray(x, float) for name, x in values.items()}
     *first, last = arrays
@@ -111,7 +111,7 @@ def vectors(values: dict[str, ArrayLike], *, positive: Sequence[str]) -> list[np
 
 
 def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Vectors of different lengths as one array [rows, longest], NaN behind the shorter ones."""
+    """Return vectors of different lengths as one array [rows, longest], padded with NaN at the end."""
     out = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
     for row, values in zip(out, rows, strict=True):
         row[: len(values)] = values
@@ -139,9 +139,9 @@ def fit_many(
     weights
         Inverse variances up to a factor, [B, M]; 0 leaves a point out.
     start
-        Parameters as fitted to start from, [B, P].
+        Starting values of the parameters as fitted, [B, P].
     tolerance
-        A fit is done where a step lowers its sum of squares by less than this fraction.
+        A fit has converged when a step lowers its sum of squares by less than this fraction.
 
     Returns
     -------
@@ -165,5 +165,5 @@ def fit_many(
 
 
 def predict(law: Law, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bits [B, M] of fitted parameters [B, P] at coordinates [B, M] or [M]."""
+    """Return bits [B, M] for parameters as fitted [B, P] at coordinates [B, M] or [M]."""
     return law.bits(theta, (np.atleast_2d(np.asarray(x, float)),))

@@ -1,7 +1,7 @@
 """Many small least-squares problems at once: Levenberg-Marquardt over a stack of problems, with numerical derivatives.
 
-Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030. A parameter on its bound that is pushed
-outwards is held there.
+Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030. A parameter is held on its bound while the
+step would push it outwards.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ Model = Callable[[np.ndarray, tuple[np.ndarray, ...]], np.ndarray]
 """(parameters [B, P], coordinates that broadcast to [B, M]) -> bits [B, M]."""
 
 _BLOCK = 4096
+"""Number of problems solved together: an array of 30 points each then fits a core's cache (4096 x 30 x 8 B = 1 MB)."""
 _MAX_STEPS = 500
-"""Problems solved together: at 30 points an array still fits a core's cache (4096 x 30 x 8 B = 1 MB)."""
 _LEAST_DAMPING = 1e-9
-"""Of the unit diagonal: a system of two parameters that say the same thing can then still be solved."""
+"""Least damping, relative to a unit diagonal, so that a system with two redundant parameters can still be solved."""
 _STEP, _LEAST_SIZE = 6e-6, 1e-5
 """The relative step of central differences is the cube root of the machine precision (Nocedal & Wright 2006, section
 8.1); the least size lets a parameter of 0 move, and keeps the step far below a noise-to-signal ratio of 12 bits."""
 
 _SINGULAR = 1e14
-"""Condition number, at unit diagonal, from which a normal matrix has no inverse worth the name."""
+"""Condition number, at unit diagonal, from which a normal matrix counts as singular."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Solutions:
     converged: np.ndarray
 
     def best_of(self, starts: int) -> Self:
-        """Of each run of `starts` consecutive problems the one with the lowest cost."""
+        """Return the problem with the lowest cost from each run of `starts` consecutive problems."""
         cost = np.where(np.isfinite(self.cost), self.cost, np.inf).reshape(-1, starts)
         pick = cost.argmin(axis=1) + starts * np.arange(len(cost))
         return type(self)(self.theta[pick], self.cost[pick], self.converged[pick])
@@ -44,9 +44,9 @@ class Solutions:
 def jacobian(
     model: Model, theta: np.ndarray, at: tuple[np.ndarray, ...], lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """d bits / d parameter [B, M, P] by central differences, one-sided at a bound; 0 where a parameter cannot move.
+    """Return d bits / d parameter [B, M, P] by central differences; one-sided at a bound, 0 if a parameter cannot move.
 
-    Of a model at parameters [B, P] and coordinates that broadcast to [B, M]; bounds broadcast to [B, P].
+    The model is taken at parameters [B, P] and coordinates that broadcast to [B, M]; the bounds broadcast to [B, P].
     """
     step = _STEP * np.maximum(np.abs(theta), _LEAST_SIZE)
     up, down = np.minimum(theta + step, upper), np.maximum(theta - step, lower)
@@ -60,7 +60,7 @@ def jacobian(
 
 
 def covariance(slope: np.ndarray) -> np.ndarray | None:
-    """(J'J)^-1 [P, P] of J [M, P]: times the residual variance the covariance of parameters; None if singular."""
+    """Return (J'J)^-1 [P, P] of J [M, P], the parameters' covariance over the residual variance; None if singular."""
     information = slope.T @ slope
     size = np.sqrt(np.diag(information))
     if not np.isfinite(information).all() or (size == 0).any():
@@ -82,9 +82,9 @@ def minimise(
 ) -> Solutions:
     """Minimise sum(weights (model - bits)^2) in each of B problems (Levenberg 1944; Marquardt 1963).
 
-    From parameters `start` [B, P], within bounds that broadcast to [B, P] (equal ones hold a parameter). Coordinates
-    `at`, bits and weights (inverse variances up to a factor; 0 leaves a point out) broadcast to [B, M]. A problem is
-    solved where a step lowers its cost by less than the fraction `tolerance` of it.
+    The search starts at `start` [B, P], within bounds that broadcast to [B, P] (equal bounds hold a parameter). The
+    coordinates `at`, bits and weights (inverse variances up to a factor; 0 leaves a point out) broadcast to [B, M]. A
+    problem is solved when a step lowers its cost by less than the fraction `tolerance`.
     """
     low, high = (np.broadcast_to(x, start.shape) for x in (lower, upper))
     wide = [np.broadcast_to(x, (len(x) if x.ndim > 1 else 1, x.shape[-1])) for x in (bits, weights, *at)]
@@ -98,7 +98,7 @@ def minimise(
 
 @dataclass(frozen=True)
 class _Problem:
-    """A stack of problems; observations, weights and coordinates of one row are shared by all."""
+    """A stack of problems; observations, weights and coordinates that have a single row are shared by all problems."""
 
     model: Model
     bits: np.ndarray
@@ -112,13 +112,13 @@ class _Problem:
         return type(self)(self.model, bits, weights, tuple(at), self.lower[rows], self.upper[rows])
 
     def left(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fitted less observed bits [B, M], and the cost [B]."""
+        """Return fitted minus observed bits [B, M], and the cost [B]."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             left = self.model(theta, self.at) - self.bits
             return left, (self.weights * left**2).sum(1)
 
     def normal(self, theta: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient / 2 [B, P] and J'WJ [B, P, P] at these parameters."""
+        """Return half the gradient [B, P], and J'WJ [B, P, P], at these parameters."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             slope = jacobian(self.model, theta, self.at, self.lower, self.upper)
         weighted = slope * self.weights[..., None]
@@ -139,7 +139,7 @@ def _solve(problem: _Problem, theta: np.ndarray, tolerance: float) -> tuple[np.n
         old = cost[active]
         better = np.isfinite(new) & (new <= old)
         damping[active] = np.where(better, np.maximum(damping[active] * 0.2, _LEAST_DAMPING), damping[active] * 5)
-        still = np.abs(tried - theta[active]).max(1) < 1e-12  # held on every side: nothing left to move
+        still = np.abs(tried - theta[active]).max(1) < 1e-12  # no parameter moves any more
         finished = np.where(better, old - new <= tolerance * old + 1e-20, (damping[active] > 1e10) | still)
         theta[active[better]], cost[active[better]] = tried[better], new[better]
         done[active[finished]] = True
@@ -155,13 +155,13 @@ def _solve(problem: _Problem, theta: np.ndarray, tolerance: float) -> tuple[np.n
 def _step(
     theta: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: np.ndarray, problem: _Problem
 ) -> np.ndarray:
-    """The damped Gauss-Newton step, with the parameters held that are on a bound and pushed outwards."""
+    """Return the damped Gauss-Newton step; parameters on a bound that the step would push outwards are held."""
     held = ((theta <= problem.lower) & (gradient > 0)) | ((theta >= problem.upper) & (gradient < 0))
     held |= problem.lower == problem.upper
     gradient = np.where(held, 0.0, gradient)
     free = ~held[:, :, None] & ~held[:, None, :]
     diagonal = np.einsum("bii->bi", curvature)
     scale = 1 / np.sqrt(np.maximum(diagonal, 1e-12 * diagonal.max(1, keepdims=True) + 1e-30))
-    system = np.where(free, curvature * scale[:, :, None] * scale[:, None, :], 0.0)  # of unit diagonal
+    system = np.where(free, curvature * scale[:, :, None] * scale[:, None, :], 0.0)  # scaled to a unit diagonal
     system += np.where(held, 1.0, damping[:, None])[:, :, None] * np.eye(theta.shape[1])
     return -scale * np.linalg.solve(system, (scale * gradient)[..., None])[..., 0]

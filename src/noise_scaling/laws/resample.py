@@ -17,14 +17,14 @@ def wild_bootstrap(
     *,
     seed: int | Sequence[int],
 ) -> np.ndarray:
-    """Resampled residuals [draws, points] of a least-squares fit whose errors are shared within groups.
+    """Return resampled residuals [draws, points] of a least-squares fit whose errors are shared within groups.
 
-    A wild bootstrap (Wu 1986): each group's residuals get one random factor, after they were made what they would be
-    had the group been left out of the fit, and wider by Student's t for the number of groups. On simulated grids of 5
-    to 10 depths 95 % intervals then hold the truth in 93-97 % of cases; as they come, residuals give 69-85 %.
+    A wild bootstrap (Wu 1986): each group's residuals get one random factor, after they were replaced by those it would
+    have if left out of the fit (`left_out`), and widened by Student's t for the number of groups. On simulated grids of
+    5 to 10 depths, 95 % intervals then contain the truth in 93-97 % of cases; unchanged residuals give 69-85 %.
 
-    Residuals, weights (inverse variances up to a factor) and numbers of groups, from 0 on, are [points]; `slope`, d fit
-    / d parameter at the minimum, is [points, free parameters]; the seed is that of numpy's generator.
+    Residuals, weights (inverse variances up to a factor) and group numbers, from 0 on, are [points]; `slope`, d fit / d
+    parameter at the minimum, is [points, free parameters]; `seed` is that of numpy's generator.
     """
     freedom = max(int(groups.max()) - 1, 1)  # groups - 2: an intercept and a slope along depth
     wider = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
@@ -32,10 +32,10 @@ def wild_bootstrap(
 
 
 def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """What each group's residuals would be (to first order) had it been left out: (I - H_gg)^-1 r_g, [points].
+    """Return the residuals that each group would have (to first order) if left out: (I - H_gg)^-1 r_g, [points].
 
-    Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples. Those of
-    weight 0 are 0.
+    Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples. Residuals
+    of points with weight 0 are 0.
     """
     root = np.sqrt(weights)
     slope = slope * root[:, None]
@@ -44,16 +44,16 @@ def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, grou
     for group in range(int(groups.max()) + 1):
         rows = (groups == group) & (weights > 0)
         kept, axes = np.linalg.eigh(np.eye(rows.sum()) - slope[rows] @ spread @ slope[rows].T)
-        grown = (axes / np.maximum(kept, 0.05)) @ axes.T  # a group the fit leans on wholly would grow without end
+        grown = (axes / np.maximum(kept, 0.05)) @ axes.T  # the floor keeps a group with full leverage finite
         out[rows] = grown @ (residuals[rows] * root[rows]) / root[rows]
     return out
 
 
 def wild_factors(groups: np.ndarray, draws: int, *, seed: int | Sequence[int]) -> np.ndarray:
-    """A factor for each residual, one for all points of a group: [draws, points], of mean 0 and variance 1.
+    """Return a random factor for each residual, one for all points of a group: [draws, points], mean 0 and variance 1.
 
-    Webb's six points (+-sqrt(1/2), +-1, +-sqrt(3/2)), made for few groups: Rademacher signs of 5 depths have only 32
-    outcomes (Webb 2014, Reworking wild bootstrap based inference for clustered errors).
+    The factors are Webb's six points (+-sqrt(1/2), +-1, +-sqrt(3/2)), made for few groups: Rademacher signs of 5 depths
+    have only 32 outcomes (Webb 2014, Reworking wild bootstrap based inference for clustered errors).
     """
     rng = np.random.default_rng(seed)
     values = np.concatenate([-_WEBB, _WEBB])

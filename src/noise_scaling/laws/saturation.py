@@ -1,4 +1,4 @@
-"""Where a curve has reached a share of its best: the cells, or the depth, from which more bring little."""
+"""The number of cells, or the depth, at which a curve reaches a share of its best bits, so that more add little."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from .exchange import rising
 
 SHARES = (0.9, 0.95)
 LEAST_BITS = 0.1
-"""Curves that never find as much have no best to reach."""
+"""A curve whose best is below this number of bits has no saturation point."""
 
 
 def reached(x: np.ndarray, bits: np.ndarray, noise: np.ndarray, share: float) -> tuple[float, float, float]:
-    """The abscissa at which a share of the best measured bits is reached: value, low, high (95 %).
+    """Return the abscissa at which a curve reaches a share of its best measured bits: value, low, high (95 %).
 
-    Bits are made to rise (isotonic regression, Barlow et al. 1972), the best is where they end, and between measured
-    points the logarithm of `x`, training cells or UMIs per cell that rise, is interpolated. No law is taken for true,
-    and nothing lies beyond the measured range: the first point where it has the share already. The interval is that of
-    the same of bits with fresh noise, of the means' standard errors (a parametric bootstrap, Efron & Tibshirani 1993,
-    section 6.5), about the rising curve. All are [points]. NaN throughout where the best is below LEAST_BITS; NaN for
-    the ends where the noise is not known.
+    The bits are first made non-decreasing (isotonic regression, Barlow et al. 1972); the best is the last of them.
+    Between measured points, the logarithm of `x` (training cells or UMIs per cell, in rising order) is interpolated. No
+    law is assumed, and the result is never outside the measured range: it is the first point if that has the share
+    already. The interval comes from a parametric bootstrap (Efron & Tibshirani 1993, section 6.5), which adds noise
+    with the means' standard errors `noise` to the non-decreasing curve. All arrays are [points]. All three results are
+    NaN if the best is below LEAST_BITS; low and high are NaN if the noise is not known.
     """
     curve = rising(bits[None], np.ones((1, len(x))))[0]
     if curve[-1] < LEAST_BITS:

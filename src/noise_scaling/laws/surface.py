@@ -1,4 +1,4 @@
-"""Bits over a whole grid: the noise budget, and what it misses, spread smoothly from cell to cell (kriging)."""
+"""Bits over a whole grid: the noise budget plus its residuals, smoothed from grid cell to grid cell by kriging."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from .grids import Grid
 
 @dataclass(frozen=True)
 class Smoothness:
-    """How residuals of a law hang together, by Matern's covariance (3/2) in the logarithms of cells and depth.
+    """Covariance of a law's residuals: Matern (3/2) in the logarithms of cells and depth.
 
-    `share` is their variance over that of the noise in one cell of the grid; the lengths are natural logarithms (2.3
-    is a factor of ten); `row` is the variance, over the same noise, of what all cells of one depth share.
+    `share` is their variance over that of the noise of one grid cell; the lengths `cells` and `depth` are natural
+    logarithms (2.3 is a factor of ten); `row` is the variance, over the same noise, of a part common to a depth.
     """
 
     share: float
@@ -25,7 +25,7 @@ class Smoothness:
 
 SMOOTH = Smoothness(10, 4, 2)
 SETTINGS = (Smoothness(3, 4, 1), SMOOTH, Smoothness(10, 8, 2, 2), Smoothness(30, 8, 3))
-"""What cross-validation may choose from: stiff to supple, without and with a part common to a depth."""
+"""Settings that cross-validation chooses from: stiff to flexible, without and with a part common to each depth."""
 
 
 def _matern(distance: np.ndarray, length: float) -> np.ndarray:
@@ -40,9 +40,9 @@ def _covariance(n: np.ndarray, u: np.ndarray, smooth: Smoothness) -> np.ndarray:
 
 
 def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -> np.ndarray:
-    """What to add to the law's bits at every cell of the grid, the unmeasured ones too: [depths, cell numbers].
+    """Return the correction to add to the law's bits at every grid cell, measured or not: [depths, cell numbers].
 
-    Simple kriging, the mean of a Gaussian process (Rasmussen & Williams 2006, Eq. 2.23).
+    The method is simple kriging, the mean of a Gaussian process (Rasmussen & Williams 2006, Eq. 2.23).
     """
     cells, depths = (x.ravel() for x in grid.mesh)
     covariance, here = _covariance(cells, depths, smooth), grid.measured.ravel()
@@ -52,14 +52,14 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 
 
 def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
-    """The noise budget of a grid, weighted by seed noise; rows of one depth are one group of the bootstrap.
+    """Fit the noise budget to a grid, weighted by seed noise; grid cells of one depth are one group of the bootstrap.
 
     Parameters
     ----------
     grid
         The grid.
     deep
-        Weights a depth by (u / deepest)^deep besides, for reading beyond the deepest.
+        Also weights each depth by (u / deepest)^deep, for extrapolation beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
@@ -68,9 +68,9 @@ def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
 
 
 def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:
-    """Bits at every cell by the noise budget fitted without the cells of each mask: [masks, depths, cell numbers].
+    """Return bits at every grid cell by noise budgets fitted without each mask's cells: [masks, depths, cell numbers].
 
-    As `fit_grid` of the grid without them, many at once.
+    The fits are those of `fit_grid` on the grid without each mask, many at once.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
@@ -80,6 +80,6 @@ def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, dee
 
 
 def surface(grid: Grid) -> np.ndarray:
-    """Bits at every cell of the grid, the unmeasured ones too: law and smooth residuals, [depths, cell numbers]."""
+    """Return bits at every grid cell, measured or not: law plus smoothed residuals, [depths, cell numbers]."""
     law = fit_grid(grid).predict(*grid.mesh)
     return law + smooth_residuals(grid, law)

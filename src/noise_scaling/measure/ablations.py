@@ -1,6 +1,6 @@
-"""Ablations: named departures from the protocol, measured beside it to say what each changes.
+"""Ablations: named variants of the protocol, measured to show what each single change does to the results.
 
-A variant is a row's column `variant`; "" is the protocol. Most are what the published code does, one at a time.
+The column `variant` of a row holds the variant's name, "" for the protocol. Most variants copy one published choice.
 """
 
 import re
@@ -29,11 +29,11 @@ def thin_per_gene(
     cell_ids: Sequence | None = None,
     gene_ids: Sequence | None = None,
 ) -> csr_matrix:
-    """Thin each gene to floor(its total x `fraction`) molecules, drawn without replacement: the published way.
+    """Thin each gene to floor(its total x `fraction`) molecules, drawn without replacement, as the published code does.
 
-    So the realised depth depends on how many cells are thinned together: a gene of 30 molecules in 100 cells keeps none
-    of them at a fraction of 1/40, and 150 of 6,000 in 20,000 cells. Names are not used: these draws depend on the
-    company a cell is in, as the published ones do. CSR [cells, genes] of the same dtype, without explicit zeros.
+    The realised depth depends on how many cells are thinned together: at a fraction of 1/40, a gene with 30 molecules
+    in 100 cells keeps none, but one with 6,000 in 20,000 cells keeps 150. Names are ignored: as in the published code,
+    the draws depend on the other cells. Returns CSR [cells, genes] of the same dtype without explicit zeros.
     """
     rng = generator(seed, "thin_per_gene", counts.shape[0], repr(float(fraction)))
     by_gene = counts.tocsc(copy=True)
@@ -46,23 +46,23 @@ def thin_per_gene(
 
 
 def in_both_orders(pair: Aligned) -> Aligned:
-    """Every pair twice, once in each order, and no groups: a pair's two copies may lie on two sides of a split."""
+    """Return every pair twice, once in each order, without groups: a split may separate the two copies of a pair."""
     return Aligned(np.concatenate([pair.x, pair.y]), np.concatenate([pair.y, pair.x]), None)
 
 
 def in_both_orders_together(pair: Aligned) -> Aligned:
-    """Every pair twice, once in each order, both in the pair's group."""
+    """Return every pair twice, once in each order, with both copies in the pair's group."""
     groups = None if pair.groups is None else np.concatenate([pair.groups, pair.groups])
     return in_both_orders(pair)._replace(groups=groups)
 
 
 def without_groups(pair: Aligned) -> Aligned:
-    """The pairs as they are; relatives and neighbours of a pair may lie on the other side of a split."""
+    """Return the pairs without groups: a split may separate a pair from its relatives and neighbours."""
     return pair._replace(groups=None)
 
 
 def thinned_beside_full(pair: Aligned) -> Aligned:
-    """Of embeddings that hold each cell thinned and then as it is: the first cell thinned, its partner as it is."""
+    """Keep the thinned half of the first cell's embedding, and the full-depth half of its partner's."""
     half = pair.x.shape[1] // 2
     return pair._replace(x=pair.x[:, :half], y=pair.y[:, half:])
 
@@ -73,24 +73,24 @@ def _as_it_is(pair: Aligned) -> Aligned:
 
 @dataclass(frozen=True)
 class Variant:
-    """What one variant changes."""
+    """One variant: what it changes in the protocol."""
 
-    name: str = ""  # as it stands in the table
+    name: str = ""  # value of the column `variant`
     about: str = "the protocol"
-    full_depth: tuple[str, ...] = ()  # pools left at it: of "train", "validation" and "test"
-    thin: Callable[..., csr_matrix] = thin  # of the other pools: `counts.thin`, or of its arguments
-    prefix: bool = True  # whether the first N of thinned cells are N cells thinned: one thinning serves every N
-    genes_full_depth: bool = False  # whether they are chosen on all cells so (`genes_from` of `Model.fit`)
-    options: Mapping[str, Any] = field(default_factory=dict)  # in the preset's place; it suits models that have them
-    of_training: bool = False  # whether it suits trained models alone
-    pairing: Callable[[Aligned], Aligned] = _as_it_is  # of embedding and signal
+    full_depth: tuple[str, ...] = ()  # pools not thinned, from "train", "validation" and "test"
+    thin: Callable[..., csr_matrix] = thin  # thins the other pools; arguments as `counts.thin`
+    prefix: bool = True  # whether one thinning serves every N: its first N rows are the N cells thinned
+    genes_full_depth: bool = False  # whether genes are chosen on all cells at full depth (`genes_from`)
+    options: Mapping[str, Any] = field(default_factory=dict)  # replace the preset's; suits models with these options
+    of_training: bool = False  # whether it suits trained models only
+    pairing: Callable[[Aligned], Aligned] = _as_it_is  # changes the pairs that are scored
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
-    estimators: tuple[str, ...] | None = None  # that it suits; None: all
-    n_blocks: int = 0  # training cells are of so many (donors, tissue sections) alone; 0: of all
-    varies: str = ""  # the one random stream of the row's seed, others being those of seed 0; "": all are
+    estimators: tuple[str, ...] | None = None  # estimators that it suits; None: all
+    n_blocks: int = 0  # number of blocks (donors, tissue sections) with training cells; 0: all
+    varies: str = ""  # the only random stream that uses the row's seed, the others use seed 0; "": all use it
 
     def suits(self, model: str) -> bool:
-        """Whether the variant means something for a model or control; for an embedding that a file brings none does."""
+        """Whether the variant applies to a model or control; no variant applies to an embedding read from a file."""
         if is_brought(model):
             return not self.name
         kind = MODELS[learner(model)]
@@ -98,21 +98,21 @@ class Variant:
         return known and (kind.trained or not self.of_training)
 
     def suits_estimator(self, estimator: str) -> bool:
-        """Whether the variant means something for an estimator."""
+        """Whether the variant applies to an estimator."""
         return self.estimators is None or estimator in self.estimators
 
     def seed_of(self, stream: str, seed: int) -> int:
-        """The seed of "split", "thin", "model" or "estimator": the row's, or 0 where another stream alone varies."""
+        """Seed of the stream "split", "thin", "model" or "estimator": the row's, or 0 if only another one varies."""
         return seed if self.varies in ("", stream) else 0
 
     @property
     def both_depths(self) -> bool:
-        """Whether test cells are embedded thinned and as they are, side by side: partners differ in depth."""
+        """Whether test cells are embedded both thinned and at full depth, because partners differ in depth."""
         return self.pairing is thinned_beside_full
 
     @property
     def of_the_embedding(self) -> str:
-        """The variant as far as an embedding depends on it: "" where only the scoring differs."""
+        """The variant's name if it changes the embedding, "" if it changes only the scoring."""
         estimate_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
         return "" if estimate_only else self.name
 
@@ -144,15 +144,15 @@ _VARIANTS = (
     Variant("vary_estimator", "the estimator's draws alone anew", varies="estimator"),
 )  # fmt: skip
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
-"""Every variant by name, but for fixed_steps_N, width_N, dims_N and blocks_N, of which there is one for every N."""
+"""Every variant by name, except the families fixed_steps_N, width_N, dims_N and blocks_N, which `named` makes."""
 
 _FAMILY = re.compile(r"(fixed_steps|width|dims|blocks)_([1-9]\d*)")
 
 
 def named(name: str) -> Variant:
-    """The variant of this name: "fixed_steps_1000" trains so many steps, of "width_128" and "dims_8" sizes are these.
+    """Return the variant of a name; "fixed_steps_1000" trains 1,000 steps, "width_128" and "dims_8" set a size.
 
-    InputError if there is none, or a width is no multiple of 16 up to 1,024.
+    InputError if there is no such variant, or a width is not a multiple of 16 up to 1,024.
     """
     found = _FAMILY.fullmatch(name) if isinstance(name, str) else None
     if found is None:
@@ -174,7 +174,7 @@ def named(name: str) -> Variant:
 
 
 def _of_width(name: str, width: int) -> Variant:
-    """Geneformer with another width, in the proportions of the small preset: twice as much between, 32 a head."""
+    """Geneformer of another width, in the small preset's proportions: feed-forward twice as wide, 32 a head."""
     heads = max(1, width // 32)
     if width % 16 or width % heads or width > 1024:
         raise InputError(
@@ -186,7 +186,7 @@ def _of_width(name: str, width: int) -> Variant:
 
 
 def check(variant: Variant, models: Sequence[str], estimators: Sequence[str], data: Dataset) -> None:
-    """InputError for a variant that means nothing for a model or estimator, or lacks pairs, blocks or memory."""
+    """Raise InputError if a model or estimator does not suit the variant, or the data lack what it needs."""
     for what, asked, suits, known in (
         ("model", models, variant.suits, MODELS),
         ("estimator", estimators, variant.suits_estimator, variant.estimators or ()),

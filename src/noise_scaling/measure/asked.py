@@ -1,4 +1,4 @@
-"""What a call of `measure` asks, the same for all of its slices, and which test cells are scored: enough of them."""
+"""The settings of one `measure` call, shared by all of its slices, and the check that enough test cells are scored."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,9 @@ from .brought import Brought
 
 @dataclass(frozen=True)
 class Grid:
-    """What stays the same over a call of `measure`.
+    """Settings that all slices of one `measure` call share.
 
-    What is not listed is as in `measure`.
+    Fields without a comment are as in `measure`.
     """
 
     data: datasets.Dataset
@@ -37,12 +37,12 @@ class Grid:
     devices: int = 1
     precision: str = ""
     brought: Brought | None = None
-    fractions_train: tuple[float, ...] = ()  # of training cells, each with all of `fractions`; (): as the test cells
+    fractions_train: tuple[float, ...] = ()  # training depths, each with all `fractions`; (): as the test cells
 
     def split(self, seed: int) -> Split:
-        """Test, validation and training cells of one replicate. An N for which they do not suffice is a failed row.
+        """Return one replicate's test, validation and training cells. An N with too few of them becomes a failed row.
 
-        InputError if the cells suffice for no N, or no estimator takes the test cells: too few, or nearly a class each.
+        InputError if there are too few cells for every N, or the test cells cannot be scored (`check_scored`).
         """
         cells = split(
             self.data.cell_ids,
@@ -55,18 +55,18 @@ class Grid:
         )
         if self.variant.n_blocks:
             cells = cells.of_blocks(np.asarray(self.data.blocks), self.variant.n_blocks)
-        cells.training_cells(min(self.cell_numbers))  # fail before the work, not after
+        cells.training_cells(min(self.cell_numbers))  # fail before the work starts
         check_scored(self.data.signal, cells.test, seed=pairs_seed(self.variant, seed))
         return cells
 
 
 def pairs_seed(variant: Variant, seed: int) -> int:
-    """The seed that decides who is paired, of a replicate's."""
+    """Return the seed that decides which cells are paired in the replicate `seed`."""
     return derive(variant.seed_of("split", seed), "pairs")
 
 
 def check_scored(signal: signals.Signal, test: np.ndarray, *, seed: int) -> None:
-    """InputError for test cells that no estimator takes: too few, or nearly a class each."""
+    """Raise InputError for test cells that cannot be scored: too few, or with more classes than half their number."""
     scored = signals.align(signal, test, np.empty((len(test), 0)), seed=seed)
     what = "pairs of test cells" if signal.kind == "pair" else "test cells"
     if len(scored.x) < MIN_PAIRS:

@@ -1,8 +1,8 @@
-"""Embeddings that files bring, of any model: the thinned files they are made from, and how they are taken back.
+"""Embeddings of any model, computed elsewhere and read from files: `thin` writes the files that they are made from.
 
-`thin` writes a file for each depth and seed, with the molecules that `measure` keeps there. Whoever has the model adds
-its embedding to each file, under one key of obsm; `measure` takes the test cells' rows by their names. The model is
-called obsm:KEY. It learns nothing here, so that it has one row a depth and seed, at the largest number of cells.
+`thin` writes a file for each depth and seed, with the molecules that `measure` keeps there. The user runs the model and
+adds its embedding to each file under one key of obsm; `measure` reads the rows of the test cells by name. The model is
+called obsm:KEY. It is not trained here, so it has one row per depth and seed, at the largest number of cells.
 """
 
 import hashlib
@@ -23,27 +23,27 @@ _PREFIX = "obsm:"
 
 
 def is_brought(model: str) -> bool:
-    """Whether a name in the column `model` is that of an embedding that a file brings."""
+    """Whether a name in the column `model` stands for an embedding that is read from a file."""
     return model.startswith(_PREFIX)
 
 
 def file_of(folder: Path, fraction: float, seed: int) -> Path:
-    """The file of one depth and seed; at full depth all seeds have the same molecules, and one file."""
+    """Return the path for one depth and seed; at full depth all seeds have the same molecules and share one file."""
     return folder / ("q1.h5ad" if fraction == 1 else f"q{fraction:.12g}_seed{seed}.h5ad")
 
 
 @dataclass(frozen=True)
 class Brought:
-    """Where embeddings lie.
+    """Where embeddings are read from: a folder of files that `thin` wrote.
 
-    Where there is no folder of files that `thin` wrote, `dataset`'s own file brings those of full depth.
+    Without a folder, the file `dataset` itself provides the embeddings at full depth.
     """
 
     dataset: str
     folder: Path | None = None
 
     def check(self, models: Sequence[str], variant: str) -> None:
-        """InputError for a folder without a model obsm:KEY, a model without a key, or a variant of one."""
+        """Raise InputError for a folder without a model obsm:KEY, a model without a key, or a variant of a model."""
         own = [model for model in models if is_brought(model)]
         if self.folder is not None and not own:
             raise InputError(f"--embeddings {self.folder} is of no use: name the key to take with --models obsm:KEY")
@@ -53,7 +53,7 @@ class Brought:
             raise InputError(f"variant {variant!r} changes nothing in {own[0]}, which a file brings: leave one out")
 
     def read(self, model: str, fraction: float, seed: int, names: np.ndarray) -> np.ndarray:
-        """The embedding of the test cells at one depth and seed, float32 [cells, dims]."""
+        """Return the embedding of the test cells at one depth and seed, float32 [cells, dims]."""
         thin = f"noise-scaling thin {self.dataset} --fractions {fraction:.12g} --seeds {seed} --output"
         if self.folder is None:
             if fraction != 1 or not datasets.is_own(self.dataset):
@@ -68,7 +68,7 @@ class Brought:
 
 
 def sha256(embedding: np.ndarray) -> str:
-    """Of the shape and the numbers of an embedding."""
+    """Return the SHA-256 of the shape and the values of an embedding."""
     return hashlib.sha256(repr(embedding.shape).encode() + embedding.tobytes()).hexdigest()
 
 
@@ -81,7 +81,7 @@ def thin(
     layer: str | None = None,
     round_counts: bool = False,
 ) -> list[Path]:
-    """Write the cells of a file at other depths, with the molecules that `measure` keeps there.
+    """Write the cells of a file thinned to other depths, with the molecules that `measure` keeps at each.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def thin(
     fractions
         Shares of the molecules to keep, in (0, 1].
     output
-        The folder; files of the same name are replaced.
+        The folder to write to; files of the same name are replaced.
     seeds
         The replicates that will be measured.
     layer, round_counts
@@ -98,13 +98,13 @@ def thin(
 
     Returns
     -------
-    The files, .h5ad with counts in X, and obs and var of the genes as they were; nothing else of the file, which would
-    be of full depth.
+    Paths of the .h5ad files. They hold the counts in X, and obs and var of the genes unchanged; all else is left out,
+    because it belongs to the full depth.
 
     Raises
     ------
     InputError
-        If the file is not as needed, a fraction is none, or nothing can be written there.
+        If the file is not valid, a fraction is not in (0, 1], or the folder cannot be written.
     """
     ask = request.read(**locals())
     if ask.fractions is None or ask.output is None:

@@ -1,4 +1,4 @@
-"""Can I trust this number? An estimate on your own pairs, beside estimates whose answer is known or bounded."""
+"""Can I trust this number? Compares an estimate on your own pairs with estimates whose answer is known or bounded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +21,25 @@ from . import request
 from .slice import Grid
 
 LEAST, MOST = 4 * MIN_PAIRS, 5000
-"""Cells: a quarter of fewer carries no estimate; of more so many are drawn."""
+"""Numbers of cells: a quarter of fewer than LEAST is too few for an estimate; of more than MOST, MOST are drawn."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found.
+    """Result of `check`.
 
     Attributes
     ----------
     bits, stderr
-        Mean over three seeds, and the larger of its standard error and the spread over seeds.
+        Mean over three seeds, and the larger of the standard error and the spread over seeds.
     n, dims, method
-        Pairs of cells, dimensions of the embedding, the estimator that was used.
+        Number of pairs of cells, number of dimensions of the embedding, and the estimator used.
     checks
-        All that apply (`check_rules`).
+        All checks that apply (`check_rules`).
     estimates
-        A row each: setting, level, repeat, n, dims, bits, stderr, the true bits where they are known, method, note.
+        One row each: setting, level, repeat, n, dims, bits, stderr, true (bits, where known), method, note.
     notes
-        What was taken for what, and what was left out.
+        How the input was read, and what was left out.
     """
 
     bits: float
@@ -55,12 +55,12 @@ class Report:
         return next(check for check in self.checks if check.name == name)
 
     def of_status(self, status: str) -> list[rules.Check]:
-        """The checks that are OK, TIE or FAILED."""
+        """Return the checks with a status: OK, TIE or FAILED."""
         return [check for check in self.checks if check.status == status]
 
     @property
     def answer(self) -> str:
-        """ "yes", "lower bound" where all that fails finds too little, "nothing found" that grows, or "no"."""
+        """ "yes", "lower bound" (all failed checks find too little), "nothing found" (chance, no growth) or "no"."""
         failed, null = self.of_status(rules.FAILED), self["shuffled"]
         if not all(check.too_low for check in failed):
             return "no"
@@ -89,7 +89,7 @@ class Report:
         return "\n".join([self.verdict, "", *(f"{check.status:6} {check.text}" for check in self.checks)])
 
     def as_dict(self) -> dict[str, object]:
-        """Verdict and checks as JSON has them; `ok` is false for a check that failed."""
+        """Return verdict, checks and notes as values for JSON; `ok` is false for a check that failed."""
         facts = {name: getattr(self, name) for name in ("verdict", "answer", "bits", "stderr", "n", "dims", "method")}
         columns = ("name", "value", "limit", "stderr", "status", "text")
         checks = [{c: getattr(one, c) for c in columns} | {"ok": one.status != rules.FAILED} for one in self.checks]
@@ -107,26 +107,26 @@ def check(
     seed: int = 0,
     progress: bool = True,
 ) -> Report:
-    """Say whether the information between an embedding and a signal can be trusted.
+    """Say whether an estimate of the information between an embedding and a signal can be trusted.
 
     Parameters
     ----------
     file, signal, layer, round_counts
         As for `datasets.load`; or a table of pairs, .npz or .csv, as for `datasets.load_embedding`.
     embedding
-        Of a file "obsm:KEY"; or a model ("pca" by default), which is trained and embeds its test cells as in `measure`,
-        at full depth and the largest number of cells.
+        "obsm:KEY" of a file, or a model ("pca" by default). The model is trained and embeds the test cells as in
+        `measure`, at full depth and the largest number of cells.
     estimator
         A method of `information.estimate`.
     seed
-        All random choices.
+        Seed of all random choices.
     progress
-        Whether a bar is shown.
+        Whether to show a progress bar.
 
     Raises
     ------
     InputError
-        If file, signal, embedding or estimator are not as needed, or there are fewer than `LEAST` pairs of cells.
+        If file, signal, embedding or estimator are not valid, or there are fewer than `LEAST` pairs of cells.
     """
     ask = request.read(**locals())
     choose("estimator", ask.estimator, information.METHODS)
@@ -139,7 +139,7 @@ def check(
 
 
 def _embedded(ask: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, Signal, tuple[str, ...]]:
-    """Cells that have the signal, their embedding, the signal of all cells, and notes."""
+    """Return the cells to score (all have the signal), their embedding, the signal of all cells, and notes."""
     if datasets.is_table(ask.file) or (ask.embedding or "").startswith("obsm:"):
         x, signal, notes = datasets.load_embedding(ask.file, embedding=ask.embedding, signal=ask.signal)
         known = np.flatnonzero(signals.test_eligible(signal))
@@ -165,14 +165,14 @@ def of_pair(
     seed: int = 0,
     progress: bool = False,
 ) -> Report:
-    """`check` of pairs in memory.
+    """Run `check` on pairs in memory.
 
     Parameters
     ----------
     pair
         x [n, dims], y [n, d] or labels [n], groups [n] or None.
     rows
-        Numbers [n] in the order in which the cells came; the order of the pairs by default.
+        Position [n] of each pair's cell in the input; the order of the pairs by default.
     notes, estimator, seed, progress
         As in `Report` and `check`.
 

@@ -1,4 +1,4 @@
-"""The pairs that a check estimates: as they are, in parts, shuffled, of known information, processed on one side."""
+"""The pairs that a check estimates: unchanged, in parts, shuffled, with known information, processed on one side."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +18,7 @@ PROJECTED, LEADING = "a random projection", "fewer components"
 
 
 class Case(NamedTuple):
-    """What was done to the pairs, how much of it, which repeat, the pairs, and their bits where those are known."""
+    """What was done to the pairs, how strongly, the number of the repeat, the pairs, and their true bits if known."""
 
     setting: str
     level: float
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 
 def cases(pair: Aligned, seed: int) -> Iterator[Case]:
-    """All 28; of one dimension 24."""
+    """Yield all 28 cases, or 24 for an embedding of one dimension."""
     draw = partial(generator, seed, "check")
     for i in range(3):
         yield Case(ALL, 1, i, pair)
@@ -46,12 +46,12 @@ def cases(pair: Aligned, seed: int) -> Iterator[Case]:
 
 
 def of(pair: Aligned, cells: np.ndarray) -> Aligned:
-    """Some of the pairs, by a mask or positions."""
+    """Select some of the pairs by a mask or positions."""
     return Aligned(pair.x[cells], pair.y[cells], None if pair.groups is None else pair.groups[cells])
 
 
 def copies(pair: Aligned) -> np.ndarray:
-    """A number for each pair [n], the same for equal pairs, in either order where both sides are embeddings."""
+    """Return a number for each pair [n], the same for equal pairs; the order of two embeddings does not matter."""
     x, y = pair.x, codes(pair.y)
     if x.shape == y.shape and not is_labels(pair.y):
         return _numbered(np.sort(_numbered(np.concatenate([x, y])).reshape(2, -1), axis=0).T)
@@ -59,7 +59,7 @@ def copies(pair: Aligned) -> np.ndarray:
 
 
 def codes(y: np.ndarray) -> np.ndarray:
-    """`y` as numbers [n, d]; labels as one column of codes."""
+    """Return `y` as numbers [n, d]; labels become one column of codes."""
     return pd.factorize(np.asarray(y).ravel(), sort=True)[0][:, None] if is_labels(y) else y
 
 
@@ -68,21 +68,21 @@ def _numbered(rows: np.ndarray) -> np.ndarray:
 
 
 def _parts(pair: Aligned, n: int, rng: np.random.Generator) -> list[Aligned]:
-    """Disjoint parts; a group is in one of them."""
+    """Deal the pairs into `n` disjoint parts; all pairs of a group are in the same part."""
     unit = np.arange(len(pair.x)) if pair.groups is None else pair.groups
     part = (rng.permutation(unit.max() + 1) % n)[unit]
     return [of(pair, part == i) for i in range(n)]
 
 
 def _shuffled(pair: Aligned, rng: np.random.Generator) -> Aligned:
-    """Each beside the signal of another; equal pairs stay equal, so that what copies do to an estimate shows."""
+    """Shuffle the signals. Equal pairs remain equal, so that the effect of copies on an estimate shows."""
     number = copies(pair)
     first = np.unique(number, return_index=True)[1]
     return pair._replace(y=pair.y[rng.permutation(first)[number]])
 
 
 def _noisy(values: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of `level` standard deviations; of labels a share, 1/5 at 1/2 and 1/2 at 1, is dealt anew."""
+    """Add noise of `level` standard deviations; of labels, shuffle a share: 1/5 at level 1/2, 1/2 at level 1."""
     if not is_labels(values):
         return values + level * values.std(axis=0) * rng.standard_normal(values.shape)
     dealt, some = values.copy(), np.flatnonzero(rng.random(len(values)) < level**2 / (1 + level**2))
@@ -91,13 +91,13 @@ def _noisy(values: np.ndarray, level: float, rng: np.random.Generator) -> np.nda
 
 
 def _projected(pair: Aligned, share: float, rng: np.random.Generator) -> Aligned:
-    """A random projection, of dimensions of unit deviation, on a share of them."""
+    """Scale dimensions to unit deviation and project them at random onto a share of their number."""
     d, scale = pair.x.shape[1], np.maximum(pair.x.std(axis=0), np.finfo(float).tiny)
     return pair._replace(x=pair.x / scale @ np.linalg.qr(rng.standard_normal((d, round(share * d))))[0])
 
 
 def _leading(pair: Aligned, share: float) -> Aligned:
-    """The leading principal components, a share of them."""
+    """Keep a share of the principal components, the leading ones."""
     u, s, _ = np.linalg.svd(pair.x - pair.x.mean(axis=0), full_matrices=False)
     k = max(1, round(share * len(s)))
     return pair._replace(x=u[:, :k] * s[:k])

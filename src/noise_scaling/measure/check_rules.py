@@ -1,28 +1,28 @@
 """The rules of `check`: "ok" up to a limit, "tie" up to `MARGIN` standard errors beyond it, "failed" further out.
 
 repeated_cells
-    Share of cells that repeat another cell's pair: at most `REPEATED`. Counted, without error.
+    Share of cells that repeat another cell's pair: at most `REPEATED`. A count, so it has no error.
 leak
-    R² of the row number, and of the signal's numbers, from a line in the embedding that is fitted to every other cell,
-    on the cells between: at most `EXACT`. Beyond it the embedding holds them.
+    R² of a linear fit from the embedding to the row number, and to the signal, fitted on every other cell and computed
+    on the cells between: at most `EXACT`. Above it the embedding contains the row number or the signal itself.
 shuffled
     Mean bits of four shuffles (copies of a cell move together): at most `ZERO`.
 known_signal
-    Bits found over bits held, of three signals of about 2 bits made from the embedding (`controls.from_embedding`):
+    Bits found over true bits, for three signals of about 2 bits made from the embedding (`controls.from_embedding`):
     from `FOUND` to 1 + `RISE`.
 growth
-    What all cells add to the mean of halves, over their bits: at most `GROWTH`, or .05 bits. Its error is the spread
-    over three seeds and three halvings, for the cells are the same.
+    Bits of all cells minus the mean bits of halves, over the former: at most `GROWTH`, or .05 bits. Its error is the
+    spread over three seeds and three halvings, because they all use the same cells.
 split_halves
-    The difference of two halves over its standard error, root mean square of three halvings: at most `APART`, which
-    chance exceeds in 0.7 % of draws where standard errors are a third too small. It has no error of its own.
+    Difference between two halves over its standard error, root mean square of three halvings: at most `APART`, which
+    chance exceeds in 0.7 % of draws if standard errors are a third too small. The value has no error of its own.
 noise_on_embedding, noise_on_signal, random_projection, fewer_components
-    The most that is added by noise of half a standard deviation or one (of labels a fifth or half are dealt anew), by
-    random projections on half of the dimensions, by keeping the leading half or quarter of the principal components: at
-    most `RISE` of the bits, or `ZERO`, since no processing of one side adds information (Cover & Thomas 2006, section
-    2.8). Errors are combined as if of other cells, which is too wide.
+    Largest gain in bits from noise of half or one standard deviation (of labels, a fifth or half are shuffled), from
+    random projection onto half of the dimensions, or from keeping the leading half or quarter of the principal
+    components: at most `RISE` of the bits, or `ZERO`, since processing one side cannot add information (Cover & Thomas
+    2006, section 2.8). Errors are combined as if the cells were different, which makes the error too wide.
 
-The standard error of a mean is the estimator's or that of the spread over repeats, whichever is larger. A tie passes.
+The standard error of a mean is the estimator's or that from the spread over repeats, whichever is larger. A tie passes.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ from ..signals import Aligned
 from . import check_pairs as pairs
 
 MARGIN = 2.0
-"""Standard errors beyond a limit within which a check is a tie."""
+"""A check is a tie if its value is beyond the limit by at most this many standard errors."""
 REPEATED, EXACT, ZERO, FOUND, GROWTH, APART, RISE = 0.01, 1 - 1e-6, 0.02, 0.8, 0.1, 3.0, 0.05
 OK, TIE, FAILED = "ok", "tie", "failed"
 
@@ -48,9 +48,9 @@ _PROCESSING = {
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `value`, `limit` and `stderr` in its own unit, and in words what was found.
+    """One check: `value`, `limit` and `stderr` in its own unit, and the finding as `text`.
 
-    `beyond`: how far the value lies on the wrong side of the limit. `too_low`: it fails where too little is found.
+    `beyond`: how far the value is on the wrong side of the limit. `too_low`: a failure means that too little was found.
     """
 
     name: str
@@ -72,13 +72,13 @@ def _at_most(limit: float, name: str, value: float, stderr: float, text: str, *,
 
 
 def mean(rows: pd.DataFrame) -> tuple[float, float]:
-    """Mean bits of repeats on the same cells, and its error: the estimator's, or the spread where that is larger."""
+    """Return the mean bits of repeats on the same cells, and the larger of the estimator's error and the spread."""
     stderr = np.sqrt((rows["stderr"] ** 2).mean())
     return float(rows["bits"].mean()), float(np.fmax(stderr, rows["bits"].std()))
 
 
 def counted(pair: Aligned, rows: np.ndarray) -> Iterator[Check]:
-    """The checks without an estimate, of pairs whose cells came in the order of the numbers `rows` [n]."""
+    """Yield the checks that need no estimate; `rows` [n] are the positions of the pairs' cells in the input."""
     n = len(pair.x)
     repeated = n - len(np.unique(pairs.copies(pair)))
     yield _at_most(REPEATED, "repeated_cells", repeated / n, 0, f"{repeated:,} of {n:,} cells repeat another")
@@ -91,7 +91,7 @@ def counted(pair: Aligned, rows: np.ndarray) -> Iterator[Check]:
 
 
 def _explained(x: np.ndarray, targets: np.ndarray) -> float:
-    """The largest R² over the targets [n, k] that vary on the cells between."""
+    """Return the largest R² of linear fits to targets [n, k] that vary: fitted on even rows, computed on odd rows."""
     centred = [values - values.mean(axis=0) for values in (x, targets.astype(float))]
     x, y = (values / np.maximum(values.std(axis=0), np.finfo(float).tiny) for values in centred)
     left = y[1::2] - x[1::2] @ np.linalg.lstsq(x[::2], y[::2])[0]
@@ -101,7 +101,7 @@ def _explained(x: np.ndarray, targets: np.ndarray) -> float:
 
 
 def estimated(table: pd.DataFrame) -> Iterator[Check]:
-    """The checks of estimates, a row each as in `Report.estimates`."""
+    """Yield the checks on the estimates; `table` has their rows as in `Report.estimates`."""
     by = dict(list(table.groupby("setting")))
     whole, shuffled, known = by[pairs.ALL], by[pairs.SHUFFLED], by[pairs.KNOWN]
     bits, stderr = mean(whole)

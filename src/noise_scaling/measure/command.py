@@ -4,7 +4,7 @@ import argparse
 
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `measure`."""
+    """Add the options of `measure`."""
     add = parser.add_argument
     cells = "NAMES, or a file: .h5ad, 10x .h5 or matrix folder, .zarr, .loom (default: %(default)s)"
     add("--dataset", default="pbmc68k", help=cells)
@@ -42,7 +42,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_thin_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `thin`."""
+    """Add the options of `thin`."""
     add = parser.add_argument
     add("file", help="a file as for measure, or a data set's name")
     add("--fractions", nargs="+", metavar="Q", required=True, help="shares of molecules to keep")
@@ -53,7 +53,7 @@ def add_thin_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_check_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `check`."""
+    """Add the options of `check`."""
     add = parser.add_argument
     add(
         "file",

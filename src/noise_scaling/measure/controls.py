@@ -15,7 +15,7 @@ from ..seeds import generator
 from ..signals import Aligned
 
 BITS = 2.0
-"""The positive control's information."""
+"""Information of the positive control, in bits."""
 
 _SIGNAL, _NOISE, _CLASSES, _APART = 4, 12, 8, 10.0
 _DRAWS = 1000
@@ -23,10 +23,10 @@ _DRAWS = 1000
 
 @dataclass(frozen=True)
 class Control:
-    """What the rest needs to know of a control.
+    """Properties of a control.
 
-    `learner` is the model that is trained for it; `draw` makes the pair that the estimator sees of the learner's pair,
-    a seed and a cell number.
+    `learner` is the model that is trained for the control; `draw` makes the pair that the estimator sees from the
+    learner's pair, a seed and a cell number.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Control:
 
 
 def _shuffled(pair: Aligned, seed: int, n_cells: int) -> Aligned:
-    """The embeddings of other cells beside each signal."""
+    """Permute the embeddings, so that each signal is paired with the embedding of a random cell."""
     return pair._replace(x=pair.x[generator(seed, "control", n_cells).permutation(len(pair.x))])
 
 
 def _known(pair: Aligned, seed: int, n_cells: int) -> Aligned:
-    """As many pairs of known information, of labels or vectors as the signal is."""
+    """Draw as many pairs with known information: with labels if the signal has labels, else with vectors."""
     draw = known_labels if is_labels(pair.y) else known_vectors
     x, y = draw(len(pair.x), generator(seed, "control", KNOWN, n_cells))
     return pair._replace(x=x, y=y)
@@ -61,17 +61,17 @@ CONTROLS = {
 
 
 def learner(model: str) -> str:
-    """The model that is trained for a name in the column `model`: a control's learner, or the model itself."""
+    """Return the model that is trained for a name in the column `model`: a control's learner, or the model itself."""
     return CONTROLS[model].learner if model in CONTROLS else model
 
 
 def apply(model: str, pair: Aligned, *, seed: int, n_cells: int) -> Aligned:
-    """The pair as the estimator sees it: as it is, or what a control puts in its place."""
+    """Return the pair that the estimator sees: unchanged for a model, replaced by the draw of a control."""
     return CONTROLS[model].draw(pair, seed, n_cells) if model in CONTROLS else pair
 
 
 def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussians [n, 16] that share 2 bits over 4 dimensions, among 12 of noise, each side rotated.
+    """Draw Gaussian x and y [n, 16] that share 2 bits over 4 dimensions; 12 are noise, and each side is rotated.
 
     Each correlated pair of dimensions holds -1/2 log2(1 - rho^2) = 1/2 bit (Cover & Thomas 2006, example 8.5.1).
     """
@@ -82,10 +82,10 @@ def known_vectors(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def known_labels(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors [n, 16] that tell one of 8 equal classes beyond doubt, and labels [n] that name it most of the time.
+    """Draw vectors [n, 16] that tell one of 8 equally likely classes beyond doubt, and labels [n] that mostly name it.
 
-    A label is wrong with probability p, then any of the other 7: it holds 3 - H(p) - p log2 7 = 2 bits (a symmetric
-    channel: Cover & Thomas 2006, section 7.2).
+    A label is wrong with probability p, and is then any of the other 7, so that it holds 3 - H(p) - p log2 7 = 2 bits
+    (a symmetric channel: Cover & Thomas 2006, section 7.2).
     """
 
     def bits(p: float) -> float:
@@ -100,13 +100,13 @@ def known_labels(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def from_embedding(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """A signal in the form of `y` that shares 2 bits with the embedding `x`, and the bits that its draws share.
+    """Draw a signal that shares 2 bits with the embedding `x`; return it and the bits that the draws share.
 
-    It is made from up to 4 random projections of `x`, decorrelated. A vector is those and Gaussian noise, beside
-    dimensions of noise, rotated; a label one of 8 classes, the likelier the nearer its centre. The cells are taken for
-    the population: a draw shares log2 p(y | x) / p(y) with its cell, p(y) the mean over cells (Cover & Thomas 2006, eq.
-    2.28); the mean over draws is less than 2 where `x` has too few values. Of `y`, labels [n] or vectors [n, d], only
-    the form is used.
+    Only the form of `y` is used: labels [n] or vectors [n, d]. The signal is made from up to 4 decorrelated random
+    projections of `x`. A vector is these plus Gaussian noise, padded with dimensions of pure noise and rotated; a label
+    is one of 8 classes, likelier the nearer its centre. The cells are treated as the population: a draw shares log2
+    p(y | x) / p(y) with its cell, p(y) being the mean over cells (Cover & Thomas 2006, eq. 2.28). The mean over draws
+    is less than 2 if `x` has too few distinct values.
     """
     k = min(_SIGNAL, x.shape[1], _SIGNAL if is_labels(y) else y.shape[1])
     u, s, _ = np.linalg.svd((x - x.mean(axis=0)) @ rng.standard_normal((x.shape[1], k)), full_matrices=False)
@@ -132,7 +132,7 @@ def _channel_of(z: np.ndarray, dims: int, rng: np.random.Generator) -> tuple[np.
     noise = rng.standard_normal((n, k))
 
     def bits(scale: float, cells: np.ndarray) -> np.ndarray:
-        """Of each cell: log2 of p(y | x), the density of its noise, over p(y), the mean of that over all x."""
+        """For each cell, log2 p(y | x) / p(y): the density of its noise over the mean of that density over all x."""
         density = np.exp(-cdist(z[cells] / scale + noise[cells], z / scale, "sqeuclidean") / 2).mean(axis=1)
         return (-(noise[cells] ** 2).sum(axis=1) / 2 - np.log(density)) / np.log(2)
 
@@ -144,7 +144,7 @@ def _channel_of(z: np.ndarray, dims: int, rng: np.random.Generator) -> tuple[np.
 
 
 def _scale(bits: Callable[[float], float], *, sharp: float, blunt: float) -> float:
-    """Where there are 2 bits, or 9/10 of the most that there can be: between a scale that blurs nothing and one all."""
+    """Find the scale that gives 2 bits, or 9/10 of the most possible if less, from `sharp` to `blunt` (all blurred)."""
     aim = min(BITS, 0.9 * bits(sharp))
     return float(np.exp2(brentq(lambda power: bits(2.0**power) - aim, *np.log2([sharp, blunt]), xtol=1e-3)))
 

@@ -1,7 +1,7 @@
 """What a sweep costs: the memory and time that a job asks for, and forecasts from the seconds in measured tables.
 
 Requests are upper bounds for a scheduler, from the models' own numbers (`models.base.Model`). Forecasts are fits to
-the rows of tables, carried to grids that were not measured.
+the rows of tables, extrapolated to grids that were not measured.
 """
 
 import contextlib
@@ -28,43 +28,43 @@ from .grid import Job, jobs
 
 MB, GB = 1e6, 1e9
 PROGRAM_MB = 2000.0
-"""A job before any data, measured on Slurm: the kernel 660 MB, papermill 60, two Snakemakes of 510: 1,750 resident."""
+"""A job before it loads data. Measured on Slurm: kernel 660 MB, papermill 60, two Snakemakes of 510; resident 1,750."""
 NONZEROS_PER_UMI = 0.6
-"""Genes seen per molecule, at most, below saturation: 0.4-0.6 on the small data sets at full depth."""
+"""Upper bound of genes detected per molecule below saturation: 0.4-0.6 on the small data sets at full depth."""
 BYTES_PER_NONZERO = {"loaded": 8.0, "thinned": 8.0, "in_training": 12.0}
-"""int32 index and value; the same thinned; index and float64 value while PCA normalises (scVI: float32)."""
+"""int32 index and value; the same when thinned; int32 index and float64 value while PCA normalises (scVI: float32)."""
 TOKENS, TOKEN_BYTES = 512, 2
 ON_DISK_BYTES_PER_CELL, ON_DISK_BYTES = 100, 6e8
-"""Of counts that stay on disk: names, row pointers and keys; blocks that are read, thinned and sorted."""
+"""Memory for counts on disk: names, row pointers and keys per cell; blocks that are read, thinned and sorted."""
 OVERHEAD_SECONDS = 120.0
-"""Queue and start, or thin: for each depth of a job."""
+"""Time to queue and start, or to thin, for each depth of a job."""
 ESTIMATE_SECONDS = 25.0
-"""One estimate for 1,000 test cells: 99 of 100 by LMI, the slowest, took less on the small data sets."""
+"""One estimate for 1,000 test cells: 99 of 100 estimates by LMI, the slowest, took less on the small data sets."""
 ANOTHER_DEVICE = 0.7
-"""What each further device adds to the speed of one: assumed, as they wait for each other at every step."""
+"""Speed that each further device adds, relative to one. Assumed: devices wait for each other at every step."""
 LONGEST_MINUTES = 2880
-"""No job asks for more than two days: what is not done by then is sent again and goes on from its finished units."""
+"""No job asks for more than two days. A job that needs longer is submitted again and reuses its finished units."""
 UNITS = {"mem_mb": "MB", "runtime": "minutes"}
-"""What a job asks for, by Snakemake's names."""
+"""Unit of each requested resource, by Snakemake's names."""
 
 
 def nonzeros_per_cell(card: Card, fraction: float = 1.0) -> float:
-    """Non-zero counts of a cell at a depth: no more than genes, no more than NONZEROS_PER_UMI x molecules."""
+    """Return a cell's non-zero counts at a depth: at most the genes, and at most NONZEROS_PER_UMI x molecules."""
     return min(card.n_genes, NONZEROS_PER_UMI * card.median_umis * fraction) + 1
 
 
 def memory_mb(job: Job) -> int:
-    """Megabytes for one job: the program, the data set, its own cells thinned and in training, and the largest model.
+    """Return the megabytes of one job: program, data set, the job's cells thinned and in training, and largest model.
 
-    A model that trains on several devices is held once for each. Counts that stay on disk take what the book's page on
-    memory says, whatever the number of cells in training.
+    A model that trains on several devices is held once on each. The memory for counts that stay on disk follows the
+    book's page on memory and does not depend on the number of training cells.
     """
     card = _card(job)
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
     train = nonzeros_per_cell(card, max(job.trained)) * min(card.n_cells, max(job.cell_numbers))
     held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
     data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    if data >= IN_MEMORY_BELOW and all(file.name.endswith(".h5ad") for file in card.files):  # it stays on disk
+    if data >= IN_MEMORY_BELOW and all(file.name.endswith(".h5ad") for file in card.files):  # counts stay on disk
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
     held_by = {
@@ -75,22 +75,22 @@ def memory_mb(job: Job) -> int:
 
 
 def runtime_minutes(job: Job) -> int:
-    """Minutes for one job: all its depths and units (`_minutes`), and no more than two days."""
+    """Return the minutes of one job with all its depths and units (`_minutes`), at most two days."""
     return min(LONGEST_MINUTES, _minutes(job))
 
 
 def request(job: Job, limits: Mapping[str, Mapping[str, int | str]], attempt: int = 1) -> dict[str, int]:
-    """What a job asks a scheduler for: at the second and third attempt twice and thrice as much, up to the limits.
+    """Return a job's request to a scheduler; attempts 2 and 3 ask for two and three times as much, up to the limits.
 
-    `limits` are the configuration's: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition grants; a
-    profile hands numbers over as text.
+    `limits` come from the configuration: by rule, the largest `mem_mb` and `runtime` (minutes) that its partition
+    grants. A profile passes numbers as text.
     """
     most = {"runtime": LONGEST_MINUTES} | {name: int(n) for name, n in limits.get(job.rule, {}).items()}
     return {name: min(attempt * n, most.get(name, attempt * n)) for name, n in _wanted(job).items()}
 
 
 def cuts(found: Iterable[Job], limits: Mapping[str, Mapping[str, int | str]]) -> list[str]:
-    """A sentence for each rule and limit that jobs would exceed at their first attempt; `limits` as in `request`."""
+    """Return a sentence for each rule and limit that jobs exceed at their first attempt; `limits` as in `request`."""
     asked = pd.DataFrame([{"rule": job.rule} | _wanted(job) for job in found])
     sentences = []
     for rule, name in ((rule, name) for rule, most in limits.items() for name in most):
@@ -108,7 +108,7 @@ def _wanted(job: Job) -> dict[str, int]:
 
 
 def _minutes(job: Job) -> int:
-    """Depths and trainings one after the other, and the estimates on each."""
+    """Minutes of a job whose depths, trainings and estimates run one after the other."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.trained)
     for name in _trained(job):
         model = MODELS[learner(name)]
@@ -123,17 +123,17 @@ def _minutes(job: Job) -> int:
 
 
 def _trained(job: Job) -> list[str]:
-    """The job's models but those whose embeddings files bring."""
+    """The job's models, except those whose embeddings are read from files."""
     return [name for name in job.models if not is_brought(name)]
 
 
 def _devices(job: Job, model: str) -> int:
-    """On how many a model of the job trains."""
+    """Number of devices on which a model of the job trains."""
     return fitting.taken(model, job.preset, job.devices, job.precision)[0]
 
 
 def _card(job: Job) -> Card:
-    """The data set's card; of a file by its shape, where it is CSR, else of 100,000 cells of 5,000 molecules."""
+    """Return the data set's card; for a file, by its shape if it is CSR, else of 100,000 cells of 5,000 molecules."""
     known = read_registry().get(job.dataset)
     if known is not None:
         return known
@@ -149,10 +149,10 @@ def _card(job: Job) -> Card:
 
 
 def training_times(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each training on the processor: dataset, model, preset, n_cells, kilogenes, seconds.
+    """Return training times on the CPU, with columns dataset, model, preset, n_cells, kilogenes, seconds.
 
-    Rows of one embedding under several estimators are one training. The median over seeds and depths of each data
-    set, model and N is taken: the first unit of a job has imports and compilation in its seconds.
+    Rows of one embedding under several estimators are one training. Seconds are the median over seeds and depths of
+    each data set, model and N, because the first unit of a job includes imports and compilation.
     """
     measured = protocol_rows(table[table["device"] == "cpu"], "train_seconds", controls=True)
     measured = measured.drop_duplicates([name for name in KEY if name not in ("estimator", "signal")])
@@ -163,9 +163,9 @@ def training_times(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit_training(table: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of a training as fixed + per_kilogene g + per_cell g N / 1000, by model and preset.
+    """Fit the seconds of a training as fixed + per_kilogene g + per_cell g N / 1000, by model and preset.
 
-    g is thousands of genes and N training cells; all three terms are at least 0, and relative errors are least.
+    g is thousands of genes, N training cells. Coefficients are at least 0 and minimise the squared relative errors.
     Columns: model, preset, points, fixed, per_kilogene, per_cell, error (median relative), largest (N measured).
     """
     found = []
@@ -180,7 +180,7 @@ def fit_training(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_seconds(fit: Mapping[str, float], n_genes: float, n_cells: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Seconds of one training of each number of cells, after a row of `fit_training`."""
+    """Predict the seconds of one training at each number of cells from a row of `fit_training`."""
     terms = _terms(np.full(np.shape(n_cells), n_genes / 1000), n_cells)
     return terms @ np.array([fit["fixed"], fit["per_kilogene"], fit["per_cell"]], float)
 
@@ -191,7 +191,7 @@ def _terms(kilogenes: Sequence[float] | np.ndarray, n_cells: Sequence[float] | n
 
 
 def fit_estimates(table: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of an estimate for 1,000 test cells, by estimator and kind of signal (label, or vectors and pairs).
+    """Return seconds of an estimate for 1,000 test cells, by estimator and signal (label, or vectors and pairs).
 
     Columns: estimator, signals, rows, per_kilocell (median), largest (test cells measured).
     """
@@ -209,14 +209,14 @@ def _kind(dataset: str, signal: str) -> str:
 
 
 def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "") -> pd.DataFrame:
-    """Hours on one core of a checked configuration's grid, by data set and model; "" leaves the preset to it.
+    """Project the hours on one core for a checked configuration, by data set and model; "" keeps its own preset.
 
-    They follow the fits to `table`; for a model that has no row with the preset's settings they are the bound that jobs
-    ask for (`Model.train_seconds`): every step that the preset allows, and none saved by stopping early.
+    Hours follow from fits to `table`. If a model has no row with the preset's settings, they are the bound that jobs
+    request (`Model.train_seconds`): every step that the preset allows, without early stopping.
 
     Columns: dataset, model, trainings, train_hours, rests_on ("rows" or "bound"), beyond (share of the hours in
-    trainings of more cells than were measured), card_hours (the same on a GPU by `Model.gpu_speedup`, for models that
-    want one), estimate_hours. Estimators that were never measured are left out (`unmeasured_estimators`).
+    trainings of more cells than were measured), card_hours (train_hours on a GPU by `Model.gpu_speedup`, for models
+    that use one), estimate_hours. Estimators that were never measured are left out (`unmeasured_estimators`).
     """
     training = fit_training(table).set_index(["model", "preset"])
     estimates = fit_estimates(table).set_index(["estimator", "signals"])["per_kilocell"]
@@ -232,7 +232,7 @@ def project(config: Mapping[str, Any], table: pd.DataFrame, *, preset: str = "")
 
 
 def _hours(job: Job, model: str, preset: str, training: pd.DataFrame, estimates: pd.Series) -> dict[str, object]:
-    """Of one model in a job: its trainings, their hours, those beyond what was measured, and the estimates'."""
+    """Return one model's trainings in a job, their hours, the hours beyond measured N, and the hours of estimates."""
     about, cells, kind = _card(job), np.array(job.cell_numbers), MODELS[learner(model)]
     trainings = len(job.trained) * len(cells)
     what = _kind(job.dataset, job.signal or about.signal)
@@ -254,16 +254,16 @@ def _hours(job: Job, model: str, preset: str, training: pd.DataFrame, estimates:
 
 
 def unmeasured_estimators(config: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
-    """Estimators that a configuration asks for and no row of the table has used."""
+    """Return the estimators that a configuration asks for and that no measured row of the table uses."""
     asked = {name for job in jobs(config) for name in job.estimators}
     return sorted(asked - set(table.loc[table["status"] == OK, "estimator"]))
 
 
 def card_speed() -> tuple[str, pd.DataFrame]:
-    """The card of benchmarks/results/gpu_check.json, "" if none was measured, and its training steps beside a core's.
+    """Return the GPU named in benchmarks/results/gpu_check.json ("" if none), and its step times against a CPU core's.
 
     Columns: model, preset, core_ms and card_ms (milliseconds of a step), measured (their ratio), and used
-    (`Model.gpu_speedup`, by which requests and projections go).
+    (`Model.gpu_speedup`, the ratio that requests and projections use).
     """
     rows = [(m.name, p, m.gpu_speedup) for m in MODELS.values() if m.gpu_speedup != 1 for p in m.PRESETS]
     table = pd.DataFrame(rows, columns=["model", "preset", "used"])
@@ -279,9 +279,9 @@ def card_speed() -> tuple[str, pd.DataFrame]:
 
 
 def footprint(cell_numbers: Iterable[int]) -> pd.DataFrame:
-    """Gigabytes of N cells like the embryo atlas's.
+    """Return the gigabytes that N cells like those of the embryo atlas take.
 
-    Columns: cells, loaded (counts), thinned, in_training (PCA's, the largest), tokens (512 a cell, 2 bytes), and
+    Columns: cells, loaded (counts), thinned, in_training (for PCA, the largest), tokens (512 a cell, 2 bytes), and
     embeddings (float32) of every cell in 16 and 256 dimensions.
     """
     nonzeros = nonzeros_per_cell(read_registry()["mouse_embryo"])

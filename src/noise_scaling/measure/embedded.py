@@ -1,4 +1,4 @@
-"""The test cells' embedding, and how it is kept so that another estimator needs no training."""
+"""Embeddings of the test cells, kept on disk so that another estimator needs no training."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from ..files import write_atomically
 
 
 class Embedded(NamedTuple):
-    """What training left: the test cells' embedding [test cells, dims], and what the row says of it."""
+    """Result of a training: the test cells' embedding [test cells, dims], and the training's columns of the row."""
 
     embedding: np.ndarray
     n_parameters: int
@@ -19,7 +19,7 @@ class Embedded(NamedTuple):
 
 
 def write(path: Path, found: Embedded) -> None:
-    """Keep an embedding as float32 .npy, what its row says beside it. The array comes last: it says all is there."""
+    """Write an embedding as float32 .npy, and its facts as .json first: if the array exists, both are complete."""
     facts = {"n_parameters": found.n_parameters, "train_seconds": found.train_seconds}
     write_atomically(path.with_suffix(".embedding.json"), json.dumps(facts))
     array = io.BytesIO()
@@ -28,11 +28,11 @@ def write(path: Path, found: Embedded) -> None:
 
 
 def read(path: Path, n_cells: int) -> Embedded | None:
-    """A kept embedding of `n_cells`, or None if it is not there or not whole."""
+    """Read a kept embedding of `n_cells`; None if it is missing or incomplete."""
     try:
         embedding = np.load(path)
         facts = json.loads(path.with_suffix(".embedding.json").read_text(encoding="utf-8"))
         found = Embedded(embedding, facts["n_parameters"], facts["train_seconds"])
-    except (OSError, ValueError, EOFError, KeyError):  # ValueError: cut off by hand, or no JSON
+    except (OSError, ValueError, EOFError, KeyError):  # ValueError: a truncated file, or invalid JSON
         return None
     return found if embedding.ndim == 2 and len(embedding) == n_cells else None

@@ -1,4 +1,4 @@
-"""How a model of the grid is trained: on how many devices, in which precision, going on from which checkpoint."""
+"""Training of a model of the grid: on how many devices, in which precision, and from which checkpoint."""
 
 import sys
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from .brought import is_brought
 from .controls import learner
 
 PRECISIONS = ("auto", "32", "bf16")
-"""Of matrix products in training; "auto": bfloat16 where the hardware multiplies it."""
+"""Precision of matrix products in training; "auto": bfloat16 if the hardware supports it."""
 
 
 def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, str]:
-    """What a model makes of it: 1 device where it trains on one, "" where it has no precision or its preset's."""
+    """Return devices (1 if the model uses one only) and precision ("" if it has none, or it is the preset's)."""
     if is_brought(model):
         return 1, ""
     kind, own = MODELS[learner(model)], _precision(model, preset)
@@ -27,7 +27,7 @@ def taken(model: str, preset: str, devices: int, precision: str) -> tuple[int, s
 
 
 def check(models: Sequence[str], preset: str, devices: int, precision: str) -> None:
-    """InputError for devices or a precision that none of the models takes; where some do, the others train as ever."""
+    """Raise InputError if no model can use the devices or the precision; if some can, the others ignore them."""
     trained = [name for name in models if not is_brought(name)]
     if precision:
         choose("precision", precision, PRECISIONS)
@@ -51,19 +51,19 @@ def fit(
     progress: str = "",
     **options: Any,
 ) -> None:
-    """Train a model, going on from where an earlier run was stopped; a checkpoint that is of no use is removed."""
+    """Train a model, resuming from the checkpoint of a run that was stopped; an unusable checkpoint is removed."""
     given = {"devices": devices, "checkpoint": checkpoint, "progress": progress}
     options |= {name: value for name, value in given.items() if model.takes(name)}
     try:
         model.fit(train, validation, **options)
     except BadCheckpoint as error:
-        if checkpoint is not None:  # of several processes the first alone has one
+        if checkpoint is not None:  # only the first of several processes has one
             tqdm.write(f"{str(error).rpartition(':')[0]}: it is removed and the training starts anew", file=sys.stderr)
             checkpoint.unlink()
         model.fit(train, validation, **options)
 
 
 def _precision(model: str, preset: str) -> str | None:
-    """The preset's own, None where nothing is trained in one."""
+    """The preset's precision, or None if the model is not trained with one."""
     kind = MODELS[learner(model)]
     return kind.PRESETS[preset].get("precision") if kind.trained else None

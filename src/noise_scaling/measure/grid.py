@@ -1,4 +1,4 @@
-"""A configuration of the workflow: checked before anything runs, and taken apart into the jobs of a sweep."""
+"""Configurations of the workflow: checked before anything runs, and split into the jobs of a sweep."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,30 +24,30 @@ SCHEMA = paths.ROOT / "workflow" / "config" / "schema.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What one run of notebooks/measure.ipynb measures: one data set, seed and class of device.
+    """One run of notebooks/measure.ipynb: one data set, seed and class of device.
 
-    What is not told is as in `measure`. Depths come from the ends: a sweep that was stopped holds whole curves.
+    Fields without a comment are as in `measure`. Depths run from both ends inwards: a stopped sweep has whole curves.
     """
 
-    entry: str  # its name in the configuration: the data set's, unless it names another
+    entry: str  # the entry's name in the configuration: the data set's, unless it sets `dataset`
     dataset: str
     signal: str | None
     variant: str
     part: str  # "cpu" or "gpu", and "cpu_large" or "gpu_large" for cell numbers from `large_cells` on
-    fractions: tuple[float, ...]  # all or, by `jobs: depth` and in the large parts, one
+    fractions: tuple[float, ...]  # all; one with `jobs: depth` and in the large parts
     seed: int
     models: tuple[str, ...]
-    cell_numbers: tuple[int, ...]  # one in the large parts, and one model
+    cell_numbers: tuple[int, ...]  # in the large parts one, with one model
     preset: str
     estimators: tuple[str, ...]
     n_test: int | None  # None: the card's
     n_validation: int | None
-    device: str  # "cpu" but in the gpu parts
-    priority: int  # higher runs first: whole replicates, in each the ends of the depth axis
-    point: str = ""  # what names the one depth of the job, and in the large parts its N and model
-    devices: int = 1  # 1 where none of the job's models makes anything of them
+    device: str  # "cpu" except in the gpu parts
+    priority: int  # higher runs first: replicate by replicate, each from the ends of the depth axis
+    point: str = ""  # part of the name: the depth if the job has one, and in the large parts N and model
+    devices: int = 1  # 1 if none of the job's models can use several
     precision: str = ""
-    fractions_train: tuple[float, ...] = ()  # where there are any, what jobs are made of, each with all of `fractions`
+    fractions_train: tuple[float, ...] = ()  # if given, jobs are split by these, each with all `fractions`
     embeddings: str | None = None
 
     @property
@@ -57,21 +57,21 @@ class Job:
 
     @property
     def scored(self) -> int:
-        """How often one model at one N is scored by an estimator."""
+        """Number of times that an estimator scores one model at one N."""
         return len(self.trained) * (len(self.fractions) if self.fractions_train else 1)
 
     @property
     def name(self) -> str:
-        """Where its table goes, below slices/ and without .csv."""
+        """Path of the job's table below slices/, without .csv."""
         return f"{self.variant or 'protocol'}/{self.entry}{self.point}_seed{self.seed}_{self.part}"
 
     @property
     def rule(self) -> str:
-        """The rule of workflow/rules/measure.smk that runs it."""
+        """The rule of workflow/rules/measure.smk that runs the job."""
         return f"measure_{self.part}".replace("_cpu", "")
 
     def parameters(self) -> dict[str, object]:
-        """Arguments of `measure`; what the configuration leaves out is left to the card."""
+        """Return the arguments of `measure`; those that the configuration leaves out are left to the card."""
         own = ("entry", "part", "seed", "priority", "point")
         usual = {"devices": 1, "precision": "", "fractions_train": ()}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own} | {"seeds": (self.seed,)}
@@ -79,11 +79,11 @@ class Job:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
 
     def row_keys(self) -> Iterator[dict[str, object]]:
-        """The key of every row that the job makes."""
+        """Yield the key of every row that the job makes."""
         return row_keys(self.parameters())
 
     def versions(self) -> dict[str, object]:
-        """Which version of its numbers the job's code makes: when one changes, the job looks its units up again."""
+        """Return the versions of the job's numbers: if one changes, the job runs again and looks up its units."""
         card = read_registry().get(self.dataset)
         pairs = self.n_test or (card.n_test if card else 0)
         return {
@@ -94,9 +94,9 @@ class Job:
 
 
 def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:
-    """The key of every row that a job with these parameters makes, as far as they say (no signal: the card's).
+    """Yield the key of every row that a job with these parameters makes (without a signal: the card's default).
 
-    An embedding that files bring has rows at the largest number of cells alone.
+    An embedding that is read from files has rows at the largest number of cells only.
     """
     card = read_registry().get(parameters["dataset"])
     same = {name: parameters[name] for name in ("dataset", "preset", "variant")}
@@ -112,10 +112,10 @@ def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """A configuration from its YAML file, checked.
+    """Read a configuration from its YAML file and check it.
 
-    What does not fit is told in one sentence: an unknown key with the known ones, a wrong type with where and what was
-    found. InputError if the file is not there, is not YAML, or does not fit the schema.
+    InputError if the file is missing, is not YAML, or does not fit the schema. Its message is one sentence: it gives
+    the known keys for an unknown one, and the place and the value found for a wrong type.
     """
     file = paths.find(path)
     try:
@@ -128,7 +128,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: Any, *, name: str = "the configuration") -> dict[str, Any]:
-    """`config` if it fits workflow/config/schema.json and names what exists, else InputError, which calls it `name`."""
+    """Return `config`; InputError about `name` if it breaks workflow/config/schema.json or names something unknown."""
     schema = _schema()
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if fault is not None:
@@ -144,7 +144,7 @@ def check_config(config: Any, *, name: str = "the configuration") -> dict[str, A
 
 
 def _schema() -> dict[str, Any]:
-    """The schema, with the names that the registries hold."""
+    """Return the schema, completed with the names in the registries."""
     schema = json.loads(paths.find(SCHEMA).read_text(encoding="utf-8"))
     known = schema["$defs"]
     known["models"]["items"] |= {"if": {"pattern": "^obsm:"}, "else": {"enum": [*MODELS, *CONTROLS]}}
@@ -154,7 +154,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _sentence(fault: jsonschema.ValidationError, name: str) -> str:
-    """What is wrong, where, and what would be right."""
+    """Say in one sentence what is wrong, where, and what would be right."""
     place = ".".join(str(part) for part in fault.absolute_path) or "the file"
     if fault.validator == "additionalProperties":
         known = fault.schema["properties"]
@@ -171,7 +171,7 @@ def _sentence(fault: jsonschema.ValidationError, name: str) -> str:
 
 
 def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -> Card | None:
-    """The card of an entry's data set; None for a file, which must then bring its own grid."""
+    """Return the card of an entry's data set; None for a file, whose entry must state its own grid."""
     dataset = own.get("dataset", entry)
     card = read_registry().get(dataset)
     if card is not None and card.kind == "cells":
@@ -186,7 +186,7 @@ def _card(entry: str, own: Mapping[str, Any], name: str = "the configuration") -
 
 
 def jobs(config: Mapping[str, Any]) -> list[Job]:
-    """The jobs of a checked configuration, in the order they should run: by replicate, then as it lists them."""
+    """Return the jobs of a checked configuration in running order: by replicate, depth, then as listed."""
     found = [job for entry, own in config["datasets"].items() for job in _jobs_of(config, entry, own or {})]
     ordered = sorted(found, key=lambda job: -job.priority)
     return [replace(job, priority=len(found) - at) for at, job in enumerate(ordered)]
@@ -220,12 +220,12 @@ def _jobs_of(config: Mapping[str, Any], entry: str, own: Mapping[str, Any]) -> I
 
 
 def _asked(settings: Mapping[str, Any]) -> tuple[int, str]:
-    """Devices and precision; YAML reads 32 as a number."""
+    """Return devices and precision, which becomes text because YAML reads 32 as a number."""
     return settings.get("devices", 1), str(settings.get("precision", ""))
 
 
 def _from_the_ends(fractions: Sequence[float]) -> tuple[float, ...]:
-    """The largest, the smallest, then inwards."""
+    """Sort depths from the ends inwards: the largest, the smallest, the second largest, and so on."""
     rest = sorted(map(float, fractions), reverse=True)
     return tuple(rest.pop(0 if at % 2 == 0 else -1) for at in range(len(rest)))
 
@@ -233,11 +233,11 @@ def _from_the_ends(fractions: Sequence[float]) -> tuple[float, ...]:
 def _parts(
     settings: Mapping[str, Any], models: tuple[str, ...], cells: tuple[int, ...]
 ) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], str]]:
-    """Part, models, cell numbers and name's point of each job at one seed and depth: each large training is a job."""
+    """Yield part, models, cell numbers and `point` of each job at one seed and depth; each large training is a job."""
     large = settings.get("large_cells") or float("inf")
     small, rest = (tuple(n for n in cells if (n < large) == wanted) for wanted in (True, False))
     wants = {m: settings["device"] != "cpu" and not is_brought(m) and MODELS[learner(m)].wants_gpu for m in models}
-    for device in ("cpu", "gpu"):  # models that want none never leave the processor
+    for device in ("cpu", "gpu"):  # models that need no GPU always run on the CPU
         some = tuple(m for m in models if (device == "gpu") == wants[m])
         here = tuple(m for m in some if not (rest and is_brought(m)))
         if here and small:

@@ -1,4 +1,4 @@
-"""The thinned counts of a slice: in memory or, of data on disk, the training cells in a folder."""
+"""The thinned counts of a slice: in memory, or with the training cells in a folder if the data are on disk."""
 
 from typing import NamedTuple
 
@@ -16,19 +16,19 @@ from .unit import digest
 
 
 class InMemory(NamedTuple):
-    """Training cells, and the other pools by name."""
+    """Thinned counts of the training cells, and of the other pools by name."""
 
     train: csr_matrix
     held: dict[str, csr_matrix]
 
 
 class Pools:
-    """Test, validation and training cells, thinned when they are first asked for.
+    """Test, validation and training cells of a slice, thinned on first use.
 
-    On disk lie as many training cells as the largest N asked for. Jobs of other N have folders of their own: all of
-    100,000 cells in place of 1,000 took 1.5 times the processor seconds at a depth of 0.1 and 2.5 to 3 times at full
-    depth, since reading is most of it, but 34 times the disk. `tests` are shares of the test cells' molecules, several
-    where they are embedded at several depths. Training cells of data on disk lie below `results`, or in the cache.
+    If data are on disk, training cells are written to a folder below `results` or in the cache: as many as the largest
+    N asked for. Jobs with other N have their own folders: 100,000 cells instead of 1,000 took 1.5 times the CPU seconds
+    at a depth of 0.1 and 2.5 to 3 times at full depth, since reading dominates, but 34 times the disk. `tests` are the
+    shares of molecules that test cells keep, several if they are embedded at several depths.
     """
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...]) -> None:
@@ -43,7 +43,7 @@ class Pools:
 
     @property
     def _apart(self) -> tuple[float, ...]:
-        """Depths of the test cells that are not the training cells' own."""
+        """Depths of the test cells if they differ from the training depth, else empty."""
         return () if self.tests == (self.fraction,) else self.tests
 
     def test(self, fraction: float) -> csr_matrix:
@@ -60,7 +60,7 @@ class Pools:
         return self._counts.held["validation"]
 
     def train(self, n_cells: int) -> csr_matrix | CountStore:
-        """Counts of the N training cells: the first of the largest set, or thinned by themselves."""
+        """Counts of the N training cells: the first rows of the largest set, or thinned on their own."""
         at, largest = self.cells.training_cells(n_cells), self._counts.train
         if isinstance(largest, ThinnedStore):
             return largest.take(slice(n_cells)).held()
@@ -71,7 +71,7 @@ class Pools:
         return self._alone[n_cells]
 
     def umis_of_train(self, n_cells: int) -> float:
-        """Molecules of a training cell, the mean of N; errors as `train`."""
+        """Mean number of molecules of the N training cells; raises the same errors as `train`."""
         largest = self._counts.train
         if isinstance(largest, ThinnedStore):
             return float(largest.take(slice(len(self.cells.training_cells(n_cells)))).umis.mean())
@@ -79,7 +79,7 @@ class Pools:
 
     @property
     def _counts(self) -> Thinned | InMemory:
-        """Made once. No `cached_property`: until Python 3.12 it holds a lock, with which a worker may be forked."""
+        """Thinned once. Not a `cached_property`: before Python 3.12 its lock may be held when a worker is forked."""
         if self._made is None:
             self._made = self._thinned()
         return self._made
@@ -100,7 +100,7 @@ class Pools:
 
     @property
     def _whole(self) -> tuple[str, ...]:
-        """Pools that are held at full depth."""
+        """Pools that are kept at full depth."""
         return (*self.variant.full_depth, "test") if self._apart else self.variant.full_depth
 
     def _thin(self, pool: str, at: np.ndarray) -> csr_matrix:

@@ -1,7 +1,7 @@
-"""What is asked of `measure`, in its own types: the obvious reading of text and single values, or one sentence.
+"""Conversion of the arguments of `measure` to their types, with a one-sentence error for values that make no sense.
 
-The command line hands over text, papermill guesses types (`-p cell_numbers 50`, `-p seeds "[0, 1]"`), and a notebook
-hands over what its cell holds: all are read here, and refused here, before anything is loaded.
+The command line passes text, papermill guesses types (`-p cell_numbers 50`, `-p seeds "[0, 1]"`), and a notebook passes
+the values in its cell. All are converted, or refused, here before anything is loaded.
 """
 
 import os
@@ -20,15 +20,15 @@ from .controls import CONTROLS
 
 DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
 LARGEST = 2**63 - 1
-"""What a column of whole numbers holds."""
+"""The largest number that a column of integers can hold."""
 
 _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def read(**asked: object) -> SimpleNamespace:
-    """The arguments of `measure`, each as it is meant; None and empty text stand for what is usual.
+    """Return the arguments of `measure` in their types; None and empty text stand for the default.
 
-    InputError for what cannot be meant; the sentence names the argument and the command line's option.
+    InputError for an invalid value; the message names the argument and the command line's option.
     """
     return SimpleNamespace(**{name: _READERS[name](name, value) for name, value in asked.items()})
 
@@ -81,13 +81,13 @@ def _number(name: str, value: object, wanted: str) -> float:
 
 
 def _whole(name: str, value: object, least: int = 0, wanted: str = "") -> int:
-    """A whole number; 1e3 and "1e3" are, 10.5 is not."""
+    """Read a whole number; 1e3 and "1e3" are accepted, 10.5 is not."""
     wanted = wanted or f"a whole number from {least} on"
     number = _number(name, value, wanted)
     if not number.is_integer():
         raise _wrong(name, wanted, value)
     try:
-        exact = int(value)  # type: ignore[call-overload]  # all digits of a large one
+        exact = int(value)  # type: ignore[call-overload]  # keeps all digits of a large number
     except ValueError:
         exact = int(number)
     if exact < least:
@@ -102,7 +102,7 @@ def _maybe(reader: Callable, name: str, value: object) -> object:
 
 
 def _list(reader: Callable, usual: tuple | None, name: str, value: object) -> tuple | None:
-    """A single value is a list of one, text as "[50, 100]" or "50,100" is taken apart; doubles count once."""
+    """Read a list. A single value is a list of one, text such as "[50, 100]" is split, and duplicates are dropped."""
     if _is_nothing(value):
         return usual
     entries = value.tolist() if isinstance(value, np.ndarray) else value
@@ -166,7 +166,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
 
 
 def check_places(results: Path | None, output: Path | None) -> None:
-    """InputError for places in which no file can be made, before anything is measured."""
+    """Raise InputError, before anything is measured, if no file can be written at `results` or `output`."""
     if results is not None:
         check_folder("results", results)
     if output is not None:
@@ -174,7 +174,7 @@ def check_places(results: Path | None, output: Path | None) -> None:
 
 
 def check_folder(name: str, folder: Path, path: Path | None = None) -> None:
-    """InputError for a folder, or the file `path` to lie in it, in which no file can be made; `name` names it."""
+    """Raise InputError if `folder`, or the file `path` in it, cannot be written; `name` is the argument's name."""
     shown = str(path or folder)
     try:
         if path is not None and path.is_dir():

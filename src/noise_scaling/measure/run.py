@@ -58,66 +58,66 @@ def measure(
 ) -> pd.DataFrame:
     """Measure a slice of the grid.
 
-    Lists may be given as a single value or as text ("[50, 100]"), numbers as text: papermill hands them over so.
+    Lists may be given as a single value or as text ("[50, 100]"), numbers as text, because papermill passes them so.
 
     Parameters
     ----------
     dataset, signal, layer, round_counts
         As for `datasets.load`.
     models
-        Names of models; "shuffled" and "known_2_bits" are the controls, of 0 and 2 bits; "obsm:KEY" is an embedding
-        that files bring, measured once, at the largest number of cells.
+        Names of models; "shuffled" and "known_2_bits" are the controls, with 0 and 2 bits; "obsm:KEY" is an embedding
+        read from files, measured once, at the largest number of cells.
     cell_numbers
-        Training cells N, nested; the card's by default.
+        Numbers N of training cells, which are nested; the card's by default.
     fractions
         Shares of the molecules to keep, in (0, 1]; the card's by default.
     fractions_train
-        The same of the training and validation cells alone, each with all of `fractions`, which then are those of the
-        test cells: one training for all of them. None: training and test cells are thinned alike.
+        Shares for the training and validation cells only, each combined with all of `fractions`, which then apply to
+        the test cells: one training serves them all. None: training and test cells are thinned alike.
     seeds
-        One replicate each: split, thinning, training and estimator all flow from it.
+        One replicate for each seed, which determines split, thinning, training and estimator.
     embeddings
-        Folder of the files that `brought.thin` wrote, each with the embeddings of its cells; without one, those of the
-        full depth are the data set's own file's.
+        Folder of the files that `brought.thin` wrote, with the embeddings of their cells added. Without a folder, the
+        data set's own file provides the embeddings at full depth.
     preset
-        Of every model: "small" or "published".
+        Settings of every model: "small" or "published".
     estimators
-        Methods of `information.estimate`; each embedding is scored by all.
+        Methods of `information.estimate`; each embedding is scored by all of them.
     variant
-        A named departure from the protocol (`ablations.VARIANTS`, fixed_steps_N, width_N or dims_N); "" for none.
+        Name of a variant of the protocol (`ablations.VARIANTS`, fixed_steps_N, width_N, dims_N, blocks_N); "" for none.
     n_test, n_validation
-        Cells held out, the same at every depth and cell number; the card's by default.
+        Numbers of held-out cells, the same at every depth and cell number; the card's by default.
     device
         "cpu", "cuda" or "auto".
     devices
-        GPUs (on a CPU: processes) that train one model together, for the models that can (`Geneformer.fit`). Where
-        torchrun or srun started several processes, on one machine or many, they are those: the first writes all.
+        Number of GPUs (on a CPU: processes) that train one model together, for models that can (`Geneformer.fit`). If
+        torchrun or srun started several processes, on one or more machines, those are used, and the first writes all.
     precision
-        "32", "bf16" (matrix products in bfloat16) or "auto" (that where the hardware has it), for the models that train
-        a network; None: the preset's.
+        "32", "bf16" (matrix products in bfloat16) or "auto" (bf16 if the hardware supports it), for the models that
+        train a network; None: the preset's.
     results
         Folder in which finished units are kept and looked up; None keeps nothing.
     keep_embeddings
         Keep the test cells' embeddings in `results` too, so that another estimator needs no training.
     unit_seconds
-        Wall-clock limit for one model at one N, with all its estimators: what takes longer is stopped, wherever its
-        code is, and becomes a failed row; likewise what dies. None sets no limit.
+        Wall-clock limit for one model at one N, with all its estimators. A unit that takes longer is stopped, whatever
+        code it runs, and becomes a failed row, as does a unit whose process dies. None sets no limit.
     workers
-        Units at a time, each in a process of its own on one thread, all on one card where there is one. With 1 and no
-        limit all runs in this process.
+        Units measured at a time, each in its own process with one thread; all share one GPU if there is one. With 1
+        and no time limit, all run in this process.
     output
-        CSV file to write the table to; None writes none. A table there that holds other measurements is not replaced.
+        CSV file to write the table to; None writes none. A file that holds other measurements is not replaced.
     progress
-        Whether a bar, the data set's notes and how far each training is are shown.
+        Whether to show a progress bar, the data set's notes and the progress of each training.
 
     Returns
     -------
-    The measurements table of the slice (`measurements.COLUMNS`), a failed unit as a row with its error.
+    The measurements table of the slice (`measurements.COLUMNS`); a failed unit is a row with its error.
 
     Raises
     ------
     InputError
-        If anything asked for does not exist or does not fit the data; nothing has been measured then.
+        If an argument names something that does not exist or does not fit the data; nothing has been measured then.
     """
     ask = request.read(**locals())
     for name in (name for name in ask.models if not is_brought(name)):
@@ -153,7 +153,7 @@ def measure(
             hashes = {unit.config_hash for one in slices for point in one.points for unit in one.units(point)}
             measurements.check_replaceable(ask.output, hashes)
         bars = tqdm(total=sum(len(s.points) for s in slices), disable=not ask.progress, unit="unit")
-        with one_thread(), threadpool_limits(1), bars as bar:  # Snakemake fills the other cores
+        with one_thread(), threadpool_limits(1), bars as bar:  # one thread: Snakemake fills the other cores
             table = measurements.sort(row for rows in _run(slices, ask.unit_seconds, ask.workers, bar) for row in rows)
     HELD.clear()
     if ask.output is not None:
@@ -162,7 +162,7 @@ def measure(
 
 
 def _grid(ask: SimpleNamespace, data: datasets.Dataset, team: Team, **found: Any) -> Grid:
-    """What all slices share: as it was asked, else as the data set's card has it."""
+    """Return the settings that all slices share: as asked for, else from the data set's card."""
     usual = {name: getattr(ask, name) or getattr(data.card, name) for name in _OF_THE_CARD}
     same = {name: getattr(ask, name) for name in _AS_ASKED}
     return Grid(
@@ -172,7 +172,7 @@ def _grid(ask: SimpleNamespace, data: datasets.Dataset, team: Team, **found: Any
 
 
 def _team(ask: SimpleNamespace) -> Team:
-    """The processes that a launcher started, or this one alone; refused where they and what is asked do not fit."""
+    """Return the processes that a launcher started, or this one alone; InputError if the arguments do not suit them."""
     _, size = place()
     if size > 1 and (ask.workers > 1 or ask.unit_seconds is not None):
         raise InputError(
@@ -187,7 +187,7 @@ def _team(ask: SimpleNamespace) -> Team:
 
 @contextmanager
 def leading(team: Team) -> Iterator[None]:
-    """What ends the first process ends the others too."""
+    """Pass an exception of the first process on to the others, so that they end too."""
     try:
         yield
     except Exception as error:
@@ -196,9 +196,9 @@ def leading(team: Team) -> Iterator[None]:
 
 
 def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
-    """Train along with the first process, point by point as it says; its table, when it is done.
+    """Train along with the first process, point by point as it announces them, and return its table at the end.
 
-    Nothing is written here, and what fails there fails here too.
+    Nothing is written here. An exception that ends the first process is raised here too.
     """
     known = {(one.seed, one.fraction): one for one in slices}
     while isinstance(task := team.share(None), tuple):
@@ -211,7 +211,7 @@ def follow(slices: Sequence[Slice], team: Team) -> pd.DataFrame:
 
 
 def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar: tqdm) -> Iterator[list[dict]]:
-    """The rows of every point: those missing are measured, here or in workers, then those kept are read."""
+    """Yield the rows of every point: missing rows are measured, here or in workers, then kept rows are read."""
     points = [(one, point) for one in slices for point in one.points]
     missing = [(one, point) for one, point in points if None in one.kept(point).values()]
     bar.update(len(points) - len(missing))
@@ -236,6 +236,6 @@ def _run(slices: Sequence[Slice], unit_seconds: float | None, workers: int, bar:
         done += [] if left[one] else [one]
         done = [each for each in done if not each.forget()]
     kept = set(points) - set(missing)
-    for one in done:  # what workers were reading to their end
+    for one in done:  # slices whose counts a worker read until it ended
         one.forget()
     yield from (one.rows(point) for one, point in points if (one, point) in kept)

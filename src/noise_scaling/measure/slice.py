@@ -1,7 +1,7 @@
-"""One data set at one depth and seed: thinned once, then every model and cell number, a row for each estimator.
+"""One data set at one depth and seed: thinned once, then measured with every model, cell number and estimator.
 
-Where training and test cells are thinned apart, the depth is the training cells', and a model trained once reads the
-test cells at each of theirs.
+If training and test cells are thinned separately, the depth is that of the training cells, and a model is trained once
+and embeds the test cells at each of their depths.
 """
 
 import time
@@ -25,16 +25,16 @@ from .embedded import Embedded
 from .pools import Pools
 from .unit import Unit, digest
 
-# What a unit may raise without ending the job: bad slices, failed numerics, no memory (of a card too), never a mistake
-# in our own code (KeyError, TypeError, AttributeError).
+# Errors of a unit that make a failed row and do not end the job: bad slices, failed numerics, no memory (of a GPU too).
+# Mistakes in our own code (KeyError, TypeError, AttributeError) end the job.
 UNIT_ERRORS = (ArithmeticError, ValueError, RuntimeError, MemoryError)
 
 HELD: "dict[Slice, Pools]" = {}
-"""The thinned counts of the slice at work, and of no other."""
+"""The thinned counts of the current slice; only one slice is held at a time."""
 
 
 class Point(NamedTuple):
-    """One model at one number of cells: the estimators share its embedding."""
+    """One model at one number of cells; all estimators share its embedding."""
 
     model: str
     n_cells: int
@@ -43,7 +43,7 @@ class Point(NamedTuple):
 class Slice:
     """One data set at one depth of its training cells and one seed.
 
-    Test cells keep the shares `tests` of their molecules, each a row; (): as the training cells, `fraction`.
+    `tests` are the shares of molecules that test cells keep, one row each; () means the training depth `fraction`.
     """
 
     def __init__(self, grid: Grid, cells: Split, seed: int, fraction: float, tests: tuple[float, ...] = ()) -> None:
@@ -59,7 +59,7 @@ class Slice:
 
     @property
     def pools(self) -> Pools:
-        """Thinned counts; those of the slice before are let go."""
+        """Thinned counts of this slice; those of the previous slice are freed."""
         if self not in HELD:
             HELD.clear()
             HELD[self] = self._pools()
@@ -69,12 +69,12 @@ class Slice:
         return Pools(self.grid, self.cells, self.seed, self.fraction, self.tests)
 
     def forget(self) -> bool:
-        """Let go of the thinned counts, in memory and on disk; False where another process still reads them."""
+        """Remove the thinned counts from memory and disk; return False if another process still reads them."""
         folder = (HELD.pop(self, None) or self._pools()).folder
         return not self.grid.data.on_disk or remove(folder)
 
     def units(self, point: Point) -> list[Unit]:
-        """The units of a point: one for each depth of the test cells and estimator."""
+        """Return the units of a point: one for each depth of the test cells and each estimator."""
         g = self.grid
         return [
             Unit(
@@ -88,7 +88,7 @@ class Slice:
         ]  # fmt: skip
 
     def _sha256(self, model: str) -> str:
-        """Of the test cells' embedding where a file brings it, else ""."""
+        """Return the SHA-256 of the test cells' embedding if it is read from a file, else ""."""
         if is_brought(model) and model not in self._brought_sha256:
             self._brought_sha256[model] = sha256(self._read(model))
         return self._brought_sha256.get(model, "")
@@ -98,21 +98,21 @@ class Slice:
         return self.grid.brought.read(model, self.fraction, self.seed, self.grid.data.cell_ids[self.cells.test])
 
     def kept(self, point: Point) -> dict[Unit, dict | None]:
-        """Each unit of a point with its row from before, or None: not there, not whole, or failed."""
+        """Map each unit of a point to its row from before, or to None if the row is missing, incomplete or failed."""
         folder, units = self.grid.results, self.units(point)
         found = [folder and measurements.read_unit(folder, unit.config_hash) for unit in units]
         whole = [rows[0] if rows and rows[0]["status"] != measurements.ERROR else None for rows in found]
         return dict(zip(units, whole, strict=True))
 
     def rows(self, point: Point) -> list[dict]:
-        """The rows of a point: those kept from before, the others measured on one embedding and kept."""
+        """Return the rows of a point: kept rows of earlier runs, and the others, which are measured now and kept."""
         kept = self.kept(point)
         missing = [unit for unit, row in kept.items() if row is None]
         made = {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)} if missing else {}
         return [row or made[unit] for unit, row in kept.items()]
 
     def failed(self, point: Point, error: str) -> list[dict]:
-        """The rows of a point whose process was stopped or died; what it had finished by then stays."""
+        """Return the rows of a point whose process was stopped or died: rows it had finished, and failed rows."""
         return [
             row or self._keep(unit, self._row(unit, status=measurements.ERROR, error=error))
             for unit, row in self.kept(point).items()
@@ -124,7 +124,7 @@ class Slice:
         return row
 
     def _measure(self, point: Point, units: list[Unit]) -> Iterator[tuple[Unit, dict]]:
-        trained: list[models.Model] = []  # once for all depths of the test cells
+        trained: list[models.Model] = []  # trained once for all depths of the test cells
         who = pairs_seed(self.grid.variant, self.seed)
         for _, some in groupby(units, key=lambda unit: unit.fraction):
             here = list(some)
@@ -142,7 +142,7 @@ class Slice:
                 yield unit, self._score(unit, pair, facts)
 
     def _embedded(self, point: Point, unit: Unit, trained: list[models.Model]) -> Embedded:
-        """The test cells' embedding, from the folder of results if it is kept there."""
+        """Return the test cells' embedding, from the folder of results if it is kept there."""
         if is_brought(point.model):
             return Embedded(self._read(point.model), 0, 0.0)
         if not (self.grid.keep_embeddings and self.grid.results):
@@ -156,16 +156,16 @@ class Slice:
 
     @property
     def _cells_digest(self) -> str:
-        """Made once, without a lock (see `Pools`): a tenth of a second at 10^7 cells."""
+        """Digest of the split, computed once without a lock (see `Pools`); it takes 0.1 s at 10^7 cells."""
         self._digest = self._digest or digest(self.cells)
         return self._digest
 
     def _embed(self, point: Point, unit: Unit, trained: list[models.Model]) -> Embedded:
-        """Train if that was not done, and embed the test cells."""
+        """Train the model if `trained` is empty, and embed the test cells."""
         self.pools.train(point.n_cells)
-        start = time.perf_counter()  # thinning is the slice's, not the model's
+        start = time.perf_counter()  # starts after thinning, which is not the model's time
         if not trained:
-            if unit.devices > 1:  # the other processes, if a launcher started some, train along
+            if unit.devices > 1:  # other processes of a launcher, if any, train along
                 launched(self.grid.device).share((self.seed, self.fraction, point))
             trained.append(self._trained(point, unit))
             trained[0].earlier_seconds += time.perf_counter() - start
@@ -183,11 +183,11 @@ class Slice:
         return Embedded(embedding, int(model.n_parameters), seconds)
 
     def train_along(self, point: Point) -> None:
-        """Do in another process that a launcher started what the training of a point asks of it."""
+        """Take part in the training of a point, in one of the other processes that a launcher started."""
         self._trained(point, self.units(point)[0])
 
     def _trained(self, point: Point, unit: Unit) -> models.Model:
-        """A new model, trained. Its seed holds its name and N, not the depth: a curve against depth is of one draw."""
+        """Train a new model. Its seed depends on name and N, not on depth: a curve against depth is of one draw."""
         grid, checkpoint = self.grid, None
         seed = derive(grid.variant.seed_of("model", self.seed), "model", *point)
         how = {"preset": grid.preset, "device": grid.device, **grid.variant.options}
@@ -207,7 +207,7 @@ class Slice:
         seed = derive(variant.seed_of("estimator", self.seed), "estimator")
         settings: dict[str, Any] = {"seed": seed, "device": unit.device, "groups": pair.groups}
         try:
-            if variant.estimator_options:  # of lmi alone: `ablations.check` has seen to it
+            if variant.estimator_options:  # only for lmi, which `ablations.check` ensures
                 found = information.lmi(pair.x, pair.y, **settings, **variant.estimator_options)
             else:
                 found = information.estimate(pair.x, pair.y, method=unit.estimator, **settings)
@@ -220,7 +220,7 @@ class Slice:
 
     def _row(self, unit: Unit, **found: object) -> dict:
         row = measurements.BLANK | {name: getattr(unit, name) for name in measurements.COLUMNS if hasattr(unit, name)}
-        with suppress(*UNIT_ERRORS):  # where nothing could be thinned, the row's error says so
+        with suppress(*UNIT_ERRORS):  # if thinning failed, the row's error says so
             row["umis_per_cell"] = umis_per_cell(self.pools.test(unit.fraction))
             row["umis_per_cell_train"] = self.pools.umis_of_train(unit.n_cells)
         row |= {
@@ -234,5 +234,5 @@ class Slice:
 
 
 def sentence(error: BaseException) -> str:
-    """The error in one line, as a table's cell can hold it."""
+    """Return the error as one line of at most 300 characters, for a cell of the table."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -1,4 +1,4 @@
-"""How far a sweep is: what of a configuration's grid is done, failed or missing, and the time spent and expected."""
+"""Progress of a sweep: which measurements are done, failed or missing, and the time spent and expected."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ STATES = (DONE, FAILED, MISSING)
 
 
 def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
-    """One row for each measurement that the configurations, YAML files of the workflow, ask for.
+    """Return one row for each measurement that the configurations, YAML files of the workflow, ask for.
 
-    The columns of the key, `state` ("done", "failed" or "missing"), `error`, and the row's own `seconds`: of its
-    estimate and its share of the training that other estimators used too (NaN where nothing was measured). Looked up in
-    `source`, a measurements CSV or a folder of them; None: the units kept in the configurations' own folders, so that a
-    sweep can be watched while it runs. InputError if a configuration or a table is not one.
+    Columns are the key, `state` ("done", "failed" or "missing"), `error`, and `seconds`: the time of the estimate and
+    the row's share of a training that other estimators used too (NaN if nothing was measured). Rows are looked up in
+    `source`, a measurements CSV or a folder of them; None uses the units kept in the configurations' own folders, so
+    that a running sweep can be watched. InputError if a configuration or a table is not valid.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
     wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.row_keys())
@@ -39,7 +39,7 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
 
 
 def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
-    """The rows kept in folders of units; where a measurement was kept under several versions, the newest file's."""
+    """Return the rows in folders of units; if several files hold a measurement, the row of the newest file."""
     rows = [
         row | {"kept": path.stat().st_mtime}
         for folder in folders
@@ -51,17 +51,17 @@ def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
-    """`measurements.gather` of tables, where a folder without a table stands for the units kept in it.
+    """Join tables with `measurements.gather`; a folder without a table stands for the units kept in it.
 
-    So a sweep that is not finished has a table too. InputError as `measurements.gather`; also if a folder holds neither
-    table nor unit, or there is no row at all.
+    Thus an unfinished sweep has a table too. InputError as in `measurements.gather`, and if a folder holds neither a
+    table nor a unit, or there is no row at all.
     """
     tables = []
     with tempfile.TemporaryDirectory() as scratch:
         for at, source in enumerate(map(Path, sources)):
             if source.is_dir() and not list(source.glob("*.csv")):
                 units = kept_units([source])
-                if units.empty:  # such a table would only take a good one's place
+                if units.empty:  # an empty table would only replace a good one
                     what = f"the folder {source} holds no table and no finished unit"
                     raise InputError(f"{what}: check the path, or measure first")
                 source = measurements.write(units, Path(scratch) / f"{at}.csv")
@@ -73,14 +73,14 @@ def gather(sources: Iterable[str | Path], *, first_wins: bool = False, rows: int
 
 
 def _own_seconds(table: pd.DataFrame) -> pd.Series:
-    """Seconds of each row: its estimate's, and training divided among the estimators that scored one embedding."""
+    """Seconds of each row: its estimate, and its training divided among the estimators of the same embedding."""
     shared = [name for name in KEY if name != "estimator"]
     n_estimators = table.groupby(shared)["estimator"].transform("size")
     return table["mi_seconds"].fillna(0.0) + (table["train_seconds"] / n_estimators).fillna(0.0)
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
-    """Numbers of done, failed and missing measurements for each combination of the columns `by`."""
+    """Count done, failed and missing measurements for each combination of the columns `by`."""
     unknown = [name for name in by if name not in KEY]
     if unknown or not by:
         raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")
@@ -90,11 +90,11 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd
 
 
 def times(table: pd.DataFrame) -> pd.DataFrame:
-    """Hours spent and still expected by model, from the rows' own seconds.
+    """Return the hours spent and still expected by model, from the `seconds` of each row.
 
     A missing or failed measurement is expected to take the mean of those done with the same data set, model, number
-    of cells and estimator; where there is none, of the same data set and model, then of the same model. Columns:
-    model, done, left, hours_spent, seconds_each (mean), hours_left (NaN where no row of the model is done).
+    of cells and estimator; if there is none, with the same data set, model and estimator, then with the same model.
+    Columns: model, done, left, hours_spent, seconds_each (mean), hours_left (NaN if no row of the model is done).
     """
     done = table[table["state"] == DONE]
     left = table[table["state"] != DONE]
@@ -109,7 +109,7 @@ def times(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _expected(done: pd.DataFrame, left: pd.DataFrame) -> pd.Series:
-    """Seconds expected of each row of `left`."""
+    """Return the seconds expected for each row of `left`."""
     expected = pd.Series(np.nan, index=left.index)
     for alike in (["dataset", "model", "n_cells", "estimator"], ["dataset", "model", "estimator"], ["model"]):
         means = done.groupby(alike)["seconds"].mean().rename("mean")
@@ -118,7 +118,7 @@ def _expected(done: pd.DataFrame, left: pd.DataFrame) -> pd.Series:
 
 
 def report(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> str:
-    """The state of a sweep as text: counts, times, and what failed."""
+    """Return the state of a sweep as text: counts, times, and the most frequent errors."""
     counts = summary(table, by)
     total = counts[list(STATES)].sum()
     hours = times(table)

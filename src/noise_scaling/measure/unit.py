@@ -1,4 +1,4 @@
-"""The unit of measurement, and the hashes that name what its row and its embedding depend on."""
+"""The unit of measurement, and the hashes of all that its row and its embedding depend on."""
 
 import dataclasses
 import hashlib
@@ -11,22 +11,22 @@ from .brought import is_brought
 from .controls import learner
 
 NUMBERS_VERSION = 2
-"""Raised by hand when a change to what lies around the models and estimators (splits, thinning, pairs, the order of
-things) can change a number. Models and estimators have versions of their own: a change to one re-runs only that one."""
+"""Increased by hand if a change outside the models and estimators (splits, thinning, pairs, the order of steps) can
+change a number. Models and estimators have their own versions, so that a change to one re-runs only that one."""
 
 
 def model_version(model: str) -> int:
-    """The version of the numbers of the model that is trained for a name in the column `model`; 0 where none is."""
+    """Return NUMBERS_VERSION of the model that is trained for a name in the column `model`; 0 if none is trained."""
     return 0 if is_brought(model) else models.MODELS[learner(model)].NUMBERS_VERSION
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One model at one point of the grid under one estimator: one row. Its hash names all that the row depends on.
+    """One model at one point of the grid under one estimator: one row. Its hash covers all that the row depends on.
 
-    Fields are the row's columns of those names, but for the cells that were asked for, `n_test` and `n_validation`,
-    `devices` and `precision` of a training (`fitting.taken`), and an embedding's sha256 where a file brings it.
-    `fraction_train` is 0 where training and test cells are thinned alike.
+    Fields are the row's columns of the same names, except `n_test` and `n_validation`, the numbers of cells asked for;
+    `devices` and `precision` of the training (`fitting.taken`); the sha256 of an embedding read from a file; and
+    `fraction_train`, which is 0 if training and test cells are thinned alike.
     """
 
     dataset: str
@@ -49,12 +49,12 @@ class Unit:
 
     @property
     def config_hash(self) -> str:
-        """24 hexadecimal digits of the unit, its model's settings and the versions of the numbers."""
+        """Hash of the unit, its model's settings and the versions of the numbers, as 24 hexadecimal digits."""
         versions = {"estimator": information.numbers_version(self.estimator, self.n_test)} | self._versions
         return _digest(self._facts, self._settings, versions)
 
     def embedding_hash(self, cells: str) -> str:
-        """The same for its embedding: of the split's cells (`digest`), not of signal and estimator."""
+        """Return the hash of the unit's embedding: of the split's `cells` (`digest`), not of signal and estimator."""
         of_estimate = ("signal", "estimator", "n_test", "n_validation", "variant")
         facts = {name: value for name, value in self._facts.items() if name not in of_estimate}
         facts |= {"cells": cells, "variant": named(self.variant).of_the_embedding}
@@ -62,7 +62,7 @@ class Unit:
 
     @property
     def _facts(self) -> dict[str, object]:
-        """The fields; those with a default only where they differ from it, so that a new field keeps old hashes."""
+        """The fields without those that equal their default, so that adding a field does not change old hashes."""
         values = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
@@ -79,7 +79,7 @@ class Unit:
 
 
 def digest(cells: Split, *facts: object) -> str:
-    """24 hexadecimal digits of who is in which pool, and of what else is given."""
+    """Return the hash of which cells are in which pool, and of `facts`, as 24 hexadecimal digits."""
     parts = (cells.test, cells.validation, cells.train)
     return _digest(*(hashlib.blake2b(part.astype("<i8").data).hexdigest() for part in parts), *facts)
 

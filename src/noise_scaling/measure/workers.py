@@ -1,7 +1,7 @@
-"""Work in processes of their own: one that hangs or dies costs its task and not the job.
+"""Tasks in worker processes: a worker that hangs or dies costs its task and not the job.
 
 Workers are forked, so that they share the data that were loaded before without a copy. CUDA does not survive a fork:
-the parent must not have touched it (see `fork_safe_cuda`).
+the parent must not have initialised it (see `fork_safe_cuda`).
 """
 
 import multiprocessing
@@ -20,14 +20,14 @@ from ..errors import InputError
 from ..models.team import die_with_the_parent
 
 TRIES = 3
-"""A task whose worker died is given to another: a process may be killed for what others did (no memory left, a careless
-signal), and only a task that ends three workers is itself the cause."""
+"""Attempts at a task whose worker died. A process may be killed because of others (no memory left, a stray signal), so
+only a task that ends three workers is taken to be the cause."""
 _work: Callable[[int], Any]
-"""What this process, a worker, was started for."""
+"""The function that this process, a worker, calls for each task."""
 
 
 class Outcome(NamedTuple):
-    """What became of one task: its result, or the sentence that says why there is none."""
+    """Outcome of one task: its result, or a sentence that says why there is none."""
 
     task: int
     result: Any = None
@@ -42,10 +42,10 @@ def outcomes(
     seconds: float | None = None,
     fresh: bool = False,
 ) -> Iterator[Outcome]:
-    """Do `work(task)` for each task in one of `size` forked processes; the outcomes, as they come.
+    """Run `work(task)` for each task in one of `size` forked processes; yield the outcomes as they finish.
 
-    A task that takes more than `seconds` is killed, wherever its code is; `fresh` gives each a worker that did nothing
-    before. InputError where processes cannot fork, and whatever else `work` raises, with the worker's traceback.
+    A task that takes more than `seconds` is killed, whatever code it runs; `fresh` gives each task a new worker.
+    InputError if processes cannot be forked; any exception of `work` is raised with the worker's traceback.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         none = "a time limit needs processes that fork and this system has none"
@@ -62,14 +62,14 @@ def outcomes(
                     yield Outcome(task, future.result())
                 except TimeoutError:
                     yield Outcome(task, error=f"TimeLimit: stopped after {seconds:g} s")
-                except (ProcessExpired, BrokenProcessPool) as error:  # the latter when one was killed while it waited
+                except (ProcessExpired, BrokenProcessPool) as error:  # the latter if a worker was killed while waiting
                     deaths[task] += 1
                     if deaths[task] < TRIES:
                         again.append(task)
                     else:
                         code = getattr(error, "exitcode", "unknown")
                         yield Outcome(task, error=f"WorkerDied: its process ended with exit code {code}, {TRIES} times")
-        finally:  # whatever they do then
+        finally:  # stop the workers whatever they are doing
             pool.stop()
             pool.join()
         left = again
@@ -78,8 +78,8 @@ def outcomes(
 def _become_a_worker(work: Callable[[int], Any]) -> None:
     global _work
     _work = work
-    die_with_the_parent()  # where there is no such thing it ends when it next looks for a task
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what the parent does on it
+    die_with_the_parent()  # Linux only: elsewhere it ends when it next looks for a task
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler
     sys.stdout = sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115 - not the kernel's own streams
 
 
@@ -88,5 +88,5 @@ def _do(task: int) -> Any:
 
 
 def fork_safe_cuda() -> None:
-    """Have torch look for GPUs without starting CUDA, which a forked worker could not use any more."""
+    """Make torch look for GPUs without initialising CUDA, which a forked worker could not use afterwards."""
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

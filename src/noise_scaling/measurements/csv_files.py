@@ -1,4 +1,4 @@
-"""CSV files as people have them: of a spreadsheet, with semicolons, decimal commas or rows of blanks."""
+"""Reader of CSV files as spreadsheets write them: with semicolons, decimal commas or blank rows."""
 
 import io
 import re
@@ -10,15 +10,15 @@ import pandas as pd
 from ..errors import InputError
 
 _COMMA, _POINT = (re.compile(rf"[-+]?\d*(?:{mark}\d+)+(?:[eE][-+]?\d+)?") for mark in (",", r"\."))
-"""A number with a decimal comma; one with a decimal point, or with points between thousands."""
+"""Numbers with a decimal comma; numbers with a decimal point, or with points between thousands."""
 
 
 def read_csv(file: Path, *, text: Collection[str] = (), blank: Collection[str] = ()) -> pd.DataFrame:
-    """The columns of a CSV as they are: UTF-8, with commas, semicolons or tabs between columns.
+    """Read a CSV in UTF-8 with commas, semicolons or tabs between columns.
 
-    Rows of nothing but blanks are left out; columns named in `text` are read as text, an empty cell of those in `blank`
-    is NaN. InputError if it is no CSV, cannot be read, is cut off, or writes numbers in two ways: 1.000 beside 0,5 may
-    be one or a thousand.
+    Blank rows are left out. Columns named in `text` are read as text, and an empty cell of a column in `blank` is NaN.
+    InputError if the file is not a CSV, cannot be read, is cut off, or writes numbers in two ways: next to 0,5 a 1.000
+    may be one or a thousand.
     """
     try:
         lines = file.read_bytes().decode("utf-8-sig")
@@ -27,7 +27,7 @@ def read_csv(file: Path, *, text: Collection[str] = (), blank: Collection[str] =
         separator = max(",;\t", key=lines.split("\n", 1)[0].count)
         lines = re.sub(rf"(?m)^[ {separator}]*{separator}[ {separator}]*(?=\r?$)", "", lines)
         decimal = "." if separator == "," else _decimal(file, lines, separator)
-        # pandas' own float parser is off by one in the last place now and then: a table must read as it was written
+        # pandas' own float parser is sometimes off by one in the last digit: a table must read as it was written
         return pd.read_csv(
             io.StringIO(lines), sep=separator, decimal=decimal, keep_default_na=False, low_memory=False,
             na_values={name: [""] for name in blank}, dtype=dict.fromkeys(text, str), float_precision="round_trip",
@@ -41,7 +41,7 @@ def read_csv(file: Path, *, text: Collection[str] = (), blank: Collection[str] =
 
 
 def _decimal(file: Path, lines: str, separator: str) -> str:
-    """The decimal mark of a file whose columns are not parted by commas."""
+    """Return the decimal mark of a file whose columns are not separated by commas."""
     cells = [cell.strip().strip('"') for cell in re.split(rf"[{separator}\r\n]", lines)]
     comma, point = (next(filter(kind.fullmatch, cells), None) for kind in (_COMMA, _POINT))
     if comma and point:

@@ -15,7 +15,7 @@ _MODELS = {
     "Geneformer": "geneformer_pretrained", "scGPT": "scgpt_pretrained", "Random projection": "random_projection",
     "Rank random projection": "ranks_random_projection",
 }  # fmt: skip
-"""The transformer is one of their own, trained on the data; the pretrained ones are others'."""
+"""The paper's models. Its own transformer is trained on the data; the pretrained models are by others."""
 _SIGNALS = {
     "Protein MI": "protein", "Cell type coarse MI": "celltype.coarse", "Cell type fine MI": "celltype.fine",
     "Clonal MI": "clone", "Spatial neighborhood MI": "space", "protein": "protein", "cell type": "celltype",
@@ -30,10 +30,10 @@ _NAMES = {
 
 
 def read_parent(name: str = "curves") -> pd.DataFrame:
-    """One of the parent paper's tables; InputError if there is none of that name.
+    """Read one of the parent paper's tables; InputError if there is none of that name.
 
     "curves": 1,700 points of five signals, and 30 more with Harmony (`variant`), in our columns. Depths are those of
-    the thinned counts, `fraction` is of molecules. The others have columns of their own, with bits in `mi_bits`:
+    the thinned counts, `fraction` is of molecules. The other tables have their own columns, with bits in `mi_bits`:
     "estimators" (on the same embeddings), "inference" (only the embedded cells thinned), "finetuning", "ranks" (against
     counts), "transformers" (sizes and layers), "simulation", "linear_probe" (bits and accuracy by epoch).
     """
@@ -46,7 +46,7 @@ def read_parent(name: str = "curves") -> pd.DataFrame:
 
 
 def _tidied(file: str) -> pd.DataFrame:
-    """One of their files with our names; their numbers of rows are left out, and what is the same throughout."""
+    """Read one of the paper's files with our names, without its row numbers and constant columns."""
     from ..datasets import fetch
 
     raw = pd.read_csv(fetch("published_parent", f"published_parent/{file}.csv"))
@@ -76,7 +76,7 @@ def _curves() -> pd.DataFrame:
 
 
 def _inference() -> pd.DataFrame:
-    """Cells at all depths through a model trained or pretrained elsewhere; one file gives the full depth throughout."""
+    """Thinned cells embedded by a fixed model, pretrained or trained on these cells; one file gives only full depth."""
     first, second = (
         _tidied(f"PBMC_CITEseq_inference_time_scaling{own}").assign(trained=trained)
         for own, trained in (("", "pretrained"), ("_nanoTx", "on these cells"))
@@ -86,7 +86,7 @@ def _inference() -> pd.DataFrame:
 
 
 def _transformers() -> pd.DataFrame:
-    """The losses, one an epoch, become the last."""
+    """Replace the list of losses, one per epoch, by the last loss and the number of epochs."""
     table = _tidied("Tx_param_screen")
     losses = table.pop("Val. loss").str.strip("[]").str.split(",")
     return table.assign(validation_loss=losses.str[-1].astype(float), epochs=losses.str.len())
@@ -102,11 +102,11 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "simulation": lambda: _tidied("sim_results"),
     "linear_probe": lambda: _tidied("MI_vs_linear_probe"),
 }
-"""How each committed table is made of the paper's files."""
+"""The function that makes each committed table from the paper's files."""
 
 
 def main() -> None:
-    """Make them all, from the files themselves, downloaded if need be."""
+    """Make all tables from the paper's files, which are downloaded if needed."""
     for name, make in TABLES.items():
         text = make().to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
         write_atomically(paths.PUBLISHED / "parent" / f"{name}.csv", text)

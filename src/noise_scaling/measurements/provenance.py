@@ -20,7 +20,7 @@ def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
     table
         A measurements table.
     command
-        What made it.
+        The command that made the table.
     """
     data = table[table["data_sha256"] != ""].groupby("dataset")["data_sha256"].unique()
     return {
@@ -39,8 +39,8 @@ def provenance(table: pd.DataFrame, command: str) -> dict[str, object]:
 
 
 def processor() -> str:
-    """The processor's name and its widest vector instructions: sums differ in their last digits between those."""
-    import torch  # here: reading a table should not take its seconds
+    """Return the processor's name and widest vector instructions, because the last digits of sums depend on them."""
+    import torch  # imported here because it takes seconds, which reading a table should not
 
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -48,7 +48,7 @@ def processor() -> str:
 
 
 def _version(package: str) -> str:
-    """Version of an installed package; a machine that only trains need not have all."""
+    """Return the version of a package, or "not installed": a machine that only trains need not have all."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

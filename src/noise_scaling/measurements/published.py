@@ -1,4 +1,4 @@
-"""The published table in our columns, or the summary of it in data/published that stands for it."""
+"""The published table in our columns, or, where it is not available, its summary in data/published."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from .table import BLANK, KEY, OK, sort
 from .table_audit import filtered
 
 ALL, KEPT = "all rows", "not flagged"
-"""The two versions of everything that is made from the table."""
+"""The two versions of the table; all that is made from it is made in both."""
 DATASETS = {"PBMC": "pbmc", "larry": "larry", "merfish": "merfish", "shendure": "mouse_embryo"}
-"""Data sets of the published table: their names there, and on our cards."""
+"""Data sets of the published table: name in the table -> name on our cards."""
 _NAMES = {
     "dataset": DATASETS,
     "signal": {
@@ -27,14 +27,14 @@ _COLUMNS = {
 }  # fmt: skip
 _POINT = ["dataset", "signal", "model", "n_cells", "fraction", "umis_per_cell_nominal"]
 _DECIMALS = 5
-"""Of the table's bits."""
+"""Number of decimals of the table's bits."""
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
-    """The published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
+    """Read the published table of 4,844 measurements (g-kl/noise-scaling, collect_mi_results.csv) in our columns.
 
-    Depth there is nominal: the table holds the target, not what the thinned counts gave, so `umis_per_cell` is that.
-    InputError if the file is another table.
+    Its depth is nominal: the table holds the target, not the depth of the thinned counts, so `umis_per_cell` is the
+    target. InputError if the file is another table.
     """
     raw = pd.read_csv(paths.find(path))
     if list(raw.columns) != list(_COLUMNS):
@@ -44,32 +44,32 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
 
 def as_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the published table with all of our columns: what is the same in each, and blanks."""
+    """Add the columns that rows of the published table lack: constants where known, else blanks."""
     constant = {"preset": "published", "estimator": "lmi", "method": "lmi", "status": OK, "version": "published"}
     table = table.assign(umis_per_cell=table["umis_per_cell_nominal"], **constant)
     return sort(table.assign(**{name: blank for name, blank in BLANK.items() if name not in table}))
 
 
 def shared_splits(rows: pd.DataFrame) -> pd.Series | None:
-    """Seed of each row, where rows of one seed share its split of the cells; None where that is not known.
+    """Return the seed of each row if rows with the same seed share a split of the cells; None if that is not known.
 
-    The published table's do not: splits, thinning and sampling were drawn without its seeds.
+    Rows of the published table do not share one: splits, thinning and sampling were drawn without its seeds.
     """
     known = "seed" in rows and not (rows.get("version", pd.Series("")) == "published").any()
     return rows["seed"] if known else None
 
 
 def at_hand() -> bool:
-    """Whether the table can be had without a download."""
-    from .. import datasets  # here: a table is read without the readers of cells
+    """Whether the table is available without a download."""
+    from .. import datasets  # imported here: reading a table needs no readers of cells
 
     return datasets.at_hand(datasets.card("published"))
 
 
 def read(version: str = ALL) -> pd.DataFrame:
-    """The rows of one version of the table, ALL or KEPT; where it is not at hand, of its summary.
+    """Return the rows of one version of the table, ALL or KEPT, or of its summary if the table is not available.
 
-    Rows from the summary have the same bits, and seeds 1 to 3. InputError if neither the table nor its summary is here.
+    Rows from the summary have the same bits, and seeds 1 to 3. InputError if neither table nor summary is available.
     """
     from .. import datasets
 
@@ -80,15 +80,15 @@ def read(version: str = ALL) -> pd.DataFrame:
 
 
 def is_flagged(table: pd.DataFrame) -> pd.Series:
-    """Rows of `read()` that `read(KEPT)` lacks, as a mask [rows]."""
+    """Return a mask [rows] of the rows of `read()` that `read(KEPT)` lacks."""
     kept = pd.MultiIndex.from_frame(read(KEPT)[KEY])
     return pd.Series(~pd.MultiIndex.from_frame(table[KEY]).isin(kept), index=table.index)
 
 
 def statistics(name: str) -> pd.DataFrame:
-    """One of the committed tables that `plots.summary` made of the published table; data/README.md lists them.
+    """Read a committed table that `plots.summary` made from the published table; data/README.md lists them.
 
-    InputError if it is not here.
+    InputError if the file is missing.
     """
     file = paths.PUBLISHED / f"{name}.csv"
     if not file.exists():
@@ -99,7 +99,7 @@ def statistics(name: str) -> pd.DataFrame:
 
 
 def points(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, lowest and highest bits over seeds, and their number, at each point and in both versions."""
+    """Return the mean, lowest and highest bits over seeds, and the number of seeds, by point and in both versions."""
     aggregates = {"mi_bits": "mean", "lowest": "min", "highest": "max", "seeds": "size"}
     named = {name: ("mi_bits", how) for name, how in aggregates.items()}
     versions = {ALL: table, KEPT: filtered(table)}
@@ -107,7 +107,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_of(summary: pd.DataFrame, version: str) -> pd.DataFrame:
-    """Rows that `points` was made of, but for the names of seeds: the lowest, highest and mean of three give the third.
+    """Recover the rows that `points` summarised, with new seed numbers: the mean of three values gives the middle one.
 
     A row has the same seed in both versions.
     """
@@ -119,7 +119,7 @@ def rows_of(summary: pd.DataFrame, version: str) -> pd.DataFrame:
 
 
 def _values(summary: pd.DataFrame) -> pd.DataFrame:
-    """The bits of each seed by point, and the how many-th of its value at the point each is."""
+    """Return the bits of each seed by point, and in `again` a running number of equal values at a point."""
     middle = 3 * summary["mi_bits"] - summary["lowest"] - summary["highest"]
     parts = [summary["lowest"], summary["highest"][summary["seeds"] > 1], middle[summary["seeds"] > 2]]
     bits = pd.concat(parts).round(_DECIMALS).rename("mi_bits")

@@ -15,7 +15,7 @@ from .csv_files import read_csv
 KEY = [
     "dataset", "signal", "model", "preset", "n_cells", "fraction", "fraction_train", "seed", "estimator", "variant",
 ]  # fmt: skip
-"""What names a measurement: two rows with one key are one measurement."""
+"""Columns that identify a measurement: two rows with the same key are the same measurement."""
 
 COLUMNS: dict[str, type] = {
     "dataset": str, "signal": str, "model": str, "preset": str, "n_cells": int, "fraction": float,
@@ -26,33 +26,33 @@ COLUMNS: dict[str, type] = {
 }  # fmt: skip
 """Every column with its type; book/data_dictionary.md says what each holds."""
 BLANK: dict[str, object] = {name: {str: "", int: 0, float: math.nan}[kind] for name, kind in COLUMNS.items()}
-"""A row of which nothing is known."""
+"""A row with the blank value of every column."""
 
 MAY_BE_MISSING = [
     name for name, kind in COLUMNS.items() if kind is float and name not in ("fraction", "fraction_train")
 ]  # a failed unit has no bits; the published table has no seconds
 TIMES = ["train_seconds", "mi_seconds"]
-"""Clock readings: the only columns that two runs of one seed do not share."""
+"""Measured times: the only columns that differ between two runs of one seed."""
 
 _ADDED = {"variant": "", "method": "", "fraction_train": math.nan}
-"""Columns that tables written before them do not have, with what they stand for there."""
+"""Columns that older tables do not have, with the value to assume for them."""
 
 OK, ERROR = "ok", "error"
 KNOWN = "known_2_bits"
-"""The positive control's name in the column `model`: pairs drawn to share 2 bits in place of the slice's own."""
+"""The positive control's name in the column `model`: pairs drawn to share 2 bits replace the slice's pairs."""
 SHUFFLED = "shuffled"
-"""The negative control's name in the column `model`: PCA's embedding beside the signal of other cells, 0 bits."""
+"""The negative control's name in the column `model`: PCA's embedding with the signal of other cells, 0 bits."""
 CONTROLS = (SHUFFLED, KNOWN)
-"""No law is fitted to them: they do not depend on depth or cells."""
+"""The controls. No law is fitted to them, because they do not depend on depth or cells."""
 
 
 def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
+    """Return rows as a table with exactly the columns of COLUMNS, typed and sorted by KEY.
 
     Parameters
     ----------
     rows
-        A table, or one dict a row.
+        A table, or one dict per row.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def sort(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    table = table[[name for name in table if not str(name).startswith("Unnamed: ")]]  # an index that was written too
+    table = table[[name for name in table if not str(name).startswith("Unnamed: ")]]  # an index written as a column
     missing, unknown = [c for c in COLUMNS if c not in {*table, *_ADDED}], [c for c in table if c not in COLUMNS]
     if missing or unknown:
         raise InputError(_not_ours(table, missing, unknown))
@@ -92,7 +92,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> str:
-    """What keeps these columns from being a measurements table, in a sentence."""
+    """Say in one sentence why these columns are not a measurements table."""
     if len(missing) > len(COLUMNS) / 2:
         return f"not a measurements table: its columns are {list(table)[:8]}; book/data_dictionary.md lists ours"
     about = f"missing columns {missing}, unknown columns {unknown}; book/data_dictionary.md lists the columns"
@@ -103,27 +103,27 @@ def _not_ours(table: pd.DataFrame, missing: list[str], unknown: list[str]) -> st
 
 
 def write(table: pd.DataFrame | Iterable[dict], path: str | Path) -> Path:
-    """Write a table as a sorted CSV at once, and give its path. InputError as `sort` and `files.write_atomically`."""
+    """Write a table atomically as a sorted CSV; return its path. InputError as `sort` and `files.write_atomically`."""
     write_atomically(path, sort(table).to_csv(index=False, lineterminator="\n"))
     return Path(path)
 
 
 def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> None:
-    """Refuse to write over what would be lost.
+    """Raise InputError if writing a table to `path` would destroy other results.
 
-    An empty file and failed rows are no loss; rows of other data or settings are, and so is a file of another kind.
+    An empty file or failed rows may be replaced; rows of other data or settings, or a file of another kind, may not.
 
     Parameters
     ----------
     path
         Where a table is to be written.
     hashes
-        Configuration hashes of its rows; without them any table may be replaced.
+        Configuration hashes of the rows to write; without them any table may be replaced.
 
     Raises
     ------
     InputError
-        If the file holds other rows, or is no table.
+        If the file holds other rows, or is not a table.
     """
     file = Path(path)
     if not file.exists() or file.stat().st_size == 0:
@@ -143,17 +143,17 @@ def check_replaceable(path: str | Path, hashes: Iterable[str] | None = None) -> 
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A measurements CSV, or all of a folder, as a typed, sorted table.
+    """Read a measurements CSV, or all of a folder, as a typed, sorted table.
 
     Parameters
     ----------
     path
-        Relative to the working folder or to the checkout. Spreadsheets' forms are understood (`csv_files`).
+        Relative to the working folder or to the checkout. CSVs written by spreadsheets can be read (`csv_files`).
 
     Raises
     ------
     InputError
-        If there is no such file, it is no measurements table, or a measured row holds values that cannot be.
+        If the file is missing or not a measurements table, or a measured row holds impossible values.
     """
     file = find(path)
     if file.is_dir():
@@ -175,10 +175,10 @@ _TEXT = [name for name, kind in COLUMNS.items() if kind is str]
 
 
 def _check_values(table: pd.DataFrame) -> None:
-    """Raise an InputError for a state that there is not, and for measured rows with values that cannot be."""
+    """Raise InputError for an unknown status, and for measured rows with impossible values."""
     if strange := set(table["status"]) - {OK, ERROR}:
         raise InputError(f"status must be {OK} or {ERROR}: found {min(strange)!r}")
-    measured = table[(table["status"] == OK) & (table["model"] != KNOWN)]  # which takes no molecules
+    measured = table[(table["status"] == OK) & (table["model"] != KNOWN)]  # KNOWN uses no molecules
     for name, low in {"n_cells": 0, "fraction": 0, "umis_per_cell": 0, "mi_bits": -math.inf}.items():
         wrong = measured[~measured[name].between(low, math.inf, inclusive="neither")]
         if len(wrong):
@@ -189,29 +189,29 @@ def _check_values(table: pd.DataFrame) -> None:
 
 
 def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int | None = None) -> pd.DataFrame:
-    """Join measurement CSVs; the same row twice counts once, and a measured row replaces a failed one of its key.
+    """Join measurement CSVs; identical rows count once, and a measured row replaces a failed row with the same key.
 
-    Clock readings do not make rows differ: the first file's are kept.
+    Rows that differ only in measured times are identical: the times of the first file are kept.
 
     Parameters
     ----------
     paths
         Files or folders.
     first_wins
-        Keep the first file's row whatever differs: for tables of two machines, whose bits agree but for rounding.
+        Keep the first file's row even if others differ: for tables of two machines, whose bits agree up to rounding.
     rows
-        How many rows there must be.
+        Expected number of rows.
 
     Raises
     ------
     InputError
-        If two rows with one key differ (the sentence names both files), or the number of rows is another.
+        If two rows with one key differ (the message names both files), or the number of rows is not `rows`.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
         raise InputError("no measurement files to gather: run `noise-scaling measure` first")
     together = pd.concat(tables, ignore_index=True).sort_values("status", key=lambda s: s == ERROR, kind="stable")
-    together = together[~((together["status"] == ERROR) & together.duplicated(KEY))]  # it went well another time
+    together = together[~((together["status"] == ERROR) & together.duplicated(KEY))]  # a measured row wins
     together = together.drop_duplicates(KEY if first_wins else [c for c in COLUMNS if c not in TIMES])
     clash = together[together.duplicated(KEY, keep=False)].sort_values(KEY)
     if len(clash):
@@ -231,20 +231,20 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
 def protocol_rows(
     table: pd.DataFrame, *columns: str, controls: bool = False, variant: str | None = "", apart: bool = False
 ) -> pd.DataFrame:
-    """Rows that were measured by the protocol itself; without `controls` those that a law can follow.
+    """Return the rows measured by the protocol itself; without `controls`, only those that a law can describe.
 
     Parameters
     ----------
     table
-        A measurements table. One without the columns `variant` or `status` has protocol rows only.
+        A measurements table. Without the columns `variant` or `status`, all of its rows count as protocol rows.
     columns
         Columns that must have a value, besides the bits.
     controls
-        Whether the controls' rows stay.
+        Whether to keep the rows of the controls.
     variant
-        Another variant than the protocol, by its name; None takes all of them.
+        Name of a variant to return instead of the protocol; None returns all of them.
     apart
-        Whether rows stay whose training cells were thinned otherwise than their test cells.
+        Whether to keep rows whose training cells were thinned differently from their test cells.
     """
     here = table[["mi_bits", *columns]].notna().all(axis=1)
     if not controls:
@@ -258,7 +258,7 @@ def protocol_rows(
 
 
 def thinned_of_training(table: pd.DataFrame) -> pd.Series:
-    """The column `fraction_train`: that of `fraction` where it is blank, or where the table lacks it."""
+    """Return the column `fraction_train`, filled from `fraction` where it is blank or missing."""
     if "fraction_train" not in table or "fraction" not in table:
         return table.get("fraction_train", table.get("fraction", pd.Series(math.nan, table.index)))
     given = pd.to_numeric(table["fraction_train"], errors="coerce")
@@ -266,10 +266,10 @@ def thinned_of_training(table: pd.DataFrame) -> pd.Series:
 
 
 def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows without the depths and cell numbers that have fewer seeds than most of their data set: another run's.
+    """Drop depths and cell numbers with fewer seeds than most of their data set: these rows come from another run.
 
-    `make book` measures two data sets with few seeds, at depths of its own; beside a table of more seeds they would
-    pull curves and intervals. The published table's seeds name no run, and all of its rows stay.
+    `make book` measures two data sets with few seeds, at its own depths; in a table with more seeds those rows would
+    distort curves and intervals. The published table's seeds do not identify a run, so all of its rows are kept.
 
     Parameters
     ----------

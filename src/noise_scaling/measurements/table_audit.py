@@ -6,16 +6,16 @@ COPY = "a copy: the random projection took one seed whatever its label, and cell
 LOW_SEED = "PBMC Geneformer, seed 42: far below the other seed in many cells, never above"
 PARTIAL_SEED = "PBMC, seed 2303: a part of the grid only, and off from the other seeds"
 REASONS = (COPY, LOW_SEED, PARTIAL_SEED)
-"""Why a row is flagged. Where two apply, the first."""
+"""Reasons to flag a row. If two apply, the first is given."""
 
 FAR = 0.5
-"""Bits; 13 times the standard deviation between seeds at the median point of the table."""
+"""A large difference, in bits: 13 times the standard deviation between seeds at the median point of the table."""
 
 
 def reasons(table: pd.DataFrame) -> pd.Series:
-    """For each row of the published table why it is flagged, "" where it is not; indexed as the table.
+    """Return the reason why each row of the published table is flagged, "" if it is not; indexed as the table.
 
-    Of copies, the one at the largest number of cells and the lowest seed is kept.
+    Of several copies, the row with the largest number of cells and the lowest seed is not flagged.
     """
     out = pd.Series("", index=table.index)
     pbmc = table["dataset"] == "pbmc"
@@ -26,34 +26,34 @@ def reasons(table: pd.DataFrame) -> pd.Series:
 
 
 def flagged(table: pd.DataFrame) -> pd.Series:
-    """Rows of the published table that a second version of every figure leaves out, as a mask [rows]."""
+    """Return a mask [rows] of the flagged rows, which the second version of every figure leaves out."""
     return reasons(table) != ""
 
 
 def filtered(table: pd.DataFrame) -> pd.DataFrame:
-    """The published table without its flagged rows."""
+    """Return the published table without its flagged rows."""
     return table[~flagged(table)].reset_index(drop=True)
 
 
 def copies(table: pd.DataFrame) -> pd.Series:
-    """Rows of the random projection with the very bits of another one at the same signal and depth, as a mask."""
+    """Return a mask of the random projection's rows that repeat the bits of another at the same signal and depth."""
     projected = table[table["model"] == "random_projection"].sort_values(["n_cells", "seed"], ascending=[False, True])
     again = projected.duplicated(["dataset", "signal", "fraction", "mi_bits"])
     return again.reindex(table.index, fill_value=False)
 
 
 def values_per_depth(table: pd.DataFrame) -> pd.Series:
-    """By data set, how many distinct values a seed of the random projection has at one depth, at most."""
+    """Return, by data set, how many distinct values one seed of the random projection has at one depth, at most."""
     rows = table[table["model"] == "random_projection"]
     return rows.groupby(["dataset", "signal", "seed", "fraction"])["mi_bits"].nunique().groupby("dataset").max()
 
 
 def notes(table: pd.DataFrame, fits: pd.DataFrame, cell_fits: pd.DataFrame) -> pd.DataFrame:
-    """What is to be known of the published table before it is used, each note with its number.
+    """Return notes on the published table to read before using it, each with its number.
 
     Returns
     -------
-    One row a note: what was found, its number, and what this book does about it.
+    One row per note: what was found, its number, and what this book does about it.
     """
     return pd.DataFrame([*_projection_notes(table), *_seed_notes(table), *_fit_notes(table, fits, cell_fits)])
 
@@ -63,7 +63,7 @@ def _note(found: str, number: str, here: str) -> dict[str, str]:
 
 
 def _points(table: pd.DataFrame, dataset: str, model: str, signal: str) -> pd.DataFrame:
-    """Bits at each point of a grid that some seeds have, one column a seed."""
+    """Return the bits at each point of a grid that at least one seed has, one column per seed."""
     rows = table[(table["dataset"] == dataset) & (table["model"] == model) & (table["signal"] == signal)]
     return rows.pivot(index=["fraction", "n_cells"], columns="seed", values="mi_bits")
 

@@ -1,4 +1,4 @@
-"""Finished units of work on disk: their rows, and the loss curves of their trainings. Each is whole or not there."""
+"""Finished units of work on disk: their rows, and the loss curves of their trainings, written atomically."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,17 @@ from .table import COLUMNS, OK
 
 
 def unit_path(folder: str | Path, unit_hash: str) -> Path:
-    """Where the rows of one unit of work lie."""
+    """Return the path of the file with the rows of one unit of work."""
     return Path(folder) / unit_hash[:2] / f"{unit_hash}.json"
 
 
 def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
-    """Keep the rows of one finished unit, whole or not at all.
+    """Write the rows of one finished unit atomically.
 
     Parameters
     ----------
     folder
-        The folder of units, which is made if need be.
+        The folder of units, which is created if needed.
     unit_hash
         `Unit.config_hash`.
     rows
@@ -35,7 +35,7 @@ def write_unit(folder: str | Path, unit_hash: str, rows: list[dict]) -> None:
 
 
 def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
-    """The rows of a finished unit, or None if it is not there or is not whole (cut off by hand, say)."""
+    """Return the rows of a finished unit, or None if its file is missing or incomplete (truncated by hand, say)."""
     path = unit_path(folder, unit_hash)
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
@@ -45,9 +45,9 @@ def read_unit(folder: str | Path, unit_hash: str) -> list[dict] | None:
 
 
 def restore(table: pd.DataFrame, folder: str | Path) -> int:
-    """Keep the measured rows of a table as finished units, so that a sweep goes on elsewhere; how many were new.
+    """Write a table's measured rows as finished units, so that a sweep can continue elsewhere; return how many are new.
 
-    Rows whose configuration hash is no longer what the code would give them are never looked up.
+    Rows whose configuration hash differs from the hash that the current code gives them are never looked up.
     """
     rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
     for row in rows:
@@ -56,7 +56,7 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
 
 
 def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[float]]) -> None:
-    """Keep the loss curves of one training beside its unit.
+    """Write the loss curves of one training next to its unit.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def write_history(folder: str | Path, unit_hash: str, history: dict[str, list[fl
 
 
 def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
-    """The loss curves kept with a unit; none where there are none, or they were cut off."""
+    """Return the loss curves kept with a unit; an empty dict if they are missing or truncated."""
     try:
         return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""The representation models: one file each, found by itself, behind one interface (`Model`).
+"""The representation models, one file each, behind one interface (`Model`); every file in this folder is imported.
 
-A new model is a file here with a class under `@register`.
+To add a model, add a file here with a class under `@register`.
 """
 
 import json
@@ -21,7 +21,7 @@ __all__ = ["MODELS", "Model", "create", "load", "register", "settings"]
 
 
 def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, Any]:
-    """Every setting of a model: the preset's, with `options` in their place.
+    """Return every setting of a model: the values of the preset, replaced by those of `options` where given.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, A
     Raises
     ------
     InputError
-        If one is unknown, or an option is of the wrong type.
+        If a name is unknown, or an option has the wrong type.
     """
     choose("model", name, MODELS)
     usual = MODELS[name].PRESETS[choose(f"preset of {name}", preset, MODELS[name].PRESETS)]
@@ -47,36 +47,36 @@ def settings(name: str, *, preset: str = "small", **options: Any) -> dict[str, A
 
 
 def create(name: str, *, preset: str = "small", seed: int = 0, device: str = "auto", **options: Any) -> Model:
-    """A new, untrained model.
+    """Create a new, untrained model.
 
     Parameters
     ----------
     name
         "scvi", "geneformer", "untrained_geneformer" (the control), "pca", "random_projection", or one of your own.
     preset
-        "published" (the paper's settings) or "small" (as much information, trained in seconds on 2 cores).
+        "published" (the paper's settings) or "small" (finds as much information; trains in seconds on 2 cores).
     seed
         Decides every random choice of the model.
     device
         "auto", "cpu" or "cuda"; only models that train a network use it.
     options
-        Settings of the preset by name, to be changed (`MODELS[name].PRESETS[preset]` lists them). The trained models
-        share `patience_unit` ("steps" or "epochs") and `fixed_steps` (train that many optimiser steps and keep the
-        last weights; None stops early and keeps the best).
+        Settings of the preset to change, by name (`MODELS[name].PRESETS[preset]` lists them). The trained models share
+        `patience_unit` ("steps" or "epochs") and `fixed_steps` (train for exactly that many optimiser steps and keep
+        the last weights; None: stop early and keep the best weights).
 
     Raises
     ------
     InputError
-        If the model, the preset or an option is unknown or of the wrong type, or a GPU is asked for and absent.
+        If the model, the preset or an option is unknown, an option has the wrong type, or a GPU is missing.
     """
     chosen = settings(name, preset=preset, **options)
     return MODELS[name](**chosen, seed=seed, device=device)
 
 
 def load(path: str | Path, *, device: str = "auto") -> Model:
-    """A fitted model from the file that `model.save` wrote, on any device.
+    """Load a fitted model from a file that `model.save` wrote, onto any device.
 
-    InputError if there is no such file, it is cut short, or something else wrote it.
+    InputError if the file does not exist, is truncated, or was written by another program.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Geneformer: a BERT that guesses masked genes of a cell's ranking, trained from scratch.
+"""Geneformer: a BERT trained from scratch to predict masked genes in a cell's ranking of genes.
 
 Source: Theodoris et al. 2023 (Nature 618, 616); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
@@ -18,7 +18,7 @@ from .geneformer_training import MaskedTraining, log_frequencies
 from .streaming import Cells, usable
 from .team import ALONE, Team, check_devices, place, train_together
 
-_TOKENS = 1 << 13  # of an embedding's batch
+_TOKENS = 1 << 13  # tokens per batch of `embed`
 _PUBLISHED = {
     "context": 512, "width": 256, "feed_forward": 512, "heads": 4, "layers": 3, "dropout": 0.02, "train_tokens": 512,
     "batch_size": 64, "batch_tokens": None, "learning_rate": 1e-3, "warmup": 5000, "weight_decay": 1e-3, "masked": 0.15,
@@ -43,38 +43,38 @@ class Geneformer(Model):
 
     After Theodoris et al. 2023. `published` has the settings of Gowri et al.'s supplement: `context` 512 genes a cell,
     `width` 256, `feed_forward` 512, 4 `heads`, 3 `layers`, `dropout` 0.02, 15 % of the tokens masked, AdamW with
-    `learning_rate` 1e-3 and `weight_decay` 1e-3 (not of biases and norms), a rate that rises in a line for `warmup`
-    5,000 steps and falls in a line to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs; and by that
-    of Sadalski et al. a check each 1,000 steps, a patience of 5 checks, an output matrix beside the embedding (not
-    `tied`; what speaks against it is on the book's page on deviations).
-    `published_trained` is the published network, trained until its validation loss rises within some 2,000 steps: at a
-    few thousand cells the published warm-up alone is longer. At most `max_steps` 2,000 steps with a `warmup` of 100, on
-    as many cells (at least 64) as make 16,384 tokens; 30 % of the tokens `masked`; a check each 50 steps, a patience of
-    5; biases that start at log frequencies. It was chosen on other data sets and another seed than it is reported on
-    (benchmarks/results/trained_geneformer.md).
+    `learning_rate` 1e-3 and `weight_decay` 1e-3 (not on biases and norms), a learning rate that rises linearly for
+    `warmup` 5,000 steps and then falls linearly to 0, batches of 64 cells, at most max(1, 1e8 / N) epochs. From the
+    supplement of Sadalski et al. come a check every 1,000 steps, a patience of 5 checks, and an output matrix separate
+    from the embedding (not `tied`; the book's page on deviations gives the evidence against it).
+    `published_trained` is the published network, trained until its validation loss rises, within about 2,000 steps: at
+    a few thousand cells the published warm-up alone is longer. It trains for at most `max_steps` 2,000 steps with a
+    `warmup` of 100, on as many cells (at least 64) as make 16,384 tokens; 30 % of the tokens are `masked`; there is a
+    check every 50 steps, a patience of 5, and biases that start at log frequencies. It was chosen on other data sets
+    and with another seed than those it is reported on (benchmarks/results/trained_geneformer.md).
 
-    `small` keeps the objective, the ranks and the layers, and is made for seconds on one thread. What differs, and why:
+    `small` keeps the objective, the ranks and the kind of layers, and trains in seconds on one thread. It differs in:
 
     width, feed_forward, heads, layers, tied
-        64, 128, 2, 2 for 256, 512, 4, 3; the output matrix is the token embedding.
+        64, 128, 2, 2 instead of 256, 512, 4, 3; the output matrix is the token embedding.
     train_tokens, batch_tokens
-        A step sees 64 random tokens of a cell, with their ranks, not all 512, and as many cells (at least 32) as make
-        2,048 tokens. Embeddings are of all 512.
+        A step sees 64 random tokens of a cell, with their ranks, instead of all 512, and as many cells (32 or more)
+        as make 2,048 tokens. Embeddings use all 512 tokens.
     frequency_start
-        The output biases start at the genes' log frequencies, which training would find first.
+        The output biases start at the genes' log frequencies, which training would otherwise learn first.
     learning_rate, warmup, max_steps
-        6e-3 after 50 steps, down in a line to 0 at step 400.
+        6e-3 after 50 steps, then linearly down to 0 at step 400.
     check_every, patience, patience_unit, validation_cells
-        Stops after 5 checks, one each 50 steps, without a lower loss on 256 validation cells.
+        Stops after 5 checks, one every 50 steps, without a lower loss on 256 validation cells.
     dropout
-        0: with at most 400 steps and the best weights kept there is nothing for it to do.
+        0, because dropout has no use with at most 400 steps and the best weights kept.
 
-    The measurements behind these are in benchmarks/results/geneformer_small.md. `precision` is "32",
-    "bf16" (matrix products in bfloat16) or "auto": that where the hardware multiplies it. `fixed_steps` trains exactly
-    so many steps and keeps the last weights. What memory it takes is on the book's page on memory.
+    The measurements behind these choices are in benchmarks/results/geneformer_small.md. `precision` is "32", "bf16"
+    (matrix products in bfloat16) or "auto" (bfloat16 where the hardware supports it). `fixed_steps` trains exactly that
+    many steps and keeps the last weights. The book's page on memory says how much memory training takes.
 
-    On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as the
-    gradients of the embeddings are summed there in no fixed order.
+    On a CPU a seed gives the same weights to the last bit, for a given number of threads; on a GPU nearly the same,
+    because the gradients of the embeddings are summed there in no fixed order.
     """
 
     name, label, colour, marker, order = "geneformer", "Geneformer", "#029e73", "s", 20
@@ -101,9 +101,9 @@ class Geneformer(Model):
 
     @classmethod
     def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
-        """Weights, gradients, two moments and the best weights; a histogram of each gene; activations.
+        """Weights, gradients, two moments and the best weights; a histogram for each gene; activations.
 
-        Two steps of 64 cells of 512 tokens, as published, with 24,552 genes took 3.0 GB on a CPU; 5.2 GB where all
+        Two steps of 64 cells of 512 tokens, as published, with 24,552 genes took 3.0 GB on a CPU, and 5.2 GB when all
         logits, and attention with dropout, were kept for the backward pass.
         """
         settings = cls.PRESETS[preset]
@@ -112,12 +112,12 @@ class Geneformer(Model):
 
     @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
-        """The published limit; 2,000 steps of 16,384 tokens in cells of 33; the small preset's 400 of some 75 cells."""
+        """The published limit; 2,000 steps of 16,384 tokens in cells of 33; for "small" 400 steps of some 75 cells."""
         return max(n_cells, {"published": 1e8, "published_trained": 1e6, "small": 3e4}[preset])
 
     @classmethod
     def hashed(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """The precision by the name that it had before; what there was no choice of then goes without a word."""
+        """Return the settings with the precision's earlier name, without `tied` and `masked` at their old values."""
         before = {"32": "float32", "bf16": "bfloat16"}
         hashed = settings | {"precision": before.get(settings["precision"], settings["precision"])}
         usual = {"tied": True, "masked": 0.15}.items()
@@ -133,27 +133,27 @@ class Geneformer(Model):
         devices: int = 1,
         progress: str = "",
     ) -> Self:
-        """Rank the genes of each cell by the training cells' medians, then train to guess masked ones.
+        """Rank the genes of each cell by the training cells' medians, then train the network to predict masked genes.
 
         Parameters
         ----------
         train, validation
             UMI counts [cells, genes], in memory or a `CountStore`.
         genes_from
-            The counts whose gene medians scale the ranks, or the medians [genes]; None: the training cells.
+            Counts whose gene medians scale the ranks, or the medians [genes] themselves; None: the training cells.
         checkpoint
-            File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
+            File to save the training to once a minute, and to resume from if it exists; deleted at the end.
         devices
-            GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding, and where
-            there is dropout by its draws. A checkpoint may go on with another number. Where torchrun or srun started
-            this process beside others, on any nodes, it is all of those, and each calls this.
+            GPUs (on a CPU: processes) that share every batch; more than one changes the weights by rounding and, with
+            dropout, by other random draws. A checkpoint may be resumed with another number. If torchrun or srun
+            started several processes, on one or more nodes, all of them take part and each must call `fit`.
         progress
-            Title of what is said on the way (`report.Report`); empty: nothing is.
+            Title of the progress reports (`report.Report`); empty: no reports.
 
         Raises
         ------
         InputError
-            Fewer than 10 cells of either kind have a token; the checkpoint is of another training; fewer GPUs.
+            Fewer than 10 training or validation cells have a token; another training's checkpoint; too few GPUs.
         FloatingPointError
             The training diverged: the loss is NaN or infinite.
         """
@@ -162,7 +162,7 @@ class Geneformer(Model):
         self.gene_medians = medians_of(train if genes_from is None else genes_from)
         self.n_genes = train.shape[1]
         self._net = self.network(self.n_genes)
-        if not self.trained:  # then nothing of the training cells but their medians is asked for
+        if not self.trained:  # then only the medians of the training cells are used
             usable(train, at_least=10)
         else:
             cells = usable_tokens(tokens_of(train, self.gene_medians, s["context"]), at_least=10)
@@ -189,16 +189,16 @@ class Geneformer(Model):
             self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
 
     def network(self, n_genes: int) -> Net:
-        """The network at its start, on the CPU, drawn by the seed."""
+        """Return the untrained network on the CPU; the seed determines its weights."""
         s = self.settings
         sizes = {name: s[name] for name in ("context", "width", "feed_forward", "heads", "layers", "dropout", "tied")}
         return Net.start(Shape(n_genes + 2, **sizes), seed=derive(self.seed, "weights"))
 
     @torch.no_grad()
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, width]: mean over the cell's tokens of the second-to-last layer (or the last, by option).
+        """Return float32 [cells, width]: mean over a cell's tokens of the second-to-last layer (by option the last).
 
-        A cell without tokens, empty or with genes alone that were never seen in training, is mapped to 0.
+        A cell without tokens, because it is empty or has only genes never seen in training, is mapped to 0.
         """
         tokens = tokens_of(counts, self.gene_medians, self.settings["context"])
         return self._embed(tokens, len(tokens.offsets) - 1)
@@ -220,7 +220,7 @@ class Geneformer(Model):
 
 @register
 class UntrainedGeneformer(Geneformer):
-    """The control: Geneformer's starting weights and the gene medians of the training cells, nothing trained."""
+    """The control: Geneformer's starting weights and the gene medians of the training cells, without training."""
 
     name, label, order = "untrained_geneformer", "untrained Geneformer (control)", 30
     small_label: ClassVar[str] = "untrained small Geneformer (control)"

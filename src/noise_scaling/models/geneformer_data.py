@@ -1,4 +1,4 @@
-"""Cells as ranked tokens, from counts in memory or from a store on disk, and masked batches of them."""
+"""Cells as ranked tokens, from counts in memory or in a store on disk, and batches of cells with masked tokens."""
 
 import hashlib
 import tempfile
@@ -17,13 +17,13 @@ from .streaming import Cells
 
 @dataclass(frozen=True)
 class Tokens:
-    """Cells that have at least one token; `ids` may be memory-mapped."""
+    """Tokens of the cells that have at least one; `ids` may be memory-mapped."""
 
     ids: np.ndarray  # uint16 or uint32 [tokens of all cells]
     offsets: np.ndarray  # int64 [cells of the store + 1]
-    rows: np.ndarray  # int64 [cells], which of the store's
+    rows: np.ndarray  # int64 [cells], rows of these cells in the store
     n_genes: int
-    context: int  # tokens of a cell beyond it are not looked at
+    context: int  # tokens of a cell beyond this number are ignored
 
     @property
     def n_cells(self) -> int:
@@ -31,16 +31,16 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [cells], from 1 to the context."""
+        """Numbers of tokens of the cells, int64 [cells], from 1 to the context."""
         return self.lengths_of(slice(None))
 
     def lengths_of(self, cells: np.ndarray | slice) -> np.ndarray:
-        """The lengths of some cells."""
+        """Return the lengths of some cells."""
         rows = self.rows[cells]
         return np.minimum(self.offsets[rows + 1] - self.offsets[rows], self.context)
 
     def digest(self) -> str:
-        """Names these cells in a checkpoint: all lengths and up to a million tokens from either end."""
+        """Return a checksum of these cells for checkpoints: all lengths, up to a million tokens from either end."""
         digest = hashlib.blake2b(digest_size=12)
         for array in (self.rows, self.offsets, self.ids[:1_000_000], self.ids[-1_000_000:]):
             digest.update(np.ascontiguousarray(array).data)
@@ -48,19 +48,19 @@ class Tokens:
 
 
 class Masked(NamedTuple):
-    """A batch with places to guess."""
+    """A batch of cells, some of whose tokens are to be predicted."""
 
     batch: Packed
-    places: torch.Tensor  # int64 [masked], into the batch's tokens
-    targets: torch.Tensor  # int64 [masked], the genes that stood there
-    queries: list[Queries]  # the places by groups of cells
-    weight: float = 1.0  # of the batch's mean loss where the batch is a share of a larger one
+    places: torch.Tensor  # int64 [masked], positions in the batch's tokens
+    targets: torch.Tensor  # int64 [masked], the true genes at these positions
+    queries: list[Queries]  # the places, by group of cells
+    weight: float = 1.0  # factor of the batch's mean loss, if the batch is a share of a larger one
 
 
 def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
-    """Gene medians [genes] of cells: exact in memory, within 0.2 % from disk.
+    """Return the gene medians [genes] of cells: exact from memory, within 0.2 % from disk.
 
-    An array is taken to be the medians themselves. InputError if an array holds what is no median, or counts are none.
+    An array is taken to be the medians themselves. InputError if it holds invalid medians, or if counts are invalid.
     """
     if isinstance(cells, np.ndarray):
         return check_medians(cells, len(cells))
@@ -75,9 +75,9 @@ def medians_of(cells: Cells | np.ndarray) -> np.ndarray:
 def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
     """Rank the genes of cells [cells, genes] by medians [genes] (`tokens.rank_tokens`).
 
-    A token takes 2 bytes (4 beyond 65,534 genes), at most `context` of them a cell: in memory for counts in memory; for
-    counts on disk in a file without a name, beside them where they lie in a folder of ours. A cell takes 16 bytes more.
-    InputError if counts and medians do not match, or the disk is full.
+    A token takes 2 bytes (4 beyond 65,534 genes); a cell has at most `context` tokens and takes 16 bytes more. Tokens
+    of counts in memory stay in memory. Tokens of counts on disk are in an unnamed file, in `cells.folder` or else the
+    system's temporary folder. InputError if counts and medians do not match, or the disk is full.
     """
     rank = _rank_to_disk if isinstance(cells, CountStore) else rank_tokens
     ids, offsets = rank(cells, medians, max_length=context)
@@ -85,7 +85,7 @@ def tokens_of(cells: Cells, medians: np.ndarray, context: int) -> Tokens:
 
 
 def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `rank_tokens`, block by block; the ids are memory-mapped."""
+    """As `rank_tokens`, block by block, with the ids in a memory-mapped file."""
     offsets, dtype = [np.zeros(1, np.int64)], token_dtype(cells.shape[1])
     with tempfile.TemporaryFile(dir=cells.folder) as file:
         for chunk in cells.chunks():
@@ -102,7 +102,7 @@ def _rank_to_disk(cells: CountStore, medians: np.ndarray, *, max_length: int) ->
 
 
 def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> Tokens:
-    """`tokens`, or InputError where fewer cells have any."""
+    """Return `tokens`; InputError if fewer than `at_least` cells have a token."""
     if tokens.n_cells < at_least:
         raise InputError(
             f"{tokens.n_cells} of {len(tokens.offsets) - 1} {what} cells have a token and at least {at_least} are "
@@ -114,10 +114,10 @@ def usable_tokens(tokens: Tokens, *, at_least: int, what: str = "training") -> T
 def gather(
     tokens: Tokens, cells: np.ndarray, *, at_most: int, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens of some cells, the shortest first: ids int64 [n], ranks int64 [n], lengths int64 [cells].
+    """Return the tokens of some cells, shortest cell first: ids int64 [n], ranks int64 [n], lengths int64 [cells].
 
-    Cells are positions, int64 [cells], among those that have a token. Of more than `at_most` tokens of a cell the
-    highest are taken; given an `rng`, a random choice, which keeps its ranks.
+    `cells` are positions, int64 [cells], among the cells that have a token. Of a cell with more than `at_most` tokens
+    the highest-ranked are taken or, given an `rng`, a random choice, whose tokens keep their ranks.
     """
     starts, lengths = tokens.offsets[tokens.rows[cells]], tokens.lengths_of(cells)
     order = np.argsort(lengths, kind="stable")
@@ -131,7 +131,7 @@ def gather(
 
 
 def _random_ranks(lengths: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` different ranks below each length, rising, all after one another."""
+    """Draw `n` different ranks below each length; ascending for each length, and concatenated."""
     keys = rng.random((len(lengths), int(lengths.max())), dtype=np.float32)
     keys[np.arange(keys.shape[1]) >= lengths[:, None]] = np.inf
     return np.sort(np.argpartition(keys, n, axis=1)[:, :n], axis=1).ravel()
@@ -147,10 +147,10 @@ def masked_batch(
     device: str = "cpu",
     share: tuple[int, int] = (0, 1),
 ) -> Masked:
-    """A batch of cells with some of its tokens, at least one, to be guessed (Devlin et al. 2019, section 3.1).
+    """Return a batch of cells with some tokens, at least one, to be predicted (Devlin et al. 2019, section 3.1).
 
-    Of these 80 % show the mask, 10 % a random gene, 10 % themselves. `share` (i, n) gives the i-th of n parts of that
-    batch, as like in length as can be; the mean over the parts of their weighted losses is the loss of the batch.
+    Of these tokens 80 % show the mask, 10 % a random gene, 10 % themselves. `share` (i, n) gives the i-th of n parts of
+    the batch, with cell lengths as similar as possible; the mean of the parts' weighted losses is the batch's loss.
     """
     ids, positions, lengths = gather(tokens, cells, at_most=at_most, rng=rng)
     places = np.flatnonzero(rng.random(len(ids)) < masked)
@@ -170,7 +170,7 @@ def masked_batch(
 
 def _share(i: int, n: int, ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, places: np.ndarray,
            targets: np.ndarray) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """Every n-th of a batch's cells, from the i-th on."""
+    """Select every n-th cell of a batch, starting with the i-th."""
     mine = np.repeat(np.arange(len(lengths)) % n == i, lengths)
     places_mine = mine[places]
     moved = np.cumsum(mine) - 1

@@ -1,8 +1,8 @@
 """The network of Geneformer: BERT's encoder and masked-token head over packed cells, in plain PyTorch.
 
 The layers, their order and their number of parameters are those of the reference (transformers' BertForMaskedLM, its
-embeddings tied or not; Devlin et al. 2019, Theodoris et al. 2023). What differs is only how it is computed: no padding,
-and the head and the last layer on masked places alone.
+embeddings tied or not; Devlin et al. 2019, Theodoris et al. 2023). Only the computation differs: there is no padding,
+and the head and the last layer are computed only at masked places.
 """
 
 import os
@@ -19,17 +19,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 _LOGITS = 1024
-"""Masked places whose logits are held at a time: 0.3 GB at 24,552 genes, of 1.5 of a published batch."""
+"""Masked places whose logits are held at once: 0.3 GB at 24,552 genes, out of 1.5 GB for a published batch."""
 
 MASK = -1
-"""Where the mask stands in the vocabulary: last, after the genes and the pad."""
+"""Position of the mask in the vocabulary: last, after the genes and the pad."""
 
 
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-"""Each batch has lengths of its own; oneDNN would keep a program for every one, 16 MB a step, and gain no time."""
+for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own cache, and torch's around it
+    os.environ.setdefault(name, "16")
+"""Each batch has lengths of its own. Kept programs for 1,024 of them grow by 30 MB a step on a CPU and save no time."""
 
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Not cuDNN's, which plans anew for every length: on an H100 in bfloat16 a step took half a second."""
+"""Without cuDNN's attention, which plans anew for every length: on an H100 in bfloat16 a step took half a second."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,24 @@ class Shape:
     context: int = 512  # tokens of a cell, at most
     width: int = 256  # of embeddings and layers
     feed_forward: int = 512  # width of the layers' hidden part
-    heads: int = 4  # of attention, a divisor of `width`
+    heads: int = 4  # attention heads, a divisor of `width`
     layers: int = 3
     dropout: float = 0.02  # of embeddings, attention and layers, in training
     tied: bool = True  # whether the output matrix is the token embedding
 
 
 class Group(NamedTuple):
-    """Cells of like length that attend in one call: tokens start..stop of the batch."""
+    """Cells of similar length, a run of the batch's tokens, whose attention is computed in one call."""
 
     n_tokens: int
     n_cells: int
-    length: int  # of the longest
-    places: Tensor | None  # [tokens] where each token goes in [cells x length]; None where all are equally long
-    mask: Tensor | None  # bool [cells, 1, 1, length], True for tokens; None where all are equally long
+    length: int  # of the longest cell
+    places: Tensor | None  # [tokens] position of each token in [cells x length]; None where all cells are equally long
+    mask: Tensor | None  # bool [cells, 1, 1, length], True for tokens; None where all cells are equally long
 
 
 class Packed(NamedTuple):
-    """The tokens of a batch of cells one after another, cells in order of their length."""
+    """The tokens of a batch of cells, concatenated, with the cells sorted by length."""
 
     ids: Tensor  # int64 [tokens]
     positions: Tensor  # int64 [tokens], the rank of each token in its cell
@@ -66,14 +67,14 @@ class Packed(NamedTuple):
 
 
 def pack(ids: np.ndarray, positions: np.ndarray, lengths: np.ndarray, device: str = "cpu") -> Packed:
-    """A batch from tokens and their ranks, int64 [tokens], cell after cell; lengths [cells] rise from 1 or more."""
+    """Build a batch from tokens and ranks, int64 [tokens], cell after cell; `lengths` [cells] ascend from 1 or more."""
     groups = [_group(lengths[a:b], device) for a, b in _like_lengths(lengths, 0.15 if device == "cpu" else 1.0)]
     tokens, ranks = (torch.from_numpy(values).to(device, non_blocking=True) for values in (ids, positions))
     return Packed(tokens, ranks, lengths, groups)
 
 
 def _like_lengths(lengths: np.ndarray, waste: float) -> list[tuple[int, int]]:
-    """Cut cells, sorted by length, into runs whose padding is at most `waste` of the tokens (within 8 places free)."""
+    """Split cells sorted by length into runs whose padding is at most `waste` of the tokens (8 places are free)."""
     runs, start, total = [], 0, 0
     for i, length in enumerate(lengths.tolist()):
         if total and length * (i + 1 - start) > (1 + waste) * (total + length) and length > lengths[start] + 8:
@@ -93,15 +94,15 @@ def _group(lengths: np.ndarray, device: str) -> Group:
 
 
 class Queries(NamedTuple):
-    """The places to guess in a group of cells: n of them, where each goes in [cells x most]."""
+    """The places to predict in a group of cells: `n` of them, with the position of each in [cells x most]."""
 
     n: int
-    most: int  # of a cell
+    most: int  # largest number in one cell
     places: Tensor
 
 
 def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Queries]:
-    """The places to guess, int64 [places], rising, into the batch's tokens, group by group."""
+    """Split the places to predict, int64 [places], ascending positions in the batch's tokens, by group of cells."""
     cells = np.repeat(np.arange(len(batch.lengths)), batch.lengths)[places]
     each = np.bincount(cells, minlength=len(batch.lengths))
     slots = np.arange(len(places)) - np.repeat(np.cumsum(each) - each, each)
@@ -116,7 +117,7 @@ def queries_of(places: np.ndarray, batch: Packed, device: str = "cpu") -> list[Q
 
 
 def _again(f: Callable[..., Tensor], *given: Any) -> Tensor:
-    """f(*given); on a CPU, which has the least memory to itself, the backward pass computes it again, draws and all."""
+    """Return f(*given); on a CPU, where memory is scarcest, the backward pass recomputes it with the same draws."""
     return checkpoint(f, *given, use_reentrant=False) if given[0].device.type == "cpu" else f(*given)
 
 
@@ -139,7 +140,7 @@ class Attention(nn.Module):
         return self.output(torch.cat([self._attend(part, g) for part, g in zip(parts, groups, strict=True)]))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone, [wanted, width]; `queries` are their `queries_of`."""
+        """Compute `forward` only at the `wanted` places, [wanted, width]; `queries` is `queries_of` these places."""
         weight, bias, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[1]
         asked = F.linear(x.index_select(0, wanted), weight[:width], bias[:width]).split([q.n for q in queries])
         known = F.linear(x, weight[width:], bias[width:]).split([g.n_tokens for g in groups])
@@ -159,7 +160,7 @@ class Attention(nn.Module):
         return y.index_select(0, queries.places)
 
     def _heads(self, x: Tensor, group: Group, n: int) -> tuple[Tensor, ...]:
-        """[tokens, n width] -> n times [cells, heads, length, width / heads]."""
+        """Reshape [tokens, n width] to n times [cells, heads, length, width / heads]."""
         if group.places is not None:
             x = x.new_zeros(group.n_cells * group.length, x.shape[1]).index_copy(0, group.places, x)
         return x.view(group.n_cells, group.length, n, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
@@ -171,7 +172,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then a feed-forward net with ReLU, each added to its input and normalised after (as in BERT)."""
+    """Attention, then a feed-forward net with ReLU; each is added to its input and then normalised (as in BERT)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -184,7 +185,7 @@ class Layer(nn.Module):
         return self._after(x, self.attention(x, groups))
 
     def at(self, x: Tensor, groups: list[Group], wanted: Tensor, queries: list[Queries]) -> Tensor:
-        """The same at the `wanted` places alone."""
+        """Compute `forward` only at the `wanted` places."""
         return self._after(x.index_select(0, wanted), self.attention.at(x, groups, wanted, queries))
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -193,10 +194,10 @@ class Layer(nn.Module):
 
 
 class Net(nn.Module):
-    """Masked-token model of ranked genes; at the published sizes 257 V + 1,779,712 parameters tied, 513 V untied.
+    """Masked-token model of ranked genes.
 
-    The token-type embedding, whose second row nothing uses, and the
-    pad token are there because the reference has them.
+    At the published sizes it has 257 V + 1,779,712 parameters if tied, 513 V + 1,779,712 if not. The pad token, and the
+    token-type embedding, whose second row is never used, are included because the reference has them.
     """
 
     output: nn.Parameter | None
@@ -216,8 +217,8 @@ class Net(nn.Module):
 
     @classmethod
     def start(cls, shape: Shape, *, seed: int) -> Self:
-        """A net of N(0, 0.02) weights, zero biases and unit norms, drawn on the CPU: the same for any device."""
-        with torch.device("meta"):  # the layers' own starting values would come from torch's global generator
+        """Create a net of N(0, 0.02) weights, zero biases and unit norms, drawn on the CPU: the same for any device."""
+        with torch.device("meta"):  # otherwise the layers would draw starting values from torch's global generator
             net = cls(shape)
         net.to_empty(device="cpu")
         draw = torch.Generator().manual_seed(seed)
@@ -229,7 +230,7 @@ class Net(nn.Module):
         return net
 
     def hidden(self, batch: Packed, layers: int | None = None) -> Tensor:
-        """[tokens, width] after the first `layers` layers (all of them by default)."""
+        """Return [tokens, width] after the first `layers` layers (all of them by default)."""
         x = self.tokens(batch.ids) + self.positions(batch.positions) + self.types.weight[0]
         x = self.dropout(self.norm(x))
         for layer in self.layers[:layers]:
@@ -237,23 +238,23 @@ class Net(nn.Module):
         return x
 
     def forward(self, batch: Packed, masked: Tensor, targets: Tensor, queries: list[Queries]) -> Tensor:
-        """Mean cross-entropy, nats, of the genes at the masked places of the batch.
+        """Return the mean cross-entropy, in nats, of the genes at the masked places of the batch.
 
-        The last layer is worked out at the masked places alone: nothing reads the rest of it, and the published three
-        layers take 20 % less time.
+        The last layer is computed only at the masked places, because its other outputs are not used; with the published
+        three layers this takes 20 % less time.
         """
         last = cast(Layer, self.layers[-1])
         x = last.at(self.hidden(batch, len(self.layers) - 1), batch.groups, masked, queries)
         x = self.head_norm(F.relu(self.head(x)))
         parts = list(zip(x.split(_LOGITS), targets.split(_LOGITS), strict=True))
         of = partial(_again, self._loss) if len(parts) > 1 else self._loss
-        return torch.stack([of(*part) for part in parts]).sum() / max(1, len(targets))  # 0 of an empty share
+        return torch.stack([of(*part) for part in parts]).sum() / max(1, len(targets))  # 0 for an empty share
 
-    def _loss(self, x: Tensor, targets: Tensor) -> Tensor:  # [n, width], [n] -> their sum
+    def _loss(self, x: Tensor, targets: Tensor) -> Tensor:  # [n, width], [n] -> summed cross-entropy
         return F.cross_entropy(self._logits(x).float(), targets, reduction="sum")
 
     def logits(self, batch: Packed) -> Tensor:
-        """[tokens, vocabulary] at every place; for tests and for looking, training never makes them all."""
+        """Return [tokens, vocabulary] at every place, for tests and inspection; training never computes them all."""
         x = self.head_norm(F.relu(self.head(self.hidden(batch))))
         return self._logits(x)
 

@@ -1,4 +1,4 @@
-"""How Geneformer is trained: masked genes, AdamW, a rate that rises and falls in lines."""
+"""Training of Geneformer: masked genes, AdamW, a learning rate that rises and falls linearly."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -17,13 +17,13 @@ from .geneformer_net import Net
 from .team import ALONE, Team
 from .training import Training, limits
 
-_CHECK_TOKENS = 1 << 14  # of a validation batch: bounds its memory, changes no number but by rounding
+_CHECK_TOKENS = 1 << 14  # per validation batch: limits memory, and changes results only by rounding
 
 
 class MaskedTraining(Training):
-    """Cross-entropy of masked genes, on batches of `train`, validated on some of `validation` with one mask.
+    """Train on the cross-entropy of masked genes in `train`; validate on cells of `validation` with one mask.
 
-    In a `team` each member takes its share of every batch and of the validation batches; all hold the same weights.
+    In a `team` each process takes its share of every batch and of the validation batches; all hold the same weights.
     """
 
     label, unit = "Geneformer", "tokens"
@@ -41,7 +41,7 @@ class MaskedTraining(Training):
     ) -> None:
         self.train, self.settings, self.device = train, settings, device
         self.batch = _batch_size(train, settings)
-        self.epoch = math.ceil(train.n_cells / self.batch)  # steps
+        self.epoch = math.ceil(train.n_cells / self.batch)  # steps per epoch
         self.half = has_bfloat16(device) if settings["precision"] == "auto" else settings["precision"] == "bf16"
         bounds = limits(settings, n_cells=train.n_cells, epoch=self.epoch, check_every=settings["check_every"])
         decayed = {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": settings["weight_decay"]}
@@ -58,7 +58,7 @@ class MaskedTraining(Training):
         order = np.empty(0, np.int64)
         for step in count(first):
             epoch, place = divmod(step, self.epoch)
-            if place == 0 or step == first:  # every epoch is a permutation of its own
+            if place == 0 or step == first:  # every epoch has its own permutation
                 order = generator(self.seed, "order", epoch).permutation(self.train.n_cells)
             yield masked_batch(
                 self.train, order[place * self.batch : (place + 1) * self.batch], device=self.device,
@@ -74,7 +74,7 @@ class MaskedTraining(Training):
         return len(batch.batch.ids)
 
     def _masked_validation(self, tokens: Tokens) -> Iterator[Masked]:
-        """Validation cells with one mask for the whole training."""
+        """Yield batches of validation cells, whose mask is drawn once for the whole training."""
         rng, most = generator(self.seed, "validation"), self.settings["validation_cells"] or tokens.n_cells
         cells = np.sort(rng.permutation(tokens.n_cells)[:most])
         cells = cells[np.argsort(tokens.lengths[cells], kind="stable")]
@@ -86,20 +86,20 @@ class MaskedTraining(Training):
             )
 
     def validation_loss(self) -> float:
-        """Mean cross-entropy, nats a masked token, over the validation cells."""
+        """Return the mean cross-entropy over the validation cells, in nats per masked token."""
         total = sum(self.loss(data) * len(data.targets) for data in self._exam)
         return self.team.sum(float(total)) / self.team.sum(sum(len(data.targets) for data in self._exam))
 
 
 def log_frequencies(cells: Tokens, vocabulary: int) -> Tensor:
-    """[vocabulary] logarithm of each gene's share of the tokens of the first cells, a million at most; none is 0."""
+    """Return each gene's log share [vocabulary] of the first cells' tokens, a million at most; no share is 0."""
     few = np.arange(max(1, int(np.searchsorted(np.cumsum(cells.lengths), 1_000_000, side="right"))))
     seen = np.bincount(gather(cells, few, at_most=cells.context)[0], minlength=vocabulary) + 1.0
     return torch.from_numpy(np.log(seen / seen.sum())).float()
 
 
 def _batch_size(train: Tokens, settings: dict[str, Any]) -> int:
-    """Cells in a batch: `batch_size`, or more where they are needed to hold `batch_tokens` tokens."""
+    """Return the number of cells in a batch: `batch_size`, or more if `batch_tokens` tokens need them."""
     if settings["batch_tokens"] is None:
         return settings["batch_size"]
     mean = np.minimum(train.lengths, settings["train_tokens"]).mean()
@@ -107,7 +107,7 @@ def _batch_size(train: Tokens, settings: dict[str, Any]) -> int:
 
 
 def _schedule(step: int, warmup: int, last: int) -> float:
-    """Factor of the learning rate: up in a line to 1 over `warmup` steps, down in a line to 0 at `last`."""
+    """Return the factor of the learning rate: linearly up to 1 over `warmup` steps, then down to 0 at `last`."""
     if step < warmup:
         return step / warmup
     return max(0.0, (last - step) / max(1, last - warmup))

@@ -16,8 +16,8 @@ from .streaming import Cells, chunks_of, usable
 class LDA(Model):
     """Latent Dirichlet allocation (Blei, Ng & Jordan 2003) by scikit-learn: all genes, raw counts, `dims` topics.
 
-    Online variational Bayes (Hoffman et al. 2010) in batches of 128 cells: `rounds` passes over the training cells, and
-    as many more as it takes to see `cells_seen` cells. A cell's embedding is its shares of topics.
+    Online variational Bayes (Hoffman et al. 2010) in batches of 128 cells: `rounds` passes over the training cells, or
+    more if they are needed to see `cells_seen` cells. A cell's embedding is its proportions of the topics.
     """
 
     name, label, colour, marker, order = "lda", "LDA", "#66a61e", "8", 46
@@ -29,13 +29,13 @@ class LDA(Model):
 
     @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
-        """Those of all passes."""
+        """Cells of all passes together."""
         settings = cls.PRESETS[preset]
         return max(settings["rounds"] * n_cells, settings["cells_seen"])
 
     @classmethod
     def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
-        """Topics, their expectations, and what a pass and a batch make of them."""
+        """Topics, their expectations, and the arrays that a pass and a batch derive from them."""
         return 1e7 + 10 * 8 * cls.PRESETS[preset]["dims"] * n_genes
 
     def shapes(self, n_genes: int) -> dict[str, tuple[int, ...]]:
@@ -48,7 +48,7 @@ class LDA(Model):
         return self._model.components_.size
 
     def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
-        """Learn the topics of the training cells; cells in a store are gone through pass by pass.
+        """Learn the topics of the training cells; cells in a store are read once in each pass.
 
         InputError: fewer than 3 cells hold a molecule.
         """
@@ -63,11 +63,11 @@ class LDA(Model):
         return LatentDirichletAllocation(self.settings["dims"], total_samples=n_cells, random_state=self.seed % 2**32)
 
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, dims]; an empty cell has equal shares."""
+        """Return the topic proportions, float32 [cells, dims]; those of an empty cell are equal."""
         return np.concatenate([self._model.transform(c) for c in chunks_of(counts)]).astype(np.float32)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Pseudo-counts of each topic's genes, and exp of their expected logarithm, float64 [dims, genes] each."""
+        """Return each topic's gene pseudo-counts, and exp of their expected logarithm, float64 [dims, genes] each."""
         learnt = {"topics": self._model.components_, "weights": self._model.exp_dirichlet_component_}
         return {name: torch.from_numpy(values) for name, values in learnt.items()}, {}
 

@@ -11,8 +11,8 @@ from ..errors import InputError
 from .base import Model, log_normalise, register
 from .streaming import Cells, chunks_of, usable
 
-_DENSE = 4096  # cells whose chosen genes are dense at a time: 25 MB of 750 genes
-_MANY = 20_000  # cells above which the products of genes are taken, in memory too: five times as fast at 300,000
+_DENSE = 4096  # cells per dense array of chosen genes: 25 MB for 750 genes
+_MANY = 20_000  # with more cells, axes come from products of genes in memory too: five times as fast at 300,000
 
 
 @register
@@ -22,8 +22,8 @@ class PCA(Model):
     These are the published settings (Gowri et al., arXiv 2503.02726, supplement); `dims` and `n_genes` change them.
     The matrix stays sparse throughout and is not centred, as published: the first axis is close to the mean. Genes are
     ranked by the variance of their log-normalised counts over the training cells at the training depth: at 10 UMIs a
-    cell scanpy's cell_ranger and seurat_v3 rankings raise, and its seurat ranking lost 0.18 bits in a pilot. Where
-    fewer genes vary than asked for, those are used, and `note` says so; so it does of missing axes.
+    cell scanpy's cell_ranger and seurat_v3 rankings raise errors, and its seurat ranking lost 0.18 bits in a pilot. If
+    fewer genes vary than requested, all that vary are used, and `note` says so; `note` reports missing axes as well.
     """
 
     name, label, colour, marker, order = "pca", "PCA", "#0173b2", "^", 40
@@ -45,11 +45,11 @@ class PCA(Model):
         return self.axes.size
 
     def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
-        """Choose genes and axes on the training cells; with fewer than dims + 1 cells or genes, fewer axes.
+        """Choose genes and axes on the training cells; fewer than dims + 1 cells or genes give fewer axes.
 
-        Cells in a store, and more than 20,000 in memory, are gone through twice, once for the variances and once for
-        the products of genes, from whose eigenvectors the same axes follow. InputError: fewer than 3 cells hold a
-        molecule, or fewer than 2 genes vary.
+        Cells in a store, and more than 20,000 cells in memory, are read twice: once for the variances, and once for the
+        products of genes, whose eigenvectors are the same axes. InputError: fewer than 3 cells hold a molecule, or
+        fewer than 2 genes vary.
         """
         train = usable(train, at_least=3)
         self._choose(_variances(train if genes_from is None else usable(genes_from, at_least=3)), train.shape[0])
@@ -57,7 +57,7 @@ class PCA(Model):
         return self
 
     def _axes(self, train: Cells) -> np.ndarray:
-        """Float64 [dims, chosen genes], of cells that are not empty."""
+        """Return the axes, float64 [dims, chosen genes], of cells that are not empty."""
         if isinstance(train, CountStore) or train.shape[0] > _MANY:
             return leading(_products(train, self.genes), self._dims)
         # ARPACK, not the randomised solver: exact to rounding, so that two runs agree to the bit
@@ -65,7 +65,7 @@ class PCA(Model):
         return svd.fit(log_normalise(train)[:, self.genes]).components_
 
     def _choose(self, variance: np.ndarray, n_cells: int) -> None:
-        """Genes and number of axes, by the variances of all genes [genes]; a note where they fall short."""
+        """Set the genes and the number of axes from the variances [genes]; note it if there are fewer than wanted."""
         wanted = self.settings
         self.genes = variable_genes(variance, wanted["n_genes"])
         self._dims = min(wanted["dims"], len(self.genes) - 1, n_cells - 1)
@@ -81,19 +81,19 @@ class PCA(Model):
         self.note = "; ".join(short)
 
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, dims]; an empty cell is mapped to 0."""
+        """Return float32 [cells, dims]; an empty cell is mapped to 0."""
         parts = [log_normalise(chunk)[:, self.genes] @ self.axes.T for chunk in chunks_of(counts)]
         return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def variable_genes(variance: np.ndarray, n_genes: int) -> np.ndarray:
-    """Sorted positions of the `n_genes` largest variances [genes], ties by position; constant genes are left out."""
+    """Return the sorted positions of the `n_genes` largest variances [genes], ties by position, no constant genes."""
     order = np.argsort(-variance, kind="stable")[:n_genes]
     return np.sort(order[variance[order] > 0])
 
 
 def _variances(counts: Cells) -> np.ndarray:
-    """Variance of each gene's log-normalised counts over the cells, float64 [genes]."""
+    """Return the variance of each gene's log-normalised counts over the cells, float64 [genes]."""
     first, second = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
     for chunk in chunks_of(counts):
         values = log_normalise(chunk)
@@ -103,7 +103,7 @@ def _variances(counts: Cells) -> np.ndarray:
 
 
 def _products(counts: Cells, genes: np.ndarray) -> np.ndarray:
-    """Sum over cells of the products of each two genes' log-normalised counts, float64 [genes, genes]."""
+    """Sum over the cells the products of log-normalised counts of every two genes, float64 [genes, genes]."""
     total = np.zeros((len(genes), len(genes)))
     for chunk in chunks_of(counts):
         values = log_normalise(chunk)[:, genes]
@@ -114,6 +114,6 @@ def _products(counts: Cells, genes: np.ndarray) -> np.ndarray:
 
 
 def leading(products: np.ndarray, dims: int) -> np.ndarray:
-    """Eigenvectors of the `dims` largest eigenvalues, [dims, genes], largest first."""
+    """Return the eigenvectors of the `dims` largest eigenvalues, [dims, genes], largest first."""
     size = len(products)
     return eigh(products, subset_by_index=[size - dims, size - 1])[1][:, ::-1].T

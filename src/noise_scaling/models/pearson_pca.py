@@ -10,16 +10,16 @@ from .pca import PCA, leading
 from .streaming import Cells, chunks_of, usable
 
 _THETA = 100.0
-_DENSE = 1 << 22  # residuals that are dense at a time: 34 MB
+_DENSE = 1 << 22  # residuals in a dense array at a time: 34 MB
 
 
 @register
 class PearsonPCA(PCA):
     """Analytic Pearson residuals (Lause, Berens & Kobak 2021, Genome Biology 22, 258), then PCA.
 
-    Dims and number of genes are those of `pca`. A cell's count x of a gene is expected to be m, its molecules times the
-    gene's share in the training cells, and to vary by m + m^2 / 100; (x - m) over the root of that, cut at the root of
-    the number of training cells, is the residual. Genes are ranked by the variance of their residuals.
+    Dims and number of genes are those of `pca`. The expected count m of a gene in a cell is the cell's molecules times
+    the gene's share in the training cells; its variance is m + m^2 / 100. The residual of a count x is (x - m) over the
+    root of that variance, clipped at the root of the number of training cells. Genes are ranked by residual variance.
     """
 
     name, label, colour, marker, order = "pearson_pca", "PCA of Pearson residuals", "#08306b", "v", 42
@@ -30,7 +30,7 @@ class PearsonPCA(PCA):
 
     @classmethod
     def width(cls, *, n_genes: float, nonzeros: float) -> float:
-        """Thousands of genes: residuals are dense."""
+        """Thousands of genes, because residuals are dense."""
         return n_genes / 1000
 
     @classmethod
@@ -39,7 +39,7 @@ class PearsonPCA(PCA):
         return 6 * 8 * (_DENSE + n_genes)
 
     def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
-        """Shares, genes, means and axes of the training cells, which are gone through three times; as `PCA.fit`."""
+        """Learn shares, genes, means and axes in three passes over the training cells; otherwise as `PCA.fit`."""
         train = usable(train, at_least=3)
         sums = np.zeros(train.shape[1])
         for chunk in chunks_of(train):
@@ -58,7 +58,7 @@ class PearsonPCA(PCA):
         return self
 
     def _residuals(self, counts: Cells, genes: np.ndarray) -> Iterator[np.ndarray]:
-        """Residuals of some genes, float64 [cells, genes], some cells at a time; 0 where a count is expected to be."""
+        """Yield residuals of some genes, float64 [cells, genes], some cells at a time; 0 where 0 is expected."""
         step = max(1, _DENSE // len(genes))
         for chunk in chunks_of(counts):
             totals = np.asarray(chunk.sum(axis=1), dtype=np.float64)
@@ -70,6 +70,6 @@ class PearsonPCA(PCA):
                 yield residuals.clip(-self.cut, self.cut)
 
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, dims]; all residuals of an empty cell are 0."""
+        """Return float32 [cells, dims]; all residuals of an empty cell are 0."""
         parts = [(residuals - self.means) @ self.axes.T for residuals in self._residuals(counts, self.genes)]
         return np.concatenate(parts).astype(np.float32)

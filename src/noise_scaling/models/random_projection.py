@@ -1,4 +1,4 @@
-"""Random projection: 16 Gaussian directions of the raw counts. Learns nothing; the floor for the other models."""
+"""Random projection: 16 Gaussian directions of the raw counts. It learns nothing: the floor for the other models."""
 
 from typing import Any, ClassVar, Self
 
@@ -30,16 +30,16 @@ class RandomProjection(Model):
 
     @property
     def n_parameters(self) -> int:
-        """None: the directions are drawn."""
+        """0, because the directions are drawn at random and not trained."""
         return 0
 
     def fit(self, train: Cells, validation: Cells, *, genes_from: Cells | None = None) -> Self:
-        """Draw the matrix; it depends on the seed and the number of genes alone, not on any cell."""
+        """Draw the matrix, which depends only on the seed and the number of genes, not on any cell."""
         drawn = GaussianRandomProjection(self.settings["dims"], random_state=self.seed % 2**32)
-        # components of all genes together: the draw of one gene depends on how many there are
+        # drawn for all genes at once, because the draw for one gene depends on the number of genes
         self.directions = drawn.fit(csr_matrix((1, train.shape[1]))).components_.T
         return self
 
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, dims]; an empty cell is mapped to 0."""
+        """Return float32 [cells, dims]; an empty cell is mapped to 0."""
         return np.concatenate([np.asarray(c @ self.directions, dtype=np.float32) for c in chunks_of(counts)])

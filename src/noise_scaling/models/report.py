@@ -1,4 +1,4 @@
-"""How far a training is: a bar in a terminal, a line now and then in a log."""
+"""Progress of a training: a bar in a terminal, a line from time to time in a log."""
 
 import multiprocessing
 import sys
@@ -7,14 +7,14 @@ import time
 from tqdm import tqdm
 
 LINE_SECONDS = 30.0
-"""Between two lines, where there is no terminal."""
+"""Seconds between two lines, where there is no terminal."""
 
 
 class Report:
-    """Says how far a training is, on stderr: steps, speed, the last validation loss and the time left.
+    """Report the progress of a training on stderr: steps, speed, the last validation loss and the time left.
 
-    In a terminal that is a bar, below the one of the units; elsewhere (a notebook, a log, a worker's process, as
-    several bars would overwrite each other) a line each `LINE_SECONDS`.
+    In a terminal this is a bar, below the bar of the units. Elsewhere (a notebook, a log, or a worker process, because
+    several bars would overwrite each other) it is a line every `LINE_SECONDS`.
     """
 
     def __init__(self, title: str, *, steps: int, done: int, unit: str) -> None:
@@ -29,11 +29,11 @@ class Report:
         )  # fmt: skip
 
     def checked(self, loss: float) -> None:
-        """Note a validation loss."""
+        """Set the validation loss to report."""
         self.loss = f"validation loss {loss:.6g}"
 
     def step(self, amount: int) -> None:
-        """A step was done on `amount` cells or tokens."""
+        """Count a step on `amount` cells or tokens, and report if it is time to."""
         self.done, self.amount = self.done + 1, self.amount + amount
         self.bar.update()
         now = time.monotonic()
@@ -43,7 +43,7 @@ class Report:
         if self.watched:
             self.bar.set_postfix_str(", ".join(filter(None, [self._speed(now), self.loss])))
         elif self.at_home:
-            tqdm.write(self._line(now), file=sys.stderr)  # not in the middle of the units' bar
+            tqdm.write(self._line(now), file=sys.stderr)  # writes outside the units' bar
         else:
             sys.stderr.write(f"{self._line(now)}\n")
             sys.stderr.flush()
@@ -57,12 +57,12 @@ class Report:
         return f"{self.title}: {', '.join(filter(None, parts))}"
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()
 
 
 def span(seconds: float) -> str:
-    """A time in words: "at most 1 h 5 min"; of under a minute "less than a minute"."""
+    """Return a duration in words: "at most 1 h 5 min", or "less than a minute"."""
     hours, minutes = divmod(round(seconds / 60), 60)
     if not hours and not minutes:
         return "less than a minute"

@@ -1,4 +1,4 @@
-"""scVI: the variational autoencoder of scvi-tools, its networks with our loop around them.
+"""scVI: the networks of scvi-tools' variational autoencoder, trained by our own loop.
 
 Source: Lopez et al. 2018 (Nature Methods 15, 1053); settings of Gowri et al. (arXiv 2503.02726, supplement).
 """
@@ -23,7 +23,7 @@ from .scvi_data import Batch, Counts, InMemory, Source, Streamed, whole_batches
 from .streaming import Cells, chunks_of, usable
 from .training import Training, limits
 
-_EPS = 1e-8  # the library's guard in its logarithms
+_EPS = 1e-8  # as in scvi-tools, added inside logarithms
 _FEWEST_WEIGHTS = 400_000  # genes x width, for bfloat16: 2,500 x 128 gains nothing, 4,000 x 128 15-25 %
 _PUBLISHED = {
     "dims": 16, "n_hidden": 512, "n_layers": 1, "dropout": 0.1, "learning_rate": 1e-3, "eps": 0.01,
@@ -46,28 +46,28 @@ class SCVI(Model):
     batches of 512 cells, the rate reduced on a plateau, at most max(1, 1e7 / N) epochs. The other settings:
 
     patience_unit, check_every
-        "epochs": the validation loss is looked at after each epoch, as published. "steps": after `check_every`
+        "epochs": the validation loss is computed after each epoch, as published. "steps": after `check_every`
         steps or an epoch, whichever is longer; at N = 100 the published patience stops after a dozen steps.
     patience, min_delta
-        Checks in a row that did not lower the validation ELBO by `min_delta` nats a cell, after which it stops.
+        Training stops after so many checks in a row that did not lower the negative ELBO by `min_delta` nats a cell.
     fixed_steps
-        Train exactly so many steps and keep the last weights, not the best.
+        Train exactly that many steps and keep the last weights, not the best.
     batch_size, learning_rate
-        None: chosen by the number of cells.
+        None: chosen from the number of cells.
     precision
-        "32"; "bf16": matrix products in bfloat16; "auto": that where the hardware multiplies it and layers are large.
+        "32"; "bf16": matrix products in bfloat16; "auto": bfloat16 where the hardware has it and layers are large.
 
-    One device trains: the published setting sees 1e7 cells at most, in batches of 512.
+    Training uses one device, because the published setting sees at most 1e7 cells, in batches of 512.
 
-    On a CPU a seed gives the same weights to the last bit, at a given number of threads; on a GPU nearly so, as its
-    sums are taken in no fixed order.
+    On a CPU a seed gives the same weights to the last bit, for a given number of threads; on a GPU nearly the same,
+    because sums are taken there in no fixed order.
     """
 
     name, label, colour, marker, order = "scvi", "scVI", "#de8f05", "o", 10
     likelihood: ClassVar[str] = "zinb"
-    """Of the counts, as scvi-tools calls it: "zinb", "nb" or "poisson"."""
+    """Likelihood of the counts, by its name in scvi-tools: "zinb", "nb" or "poisson"."""
     linear: ClassVar[bool] = False
-    """Whether expression is linear in the latent, before its softmax."""
+    """Whether expression, before its softmax, is linear in the latent."""
     loss_unit: ClassVar[str] = "nats a cell"
     wants_gpu: ClassVar[bool] = True
     fixed_seconds, seconds_per_cell, gpu_speedup = 20.0, 4e-4, 16.0
@@ -82,18 +82,18 @@ class SCVI(Model):
 
     @classmethod
     def width(cls, *, n_genes: float, nonzeros: float) -> float:
-        """Thousands of genes: the layers are dense."""
+        """Thousands of genes, because the layers are dense."""
         return n_genes / 1000
 
     @classmethod
     def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
-        """Weights, gradients, two moments and the best weights, a batch, and windows of cells from disk."""
+        """Weights, gradients, two moments and the best weights; a batch; windows of cells read from disk."""
         s = cls.PRESETS[preset]
         return 20 * 5 * s["n_hidden"] * n_genes + 24 * (s["batch_size"] or 128) * n_genes + 8e8
 
     @classmethod
     def cells_seen(cls, preset: str, n_cells: int) -> float:
-        """The published limit; the small preset's 4,000 steps of 128 cells."""
+        """The published limit; for "small" 4,000 steps of 128 cells."""
         return max(n_cells, {"published": 1e7, "small": 5e5}[preset])
 
     def fit(
@@ -105,23 +105,23 @@ class SCVI(Model):
         checkpoint: str | Path | None = None,
         progress: str = "",
     ) -> Self:
-        """Train on `train`, stop on the ELBO of `validation` (all of it, fixed), keep the best weights.
+        """Train on `train`, stop by the ELBO of `validation` (all of it, same draws each time), keep the best weights.
 
         Parameters
         ----------
         train, validation
             UMI counts [cells, genes]; the validation cells are held in memory.
         genes_from
-            Changes nothing: scVI takes all genes.
+            Ignored: scVI uses all genes.
         checkpoint
-            File to write the training's state to once a minute, and to go on from if it is there; removed at the end.
+            File to save the training to once a minute, and to resume from if it exists; deleted at the end.
         progress
-            Title of what is said on the way (`report.Report`); empty: nothing is.
+            Title of the progress reports (`report.Report`); empty: no reports.
 
         Raises
         ------
         InputError
-            Fewer than 10 cells of either kind hold a molecule; the checkpoint is of another training.
+            Fewer than 10 training or validation cells hold a molecule; the checkpoint is of another training.
         FloatingPointError
             The training diverged: the loss is NaN or infinite.
         """
@@ -140,7 +140,7 @@ class SCVI(Model):
         return self
 
     def network(self, n_genes: int) -> nn.Module:
-        """scvi-tools' module with its own starting weights, drawn by the seed; without what its likelihood lacks."""
+        """Return scvi-tools' module, its starting weights drawn by the seed, without parts its likelihood lacks."""
         net = self.module(n_genes)
         if self.likelihood != "zinb":
             net.decoder.px_dropout_decoder = net.l_encoder = None
@@ -149,10 +149,10 @@ class SCVI(Model):
         return net
 
     def module(self, n_genes: int) -> Any:
-        """The same, whole: what scvi-tools trains."""
+        """Return the complete module, as scvi-tools trains it."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on progress bars and on deprecations within the library
-            from scvi.module import LDVAE, VAE  # takes seconds
+            warnings.simplefilter("ignore")  # about progress bars, and deprecations within the library
+            from scvi.module import LDVAE, VAE  # here, because it takes seconds
 
         s = self.settings
         own: dict[str, Any] = {"n_layers": s["n_layers"]}
@@ -167,9 +167,9 @@ class SCVI(Model):
 
     @torch.inference_mode()
     def embed(self, counts: Cells) -> np.ndarray:
-        """float32 [cells, dims]: the mean of the latent posterior; an empty cell has one too.
+        """Return float32 [cells, dims], the means of the latent posterior; an empty cell has one too.
 
-        FloatingPointError if the embedding holds NaN or infinite values: the training diverged.
+        FloatingPointError if the embedding holds NaN or infinite values, because the training diverged.
         """
         batches = (batch for chunk in chunks_of(counts) for batch in Counts(chunk, self.device).in_order())
         latent = np.concatenate([posterior(self._net, batch.dense)[0].cpu().numpy() for batch in batches])
@@ -179,7 +179,7 @@ class SCVI(Model):
 
 
 class _Training(Training):
-    """Negative ELBO on batches of `source`, validated on all of `held`."""
+    """Minimise the negative ELBO on batches of `source`; validate on all cells of `held`."""
 
     label, validation_name = "scVI", "elbo_validation"
 
@@ -187,7 +187,7 @@ class _Training(Training):
         s, epoch = settings, source.steps_per_epoch
         self.source, self.held, self.warmup = source, held, s["kl_warmup_epochs"] * epoch
         self.half = _precision(s, held.shape[1], held.device) == "bf16"
-        # the fused Adam: 0.7 ms instead of 6.7 for the small preset on 4,000 genes, same rule
+        # fused Adam, with the same update rule, takes 0.7 ms instead of 6.7 for the small preset on 4,000 genes
         optimizer = torch.optim.Adam(net.parameters(), lr=s["learning_rate"] or _learning_rate(source.batch_size),
                                      eps=s["eps"], weight_decay=s["weight_decay"], fused=True)  # fmt: skip
         # factor and threshold: the defaults of scvi-tools' training plan
@@ -215,17 +215,17 @@ class _Training(Training):
 
 
 def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the latent posterior, float32 [cells, dims] each, of counts [cells, genes]."""
+    """Return mean and variance of the latent posterior, float32 [cells, dims] each, for counts [cells, genes]."""
     encoder = net.z_encoder
     hidden = encoder.encoder(counts.log1p())
     return encoder.mean_encoder(hidden).float(), encoder.var_encoder(hidden).float().exp() + encoder.var_eps
 
 
 def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, Tensor]:
-    """Log-likelihood at one draw of the latent, and KL divergence of its posterior from N(0, 1): nats, [cells] each.
+    """Return the log-likelihood at one draw of the latent, and the KL divergence of its posterior from N(0, 1).
 
-    The two terms of the evidence lower bound (Lopez et al. 2018), by scvi-tools' module `net`; `half`: matrix products
-    in bfloat16.
+    Both are in nats, [cells]: the two terms of the evidence lower bound (Lopez et al. 2018), by scvi-tools' module
+    `net`; `half`: matrix products in bfloat16.
     """
     with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
         mean, variance = posterior(net, batch.dense)
@@ -237,7 +237,7 @@ def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, T
 
 
 def _decoded(net: Any, latent: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Logits of the softmax of expression and, where the likelihood has them, of the extra zeros, [cells, genes]."""
+    """Return the logits [cells, genes] of the softmax of expression and, for "zinb", those of the extra zeros."""
     decoder = net.decoder
     if hasattr(decoder, "factor_regressor"):
         return decoder.factor_regressor(latent, None), None  # with "nb", the only likelihood of the linear model here
@@ -253,16 +253,16 @@ def log_poisson(scale: Tensor, batch: Batch) -> Tensor:
 
 
 def log_likelihood(scale: Tensor, zeros: Tensor | None, log_theta: Tensor, batch: Batch) -> Tensor:
-    """Negative binomial, zero-inflated or not, nats [cells]: scvi-tools' `log_zinb_positive`, to rounding.
+    """Log negative binomial, zero-inflated or not, nats [cells]: scvi-tools' `log_zinb_positive`, up to rounding.
 
-    All counts are taken for zeros, then the non-zero ones are corrected: most are zeros, and the gamma functions cost
-    the most. Logits of the softmax of expression (`scale`, times a cell's molecules) and of the extra zeros, or None
-    where there are none, are [cells, genes]; `log_theta` [genes] are log inverse dispersions.
+    All counts are first treated as zeros, then the non-zero ones are corrected, because most are zeros and the gamma
+    functions cost the most. `scale` [cells, genes] are logits of the softmax of expression (times a cell's molecules),
+    `zeros` [cells, genes] those of the extra zeros, or None; `log_theta` [genes] are log inverse dispersions.
     """
     theta = log_theta.exp() + _EPS
     mean = batch.library[:, None] * scale.softmax(1)
     log_both = (theta + mean).log()
-    as_zeros = log_zero = theta * (theta.log() - log_both)  # of the negative binomial
+    as_zeros = log_zero = theta * (theta.log() - log_both)  # log probability of 0 by the negative binomial
     constant: Tensor | float = 0.0
     if zeros is not None:
         log_zero = log_zero - zeros
@@ -278,17 +278,17 @@ def log_likelihood(scale: Tensor, zeros: Tensor | None, log_theta: Tensor, batch
 
 
 def _batch_size(n_cells: int) -> int:
-    """Small sets get small batches (a pilot: 0.1-0.2 bits more at 100-300 cells)."""
+    """Choose small batches for small sets (a pilot: 0.1-0.2 bits more at 100-300 cells)."""
     return 32 if n_cells < 700 else 64 if n_cells < 2000 else 128
 
 
 def _learning_rate(batch_size: int) -> float:
-    """2e-3 at a batch of 32, growing with its root: 4e-3 cost 0.03-0.06 bits at 100-300 cells, none at 3,000."""
+    """2e-3 at a batch of 32, growing with its square root: 4e-3 cost 0.03-0.06 bits at 100-300 cells, none at 3,000."""
     return 2e-3 * math.sqrt(batch_size / 32)
 
 
 def _precision(settings: dict[str, Any], n_genes: int, device: str) -> str:
-    """ "32" or "bf16": what "auto" stands for here."""
+    """Return "32" or "bf16"; "auto" is decided by the device and the size."""
     if settings["precision"] != "auto":
         return settings["precision"]
     return "bf16" if has_bfloat16(device) and n_genes * settings["n_hidden"] >= _FEWEST_WEIGHTS else "32"

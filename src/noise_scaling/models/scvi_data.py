@@ -15,22 +15,22 @@ from ..counts.blocks import read_ahead
 from ..counts.count_store import CountStore
 from ..seeds import generator
 
-_EVALUATED = 512  # cells in a batch that is not trained on
-_BLOCKS = 16  # of a store, whose cells are shuffled together: 130 MB
+_EVALUATED = 512  # cells per batch outside of training
+_BLOCKS = 16  # blocks of a store whose cells are shuffled together: 130 MB
 
 
 class Batch(NamedTuple):
-    """The counts of some cells, all of them and the non-zero ones again by their place."""
+    """The counts of some cells: as a dense matrix, and the non-zero ones with their positions."""
 
     dense: Tensor  # float32 [cells, genes]
     rows: Tensor  # int64 [non-zero counts]
     genes: Tensor  # int64 [non-zero counts]
     counts: Tensor  # float32 [non-zero counts]
-    library: Tensor  # float32 [cells], molecules
+    library: Tensor  # float32 [cells], molecules of each cell
 
 
 class Source(Protocol):
-    """Training cells in shuffled batches, by the number of the step: a training can go on from any."""
+    """Training cells in shuffled batches, which depend on the number of the step: a training can resume at any step."""
 
     n_cells: int
     nonzeros: int
@@ -38,13 +38,13 @@ class Source(Protocol):
     steps_per_epoch: int
 
     def batches(self, first: int) -> Generator[Batch]:
-        """The batches of the steps from `first` on, without end."""
+        """Yield the batches of the steps from `first` on, without end."""
 
 
 class Counts:
-    """CSR counts in memory, from which batches of any cells are made on a device: the card never holds more than those.
+    """CSR counts in memory, from which batches of any cells are built on a device; a GPU holds nothing but batches.
 
-    A batch goes there as its non-zero counts, 8 bytes each, from page-locked memory: the copy does not wait.
+    A batch is copied to a GPU as its non-zero counts, 8 bytes each, from page-locked memory: the copy is asynchronous.
     """
 
     def __init__(self, counts: csr_matrix, device: str) -> None:
@@ -54,10 +54,10 @@ class Counts:
         self.library = torch.from_numpy(np.asarray(counts.sum(1), np.float32).ravel())
 
     def batch(self, cells: np.ndarray) -> Batch:
-        """The counts of these cells."""
+        """Return the counts of these cells."""
         starts, lengths = self.indptr[cells], self.indptr[cells + 1] - self.indptr[cells]
         n_counts = int(lengths.sum())
-        shift = starts - np.cumsum(lengths) + lengths  # from a count's place in the batch to that in all counts
+        shift = starts - np.cumsum(lengths) + lengths  # from a count's position in the batch to that in all counts
         places = torch.from_numpy(np.arange(n_counts) + np.repeat(shift, lengths))
         parts = (
             self.genes[places],
@@ -76,13 +76,13 @@ class Counts:
         return values if self.device == "cpu" else values.pin_memory().to(self.device, non_blocking=True)
 
     def in_order(self) -> Iterator[Batch]:
-        """All cells, in batches."""
+        """Yield all cells, in batches."""
         for start in range(0, self.shape[0], _EVALUATED):
             yield self.batch(np.arange(start, min(start + _EVALUATED, self.shape[0])))
 
 
 class InMemory:
-    """Training cells in memory; each epoch is its own permutation, drawn from the seed and the epoch's number."""
+    """Training cells in memory; each epoch has its own permutation, drawn from the seed and the epoch's number."""
 
     def __init__(self, counts: csr_matrix, batch_size: int, *, seed: int, device: str) -> None:
         self.counts, self.batch_size, self.seed = Counts(counts, device), batch_size, seed
@@ -100,10 +100,10 @@ class InMemory:
 
 
 class Streamed:
-    """Training cells on disk: blocks in shuffled order, some at a time in memory, where their cells are shuffled.
+    """Training cells on disk: blocks are read in shuffled order, and the cells of some blocks at a time are shuffled.
 
-    A batch mixes the cells of `_BLOCKS` blocks that lie anywhere in the store, 1.7e7 non-zero counts. A thread reads
-    and shuffles the next ones meanwhile. The order depends on the seed and the epoch's number alone.
+    A batch mixes the cells of a window of `_BLOCKS` blocks from anywhere in the store, 1.7e7 non-zero counts. A thread
+    reads and shuffles the next window meanwhile. The order depends only on the seed and the epoch's number.
     """
 
     def __init__(self, store: CountStore, batch_size: int, *, seed: int, device: str) -> None:
@@ -119,7 +119,7 @@ class Streamed:
             epoch, first = epoch + 1, 0
 
     def _epoch(self, epoch: int, first: int) -> Generator[Batch]:
-        """An epoch from batch `first` on; the cells that fill no batch go with those of the next window."""
+        """Yield an epoch's batches from `first` on; cells that do not fill a batch are added to the next window."""
         size = self.batch_size
         windows, at = self._windows(epoch, first * size)
         skip, last = first * size - at, windows[-1][0]
@@ -133,7 +133,7 @@ class Streamed:
                     yield counts.batch(np.arange(start, min(start + size, whole)))
 
     def _windows(self, epoch: int, cell: int) -> tuple[list[tuple[int, list[tuple[int, int]]]], int]:
-        """The numbers and blocks of an epoch's windows from that with the position `cell`, and where it starts."""
+        """Return the windows (number, blocks) from the one that holds position `cell` on, and its first position."""
         order = generator(self.seed, "blocks", epoch).permutation(len(self.blocks))
         windows = [[self.blocks[i] for i in order[k : k + _BLOCKS]] for k in range(0, len(order), _BLOCKS)]
         stops = np.cumsum([sum(stop - start for start, stop in window) for window in windows])
@@ -146,7 +146,7 @@ class Streamed:
 
 
 def whole_batches(n_cells: int, batch_size: int) -> int:
-    """The batch size at or above `batch_size` that leaves no last batch of one cell: batch norm cannot take it."""
+    """Return the least size >= `batch_size` that leaves no last batch of one cell, which batch norm cannot take."""
     while n_cells % batch_size == 1:
         batch_size += 1
     return batch_size

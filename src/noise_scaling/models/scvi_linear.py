@@ -10,7 +10,7 @@ from .scvi import SCVI
 class LinearSCVI(SCVI):
     """LDVAE (Svensson et al. 2020, Bioinformatics 36, 3418) by scvi-tools, with its negative binomial likelihood.
 
-    The library is observed, as in the other scVI models here: what differs from `scvi_nb` is the decoder, a matrix with
+    The library size is observed, as in the other scVI models here. Unlike in `scvi_nb`, the decoder is one matrix with
     batch normalisation and without bias; the encoder has a hidden layer.
     """
 

@@ -8,7 +8,7 @@ from .scvi import SCVI
 
 @register
 class SCVINegativeBinomial(SCVI):
-    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "nb": what the extra zeros of `scvi` are good for."""
+    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "nb", to see what `scvi` gains by its extra zeros."""
 
     name, label, colour, marker, order = "scvi_nb", "scVI, negative binomial", "#8c510a", "X", 12
     variation_of: ClassVar[str] = "scvi"

@@ -8,7 +8,7 @@ from .scvi import SCVI
 
 @register
 class SCVIPoisson(SCVI):
-    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "poisson": what the dispersion of `scvi_nb` is good for."""
+    """scVI (Lopez et al. 2018) with scvi-tools' likelihood "poisson", to see what `scvi_nb` gains by dispersion."""
 
     name, label, colour, marker, order = "scvi_poisson", "scVI, Poisson", "#a50026", "H", 14
     variation_of: ClassVar[str] = "scvi"

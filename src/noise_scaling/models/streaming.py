@@ -1,4 +1,4 @@
-"""Counts that stay on disk: what `fit` and `embed` take in place of arrays when the cells are too many for memory."""
+"""Counts that stay on disk: `fit` and `embed` take them in place of arrays when the cells do not fit in memory."""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -17,7 +17,7 @@ _PART = 1 << 24
 
 
 def chunks_of(counts: Cells) -> Iterator[csr_matrix]:
-    """Counts on disk block by block, those in memory as they are or, above 134 MB, in parts."""
+    """Yield counts on disk block by block; counts in memory as they are or, above 134 MB, in parts."""
     if isinstance(counts, CountStore):
         return counts.chunks()
     if counts.nnz <= _PART:
@@ -26,12 +26,12 @@ def chunks_of(counts: Cells) -> Iterator[csr_matrix]:
 
 
 def usable(counts: Cells, *, at_least: int, what: str = "training") -> Cells:
-    """`counts` without the empty cells, which no model can learn from; InputError where fewer are left."""
+    """Return `counts` without empty cells, from which no model learns; InputError if fewer than `at_least` remain."""
     if isinstance(counts, CountStore):
         kept = counts.not_empty()
     else:
         held = np.diff(counts.indptr) > 0
-        kept = counts if held.all() else counts[held]  # the second is a copy
+        kept = counts if held.all() else counts[held]  # indexing makes a copy
     if kept.shape[0] < at_least:
         raise InputError(
             f"{kept.shape[0]} of {counts.shape[0]} {what} cells hold any molecule and at least {at_least} are needed: "

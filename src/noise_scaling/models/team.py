@@ -1,6 +1,6 @@
-"""The processes that train one network together: each steps on its share of a batch, and gradients are averaged.
+"""Processes that train one network together: each computes its share of every batch, and gradients are averaged.
 
-They are forked here, on one machine, or were started by a launcher, torchrun or srun, on one or several.
+The processes are forked here, on one machine, or a launcher (torchrun or srun) started them, on one or several.
 """
 
 import ctypes
@@ -26,11 +26,11 @@ from ..errors import InputError
 _PR_SET_PDEATHSIG = 1
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(days=7)
-"""For the first process, which measures alone in between; one that dies is noticed at once."""
+"""Timeout of the other processes, which wait while the first measures alone; one that dies is noticed at once."""
 
 
 class Team:
-    """The processes that train one model; alone unless there is a Lightning `Fabric` that joins them."""
+    """The processes that train one model: a single one, unless a Lightning `Fabric` connects several."""
 
     def __init__(self, fabric: Any = None) -> None:
         self.fabric = fabric
@@ -38,25 +38,25 @@ class Team:
         self.size: int = 1 if fabric is None else fabric.world_size
 
     def join(self, net: nn.Module) -> nn.Module:
-        """The net as it is called in training: its gradients are averaged over the team."""
+        """Return the net to call in training, which averages its gradients over the team."""
         return net if self.fabric is None else self.fabric.setup_module(net)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of `loss`, averaged over the team."""
+        """Compute the gradients of `loss`, averaged over the team."""
         if self.fabric is None:
             loss.backward()
         else:
             self.fabric.backward(loss)
 
     def sum(self, value: float) -> float:
-        """Over the team; the same number in each of its processes."""
+        """Return the sum of `value` over the team, the same number in each process."""
         if self.fabric is None:
             return value
         mine = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
         return float(self.fabric.all_reduce(mine, reduce_op="sum"))
 
     def share(self, value: Any) -> Any:
-        """What the first of the team gives, in each of its processes."""
+        """Return, in each process, the value that the team's first process passed."""
         return value if self.fabric is None else self.fabric.broadcast(value)
 
 
@@ -64,9 +64,9 @@ ALONE = Team()
 
 
 def check_devices(devices: int, device: str) -> None:
-    """Check that the machine has so many GPUs, or that processes can be forked; or that a launcher started so many.
+    """Check that there are `devices` GPUs, that so many processes can be forked, or that a launcher started so many.
 
-    InputError if it has not, or did not, or `devices` is no whole number of at least 1.
+    InputError if not, or if `devices` is not a whole number of at least 1.
     """
     if not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices is {devices!r}: give the number of GPUs (on a CPU, of processes), 1 or more")
@@ -82,7 +82,7 @@ def check_devices(devices: int, device: str) -> None:
 
 
 def place() -> tuple[int, int]:
-    """This process's number and how many torchrun, or srun, started; (0, 1) without either."""
+    """Return this process's rank, and how many processes torchrun or srun started; (0, 1) without a launcher."""
     if all(name in os.environ for name in _LAUNCHER):
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
@@ -90,7 +90,7 @@ def place() -> tuple[int, int]:
 
 @cache
 def launched(device: str) -> Team:
-    """The processes that torchrun or srun started, joined by Lightning Fabric (DDP); `ALONE` without either.
+    """Return the processes that torchrun or srun started, connected by Lightning Fabric (DDP); else `ALONE`.
 
     InputError if the nodes have different numbers of processes.
     """
@@ -116,7 +116,7 @@ def launched(device: str) -> Team:
 
 
 def _as_torchrun_says_it() -> dict[str, str]:
-    """What srun says, by torchrun's names."""
+    """Return srun's environment variables under the names that torchrun uses."""
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
     said = {name: os.environ[f"SLURM_{name}"] for name in ("PROCID", "LOCALID", "NODEID", "JOB_ID")}
@@ -130,28 +130,28 @@ def _as_torchrun_says_it() -> dict[str, str]:
 
 
 def die_with_the_parent() -> None:
-    """Have the kernel kill this process when the one that started it dies, wherever its code is; on Linux alone."""
+    """Make the kernel kill this process when its parent dies, whatever code it is running; only on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _quieten() -> None:
-    """No banners; "lightning.pytorch" has the word where scvi-tools was imported before."""
+    """Silence banners; those of "lightning.pytorch" appear if scvi-tools was imported before."""
     for name in ("lightning.fabric", "lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.distributed",
                  "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):  # fmt: skip
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def train_together(work: Callable[[Team, str], Any], devices: int, device: str) -> Any:
-    """What `work` returns in the first of several processes that step as one (Lightning Fabric, DDP).
+    """Run `work` in several processes that step as one (Lightning Fabric, DDP); return the result of the first.
 
-    They are forked, or those that a launcher started: then in each of them what it returns there. `work` returns no
-    tensors: their shared memory ends with the process.
+    The processes are forked, unless a launcher started them: then each returns its own result. `work` must not return
+    tensors, because their shared memory ends with the process.
 
     Raises
     ------
     InputError, FloatingPointError
-        As `work` does, in every process alike.
+        Raised by `work`, in every process alike.
     InputError
         This process used a GPU before: CUDA does not survive a fork.
     """
@@ -164,17 +164,17 @@ def train_together(work: Callable[[Team, str], Any], devices: int, device: str) 
     if device == "cuda" and torch.cuda.is_initialized():
         raise InputError("several GPUs need a process that used none before: train in a fresh one, or use devices=1")
     _quieten()
-    # named, as Lightning would take a job of Slurm with one task for the launcher of all processes
+    # given explicitly, because in a Slurm job of one task Lightning would assume that Slurm launches all processes
     environment = LightningEnvironment()
     fabric = Fabric(accelerator=device, devices=devices, strategy="ddp_fork", plugins=[environment])
 
     with TemporaryDirectory() as folder:
-        # through a file: Lightning reads its pipe, of 64 kB, when the processes have ended
+        # in a file, because Lightning reads its pipe, of 64 kB, only after the processes have ended
         result = Path(folder) / "result"
 
         def one_of_them(fabric: Any) -> None:
             die_with_the_parent()
-            torch.set_num_threads(1)  # a fork has lost the parent's threads
+            torch.set_num_threads(1)  # a forked process has lost the parent's threads
             try:
                 found = work(Team(fabric), str(fabric.device))
             except (InputError, FloatingPointError) as error:

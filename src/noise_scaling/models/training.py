@@ -1,4 +1,4 @@
-"""The loop that trains every network: steps, checks on held-out cells, patience, best weights, checkpoints."""
+"""Training loop of every network: steps, checks on held-out cells, patience, best weights, checkpoints."""
 
 import math
 import pickle
@@ -23,29 +23,29 @@ from .report import Report
 from .team import ALONE, Team
 
 CHECKPOINT_SECONDS = 60.0
-"""Between checkpoints, each written after a step."""
+"""Least time between two checkpoints, which are written after a step."""
 
 
 class BadCheckpoint(InputError):
-    """A file that no training can go on from, or another one only."""
+    """A file from which no training can resume, or only another one."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a training checks, when it ends, and which weights it keeps."""
+    """When a training validates, when it ends, and which weights it keeps."""
 
     steps: int  # at most
     every: int  # steps between two checks of the validation loss
     patience: int  # checks in a row without a lower loss, after which it stops
     min_delta: float  # how much lower a loss must be to count for the patience
-    keep_best: bool  # the weights of the lowest validation loss; False: train all steps and keep the last weights
+    keep_best: bool  # keep the weights of the lowest validation loss; False: train all steps and keep the last weights
 
 
 def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: int) -> Limits:
-    """The limits that a model's settings mean.
+    """Return the limits that a model's settings imply.
 
-    `fixed_steps` wins over `max_steps`, and that over `max_cells_seen`: max(1, max_cells_seen / N) epochs, the rule of
-    Gowri et al. (arXiv 2503.02726, supplement). InputError if a number of steps is below 1.
+    `fixed_steps` takes precedence over `max_steps`, and `max_steps` over `max_cells_seen`: max(1, max_cells_seen / N)
+    epochs, the rule of Gowri et al. (arXiv 2503.02726, supplement). InputError if a number of steps is below 1.
     """
     for name in ("fixed_steps", "max_steps"):
         if settings[name] is not None and settings[name] < 1:
@@ -62,19 +62,19 @@ def limits(settings: dict[str, Any], *, n_cells: int, epoch: int, check_every: i
 
 @dataclass
 class Progress:
-    """How far a training is; a checkpoint holds it with weights and moments."""
+    """Progress of a training; a checkpoint holds it, together with weights and moments."""
 
     step: int = 0
     lowest: float = math.inf
     """Validation loss of the best weights."""
     mark: float = math.inf
-    """The loss that the patience counts from."""
+    """Loss that a check must undercut, by `min_delta`, to restart the patience."""
     checks_since: int = 0
     seconds: float = 0.0
-    """Spent so far, by runs that were stopped too."""
+    """Training time so far, including runs that were interrupted."""
 
     def improved(self, loss: float, min_delta: float) -> bool:
-        """Note a validation loss; whether it is the lowest yet."""
+        """Record a validation loss, and return whether it is the lowest so far."""
         below = loss < self.mark - min_delta
         self.mark, self.checks_since = (loss, 0) if below else (self.mark, self.checks_since + 1)
         better = loss < self.lowest
@@ -83,17 +83,17 @@ class Progress:
 
 
 class Training(ABC):
-    """One training of `net`; random draws depend on the seed and the step alone, so it can go on from any step.
+    """One training of `net`; random draws depend only on the seed and the step, so that it can resume at any step.
 
-    A subclass says what a batch is and what its loss is. The optimiser is of the parameters of the network, which is on
-    its device. A checkpoint must agree in `identity`: settings, seed, cells, as plain values. Learning-rate schedules
-    move on after each step, or by the validation loss after each check; gradients are clipped to `max_norm`, if any;
-    the `team` shares the training.
+    A subclass defines batches and their loss. The optimiser must hold the parameters of the network, which must be on
+    its device. A checkpoint must have the same `identity`: settings, seed and cells, as plain values. Learning-rate
+    schedulers advance after each step, or after each check by its validation loss; gradients are clipped to `max_norm`,
+    if given; the processes of `team` share the training.
     """
 
     label: ClassVar[str]
     unit: ClassVar[str] = "cells"
-    """What the reported speed counts."""
+    """Unit in which the reported speed counts."""
     validation_name: ClassVar[str] = "loss_validation"
 
     def __init__(
@@ -113,7 +113,7 @@ class Training(ABC):
         self.step_scheduler, self.check_scheduler, self.max_norm = step_scheduler, check_scheduler, max_norm
         self.team, self.model = team, team.join(net)
         self.progress = Progress()
-        self.title = ""  # of what is said on the way; empty: nothing is
+        self.title = ""  # of the progress reports; empty: no reports
         self.earlier_seconds = 0.0  # of the runs before the checkpoint
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # since the last check
@@ -121,29 +121,29 @@ class Training(ABC):
 
     @abstractmethod
     def batches(self, first: int) -> Generator[Any]:
-        """The batches of the steps from `first` on, without end."""
+        """Yield the batches of the steps from `first` on, without end."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
-        """Mean loss of a batch, at step `self.progress.step`."""
+        """Return the mean loss of a batch at step `self.progress.step`."""
 
     @abstractmethod
     def amount(self, batch: Any) -> int:
-        """Cells or tokens of a batch, as `unit` says."""
+        """Return the number of cells or tokens (`unit`) in a batch."""
 
     @abstractmethod
     def validation_loss(self) -> float:
-        """Mean loss over the validation cells, the net in evaluation mode."""
+        """Return the mean loss over the validation cells; the net is in evaluation mode."""
 
     def run(self, checkpoint: Path | None = None) -> None:
-        """Train to the end, going on from `checkpoint` if it is there; the net is left with the weights to keep.
+        """Train to the end, resuming from `checkpoint` if it exists; afterwards the net has the weights to keep.
 
         Raises
         ------
         BadCheckpoint
-            The checkpoint is of another training, or no checkpoint.
+            The file is the checkpoint of another training, or no checkpoint.
         FloatingPointError
-            The loss is NaN or infinite; no checkpoint is left.
+            The loss is NaN or infinite; the checkpoint is deleted.
         """
         self._resume(checkpoint)
         done, title = self.progress.step, self.title if self.team.rank == 0 else ""
@@ -178,9 +178,9 @@ class Training(ABC):
         return out_of_patience or self.progress.step >= self.limits.steps
 
     def update(self, batch: Any) -> Tensor:
-        """One optimiser step on a batch; its loss, from before the step.
+        """Take one optimiser step on a batch; return its loss from before the step.
 
-        torch's generator is seeded for each step: dropout and sampling depend on nothing else.
+        torch's generator is seeded for each step, so that dropout and sampling depend on nothing else.
         """
         rank = (self.team.rank, self.team.size) if self.team.size > 1 else ()
         torch.manual_seed(derive(self.seed, "step", self.progress.step, *rank))
@@ -197,7 +197,7 @@ class Training(ABC):
         return loss.detach()
 
     def _check(self, losses: Tensor) -> float:
-        """Validate, note the curves, and keep the weights if they are the best; the validation loss."""
+        """Validate, extend the curves, keep the weights if they are the best; return the validation loss."""
         torch.manual_seed(derive(self.seed, "check"))  # the same draws at every check
         self.net.eval()
         with torch.no_grad():
@@ -214,24 +214,24 @@ class Training(ABC):
         return validation
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """Return the objects whose state a checkpoint holds, by name."""
         parts = {"net": self.net, "optimizer": self.optimizer, "step": self.step_scheduler,
                  "check": self.check_scheduler}  # fmt: skip
         return {name: part for name, part in parts.items() if part is not None}
 
     def _save(self, path: Path) -> None:
-        """All that is needed to go on, in one file, replaced at once; a full disk costs the checkpoint alone."""
+        """Write all that a resumed run needs to one file, atomically; a full disk costs only the checkpoint."""
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"identity": self.identity, "best": self.best, "history": self.history, "losses": self.losses}
         try:
             with replacing(path) as draft:
                 torch.save(content | {"progress": asdict(self.progress)}, draft)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+        except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
             said = " ".join(str(error).split())[:120]
             warnings.warn(f"no checkpoint at {path} ({said}): a stopped training would start anew", stacklevel=2)
 
     def _resume(self, path: Path | None) -> None:
-        """Take up what a checkpoint holds, if there is one; the first of the team reads it for all."""
+        """Restore the state from a checkpoint, if there is one; the first process of the team reads it for all."""
         content = self.team.share(self._read(path) if path is not None and self.team.rank == 0 else None)
         if isinstance(content, BadCheckpoint):
             raise content
@@ -246,12 +246,12 @@ class Training(ABC):
         self.earlier_seconds = self.progress.seconds
 
     def _read(self, path: Path) -> dict[str, Any] | BadCheckpoint | None:
-        """What a checkpoint of this training holds, None where there is none, or what is wrong with it."""
+        """Return the content of this training's checkpoint, None if there is no file, or the error to raise."""
         if not path.exists():
             return None
         try:
-            with path.open("rb") as file:  # by a path's name torch would take it for another format
-                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values alone
+            with path.open("rb") as file:  # given a path, torch would take it for another format by its name
+                content = torch.load(file, map_location="cpu", weights_only=True)  # tensors and plain values only
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError):
             return BadCheckpoint(f"{path} is no whole checkpoint: remove it, or name another")
         if not isinstance(content, dict) or content.get("identity") != self.identity:

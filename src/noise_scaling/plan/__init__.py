@@ -1,1 +1,1 @@
-"""Planning a measurement: what cells and depth buy for a budget, from measured tables."""
+"""Planning a measurement: which numbers of cells and depths a budget buys, from measured tables."""

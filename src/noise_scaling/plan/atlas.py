@@ -1,4 +1,4 @@
-"""A lab's question: a model trained on a deep atlas, and new cells measured shallow."""
+"""The question of a lab: what is a model trained on a deep atlas worth for new cells that are measured shallow?"""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ KEPT = 0.9
 
 
 def with_factorial(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one data set, signal and estimator, and those of the committed factorial (`paths.FACTORIAL`)."""
+    """Add rows of the committed factorial (`paths.FACTORIAL`) to the rows of one data set, signal and estimator."""
     names = ["dataset", "signal", "estimator"]
     if not {*names} <= set(rows) or not paths.FACTORIAL.exists():
         return rows
@@ -23,10 +23,10 @@ def with_factorial(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def atlas(rows: pd.DataFrame) -> pd.DataFrame:
-    """What training on deep cells gives to shallow new ones, by model, cells and depth, as it was measured.
+    """Return the measured bits of shallow new cells by models trained on deep cells, by model, cells and depth.
 
-    Columns model, n_cells, umis_per_cell (of the new cells), bits_trained_deep, bits_trained_alike; without rows where
-    training at full depth was not measured.
+    Columns model, n_cells, umis_per_cell (of the new cells), bits_trained_deep, bits_trained_alike (on cells as shallow
+    as the new ones). The table has no rows where training at full depth was not measured.
     """
     if not {"variant", "fraction"} <= set(rows):
         return pd.DataFrame(columns=_COLUMNS)
@@ -34,7 +34,7 @@ def atlas(rows: pd.DataFrame) -> pd.DataFrame:
     apart = protocol_rows(rows, apart=True)
     deep = pd.concat([variant, apart[apart.get("fraction_train") == 1]]).query("fraction < 1")
     deep, alike = (table.groupby(_KEY)[["umis_per_cell", "mi_bits"]].mean() for table in (deep, alike))
-    deep = pd.concat([deep, alike[alike.index.get_level_values("fraction") == 1]])  # which is both
+    deep = pd.concat([deep, alike[alike.index.get_level_values("fraction") == 1]])  # full depth is both deep and alike
     deep = deep[deep.groupby(["model", "preset", "n_cells"])["mi_bits"].transform("size") > 1]
     both = deep.join(alike["mi_bits"], rsuffix="_alike", how="inner").reset_index()
     both = both.rename(columns={"mi_bits": "bits_trained_deep", "mi_bits_alike": "bits_trained_alike"})
@@ -42,7 +42,7 @@ def atlas(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def depths(table: pd.DataFrame) -> Iterator[str]:
-    """For each model of `atlas`, at its most cells, the depth of new cells that keeps KEPT of what the deepest give."""
+    """Yield a sentence per model of `atlas` at its most cells: the depth that keeps KEPT of the bits at the deepest."""
     for model, here in table.groupby("model"):
         here = here[here["n_cells"] == here["n_cells"].max()]
         u, none = here["umis_per_cell"].to_numpy(float), np.full(len(here), np.nan)

@@ -1,6 +1,6 @@
-"""Does a plan choose well? Laws fitted to the cheap part of a measured grid choose among the dear part.
+"""Back-tests of plans: laws fitted to the cheap designs of a measured grid choose among its expensive designs.
 
-The best choice there is known, for it was measured: what a choice falls short of it is its regret, in bits.
+The best expensive design is known, because these were measured; the regret of a choice is its shortfall in bits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from .designs import Law, Range
 from .library import imaged, library
 
 PRICES = (0.001, 0.01, 0.1, 1.0)
-"""A cell's price over the price of reading it to the grid's full depth: from split-pool barcoding to droplets."""
+"""Price of a cell divided by that of sequencing it to the grid's full depth: from split-pool barcoding to droplets."""
 BUDGETS = (0.5, 0.7, 0.85, 0.95)
-"""Budgets as quantiles of what the grid's designs cost."""
+"""Budgets as quantiles of the costs of the grid's designs."""
 PILOT = 0.25
-"""A pilot may cost this share of the budget."""
+"""Share of the budget that a design of the pilot may cost."""
 SATURATION = 0.5
 """Sequencing saturation at the grid's full depth."""
 RULES = ("law", "deepest", "most_cells")
@@ -31,12 +31,12 @@ _LEAST_POINTS, _DRAWS, _RESAMPLES = 8, 100, 2000
 
 
 def choices(table: pd.DataFrame, *, prices: Sequence[float] = PRICES, saturation: float = SATURATION) -> pd.DataFrame:
-    """What a pilot would have had us choose on every sequenced grid of a table, at every price and budget.
+    """Return the choices that a pilot leads to on every sequenced grid of a table, at every price and budget.
 
-    The noise budget is fitted to the designs that cost at most PILOT of the budget, and chooses among those that cost
-    from half the budget to all of it, which it has not seen. A saturation of 0 counts every read as a new molecule. One
-    row a choice: the regret in bits of the law, of the deepest design and of the one with most cells; the bits the law
-    promised with the planner's 95 % interval, and the bits measured.
+    The noise budget is fitted to the designs that cost at most PILOT of the budget. It then chooses among the designs
+    that cost from half the budget to all of it, which it has not seen. With a saturation of 0, every read is a new
+    molecule. One row per choice: the regret in bits of the law, of the deepest design and of the one with most cells;
+    the bits promised by the law with the planner's 95 % interval, and the measured bits.
     """
     found = (grid for grid in grids(table) if not imaged(grid.dataset))
     return pd.DataFrame([row for grid in found for row in _of_grid(grid, prices, saturation)])
@@ -58,7 +58,7 @@ def _of_grid(grid: Grid, prices: Sequence[float], saturation: float) -> Iterator
 
 
 def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> Law | None:
-    """The pilot's law, or None where nobody would plan from it: too few designs, depths or cell numbers."""
+    """Return the pilot's law, or None if it has too few designs, depths or cell numbers to plan from."""
     with suppress(InputError):
         if len(bits) >= _LEAST_POINTS:
             fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
@@ -76,10 +76,10 @@ def _choice(law: Law, n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> dict[st
 
 
 def summary(made: pd.DataFrame) -> pd.DataFrame:
-    """By price and for all, "all" last: mean regrets, how far the promise is off, how often its interval holds.
+    """Return mean regrets, the error of the promised bits and the coverage of their interval, by price and for all.
 
-    `over_deepest` and `over_most_cells` are what the law gains over these rules, in bits, with 95 % intervals by a
-    bootstrap of whole grids; an interval that holds 0 tells nothing apart.
+    The row "all" is last. `over_deepest` and `over_most_cells` are the bits that the law gains over these rules, with
+    95 % intervals by a bootstrap of whole grids; an interval that contains 0 shows no difference.
     """
     off, held = made["promised"] - made["measured"], made["measured"].between(made["low"], made["high"])
     gains = {f"over_{rule}": made[f"regret_{rule}"] - made["regret_law"] for rule in RULES[1:]}
@@ -103,10 +103,10 @@ def _scores(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def left_out_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether intervals hold what was measured on another split: the last seed of every grid, its law by the others.
+    """Test whether intervals contain measurements on another split: each grid's last seed, with the law of its others.
 
-    One row a measurement of these seeds: columns grid, held, and without_split, whether it would without the split's
-    own variance.
+    One row per measurement of these seeds: columns grid, held (the interval contains it), and without_split (it would
+    without the split's own variance).
     """
     out = []
     for key, rows in protocol_rows(table, "umis_per_cell").groupby(CURVE):

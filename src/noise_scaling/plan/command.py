@@ -18,7 +18,7 @@ QUESTIONS = ("budget", "bits", "share", "compare")
 
 @dataclass(frozen=True)
 class _Ground:
-    """What an answer rests on: laws, what can be bought, its currency, and sentences on what was assumed."""
+    """The basis of an answer: laws, what can be bought, its currency, and sentences on what was assumed."""
 
     found: evidence.Evidence
     shop: Shop
@@ -27,9 +27,9 @@ class _Ground:
 
 
 def answer(options: argparse.Namespace) -> str:
-    """The plan for these options as text or JSON; the table is written where one is asked for.
+    """Return the plan for these options as text or JSON; if asked for, also write the designs to a table.
 
-    InputError where they contradict each other, name what was not measured, or nothing can be bought.
+    InputError if the options contradict each other or name something not measured, or if nothing can be bought.
     """
     _check(options)
     ground = _ground(options)
@@ -131,7 +131,7 @@ def _library(options: argparse.Namespace, mapped: float, deepest: float) -> libr
 
 
 def _of_prices(best: Design, shop: Shop) -> list[str]:
-    """What of the best design's price cards has no source, and reads that only the vendor's minimum asks for."""
+    """Return notes on the best design: prices without a source, and reads that are paid for but not counted on."""
     kit, flow = _cards(best, shop)
     cards = [card for card in ((flow,) if shop.have else (kit, flow)) if card.assumed]
     out = [f"{prices.assumed(card)}: put your quote in a file for --prices." for card in cards]

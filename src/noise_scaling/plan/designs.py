@@ -1,7 +1,7 @@
-"""The designs that can be bought, and the best of them: most bits for a budget, or the cheapest for so many bits.
+"""The designs that can be bought, and the best of them: most bits for a budget, or the lowest cost for given bits.
 
-A law says what (cells, UMIs per cell) are worth, a library what reads give in UMIs, prices what both cost. Designs are
-looked for within the measured range. book/_static/planning.js does the same in the browser, step by step.
+A law gives the bits of (cells, UMIs per cell), a library converts reads to UMIs, and prices give the cost of both.
+Designs are searched within the measured range. book/_static/planning.js does the same in the browser, step by step.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from .library import Library
 from .prices import Preparation, Sequencing, Values
 
 PROMISE_ERROR = 0.24
-"""Bits, root mean square: how far promises of dear designs were off in back-tests on 27 sequenced grids, ours too."""
+"""Root mean square error of the bits promised for expensive designs, in back-tests on 27 sequenced grids, ours too."""
 SPLIT_SD = 0.043
-"""Bits: what one choice of test and training cells moves a whole grid by, root mean square over 79 grids."""
+"""Bits by which one choice of test and training cells shifts a whole grid, root mean square over 79 grids."""
 BEYOND = (10.0, 3.0)
-"""How many times the most cells and the deepest measurement an extrapolation may have."""
+"""Limits of an extrapolation, as multiples of the most cells and of the deepest measurement."""
 RARE = (10, 0.95)
-"""A cell type is found where it has so many cells with such a probability."""
+"""A cell type counts as found if it has at least this many cells with this probability."""
 
 _GRID, _FINE, _STEPS, _MULTIPLES = 400, 60, 60, 64
 _Z = 1.959963984540054
@@ -38,17 +38,17 @@ class Range:
     u: tuple[float, float]
 
     def holds(self, n: float, u: float) -> bool:
-        """Whether (n, u) lies in it, to a millionth."""
+        """Return whether (n, u) lies in the range, with a relative tolerance of a millionth."""
         return all(low * (1 - 1e-6) <= x <= high * (1 + 1e-6) for x, (low, high) in ((n, self.n), (u, self.u)))
 
     def beyond(self) -> Self:
-        """The range that an extrapolation may use."""
+        """Return the range that an extrapolation may use."""
         return type(self)((self.n[0], self.n[1] * BEYOND[0]), (self.u[0], self.u[1] * BEYOND[1]))
 
 
 @dataclass(frozen=True)
 class Law:
-    """A model's law, the range in which it was measured, and of how many seeds (splits of cells) that is the mean."""
+    """A model's law, the range in which it was measured, and the number of seeds (splits of cells) averaged."""
 
     model: str
     fit: BudgetFit
@@ -57,28 +57,28 @@ class Law:
 
     @property
     def scatter(self) -> float:
-        """Bits, one standard deviation: of a new measurement on a new split of the cells around the curve."""
+        """Standard deviation in bits of a new measurement, on a new split of the cells, around the curve."""
         return float(np.hypot(self.fit.residual_sd, SPLIT_SD * np.sqrt(1 + 1 / self.seeds)))
 
     def interval(self, n: float, u: float) -> tuple[float, float]:
-        """95 % for a new measurement at (n, u): the curve's and `scatter`; beyond the range the promise's error too."""
+        """Return the 95 % interval of a new measurement: curve, `scatter`, and PROMISE_ERROR outside the range."""
         bits, (low, high) = float(self.fit.predict(n, u)), self.fit.interval(n, u)
         more = _Z * np.hypot(self.scatter, 0.0 if self.measured.holds(n, u) else PROMISE_ERROR)
-        # quantiles of draws may lie to one side of the fit they were drawn around, an interval must not
+        # both quantiles of the draws may lie on one side of the fit, but an interval must contain it
         below, above = max(bits - float(low), 0.0), max(float(high) - bits, 0.0)
         return bits - float(np.hypot(below, more)), bits + float(np.hypot(above, more))
 
     def reach(self) -> float:
-        """Bits at the far corner of the range."""
+        """Return the bits at the most cells and the greatest depth of the range."""
         return float(self.fit.predict(self.measured.n[1], self.measured.u[1]))
 
 
 @dataclass(frozen=True)
 class Shop:
-    """What can be bought (of kits and flow cells the cheapest is taken), and how its reads become the panel's UMIs.
+    """What can be bought (the cheapest of the kits and flow cells is taken), and how reads become UMIs of the panel.
 
-    `libraries` are by their kit's name, `factor` is library UMIs behind one UMI of the panel, `donors` have a library
-    each at least. With `have` reads per cell the cells are there already, and nothing is prepared.
+    `libraries` are keyed by kit, `factor` is library UMIs per UMI of the panel, and each of `donors` has a library at
+    least. With `have` reads per cell, the cells exist already, and nothing is prepared.
     """
 
     kits: Sequence[Preparation]
@@ -89,31 +89,31 @@ class Shop:
     have: float = 0.0
 
     def umis(self, kit: Preparation, reads: Values) -> np.ndarray:
-        """UMIs per cell of the panel from all reads per cell."""
+        """Return UMIs per cell of the panel from reads per cell, usable or not."""
         return self.libraries[kit.name].umis(np.asarray(reads) * kit.mapped) / self.factor
 
     def reads(self, kit: Preparation, umis: Values) -> np.ndarray:
-        """All reads per cell for so many UMIs per cell of the panel."""
+        """Return reads per cell, usable or not, for these UMIs per cell of the panel."""
         return self.libraries[kit.name].reads(np.asarray(umis) * self.factor) / kit.mapped
 
     def prepared(self, kit: Preparation, n: Values) -> np.ndarray:
-        """Price of the libraries of `n` cells."""
+        """Return the price of the libraries of `n` cells; 0 if they exist already (`have`)."""
         return 0.0 * np.asarray(n) if self.have else kit.cost(n, self.donors)
 
     def ordered(self, kit: Preparation, n: Values, reads: Values) -> np.ndarray:
-        """Reads to order in all for so many on each of `n` cells, the vendor's minimum at least."""
+        """Return the total reads to order for `reads` on each of `n` cells, at least the vendor's minimum."""
         reads = np.maximum(reads, 0.0 if self.have else kit.least_reads)
         return np.maximum(reads - self.have, 0) * n * kit.per_cell(n, self.donors)
 
 
 @dataclass(frozen=True)
 class Design:
-    """So many training cells (single ones) at such a depth: what it is worth and what it costs.
+    """A number of training cells (single ones) at one depth, with its bits and its cost.
 
-    UMIs are of the measured panel of genes and of the whole library; reads are read pairs, mapped or not, those that
-    the law counts on and those that the invoice pays for. Bits come with the 95 % interval of a new measurement, cost
-    is of the whole invoice. Kits, libraries and flow cells are shares where they need not come whole. A cell type of
-    the share `rarest_type` is found, as RARE says.
+    UMIs are given for the measured panel of genes and for the whole library. Reads are read pairs, mapped or not: those
+    that the law counts on, and those that the invoice pays for. Bits have the 95 % interval of a new measurement; the
+    cost is of the whole invoice. Kits, libraries and flow cells are fractions where they need not be bought whole.
+    `rarest_type` is the smallest share at which a cell type is found, in the sense of RARE.
     """
 
     role: str
@@ -143,7 +143,7 @@ class Design:
 class Offers:
     """Designs of one kit and one flow cell, arrays [designs]: cells, reads per cell, UMIs, bits, cost, flow cells.
 
-    NaN in bits and cost where there is no such design.
+    Bits and cost are NaN where there is no such design.
     """
 
     kit: Preparation
@@ -159,7 +159,7 @@ class Offers:
 def _offers(
     law: Law, shop: Shop, span: Range, kit: Preparation, flow: Sequencing, n: np.ndarray, units: np.ndarray
 ) -> Offers:
-    """`n` cells with so many units of reads: as deep as these go, and no deeper than the range."""
+    """Return designs of `n` cells with `units` of reads, as deep as these allow but no deeper than the range `span`."""
     bought = np.maximum(units, 0) * flow.reads / (n * kit.per_cell(n, shop.donors))
     deepest = shop.reads(kit, span.u[1])
     reads = np.minimum(shop.have + bought, deepest)
@@ -173,7 +173,7 @@ def _offers(
 def for_budget(
     law: Law, shop: Shop, span: Range, budget: float, kit: Preparation, flow: Sequencing, n: np.ndarray
 ) -> Offers:
-    """`n` cells where the budget is spent, but for reads that the range cannot use."""
+    """Return designs of `n` cells that spend the budget, except on reads that the range cannot use."""
     most = flow.affordable(budget - shop.prepared(kit, n))
     units = np.minimum(most, flow.units(shop.ordered(kit, n, shop.reads(kit, span.u[1]))))
     return _offers(law, shop, span, kit, flow, n, units)
@@ -182,7 +182,7 @@ def for_budget(
 def for_bits(
     law: Law, shop: Shop, span: Range, bits: float, kit: Preparation, flow: Sequencing, n: np.ndarray
 ) -> Offers:
-    """`n` cells with the fewest reads that give these bits; the depth by bisection."""
+    """Return designs of `n` cells with the fewest reads that give these bits; the depth is found by bisection."""
     low, high = (np.full(len(n), np.log(end)) for end in span.u)
     for _ in range(_STEPS):
         middle = (low + high) / 2
@@ -197,21 +197,21 @@ def for_bits(
 def find(
     law: Law, shop: Shop, span: Range, role: str, *, budget: float = np.nan, bits: float = np.nan
 ) -> Design | None:
-    """The design with most bits for a budget, or the cheapest for so many bits; None where there is none.
+    """Return the design with most bits for a budget, or the cheapest for given bits; None if there is none.
 
-    Looked for on a grid of cells, then on a finer one around the best, with every kit and flow cell. Of designs equally
-    good the cheaper, of those equally cheap the better.
+    The search covers a grid of cells and then a finer one around the best, with every kit and flow cell. Of equally
+    good designs the cheaper one is taken, of equally cheap ones the better.
 
     Parameters
     ----------
     law, shop
         A model's law, and what can be bought.
     span
-        Where to look.
+        Range to search.
     role
-        Of the design, as a word for it.
+        Role of the design, in words.
     budget, bits
-        One of them.
+        Give one of them.
     """
     cheapest = np.isfinite(bits)
     buy = partial(for_bits, law, shop, span, bits) if cheapest else partial(for_budget, law, shop, span, budget)
@@ -235,7 +235,7 @@ def find(
 
 
 def cells_between(low: float, high: float, kit: Preparation | None = None, count: int = _GRID) -> np.ndarray:
-    """Whole numbers of cells, log-spaced, and those that fill libraries and kits."""
+    """Return whole numbers of cells, log-spaced, together with those that fill libraries and kits."""
     numbers = np.floor(np.exp(np.linspace(np.log(low), np.log(high), count)) + 0.5)
     if kit is not None and kit.whole:
         full = np.arange(1, _MULTIPLES + 1) * kit.singlets
@@ -244,7 +244,7 @@ def cells_between(low: float, high: float, kit: Preparation | None = None, count
 
 
 def design(law: Law, shop: Shop, made: Offers, at: int, role: str) -> Design:
-    """One of the offers, in full."""
+    """Return one of the offers as a `Design`."""
     kit, n, u, reads, units = made.kit, *(float(x[at]) for x in (made.n, made.umis, made.reads, made.units))
     libraries = 0.0 if shop.have else float(kit.libraries_for(n, shop.donors))
     recovered = float(kit.recovered(n, shop.donors))
@@ -259,7 +259,7 @@ def design(law: Law, shop: Shop, made: Offers, at: int, role: str) -> Design:
 
 
 def given(law: Law, shop: Shop, n: float, reads: float, role: str) -> Design:
-    """The design of `n` cells at so many reads each, with the kit and flow cell that cost least."""
+    """Return the design of `n` cells at `reads` each, with the cheapest kit and flow cell."""
     cells, depth = np.array([n]), np.array([reads])
     options = []
     for kit in shop.kits:
@@ -273,11 +273,11 @@ def given(law: Law, shop: Shop, n: float, reads: float, role: str) -> Design:
 
 
 def ahead(law: Law, one: Design, other: Design) -> float:
-    """The share of draws, of all laws as in intervals, in which one design of a model has more bits than another."""
+    """Return the share of draws, from all laws as for intervals, in which one design has more bits than another."""
     bits, others = (law.fit.predict_draws(d.n_cells, max(d.umis_per_cell, _LEAST)) for d in (one, other))
     return float(np.mean(bits > others))
 
 
 def tie(one: Design, other: Design) -> bool:
-    """Whether two designs differ by less than promises err."""
+    """Return whether two designs differ by less than the error of promised bits."""
     return abs(one.bits - other.bits) < PROMISE_ERROR

@@ -1,4 +1,4 @@
-"""A lab's question: what donors add beside cells, to models trained on as many cells of fewer or more of them."""
+"""The question of a lab: what do more donors add to models that are trained on the same number of cells?"""
 
 import re
 from pathlib import Path
@@ -15,12 +15,12 @@ _NAMED = r"blocks_(\d+)"
 
 
 def donors(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits that donors add to one donor's, at the same number of training cells; test cells are of other donors.
+    """Return the bits that more donors add to one donor's, at equal numbers of training cells.
 
-    Of rows of the variants blocks_1, blocks_2, ..., of which there may be none. A row for each data set, signal, model,
-    preset, estimator, n_cells and number of `donors` above one: `added_bits`, the mean over depths and then over
-    `seeds`, and its 95 % interval over seeds (Student's t): `low`, `high`. Nothing of a single seed, which has no
-    interval.
+    Test cells are of other donors. Rows of the variants blocks_1, blocks_2, ... are used; there may be none. One row
+    per data set, signal, model, preset, estimator, n_cells and number of `donors` above one: `added_bits`, the mean
+    over depths and then over `seeds`, and its 95 % interval over seeds (Student's t), `low` and `high`. A single seed
+    gets no row.
     """
     names = [name for name in table["variant"].unique() if re.fullmatch(_NAMED, name)] if len(table) else []
     out: list[dict[str, object]] = []
@@ -39,7 +39,7 @@ def donors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(path: Path = paths.MEASUREMENTS / TABLE) -> str:
-    """What donors were measured to add, of the most donors: on which cells, for each model; or that it was not."""
+    """Return a sentence on the bits that the most donors were measured to add, by model; or that none were measured."""
     found = donors(measurements.read(path)) if path.exists() else donors(pd.DataFrame())
     if found.empty:
         return "what donors add in bits is not measured yet."

@@ -1,4 +1,4 @@
-"""What a plan rests on: the noise budget of every model on a data set's measurements, or of a pilot's."""
+"""The evidence for a plan: the noise budget of every model, from the measurements of a data set or of a pilot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ PILOT_COLUMNS = {
     "mi_bits": ("mi_bits", "bits", "information"),
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt")
-"""Endings of files that are read as tables; other files are cells."""
+"""File name endings that are read as tables; other files are read as cells."""
 PILOT_GRID = (4, 5, 1000)
-"""A pilot of cells is measured at so many cell numbers and depths, on at most so many test cells."""
+"""A pilot of cells is measured at this many cell numbers and depths, on at most this many test cells."""
 DRAWS = 200
 MOST_BITS = 12
-"""No estimator here tells more apart, and the noise budget ends there."""
+"""No estimator here can measure more bits, and the noise budget ends there."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the plan rests on: a line that names it, laws by model and preset, why other models have none, all rows.
+    """The evidence for a plan: its name (a line), laws by model and preset, why other models have none, and all rows.
 
-    A free-form pilot's laws are by its name and "pilot". `rows` has variants of the protocol too.
+    The laws of a free-form pilot have the preset "pilot". `rows` also has variants of the protocol.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Evidence:
 
 
 def open_table(dataset: str, source: str | Path | None, without_flagged: bool = False) -> tuple[pd.DataFrame, str]:
-    """The measurements to plan from, as of `evidence`, and their name."""
+    """Return the measurements to plan from, chosen as in `evidence`, and their name."""
     if source is not None and str(source) != "published":
         return measurements.read(source), str(source)
     if source is None:
@@ -65,7 +65,7 @@ def open_table(dataset: str, source: str | Path | None, without_flagged: bool = 
         choose("measured data set", dataset, {*ours["dataset"], *published.DATASETS.values()})
         if dataset in set(ours["dataset"]):
             return ours, "measured by this project"
-    datasets.fetch("published")  # a plan may download it, and never takes its summary for it
+    datasets.fetch("published")  # a plan may download the table, and never uses the summary instead
     version = published.KEPT if without_flagged else published.ALL
     return published.read(version), f"published, {version}"
 
@@ -80,11 +80,11 @@ def evidence(
     without_flagged: bool = False,
     seed: int = 0,
 ) -> Evidence:
-    """Laws of the models measured on a data set, by default of its card's signal and the estimator `default`.
+    """Return the laws of the models measured on a data set, by default of its card's signal and the default estimator.
 
-    The source is a CSV, a folder of them, or "published", with or without its flagged rows (`table_audit.flagged`).
-    Without one our own measurements come first, then the published ones. The seed is of the bootstrap. InputError if
-    there is no such data set, signal, estimator or model, or no law could be fitted.
+    The source is a CSV, a folder of CSVs, or "published", with or without its flagged rows (`table_audit.flagged`).
+    Without a source, our own measurements are used if there are any, else the published ones. `seed` is that of the
+    bootstrap. InputError if there is no such data set, signal, estimator or model, or no law could be fitted.
     """
     table, name = open_table(dataset, source, without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
@@ -98,7 +98,7 @@ def evidence(
 
 
 def _chosen(rows: pd.DataFrame, what: str, value: str | None) -> pd.DataFrame:
-    """The rows of one data set, signal or estimator: the one chosen, or the only one there is."""
+    """Return the rows of one data set, signal or estimator: the chosen `value`, or the only one in the rows."""
     found = sorted(set(rows[what]))
     if value is None and len(found) > 1:
         raise InputError(f"several {what}s were measured: choose one of {', '.join(found)} with --{what}")
@@ -106,9 +106,9 @@ def _chosen(rows: pd.DataFrame, what: str, value: str | None) -> pd.DataFrame:
 
 
 def _usable(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
-    """The rows to plan from, and what was left out as text: failed rows, controls, variants, other runs."""
+    """Return the rows to plan from, and a text on the rows left out: failed rows, controls, variants, other runs."""
     every = measurements.protocol_rows(table)
-    rows = measurements.of_one_run(every) if "version" in every else every  # a pilot of other columns is one run
+    rows = measurements.of_one_run(every) if "version" in every else every  # a pilot without that column is one run
     failed = table["status"].eq(ERROR) | table["mi_bits"].isna()
     left_out = {"failed": int(failed.sum()), "of controls": int((table["model"].isin(CONTROLS) & ~failed).sum())}
     left_out["of variants"] = len(table) - len(every) - sum(left_out.values())
@@ -126,10 +126,10 @@ def _of_models(rows: pd.DataFrame, models: Sequence[str] | None) -> pd.DataFrame
 
 
 def fits(rows: pd.DataFrame, *, seed: int = 0) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
-    """Laws by model and preset of rows that share data set, signal and estimator, and why there are no others.
+    """Return laws by model and preset, for rows of one data set, signal and estimator, and why other models have none.
 
-    As `laws.surface.fit_grid`: seeds are averaged, and weighted by how much they differ. Models that cells do not train
-    have none. Rows without fractions, of a free-form pilot, are one measurement each.
+    Fits are those of `laws.surface.fit_grid`: bits are averaged over seeds, and weighted by how much the seeds differ.
+    Models that cells do not train get no law. Each row without a fraction (in a free-form pilot) is one measurement.
     """
     if "fraction" not in rows:
         by = [column for column in ("model", "preset") if column in rows]
@@ -169,12 +169,12 @@ def pilot(
     models: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evidence:
-    """The laws of a pilot's own measurements; failed rows, controls and variants are left out, and counted in the name.
+    """Return the laws of a pilot's measurements; failed rows, controls and variants are left out, counted in the name.
 
-    The file is a table of `measure`, any CSV with the columns of `PILOT_COLUMNS`, one row a measurement, or cells
-    (.h5ad, 10x .h5, .loom), on which a small grid is measured first. The other arguments say which rows, by columns of
-    a measurements table that the file has; of cells, the signal and the models. InputError if it is another file,
-    values are no positive numbers or too few, or several data sets, signals or estimators leave a choice.
+    The file is a table written by `measure`, any CSV with the columns of `PILOT_COLUMNS` and one row per measurement,
+    or cells (.h5ad, 10x .h5, .loom), on which a small grid is measured first. The other arguments select rows by
+    columns of the table; for cells, only the signal and the models apply. InputError if the file is something else,
+    values are not positive numbers or too few, or one of several data sets, signals or estimators must be chosen.
     """
     file = paths.find(path)
     if not file.is_dir() and file.suffix.lower() not in TABLES:
@@ -205,8 +205,8 @@ def pilot(
 
 
 def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> Evidence:
-    """The laws of a file of cells, on which a small grid is measured first, two replicates."""
-    from ..measure.run import measure  # here: a plan from a table needs no models
+    """Return the laws of a file of cells, after a small grid is measured on it with two seeds."""
+    from ..measure.run import measure  # imported here: a plan from a table needs no models
 
     card = datasets.load(file, signal=signal).card
     most, (numbers, depths, n_test) = max(card.cell_numbers), PILOT_GRID
@@ -221,7 +221,7 @@ def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> E
 
 
 def _pilot_table(raw: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A free-form pilot with the columns that `_usable` looks at; rows that say they failed need no numbers."""
+    """Return a free-form pilot with the columns that `_usable` needs; rows marked as failed need no numbers."""
     raw = raw.rename(columns=lambda column: str(column).strip())
     blank = {"model": "pilot", "status": OK, "variant": ""}
     out = raw.assign(**{column: value for column, value in blank.items() if column not in raw})

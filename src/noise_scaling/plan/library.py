@@ -1,4 +1,4 @@
-"""How reads become molecules: a library's saturation curve, and whether a table counts all of them or a panel's."""
+"""How reads become molecules: a library's saturation curve, and whether a table counts all molecules or a panel's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +13,23 @@ from ..measurements import csv_files
 from .prices import Values, positive
 
 IMAGING = ("merfish", "merscope", "xenium", "seqfish", "cosmx")
-"""Technologies, as cards write them, that take pictures."""
+"""Imaging technologies, as the cards of data sets write them."""
 
 
 @dataclass(frozen=True)
 class Library:
     """How usable reads of a cell become UMIs of its whole library: each read shows one of `molecules` at random.
 
-    Lander and Waterman 1988: reads r of M molecules show M (1 - exp(-r / M)) different ones. Where some molecules were
-    copied more than others, by a gamma distribution of shape k, they show M (1 - (1 + r / (k M))^-k). M is infinite
-    where every read is a new molecule, k where all were copied alike.
+    Lander and Waterman 1988: r reads of M molecules show M (1 - exp(-r / M)) different ones. If some molecules were
+    copied more than others, by a gamma distribution of shape k, they show M (1 - (1 + r / (k M))^-k). M is infinite if
+    every read is a new molecule; k is infinite if all were copied alike.
     """
 
     molecules: float
     shape: float = np.inf
 
     def umis(self, reads: Values) -> np.ndarray:
-        """Mean UMIs per cell of the library from usable reads per cell."""
+        """Return mean UMIs per cell of the library from usable reads per cell."""
         if np.isinf(self.molecules):
             return np.asarray(reads, float)
         x = np.asarray(reads) / self.molecules
@@ -37,7 +37,7 @@ class Library:
         return -self.molecules * np.expm1(unseen)
 
     def reads(self, umis: Values) -> np.ndarray:
-        """Usable reads per cell that give these UMIs per cell; infinite where the library holds no more."""
+        """Return usable reads per cell that give these UMIs per cell; infinite if the library holds fewer."""
         if np.isinf(self.molecules):
             return np.asarray(umis, float)
         with np.errstate(divide="ignore"):
@@ -45,12 +45,12 @@ class Library:
         return self.molecules * (x if np.isinf(self.shape) else self.shape * np.expm1(x / self.shape))
 
     def saturation(self, reads: Values) -> np.ndarray:
-        """Sequencing saturation as 10x Genomics defines it: 1 - unique reads / usable reads."""
+        """Return sequencing saturation as 10x Genomics defines it: 1 - unique reads / usable reads."""
         return 1 - self.umis(reads) / reads
 
 
 def library(saturation: float, *, reads: float | None = None, umis: float | None = None) -> Library:
-    """The library that has this saturation at one depth.
+    """Return the library that has this saturation at one depth.
 
     Saturation S at r reads of M molecules is S = 1 - (1 - exp(-x)) / x with x = r / M (Lander and Waterman 1988),
     solved for x by bracketing; r (1 - S) UMIs are seen there.
@@ -60,12 +60,12 @@ def library(saturation: float, *, reads: float | None = None, umis: float | None
     saturation
         A share in [0, 1).
     reads, umis
-        Usable reads per cell, or UMIs per cell of the library, where it was seen: one of them.
+        Usable reads per cell, or UMIs per cell of the library, at which it was seen. Give one of them.
 
     Raises
     ------
     InputError
-        If the saturation is no such share, or not one depth is given.
+        If the saturation is not in [0, 1), or not exactly one depth is given.
     """
     if not 0 <= saturation < 1:
         raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
@@ -83,9 +83,9 @@ def library(saturation: float, *, reads: float | None = None, umis: float | None
 
 
 def fitted_library(path: str | Path, mapped: float) -> Library:
-    """The library whose saturation curve a table of Cell Ranger's form holds: least squares over its depths.
+    """Fit a library to the saturation curve in a table of Cell Ranger's form, by least squares over its depths.
 
-    One depth gives the molecules; three and more give how unequally they were copied as well.
+    One depth gives the number of molecules; three or more also give how unequally they were copied.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
         A CSV with "Mean Reads per Cell" and "Sequencing Saturation" (a share, or a percentage with its sign), such as
         metrics_summary.csv.
     mapped
-        Share of the table's reads that count.
+        Share of the table's reads that are usable.
 
     Raises
     ------
     InputError
-        If a column is missing or holds something else.
+        If a column is missing or holds other values.
     """
     file = paths.find(path)
     table = csv_files.read_csv(file).rename(columns=lambda name: str(name).strip().lower().replace("_", " "))
@@ -121,13 +121,13 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
 
 
 def imaged(dataset: str | None) -> bool:
-    """Whether the data set has a card that says that it was imaged: its price is not one of reads."""
+    """Return whether the data set has a card that names an imaging technology: its price is not one of reads."""
     technology = datasets.card(dataset).technology.lower() if dataset in datasets.names() else ""
     return any(name in technology for name in IMAGING)
 
 
 def refuse_imaging(dataset: str | None) -> None:
-    """Refuse a data set that was imaged."""
+    """Raise InputError if the data set was imaged."""
     if dataset is not None and imaged(dataset):
         raise InputError(
             f"{dataset} is imaging data ({datasets.card(dataset).technology}): it has fields of view and rounds, no "
@@ -137,21 +137,21 @@ def refuse_imaging(dataset: str | None) -> None:
 
 
 def panel(dataset: str | None, library_umis: float | None, deepest: float) -> tuple[float, list[str]]:
-    """How many UMIs of the whole library stand behind each that a table counts, and a sentence where that is assumed.
+    """Return the UMIs of the whole library per UMI that a table counts, and a sentence if that ratio is assumed.
 
     Parameters
     ----------
     dataset
-        Its name; without a card nothing is known.
+        Name of the data set; without a card, the ratio is not known.
     library_umis
-        UMIs per cell of the whole library where the table is deepest, in place of the card's.
+        UMIs per cell of the whole library at the table's deepest measurement, in place of the card's.
     deepest
-        UMIs per cell that the table counts there.
+        UMIs per cell that the table counts at its deepest measurement.
 
     Raises
     ------
     InputError
-        If the library would hold fewer UMIs than the table counts of it.
+        If the library would hold fewer UMIs than the table counts.
     """
     if library_umis is not None:
         factor = positive("--library-umis", library_umis) / deepest

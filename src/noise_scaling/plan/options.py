@@ -3,11 +3,11 @@
 import argparse
 
 ASSUMED_SATURATION = 0.5
-"""Half of the reads new at the deepest measured depth: what a library of ordinary depth shows."""
+"""Half of the reads are new at the deepest measured depth, as in a library of ordinary depth."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command to a parser."""
     add = parser.add_argument
     add("--dataset", help="the measured data set that is most like yours; one of those in the pilot")
     add(

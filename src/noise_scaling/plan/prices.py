@@ -1,6 +1,6 @@
-"""What libraries and reads cost: price cards, by which kits, lanes and flow cells come whole.
+"""Costs of libraries and reads, from price cards that say whether kits, lanes and flow cells are sold only whole.
 
-book/_static/planning.js does the same in the browser.
+book/_static/planning.js makes the same calculation in the browser.
 """
 
 import json
@@ -17,7 +17,7 @@ from .. import paths
 from ..errors import InputError, choose
 
 EDGE = 1e-9
-"""A count of kits this close above a whole number is that number."""
+"""A number of kits that exceeds a whole number by at most this is rounded down to it."""
 
 WORDS = {
     "price": "the price", "libraries": "the number of libraries in a kit", "cells": "the cells in a library",
@@ -26,13 +26,13 @@ WORDS = {
     "least_reads": "the least reads per cell", "mapped": "the share of usable reads",
     "reads": "the number of read pairs", "date": "the date",
 }  # fmt: skip
-"""What the numbers of a price card are called in a sentence."""
+"""Names of the numbers of a price card, for sentences."""
 
 Values = np.ndarray | float
 
 
 def positive(what: str, value: float, most: float = 1e15) -> float:
-    """`value` if it is a number above 0 and at most `most`. InputError if it is not; the sentence calls it `what`."""
+    """Return `value` if it is above 0 and at most `most`; else raise InputError, whose sentence calls it `what`."""
     if not 0 < value <= most:
         raise InputError(f"{what} must be a number above 0, at most {most:g}: found {value:g}")
     return float(value)
@@ -40,7 +40,7 @@ def positive(what: str, value: float, most: float = 1e15) -> float:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A kit that makes libraries of cells; data/prices.yml says what each field is."""
+    """A kit that makes libraries of cells; data/prices.yml describes each field."""
 
     name: str
     title: str
@@ -61,39 +61,39 @@ class Preparation:
 
     @property
     def singlets(self) -> float:
-        """Single cells of a full library."""
+        """Number of single cells in a full library."""
         return self.cells * (1 - self.multiplets * self.cells)
 
     def libraries_for(self, n: Values, donors: int = 1) -> np.ndarray:
-        """Libraries that give `n` single cells, at least one for each donor."""
+        """Return the number of libraries that give `n` single cells, at least one for each donor."""
         count = np.asarray(n) / self.singlets
         return np.maximum(np.ceil(count - EDGE), donors) if self.whole else count
 
     def kits_for(self, libraries: Values) -> np.ndarray:
-        """Kits that make so many libraries."""
+        """Return the number of kits that make these libraries."""
         count = np.asarray(libraries) / self.libraries
         return np.ceil(count - EDGE) + 0.0 if self.whole else count  # 0, never -0
 
     def cost(self, n: Values, donors: int = 1) -> np.ndarray:
-        """Price of the libraries of `n` single cells, without reads."""
+        """Return the price of the libraries of `n` single cells, without reads."""
         libraries = self.libraries_for(n, donors)
         return self.kits_for(libraries) * self.price + libraries * self.per_library
 
     def recovered(self, n: Values, donors: int = 1) -> np.ndarray:
-        """Cells m to recover, multiplets among them, for `n` single ones: n = m - (multiplets / libraries) m²."""
+        """Return the cells m to recover, with multiplets, for `n` single ones: n = m - (multiplets / libraries) m²."""
         if self.multiplets == 0:
             return np.asarray(n) * 1.0
         rate = self.multiplets / self.libraries_for(n, donors)
         return (1 - np.sqrt(np.maximum(1 - 4 * rate * n, 0))) / (2 * rate)
 
     def per_cell(self, n: Values, donors: int = 1) -> np.ndarray:
-        """Reads to buy for one read of each single cell: multiplets take `multiplet_reads` each as well."""
+        """Return reads to buy per read of each single cell: multiplets also take `multiplet_reads` each."""
         return 1 + self.multiplet_reads * (self.recovered(n, donors) / n - 1)
 
 
 @dataclass(frozen=True)
 class Sequencing:
-    """A flow cell, a lane or another unit of reads: its price, the read pairs it gives, and whether it comes whole."""
+    """A flow cell, a lane or another unit of reads: its price, its read pairs, and whether it is sold only whole."""
 
     name: str
     title: str
@@ -106,18 +106,18 @@ class Sequencing:
     assumed: Sequence[str] = ()
 
     def units(self, reads: Values) -> np.ndarray:
-        """Units that give so many reads."""
+        """Return the number of units that give these reads."""
         count = np.asarray(reads) / self.reads
         return np.ceil(count - EDGE) + 0.0 if self.whole else count  # 0, never -0
 
     def affordable(self, money: Values) -> np.ndarray:
-        """Units that the money buys; below 0 where it is less than nothing."""
+        """Return the number of units that the money buys; below 0 if the money is below 0."""
         count = np.asarray(money) / self.price
         return np.floor(count + EDGE) if self.whole else count
 
 
 def assumed(card: Preparation | Sequencing) -> str:
-    """A sentence, without its end, on which numbers of a card have no source."""
+    """Return a sentence, without its full stop, on the numbers of a card that have no source."""
     *others, last = (WORDS.get(field, field) for field in card.assumed)
     what = f"{', '.join(others)} and {last}" if others else last
     verb = "are" if others else "is"
@@ -126,7 +126,7 @@ def assumed(card: Preparation | Sequencing) -> str:
 
 @dataclass(frozen=True)
 class Prices:
-    """A price file: its cards by name, and the kits that are planned with where none is named."""
+    """A price file: its cards by name, and the default kits, which are used if none is named."""
 
     currency: str
     preparations: dict[str, Preparation]
@@ -134,16 +134,16 @@ class Prices:
     default: Sequence[str] = ()
 
     def named(self, kits: Sequence[str] | None, flows: Sequence[str] | None) -> tuple[list, list]:
-        """The cards of these names, which must be known; without names the default kits, and all flow cells."""
+        """Return the cards with these names, which must be known; by default the default kits, and all flow cells."""
         kits, flows = kits or self.default, flows or list(self.sequencing)
         chosen = [self.preparations[choose("kit", name, self.preparations)] for name in kits]
         return chosen, [self.sequencing[choose("flow cell", name, self.sequencing)] for name in flows]
 
 
 def read_prices(path: str | Path | None = None) -> Prices:
-    """A price file, checked against data/prices.schema.json; the project's own without a path.
+    """Read a price file, by default the project's own, and check it against data/prices.schema.json.
 
-    InputError if it is no YAML, does not fit the schema, or loads a library beyond what its multiplets allow.
+    InputError if it is not YAML, does not fit the schema, or more than half of a full library would be multiplets.
     """
     file = paths.PRICES_YML if path is None else paths.find(path)
     try:
@@ -171,7 +171,7 @@ def _checked(name: str, entries: dict[str, Any]) -> Prices:
 
 
 def linear(per_cell: float, per_million_reads: float) -> Prices:
-    """Prices without kits: so much a cell and so much a million reads, both in any amount.
+    """Return prices without kits: a price per cell and a price per million reads, both in any amount.
 
     InputError if one is not above 0.
     """

@@ -1,4 +1,4 @@
-"""A lab's questions: the best design for a budget, the cheapest for so many bits, two designs compared."""
+"""The questions of a lab: the best design for a budget, the cheapest design for given bits, two designs compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ from .prices import positive
 
 BEST, OTHER, RUNNER_UP, THRIFTY, BEYOND = "best", "another model", "runner-up", "cheapest tie", "extrapolation"
 NOW = "as it is"
-"""Roles of designs in an answer, the last of a library without more reads; two compared are "design CELLS:READS"."""
+"""Roles of designs in an answer; NOW is a library without more reads. Compared designs are "design CELLS:READS"."""
 EXPLAINED = 0.2
 """R² below which a law does not describe its points."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The designs that answer a question, the recommendation first, which lies within the measured range.
+    """The designs that answer a question; the first, within the measured range, is the recommendation.
 
-    `warnings` are sentences, `ties` the models (or designs) that the first is not ahead of by more than promises err,
-    `ahead` the share of draws in which it beats the runner-up, `target` the bits that were asked for.
+    `warnings` are sentences. `ties` are models (or designs) that the first does not beat by more than the error of
+    promised bits, `ahead` is the share of draws in which it beats the runner-up, `target` the requested bits.
     """
 
     designs: list[Design]
@@ -30,21 +30,21 @@ class Answer:
 
 
 def for_budget(laws: Sequence[Law], shop: Shop, budget: float, currency: str = "") -> Answer:
-    """The model and design with most bits for a budget, what comes close, and what lies beyond the measured range.
+    """Return the model and design with most bits for a budget, close alternatives, and one beyond the measured range.
 
     Parameters
     ----------
     laws
         One for each model.
     shop
-        What can be bought; with reads that are there already, the best use of the budget for more.
+        What can be bought; if it has reads already (`have`), the budget is spent on more reads.
     budget, currency
-        What all may cost, and in what.
+        The most that everything may cost, and the currency.
 
     Raises
     ------
     InputError
-        If the budget is no number above 0, or buys nothing within any model's measured range.
+        If the budget is not a number above 0, or buys nothing within any model's measured range.
     """
     budget = positive("the budget", budget, 1e12)
     found = {law.model: find(law, shop, law.measured, OTHER, budget=budget) for law in laws}
@@ -68,19 +68,19 @@ def for_budget(laws: Sequence[Law], shop: Shop, budget: float, currency: str = "
 
 
 def for_bits(laws: Sequence[Law], shop: Shop, *, bits: float | None = None, share: float | None = None) -> Answer:
-    """The cheapest model and design for so many bits, or for a share of the most that any model was measured to reach.
+    """Return the cheapest model and design for `bits`, or for a `share` of the most bits in any model's measured range.
 
     Parameters
     ----------
     laws, shop
         As for `for_budget`.
     bits, share
-        One of them; a share in (0, 1].
+        Give one of them; a share is in (0, 1].
 
     Raises
     ------
     InputError
-        If no model reaches it within its measured range.
+        If no model reaches these bits within its measured range.
     """
     if share is not None and not 0 < share <= 1:
         raise InputError(f"--share is above 0 and at most 1: found {share:g}; give 0.9 for 90 %")
@@ -100,7 +100,7 @@ def for_bits(laws: Sequence[Law], shop: Shop, *, bits: float | None = None, shar
 
 
 def compared(laws: Sequence[Law], shop: Shop, pair: Sequence[str]) -> Answer:
-    """Two designs by the model that has most bits at one of them: what each costs and gives, the better one first.
+    """Return the cost and bits of two designs, the better first, by the model that has most bits at one of them.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def compared(laws: Sequence[Law], shop: Shop, pair: Sequence[str]) -> Answer:
     Raises
     ------
     InputError
-        If a design is written otherwise, or neither lies within the measured range of any model.
+        If a design is not written so, or neither lies within the measured range of any model.
     """
     numbers = [cells_and_reads(text) for text in pair]
     both = list(zip(numbers, pair, strict=True))
@@ -130,7 +130,7 @@ def compared(laws: Sequence[Law], shop: Shop, pair: Sequence[str]) -> Answer:
 
 
 def cells_and_reads(text: str) -> tuple[float, float]:
-    """Cells and reads per cell of CELLS:READS_PER_CELL. InputError if it is written otherwise."""
+    """Return cells and reads per cell from the text CELLS:READS_PER_CELL. InputError if it has another form."""
     try:
         n, reads = (float(part) for part in text.replace(",", "").split(":"))
     except ValueError:
@@ -139,7 +139,7 @@ def cells_and_reads(text: str) -> tuple[float, float]:
 
 
 def _too_little(laws: Sequence[Law], shop: Shop, budget: str) -> str:
-    """Why a budget buys nothing: the cheapest design within the range costs more, or there is none at all."""
+    """Return why a budget buys nothing: the cheapest design within the range costs more, or there is no design."""
     costs = [find(law, shop, law.measured, "", bits=0.0) for law in laws]
     least = min((d for d in costs if d), key=lambda d: d.cost, default=None)
     if least is None:
@@ -156,7 +156,7 @@ def _too_little(laws: Sequence[Law], shop: Shop, budget: str) -> str:
 
 
 def _warnings(laws: Sequence[Law], found: dict[str, Design | None]) -> list[str]:
-    """What must be known of the laws and designs."""
+    """Return warnings about the laws and designs, one sentence each."""
     out = []
     for law in laws:
         design, fit = found.get(law.model), law.fit

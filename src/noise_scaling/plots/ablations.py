@@ -1,4 +1,4 @@
-"""What an ablation, one named change of our protocol, does to the numbers: paired with the rows measured without it."""
+"""Effects of ablations (named changes of our protocol), from rows paired with the rows measured without the change."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,10 +27,10 @@ ABLATIONS = {
     "epoch_patience": "patience counted in epochs",
     "stop_on_scored": "scored cells choose when to stop",
 }
-"""The published choices that can be switched on, each with its label."""
+"""Variants that switch on a choice of the published code, each with its label."""
 
 PAIR_ORDERS = ("both_pair_orders", "both_orders_together", "pairs_ungrouped")
-"""Pairs counted in both orders as published, and the two parts of that."""
+"""The published treatment of pairs (both orders, no groups), and each of its two parts alone."""
 
 SOURCES = {
     "vary_split": "split of the cells",
@@ -38,7 +38,7 @@ SOURCES = {
     "vary_model": "training (or the random projection's draw)",
     "vary_estimator": "estimator",
 }
-"""Which one of the random streams follows the row's seed; the others are those of seed 0."""
+"""Variants in which one random stream (the label) follows the row's seed while all others use seed 0."""
 
 TRAIN_FULL, TEST_FULL = "train_full_depth", "test_full_depth"
 DEPTHS = {
@@ -55,7 +55,7 @@ _CURVE = ["dataset", "signal", "model", "estimator", "n_cells"]
 
 
 def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """Each measured row of `variant` with the row without it: columns bits, base, effect = bits - base."""
+    """Pair each measured row of `variant` with the protocol's row: columns bits, base, effect = bits - base."""
     base = protocol_rows(table, controls=True)[[*_PAIR, "mi_bits", "umis_per_cell"]]
     other = protocol_rows(table, controls=True, variant=variant)[[*_PAIR, "mi_bits", "umis_per_cell"]]
     both = other.merge(base, on=_PAIR, suffixes=("", "_base"))
@@ -64,12 +64,12 @@ def paired(table: pd.DataFrame, variant: str) -> pd.DataFrame:
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """The effect of each ablation by data set, model and estimator: bits (all depths and cells), u_bar and I_max.
+    """Effect of each ablation by data set, model and estimator: on bits (all depths and cells), u_bar and I_max.
 
-    The nominal depth in place of the measured one is the last of them: the bits stay, the law moves. `stderr` is that
-    of the mean by seed, none with one seed; `low_depth` is the mean in the shallowest third. u_bar and I_max are those
-    of Eq. 1 at the largest cell number, with the ablation and without, each with its 95 % interval; blank where a curve
-    has too few depths or its fit found no minimum between its bounds.
+    The last rows replace the measured depth by the nominal one, which changes the fitted law but not the bits. `stderr`
+    is the standard error over the means of the seeds (NaN with one seed); `low_depth` is the mean effect in the
+    shallowest third. u_bar and I_max are fits of Eq. 1 at the largest cell number, with and without the ablation, each
+    with a 95 % interval; NaN where a curve has too few depths or its fit found no minimum between its bounds.
     """
     pairs = ((label, paired(table, variant)) for variant, label in ABLATIONS.items())
     found = [row for label, both in pairs for row in _effect_rows(label, both)]
@@ -78,17 +78,17 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects_table(table: pd.DataFrame) -> HTML:
-    """`effects` to read, without those of the nominal depth (0 bits) and columns that the download holds."""
+    """Show `effects` without the nominal depth's rows (0 bits) and some columns; the download holds all of them."""
     found = effects(table)
     left = found["ablation"] == NOMINAL
     said = f"In the download alone: {page.counted(int(left.sum()), 'row')} of the {NOMINAL}, 0 bits by construction."
-    said_once = ["estimator"] if found["estimator"].nunique() == 1 else []  # by the download's name
+    said_once = ["estimator"] if found["estimator"].nunique() == 1 else []  # the download's name says which
     shown = found[~left].drop(columns=["pairs", *said_once])
     return page.as_table(shown, "effects.csv", full=found, title=said if left.any() else "")
 
 
 def pair_orders(table: pd.DataFrame) -> HTML:
-    """What counting pairs in both orders adds, and what its two parts add alone: a sentence of means over curves."""
+    """Sentence on the bits added by counting pairs in both orders, and by its two parts alone (means over curves)."""
     found = effects(table).pivot(index=_UNIT, columns="ablation", values="effect")
     both = found.reindex(columns=[ABLATIONS[name] for name in PAIR_ORDERS]).dropna()
     enough(both, "No pairs were counted in both orders, and in each of its two parts, in this table.")
@@ -101,7 +101,7 @@ def pair_orders(table: pd.DataFrame) -> HTML:
 
 
 def nominal_depth(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows as of `paired`, by the nominal and the measured depth: of the default estimator and trained models."""
+    """Pair the nominal with the measured depth, in the form of `paired`: default estimator and trained models only."""
     rows = protocol_rows(table)
     rows = rows[~rows["model"].isin(UNIMPROVABLE) & (rows["estimator"] == "default")]
     nominal = {"umis_per_cell_base": rows["umis_per_cell"], "umis_per_cell": rows["umis_per_cell_nominal"]}
@@ -134,7 +134,7 @@ def _parameters(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation in bits when one random stream alone is drawn anew, pooled over depths and cells."""
+    """Standard deviation in bits when only one random stream is redrawn, pooled over depths and cell numbers."""
     rows = pd.concat([protocol_rows(table, controls=True, variant=v).assign(source=SOURCES[v]) for v in SOURCES])
     bits = rows.groupby(["source", *_UNIT, "n_cells", "fraction"], sort=False)["mi_bits"]
     points = bits.agg(["var", "count"]).dropna()
@@ -149,10 +149,10 @@ def noise_by_source(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean bits over seeds by data set, model, cells and depth of what was thinned, one column a way of thinning.
+    """Mean bits over seeds by data set, model, cell number and depth, with one column per way of thinning.
 
-    `u` is the depth of the thinned side: of the training cells where the test cells keep all their molecules. Only
-    the largest number of cells of each data set, and seeds that were measured in every way that the curve has.
+    `u` is the depth of the thinned side: of the training cells where the test cells keep all their molecules. Only the
+    largest cell number of each data set is used, and only seeds measured in every way of thinning of their curve.
     """
     ways = pd.concat([protocol_rows(table, controls=True, variant=variant) for variant in DEPTHS])
     having = ways.loc[ways["variant"] == TRAIN_FULL, _CURVE].drop_duplicates()
@@ -167,7 +167,7 @@ def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def separate_depths_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
-    """Bits against depth with training and test cells thinned together or one side alone; one panel a curve."""
+    """Plot bits against depth with training and test cells thinned together or one side alone; one panel per curve."""
     bits = separate_depths(table[table["estimator"] == estimator])
 
     def draw(axes: Axes, dataset: str, model: str) -> None:
@@ -197,14 +197,14 @@ def depth_fits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of every number of optimiser steps held fixed (column `steps`), paired with those of early stopping."""
+    """Pair the rows of each fixed number of optimiser steps (column `steps`) with the rows of early stopping."""
     variants = sorted(v for v in table["variant"].unique() if v.startswith("fixed_steps_"))
     pairs = [paired(table, v).assign(steps=int(v.removeprefix("fixed_steps_"))) for v in variants]
     return pd.concat(pairs) if pairs else pd.DataFrame()
 
 
 def steps_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits with optimiser steps held fixed and with early stopping, of seeds measured both ways, and the difference."""
+    """Bits at a fixed number of optimiser steps, with early stopping, and the difference, over seeds with both."""
     pairs = enough(fixed_steps(table), "No row with a fixed number of steps is in this table.")
     return pairs.groupby([*_UNIT, "steps", "n_cells", "fraction"]).agg(
         early_stopping=("base", "mean"), fixed_steps=("bits", "mean"), difference=("effect", "mean"),

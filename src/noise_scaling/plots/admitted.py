@@ -1,4 +1,4 @@
-"""Which rows may stand behind a verdict: cells that are evidence, an estimator that finds, a model that has learnt."""
+"""Rows that may support a verdict: evidence data sets, estimators that pass their control, and models that learnt."""
 
 import numpy as np
 import pandas as pd
@@ -7,28 +7,28 @@ from .. import datasets
 from ..measurements import KNOWN
 
 FOUND = 1.0
-"""Bits of the known 2 that the positive control must find on a data set, in the mean of its rows."""
+"""Bits, out of 2 known ones, that the positive control must find on a data set, in the mean over its rows."""
 LEARNT = 0.05
-"""Bits by which a trained model must be above the same model untrained, two standard errors over seeds off."""
+"""Bits by which a trained model must exceed the same model untrained, after subtracting two standard errors (seeds)."""
 UNTRAINED = {"geneformer": "untrained_geneformer"}
 _SET = ["dataset", "signal", "estimator"]
 
 
 def evidence(table: pd.DataFrame, *, simulated: bool = False) -> pd.DataFrame:
-    """Rows of data sets whose cards call them evidence; with `simulated` that of known information too."""
+    """Rows of data sets whose card calls them evidence or that have no card; `simulated` adds the simulated set."""
     names = set(datasets.names())
     told = {name: name not in names or datasets.card(name).evidence for name in table["dataset"].unique()}
     return table[table["dataset"].map(told).astype(bool) | (simulated & (table["dataset"] == "simulated"))]
 
 
 def found(table: pd.DataFrame, least: float = FOUND) -> pd.DataFrame:
-    """Rows of data sets on which the estimator's positive control finds `least` bits, or was not measured."""
+    """Rows of data sets on which the estimator's positive control finds at least `least` bits or was not measured."""
     control = table[table["model"] == KNOWN].groupby(_SET)["mi_bits"].mean()
     return _without(table, control[control < least].index)
 
 
 def learnt(table: pd.DataFrame) -> pd.DataFrame:
-    """Without trained models on data sets where they are not LEARNT bits above their untrained selves."""
+    """Drop the rows of trained models on data sets where they are not LEARNT bits above the same model untrained."""
     for model, start in UNTRAINED.items():
         keys = [*_SET, "n_cells", "fraction", "seed"]
         trained, untrained = (table[table["model"] == m].groupby(keys)["mi_bits"].mean() for m in (model, start))

@@ -1,4 +1,4 @@
-"""Training depth, test depth and cells varied apart: what reading a cell and learning from cells each cost."""
+"""Training depth, test depth and cell number varied separately: costs of reading a cell and of learning from cells."""
 
 from functools import cache
 from itertools import pairwise
@@ -23,7 +23,7 @@ _NAMES = ["dataset", "signal", "model"]
 
 @page.of_content
 def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
-    """The forms compared, and the chosen one's fits."""
+    """Comparison of the forms of the law, and the fits of the chosen form."""
     found = list(apart.factorials(table))
     enough(found, "No model of this table was measured at 3 depths of training cells and 3 of test cells.")
     compared = apart.compare(found)
@@ -31,16 +31,16 @@ def _fitted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[apart.ApartFit]]:
 
 
 def forms(table: pd.DataFrame) -> pd.DataFrame:
-    """The laws against each other at points held out (`laws.apart.compare`)."""
+    """Compare the laws by their errors at held-out points (`laws.apart.compare`)."""
     compared, _ = _fitted(table)
     return compared.drop(columns="form").rename(columns={"error": "error where hidden (bits)"})
 
 
 def losses(table: pd.DataFrame) -> pd.DataFrame:
-    """Bits lost, as measured, at the shallowest depth and the most cells: new cells thinned, training cells, both.
+    """Measured bits lost at the shallowest depth and the most cells if new cells, training cells or both are thinned.
 
-    Columns: dataset, signal, model, umis_per_cell (the shallowest of the new cells), all_deep (bits), new_cells,
-    training_cells, both (bits less than those).
+    Columns: dataset, signal, model, umis_per_cell (the shallowest depth of the new cells), all_deep (bits), new_cells,
+    training_cells, both (bits lost relative to all_deep).
     """
     rows = []
     for fit in _fitted(table)[1]:
@@ -55,11 +55,11 @@ def losses(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def halved(table: pd.DataFrame) -> pd.DataFrame:
-    """The chosen law of each model: depths of reading and learning, and what halving each thing costs, with intervals.
+    """Fit of the chosen law to each model: reading depth, learning depth and the cost of halving each axis.
 
-    Halved from the middle depth of the new cells and of the training cells, and from the most training cells. Columns
-    besides the names: reading_depth, learning_depth (UMIs per cell), then bits lost by AXES, and as measured
-    (`laws.apart.per_halving`) with the ending "_measured".
+    Halving starts from the middle depth of the new cells and of the training cells, and from the most training cells.
+    Columns besides the names: reading_depth, learning_depth (UMIs per cell) and the bits lost by halving each of AXES,
+    with 95 % intervals; the measured losses (`laws.apart.per_halving`) with the suffix "_measured"; and residual_sd.
     """
     rows = []
     for fit in _fitted(table)[1]:
@@ -76,7 +76,7 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def halved_table(table: pd.DataFrame) -> HTML:
-    """`halved`, named for the page, without the columns that the law or one seed leaves empty."""
+    """Show `halved` with readable column names, without columns that are empty for this law or for a single seed."""
     ends = {"": "", "_low": "_low", "_high": "_high", "_measured": ", as measured"}
     names = {f"{a}{e}": f"bits lost, {text} halved{w}" for a, text in HALVED.items() for e, w in ends.items()}
     full, seeds = halved(table), _seeds(table)
@@ -86,14 +86,14 @@ def halved_table(table: pd.DataFrame) -> HTML:
 
 
 def _seeds(table: pd.DataFrame) -> str:
-    """How many seeds the data sets have: '1 seed', or '1 to 2 seeds'."""
+    """Number of seeds per data set in words: '1 seed', or '1 to 2 seeds'."""
     counts = table.groupby("dataset")["seed"].nunique()
     several = page.counted(counts.max(), "seed")
     return several if counts.min() == counts.max() else f"{counts.min()} to {several}"
 
 
 def over_data_sets(values: pd.Series, dataset: pd.Series | str) -> tuple[float, float, float]:
-    """Mean over data sets, each of the mean of its values, and its 95 % interval by Student's t; NaN for one's ends."""
+    """Mean of the data sets' mean values, and its 95 % interval by Student's t (NaN ends for a single data set)."""
     each = values.groupby(dataset).mean()
     half = each.sem() * stats.t.ppf(0.975, max(len(each) - 1, 1))
     return each.mean(), each.mean() - half, each.mean() + half
@@ -105,7 +105,7 @@ def _told(values: pd.Series, dataset: pd.Series) -> str:
 
 
 def lead(table: pd.DataFrame) -> HTML:
-    """What halving each thing costs, and which of shallow new and shallow training cells costs more: a finding."""
+    """Finding: the cost of halving each axis, and how often shallow new cells cost more than shallow training cells."""
     corner, cost = losses(table), halved(table)
     more = (corner["new_cells"] > corner["training_cells"]).sum()
     return page.paragraph(
@@ -115,7 +115,7 @@ def lead(table: pd.DataFrame) -> HTML:
 
 
 def answer(table: pd.DataFrame) -> HTML:
-    """What a lab that trains on an atlas and measures new cells should buy: sentences, all of them computed."""
+    """Computed sentences on what a lab that trains on an atlas and measures new cells should buy."""
     corner, cost, law = losses(table), halved(table), _fitted(table)[0].set_index("form")
     told = {name: _told(corner[name], corner["dataset"]) for name in ("new_cells", "training_cells", "both")}
     more = (corner["new_cells"] > corner["training_cells"]).sum()
@@ -138,15 +138,15 @@ def answer(table: pd.DataFrame) -> HTML:
 
 
 def _costs(cost: pd.DataFrame, end: str = "") -> str:
-    """What halving each thing costs, in words."""
+    """Cost of halving each axis, in words."""
     each = {words: _told(cost[axis + end], cost["dataset"]) for axis, words in HALVED.items()}
     return ", ".join(f"halving the {words} costs {told} bits" for words, told in each.items())
 
 
 def _order(cost: pd.DataFrame) -> str:
-    """What to buy in words, dearest first; neighbours whose difference may be 0 are not told apart."""
+    """What to buy, in words, largest loss first; neighbours whose difference may be 0 are marked as such."""
     words = dict(HALVED)
-    if np.allclose(cost["u_train"], cost["n"]):  # a law of their product ranks neither before the other
+    if np.allclose(cost["u_train"], cost["n"]):  # a law of their product cannot rank the two
         words = {"u_test": HALVED["u_test"], "n": "molecules trained on, in cells or in depth alike"}
     axes = sorted(words, key=lambda axis: -over_data_sets(cost[axis], cost["dataset"])[0])
     told = words[axes[0]]
@@ -158,7 +158,7 @@ def _order(cost: pd.DataFrame) -> str:
 
 @style.book_style()
 def factorial_figure(table: pd.DataFrame) -> Figure:
-    """Bits against the depth of the test cells, a line a depth of training cells; markers measured, lines fitted."""
+    """Plot bits against test depth, one line per training depth; markers are measurements, lines are fits."""
     fits = {(fit.data.key[:2], fit.data.key[2]): fit for fit in _fitted(table)[1]}
     colours = ["#fca50a", "#e55c30", "#bc3754", "#932667", "#57106e", "#160b39"]  # inferno, dark where deep
 
@@ -189,10 +189,10 @@ def factorial_figure(table: pd.DataFrame) -> Figure:
 
 @cache
 def parent_depths() -> pd.DataFrame:
-    """The parent paper's models whose embedded cells were thinned alone, beside training cells thinned alike.
+    """The parent paper's bits with only the embedded cells thinned, and with the training cells thinned alike.
 
-    Columns: model, umis_per_cell, embedded_thinned, all_thinned (bits); the depths of one table are those of the other
-    within 0.3 %. All on its blood cells and proteins, at its most training cells.
+    Columns: model, umis_per_cell, embedded_thinned, all_thinned (bits); the depths of the two tables agree within
+    0.3 %. All rows are of the paper's blood cells and proteins, at its most training cells.
     """
     alike = largest(read_parent().query("dataset == 'pbmc' and signal == 'protein' and variant == ''"))
     tables = {"embedded_thinned": read_parent("inference"), "all_thinned": alike}
@@ -204,7 +204,7 @@ def parent_depths() -> pd.DataFrame:
 
 
 def parent_sentence() -> HTML:
-    """What thinning the embedded cells alone costs the parent's transformer, beside thinning all."""
+    """Sentence on what thinning the embedded cells alone costs the parent paper's transformer, against thinning all."""
     every = parent_depths().assign(gap=lambda table: table["embedded_thinned"] - table["all_thinned"])
     offsets = every.groupby("model")["gap"].last()  # at full depth, where nothing is thinned
     here, offset = every.query("model == 'geneformer'"), offsets["geneformer"]

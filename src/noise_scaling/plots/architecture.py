@@ -1,4 +1,4 @@
-"""The models' parts read from the code, one run's training curves, and what a training took."""
+"""The models' parts as read from the code, training curves of one run, and training times."""
 
 from math import prod
 from pathlib import Path
@@ -19,10 +19,10 @@ def _shown() -> list[str]:
 
 
 def parts(genes: int, preset: str = "published") -> pd.DataFrame:
-    """A row for each part of each model: what it is made of and its parameters, at a number of genes.
+    """One row for each part of each model: its matrices and its number of parameters, for a number of genes.
 
-    The networks are made, and asked for their parameters; nothing here is written down twice. Vectors (biases, norms)
-    are counted and not listed.
+    The shapes are read from the networks themselves, so that nothing is written down twice. Vectors (biases, norms) are
+    counted but not listed.
     """
     rows = []
     for name in _shown():
@@ -38,7 +38,7 @@ def parts(genes: int, preset: str = "published") -> pd.DataFrame:
 
 
 def parts_table(genes: int, preset: str) -> HTML:
-    """The table of `parts`, with a line of totals."""
+    """Show the table of `parts`, with each model's total above it."""
     table = parts(genes, preset)
     totals = table.groupby("model", sort=False)["parameters"].sum()
     title = "Parameters: " + ", ".join(f"{style.label(name, preset)} {n:,}" for name, n in totals.items()) + "."
@@ -46,7 +46,7 @@ def parts_table(genes: int, preset: str) -> HTML:
 
 
 def settings_table(preset: str) -> HTML:
-    """Every setting of every model in a preset."""
+    """Show every setting of every model in a preset."""
     named = ((name, *pair) for name in _shown() for pair in models.settings(name, preset=preset).items())
     rows = [(name, setting, "none" if value is None else str(value)) for name, setting, value in named]
     return page.as_table(pd.DataFrame(rows, columns=["model", "setting", "value"]), f"settings_{preset}.csv")
@@ -54,7 +54,7 @@ def settings_table(preset: str) -> HTML:
 
 @style.book_style()
 def curves_figure(file: str | Path) -> Figure:
-    """A file's losses (model, loss, step, value) against steps, a panel a model; filled: whose weights are kept."""
+    """Plot a file's losses (model, loss, step, value) by step, a panel per model; a marker for the kept weights."""
     table = pd.read_csv(paths.find(file))
     names = style.ordered(table["model"])
     titles = [style.label(model, "small") for model in names]
@@ -74,14 +74,14 @@ def curves_figure(file: str | Path) -> Figure:
 
 
 def curves_provenance(file: str | Path, *, notebook: str) -> HTML:
-    """One line: notebook, the file with its sha256, and the run that it holds."""
+    """Provenance line: notebook, the file with its sha256, and the run that the file holds."""
     run = page.numbers(Path(file).with_suffix(".json"))
     about = f"one run on {run['dataset']}, {run['cells']} training cells, all molecules, seed {run['seed']}"
     return page.file_provenance(file, notebook=notebook, what="curves", about=f"{about}, preset {run['preset']}")
 
 
 def wall_times(table: pd.DataFrame) -> HTML:
-    """Median seconds to train and embed on a core, by data set, training cells and model."""
+    """Show the median seconds to train and embed on one core, by data set, number of training cells and model."""
     table = protocol_rows(table, variant=None)
     table = table[table["device"] != "cuda"]
     wide = table.pivot_table(index=["dataset", "n_cells"], columns="model", values="train_seconds", aggfunc="median")

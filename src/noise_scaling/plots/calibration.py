@@ -30,7 +30,7 @@ ESTIMATORS = {
     "kde": ("KDE", "#7570b3", "H"),
     "histogram": ("histogram", "#e7298a", "8"),
 }
-"""Label, colour and marker of each estimator of the suite and of bmi, in the order of every legend."""
+"""Label, colour and marker of each estimator of the suite and of bmi, in legend order."""
 
 SIZES: dict[int, dict[str, Any]] = {
     280: {"color": "#fdae61", "marker": "v"}, 1000: {"color": "#56b4e9", "marker": "s"},
@@ -45,12 +45,12 @@ def look(name: str) -> tuple[str, str, str]:
 
 
 def read(source: str | Path) -> pd.DataFrame:
-    """The suite's table: one estimate a row."""
+    """Read the suite's table, with one estimate per row."""
     return pd.read_csv(paths.find(source))
 
 
 def _present(rows: pd.DataFrame) -> list[str]:
-    """The estimators in `rows`, in the order of every legend, others last."""
+    """Names of the estimators in `rows`, in legend order; unlisted ones come last."""
     found = set(rows["method"])
     return [name for name in ESTIMATORS if name in found] + sorted(found - set(ESTIMATORS))
 
@@ -66,7 +66,7 @@ def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def recovered_figure(rows: pd.DataFrame) -> Figure:
-    """Found against true bits, a panel an estimator, a marker a problem and number of cells; bars: sd over seeds."""
+    """Plot found against true bits: a panel per estimator, a marker per problem and cell number; bars: seeds' sd."""
     means = by_problem(rows)
     names = _present(means)
     columns = min(5, len(names))
@@ -93,7 +93,7 @@ def recovered_figure(rows: pd.DataFrame) -> Figure:
 
 @style.book_style()
 def errors_figure(rows: pd.DataFrame, *, cells: int = 5000) -> Figure:
-    """Found less true bits, problems down, estimators across, at `cells`: as in the paper's smaller test sets."""
+    """Heat map of found minus true bits by problem and estimator at `cells`: as in the paper's smaller test sets."""
     means = by_problem(rows).query("cells == @cells")
     names = _present(means)
     errors = means.pivot(index="problem", columns="method", values="error")[names]
@@ -118,18 +118,18 @@ _PROBLEMS = {
     "gaussian": "Gaussian", "proteins": "14 proteins", "mapped16": "mapped to 16-d", "mapped256": "mapped to 256-d",
     "sign_flip": "sign flip", "student": "Student t", "mixture": "45 classes", "paired": "paired embeddings",
 }  # fmt: skip
-"""Kinds of problems in words."""
+"""Readable names of the kinds of problems."""
 
 
 def in_words(text: str) -> str:
-    """`text` with the names of problems as words: "student_2" becomes "Student t of 2 bits", as asked for."""
+    """Spell out problem names in `text`: "student_2" becomes "Student t of 2 bits" (the nominal number of bits)."""
     named = "|".join(_PROBLEMS)
     return re.sub(rf"\b({named})_([\d.]+\b)", lambda m: f"{_PROBLEMS[m[1]]} of {m[2]} bit{'s' * (m[2] != '1')}", text)
 
 
 @style.book_style()
 def cost_figure(rows: pd.DataFrame) -> Figure:
-    """Median seconds of one estimate against cells, one thread, a line an estimator."""
+    """Plot the median seconds of one estimate on one thread against the number of cells, one line per estimator."""
     means = by_problem(rows)
     labels = {"xlabel": "pairs of cells", "ylabel": "seconds per estimate, one thread"}
     figure, axes = style.one_panel(3.3, name="cost", **labels)
@@ -144,10 +144,10 @@ def cost_figure(rows: pd.DataFrame) -> Figure:
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """By estimator and cells: on how many problems, the mean size of the error, and what the goals ask.
+    """Scores by estimator and cell number: number of problems, mean absolute error, and what the goals ask for.
 
-    *within 15 %*: problems of 1 to 4 true bits whose mean over seeds is that near; *at 0 bits*: the largest mean found
-    where the truth is 0.
+    *within 15 %*: the number of problems of 1 to 4 true bits whose mean over seeds is within 15 % of the truth; *at 0
+    bits*: the largest mean found (absolute value) where the truth is 0.
     """
     means, found = by_problem(rows), []
     for (cells, name), part in means.groupby(["cells", "method"]):
@@ -164,7 +164,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def how_near(rows: pd.DataFrame, *, cells: int = 5000) -> HTML:
-    """How many problems the default and LMI find within 15 % at `cells`, as a finding."""
+    """Finding: the number of problems on which the default and LMI are within 15 % of the truth at `cells`."""
     here = scores(rows).query("cells == @cells").set_index("estimator")
     names = [name for name in ("default", "lmi", "latentmi") if name in here.index]
     near = ", ".join(f"{look(name)[0]} {here.loc[name, 'within 15 %']}" for name in names)
@@ -176,7 +176,7 @@ def how_near(rows: pd.DataFrame, *, cells: int = 5000) -> HTML:
 
 
 def furthest(rows: pd.DataFrame, *, cells: int = 5000) -> HTML:
-    """The problem on which the default errs most at `cells`, and on how many it finds more than is there: a finding."""
+    """Finding: the problem with the default's largest error at `cells`, and on how many problems it finds too much."""
     means = by_problem(rows).query("cells == @cells and method == 'default'")
     worst, over = means.loc[means["error"].abs().idxmax()], (means["error"] > 0).sum()
     kind = worst["problem"].rsplit("_", 1)[0]
@@ -188,21 +188,21 @@ def furthest(rows: pd.DataFrame, *, cells: int = 5000) -> HTML:
 
 
 def how_long(rows: pd.DataFrame, *, cells: int = 5000) -> HTML:
-    """Median seconds of an estimate of `cells` by the default and by LMI, as a finding."""
+    """Finding: the median seconds of one estimate from `cells` cells by the default and by LMI."""
     here = by_problem(rows).query("cells == @cells").groupby("method")["seconds"].median()
     said = ", ".join(f"{look(name)[0]} {here[name]:.3g}" for name in ("default", "lmi", "latentmi") if name in here)
     return page.paragraph(f"Seconds for one estimate from {cells:,} cells, in the median: {said}.", "finding")
 
 
 def scores_table(rows: pd.DataFrame) -> HTML:
-    """`scores` to read, and every estimate of the suite to download."""
+    """Show `scores`, with every estimate of the suite as the download."""
     table = scores(rows)
     shown = table.assign(estimator=[look(name)[0] for name in table["estimator"]])
     return page.as_table(shown, "calibration.csv", full=rows)
 
 
 def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
-    """Our LMI less the published code's in bits, by problem and cells: mean, its standard error, number of pairs."""
+    """Our LMI minus the published code's, in bits, by problem and cells: mean, its standard error, number of draws."""
     both = rows[rows["method"].isin(["lmi", "latentmi"])]
     both = both.pivot_table(index=["problem", "cells", "seed"], columns="method", values="bits")
     both = both.reindex(columns=["lmi", "latentmi"]).dropna()
@@ -211,8 +211,8 @@ def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def lmi_sentence(rows: pd.DataFrame) -> HTML:
-    """How far our LMI lies from the published code, where it trains as long and where it trains in fewer steps."""
-    from ..information.core import MANY_PAIRS  # not above: it loads torch, which reading a table does not need
+    """Finding: our LMI minus the published code, where ours trains as long and where it trains in fewer steps."""
+    from ..information.core import MANY_PAIRS  # imported late: it loads torch, which tables do not need
 
     found, said = beside_published(rows), []
     many = found["cells"] >= MANY_PAIRS
@@ -231,5 +231,5 @@ def lmi_sentence(rows: pd.DataFrame) -> HTML:
 
 
 def calibration_provenance(source: str | Path, *, notebook: str) -> HTML:
-    """One line: notebook, the suite's table with rows and sha256, version."""
+    """Provenance line: notebook, the suite's table with its number of rows and sha256, version."""
     return page.file_provenance(source, notebook=notebook, what=f"{len(read(source)):,} estimates in")

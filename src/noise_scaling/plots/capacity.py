@@ -1,4 +1,4 @@
-"""What the number of dimensions does: PCA and scVI of 4 to 64 on the same cells, and Eq. 1's two parameters."""
+"""Effect of the number of dimensions (4 to 64, PCA and scVI on the same cells) on bits and Eq. 1's two parameters."""
 
 from itertools import cycle
 from typing import Any
@@ -18,13 +18,13 @@ from .model_size import LINES, parameter_panels, points
 
 _CURVE = ["dataset", "signal", "model", "estimator"]
 _SHARE = 0.9
-_ASIDE = 1.06  # by this factor in dimensions a line stands beside the one before
+_ASIDE = 1.06  # each line is shifted by this factor in dimensions from the one before
 USUAL = 16
 """The published number of dimensions."""
 
 
 def _rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every number of dimensions asked for, in the column `asked`."""
+    """Rows of the variants that set the number of dimensions, with this number in the column `asked`."""
     rows = protocol_rows(table, variant=None)
     asked = rows.get("variant", pd.Series("", rows.index)).str.extract(r"^dims_(\d+)$")[0]
     return rows.assign(asked=pd.to_numeric(asked)).dropna(subset="asked").astype({"asked": int})
@@ -32,10 +32,10 @@ def _rows(table: pd.DataFrame) -> pd.DataFrame:
 
 @page.of_content
 def dimensions(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at the most cells for each number of dimensions, bits at full depth, and the cells for 90 % of these.
+    """Eq. 1 at the most cells for each number of dimensions, bits at full depth, and the cells needed for 90 % of them.
 
-    Columns: dataset, signal, model, estimator, dims, full_depth_bits, cells_90 (NaN below three numbers of cells), and
-    those of a fit.
+    Columns: dataset, signal, model, estimator, dims, full_depth_bits, cells_90 (NaN for fewer than three numbers of
+    cells), and the columns of a fit.
     """
     rows = _rows(table)
     if rows["asked"].nunique() < 2:
@@ -52,7 +52,7 @@ def dimensions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(table: pd.DataFrame) -> HTML:
-    """Whether the usual number of dimensions sets u_bar, I_max and the cells that are needed; a line a model."""
+    """Sentences by model on how u_bar, I_max and the cells needed change from the usual to the most dimensions."""
     found, rows = dimensions(table), _rows(table)
     lines = [
         f"Measured: {' and '.join(style.label(m) for m in style.ordered(rows['model']))}, with "
@@ -82,7 +82,7 @@ def sentences(table: pd.DataFrame) -> HTML:
 
 
 def _apart(found: pd.DataFrame, name: str, most: int) -> str:
-    """In how many curves the 95 % intervals of the usual and of the most dimensions share no value."""
+    """Number of curves, as text, whose 95 % intervals at the usual and at the most dimensions do not overlap."""
     both = found[found["dims"].isin([USUAL, most])]
     wide = both.pivot(index=_CURVE, columns="dims", values=[f"{name}_low", f"{name}_high"]).dropna()
     low, high = (wide[f"{name}_{end}"] for end in ("low", "high"))
@@ -92,7 +92,7 @@ def _apart(found: pd.DataFrame, name: str, most: int) -> str:
 
 @style.book_style()
 def dimensions_figure(table: pd.DataFrame) -> Figure:
-    """Bits at full depth, I_max and u_bar against dimensions, a line a model and data set; dashes seeds, bars 95 %."""
+    """Plot bits at full depth, I_max and u_bar against dimensions, one line per curve; dashes: seeds, bars: 95 %."""
     found, rows = dimensions(table), _rows(table)
     top = rows.groupby(_CURVE)[["n_cells", "fraction"]].transform("max")
     each = rows[(rows[["n_cells", "fraction"]] == top).all(axis=1)]  # seeds at full depth and the most cells

@@ -1,6 +1,6 @@
-"""Of each data set what its page shows of the cells, kept small in data/cells so that no page needs the counts.
+"""Small summaries of each data set's cells, kept in data/cells so that its page does not need the counts.
 
-`python -m noise_scaling.plots.cells [NAME ...]` makes the files again from the data sets whose files are at hand.
+`python -m noise_scaling.plots.cells [NAME ...]` makes them again from the data sets whose files are available locally.
 """
 
 import json
@@ -21,24 +21,24 @@ from ..seeds import generator
 from . import style
 
 _BINS, _POINTS = 40, 1000
-_NAMED = 8  # labels or clones that get a colour of their own: what a legend and the eye can hold; the rest is grey
+_NAMED = 8  # labels or clones with a colour of their own: more would be hard to tell apart; all others are grey
 _OTHERS = "others"
 
 
 def file_of(name: str) -> Path:
-    """The committed summary of a data set's cells."""
+    """Path of the committed summary of a data set's cells."""
     return paths.CELLS / f"{name}.json"
 
 
 def summary(data: Dataset) -> dict[str, Any]:
-    """UMIs of all cells as a histogram, and a thousand cells in two dimensions with the signal.
+    """Summarise cells: a histogram of all cells' UMIs, and up to 1,000 cells in two dimensions with their signal.
 
-    The cells lie in two principal components of their log-normalised counts. Where the signal is their place they lie
-    there, those of the section with the most cells, and the value is their second component: of log-normalised counts
-    that are not centred the first is the mean. Of a vector the value is its first number; rare labels and clones are
-    `others`.
+    The two dimensions are the first two principal components of the log-normalised counts. For a spatial signal they
+    are the positions in the section with the most cells, and the value shown is the second component: the counts are
+    not centred, so that the first is the mean. The value of a vector is its first number; rare labels and clones are
+    named `others`.
     """
-    from ..models import create  # not above: it loads torch
+    from ..models import create  # imported late because it loads torch
 
     signal, cells = data.signal, np.arange(data.n_cells)
     if signal.is_spatial and signal.sections is not None:
@@ -71,7 +71,7 @@ def _rounded(values: np.ndarray) -> list[float | None]:
 
 
 def read(name: str) -> dict[str, Any]:
-    """The committed summary of a data set's cells."""
+    """Read the committed summary of a data set's cells."""
     if not file_of(name).exists():
         raise TooLittle(
             f"The cells of {name} were not at hand when this page was made: `noise-scaling fetch {name}`, then "
@@ -82,7 +82,7 @@ def read(name: str) -> dict[str, Any]:
 
 @style.book_style()
 def cells_figure(found: dict[str, Any]) -> Figure:
-    """Molecules per cell at full depth, and the cells coloured by the signal, of a `summary`; rare classes grey."""
+    """Plot a `summary`: molecules per cell at full depth, and the cells coloured by the signal (rare classes grey)."""
     figure, panels = style.new_figure(1, 2, 3.2, width_ratios=[1, 1.35])
     histogram, scatter = panels[0]
     edges = np.array(found["log10_umis"])
@@ -106,12 +106,12 @@ def cells_figure(found: dict[str, Any]) -> Figure:
 
 
 def label_of(found: dict[str, Any]) -> str:
-    """What the colours of a `summary` are, in the words of figures: "14 proteins, first of 14"."""
+    """Label of the colours of a `summary`, worded as in figures: "14 proteins, first of 14"."""
     return str(found["label"]).replace(found["signal"], style.signal(found["dataset"], found["signal"]))
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """What the figure of a `summary` shows: the molecules that most cells have, and how the signal is spread."""
+    """Describe the figure of a `summary`: the UMIs of nine cells in ten, and how the signal is distributed."""
     edges, share = np.array(found["log10_umis"]), np.cumsum(found["cells"]) / np.sum(found["cells"])
     low, high = (10 ** edges[1:][np.searchsorted(share, end)] for end in (0.05, 0.95))
     said = f"Nine in ten of its {found['n_cells']:,} cells have about {low:,.0f} to {high:,.0f} UMIs;"
@@ -119,14 +119,14 @@ def sentence(found: dict[str, Any]) -> str:
         values = np.array(found["values"], dtype=float)
         return f"{said} {label_of(found)} runs from {np.nanmin(values):.3g} to {np.nanmax(values):.3g} in those drawn."
     counts = np.bincount(found["classes"], minlength=len(found["names"]))
-    most = int(counts[1:].argmax()) + 1  # not the others
+    most = int(counts[1:].argmax()) + 1  # without `others`
     signal, name = style.signal(found["dataset"], found["signal"]), found["names"][most].replace("_", " ")
     percent = 100 * counts[most] / counts.sum()
     return f"{said} {name} is the most frequent {signal}, with {percent:.0f} % of those drawn."
 
 
 def main() -> None:
-    """Make the summaries of the data sets named, or of all whose files are at hand."""
+    """Write the summaries of the named data sets, or of all data sets whose files are available locally."""
     for name in sys.argv[1:] or [name for name in datasets.names() if datasets.at_hand(datasets.card(name))]:
         write_atomically(file_of(name), json.dumps(summary(datasets.load(name))) + "\n")
 

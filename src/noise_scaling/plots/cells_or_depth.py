@@ -1,4 +1,4 @@
-"""The page *Cells or depth?*: the joint law scored on what it has not seen, its contours, and exchange rates."""
+"""The page *Cells or depth?*: the joint law scored on held-out parts of grids, its contours, and exchange rates."""
 
 from itertools import permutations
 from pathlib import Path
@@ -27,12 +27,12 @@ _MARKS: dict[str, dict[str, Any]] = {
 }
 _LABEL = np.array([0.1, 0.06])  # half the width and height of a contour's label, as shares of its panel
 _RATES = {"law": "noise budget", "surface": "with residuals"}
-"""Ways to an exchange rate, by their column and their label, besides reading it off the grid."""
+"""Columns and labels of the exchange rates that are computed, besides the rate read off the grid."""
 
 
 @page.of_content
 def measured_grids(table: pd.DataFrame) -> tuple[Grid, ...]:
-    """The grids of a table's models that cells train."""
+    """Grids of the table's models that learn from cells."""
     found = tuple(grids(admitted.evidence(usable(table))))
     return enough(found, "No model that cells train was measured here at three depths and three numbers of cells.")
 
@@ -46,7 +46,7 @@ def scored(table: pd.DataFrame) -> pd.DataFrame:
 
 @page.of_content
 def rated(table: pd.DataFrame) -> pd.DataFrame:
-    """Exchange rates of a table's grids; empty where no start has an answer within the measured cells."""
+    """Exchange rates of a table's grids; empty if no starting point has an answer within the measured cell numbers."""
     return pd.concat([exchange.compare_rates(grid) for grid in measured_grids(table)], ignore_index=True)
 
 
@@ -55,12 +55,12 @@ def _named(key: tuple[str, ...]) -> str:
 
 
 def forecasts(table: pd.DataFrame) -> pd.DataFrame:
-    """`scored` without the candidates that the chosen forecast is one of."""
+    """`scored` without the candidates from which the chosen forecast was selected."""
     return scored(table)[~holdout.is_candidate(scored(table)["forecast"])]
 
 
 def scores(table: pd.DataFrame) -> HTML:
-    """A table of forecasts: median over grids of the RMS error with the quartiles, by what was hidden."""
+    """Table of forecasts: median and quartiles over grids of the RMS error, by the part of the grid that was hidden."""
     full = forecasts(table)
     cells = full.groupby(["forecast", "design"])["rms"].quantile([0.25, 0.5, 0.75]).unstack()
     text = cells.apply(lambda q: page.interval(q[0.5], q[0.25], q[0.75], ".3f"), axis=1).unstack("design")
@@ -78,12 +78,12 @@ def scores(table: pd.DataFrame) -> HTML:
 
 
 def goals(table: pd.DataFrame) -> HTML:
-    """A table of what the joint law was asked for, and what was found."""
+    """Table of the goals for the joint law, the results, and whether they meet the goals."""
     return page.as_table(pd.DataFrame(goal_rows(scored(table), rated(table))), "goals.csv")
 
 
 def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
-    """The rows of `goals` from `holdout.score` and exchange rates: the law alone, and the law with what it is given."""
+    """Rows of `goals` from `holdout.score` and exchange rates, for the law alone and for the law with residuals."""
     by, rows = table.groupby(["design", "forecast"])["rms"].median(), []
     for design in (holdout.DEPTHS, holdout.CELLS):
         row = {"goal": f"{design} hidden in turn: median error at most 0.07 bits"}
@@ -105,7 +105,7 @@ def goal_rows(table: pd.DataFrame, rates: pd.DataFrame) -> list[dict[str, str]]:
 
 
 _ASKED = dict(zip((holdout.LAW, holdout.CHOSEN), _RATES, strict=True))
-"""The forecasts that goals are asked of, with the columns of their exchange rates."""
+"""Forecasts that the goals apply to, with the columns of their exchange rates."""
 
 
 def _judged(found: str, met: bool) -> str:
@@ -114,7 +114,7 @@ def _judged(found: str, met: bool) -> str:
 
 @style.book_style()
 def forecasts_figure(table: pd.DataFrame) -> Figure:
-    """RMS errors of the law, the law with residuals and the yardstick to beat; one row a grid, one panel a design."""
+    """Plot RMS errors of the law, law with residuals and yardstick: one row per grid, one panel per design."""
     found = forecasts(table)
     keys = sorted(found["grid"].unique(), key=lambda key: (key[2], key[:2]), reverse=True)
     designs = [d for d in holdout.DESIGNS if d in set(found["design"])]
@@ -134,7 +134,7 @@ def forecasts_figure(table: pd.DataFrame) -> Figure:
 
 
 def growth(table: pd.DataFrame) -> HTML:
-    """What Eq. 2 finds of the curves that `figures.cell_fits_figure` shows, as a finding."""
+    """Finding: the fits of Eq. 2 to the curves that `figures.cell_fits_figure` shows."""
     fits = fits_of(cell_rows(table), ["dataset", "signal", "model"], law=laws.CELL_NUMBER_LAW).values()
     told = [fit.s for fit in fits if isinstance(fit, laws.LawFit) and fit.status == laws.CONVERGED]
     middle = " and ".join(f"{end:.2f}" for end in np.quantile(told, (0.25, 0.75))) if told else ""
@@ -147,7 +147,7 @@ def growth(table: pd.DataFrame) -> HTML:
 
 @style.book_style()
 def contours_figure(table: pd.DataFrame) -> Figure:
-    """Lines of equal information by the noise budget (solid) and with residuals (dotted); dots were measured."""
+    """Plot lines of equal information by the noise budget (solid) and with residuals (dotted); dots: measured."""
     found = {(grid.key[:2], grid.model): grid for grid in measured_grids(table)}
 
     def draw(axes: Axes, signal: tuple[str, ...], model: str) -> None:
@@ -188,29 +188,29 @@ def _contour_panel(axes: Axes, grid: Grid) -> None:
         vertices = np.asarray(line.vertices)
         place = axes.transAxes.inverted().transform(axes.transData.transform(vertices))
         margin = (np.minimum(place, 1 - place) / _LABEL).min(axis=1)
-        if margin.max() >= 1:  # elsewhere a label would cross the panel's edge
+        if margin.max() >= 1:  # otherwise the label would cross the panel's edge
             x, y = vertices[margin.argmax()]
             axes.text(x, y, f"{level:g}", fontsize=7, **look)
 
 
 @page.of_content
 def started(table: pd.DataFrame) -> pd.DataFrame:
-    """`exchange.starts` of a table's grids, those with a bound among them."""
+    """`exchange.starts` of a table's grids, including starting points whose rate is only a lower bound."""
     found = pd.concat([exchange.starts(grid) for grid in measured_grids(table)], ignore_index=True)
     return enough(found, "No grid here has two depths that were measured at all of its cell numbers.")
 
 
 LISTED = 6
-"""A sentence lists as many signals; of more the table tells."""
+"""Largest number of signals listed in a sentence; for more it refers to the table."""
 
 
 def verdict(table: pd.DataFrame) -> HTML:
-    """What a step in depth is worth in cells, model by model, in sentences with their numbers."""
+    """Sentences on what twice the depth is worth in cells, one per model."""
     return page.bullets(verdict_lines(started(table)), "finding")
 
 
 def verdict_lines(table: pd.DataFrame) -> list[str]:
-    """The sentences of `verdict`, from `exchange.starts`: medians over all starts, whole grids resampled."""
+    """Sentences of `verdict` from `exchange.starts`: medians over all starts, intervals by resampling whole grids."""
     lines = []
     for model in style.ordered(table["model"]):
         here = table[table["model"] == model]
@@ -226,7 +226,7 @@ def verdict_lines(table: pd.DataFrame) -> list[str]:
 
 @page.told
 def lead(measurements: str | Path, reference: str | Path) -> HTML:
-    """What twice the depth is worth in cells to scVI, on the reference table and on ours: a sentence."""
+    """Sentence on what twice the depth is worth in cells to scVI, in the reference table and in ours."""
     said, share = [], []
     for name, source in (("published", reference), ("ours", measurements)):
         every = started(page.measured(source).table)
@@ -241,7 +241,7 @@ def lead(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def median_told(here: pd.DataFrame, by: str, unit: str = " x") -> str:
-    """The median rate of starts with its interval, or what it is more than; `by` names what is drawn together."""
+    """Median rate of starts with its interval, or a lower bound, as text; `by` names the groups resampled together."""
     groups = pd.factorize(here[by])[0]
     value, low, high = exchange.median_rate(here["rate"].to_numpy(), here["known"].to_numpy(), groups)
     if np.isinf(value):
@@ -251,7 +251,7 @@ def median_told(here: pd.DataFrame, by: str, unit: str = " x") -> str:
 
 
 def rates(table: pd.DataFrame) -> HTML:
-    """A table of exchange rates by grid: what twice the depth is worth in cells, at all starts and at those told."""
+    """Table by grid of what twice the depth is worth in cells, for all starts and for the starts with an answer."""
     every, told = started(table), rated(table)
     groups = every.groupby("grid", sort=False)
     rows = [rate_row(key, here, told[told["grid"] == key] if len(told) else told) for key, here in groups]
@@ -266,7 +266,7 @@ def rates(table: pd.DataFrame) -> HTML:
 
 
 def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> dict[str, object]:
-    """One grid's row of `rates`; steps in depth differ from 2, so that rates are brought to a doubling first."""
+    """One grid's row of `rates`; rates are first converted to a doubling of depth, since grid steps are not 2."""
     row: dict[str, object] = {
         "grid": _named(key), "starts": len(every), "without an answer": (~every["known"]).sum(),
         "all starts": median_told(every, "u"),
@@ -284,7 +284,7 @@ def rate_row(key: tuple[str, ...], every: pd.DataFrame, told: pd.DataFrame) -> d
 
 
 def factor(value: float, unit: str = " x") -> str:
-    """A factor in cells to read: "2.1 x"."""
+    """Format a factor in cells: "2.1 x"."""
     if np.isnan(value):
         return "–"
     return "no number" if np.isinf(value) else f"{value:,.{0 if value >= 100 else 1}f}{unit}"
@@ -292,7 +292,7 @@ def factor(value: float, unit: str = " x") -> str:
 
 @style.book_style()
 def rates_figure(table: pd.DataFrame) -> Figure:
-    """Exchange rates by law and by surface against those read off the grid, with the band of a factor 2."""
+    """Plot exchange rates by law and by surface against those read off the grid, with a band of a factor 2."""
     found = enough(rated(table), "No start here has an answer within the measured cells.")
     shares = {label: exchange.agree(found[column], found["free"]).mean() for column, label in _RATES.items()}
     told = f"% of {len(found)} within a factor of {exchange.FACTOR:g}"
@@ -317,7 +317,7 @@ def rates_figure(table: pd.DataFrame) -> Figure:
 
 
 def between_seeds(source: str | Path) -> HTML:
-    """How far exchange rates of one seed agree with another seed's, in a sentence; of a summary as committed."""
+    """Sentence on how often exchange rates of two seeds agree; for a summary the committed shares are used."""
     opened = page.measured(source)
     if opened.summary:
         committed = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]
@@ -337,7 +337,7 @@ def between_seeds(source: str | Path) -> HTML:
 
 
 def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:
-    """Shares of starts at which rates from one seed agree with another seed's, by how they were had; and the count."""
+    """Share of starts where one seed's rates agree with another seed's, by method; and the number of starts."""
     by_key: dict[tuple[str, ...], list[Grid]] = {}
     for grid in (grid for _, rows in table.groupby("seed") for grid in grids(rows) if grid.measured.all()):
         by_key.setdefault(grid.key, []).append(grid)

@@ -1,4 +1,4 @@
-"""The page *What changed*: numbers that were read another way before, the former beside the present, from one table."""
+"""The page *What changed*: numbers by the former and by the present way of computing them, from one table."""
 
 import contextlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _Row = tuple[str, str, str]
 
 
 def changes(table: pd.DataFrame) -> HTML:
-    """What each change came to on a table: what is asked, the number before, the number now."""
+    """Table of the effect of each change: the quantity, its value before and its value now."""
     rows: list[_Row] = []
     for make in (_coverage, _neighbours, _beyond, _exact, _rates, _best, _control, _shape, _collapse, _effects, _runs):
         with contextlib.suppress(TooLittle):
@@ -33,7 +33,7 @@ def changes(table: pd.DataFrame) -> HTML:
 
 
 def _coverage(_: pd.DataFrame) -> Iterator[_Row]:
-    """By simulation, the same for every table."""
+    """Coverage of intervals by simulation, the same for every table."""
     found = [v for name, v in page.numbers(COVERAGE).items() if name != "machine" and not name.startswith("Eq. 1, ")]
     for name, words in (("i_max", "I_max"), ("u_bar", "ū")):
         shares = pd.DataFrame(found)[[f"{name} if Eq. 1 holds", f"{name} averaged"]]

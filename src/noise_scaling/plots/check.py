@@ -1,4 +1,4 @@
-"""The figure of `check`: each estimate beside the ones that it is held against, and how it grows with cells."""
+"""Figure and tables of `check`: each estimate beside those it is compared with, and its growth with cells."""
 
 import json
 import textwrap
@@ -25,12 +25,12 @@ _ROWS = {
     pairs.NOISE_Y: "noise_on_signal", pairs.PROJECTED: "random_projection", pairs.LEADING: "fewer_components",
     pairs.SHUFFLED: "shuffled",
 }  # fmt: skip
-"""The check that an estimate is coloured by."""
+"""The check whose status colours the estimates of each setting."""
 
 
 @style.book_style()
 def check_figure(report: Report) -> Figure:
-    """The verdict; left every setting's bits, right the bits of all cells, halves and quarters of them."""
+    """Plot a report under its verdict. Left: bits of every setting; right: bits of all cells, halves and quarters."""
     figure, panels = style.new_figure(1, 2, 4.4, width_ratios=(1.35, 1))
     left, right = panels[0]
     _settings(left, report)
@@ -70,19 +70,19 @@ def _settings(axes: Axes, report: Report) -> None:
 
 
 def provenance(report: Report, file: str, *, notebook: str) -> HTML:
-    """One line under the figure: notebook, pairs of which file, estimator, version."""
+    """Provenance line under the figure: notebook, number and file of the pairs, estimator, version."""
     return page.line(notebook, f"{report.n:,} pairs of {file} by {style.estimator(report.method)}")
 
 
 def checks_table(report: Report) -> HTML:
-    """Every check, to read and to download."""
+    """Table of every check, to read and to download."""
     columns = ["name", "status", "text", "value", "limit", "stderr"]
     table = pd.DataFrame([{name: getattr(check, name) for name in columns} for check in report.checks])
     return page.as_table(table.rename(columns={"name": "check", "text": "found"}), "checks.csv")
 
 
 def verdicts_table(source: str | Path) -> HTML:
-    """How often verdicts are right on pairs of known information, from the benchmark's JSON: a sentence and a table."""
+    """Sentence and table on how often verdicts are right for pairs of known information, from the benchmark's JSON."""
     rows = pd.DataFrame(page.numbers(source)["verdicts"])
     once, again = rows[rows["seed"] == 0], rows[rows["seed"] > 0].groupby("case")["answer"]
     draws = " and ".join(f"{(part == 'yes').sum()} of {len(part)} draws of {in_words(name)}" for name, part in again)
@@ -97,7 +97,7 @@ def verdicts_table(source: str | Path) -> HTML:
 
 
 def write(report: Report, folder: str | Path) -> None:
-    """Write check.png, check.json and estimates.csv into a folder, in place of those of an earlier check."""
+    """Write check.png, check.json and estimates.csv into a folder, replacing those of an earlier check."""
     folder = Path(folder).expanduser()
     write_atomically(folder / "check.png", style.as_png(check_figure(report)))
     write_atomically(folder / "check.json", json.dumps(report.as_dict(), indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""Statistics of claims: from a measurements table to terms, whose sums make a share, a mean or an R².
+"""Statistics behind the claims: functions of a measurements table whose terms sum to a share, a mean or an R².
 
 Throughout, `table` is a measurements table of one estimator; `model`, `one`, `other` and `control` are names of models.
-`where` (`largest`, `figure_1`) says which points count, `depths` (`deepest`, `shallowest`) which depths: all without;
-`decided` by how many standard errors a win or a loss is told.
+`where` (`largest`, `figure_1`) selects the points that count and `depths` (`deepest`, `shallowest`) the depths, by
+default all of them; `decided` is the number of standard errors beyond which a gap counts as a win or a loss.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from .figures import largest, without_controls
 
 Depths = Callable[[pd.Series], pd.Series]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
-"""From a measurements table to a statistic's terms: columns signal, block, num and den."""
+"""Function from a measurements table to the terms of a statistic: columns signal, block, num and den."""
 
 DEVELOPMENT = ("mouse_embryo", "worm_embryo")
 DECIDED = 2.0
-"""Standard errors by which two means must differ to count as a win or a loss; closer ones are tied."""
+"""Standard errors by which two means must differ to count as a win or a loss; smaller gaps are ties."""
 FLAT = 0.25
-"""Bits by which a curve must rise from its shallowest to its deepest counts for its shape to be asked for."""
+"""Bits by which a curve must rise from its shallowest to its deepest counts for its shape to be tested."""
 FITS_WELL = 0.9
 SIMILAR = 0.2
-"""Bits by which two models may differ and still count as similar: from as many on a gain is no longer little."""
+"""Bits by which two models may differ and still count as similar; a gain of this size is no longer a small one."""
 FAR, SMALL = 0.1, 10.0
 """Bits off the asymptote that count as leaving it, and the multiple of 2^(-2 I_max) below which u / u_bar is small."""
 _GRID = ["dataset", "signal", "n_cells", "fraction"]
 
 
 def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean bits over seeds and their variances: one row for each point of the grid, one column for each model.
+    """Mean bits over seeds and the variances of these means: one row per point of the grid, one column per model.
 
-    The variance between seeds is pooled over all points of a signal and model; where no point has two seeds, over the
-    model, or over all. 0 where nothing has.
+    The variance between seeds is pooled over all points of a signal and model; if none of these has two seeds, over the
+    model, or else over the whole table. It is 0 if no point of the table has two seeds.
     """
     by = table.groupby([*_GRID, "model"])["mi_bits"].agg(["mean", "var", "count"]).reset_index()
     squares, freedom = by["var"].fillna(0) * (by["count"] - 1), by["count"] - 1
@@ -53,14 +53,14 @@ def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def terms(found: pd.DataFrame | list[dict[str, object]]) -> pd.DataFrame:
-    """Columns signal, block, num and den: without a signal all rows are of one, without `den` each weighs 1."""
+    """Add the missing columns of signal, block, num and den: by default rows are of one signal and weigh 1 (`den`)."""
     rows = pd.DataFrame(found)
     defaults = {"signal": "all", "block": "", "num": 0.0, "den": 1.0}
     return rows.assign(**{name: value for name, value in defaults.items() if name not in rows})
 
 
 def differences(values: pd.Series) -> pd.DataFrame:
-    """`values` by (dataset, signal, ..., fraction) as terms, blocked by depth, or by cells at one depth."""
+    """Terms of `values` by (dataset, signal, ..., fraction), in blocks by depth, or by cells if there is one depth."""
     at = values.dropna().astype(float).rename("num").reset_index()
     if at.empty:
         return terms([])
@@ -69,7 +69,7 @@ def differences(values: pd.Series) -> pd.DataFrame:
 
 
 def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> pd.DataFrame:
-    """Terms of who is above: 1 or 0 where the gap is more than `decided` standard errors, else tied."""
+    """Terms of a gap's sign: 1 (above 0) or 0 where it exceeds `decided` standard errors; ties otherwise."""
     rows = differences(gap)
     error = np.sqrt(variance[gap.notna()].to_numpy(float))
     told = (np.abs(rows["num"]) > decided * error).astype(float)
@@ -77,14 +77,14 @@ def _decided(gap: pd.Series, variance: pd.Series, decided: float = DECIDED) -> p
 
 
 def _above(bits: pd.DataFrame, variance: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """Whether column `one` is above `other`, at each point that has both, as terms."""
+    """Terms of whether column `one` is above column `other`, at each point that has both."""
     if not {one, other} <= set(bits):
         return terms([])
     return _decided(bits[one] - bits[other], variance[one] + variance[other])
 
 
 def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided: float = DECIDED) -> pd.DataFrame:
-    """Whether `model` is above the best of the others but controls, where it and two more were measured."""
+    """Terms of whether `model` is above the best other model (no controls), where it and two others were measured."""
     table = without_controls(table)
     bits, variance = grid(where(table) if where else table)
     if model not in bits:
@@ -103,7 +103,7 @@ def above(
     table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None,
     where: Rows | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Whether `one` is above `other`, on the data sets of DEVELOPMENT or on all others, at chosen points."""
+    """Terms of whether `one` is above `other` at the chosen points, on the DEVELOPMENT data sets or on all others."""
     table = table[table["dataset"].isin(DEVELOPMENT) == development]
     if depths is not None:
         table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
@@ -111,10 +111,10 @@ def above(
 
 
 def similar(table: pd.DataFrame, one: str, other: str, *, control: str) -> pd.DataFrame:
-    """Whether two models lie within `SIMILAR` bits of each other, as terms.
+    """Terms of whether two models lie within `SIMILAR` bits of each other.
 
-    Tied are points at which the control lies as near to `one`, for there models can't be told apart, a gap within
-    `DECIDED` standard errors of the edge, and errors as wide as the band, by which nothing could be told to lie inside.
+    A point is a tie if the control also is within `SIMILAR` bits of `one` (models cannot be told apart), if the gap
+    is within `DECIDED` standard errors of `SIMILAR`, or if these errors reach `SIMILAR`: no gap could be shown inside.
     """
     bits, variance = grid(table)
     if not {one, other, control} <= set(bits):
@@ -135,21 +135,21 @@ def figure_1(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def deepest(fractions: pd.Series) -> pd.Series:
-    """Full depth."""
+    """Mask of the full depth."""
     return fractions == fractions.max()
 
 
 def shallowest(fractions: pd.Series) -> pd.Series:
-    """The shallowest third of the depths."""
+    """Mask of the shallowest third of the depths."""
     depths = np.sort(fractions.unique())
     return fractions <= depths[max(len(depths) // 3, 1) - 1]
 
 
 def gains(table: pd.DataFrame, *, start: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Bits at the largest cell number less those at the smallest (or the one nearest to `start`), and their variances.
+    """Bits at the largest cell number minus bits at the smallest (or the one nearest to `start`), and their variances.
 
-    By depth and model. A model without a measurement at either end has none; neither has a data set whose largest N is
-    below 2 `start`.
+    By depth and model; NaN for a model that lacks one of the two measurements. Data sets are left out whose largest
+    cell number is below twice the smaller one, or below twice `start`.
     """
     found: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
     bits, variance = grid(table)
@@ -168,18 +168,18 @@ def gains(table: pd.DataFrame, *, start: int | None = None) -> tuple[pd.DataFram
 
 
 def gain(table: pd.DataFrame, model: str, *, start: int | None = None) -> pd.DataFrame:
-    """The gain of one model in bits, from its fewest cells or from about `start`, as in `gains`."""
+    """Terms of one model's gain in bits, from its fewest cells or from about `start`, as in `gains`."""
     found = gains(table, start=start)[0]
     return differences(found[model]) if model in found else terms([])
 
 
 def gains_more(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """Whether `one` gains more from cells than `other`, at each depth."""
+    """Terms of whether `one` gains more from cells than `other`, at each depth."""
     return _above(*gains(table), one, other)
 
 
 def _rising(table: pd.DataFrame, flat: float = FLAT) -> compare.Curves:
-    """Curves of 5 depths and more that rise by `flat` bits."""
+    """Curves of at least 5 depths that rise by at least `flat` bits."""
     return _risen(compare.curves(grids(table, least=(compare.LEAST_DEPTHS, 1), all_models=True)), flat)
 
 
@@ -191,7 +191,7 @@ def _risen(found: compare.Curves, flat: float) -> compare.Curves:
 
 
 def rising_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
-    """How well Eq. 1 explains the curves that rise, at the largest cell number: what `law_fits` counts, a row a curve.
+    """How well Eq. 1 explains rising curves at the largest cell number: one row per curve that `law_fits` counts.
 
     Parameters
     ----------
@@ -208,18 +208,18 @@ def rising_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
 
 
 def law_fits(table: pd.DataFrame, *, flat: float = FLAT) -> pd.DataFrame:
-    """Whether Eq. 1 explains 90 % of the variance of a curve at the largest cell number; one row a curve that rises."""
+    """Terms by rising curve of whether Eq. 1 explains 90 % of its variance at the largest cell number."""
     return _well(rising_fits(table, flat=flat))
 
 
 def cell_law_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether Eq. 2 explains 90 % of a rise by `FLAT` bits with cells; one row a depth and model that cells train."""
+    """Terms by depth and model that cells train: whether Eq. 2 explains 90 % of a rise of `FLAT` bits with cells."""
     by_cells = (grid.transposed() for grid in grids(table, least=(1, compare.LEAST_DEPTHS)))
     return _well(_explained(_risen(compare.curves(by_cells), FLAT), laws.CELL_NUMBER_LAW))
 
 
 def _explained(found: compare.Curves, law: laws.Law) -> pd.DataFrame:
-    """Share of the variance of a curve's means over seeds that `law` explains, and what is left, a row a curve."""
+    """Per curve, the share of the variance of its means over seeds that `law` explains, and the residual sd."""
     if found.names.empty:
         return found.names.assign(r_squared=[], residual_sd=[])
     left, spread = compare.residuals(found, law), np.square(found.bits - np.nanmean(found.bits, axis=1, keepdims=True))
@@ -232,15 +232,15 @@ def _well(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(names: pd.DataFrame, block: pd.Series, num: Any, den: Any = 1.0) -> pd.DataFrame:
-    """Terms of a row a curve, or a point; rows of one `block` are drawn together."""
+    """Terms with one row per curve or point; rows of one `block` are resampled together."""
     signals = names["dataset"] + ", " + names["signal"]
     return terms(pd.DataFrame({"signal": signals, "block": block.astype(str), "num": num, "den": den}))
 
 
 def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Squares that the universal curve explains, and all, at depths that the curve was not fitted on, by curve.
+    """Terms by curve: sum of squares that the universal curve explains at held-out depths, and the total.
 
-    Each depth in turn is left out, u_bar and I_max are fitted to the others, and the depth is held against the curve.
+    Each depth in turn is left out, u_bar and I_max are fitted to the others, and the depth is compared to the curve.
     """
     found = _rising(protocol_rows(table[table["model"] == model]))
     if found.names.empty:
@@ -251,7 +251,7 @@ def collapses(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def leaves_asymptote(table: pd.DataFrame) -> pd.DataFrame:
-    """Of means over seeds `FAR` bits off the asymptote those where depth or saturation is small, by rising curve."""
+    """Terms by rising curve: of means over seeds `FAR` bits off the asymptote, those at small depth or saturation."""
     found = _rising(protocol_rows(without_controls(table)))
     if found.names.empty:
         return terms([])

@@ -1,4 +1,4 @@
-"""The paper's claims as statistics of a measurements table: each one number with an interval, and a verdict."""
+"""The paper's claims as statistics of a measurements table: each gives a number with an interval and a verdict."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,30 +22,30 @@ LEAST_BLOCKS = 5  # fewer depths or curves than this give no interval worth a ve
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, the statistic that stands for it, and the two values between which it holds partly.
+    """One claim, the statistic that tests it, and the two thresholds between which the claim partly holds.
 
     `rows` takes a table of one estimator; the statistic is the sum of `num` over the sum of `den`. Rows of one block
-    (a depth: its test cells are shared; or a curve) are drawn together; those with `den` 0 are tied. With `ablations`
-    the table holds their rows too, and the simulated set's.
+    (a depth, where test cells are shared, or a curve) are resampled together; rows with `den` 0 are ties. With
+    `ablations`, the table also holds the rows of ablations and of the simulated data set.
     """
 
     text: str
     statistic: str
-    unit: str  # "share", "ratio", "R²", or "bits" (of which nothing is expected: the fewer the better)
-    holds_from: float  # of "bits", as `fails_at`, a size
+    unit: str  # "share", "ratio", "R²", or "bits" (a change expected to be 0: the smaller the better)
+    holds_from: float  # for "bits", as `fails_at`, an absolute value
     fails_at: float
     rows: of.Rows
     ablations: bool = False
-    given: bool = False  # true by construction, so that a number is no evidence for it
-    page: str = "figures/figure_1"  # notebook of the page that shows what the number rests on
+    given: bool = False  # true by construction, so that the number is no evidence for the claim
+    page: str = "figures/figure_1"  # notebook of the page that shows the data behind the number
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A statistic's value with its 95 % interval, how many blocks it rests on, and the verdict.
+    """A statistic's value with its 95 % interval, the number of blocks behind it, and the verdict.
 
-    `tied` is the share of points too close to tell; `wide_low` and `wide_high` are the interval over studies, of
-    which there are `studies`; `strict` and `lenient` the verdict with thresholds moved (`moved`).
+    `tied` is the share of points too close to decide; `wide_low` and `wide_high` are the interval over studies, whose
+    number is `studies`; `strict` and `lenient` are the verdicts with moved thresholds (`moved`).
     """
 
     value: float
@@ -62,7 +62,7 @@ class Finding:
 
 
 def collapse_of(model: str, text: str = "") -> Claim:
-    """The claim that a model's observations lie on the one curve at depths that were held out."""
+    """The claim that a model's observations at held-out depths lie on the universal curve."""
     rows = partial(of.collapses, model=model)
     return Claim(text, "R² of depths held out", "R²", 0.9, 0.6, rows, page="figures/figure_3")
 
@@ -109,11 +109,11 @@ CLAIMS = (
           "of the points 0.1 bits and more off the asymptote, those with u/ū below 10 × 2^(−2 I_max)", "share",
           0.9, 0.5, of.leaves_asymptote, page="figures/figure_3"),
 )  # fmt: skip
-"""Where a claim says "almost all", 90 % is asked; "mostly", 75 %; a gain of nothing, less than 0.05 bits."""
+"""A claim of "almost all" requires 90 %, a claim of "mostly" 75 %, and a claim of no gain less than 0.05 bits."""
 
 
 def real(table: pd.DataFrame) -> pd.DataFrame:
-    """The usable rows of cells that are evidence."""
+    """Usable rows of the data sets that are evidence."""
     return enough(admitted.evidence(usable(table)), "no cells here are evidence about biology")
 
 
@@ -121,13 +121,13 @@ def find(
     claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True,
     control: float = admitted.FOUND,
 ) -> Finding:  # fmt: skip
-    """The claim's statistic on a measurements table, under one estimator, of rows that may stand behind a verdict.
+    """Compute a claim's statistic and verdict from the rows of a measurements table that may support a verdict.
 
-    Those are of cells that are evidence, an estimator that finds what is known, and models that learnt (`admitted`);
-    claims on ablations count the simulated set too. It is NaN where there is no row for it, with UNTOLD, NO_CONTROL or
-    NOT_TESTED as what left none. Without an estimator rows count as in `usable`, for claims on ablations all; without
-    `gates` estimators that find nothing, and models that learnt nothing, are counted too; `control` is what the
-    positive control must find, in bits.
+    These are rows of data sets that are evidence, of estimators that pass their positive control, and of models that
+    learnt (`admitted`); claims on ablations also count the simulated data set. If no row is left, the value is NaN and
+    the verdict (UNTOLD, NO_CONTROL or NOT_TESTED) names the reason. Without `estimator`, rows are chosen by `usable`
+    (all rows for claims on ablations). Without `gates`, estimators that fail the control and models that learnt nothing
+    count too. `control` is the number of bits that the positive control must find.
     """
     if estimator is not None:
         table = table[table["estimator"] == estimator]
@@ -151,18 +151,18 @@ def find(
 
 
 def moved(claim: Claim, by: int) -> Claim:
-    """The claim with stricter (1) or more lenient (-1) thresholds: by a tenth, of bits by a factor of 2."""
+    """The claim with thresholds made stricter (1) or more lenient (-1) by 0.1, or by a factor of 2 if in bits."""
     if claim.unit == "bits":
         return replace(claim, holds_from=claim.holds_from / 2.0**by, fails_at=claim.fails_at / 2.0**by)
     return replace(claim, holds_from=min(claim.holds_from + 0.1 * by, 1.0), fails_at=claim.fails_at + 0.1 * by)
 
 
 def interval(rows: pd.DataFrame, *, level: float = 0.95, over_studies: bool = False) -> tuple[float, float, float, int]:
-    """The ratio of sums of terms, its bootstrap interval over blocks, drawn within each signal, and their number.
+    """Ratio of the sums of terms, its bootstrap interval over blocks drawn within each signal, and the block count.
 
-    Ends are percentiles of the bootstrap's draws (Efron & Tibshirani 1993, chapter 13), between which a share `level`
-    of the draws lies. With `over_studies` these, data sets of one publication, are drawn before their blocks, with
-    replacement, and counted instead.
+    The ends are percentiles of the bootstrap draws (Efron & Tibshirani 1993, chapter 13), between which a share `level`
+    of the draws lies. With `over_studies`, studies (data sets of one publication) are drawn with replacement before
+    their blocks, and studies are counted instead of blocks.
     """
     sums = rows[rows["den"] != 0].groupby(["signal", "block"], sort=True)[["num", "den"]].sum()
     if sums.empty:
@@ -185,7 +185,7 @@ def interval(rows: pd.DataFrame, *, level: float = 0.95, over_studies: bool = Fa
 
 
 def study(data_sets: pd.Index) -> pd.Index:
-    """Of each data set the first one here, by the alphabet, whose card names the same publication."""
+    """Map each data set to the alphabetically first one here whose card names the same publication."""
     known = set(datasets.names())
     of_each = {name: (datasets.card(name).doi if name in known else "") or name for name in sorted(set(data_sets))}
     first = {doi: name for name, doi in reversed(of_each.items())}
@@ -193,12 +193,12 @@ def study(data_sets: pd.Index) -> pd.Index:
 
 
 def _verdict(claim: Claim, value: float, low: float, high: float, blocks: int) -> str:
-    """Holds or fails by where the value lies; untold where the interval reaches from one verdict to its opposite."""
+    """Verdict by where the value lies; UNTOLD if the interval reaches from one verdict to its opposite."""
     if blocks < LEAST_BLOCKS:
         return UNTOLD
     if claim.given:
         return GIVEN
-    if claim.unit == "bits":  # a gain of nothing: the smaller the better
+    if claim.unit == "bits":  # expected to be 0: the smaller the better
         nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
         if nearest <= claim.holds_from and max(abs(low), abs(high)) >= claim.fails_at:
             return UNTOLD

@@ -1,4 +1,4 @@
-"""What the paper leaves open, as claims of the same form: one number with an interval and a verdict each."""
+"""Questions that the paper leaves open, as claims of the same form: a number with an interval and a verdict each."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ _GOOD_FIT = 0.95  # R² of a noise budget that fits its whole grid well
 
 
 def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether one noise budget of five parameters explains 95 % of the variance of a whole grid; one row a grid."""
+    """Terms by grid of whether one noise budget of five parameters explains 95 % of the variance of the whole grid."""
     found = []
     for grid in grids(table, least=(5, 4)):
         law, bits = fit_grid(grid).predict(*grid.mesh)[grid.measured], grid.bits[grid.measured]
@@ -28,9 +28,9 @@ def budget_fits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Whether twice the depth is worth more than twice the cells, at every start of a model's grids that can tell.
+    """Terms of whether twice the depth is worth more than twice the cells, by starting point of a model's grids.
 
-    That is where the most cells are twice those of the start for a doubling of depth, whether they are enough or not.
+    Only starts count from which the most cells are at least a factor of 2 per doubling of depth, sufficient or not.
     """
     found = pd.concat([pd.DataFrame(), *(starts(grid) for grid in grids(table[table["model"] == model]))])
     if found.empty:
@@ -42,7 +42,7 @@ def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
-    """Bits lost in the shallowest third by thinning one side alone, the other kept at full depth (variant `kept`)."""
+    """Terms of bits lost in the shallowest third by thinning one side, the other at full depth (variant `kept`)."""
     keys, full = ["dataset", "signal", "model", "estimator", "n_cells", "seed"], protocol_rows(table, controls=True)
     both = paired(table, kept).merge(full.loc[full["fraction"] == 1.0, [*keys, "mi_bits"]], on=keys)
     both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
@@ -50,7 +50,7 @@ def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
 
 
 def gain_at_fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
-    """The gain from the fewest to the most cells with steps held fixed, over the gain with early stopping."""
+    """Terms of the gain from the fewest to the most cells at fixed steps, divided by the gain with early stopping."""
     pairs = fixed_steps(table)
     if pairs.empty:
         return terms([])
@@ -60,12 +60,12 @@ def gain_at_fixed_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Signal and block of terms: data sets, and their depths and seeds."""
+    """Signal and block of terms: the data set, and the depth with the seed."""
     return {"signal": rows["dataset"], "block": rows["fraction"].astype(str) + " " + rows["seed"].astype(str)}
 
 
 def larger_is_better(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the largest of several sizes of Geneformer finds more than the smallest, point by point."""
+    """Terms by point of whether the largest of several sizes of Geneformer finds more than the smallest."""
     by = ["dataset", "signal", "estimator", "n_cells", "fraction", "seed"]
     bits = ladder(table).sort_values("n_parameters").groupby(by)["mi_bits"].agg(["first", "last"]).reset_index()
     return terms(pd.DataFrame(_points(bits) | {"num": (bits["last"] > bits["first"]).astype(float)}))
@@ -92,5 +92,5 @@ OPEN = (
     Claim("A larger Geneformer finds more", "points of all depths and seeds at which the widest is above the narrowest",
           "share", 0.75, 0.5, larger_is_better, ablations=True, page="model_size"),
 )  # fmt: skip
-"""Rows of ablations exist in our own measurements alone, on few cells; the simulated set counts
-there, as its cells are as good for such a question."""
+"""Rows of ablations exist only in our own measurements, on few cells; claims on them count the simulated data set too,
+because its cells serve these questions as well."""

@@ -1,4 +1,4 @@
-"""What of a sweep's grid is there: a heat map by data set and model, and tables."""
+"""Completeness of a sweep's grid: a heat map by data set and model, and tables."""
 
 import math
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from ..measure import status
 from . import page, style
 
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
-"""One hue from light grey (nothing done) to the darkest (all done): read by lightness alone."""
+"""Light grey (nothing done) to dark blue (all done): one hue, so that lightness alone tells the share."""
 FAILED_COLOUR = "#d55e00"
-_DARK = 0.6  # the share from which a cell is dark enough for white letters
+_DARK = 0.6  # share above which a cell is dark enough for white text
 _ROW_INCHES = 0.24
 
 
 @style.book_style()
 def draw(table: pd.DataFrame) -> Figure:
-    """A heat map: rows are data sets and their signals, columns models.
+    """Draw a heat map: rows are data sets and their signals, columns are models.
 
-    `table` is of `status.completeness`. A cell's colour is the share of its measurements that are done, in per cent
-    where it is neither none nor all; a cross marks cells in which one failed, and blank ones are not asked for.
+    `table` comes from `status.completeness`. A cell's colour is the share of its measurements that are done, printed in
+    per cent between 0 and 100 %; a cross marks cells with a failed measurement, and blank cells were not asked for.
     """
     models = style.ordered(table["model"])
     marked = table.assign(done=table["state"] == status.DONE, failed=table["state"] == status.FAILED)
@@ -57,12 +57,12 @@ Configs = str | Path | Sequence[str | Path]
 
 
 def completeness_figure(configs: Configs, source: str | Path | None = None) -> Figure:
-    """The heat map of what of the configurations' grid a table holds (or, without one, their units so far)."""
+    """Heat map of the share of the configurations' grid that a table (by default, the units kept so far) holds."""
     return draw(status.completeness(configs, source))
 
 
 def totals(configs: Configs, source: str | Path | None = None) -> HTML:
-    """How many measurements are asked for, done, failed and missing, as a finding."""
+    """Finding: the numbers of measurements asked for, done, failed and missing."""
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
@@ -70,14 +70,14 @@ def totals(configs: Configs, source: str | Path | None = None) -> HTML:
 
 
 def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
-    """Done, failed and missing as a table to read and to download."""
+    """Table of the numbers of done, failed and missing measurements, to read and to download."""
     table = status.completeness(configs, source)
     with style.presets(table):
         return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv")
 
 
 def hours(configs: Configs, source: str | Path | None = None) -> HTML:
-    """Hours spent and expected by model, from the rows' own seconds."""
+    """Table of the hours spent and still expected by model, from the rows' own seconds."""
     asked = status.completeness(configs, source)
     table = status.times(asked)
     spent, left = table[["hours_spent", "hours_left"]].sum()
@@ -87,7 +87,7 @@ def hours(configs: Configs, source: str | Path | None = None) -> HTML:
 
 
 def failures(configs: Configs, source: str | Path | None = None) -> HTML:
-    """Every failed measurement with its error; a sentence where there is none."""
+    """Table of every failed measurement with its error; a sentence if none failed."""
     table = status.completeness(configs, source)
     failed = table[table["state"] == status.FAILED].drop(columns=["state", "seconds"])
     if failed.empty:

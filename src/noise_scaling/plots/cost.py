@@ -1,4 +1,4 @@
-"""What the paper's grid costs: measured seconds a training, the formulas fitted to them, and what they project."""
+"""Cost of the paper's grid: measured seconds per training, the formulas fitted to them, and projections."""
 
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from . import page, style
 ATLAS_GENES = card("mouse_embryo").n_genes
 CELLS = (100_000, 1_000_000, 10_000_000, 100_000_000)
 LEAST_POINTS = 10
-"""Medians below which a formula is not drawn: by three of them NMF and LDA take no more time with more cells."""
+"""Fewest medians for a formula to be drawn: fitted to three, NMF and LDA would take no longer with more cells."""
 
 
 @style.book_style()
 def training_figure(table: pd.DataFrame) -> Figure:
-    """Seconds a training against its cells: medians as measured, and the fit carried to 10^8 cells.
+    """Plot seconds per training against its number of cells: measured medians, and fits extrapolated to 10^8 cells.
 
-    Lines are of the embryo atlas's number of genes, dashed beyond the largest N that was measured. A formula of fewer
-    than LEAST_POINTS medians, or without a term of cells, has none.
+    Lines are for the embryo atlas's number of genes, dashed beyond the largest N measured. A formula fitted to fewer
+    than LEAST_POINTS medians, or whose term in cells is 0, has no line.
     """
     table = protocol_rows(table)
     times = cost.training_times(table)
@@ -50,7 +50,7 @@ def training_figure(table: pd.DataFrame) -> Figure:
 
 
 def _duration(seconds: float, _position: int | None = None) -> str:
-    """A length of time in its own unit: 1 ms, 1 s, 1 min, 1 h, 1 day."""
+    """Format a duration in the largest unit that fits: 1 ms, 1 s, 1 min, 1 h, 1 day."""
     for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
         if seconds >= length * 0.999:
             return f"{seconds / length:,.3g} {unit[:-1] if unit == 'days' and seconds < 1.5 * length else unit}"
@@ -58,7 +58,7 @@ def _duration(seconds: float, _position: int | None = None) -> str:
 
 
 def formulas(table: pd.DataFrame) -> HTML:
-    """The fitted formula of each model: seconds = fixed + per_kilogene g + per_cell g N / 1000."""
+    """Table of each model's fitted formula: seconds = fixed + per_kilogene g + per_cell g N / 1000."""
     forms = {"error": "{:.0%}", **dict.fromkeys(("fixed", "per_kilogene", "per_cell"), "{:.3g}")}
     return page.as_table(cost.fit_training(table), "training_formulas.csv", forms=forms)
 
@@ -69,7 +69,7 @@ def estimates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> HTML:
-    """Hours of a configuration's grid on one core, and on a card, by data set and model; "" leaves the preset to it."""
+    """Hours of a configuration's grid on one core and on a GPU, by data set and model; by default in its own preset."""
     asked = grid.read_config(config)
     used = preset or asked["preset"]
     table = cost.project(asked, measured, preset=preset)
@@ -79,7 +79,7 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
     trainings = f"{table['trainings'].sum():,} trainings with the {used} presets"
     parts = [f"{trainings}: {days}; and {estimates:,.0f} days of estimates on one core."]
     forms = {"beyond": "{:.0%}"} | dict.fromkeys(("train_hours", "card_hours", "estimate_hours"), "{:,.1f}")
-    with style.presets(table.assign(preset=used)):  # models are called by the preset of the projection
+    with style.presets(table.assign(preset=used)):  # models are labelled by the preset of the projection
         if bound := style.ordered(set(table.loc[table["rests_on"] == "bound", "model"])):
             parts.append(
                 f"No row holds the seconds of {', '.join(map(style.label, bound))} with this preset: the bound is "
@@ -91,7 +91,7 @@ def projection(measured: pd.DataFrame, config: str | Path, preset: str = "") -> 
 
 
 def cards() -> HTML:
-    """How much faster a card trains than a core: as measured, where it was, and as requests and projections take it."""
+    """How much faster a GPU trains than a core: as measured, if it was, and as requests and projections assume."""
     name, table = cost.card_speed()
     said = f"Measured on {name}" if name else "No card has been measured: what is used is assumed"
     forms = dict.fromkeys(("core_ms", "card_ms"), "{:,.1f}") | dict.fromkeys(("measured", "used"), "{:,.0f}")
@@ -100,7 +100,7 @@ def cards() -> HTML:
 
 
 def limits(config: str | Path) -> HTML:
-    """The most that the configuration's jobs can ask for: memory, and time by the presets' limits, by class of job."""
+    """Largest memory and time (by the presets' limits) that the configuration's jobs can ask for, by class of job."""
     jobs = pd.DataFrame({
         "dataset": job.dataset, "part": job.part, "jobs": 1, "units": len(list(job.row_keys())),
         "memory_gb": cost.memory_mb(job) / 1000, "hours_asked": cost.runtime_minutes(job) / 60,
@@ -110,7 +110,7 @@ def limits(config: str | Path) -> HTML:
 
 
 def footprint() -> HTML:
-    """Memory and disk of an atlas of 10^5 to 10^8 cells, by the formulas."""
+    """Table of the memory and disk that an atlas of 10^5 to 10^8 cells takes, by the formulas."""
     table = cost.footprint(CELLS)
     shown = table.map(lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.0f}")
     return page.as_table(shown, "footprint.csv", full=table)

@@ -25,13 +25,13 @@ RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace
 
 
 def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
-    """The interactive page of all curves: those of a measurements table, and those of a reference table."""
+    """Build the interactive page of all curves of a measurements table and of a reference table."""
     fallback = _fallback(page.measured(measurements).table)
     return interactive.frame("zoo", zoo_data(measurements, reference), *fallback, "zoo.js", static=static)
 
 
 def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -> dict[str, object]:
-    """What the page embeds: curves, titles, styles."""
+    """Data that the page embeds: curves, titles and styles."""
     found: list[dict[str, Any]] = []
     looks: dict[str, dict[str, str]] = {}
     for source, name in ((measurements, OURS), (reference, "")):
@@ -47,7 +47,7 @@ def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -
 
 
 def _curves(table: pd.DataFrame, source: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
-    """Every curve of a table with its fit, and the look of every model in it."""
+    """Every curve of a table with its fit, and the style of every model in the table."""
     looks = interactive.kinds(zip(table["model"], table["preset"], strict=True))
     table = table.assign(flagged=published.is_flagged(table) if source == PUBLISHED else False)
     real = set(admitted.evidence(table)["dataset"])
@@ -89,13 +89,13 @@ def _fit(fit: Fit, n_points: int) -> dict[str, Any]:
     found = {k: interactive.digits(v) if isinstance(v, float) else v for k, v in row(fit).items()}
     if isinstance(fit, InputError) or fit.status == laws.FAILED:
         return {"n_points": n_points, "status": found["status"], "note": found["note"]}
-    covariance = fit.covariance if fit.status != laws.AT_BOUND else None  # there it is the bound's, not the data's
+    covariance = fit.covariance if fit.status != laws.AT_BOUND else None  # at a bound it is not the data's
     return found | {"covariance": None if covariance is None else np.vectorize(interactive.digits)(covariance).tolist()}
 
 
 @style.book_style()
 def _fallback(table: pd.DataFrame) -> tuple[Figure, str]:
-    """What stands on the page without its scripts: the first signal's curves at the largest number of cells."""
+    """Figure and alt text for a page without scripts: the first signal's curves at the largest number of cells."""
     table = largest(usable(table))
     signal = style.signals(table)[0]
     here, title = of_signal(table, signal), style.title(*signal)

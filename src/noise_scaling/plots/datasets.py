@@ -1,4 +1,4 @@
-"""The data sets by one template: card, cells, what was measured on them, and the truth where it is known."""
+"""Every data set shown by one template: card, cells, measurements, and the truth where it is known."""
 
 import contextlib
 import html
@@ -20,7 +20,7 @@ from .figures import information_figure, kinds, largest, of_signal, usable, with
 
 
 def overview(measurements: str | Path) -> HTML:
-    """A table of all data sets, a link to each one's part of the page, and how many rows a measurements table has."""
+    """Table of all data sets, with links to their parts of the page and row counts of a measurements table."""
     rows, lines = page.measured(measurements).table["dataset"].value_counts(), []
     for name in datasets.names():
         about = datasets.card(name)
@@ -41,7 +41,7 @@ def overview(measurements: str | Path) -> HTML:
 
 
 def gallery(measurements: str | Path, reference: str | Path, *, notebook: str, dataset: str | None = None) -> HTML:
-    """Each data set (or one, then open) by one template: card, cells, curves and fits, of the first table that has it.
+    """Each data set (or only `dataset`, unfolded): card, cells, and curves and fits from the first table that has it.
 
     Raises InputError if there is no such data set or table.
     """
@@ -81,7 +81,7 @@ def _cells(name: str, notebook: str) -> str:
 
 
 def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str) -> str:
-    """Curves, and Eq. 1 at the largest number of cells with a line for each signal and model."""
+    """Curves of a data set, and fits of Eq. 1 at the largest number of cells, one line per signal and model."""
     here = table[table["dataset"] == name]
     try:
         drawn, rows = information_figure(here), without_controls(largest(usable(here)))
@@ -102,7 +102,7 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
 
 
 def _most(rows: pd.DataFrame) -> str:
-    """For each signal the model that finds most at full depth, a sentence each."""
+    """One sentence per signal on the models that find the most and the least at full depth."""
     said = []
     for signal in style.signals(rows):
         here = of_signal(rows, signal)
@@ -131,9 +131,9 @@ def _fitted(table: pd.DataFrame, u: np.ndarray) -> np.ndarray:
 
 
 def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """By model and depth: the truth, the mean measured over seeds, the fitted law, and what each lacks, in bits.
+    """By model and depth: the truth, the measured mean over seeds, the fitted law, and the differences, in bits.
 
-    Raises InputError if the data set's files are not here, or it is not simulated.
+    Raises InputError if the data set's files are not available, or it is not simulated.
     """
     data, here = _with_truth(table, name)
     rows = []
@@ -149,7 +149,7 @@ def truth_gaps(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def truth_finding(table: pd.DataFrame, name: str) -> HTML:
-    """What the counts hold at the deepest, and what each model finds of it; errors as `truth_gaps`."""
+    """Finding: the bits that the deepest counts hold, and the bits that each model finds; raises as `truth_gaps`."""
     gaps = truth_gaps(table, name)
     deepest = gaps[gaps[style.UMIS] == gaps[style.UMIS].max()]
     found = ", ".join(f"{style.label(m)} {v:.2f}" for m, v in zip(deepest["model"], deepest["measured"], strict=True))
@@ -159,7 +159,7 @@ def truth_finding(table: pd.DataFrame, name: str) -> HTML:
 
 @style.book_style()
 def truth_figure(table: pd.DataFrame, name: str) -> Figure:
-    """Measured bits and fitted law against what simulated counts hold, one panel a model; raises as `truth_gaps`."""
+    """Plot measured bits, fitted law and true bits of simulated counts, a panel per model; raises as `truth_gaps`."""
     data, here = _with_truth(table, name)
     u = np.geomspace(here["umis_per_cell"].min(), here["umis_per_cell"].max(), 40)
     truth, true_look = true_information(data, u), dict[str, Any](color="black", linestyle="--")

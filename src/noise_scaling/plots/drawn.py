@@ -1,4 +1,4 @@
-"""What a figure draws, as a table: lines, points, bands, bars, contours and cells, in the units of its axes."""
+"""A figure's contents as a table: lines, points, bands, bars, contours and cells, in the units of its axes."""
 
 from collections.abc import Iterator
 
@@ -19,12 +19,12 @@ COLUMNS = ["panel", "kind", "series", "x", "y"]
 
 
 def drawn(figure: Figure) -> pd.DataFrame:
-    """One row for each vertex of what a figure shows.
+    """Return one row for each vertex that a figure draws.
 
     Columns: panel (number, and label or title), kind (line, points, band, bar, contour or cell), series (as the legend
-    names its colour), x and y, rounded to five digits. A band runs along its lower edge and back along its upper one; a
-    bar is its middle and end. A contour's series ends with its level, and "nan" parts its pieces. A cell's series is
-    its value; x and y are the labels at its middle.
+    names its colour), x and y, rounded to five digits. A band runs along its lower edge and back along its upper edge;
+    a bar is the middle of its end. A contour's series ends with its level, and "nan" rows separate its pieces. A cell's
+    series is its value; its x and y are the tick labels at its middle.
     """
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
     marks = [mark for legend in legends for mark in zip(legend.legend_handles, legend.get_texts(), strict=True)]
@@ -46,7 +46,7 @@ def _name(number: int, axes: Axes) -> str:
 
 
 def _artists(axes: Axes, names: dict[str, str]) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Kind, series and vertices [n, 2] of each; lines of reference, drawn in the axes' own units, are none."""
+    """Yield kind, series and vertices [n, 2] of each artist; reference lines (in axes coordinates) are skipped."""
     for line in axes.get_lines():
         if line.get_transform() == axes.transData:
             kind = "points" if line.get_linestyle() in ("None", "none", "") else "line"
@@ -64,7 +64,7 @@ def _artists(axes: Axes, names: dict[str, str]) -> Iterator[tuple[str, str, np.n
 
 
 def _contours(axes: Axes, names: dict[str, str]) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Kind, series and vertices of each level that a panel has."""
+    """Yield kind, series and vertices of each contour level in a panel."""
     for shape in axes.collections:
         if isinstance(shape, ContourSet):
             colours = np.asarray(shape.get_edgecolor(), float)
@@ -76,7 +76,7 @@ def _contours(axes: Axes, names: dict[str, str]) -> Iterator[tuple[str, str, np.
 
 
 def _cells(axes: Axes) -> Iterator[tuple[float, str, str]]:
-    """Value, and the labels of column and row, of every cell of a heat map that has one; a colour bar is none."""
+    """Yield the value, column label and row label of every heat map cell that has a value; skip colour bars."""
     for shape in [*axes.images, *axes.collections] if axes.get_label() != "<colorbar>" else []:
         if isinstance(shape, AxesImage | QuadMesh):
             middle = 0.5 if isinstance(shape, QuadMesh) else 0.0
@@ -88,7 +88,7 @@ def _cells(axes: Axes) -> Iterator[tuple[float, str, str]]:
 
 
 def _ticks(axis: Axis) -> Iterator[tuple[float, str]]:
-    """Place and label of each tick, a label on one line."""
+    """Yield the position and the label, on one line, of each tick."""
     for place, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True):
         yield float(place), " ".join(label.get_text().split())
 

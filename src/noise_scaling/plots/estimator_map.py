@@ -1,4 +1,4 @@
-"""From true to measured u_bar and I_max, by what the estimator alone does, and the published parameters led back."""
+"""How the estimator alone changes u_bar and I_max, and the published parameters corrected for it."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ from .calibration import look
 
 RESULTS = "benchmarks/results/estimator_map.json"
 PUBLISHED_CELLS, DIMS = 5000, 16
-"""The test cells at which LMI was run that are nearest to the paper's, and its dimensions."""
+"""The number of test cells in LMI's runs that is nearest to the paper's, and the paper's number of dimensions."""
 _COLOURS = {1: "#0173b2", 4: "#de8f05", 16: "#029e73"}
 _LINES = {"default": "-", "lmi": "--"}
 
 
 def read(source: str = RESULTS) -> pd.DataFrame:
-    """A line a method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
+    """Read the map: one row per method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
     return pd.DataFrame(page.numbers(source)["map"])
 
 
 def found(source: str = RESULTS) -> pd.DataFrame:
-    """The whole map, as the page shows it; u_bar over the true one."""
+    """The whole map as the page shows it, with u_bar divided by the true one."""
     return read(source).drop(columns="share_at_deepest").rename(columns={"u_bar": "u_bar / true"})
 
 
 @page.told
 def corrected_table(source: str = RESULTS) -> HTML:
-    """`corrected` with what it comes to, to read and to download; in its place a sentence where LMI was not run."""
+    """Show `corrected` with a summary, to read and to download; a sentence in its place if LMI was not run."""
     led = corrected(source)
     ends = {name: led[[f"{name} corrected, from", f"{name} corrected, to"]] for name in ("i_max", "u_bar")}
     ratios = {name: both.div(led[name], axis=0).stack() for name, both in ends.items()}
@@ -51,7 +51,7 @@ def corrected_table(source: str = RESULTS) -> HTML:
 
 @style.book_style()
 def map_figure(source: str = RESULTS) -> Figure:
-    """I_max found and u_bar found over the true one against test cells, a panel a true I_max; 16 dimensions."""
+    """Plot I_max found, and u_bar found over the true one, by test cells; a column per true I_max; 16 dimensions."""
     table = read(source).query("dims == @DIMS")
     most = sorted(table["true_i_max"].unique())
     titles = [f"true $I_{{max}}$ {bits:g} bits" for bits in most]
@@ -78,11 +78,11 @@ def map_figure(source: str = RESULTS) -> Figure:
 
 
 def corrected(source: str = RESULTS) -> pd.DataFrame:
-    """The published parameters at the most cells, and what they would be had LMI found all.
+    """The published parameters at the most cells, and what they would be if LMI had found all the information.
 
-    From what LMI finds of known curves at PUBLISHED_CELLS test cells and 16 dimensions, by I_max, with straight lines
-    between, and nothing beyond. How many latents a signal has is not known: low and high are the ends over those of
-    the map that reach so far, the paper's own error not counted; NaN where none does.
+    The correction is interpolated linearly in I_max between the known curves that LMI measured at PUBLISHED_CELLS test
+    cells and 16 dimensions, and not extrapolated above them. A signal's number of latents is unknown: "from" and "to"
+    are the ends over the map's numbers of latents that reach so far, without the paper's own error; NaN if none does.
 
     Columns: dataset, signal, model, i_max, u_bar, and both corrected, from and to.
     """
@@ -103,7 +103,7 @@ def corrected(source: str = RESULTS) -> pd.DataFrame:
 
 
 def _led_back(fit: dict[str, Any], line: pd.DataFrame) -> tuple[float, float]:
-    """True I_max and u_bar of a measured fit by one number of latents; NaN above all that was found there."""
+    """True I_max and u_bar of a measured fit for `line`'s number of latents; NaN above the largest I_max in `line`."""
     line = line[line["status"] == laws.CONVERGED].sort_values("i_max")
     if line.empty or fit["i_max"] > line["i_max"].max():
         return np.nan, np.nan
@@ -113,7 +113,7 @@ def _led_back(fit: dict[str, Any], line: pd.DataFrame) -> tuple[float, float]:
 
 
 def sentences(source: str = RESULTS) -> HTML:
-    """What the estimators make of the parameters, at the fewest and most test cells."""
+    """Sentences on how the estimators change the parameters, at the fewest and most test cells."""
     table, lines = read(source).query("dims == @DIMS"), []
     for method, here in table.groupby("method"):
         for cells in sorted({here["cells"].min(), here["cells"].max()}):

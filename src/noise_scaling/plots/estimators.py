@@ -1,4 +1,4 @@
-"""Our measurements under two estimators: how curves, their fits and the order of models move."""
+"""Our measurements under two estimators: how curves, their fits and the order of models change."""
 
 import textwrap
 from typing import Any
@@ -16,7 +16,7 @@ from .figures import largest, of_signal
 from .findings import KNOWN_BITS
 
 LINES = {"default": "-", "lmi": "--"}
-"""The two estimators that are compared, each with its line."""
+"""The two estimators that are compared, each with its line style."""
 _UNIT = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "umis_per_cell"]
 _CURVE = ["dataset", "signal", "model", "n_cells"]
 
@@ -31,7 +31,7 @@ def both_estimators(table: pd.DataFrame, *, controls: bool = True) -> pd.DataFra
 
 @style.book_style()
 def estimators_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the most cells: solid the default, dashed LMI; below controls at full depth, LMI hollow."""
+    """Bits against depth at the most cells (default solid, LMI dashed); below, controls at full depth (LMI hollow)."""
     bits = largest(both_estimators(table))
     of_control = bits["model"].map(style.is_control)
     controls, shown = bits[of_control], bits[~of_control]
@@ -62,7 +62,7 @@ def estimators_figure(table: pd.DataFrame) -> Figure:
 
 
 def _controls(axes: Axes, bits: pd.DataFrame) -> None:
-    """Controls at full depth, signals across: 2 known bits and none at all are grey lines."""
+    """Plot the controls at full depth by signal; grey lines mark the 2 known bits and 0 bits."""
     signals, models = style.signals(bits), style.ordered(bits["model"])
     full = bits[bits["fraction"] == bits.groupby(["dataset", "signal"])["fraction"].transform("max")]
     means = full.groupby(["model", "dataset", "signal"])[list(LINES)].mean()
@@ -83,7 +83,7 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
 
 
 def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at the most cells, from the same embeddings and all seeds, by estimator; blank where not determined."""
+    """Fits of Eq. 1 by estimator at the most cells, from the same embeddings and all seeds; NaN if not determined."""
     bits = largest(both_estimators(table, controls=False))
     curves = bits.melt([*_CURVE, "umis_per_cell", "seed"], list(LINES), "estimator", "mi_bits")
     fits = fit_groups(curves, [*_CURVE, "estimator"])
@@ -98,8 +98,8 @@ def fits_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
 def order_of_models(table: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame:
     """How often both estimators put two models in the same order, by data set.
 
-    A comparison is two models at the same cells and depth, mean over seeds; those that the default puts nearer than
-    `margin` bits (the noise of a seed) are counted apart, as too near to call.
+    A comparison is of two models at the same cell number and depth, in means over seeds. Pairs that the default puts
+    within `margin` bits (the noise of a seed) are counted separately, as too close to call.
     """
     keys, found = ["dataset", "n_cells", "fraction"], []
     means = both_estimators(table, controls=False).groupby([*keys, "model"])[list(LINES)].mean().reset_index()
@@ -117,7 +117,7 @@ def order_of_models(table: pd.DataFrame, *, margin: float = 0.1) -> pd.DataFrame
 
 
 def level_by_estimator(table: pd.DataFrame) -> pd.DataFrame:
-    """LMI less default, bits, by data set and model: mean over all measured points, and the rows it rests on."""
+    """LMI minus default in bits, by data set and model: mean over all measured points, and the number of rows."""
     bits = both_estimators(table).assign(difference=lambda bits: bits["lmi"] - bits["default"])
     groups = bits.groupby(["dataset", "model"], sort=True)
     return groups[[*LINES, "difference"]].mean().assign(rows=groups.size()).reset_index()

@@ -19,10 +19,10 @@ NO_CURVE = "the noise law could be fitted to no curve here, which takes three de
 
 
 def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
-    """Rows that were measured by our protocol, under one estimator: estimators are never pooled, their levels differ.
+    """Return the rows measured by our protocol, under one estimator: estimators differ in level and are never pooled.
 
-    Nor are runs of different numbers of seeds (`measurements.of_one_run`). Without a choice it is "default" where the
-    table has it, else the only one. Raises InputError if the choice is not clear, or the table lacks the estimator.
+    Runs with different numbers of seeds are not pooled either (`measurements.of_one_run`). By default the estimator is
+    "default" if the table has it, else its only one. Raises InputError if the choice is unclear or the table lacks it.
     """
     table = protocol_rows(table, controls=True)
     enough(table, "no row of this table was measured by the protocol: each failed or is of a variant")
@@ -36,41 +36,41 @@ def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
 
 
 def of_signal(table: pd.DataFrame, signal: tuple[str, str]) -> pd.DataFrame:
-    """The rows of one (dataset, signal)."""
+    """Return the rows of one signal, given as (dataset, signal)."""
     return table[(table["dataset"] == signal[0]) & (table["signal"] == signal[1])]
 
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those of variations on a model: the paper's figures and claims are about its kinds of models."""
+    """Return the rows without variations on a model: the paper's figures and claims compare kinds of models only."""
     return table[table["model"].map(style.variation_of) == ""]
 
 
 def without_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of kinds of models alone, without those of the untrained one."""
+    """Return the rows without controls (the untrained model among them) and without variations on a model."""
     return kinds(table[~table["model"].map(style.is_control).astype(bool)])
 
 
 def largest(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the largest cell number of each data set."""
+    """Return the rows at the largest number of training cells of each data set."""
     return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")]
 
 
 _SIGNAL = ["dataset", "signal"]
 MOST_SIGNALS = 6
-"""Rows of panels that a screen holds."""
+"""Largest number of signals with a row of panels, as many as fit on a screen."""
 
 
 def signal_panels(
     table: pd.DataFrame, models: Iterable[str], draw: Callable[[Axes, tuple[str, str], str], None], **options: Any
 ) -> Figure:
-    """`style.model_panels` of bits against depth, a row for each signal of a table."""
+    """Draw bits against depth with `style.model_panels`: one row per signal of the table, one column per model."""
     rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in style.signals(table)}
     along: dict[str, Any] = {"xlabel": style.UMIS, "sharey": "row", "sharex": "row"}
     return style.model_panels(rows, style.ordered(list(models)), draw, **along | options)
 
 
 def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Signals that have a row of a figure, evidence and most numbers of cells first, and a mark that counts others."""
+    """Return the signals to draw (evidence first, then most cell numbers) and a legend mark that counts the others."""
     sizes = table.groupby(_SIGNAL)["n_cells"].nunique()
     real = set(admitted.evidence(table)["dataset"])
     signals = sorted(style.signals(table), key=lambda signal: (signal[0] not in real, -sizes[signal]))
@@ -81,7 +81,7 @@ def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, 
 
 @style.book_style()
 def information_figure(table: pd.DataFrame) -> Figure:
-    """Figure 1: bits against training cells (full depth) and UMIs (all cells); bands min to max; controls below."""
+    """Draw Figure 1: bits against training cells (full depth) and UMIs (most cells), min-max bands, controls below."""
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
     signals, others = rows_of(table)
@@ -112,7 +112,7 @@ def information_figure(table: pd.DataFrame) -> Figure:
 
 
 def _controls(figure: Figure, row: np.ndarray, table: pd.DataFrame) -> None:
-    """In place of a row of panels one that is as wide: what controls reach of each signal, trained models faint."""
+    """Replace a row of panels by one panel as wide: the bits of the controls on each signal, other models faint."""
     axes = figure.add_subplot(row[0].get_gridspec()[-1, :])
     for empty in row:
         empty.remove()
@@ -135,9 +135,9 @@ def _controls(figure: Figure, row: np.ndarray, table: pd.DataFrame) -> None:
 
 
 def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
-    """One line a model through the means over seeds, with a band from the lowest to the highest seed."""
+    """Draw one line per model through the means over seeds, with a band from the lowest to the highest seed."""
     for model in style.ordered(table["model"]):
-        # by fraction: seeds of one fraction differ a little in measured depth and are one point
+        # group by fraction: seeds at one fraction differ slightly in measured depth but form one point
         by = "fraction" if x == "umis_per_cell" else x
         points = table[table["model"] == model].groupby(by).agg(
             x=(x, "mean"), mean=("mi_bits", "mean"), low=("mi_bits", "min"), high=("mi_bits", "max")
@@ -150,12 +150,12 @@ def curves(axes: Axes, table: pd.DataFrame, x: str) -> None:
 
 @style.book_style()
 def fits_figure(table: pd.DataFrame) -> Figure:
-    """Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
+    """Draw Figure 2: Eq. 1 fitted at the largest cell number of each signal, with bands of 2 standard errors."""
     measured = enough(without_controls(usable(table)), "no model was measured here but controls: nothing to fit")
     signals, others = rows_of(measured)
     table = largest(pd.concat([of_signal(measured, signal) for signal in signals]))
     models = style.ordered(table["model"])
-    # a column of empty panels tells nothing
+    # a model measured on less than half of the signals gets no column, which would be mostly empty
     rare = [m for m in models if 2 * len(style.signals(table[table["model"] == m])) < len(signals)]
 
     figure = _fit_panels(table, signals, [model for model in models if model not in rare], laws.NOISE_LAW)
@@ -169,7 +169,7 @@ def fits_figure(table: pd.DataFrame) -> Figure:
 
 @style.book_style()
 def cell_fits_figure(table: pd.DataFrame) -> Figure:
-    """Eq. 2 fitted at the deepest counts of each signal, models that cells train, with bands of 2 standard errors."""
+    """Draw Eq. 2 fitted at each signal's deepest counts, for models that train on cells; bands of 2 standard errors."""
     rows = cell_rows(table)
     signals, others = rows_of(rows)
     figure = _fit_panels(rows, signals, style.ordered(rows["model"]), laws.CELL_NUMBER_LAW)
@@ -178,7 +178,7 @@ def cell_fits_figure(table: pd.DataFrame) -> Figure:
 
 
 def cell_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows at each signal's deepest counts of models that cells train, at LEAST_SIZES numbers of cells or more."""
+    """Return rows at a signal's deepest counts of models that train on cells, at LEAST_SIZES cell numbers or more."""
     rows = without_controls(usable(table))
     rows = rows[~rows["model"].isin(UNIMPROVABLE)]
     rows = rows[rows["fraction"] == rows.groupby(_SIGNAL)["fraction"].transform("max")]
@@ -189,28 +189,28 @@ def cell_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 LEAST_SIZES = 4
-"""Numbers of cells of a curve that Eq. 2, with three parameters, is fitted to."""
+"""Fewest cell numbers of a curve to which Eq. 2, which has three parameters, is fitted."""
 _BAND: dict[str, Any] = {"color": "0.3", "alpha": 0.25, "linewidth": 7, "label": "2 standard errors"}
 
 
 def _fit_panels(table: pd.DataFrame, signals: list[tuple[str, str]], models: list[str], law: laws.Law) -> Figure:
-    """A law fitted to every curve of a table: a row a signal, a column a model."""
+    """Draw a law fitted to every curve of a table: one row per signal, one column per model."""
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         here = of_signal(table, signal)
         _fit_panel(axes, here[here["model"] == model], model, law)
 
     by = {signal: style.methods(of_signal(table, signal)) for signal in signals}
-    rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # one label for all
+    rows = {signal: f"{style.title(*signal)} ({method})\n" for signal, method in by.items()}  # no axis label
     along = style.UMIS if law is laws.NOISE_LAW else style.CELLS
     figure = style.model_panels(rows, models, draw, xlabel=along, height=1.75, sharey="row", sharex=True)
-    tall = (figure.get_figheight() - 0.9) / len(rows) - 0.2  # inches of a panel
+    tall = (figure.get_figheight() - 0.9) / len(rows) - 0.2  # height of a panel in inches
     for i in range(0, len(figure.axes), len(models)):
         row = figure.axes[i : i + len(models)]
         low, high = row[0].get_ylim()
         told = [text.get_text() for axes in row for text in axes.texts if text.get_verticalalignment() == "top"]
         lines = 1 + max((text.count("\n") for text in told), default=0)
-        share = min((0.14 * lines + 0.08) / tall, 0.7)  # of the panel, for the lines of parameters
+        share = min((0.14 * lines + 0.08) / tall, 0.7)  # of the panel's height, for the parameters
         row[0].set_ylim(low, high + share / (1 - share) * (high - low))
     figure.supylabel(style.BITS, fontsize=9.5)
     if law is laws.CELL_NUMBER_LAW and table["n_cells"].max() > WIDE * table["n_cells"].min():
@@ -220,7 +220,7 @@ def _fit_panels(table: pd.DataFrame, signals: list[tuple[str, str]], models: lis
 
 
 WIDE = 10_000
-"""Over so large a factor a narrow panel has no room for a number at each power of ten."""
+"""Ratio of most to fewest cells above which a narrow panel has no room for a label at each power of ten."""
 
 
 def _fit_panel(axes: Axes, table: pd.DataFrame, model: str, law: laws.Law) -> None:
@@ -245,11 +245,11 @@ _PRINTED = {
     laws.NOISE_LAW.name: {style.U_BAR: ("u_bar", ",.0f"), style.I_MAX: ("i_max", ".2f")},
     laws.CELL_NUMBER_LAW.name: {"$N_{sat}$": ("n_sat", ",.0f"), "$s$": ("s", ".2f"), "$I_\\infty$": ("i_inf", ".2f")},
 }
-"""Parameters that a panel names, by law: symbol, name and form."""
+"""Parameters that a panel prints, by law and symbol: the parameter's name and its number format."""
 
 
 def _parameters(fit: laws.LawFit) -> str:
-    """The fit in the lines of a panel, Eq. 1's intervals averaged over laws; one that did not go well says so."""
+    """Return a panel's text: parameters, intervals (Eq. 1's averaged over laws), and the status unless converged."""
     names = _PRINTED[fit.law.name]
     if fit.status not in (laws.CONVERGED, laws.BEYOND):
         return fit.status
@@ -262,10 +262,10 @@ def _parameters(fit: laws.LawFit) -> str:
 
 
 def collapsed(table: pd.DataFrame) -> pd.DataFrame:
-    """Every observation on the universal curve of its own fit: u_bar, i_max, x = u / u_bar, z, missing bits.
+    """Place every observation on the universal curve by its own fit: columns u_bar, i_max, x = u / u_bar, z, missing.
 
-    Only curves of models but controls whose fit converged; `n_left_out` in the frame's attrs counts the others. Raises
-    as `usable`.
+    Controls are left out, and curves whose fit did not converge; `n_left_out` in the frame's attrs counts these curves.
+    Raises InputError as `usable` does.
     """
     table = without_controls(protocol_rows(usable(table)))
     fits = laws.fit_curves(table)
@@ -279,7 +279,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def collapse_figure(table: pd.DataFrame) -> Figure:
-    """Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
+    """Draw Figure 3: missing information of every observation against u / u_bar (asymptote) and against z (exact)."""
     points = enough(collapsed(table), NO_CURVE)
     titles = [f"estimated by {style.methods(points)}"]
     figure, panels = style.new_figure(1, 2, 4.2, titles=titles, sharey=True)
@@ -301,12 +301,12 @@ def collapse_figure(table: pd.DataFrame) -> Figure:
 
 
 ONE_CURVE = "Eq. 1, no free parameter (left: its asymptote)"
-"""The line of `collapse_figure` in its legend."""
+"""Legend label of the theoretical line in `collapse_figure`."""
 
 
 @style.book_style()
 def variations_figure(table: pd.DataFrame) -> Figure:
-    """Bits against depth at the most cells: a model and its variations a panel, of seeds at which all were measured."""
+    """Draw bits against depth at the most cells: one panel per model and its variations, on seeds measured for all."""
     table = largest(usable(table))
     table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
     table = table[table.groupby([*_SIGNAL, "kind"])["model"].transform("nunique") > 1]

@@ -1,4 +1,4 @@
-"""What a table shows, in sentences with computed numbers: above each figure of the paper, and on the front page."""
+"""Sentences with computed numbers on what a table shows, for the pages of the paper's figures and the front page."""
 
 import subprocess
 import textwrap
@@ -25,19 +25,19 @@ from .figures import NO_CURVE, collapsed, largest, of_signal, usable, without_co
 
 KNOWN_BITS = 2.0
 SUPPLEMENT_PARAMETERS = 13_480_151
-"""Of the published Geneformer, by the supplement of the paper (SUPPLEMENTAL_METHODS.md, January 2026)."""
+"""Parameters of the published Geneformer by the supplement of the paper (SUPPLEMENTAL_METHODS.md, January 2026)."""
 KNOWN_WITHIN = 10.0
-"""Factor from end to end of its interval within which ū counts as known."""
+"""ū counts as known if the upper end of its interval is less than this factor times the lower end."""
 
 
 def real(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of models on cells that are evidence, under one estimator."""
+    """Return the rows of models (not controls) on cells that are evidence, under one estimator."""
     rows = without_controls(admitted.evidence(usable(table)))
     return enough(rows, "nothing was measured here on real cells but controls: there is nothing to find")
 
 
 def information(table: pd.DataFrame) -> str:
-    """The finding of Figure 1: what depth and cells add."""
+    """Return the finding of Figure 1: how much information depth and cells add."""
     table = real(table)
     rises, gains, bits = depth_gains(table), claim_terms.gains(table)[0], claim_terms.grid(table)[0]
     sentences = [
@@ -60,7 +60,7 @@ def information(table: pd.DataFrame) -> str:
 
 @page.told
 def headline(source: str | Path) -> HTML:
-    """The models at the largest number of cells of all data sets, all molecules, with the size of Geneformer."""
+    """Say what each model finds on the largest training set with all molecules, and the size of its Geneformer."""
     table = real(page.measured(source).table)
     dataset, signal, n = table.loc[table["n_cells"].idxmax(), ["dataset", "signal", "n_cells"]]
     top = of_signal(table[table["n_cells"] == n], (dataset, signal))
@@ -78,14 +78,14 @@ def headline(source: str | Path) -> HTML:
 
 
 def depth_gains(table: pd.DataFrame) -> pd.Series:
-    """Bits at the deepest counts less those at the shallowest, means over seeds, of each signal and model."""
+    """Return bits at the deepest counts less bits at the shallowest, means over seeds, by signal and model."""
     bits = largest(table).groupby(["dataset", "signal", "model", "fraction"])["mi_bits"].mean()
     curves = bits.groupby(level=["dataset", "signal", "model"])
     return curves.last() - curves.first()
 
 
 def fits(table: pd.DataFrame) -> str:
-    """The finding of Figure 2: how well Eq. 1 fits curves that rise, and how often its parameters are known."""
+    """Return the finding of Figure 2: how well Eq. 1 fits rising curves, and how often its parameters are known."""
     rows = real(table)
     r2 = enough(claim_terms.rising_fits(rows)["r_squared"], NO_CURVE)
     found = laws.fit_curves(rising(rows))
@@ -102,7 +102,7 @@ def fits(table: pd.DataFrame) -> str:
 
 @page.told
 def counted(source: str | Path) -> HTML:
-    """From all rows of a table to those that the abstract counts and Figures 1 to 3 draw: a sentence."""
+    """Say how many rows each filter removes, from a whole table to the rows of the abstract and Figures 1 to 3."""
     every = page.measured(source).table
     kept = protocol_rows(every, controls=True)
     kept = [every, kept, one := usable(every), admitted.evidence(one), real(every)]
@@ -117,7 +117,7 @@ def counted(source: str | Path) -> HTML:
 
 
 def rising(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows at the largest number of cells of curves that rise: the R² of a flat one says nothing."""
+    """Return the rows at the largest number of cells of rising curves, because the R² of a flat curve says nothing."""
     rows = largest(table)
     rise = depth_gains(rows)
     kept = pd.MultiIndex.from_frame(rows[list(rise.index.names)]).isin(rise.index[rise >= claim_terms.FLAT])
@@ -125,7 +125,7 @@ def rising(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def collapse(table: pd.DataFrame) -> str:
-    """The finding of Figure 3: how near observations are to one curve."""
+    """Return the finding of Figure 3: how close the observations lie to one curve."""
     points = enough(collapsed(real(table)), NO_CURVE)
     off = (points["missing"] - laws.collapse(points["z"])).abs()
     found = {m: claims.find(claims.collapse_of(m), table).value for m in style.ordered(points["model"])}
@@ -138,7 +138,7 @@ def collapse(table: pd.DataFrame) -> str:
     )
     far = (points["missing"] - laws.collapse(points["x"])).abs() > claim_terms.FAR
     small = points["x"] < claim_terms.SMALL * 2.0 ** (-2 * points["i_max"])
-    if small.all() or not small.any():  # the paper says that the asymptote is left there
+    if small.all() or not small.any():  # nothing to compare; by the paper only small ones leave the asymptote
         return said
     return said + (
         f" Of the observations whose depth or saturation is small (u/ū below {claim_terms.SMALL:g} × 2^(−2 I_max)), "
@@ -148,11 +148,11 @@ def collapse(table: pd.DataFrame) -> str:
 
 
 FINDINGS: dict[str, Callable[[pd.DataFrame], str]] = {"information": information, "fits": fits, "collapse": collapse}
-"""By the names of `figures.FIGURES`."""
+"""Functions that write the finding of a figure, by the names of `figures.FIGURES`."""
 
 
 def finding(name: str, source: str | Path) -> Figure | HTML:
-    """The finding of one of the paper's figures on a measurements table, a paragraph."""
+    """Return the finding of one of the paper's figures on a measurements table, as a paragraph."""
     return page.show(lambda table: page.paragraph(FINDINGS[name](table), "finding"), source)
 
 
@@ -161,7 +161,7 @@ def _count(which: pd.Series) -> str:
 
 
 def _share(rows: pd.DataFrame) -> str:
-    """Share of the points that can be told, its interval, and how many are tied."""
+    """Put in words a share of the depths that are not ties, its interval, and the share of ties."""
     value, low, high = claims.interval(rows)[:3]
     ties = 1 - rows["den"].mean()
     tied = f" at which models differ by more than their errors ({_percent(ties)} are ties)" if ties > 0 else ""
@@ -175,7 +175,7 @@ def _percent(share: float, digits: int = 0) -> str:
 
 @page.told
 def abstract(measurements: str | Path, reference: str | Path) -> HTML:
-    """Five sentences: question, published table, ours, what cells and depth add, what limits it."""
+    """Return the abstract, up to five sentences: question, both tables, what depth and cells add, and the limits."""
     ours, theirs = page.measured(measurements).table, page.measured(reference).table
     mine, paper = real(ours), real(theirs)
     r2 = [claim_terms.rising_fits(rows)["r_squared"].median() for rows in (paper, mine)]
@@ -206,7 +206,7 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def _beside_the_best(*tables: pd.DataFrame) -> list[str]:
-    """By how much the best other law foretells depths better than Eq. 1, in a sentence; none of too few curves."""
+    """Say by how much the best other law predicts left-out depths better than Eq. 1; empty if curves are too few."""
     said = []
     try:
         for compared in map(law_pages.compared, tables):
@@ -220,7 +220,7 @@ def _beside_the_best(*tables: pd.DataFrame) -> list[str]:
 
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
-    """Bits found by an estimator of the control that holds 2, at full depth, by data set; none where none was asked."""
+    """Return by data set the bits that an estimator finds of the control's 2 at full depth; empty if not measured."""
     if not ((table["model"] == KNOWN) & (table["estimator"] == estimator)).any():
         return pd.Series(dtype=float)
     rows = usable(table, estimator)
@@ -263,7 +263,7 @@ def _cells_gain(model: str, table: pd.DataFrame) -> str:
 
 
 def version() -> HTML:
-    """Version of the package, and date and commit of the checkout where it is one."""
+    """Return the version of the package and, in a git checkout, the date and commit."""
     command = ["git", "log", "-1", "--format=%cs, commit %h"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False, cwd=paths.ROOT).stdout.strip()
     return page.paragraph(", ".join(filter(None, [f"Version {__version__}", commit])), "version")
@@ -275,7 +275,7 @@ HERO = {"published": ("pbmc", "protein"), "ours": ("pbmc10k", "protein")}
 @page.told
 @style.book_style()
 def hero_figure(measurements: str | Path, reference: str | Path) -> Figure:
-    """Information against depth with Eq. 1, proteins of blood cells or else the first signal: published, and ours."""
+    """Draw information against depth with Eq. 1, published and ours: proteins of blood cells, else the first signal."""
     figure, panels = style.new_figure(1, 2, 3.4, xlabel=style.UMIS, name="hero_published_and_ours")
     for axes, (source, name) in zip(panels[0], ((reference, "published"), (measurements, "ours")), strict=True):
         table = page.measured(source).table
@@ -305,7 +305,7 @@ def _hero_panel(axes: Axes, rows: pd.DataFrame) -> None:
         ends[model] = fit.predict(at)[-1]
     style.bits_axes(axes)
     step, last = 0.075 * np.diff(axes.get_ylim())[0], -np.inf
-    for model, y in sorted(ends.items(), key=lambda end: end[1]):  # names beside the ends, not on each other
+    for model, y in sorted(ends.items(), key=lambda end: end[1]):  # labels at curve ends, without overlaps
         last = max(y, last + step)
         look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": style.colour(model)}
         axes.annotate(style.label(model), (rows["umis_per_cell"].max(), last), (7, 0), **look)

@@ -15,7 +15,7 @@ from .interactive import STATIC
 
 
 def fit_your_curve(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
-    """The interactive page: the curves at the largest number of cells to begin with, and room for one's own."""
+    """Return the interactive page, which offers the curves at the most cells and takes a reader's own points."""
     tables = {"ours": page.measured(measurements).table, "published": page.measured(reference).table}
     curves = [curve for name, table in tables.items() for curve in _curves(table, name)]
     return interactive.frame("fit", {"curves": curves}, *_fallback(curves[0]), "fitting.js", "fit.js", static=static)

@@ -1,6 +1,6 @@
-"""The authors' later tables: sizes of Geneformer, a pretrained model fine-tuned, a search of hyper-parameters.
+"""The authors' later tables: sizes of Geneformer, a fine-tuned pretrained model, a hyper-parameter search.
 
-They have no licence and are not kept here; Eq. 1 fitted to each of their curves is (`data/published/follow_up.csv`).
+The tables have no licence and are not kept here; fits of Eq. 1 to their curves are (`data/published/follow_up.csv`).
 """
 
 import numpy as np
@@ -21,21 +21,21 @@ _FILES = {
     PRETRAINED: ("state_se100m_finetuned_pbmc", "size", "mi"),
     TRIALS: ("state_hyperparameter_sweep", "trial_id", "mi"),
 }
-"""By table: its file, the column that names a curve, and the column of bits. All are of PBMC and proteins."""
+"""By table: its file, the column that names a curve, and the column of bits. All tables are of PBMC proteins."""
 _CURVES = {SIZES: "{:.1f} M parameters", PRETRAINED: "{:,.0f} training cells", TRIALS: "trial {:.0f}"}
 
 
 def _points() -> pd.DataFrame:
-    """The published table's means over seeds, of the same cells and signal."""
+    """Return the published table's means over seeds for the same cells and signal, PBMC proteins."""
     points = published.statistics("points")
     return points[(points["dataset"] == "pbmc") & (points["signal"] == "protein") & (points["rows"] == published.ALL)]
 
 
 def fits() -> pd.DataFrame:
-    """Eq. 1 of each curve, from the files, downloaded if need be.
+    """Fit Eq. 1 to each curve of the tables, whose files are downloaded if needed.
 
-    Columns: table, curve (millions of parameters, training cells, number of the trial), learning_rate (of trials),
-    deepest_bits, and those of a fit.
+    Columns: table, curve (millions of parameters, training cells or trial number), learning_rate (of trials),
+    deepest_bits, and the columns of a fit.
     """
     points, parts, by = _points(), [], ["table", "curve"]
     depth = points.groupby(points["fraction"].round(6))["umis_per_cell_nominal"].first()
@@ -55,7 +55,7 @@ def _of(table: str) -> pd.DataFrame:
 
 
 def sizes_sentence() -> HTML:
-    """What the size of Geneformer does in the authors' sweep."""
+    """Say how Eq. 1's parameters and full-depth bits vary with the size of Geneformer in the authors' sweep."""
     found = _of(SIZES)
     fits = [found.iloc[i] for i in (found["i_max"].idxmax(), 0, -1)]
     best, first, last = (page.interval(*fit[["i_max", "i_max_low", "i_max_high"]]) for fit in fits)
@@ -73,7 +73,7 @@ def sizes_sentence() -> HTML:
 
 
 def lead() -> HTML:
-    """Whether the larger of the authors' Geneformers finds more, in bits measured at full depth: a finding."""
+    """Say as a finding whether larger Geneformers of the authors find more bits, measured at full depth."""
     found = _of(SIZES)
     best, last = found.loc[found["deepest_bits"].idxmax()], found.iloc[-1]
     return page.paragraph(
@@ -84,7 +84,7 @@ def lead() -> HTML:
 
 
 def pretrained_sentence() -> HTML:
-    """What cells add to a pretrained model that is fine-tuned, beside models trained on these cells alone."""
+    """Say what cells add to a fine-tuned pretrained model, compared with models trained on these cells alone."""
     found, points = _of(PRETRAINED), _points()
     cells, bits = found["curve"], found["deepest_bits"]
     line = stats.linregress(np.log10(cells), bits)
@@ -101,7 +101,7 @@ def pretrained_sentence() -> HTML:
 
 
 def trials_sentence() -> HTML:
-    """What the search of hyper-parameters comes to."""
+    """Summarise the hyper-parameter search: bits by learning rate, and the fits of the best trials."""
     found = _of(TRIALS)
     bits, rates = found["deepest_bits"], found.groupby("learning_rate")["deepest_bits"]
     told = ", ".join(f"of {rate:g} {here.min():.2f} to {here.max():.2f}" for rate, here in rates)
@@ -115,7 +115,7 @@ def trials_sentence() -> HTML:
 
 
 def table() -> HTML:
-    """Every fit, each curve named by what its table varies."""
+    """Return a table of every fit, each curve named by the quantity that its source table varies."""
     full = published.statistics("follow_up")
     curves = [_CURVES[name].format(curve) for name, curve in zip(full["table"], full["curve"], strict=True)]
     shown = page.brief(full.assign(curve=curves).drop(columns="learning_rate"))
@@ -124,7 +124,7 @@ def table() -> HTML:
 
 @style.book_style()
 def sizes_figure() -> Figure:
-    """I_max and u_bar by the size of Geneformer; bits at full depth by the cells a pretrained model was tuned on."""
+    """Draw I_max and u_bar against Geneformer's size, and full-depth bits against the cells of fine-tuning."""
     figure, panels = style.new_figure(1, 3, 2.8, titles=(SIZES, SIZES, PRETRAINED))
     found, look = _of(SIZES), {"color": style.colour("geneformer"), "marker": "s"}
     found = found[found["status"] == laws.CONVERGED]

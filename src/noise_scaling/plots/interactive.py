@@ -1,8 +1,8 @@
 """The frame of an interactive page: controls, data and scripts in one piece of HTML that needs no network.
 
-The HTML lies beside this file, the scripts in book/_static, with Plotly's own, which book/_ext/plotly_script.py puts
-there when the book is built. Where they are missing, in a bare notebook or without JavaScript, a static figure stands
-in their place: it is hidden while the scripts load, and shown again where they left the controls hidden.
+The HTML templates lie in this folder and the scripts in book/_static, where book/_ext/plotly_script.py adds Plotly's
+script when the book is built. If the scripts are missing (a bare notebook) or JavaScript is off, the page shows a
+static figure: it is hidden while the scripts load, and shown again if they left the controls hidden.
 """
 
 import base64
@@ -21,18 +21,18 @@ from matplotlib.figure import Figure
 from . import style
 
 STATIC = "../_static"
-"""From a page of the book in notebooks/ to its static files."""
-# matplotlib's markers by the names of Plotly's symbols
+"""Relative path from a page of the book in notebooks/ to the book's static files."""
+# Plotly's symbol for each Matplotlib marker
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x": "x", "P": "cross", "*": "star"}
 
 
 def frame(
     name: str, data: dict[str, Any], fallback: Figure, alt: str, *scripts: str, static: str = STATIC, **values: object
 ) -> HTML:
-    """A page's widget: its controls and results, a static figure with its alt text, data as JSON, scripts.
+    """Return a page's widget: controls and results, a static figure with alt text, data as JSON, and scripts.
 
-    `name` is of the file NAME.html of controls and results, whose parts that a script fills carry `data-part`; `values`
-    are of its placeholders. `scripts` lie in `static`, as seen from the page, and come after laws.js and charts.js.
+    `name` is that of the template NAME.html of controls and results, where the parts that a script fills have a
+    `data-part`; `values` fill its placeholders. `scripts`, in the folder `static`, load after laws.js and charts.js.
     """
     files = ["plotly.min.js", "laws.js", "charts.js", *scripts]
     image = base64.b64encode(style.as_png(fallback)).decode()
@@ -47,7 +47,7 @@ def _filled(name: str, values: dict[str, Any]) -> str:
 
 
 def as_json(data: object) -> str:
-    """JSON for a script element: numbers that are not finite become null, no tag can end early."""
+    """Return JSON for a script element: non-finite numbers become null, and no text can close the tag early."""
     text = json.dumps(_finite(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("</", "<\\/")
 
@@ -61,12 +61,12 @@ def _finite(value: Any) -> Any:
 
 
 def digits(value: float, n: int = 6) -> float:
-    """`value` to n significant digits: six are a thousandth of any error bar here, and half the page's size."""
+    """Round to n significant digits: six halve the page's size and err by a thousandth of any error bar here."""
     return float(f"{value:.{n}g}") if math.isfinite(value) else value
 
 
 def kinds(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
-    """Name, label, colour and Plotly symbol of each (model, preset): filled for the first preset, then open, dotted."""
+    """Return name, label, colour and Plotly symbol by (model, preset); symbols of later presets are open or dotted."""
     presets: dict[str, list[str]] = {}
     for model, preset in sorted(set(pairs)):
         presets.setdefault(model, []).append(preset)

@@ -1,4 +1,4 @@
-"""The page *Which law?*: laws of depth on every curve of a table, in tables, figures and a plain verdict."""
+"""The page *Which law?*: laws of depth compared on every curve of a table, in tables, figures and a verdict."""
 
 from functools import cache
 from typing import Any
@@ -16,9 +16,9 @@ from . import admitted, page, style
 from .figures import of_signal, usable
 
 KINDS = {"vector": "measured values", "pair": "another cell's counts", "label": "labels"}
-"""Kinds of signals, by their cards, in words."""
+"""Kinds of signals, as data set cards name them, in words."""
 BY_NOISE = ("noise_law", "stretched", "channels", "two_sided", "two_sided_channels", "labels")
-"""The laws that noise gives, and Eq. 1 in a power of depth, which no noise gives and which may replace them all."""
+"""Laws that follow from noise, and Eq. 1 in a power of depth, which does not but may replace them all."""
 
 _SHOWN = ("noise_law", "stretched", "channels", "log_linear")
 
@@ -32,12 +32,12 @@ def _curves(table: pd.DataFrame) -> compare.Curves:
 
 @page.of_content
 def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """`compare.compare_laws` of a table's curves."""
+    """Return `compare.compare_laws` of a table's curves."""
     return compare.compare_laws(_curves(table))
 
 
 def scores(table: pd.DataFrame) -> HTML:
-    """A table of the laws: what each leaves, forgets and foretells, medians over curves."""
+    """Return a table of the laws: quality of fit and errors on depths not fitted, medians over curves."""
     full, names = compared(table), _curves(table).names
     short = compare.summary(full).sort_values("left_out")
     columns = {
@@ -54,7 +54,7 @@ def scores(table: pd.DataFrame) -> HTML:
 
 @style.book_style()
 def errors_figure(table: pd.DataFrame) -> Figure:
-    """Errors on a depth left out and on the deepest, median and quartiles over curves, the laws in rows."""
+    """Draw errors on a depth left out and on the deepest depths: a row per law, median and quartiles over curves."""
     found = compared(table)
     order = found.groupby("law")["left_out"].median().sort_values(ascending=False).index
     figure, panels = style.new_figure(1, 2, 4.6, sharey=True)
@@ -75,17 +75,17 @@ def errors_figure(table: pd.DataFrame) -> Figure:
 
 
 _UNSEEN = {"left_out": "a depth left out", "ahead": "the deepest 40 %"}
-"""Columns of errors where a law did not look, in words."""
+"""Columns of errors at depths that a law was not fitted to, in words."""
 _MARKS: dict[int, dict[str, Any]] = {
     2: {"color": "black", "marker": "o"},
     3: {"color": "black", "marker": "s", "markerfacecolor": "white"},
 }
-"""By number of parameters."""
+"""Markers of laws, by their number of parameters."""
 
 
 @style.book_style()
 def residuals_figure(table: pd.DataFrame) -> Figure:
-    """Residuals of four laws against depth over the curve's deepest, medians and quartiles in eighths of the points."""
+    """Draw residuals of four laws against depth over the curve's deepest: median and quartiles by eighths of points."""
     binned = _residuals(table)
     figure, panels = style.new_figure(1, len(binned), 2.9, titles=list(binned), sharey=True, sharex=True)
     for axes, points in zip(panels[0], binned.values(), strict=True):
@@ -100,7 +100,7 @@ def residuals_figure(table: pd.DataFrame) -> Figure:
 
 
 def _residuals(table: pd.DataFrame) -> dict[str, Any]:
-    """By label of a law what it leaves at depths over the deepest, grouped by eighths of the points."""
+    """Return by label of a law its residuals at depths over the curve's deepest, grouped in eighths of the points."""
     found, out = _curves(table), {}
     relative = found.u / np.nanmax(found.u, axis=1, keepdims=True)
     for law in (alternatives.ALTERNATIVES[name] for name in _SHOWN):
@@ -115,24 +115,24 @@ def _binned(x: np.ndarray, left: np.ndarray, bins: int = 8) -> Any:
 
 
 def residuals_sentence(table: pd.DataFrame) -> HTML:
-    """How far the medians of the residuals' figure lie from zero, a law each."""
+    """Say for each law how far the medians in the figure of residuals lie from zero."""
     ends = {label: points["left"].median() for label, points in _residuals(table).items()}
     said = "; ".join(f"{_quoted(label)} {middle.min():+z.3f} to {middle.max():+z.3f}" for label, middle in ends.items())
     return page.paragraph(f"Measured less fitted, medians of eighths of the depths run, in bits: {said}.", "finding")
 
 
 def kind(dataset: str, signal: str) -> str:
-    """The kind of a signal by its data set's card, one of KINDS; of a signal that no card names the card's only one."""
+    """Return a signal's kind from its data set's card; of a signal not on the card, the card's only kind, else ""."""
     signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
     kinds = {about["kind"] for name, about in signals.items() if name == signal or signal not in signals}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
 def by_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """By kind of signal and by signal: median error on a depth left out of each law of BY_NOISE, in bits.
+    """Return by kind of signal and signal the median error, in bits, of each law of BY_NOISE on a depth left out.
 
-    Medians over curves of the median over depths; power and number of channels are those fitted, D being held within
-    CHANNELS_WITHIN: infinite where half of the curves or more are at the upper bound.
+    Errors are medians over curves of the median over depths. `power` and `D` are the fitted exponent and number of
+    channels; D is fitted within CHANNELS_WITHIN, and infinite if half of the curves or more are at the upper bound.
     """
     found, names = compared(table), _curves(table).names
     fitted = names.assign(**{law: _fitted(table, law, parameter) for law, parameter in _PARAMETERS.items()})
@@ -161,7 +161,7 @@ def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
 
 
 def kinds_table(table: pd.DataFrame) -> HTML:
-    """`by_kind` with its headings explained, and a bound in words."""
+    """Return `by_kind` as a table, with its headings explained and values at a bound in words."""
     full = by_kind(table)
     words = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
     title = (
@@ -179,7 +179,7 @@ def _channels(value: float) -> str:
 
 @cache
 def exact() -> pd.DataFrame:
-    """Most bits that each law misses of the simulator's exact curves, ten depths of 10 to 20,000, by kind of signal."""
+    """Return each law's largest error in bits on the simulator's exact curves (10 depths, 10 to 20,000), by kind."""
     u, missed = np.geomspace(10, 20_000, 10), dict[str, dict[str, float]]()
     for name, words in KINDS.items():
         data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)
@@ -192,18 +192,18 @@ def exact() -> pd.DataFrame:
 
 
 def exact_table() -> HTML:
-    """`exact` as a table."""
+    """Return `exact` as a table to read and to download."""
     title = "What a law misses at most of the simulator's exact curve, in bits, fitted to all ten depths."
     return page.as_table(exact(), "exact_curves.csv", title=title)
 
 
 def verdict(table: pd.DataFrame) -> HTML:
-    """What the comparison says, in sentences with its numbers."""
+    """Return the verdict of the comparison in sentences with computed numbers."""
     return page.bullets([*verdict_lines(compared(table)), *kind_lines(by_kind(table))], "finding")
 
 
 def kind_lines(table: pd.DataFrame) -> list[str]:
-    """A sentence for each kind of signal, from `by_kind`."""
+    """Say from `by_kind` which law errs least, a sentence for each kind of signal."""
     lines, labels = [], [alternatives.ALTERNATIVES[law].label for law in BY_NOISE]
     for words, here in table.groupby("kind", sort=False):
         errors, signals = here[labels].median(), page.counted(len(here), "signal")
@@ -246,12 +246,12 @@ def _best(short: pd.DataFrame, column: str) -> str:
 
 
 def _quoted(label: str) -> str:
-    """A law's name in a sentence: names are made of words, some of them with commas."""
+    """Quote a law's name for a sentence, as names consist of several words and some contain commas."""
     return label if label == "Eq. 1" else f"“{label}”"
 
 
 def told_apart(table: pd.DataFrame, other: str, column: str) -> str:
-    """Whether Eq. 1 or another law of `compare_laws` foretells better: a sentence. `column` is as in `compare.gap`."""
+    """Say whether Eq. 1 or another law of `compare_laws` predicts better; `column` is as in `compare.gap`."""
     middle, low, high = compare.gap(table, "noise_law", other, column)
     name = _quoted(alternatives.ALTERNATIVES[other].label)
     told = f"{name} foretells better" if low > 0 else "Eq. 1 foretells better" if high < 0 else "they tie"

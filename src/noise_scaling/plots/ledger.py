@@ -19,7 +19,7 @@ from .findings import KNOWN_BITS
 
 _ZOO = f"zoo.html#{urlencode({'source': OURS, 'estimator': 'lmi'})}"
 _TABBED = ("figures/", "cells_or_depth")
-"""Pages that have a tab for each table, by the beginnings of their names."""
+"""Beginnings of the names of pages that have a tab for each table."""
 _HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
 
 
@@ -36,8 +36,8 @@ class Column:
     heading: str
     table: pd.DataFrame
     estimator: str | None = None
-    tab: str = ""  # the anchor under which pages that have tabs show it
-    page: str = ""  # the page, with its state, that shows it where those of figures do not
+    tab: str = ""  # anchor of the table's tab on pages that have tabs
+    page: str = ""  # page, with its state, that shows the table if figures' pages do not
 
     @property
     def findings(self) -> dict[Claim, claims.Finding]:
@@ -46,12 +46,12 @@ class Column:
 
     @property
     def small(self) -> bool:
-        """Whether what stands for Geneformer is its small preset alone."""
+        """Whether all Geneformer rows of the table are of its small preset."""
         return set(self.table.loc[self.table["model"] == "geneformer", "preset"]) == {"small"}
 
 
 def summary(measurements: str | Path, reference: str | Path) -> HTML:
-    """How many of the paper's claims hold on each table, and which fail: sentences."""
+    """Say how many of the paper's claims hold on each table, and which fail."""
     said, tables = [], columns(measurements, reference)
     alike: dict[tuple[str, ...], list[Column]] = {}
     for column in tables:
@@ -75,7 +75,7 @@ def summary(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def full_text(claim: Claim) -> str:
-    """A claim's text with what it goes on from: "… PCA" goes on from the last whole one, up to its colon."""
+    """Return a claim's full text: "… PCA" continues the last text without an ellipsis, up to that text's colon."""
     if not claim.text.startswith("…"):
         return claim.text
     whole = [c.text for c in CLAIMS[: CLAIMS.index(claim)] if not c.text.startswith("…")]
@@ -84,11 +84,11 @@ def full_text(claim: Claim) -> str:
 
 
 def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
-    """The reference table (the published one with all rows and without the flagged ones); ours by estimator."""
+    """Return the reference (the published table with and without flagged rows), and our table by estimator."""
     tabs = ["on-the-published-table", "published-without-the-flagged-rows"]
     found = zip(page.versions(reference).items(), tabs if str(reference) == page.PUBLISHED else [""], strict=True)
     out = [Column(_HEADINGS.get(name, name), table, tab=tab) for (name, table), tab in found]
-    if str(measurements) in page.VERSIONS:  # then none of ours was asked for
+    if str(measurements) in page.VERSIONS:  # then our own table was not asked for
         return out
     ours = page.measured(measurements).table
     here = "on-our-own-measurements"
@@ -96,13 +96,13 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
-    """The verdict on each claim by each table; where `measurements` is the published one the reference is alone."""
+    """Return the verdict on each claim by each table; only the reference if `measurements` is the published table."""
     download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return of_columns(columns(measurements, reference), which, download=download)
 
 
 def of_columns(tables: list[Column], which: tuple[Claim, ...] = CLAIMS, *, download: str) -> HTML:
-    """The same of any tables: a matrix of verdicts, each with a link to its page, and a CSV, called `download`."""
+    """Return the ledger of any tables: a matrix of verdicts, each linked to its page, and a CSV named `download`."""
     heads = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in tables)
     lines, full = [], []
     findings = {column.heading: column.findings for column in tables}
@@ -122,7 +122,7 @@ def _verb(count: int, verb: str) -> str:
 
 
 def _rule(claim: Claim) -> str:
-    """The two thresholds of a claim in words."""
+    """Return the two thresholds of a claim in words."""
     if claim.unit == "bits":
         return f"holds up to {claim.holds_from:g} bits, fails from {claim.fails_at:g}"
     return f"holds from {claim.holds_from:g}, fails at {claim.fails_at:g}"
@@ -144,7 +144,7 @@ def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
 
 
 def _signal(claim: Claim, column: Column) -> str:
-    """The zoo's state for the signal of a claim on development, where the table has one alone."""
+    """Return the zoo's URL state for the signal of a claim on development, if the table has only one such signal."""
     table = column.table if column.estimator is None else column.table[column.table["estimator"] == column.estimator]
     if not getattr(claim.rows, "keywords", {}).get("development"):
         return ""
@@ -153,18 +153,18 @@ def _signal(claim: Claim, column: Column) -> str:
 
 
 def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
-    """The same of what the paper leaves open."""
+    """Return the ledger of the questions that the paper leaves open."""
     return ledger(measurements, reference, claims_open.OPEN)
 
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
-    """Of every claim and table: the interval with studies drawn too, and the verdict with thresholds moved."""
+    """Tabulate for every claim and table the interval with studies drawn too, and verdicts with thresholds moved."""
     rows = _firm(columns(measurements, reference))
     return page.as_table(rows, "robustness.csv", title=how_many(rows))
 
 
 def control(measurements: str | Path, reference: str | Path) -> HTML:
-    """How many verdicts change where the positive control must find as much as `check` asks: a sentence."""
+    """Say how many verdicts change if the positive control must find as many bits as `check` asks for."""
     least, every = check_rules.FOUND * KNOWN_BITS, [*CLAIMS, *claims_open.OPEN]
     changed = sum(
         claims.find(claim, one.table, estimator=one.estimator, control=least).verdict != one.findings[claim].verdict
@@ -191,13 +191,13 @@ def _firm(tables: list[Column]) -> pd.DataFrame:
 
 
 def _moved(rows: pd.DataFrame) -> tuple[int, int]:
-    """How many verdicts there are, and how many change with thresholds."""
+    """Return the number of verdicts, and how many change when the thresholds move."""
     told = rows[rows["verdict"].isin([claims.HOLDS, claims.PARTLY, claims.FAILS])]
     return len(told), int(((told["stricter"] != told["verdict"]) | (told["more lenient"] != told["verdict"])).sum())
 
 
 def how_many(rows: pd.DataFrame) -> str:
-    """A word on how many verdicts there are, from the rows of `robustness`."""
+    """Say how many verdicts there are and how many may miss by chance, from the rows of `robustness`."""
     told, moves = _moved(rows)
     return (
         f"{told} verdicts stand on this page. Each interval is a 95 % interval by itself: of so many, about "
@@ -207,7 +207,7 @@ def how_many(rows: pd.DataFrame) -> str:
 
 
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
-    """What a table says of the open questions whose text holds one of the words `about`, a line each."""
+    """Return a table's verdicts, one per line, on the open questions whose text has one of the words `about`."""
     asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
     return page.bullets((_verdict(claim, table) for claim in asked), "finding")
 
@@ -226,7 +226,7 @@ def _verdict(claim: Claim, table: pd.DataFrame) -> str:
 
 
 def _who(claim: Claim, column: Column) -> str:
-    models = getattr(claim.rows, "keywords", {}).values()  # a claim that goes on from the last one names none
+    models = getattr(claim.rows, "keywords", {}).values()  # a claim that continues the last one names none
     named = "geneformer" in models or "Geneformer" in claim.text + claim.statistic
     return "small Geneformer: " if column.small and named else ""
 
@@ -236,7 +236,7 @@ def _number(found: claims.Finding) -> str:
 
 
 def _cell(found: claims.Finding) -> tuple[str, str]:
-    """The verdict, and the number behind it: 'holds' and '0.92 (0.84 to 0.98), 12 % tied'."""
+    """Return the verdict and the numbers behind it, such as 'holds' and '0.92 (0.84 to 0.98), 12 % tied'."""
     if found.tied == 1:
         return claims.UNTOLD, "all tied"
     if pd.isna(found.value):

@@ -1,4 +1,4 @@
-"""Limits in sentences with computed numbers: what Eq. 1 misses, what estimators hide, how far tables reach."""
+"""Sentences with computed numbers on limits: what Eq. 1 misses, what estimators hide, how far tables reach."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ from . import claim_terms, datasets, findings, page, style
 from . import laws as law_pages
 from .figures import of_signal
 
-_OVER = 0.05  # bits above the known ones that are more than the error of a control's mean
+_OVER = 0.05  # excess over the known bits, in bits, that the error of a control's mean does not explain
 
 
 @page.told
 def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
-    """Curves at the largest number of cells that Eq. 1 explains worst, on both tables."""
+    """Say which curves at the largest number of cells Eq. 1 explains worst, on both tables."""
     lines = []
     for name, source in (("the published table", reference), ("our own measurements", measurements)):
         table = page.measured(source).table
@@ -40,7 +40,7 @@ def where_it_fails(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
-    """Whether another law foretells depths left out better than Eq. 1, by signal and over all curves, by table."""
+    """Say by table whether another law predicts left-out depths better than Eq. 1, by signal and over all curves."""
     lines, least = _by_table(_ahead_of_eq1, measurements, reference)
     if least and max(least) <= 0.5:
         lines.append("By this test Eq. 1 is a good summary in two parameters, and not the law that foretells best.")
@@ -48,7 +48,7 @@ def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def straight_line(measurements: str | Path, reference: str | Path) -> HTML:
-    """Whether Eq. 1 foretells depths that were not fitted better than a straight line in log depth does, by table."""
+    """Say by table whether Eq. 1 predicts depths that were not fitted better than a straight line in log depth does."""
     lines, better = _by_table(_beside_the_line, measurements, reference)
     if better and not any(better):
         lines.append(
@@ -59,7 +59,7 @@ def straight_line(measurements: str | Path, reference: str | Path) -> HTML:
 
 
 def _by_table(say: Callable[[pd.DataFrame], tuple[str, float]], *sources: str | Path) -> tuple[list[str], list[float]]:
-    """What `say` says of our own and of the published table, that first, and its numbers."""
+    """Return sentences and numbers of `say` on the published table, then on ours; `sources` has ours first."""
     lines, numbers = [], []
     for name, source in zip(("The published table", "Our own measurements"), reversed(sources), strict=True):
         try:
@@ -88,7 +88,7 @@ def _ahead_of_eq1(table: pd.DataFrame) -> tuple[str, float]:
 
 @page.told
 def last_gain(source: str | Path) -> HTML:
-    """What scVI and Geneformer gain over the last factor of about ten in cells on the largest training set."""
+    """Say what scVI and Geneformer gain over the last factor of about ten in cells on the largest training set."""
     table = findings.real(page.measured(source).table)
     dataset, signal, most = table.loc[table["n_cells"].idxmax(), ["dataset", "signal", "n_cells"]]
     here = of_signal(table, (dataset, signal))
@@ -116,7 +116,7 @@ def last_gain(source: str | Path) -> HTML:
 
 @page.told
 def simulated_truth(measurements: str | Path) -> HTML:
-    """Where measured bits and Eq. 1 lie farthest from what is known to be there, on the simulated set."""
+    """Compare measured bits and Eq. 1 with the known truth of the simulated set, at its shallowest counts."""
     table = page.measured(measurements).table
     gaps = datasets.truth_gaps(table, "simulated")
     shallow = gaps[gaps[style.UMIS] == gaps[style.UMIS].min()]
@@ -131,7 +131,7 @@ def simulated_truth(measurements: str | Path) -> HTML:
 
 
 def what_the_estimator_finds(measurements: str | Path) -> HTML:
-    """What the estimators find of 2 known bits beside real embeddings, by data set."""
+    """Say how many of 2 known bits beside real embeddings each estimator finds, by data set."""
     table, lines = page.measured(measurements).table, []
     for estimator in sorted(set(table.loc[table["model"] == KNOWN, "estimator"])):
         found = findings.known_bits(table, estimator)
@@ -144,7 +144,7 @@ def what_the_estimator_finds(measurements: str | Path) -> HTML:
 
 @page.told
 def sizes(measurements: str | Path, reference: str | Path) -> HTML:
-    """How large the tables' measurements are: cells, depth, test cells, data sets."""
+    """Say how large both tables' measurements are: data sets, training cells and depths."""
     lines = []
     for name, source in (("The published table", reference), ("Ours", measurements)):
         rows = findings.real(page.measured(source).table)

@@ -1,4 +1,4 @@
-"""How Eq. 1's two parameters move with the size of a model: Geneformer at several widths on the same cells."""
+"""How Eq. 1's two parameters vary with the size of a model: Geneformer at several widths on the same cells."""
 
 from typing import Any
 
@@ -21,21 +21,21 @@ _LADDER = ["dataset", "signal", "estimator", "n_cells"]
 LABELS = {"i_max": "$I_{max}$ (bits)", "u_bar": "$\\bar{u}$ (UMIs per cell)"}
 LINES = ("-", "--", ":", "-.")
 _COLOURS = (style.colour(MODEL), "#222222", "#d55e00", "#8c6d31")
-_ASIDE = 1.1  # by this factor in parameters the bars of a line stand beside those of the line before
+_ASIDE = 1.1  # factor in parameters by which the bars of each line are shifted from those of the line before
 
 
 def ladder(table: pd.DataFrame) -> pd.DataFrame:
-    """The model's rows at every width, where several were measured on the same cells: the preset's own among them."""
+    """Return the model's rows at every width, the preset's own included, where several have the same cells."""
     rows = protocol_rows(table[table["model"] == MODEL], variant=None)
     rows = rows[(rows["variant"] == "") | rows["variant"].str.fullmatch(r"width_\d+")]
-    # the same depths and seeds at every width: otherwise sizes would be compared on different points
+    # keep depths and seeds that every width has: otherwise sizes would be compared on different points
     widths = rows.groupby(_LADDER)["variant"].transform("nunique")
     shared = rows.groupby([*_LADDER, "fraction", "seed"])["variant"].transform("nunique")
     return rows[(widths > 1) & (shared == widths)]
 
 
 def sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """Eq. 1 at each size: what was trained on, n_parameters, seeds, bits at full depth, the fit and its status."""
+    """Fit Eq. 1 at each size; columns: the training set, n_parameters, seeds, bits at full depth, fit and status."""
     rows, by = enough(ladder(table), _ONE_SIZE), [*_LADDER, "n_parameters"]
     deepest = rows["fraction"] == rows.groupby(by)["fraction"].transform("max")
     facts = rows.assign(full_depth_bits=rows["mi_bits"].where(deepest)).groupby(by).agg(
@@ -45,7 +45,7 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def widest_told(table: pd.DataFrame) -> HTML:
-    """Of which points the verdict on sizes is, and what is seen at full depth: a sentence for each data set."""
+    """Say for each data set which points the verdict on sizes rests on, and what the sizes find at full depth."""
     rows = protocol_rows(table, controls=True, variant=None)
     counted = ladder(admitted.learnt(admitted.found(admitted.evidence(rows, simulated=True))))
     lines = []
@@ -64,10 +64,10 @@ def widest_told(table: pd.DataFrame) -> HTML:
 
 @style.book_style()
 def sizes_figure(table: pd.DataFrame) -> Figure:
-    """Measured bits, I_max and u_bar against the number of parameters, a line a data set; bars are 95 % intervals.
+    """Draw measured bits, I_max and u_bar against the number of parameters, a line per data set; bars: 95 % intervals.
 
-    A bar that goes on beyond the panel ends in an arrow at its edge. Where u_bar lies beyond the deepest counts markers
-    are hollow. A fit that did not converge or is not identified is left out; it is in the table.
+    A bar that extends beyond the panel ends in an arrow at its edge. Markers are hollow if u_bar lies beyond the
+    deepest counts. A fit that did not converge or is not identified is not drawn, but the table has it.
     """
     found = sizes(table)
     figure, panels, limits = parameter_panels(found, 3.2)
@@ -91,7 +91,7 @@ def sizes_figure(table: pd.DataFrame) -> Figure:
 
 
 def parameter_panels(found: pd.DataFrame, height: float) -> tuple[Figure, np.ndarray, dict[str, tuple[float, float]]]:
-    """A figure in inches high, its panels of bits, I_max and u_bar, and the last two's limits: every value is shown."""
+    """Return a figure of `height` inches, panels of bits, I_max and u_bar, and limits that show all of the last two."""
     figure, panels = style.new_figure(1, 3, height, sharex=True)
     settled = found[found["status"].isin([laws.CONVERGED, laws.BEYOND])]
     limits = dict.fromkeys(("i_max", "u_bar"), (-np.inf, np.inf))
@@ -109,7 +109,7 @@ def parameter_panels(found: pd.DataFrame, height: float) -> tuple[Figure, np.nda
 def points(
     axes: Axes, curve: pd.DataFrame, along: str, name: str, look: dict[str, Any], limits: tuple[float, float]
 ) -> None:
-    """Values with their intervals as bars, cut at the panel's limits, where an arrow says that they go on."""
+    """Draw values with intervals as bars; a bar is cut at the panel's limits, where an arrow marks the cut."""
     x, value, *ends = (curve[column].to_numpy(float) for column in (along, name, f"{name}_low", f"{name}_high"))
     bars = [np.clip(np.where(np.isnan(end), value, end), *limits) for end in ends]
     axes.errorbar(x, value, yerr=np.abs(np.stack(bars) - value), capsize=3, elinewidth=0.9, **look)
@@ -120,7 +120,7 @@ def points(
 
 
 def variations(table: pd.DataFrame) -> pd.DataFrame:
-    """Each variation on a model less that model, in bits: the mean over points that have both, with its interval."""
+    """Return bits of each variation less those of its model: the mean over points that have both, with its interval."""
     bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
     for model in style.ordered(bits.columns):
         if (kind := style.variation_of(model)) in bits:

@@ -1,4 +1,4 @@
-"""Is it noise on both sides? Pairs of cells of which one partner alone is thinned, beside pairs thinned as a whole."""
+"""A test for noise on both sides: pairs of cells with only one partner thinned, against pairs with both thinned."""
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,16 @@ from .apart import over_data_sets
 from .figures import of_signal, signal_panels
 
 WAYS = {"train_full_depth": "both partners thinned", "one_partner_thinned": "one partner thinned"}
-"""By variant; both are trained at full depth, so that nothing but the cells that are read differs."""
+"""Variants and their names on the page; both are trained at full depth, so that only their test cells differ."""
 _CURVE, _LINES = ["dataset", "signal", "model", "n_cells"], ("-", "--")
 
 
 @page.of_content
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """The exponent of depth with both partners thinned and with one, by curve, and which law errs less.
+    """Return by curve the exponent of depth with both partners thinned and with one, and the errors of two laws.
 
-    Columns: thinned, dataset, signal, model, n_cells, exponent (of depth, in Eq. 1 in a power of it), steepest (bits
-    of a doubling of depth, of that fit), and the median error on a depth left out of Eq. 1 and of noise on both sides.
+    Columns: thinned, dataset, signal, model, n_cells, exponent (of depth, in Eq. 1 in a power of depth), steepest (most
+    bits per doubling of depth, by that fit), and median errors of Eq. 1 and noise on both sides on a depth left out.
     """
     parts = {}
     for variant, words in WAYS.items():
@@ -52,7 +52,7 @@ def _fitted(found: compare.Curves) -> pd.DataFrame:
 
 
 def sentence(table: pd.DataFrame) -> HTML:
-    """Whether the exponent falls where one partner alone is thinned, and to 1."""
+    """Say whether the exponent falls if only one partner is thinned, and whether it falls to 1."""
     found = exponents(table)
     wide = found.pivot(index=_CURVE, columns="thinned", values="exponent")
     whole, one = (wide[words] for words in WAYS.values())
@@ -79,7 +79,7 @@ def sentence(table: pd.DataFrame) -> HTML:
 
 @style.book_style()
 def partner_figure(table: pd.DataFrame) -> Figure:
-    """Bits against the depth of what was thinned, a row a signal: solid both partners, dashed one; lines Eq. 1's."""
+    """Draw bits against the thinned cells' depth, a row per signal; fits: solid for both partners, dashed for one."""
     names, law = exponents(table), alternatives.ALTERNATIVES["stretched"]
     ways = {line: protocol_rows(table, variant=variant) for variant, line in zip(WAYS, _LINES, strict=True)}
 

@@ -1,4 +1,4 @@
-"""What stands on a page around a figure: where its numbers come from, tables to read and to download, cards."""
+"""The parts of a page around its figures: provenance of the numbers, tables to read and to download, cards."""
 
 import base64
 import contextlib
@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Source:
-    """A measurements table, the name of where it came from, and whether a summary of it stands for its rows."""
+    """A measurements table, the name and digest of its source, and whether the rows come from a summary of it."""
 
     table: pd.DataFrame
     name: str
@@ -45,8 +45,8 @@ class Source:
 def measured(source: str | Path) -> Source:
     """Open a measurements table: a CSV, a folder of them, "published", or "published-filtered" without flagged rows.
 
-    Nothing is downloaded: where the published table is not at hand, its committed summary stands for it. Raises
-    InputError if the file is not there, or is no measurements table.
+    Nothing is downloaded: if the published table is not on this machine, its committed summary replaces it. Raises
+    InputError if the file is missing or is not a measurements table.
     """
     if str(source) not in VERSIONS:
         file = paths.find(source)
@@ -60,13 +60,13 @@ def measured(source: str | Path) -> Source:
 
 
 def numbers(source: str | Path) -> dict[str, Any]:
-    """The numbers of a benchmark, or of a run: a JSON file."""
+    """Read the numbers of a benchmark, or of a run, from a JSON file."""
     found: dict[str, Any] = json.loads(paths.find(source).read_text(encoding="utf-8"))
     return found
 
 
 def versions(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
-    """A table by its name, or by `name`; "published" in two versions, all rows and without the flagged."""
+    """Return a table by its own name, or by `name`; "published" has two versions, with and without flagged rows."""
     if str(source) == PUBLISHED:
         return {f"published, {version}": published.read(version) for version in VERSIONS.values()}
     opened = measured(source)
@@ -74,7 +74,7 @@ def versions(source: str | Path, name: str = "") -> dict[str, pd.DataFrame]:
 
 
 def _named(file: Path) -> tuple[str, str]:
-    """A file's name without this machine's folders (relative to the checkout, or bare), and its digest."""
+    """Return a file's name without this machine's folders (relative to the checkout, or bare), and its digest."""
     try:
         return file.resolve().relative_to(paths.ROOT).as_posix(), _digest(file)
     except ValueError:
@@ -87,13 +87,13 @@ def _digest(file: Path) -> str:
 
 
 def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **options: Any) -> Figure | HTML:
-    """A figure, a table or a text, made of a measurements table; in its place a sentence where that holds too little.
+    """Make a figure, a table or a text from a measurements table, or a sentence if the table holds too little for it.
 
-    `draw` is one of `FIGURES` by name, or a function of a table, `arguments` and `options` that returns a Figure, HTML,
-    or a DataFrame, which is shown as a table to read and to download; `source` is as `measured` takes it. A notebook
-    shows any of them: a figure's caption and alt text stand in the metadata of the notebook's cell. The names of
-    downloads say of which table and estimator they are. Raises InputError if there is no such figure or table, or the
-    figure refuses the table for more than being too little.
+    `draw` is the name of one of `FIGURES`, or a function of a table, `arguments` and `options` that returns a Figure,
+    HTML, or a DataFrame, which is shown as a table to read and to download; `source` is as in `measured`. A notebook
+    displays all of these; a figure's caption and alt text are in the metadata of the notebook's cell. The names of
+    downloads include the table and the estimator. Raises InputError if there is no such figure or table, or if the
+    figure cannot use the table for another reason than that it holds too little.
     """
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     table = measured(source).table
@@ -105,14 +105,14 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
         if isinstance(made, pd.DataFrame):
             made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
     if isinstance(made, HTML):
-        end = short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # several: by its name
+        end = short(source, [] if "estimator" in draw.__name__ else _estimators(table))  # [] if it shows several
         return HTML(re.sub(r'(download="|>Download )([^"<]+)\.csv(?=["<])', rf"\1\2_{end}.csv", made.data))
     made.set_label(made.get_label() or draw.__name__.removesuffix("_figure"))
     return made
 
 
 def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
-    """`make`, or a sentence where a table holds too little for it."""
+    """Decorate `make` to return a sentence if a table holds too little for it."""
 
     @wraps(make)
     def shown(*arguments: Any, **options: Any) -> Figure | HTML:
@@ -125,7 +125,7 @@ def told(make: Callable[..., Figure | HTML]) -> Callable[..., Figure | HTML]:
 
 
 def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataFrame], _Result]:
-    """`compute` done once for each content of a table: several pieces of a page rest on one slow result."""
+    """Cache `compute` by the content of its table, because several parts of a page use the same slow result."""
     found: dict[bytes, _Result] = {}
 
     @wraps(compute)
@@ -139,19 +139,19 @@ def of_content(compute: Callable[[pd.DataFrame], _Result]) -> Callable[[pd.DataF
 
 
 def paragraph(text: str, kind: str = "") -> HTML:
-    """One paragraph, of a CSS class if one is named."""
+    """Return one paragraph, with the CSS class `kind` if given."""
     return HTML(f'<p class="{kind}">{as_html(text)}</p>' if kind else f"<p>{as_html(text)}</p>")
 
 
 def as_html(text: str) -> str:
-    """Plain text as HTML, with the symbol of the saturation, powers and `code` set as such."""
+    """Return plain text as HTML, with I_max as a symbol, powers as superscripts and `code` as code."""
     escaped = html.escape(text).replace("I_max", "<i>I</i><sub>max</sub>")
     escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
     return re.sub(r"(\S*)\^\(([^()]*)\)", r'<span class="whole">\1<sup>\2</sup></span>', escaped)
 
 
 def figure(made: Figure, name: str, alt: str, caption: str) -> str:
-    """A figure, its anchor "fig-" and `name`, as HTML that holds its PNG: where as many are drawn as there are data."""
+    """Return a figure as HTML with its PNG and the anchor "fig-NAME", for pages whose number of figures varies."""
     style.BookFigure.shown.append((made, name))
     data = base64.b64encode(style.as_png(made)).decode()
     image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
@@ -159,28 +159,28 @@ def figure(made: Figure, name: str, alt: str, caption: str) -> str:
 
 
 def counted(n: int, what: str) -> str:
-    """A number and what it counts, in the plural where there is more or less than one: "1 signal", "2 signals"."""
+    """Return a number and its noun `what`, in the plural unless the number is 1: "1 signal", "2 signals"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
-    """A value and its interval in a sentence: "1.20 (0.85 to 1.61)"."""
+    """Return a value and its interval for a sentence: "1.20 (0.85 to 1.61)"."""
     return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def span(values: pd.Series, form: str = ",.0f") -> str:
-    """The lowest and the highest value in a sentence, once where they read alike: "200 to 1,000"."""
+    """Return the lowest and the highest value for a sentence, only one if both print alike: "200 to 1,000"."""
     return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (values.min(), values.max())))
 
 
 def bullets(lines: Iterable[str], kind: str = "") -> HTML:
-    """A list of sentences, of a CSS class if one is named: a figure's alt text goes on with a "finding" above it."""
+    """Return a list of sentences of CSS class `kind`; the alt text of a figure continues with a "finding" above it."""
     body = "".join(f"<li>{as_html(line)}</li>" for line in lines)
     return HTML(f'<ul class="{kind}">{body}</ul>' if kind else f"<ul>{body}</ul>")
 
 
 def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HTML:
-    """One line: notebook, measurements (or the summary that stands for them) with sha256, settings, version."""
+    """Return one line: notebook, measurements (or the summary that replaces them) with sha256, settings, version."""
     opened = measured(source)
     estimators = _estimators(opened.table)
     settings = {"estimator": ", ".join(estimators) or "none"} | parameters
@@ -191,14 +191,14 @@ def provenance(source: str | Path, *, notebook: str, **parameters: object) -> HT
 
 
 def _estimators(table: pd.DataFrame) -> list[str]:
-    """The estimator whose rows pages show; of variants alone all that a table has."""
+    """Return the estimator whose rows pages show, or all estimators of a table that has only variants."""
     with contextlib.suppress(TooLittle):
         table = usable(table)
     return sorted(set(table["estimator"]))
 
 
 def short(source: str | Path, estimators: list[str] | None = None) -> str:
-    """A table, by its folder where it has its own, and its estimator in the name of a download: "published_lmi"."""
+    """Name a table for downloads by its source (its own folder if it has one) and estimators, as in "published_lmi"."""
     own = Path(source).parent.name if Path(source).name == "measurements.csv" else ""
     name = str(source) if str(source) in VERSIONS else own or "ours"
     of = _estimators(measured(source).table) if estimators is None else estimators
@@ -212,13 +212,13 @@ _SUMMARY = (
 
 
 def file_provenance(file: str | Path, *, notebook: str, what: str, about: str = "") -> HTML:
-    """One line: notebook, `what` a file holds, its name and sha256, what is known `about` it, version."""
+    """Return one line: notebook, `what` a file holds, its name and sha256, facts `about` it, version."""
     name, digest = _named(paths.find(file))
     return line(notebook, f"{what} {name} (sha256 {digest})", *([about] if about else []))
 
 
 def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
-    """A line of provenance, with what the figures shown since the last one draw: CSVs named by notebook and source."""
+    """Return a line of provenance with CSVs, named by notebook and source, of the figures shown since the last line."""
     text = f"Provenance: {'; '.join([f'notebook {notebook}', *parts, f'noise-scaling {__version__}'])}. {note}".strip()
     figures = style.BookFigure.shown[:]
     style.BookFigure.shown.clear()
@@ -228,14 +228,14 @@ def line(notebook: str, *parts: str, note: str = "", source: str = "") -> HTML:
 
 
 def fits(table: pd.DataFrame) -> HTML:
-    """Every curve's fit of Eq. 1 as a table to read and to download, with a line that counts the statuses."""
+    """Return every curve's fit of Eq. 1 as a table to read and to download, with a line that counts the statuses."""
     found = laws.fit_curves(usable(table))
     counts = ", ".join(f"{n} {status}" for status, n in found["status"].value_counts().items())
     return as_table(brief(found), "noise_law_fits.csv", full=found, title=f"{len(found)} curves: {counts}.")
 
 
 def brief(found: pd.DataFrame) -> pd.DataFrame:
-    """A table of fits without what only its download needs to hold; the reason of one that failed is in its status."""
+    """Return a table of fits without columns that only its download needs; a failed fit has its reason in `status`."""
     if {"status", "note"} <= set(found):
         failed = found["status"] == laws.FAILED
         found = found.assign(status=found["status"].mask(failed, found["status"] + ": " + found["note"]))
@@ -243,16 +243,16 @@ def brief(found: pd.DataFrame) -> pd.DataFrame:
 
 
 _IN_BRACKETS = re.compile(r"\((over )?[-+\d.,e%]+( to [-+\d.,e%]+| %)?\)")
-"""An interval, or its level: not to be broken."""
+"""An interval or its level in brackets, which must not be broken across lines."""
 
 
 def as_table(
     table: pd.DataFrame, download: str, *, full: pd.DataFrame | None = None, title: str | list[str] = "",
     forms: Mapping[str, str] | None = None,
 ) -> HTML:  # fmt: skip
-    """A scrolling table, rounded or by `forms`, names by their labels; its CSV holds `full` where that is another.
+    """Return a scrolling table with names as labels and numbers rounded or by `forms`, and a link to its CSV.
 
-    The title is a sentence, or several as a list.
+    The CSV holds `full` if given, else the table. The title is a sentence, or several as a list.
     """
     head = f"<p>{as_html(title)}</p>" if isinstance(title, str) else bullets(title).data
     head = head if title else ""
@@ -266,13 +266,13 @@ def as_table(
 
 
 def link(table: pd.DataFrame, download: str) -> str:
-    """A link that holds a table as CSV; the book's build writes a file of it (workflow/scripts/book.py)."""
+    """Return a link with a table embedded as CSV; the book's build writes it to a file (workflow/scripts/book.py)."""
     data = base64.b64encode(table.to_csv(index=False, lineterminator="\n").encode()).decode()
     return f'<a class="table-download" download="{download}" href="data:text/csv;base64,{data}">Download {download}</a>'
 
 
 def rows(source: str | Path) -> HTML:
-    """What a measurements table holds, a line for each signal, estimator and model; every row of it to download."""
+    """Summarise a measurements table, a line per signal, estimator and model; the download holds every row."""
     opened = measured(source)
     if opened.summary:
         points = published.statistics("points")
@@ -288,7 +288,7 @@ def rows(source: str | Path) -> HTML:
 
 
 def card(name: str) -> HTML:
-    """A data set's card: what it is, its source and licence, its known limits."""
+    """Return a data set's card: what it is, its source and licence, its known limits."""
     about = datasets.card(name)
     kinds = {signal: f"{style.signal(name, signal)} ({signal}, a {v['kind']})" for signal, v in about.signals.items()}
     facts = {

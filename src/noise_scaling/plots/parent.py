@@ -1,4 +1,4 @@
-"""The parent paper's own tables beside the paper's table and ours, and where the two papers of one group disagree."""
+"""The parent paper's tables against the paper's table and ours, and where the two papers of one group disagree."""
 
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,19 @@ from .figures import curves, largest, of_signal, usable, without_controls
 
 PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
 SHARED = (("pbmc", "protein"), ("larry", "clone"), ("merfish", "space"))
-"""Data and signals that both papers measured; their fine cell types have other labels."""
+"""Data sets and signals that both papers measured; fine cell types are left out, as their labels differ."""
 _NONE = "not determined"
 _SETTLED = {"i_max": (laws.CONVERGED, laws.BEYOND), "u_bar": (laws.CONVERGED,)}
-"""Statuses of fits that determine a parameter: where ū lies beyond the data, I_max is still an interval."""
+"""Statuses of fits that determine a parameter: I_max still has an interval where ū lies beyond the data."""
 _NAMES = {
     "geneformer_pretrained": "pretrained Geneformer", "scgpt_pretrained": "pretrained scGPT",
     "ranks_random_projection": "random projection of ranks", "fine-tuned on celltype": "fine-tuned on cell type",
 }  # fmt: skip
-"""Models of the parent's other tables that no registry names."""
+"""Labels of models in the parent's other tables that are in no registry."""
 
 
 def fits(measurements: str | Path, reference: str | Path) -> pd.DataFrame:
-    """Eq. 1 fitted to every curve at the most cells of three tables; the parent's transformer is no Geneformer."""
+    """Fit Eq. 1 to every curve at the most cells of three tables; the parent's transformer is not a Geneformer."""
     tables = {PARENT: read_parent(), PAPER: page.measured(reference).table, OURS: page.measured(measurements).table}
     found = pd.concat([_fits(table).assign(table=name) for name, table in tables.items()])
     found.loc[found["table"] == PARENT, "preset"] = "its own"
@@ -45,12 +45,12 @@ def _fits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(reference: str | Path) -> pd.DataFrame:
-    """The two papers by signal and model: bits at the same cells and depth, and Eq. 1 at the largest number of cells.
+    """Compare the two papers by signal and model: bits at the same cells and depth, and Eq. 1 at the most cells.
 
     The paper's bits, means over its seeds, are interpolated in the logarithms of cells and depth at every point of the
-    parent's grid that lies in its own. "beyond seeds" is the share of these at which the two differ by more than twice
-    the standard deviation of the paper's seeds, the root mean square over its grid. A parameter agrees where both fits
-    determine it (a status of `_SETTLED`, an interval with two ends) and the intervals of the two share a value.
+    parent's grid that lies in the paper's. "beyond seeds" is the share of these points at which the papers differ by
+    more than twice the standard deviation of the paper's seeds (root mean square over its grid). A parameter agrees if
+    both fits determine it (a status of `_SETTLED`, an interval with two ends) and the two intervals overlap.
     """
     tables, rows = [read_parent(), usable(page.measured(reference).table)], []
     fitted = [_fits(table).set_index(["dataset", "signal", "model"]) for table in tables]
@@ -67,7 +67,7 @@ def disagreements(reference: str | Path) -> pd.DataFrame:
 
 
 def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
-    """Bits of the first table less those of the second at the first's points, and the second's spread over seeds."""
+    """Return the first table's bits less the second's, at the first's points, and the second's spread over seeds."""
     bits = there.pivot_table(index="n_cells", columns="fraction", values="mi_bits")
     at = np.log(bits.index.to_numpy()), np.log(there.groupby("fraction")["umis_per_cell"].mean().to_numpy())
     surface = RegularGridInterpolator(at, bits.to_numpy(), bounds_error=False)
@@ -78,7 +78,7 @@ def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
 
 
 def _compared(fits: list[pd.Series], name: str, shown: str) -> dict[str, object]:
-    """A parameter of two fits, NaN where one does not determine it, and whether the intervals share a value."""
+    """Return a parameter of two fits, NaN where a fit does not determine it, and whether the intervals overlap."""
     lows, highs = ([fit[f"{name}_{end}"] for fit in fits] for end in ("low", "high"))
     finite = np.isfinite(np.array([lows, highs], float)).all(axis=0)
     known = [fit["status"] in _SETTLED[name] and told for fit, told in zip(fits, finite, strict=True)]
@@ -88,13 +88,13 @@ def _compared(fits: list[pd.Series], name: str, shown: str) -> dict[str, object]
 
 
 def disagreements_table(reference: str | Path) -> HTML:
-    """`disagreements` to read, depths without decimals, and to download."""
+    """Return `disagreements` as a table to read, depths without decimals, and to download."""
     forms = dict.fromkeys(("ū, parent", "ū, paper"), "{:,.0f}")
     return page.as_table(disagreements(reference), "two_papers.csv", forms=forms)
 
 
 def sentences(reference: str | Path) -> HTML:
-    """What the table of `disagreements` comes to, and the models of both papers in order, a sentence a signal."""
+    """Summarise `disagreements`, and rank the models of both papers in a sentence for each signal."""
     found = disagreements(reference)
     learnt = found[found["model"] != "random_projection"]
     share = np.average(learnt["beyond seeds"], weights=learnt["points"])
@@ -123,7 +123,7 @@ def sentences(reference: str | Path) -> HTML:
 
 @page.told
 def against(reference: str | Path) -> HTML:
-    """Claims that hold, at least partly, on the paper's table, and fail on the parent's: a sentence."""
+    """Say which claims hold, at least partly, on the paper's table and fail on the parent's."""
     theirs, parents = (ledger.Column("", t).findings for t in (page.measured(reference).table, read_parent()))
     found = [
         f"“{ledger.full_text(claim)}” ({claim.statistic}: {theirs[claim].value:z.2f} on the paper's table and "
@@ -139,7 +139,7 @@ def against(reference: str | Path) -> HTML:
 
 
 def claims(measurements: str | Path, reference: str | Path) -> HTML:
-    """The paper's claims on the parent's table, beside the paper's own rows of the same data, and ours."""
+    """Return the ledger of the paper's claims on the parent's table, the paper's rows of the same data, and ours."""
     paper, ours = page.measured(reference).table, page.measured(measurements).table
     same = paper[paper["dataset"].isin([dataset for dataset, _ in SHARED])]
     columns = [
@@ -151,7 +151,7 @@ def claims(measurements: str | Path, reference: str | Path) -> HTML:
 
 @style.book_style()
 def curves_figure(reference: str | Path) -> Figure:
-    """Bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
+    """Draw bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
     tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
     models = style.ordered(without_controls(tables[PAPER])["model"])
     looks = {PARENT: {"marker": "o", "linestyle": "-"}, PAPER: {"marker": "x", "linestyle": "--"}}
@@ -175,7 +175,7 @@ def curves_figure(reference: str | Path) -> Figure:
 
 @style.book_style()
 def tables_figure() -> Figure:
-    """What the parent compares besides: estimators, depth changed at inference, fine-tuning, ranks and counts."""
+    """Draw the parent's other comparisons: estimators, depth changed at inference, fine-tuning, ranks and counts."""
     compared, tuned, ranks = (read_parent(name) for name in ("estimators", "finetuning", "ranks"))
     compared, ranked = compared[compared["signal"] == "protein"], {"model": ranks["encoding"] + "s"}
     drawn = {
@@ -195,7 +195,7 @@ def tables_figure() -> Figure:
 
 
 def tables_sentences() -> HTML:
-    """What each of those tables comes to, in numbers."""
+    """Summarise each of the parent's other tables in a sentence with its numbers."""
     by = read_parent("estimators").pivot_table(index=["signal", "fraction"], columns="estimator", values="mi_bits")
     above = (by["LMI"] > by[["InfoNCE", "MINE"]].max(axis=1)).sum()
     full = ", ".join(f"{name} {bits:.2f}" for name, bits in by.xs(1.0, level="fraction").mean().items())

@@ -26,13 +26,13 @@ from .interactive import STATIC
 
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 OPENING = "mouse_embryo"
-"""The data set that the page opens on, where it is there."""
-_DRAW_DIGITS = 8  # six would move an interval's end by up to 7e-6 bits; all seventeen double the page
+"""The data set that the page shows first, if a table has it."""
+_DRAW_DIGITS = 8  # 6 would move an interval's end by up to 7e-6 bits; all 17 would double the page's size
 
 
 @page.told
 def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
-    """The interactive planner on the laws of a table and of a reference; of the published one in its two versions."""
+    """Return the interactive planner with the laws of a table and a reference (the published one in two versions)."""
     none = "No model here was measured at three depths and three numbers of cells: nothing to plan from."
     groups = enough(planner_groups(measurements, reference), none)
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
@@ -43,7 +43,7 @@ def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *,
 
 
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:
-    """Laws by data set, signal, estimator and source; imaging data have no prices here, and no group."""
+    """Return laws by data set, signal, estimator and source; imaging data are left out, as they have no prices here."""
     tables = page.versions(measurements, "ours") | page.versions(reference)
     return [group for name, table in tables.items() for group in _groups(of_one_run(protocol_rows(table)), name)]
 
@@ -65,7 +65,7 @@ def _groups(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:
 
 
 def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The laws that could be fitted to the rows of one data set, signal and estimator."""
+    """Return the laws that could be fitted to the rows of one data set, signal and estimator."""
     looks = interactive.kinds(zip(rows["model"], rows["preset"], strict=True))
     found, _ = evidence.fits(rows)
     out: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def _models(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 @style.book_style()
 def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
-    """What stands on the page without its scripts: lines of equal information of the first law."""
+    """Return the figure shown without scripts, lines of equal information of the first law, and its alt text."""
     model = group["models"][0]
     n, u = (np.geomspace(low, high, 60) for low, high in (model["n"], model["u"]))
     bits = noise_budget(n[None, :], u[:, None], *model["parameters"])
@@ -97,7 +97,7 @@ def _fallback(group: dict[str, Any]) -> tuple[Figure, str]:
 
 
 def asked(line: str) -> HTML:
-    """`noise-scaling plan` with these options, and what it prints."""
+    """Return the command `noise-scaling plan` with these options, and its output."""
     parser = argparse.ArgumentParser()
     options.add_options(parser)
     text = html.escape(f"$ noise-scaling plan {line}\n\n{command.answer(parser.parse_args(shlex.split(line)))}")
@@ -105,7 +105,7 @@ def asked(line: str) -> HTML:
 
 
 def donors(source: str | Path) -> HTML:
-    """Bits that training cells of more donors add, at the same number of cells: a sentence, and a table."""
+    """Return bits that training cells of more donors add at the same number of cells, in a sentence and a table."""
     found = beside_cells.donors(page.measured(source).table)
     if found.empty:
         return page.paragraph("What donors add is in no row of this table.")
@@ -121,7 +121,7 @@ def donors(source: str | Path) -> HTML:
 
 @page.told
 def finding(measurements: str | Path, reference: str | Path) -> HTML:
-    """What plans lose against the best design that was measured, and against the simplest rule: a sentence."""
+    """Say what plans lose against the best measured design, and whether that is less than the simplest rule loses."""
     lost, rule, told = [], [], []
     for name, source in (("published", reference), ("ours", measurements)):
         score = enough(_choices(usable(page.measured(source).table)), NO_CHOICE).loc["all"]
@@ -147,7 +147,7 @@ NO_CHOICE = "No grid of this table is large enough to hold a pilot and something
 
 
 def plan_regret(source: str | Path) -> HTML:
-    """How well plans from a pilot choose among a table's dear designs; how often intervals hold another seed's bits."""
+    """Say how well plans from a pilot choose expensive designs, and how often intervals hold a left-out seed's bits."""
     sentences, parts = list[str](), []
     for name, table in page.versions(source, "our own grids").items():
         if len(score := _choices(table := usable(table))):
@@ -170,7 +170,7 @@ def _score_sentence(name: str, score: pd.Series) -> str:
 
 
 def _held_sentence(table: pd.DataFrame) -> str:
-    """How often intervals within the measured range hold what a seed gave that was left out of its grid."""
+    """Say how often intervals within the measured range hold the bits of a seed that was left out of its grid."""
     held = backtest.left_out_seeds(table)
     if held.empty:
         return ""
@@ -182,7 +182,7 @@ def _held_sentence(table: pd.DataFrame) -> str:
 
 
 def _verdict(score: pd.Series, rule: str, said: str) -> str:
-    """A sentence on the bits that the law gains over a rule, and whether their interval tells the two apart."""
+    """Say how many bits the law gains over a rule, and whether their interval tells the two apart."""
     gain, low, high = (score[f"over_{rule}{end}"] for end in ("", "_low", "_high"))
     word = "so it is better" if low > 0 else "so it is worse" if high < 0 else "which does not tell the two apart"
     return f"Over {said} the law gains {gain:+z.3f} bits (95 % interval {low:+z.3f} to {high:+z.3f}), {word}."

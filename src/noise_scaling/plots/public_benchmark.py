@@ -1,4 +1,4 @@
-"""The page on a public benchmark: its 40 tasks, problems that look like cells, and the families that were held out."""
+"""The page on a public benchmark: its 40 tasks, cell-like problems, and families that were held out from tuning."""
 
 from pathlib import Path
 from typing import Any
@@ -41,25 +41,25 @@ read = page.numbers
 
 
 def errors_figure(numbers: dict[str, Any], *, cells: int = 10_000) -> Figure:
-    """Found less true bits of every task at `cells` pairs, tasks down, estimators across."""
+    """Draw found less true bits at `cells` pairs, with a row for each task and a column for each estimator."""
     tasks = pd.DataFrame(numbers["tasks"])
     return calibration.errors_figure(tasks.assign(problem=tasks["problem"].map(short)), cells=cells)
 
 
 def short(task: str) -> str:
-    """A task's name, as short as the figure needs it."""
+    """Return a task's name, shortened for the figure."""
     return task.replace("normal_cdf", "cdf").replace("multinormal", "normal").replace("_", " ")
 
 
 def scores_table(numbers: dict[str, Any]) -> HTML:
-    """Tasks found, mean error and seconds by estimator and pairs; every mean to download."""
+    """Return tasks found, mean error and seconds by estimator and number of pairs; the download holds every mean."""
     table = pd.DataFrame(numbers["scores"])
     table["estimator"] = [calibration.look(name)[0] for name in table["estimator"]]
     return page.as_table(table, "bmi.csv", full=pd.DataFrame(numbers["tasks"]))
 
 
 def errors_sentence(numbers: dict[str, Any], *, pairs: int = 10_000) -> HTML:
-    """On how many tasks the default and the best other estimator are within 15 %, at so many pairs."""
+    """Say on how many tasks the default and the best other estimator are within 15 % of the truth, at `pairs` pairs."""
     scores = pd.DataFrame(numbers["scores"]).query("pairs == @pairs").set_index("estimator")
     other = scores.drop(index="default")["within 15 %"].idxmax()
     (ours, theirs), found = (calibration.look(name)[0] for name in ("default", other)), scores["within 15 %"]
@@ -68,7 +68,7 @@ def errors_sentence(numbers: dict[str, Any], *, pairs: int = 10_000) -> HTML:
 
 
 def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
-    """The least and the most that the default finds of the truth, medians over sources, at the most cells."""
+    """Say which shares of the truth the default finds, least to most, at the most cells; medians over sources."""
     problems = pd.DataFrame(numbers["problems"]).query("true > 0")
     problems = problems[(problems["depth"] > 0) == depths]
     most, by = problems["cells"].max(), ["family", "depth"] if depths else ["family"]
@@ -80,7 +80,7 @@ def shares_sentence(numbers: dict[str, Any], *, depths: bool = False) -> HTML:
 
 @style.book_style()
 def cell_like_figure(numbers: dict[str, Any]) -> Figure:
-    """Share of the truth against cells, a panel a group of signals, a line a signal: medians over sources of cells."""
+    """Draw shares of the truth against cells, a panel per group of signals, a line per signal; medians over sources."""
     problems = pd.DataFrame(numbers["problems"]).query("true > 0 and depth == 0")
     figure, panels = style.new_figure(1, len(GROUPS), 3.6, titles=GROUPS, xlabel="cells", name="cell_like", sharey=True)
     goals = {int(n): share for n, share in numbers["goals"].items()}
@@ -98,7 +98,7 @@ def cell_like_figure(numbers: dict[str, Any]) -> Figure:
 
 @style.book_style()
 def depth_figure(numbers: dict[str, Any]) -> Figure:
-    """Share of the truth against depth, a panel a signal, a line a number of cells; bars: sd over draws."""
+    """Draw shares of the truth against depth, a panel per signal, a line per number of cells; bars: sd over draws."""
     problems = pd.DataFrame(numbers["problems"]).query("depth > 0")
     named: dict[str, Any] = {"titles": AT_DEPTH.values(), "xlabel": style.UMIS, "name": "depth"}
     figure, panels = style.new_figure(1, len(AT_DEPTH), 3.0, sharey=True, **named)
@@ -114,29 +114,29 @@ def depth_figure(numbers: dict[str, Any]) -> Figure:
 
 
 def cell_like_table(numbers: dict[str, Any]) -> HTML:
-    """Every problem that looks like cells: truth, what is found, its spread beside the stated standard error."""
+    """Return for every cell-like problem the true bits, those found, their spread and the stated standard error."""
     table = pd.DataFrame(numbers["problems"]).query("true > 0")
     shown = table[["source", "family", "depth", "cells", "true", "bits", "ratio", "sd", "stderr", "draws"]]
     return page.as_table(shown, "cell_like.csv", full=pd.DataFrame(numbers["problems"]))
 
 
 def shuffled_table(numbers: dict[str, Any]) -> HTML:
-    """What is found where nothing is shared, and how often more than the truth was found elsewhere."""
+    """Return the bits found where none are shared, and how often other estimates lie above the truth."""
     title = "Of {estimates} estimates {above} lie above the truth by more than 2 standard errors."
     return page.as_table(pd.DataFrame(numbers["shuffled"]), "shuffled.csv", title=title.format(**numbers["above"]))
 
 
 def limits_table(numbers: dict[str, Any]) -> HTML:
-    """Median share of the truth by number of cells: as it is, told the axes that count, told the function of them."""
+    """Return the median share of the truth by cells: as is, told the relevant axes, told the function of them."""
     return page.as_table(pd.DataFrame(numbers["limits"]).rename(columns=LIMITS), "limits.csv")
 
 
 def bias_rules_table(numbers: dict[str, Any]) -> HTML:
-    """What becomes of estimates that are extrapolated in the number of cells, beside the truth."""
+    """Return estimates that are extrapolated in the number of cells, with the truth."""
     return page.as_table(pd.DataFrame(numbers["extrapolated"]), "extrapolated.csv")
 
 
 def held_out_table(source: str | Path) -> HTML:
-    """Families found, by estimator and pairs."""
+    """Return how many held-out families are found, by estimator and number of pairs."""
     numbers = read(source)
     return page.as_table(pd.DataFrame(numbers["scores"]), "held_out.csv", full=pd.DataFrame(numbers["families"]))

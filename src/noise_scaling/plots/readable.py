@@ -1,4 +1,4 @@
-"""A table as a page shows it: names by their labels, numbers rounded, a value and its interval in one column."""
+"""Tables as pages show them: labels for names, rounded numbers, a value and its interval in one column."""
 
 import re
 
@@ -9,7 +9,7 @@ from ..laws.formulas import AT_BOUND, FAILED, NO_ERROR_BAR, NOT_IDENTIFIED
 from . import style
 
 _IF_EQ1 = "_if_eq1"
-_LEAST = 1e-3  # a lower bound below this reads as 0
+_LEAST = 1e-3  # a lower bound below this is shown as 0
 _WORDS = {
     "dataset": "data", "n_cells": style.CELLS, "umis_per_cell": style.UMIS, "u_bar": "ū", "i_max": "I_max",
     "r_squared": "R²", "n_parameters": "parameters", "full_depth_bits": "bits at full depth",
@@ -20,13 +20,13 @@ _DIGITS = {
     "u_bar": 0, "reading_depth": 0, "learning_depth": 0, "umis_per_cell": 1, "train_seconds": 1, "memory_gb": 1,
     "hours_asked": 1, "fraction": 4, "cells_90": 0,
 }  # fmt: skip
-"""Decimals to read, by the beginning of a column's name; all others have 3."""
+"""Decimals shown, by the beginning of a column's name; all other columns have 3."""
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with data sets, signals, models and estimators by their labels, to be read rather than computed with.
+    """Return a table for reading, not computing: data sets, signals, models and estimators have their labels.
 
-    A fit that failed has no parameters here, and no R².
+    The parameters and R² of a failed fit are left empty.
     """
     out = {}
     status = table.get("status", pd.Series("", table.index))
@@ -43,7 +43,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     for name, values in table.items():
         base, _, end = str(name).rpartition("_")
         if base.endswith(_IF_EQ1):
-            continue  # the narrower interval is for the CSV
+            continue  # the CSV alone has this narrower interval
         if f"{name}_low" in table:
             parts = zip(values, table[f"{name}_low"], table[f"{name}_high"], undetermined, strict=True)
             out[f"{name} (95 %)"] = pd.Series([_interval(*four) for four in parts], index=table.index)
@@ -62,21 +62,21 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _heading(name: object) -> str:
-    """A column's name to read: of a quantity as in figures, any other in its own words."""
+    """Return a column's heading: a quantity's name as in figures, any other name with spaces for underscores."""
     text = str(name)
     word = next((word for word in _WORDS if re.match(rf"{word}(\b|_)", text)), "")
     return _WORDS.get(word, "") + text.removeprefix(word).replace("_", " ")
 
 
 def _interval(value: float, low: float, high: float, undetermined: bool) -> str:
-    """A value and its interval; of a parameter that its fit does not determine what is known of it alone."""
+    """Return a value and its interval, or the interval alone for a parameter that its fit does not determine."""
     if pd.isna(value):
         return "–"
     ends = f"{_number(low)} to {_number(high)}" if np.isfinite(high) else f"over {_number(low)}"
     ends = "–" if pd.isna(low) else ends
     if not undetermined:
         return f"{_number(value)} ({ends})"
-    known = np.isfinite(high) or low >= _LEAST  # above a bound of nothing there is everything
+    known = np.isfinite(high) or low >= _LEAST  # an interval from 0 to infinity tells nothing
     return f"not determined ({ends})" if known else "not determined"
 
 

@@ -1,4 +1,4 @@
-"""The receipt of a run: which of the committed rows of `make book` came out again, and how near."""
+"""The receipt of a run: which of the committed rows of `make book` it reproduced, and how closely."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ _KINDS = [SAME, NEAR, WITHIN, BEYOND, "not measured"]
 
 
 def compare(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
-    """Each committed row with what the table has in its place.
+    """Compare each committed row with the table's row of the same key.
 
-    The key of each committed row, `committed` and `again` in bits, `off` (their difference), `standard_error` of the
-    difference, and `result`: one of the kinds above. Sums in another order (another processor, another BLAS) move most
-    rows by less than 0.001 bits; a training that then stops at another epoch moves one by more.
+    Columns: the key, `committed` and `again` in bits, `off` (their difference), `standard_error` of the difference,
+    and `result`, one of the kinds above. Summing in another order (another processor or BLAS) changes most rows by
+    less than 0.001 bits; a row changes by more if its training then stops at another epoch.
     """
     key, values = measurements.KEY, ["mi_bits", "mi_stderr"]
     both = committed[[*key, *values]].merge(table[[*key, *values]], on=key, how="left", suffixes=("", "_again"))
@@ -33,7 +33,7 @@ def compare(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
 
 
 def receipt(source: str | Path) -> HTML:
-    """How the rows of this run compare with the committed ones of the same command: a sentence, and a line a model."""
+    """Compare the rows of this run with the committed ones of the same command, in a sentence and a line per model."""
     opened = page.measured(source)
     if opened.name == "data/measurements":
         said = "These pages were drawn from the committed tables themselves"

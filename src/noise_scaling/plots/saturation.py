@@ -1,4 +1,4 @@
-"""Where learning saturates: the training cells and the depth at which a model has nearly all it will have."""
+"""Where learning saturates: the training cells and the depth at which a model nearly reaches its best bits."""
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,9 @@ _AXES = {"n": "cells", "u": "UMIs per cell"}
 
 @page.of_content
 def saturations(table: pd.DataFrame) -> pd.DataFrame:
-    """`reached` of every model and signal, along cells at full depth and along depth at the most cells.
+    """Apply `reached` to every model and signal, along cells at full depth and along depth at the most cells.
 
-    Columns: dataset, signal, model, preset, best (bits), and for each share n_90, n_90_low, n_90_high, u_90, ...
+    Columns: dataset, signal, model, preset, best (bits), and for each share n_90%, n_90%_low, n_90%_high, u_90%, ...
     """
     rows = []
     for grid in grids(without_controls(usable(table)), least=(4, 4), all_models=True):
@@ -35,7 +35,7 @@ def saturations(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def saturation(table: pd.DataFrame) -> HTML:
-    """A table of `saturations`, to read and to download."""
+    """Return `saturations` as a table to read and to download."""
     full = saturations(table)
     shown = pd.DataFrame({
         "signal": [style.title(*key) for key in zip(full["dataset"], full["signal"], strict=True)],

@@ -1,4 +1,4 @@
-"""One definition of every label, colour, marker and axis; those of models come from their registry."""
+"""The definitions of labels, colours, markers and axes of all figures; those of models come from their registry."""
 
 import textwrap
 import warnings
@@ -25,9 +25,9 @@ from .. import datasets
 from ..measurements import CONTROLS
 
 WIDTH, TALLEST = 8.6, 8.8
-"""Inches. The book shows figures 860 px wide or less: a point of type is at least a pixel, none is over a screen."""
+"""Inches. The book shows figures at most 860 px wide: a point of type is a pixel or more, and all fit on a screen."""
 DPI = 200
-"""Twice the dots of the screen that figures are made for."""
+"""Twice the resolution of the screen that figures are made for."""
 CELLS, UMIS, BITS = "training cells", "UMIs per cell", "information (bits)"
 U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
 ONE_SEED: dict[str, Any] = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
@@ -41,8 +41,8 @@ _OTHER_COLOURS, _OTHER_MARKERS = cycle(["#4b4b4b", "#d55e00", "#8c6d31"]), cycle
 
 
 def _look(name: str) -> Any:
-    """Label, colour, marker and order of a model or control; a name in no registry takes the next free colour."""
-    from ..measure.controls import CONTROLS  # not above: they load torch, which reading a table does not need
+    """Return label, colour, marker and order of a model or control; an unregistered name takes the next free colour."""
+    from ..measure.controls import CONTROLS  # here, as they load torch, which reading a table does not need
     from ..models import MODELS
 
     return MODELS.get(name) or CONTROLS.get(name) or _other(name)
@@ -59,7 +59,7 @@ _SMALL: ContextVar[frozenset[str]] = ContextVar("models shown whose preset is th
 
 @contextmanager
 def presets(table: pd.DataFrame) -> Iterator[None]:
-    """While a page shows this table: models of which it holds the small preset alone are called small."""
+    """While a page shows this table, call models small if the table has only their small preset."""
     by_model = table.groupby("model")["preset"].agg(set) if "preset" in table else pd.Series(dtype=object)
     token = _SMALL.set(frozenset(model for model, found in by_model.items() if found == {"small"}))
     try:
@@ -69,31 +69,31 @@ def presets(table: pd.DataFrame) -> Iterator[None]:
 
 
 def label(model: str, preset: str = "") -> str:
-    """A model's name in figures and tables, by its preset or that of the table which is shown (`presets`)."""
+    """Return a model's name in figures and tables, by its preset or those of the table being shown (`presets`)."""
     look = _look(model)
     small = getattr(look, "small_label", "") if preset == "small" or model in _SMALL.get() else ""
     return str(small or look.label)
 
 
 def colour(model: str) -> str:
-    """A model's colour, as hexadecimal RGB."""
+    """Return a model's colour, as hexadecimal RGB."""
     return str(_look(model).colour)
 
 
 def marker(model: str) -> str:
-    """A model's Matplotlib marker: it tells the models apart without any colour."""
+    """Return a model's Matplotlib marker, which tells models apart without colour."""
     return str(_look(model).marker)
 
 
 def estimator(name: str) -> str:
-    """An estimator's name in figures and tables."""
+    """Return an estimator's name in figures and tables."""
     from ..information import ESTIMATORS
 
     return ESTIMATORS[name].label if name in ESTIMATORS else name
 
 
 def methods(table: pd.DataFrame) -> str:
-    """What the rows of a table were estimated by, in the order of the registry: "InfoNCE and classifier"."""
+    """Name the methods that estimated a table's rows, in the order of the registry: "InfoNCE and classifier"."""
     from ..information import ESTIMATORS
 
     found = set(table["method"]) - {""}
@@ -102,42 +102,42 @@ def methods(table: pd.DataFrame) -> str:
 
 
 def is_control(model: str) -> bool:
-    """Whether a model is a control, which claims and figures of laws leave out."""
+    """Return whether a model is a control, which claims and figures of laws leave out."""
     return model in CONTROLS or getattr(_look(model), "is_control", False)
 
 
 def variation_of(model: str) -> str:
-    """The model of which it is a variation; "" where it is none."""
+    """Return the model that a model is a variation of, "" if it is none."""
     return str(getattr(_look(model), "variation_of", ""))
 
 
 def ordered(models: Collection[str] | pd.Series) -> list[str]:
-    """Each model once, in the order of every legend; those in no registry come last."""
-    names = sorted(set(models))  # first: those in no registry take colours in this order
+    """Return each model once, in the order of every legend; models in no registry come last."""
+    names = sorted(set(models))  # sorted: models in no registry take colours in this order
     return sorted(names, key=lambda name: _look(name).order)
 
 
 def signals(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Each (dataset, signal) of a table once, in the order of the data sets' cards, others after them."""
+    """Return each (dataset, signal) of a table once, in the order of the data sets' cards; others come last."""
     found = set(zip(table["dataset"], table["signal"], strict=True))
     known = [(name, signal) for name in datasets.names() for signal in datasets.card(name).titles]
     return [signal for signal in known if signal in found] + sorted(found - set(known))
 
 
 def title(dataset: str, signal: str) -> str:
-    """What a panel is called: the signal's title on its data set's card, else both names."""
+    """Return the title of a panel: the signal's title on its data set's card, else both names."""
     titles = datasets.card(dataset).titles if dataset in datasets.names() else {}
     return titles.get(signal, f"{dataset}, {signal}")
 
 
 def dataset(name: str) -> str:
-    """A data set's name in tables and sentences: what the titles of its signals begin with, else the name."""
+    """Return a data set's name in tables and sentences: the beginning of its signals' titles, else the name."""
     titles = datasets.card(name).titles if name in datasets.names() else {}
     return next(iter(titles.values()), name).rpartition(", ")[0] or name
 
 
 def signal(dataset: str, name: str) -> str:
-    """A signal's name beside its data set's: the end of its title, else the name."""
+    """Return a signal's name without its data set's name: the end of its title, else the name."""
     return title(dataset, name).removeprefix(f"{dataset}, ").rpartition(", ")[2]
 
 
@@ -149,16 +149,16 @@ _TYPE = {
 
 @contextmanager
 def book_style() -> Iterator[None]:
-    """seaborn's ticks style at the book's type size; a decorator of every function that draws."""
+    """Apply seaborn's ticks style at the book's type size; every function that draws is decorated with it."""
     with sns.axes_style("ticks"), sns.plotting_context("paper", rc=_TYPE):
         yield
 
 
 class BookFigure(Figure):
-    """A figure that a notebook shows by itself; its alt text and caption stand in the cell's metadata."""
+    """A figure that a notebook displays by itself; its alt text and caption are in the cell's metadata."""
 
     shown: ClassVar[list[tuple[Figure, str]]] = []
-    """Those shown since the last line of provenance, which offers what they draw, and their names if they have any."""
+    """Figures, with names, shown since the last line of provenance, which offers their data as downloads."""
 
     def _repr_png_(self) -> bytes:
         self.shown.append((self, str(self.get_label())))
@@ -169,10 +169,10 @@ def new_figure(
     rows: int, columns: int, height: float, *, titles: Iterable[str] = (), xlabel: str = "", ylabel: str = "",
     name: str = "", **options: Any,
 ) -> tuple[Figure, np.ndarray]:  # fmt: skip
-    """A figure of the book's width and its panels [rows, columns]; pyplot does not know it, so it is shown once.
+    """Return a figure of the book's width and its panels [rows, columns]; it is unknown to pyplot, so it shows once.
 
-    Its height is in inches, TALLEST at most. Titles are of the panels in turn, labels of the lowest and the leftmost,
-    `name` of its download; options are of `Figure.subplots`.
+    Its height is in inches, TALLEST at most. Panels take `titles` in turn, the lowest have `xlabel`, the leftmost
+    `ylabel`; `name` is that of the figure's download, and `options` are passed to `Figure.subplots`.
     """
     figure = BookFigure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained", dpi=DPI)
     figure.set_label(name)
@@ -188,13 +188,13 @@ def new_figure(
 
 
 def one_panel(height: float, title: str = "", **options: Any) -> tuple[Figure, Axes]:
-    """A figure of one panel; its height in inches, and options of `new_figure`."""
+    """Return a figure of one panel and the panel; `height` is in inches, `options` are passed to `new_figure`."""
     figure, panels = new_figure(1, 1, height, titles=[title], **options)
     return figure, panels[0, 0]
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG bytes; a warning names what is cut off, and what lies over what."""
+    """Return the figure as PNG bytes; warnings name texts and legends that are cut off or overlap."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     plt.close("all")
@@ -203,12 +203,12 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-_TITLES = "title", "_left_title", "_right_title"  # matplotlib keeps three
+_TITLES = "title", "_left_title", "_right_title"  # a panel has three in Matplotlib
 _ROW_TITLE = "row title"
 
 
 def overlaps(figure: Figure) -> list[str]:
-    """Legends, titles and labels of axes that are cut off, or lie over each other or over data, of a drawn figure."""
+    """Say which legends, titles and axis labels of a drawn figure are cut off, or overlap each other or data."""
     panels = list(enumerate(figure.axes, start=1))
     titles = ((i, getattr(axes, name)) for i, axes in panels for name in _TITLES)
     rows = [text for axes in figure.axes for text in axes.texts if text.get_gid() == _ROW_TITLE and text.get_text()]
@@ -222,7 +222,7 @@ def overlaps(figure: Figure) -> list[str]:
     every = boxes | {name: text.get_window_extent().padded(-1) for name, text in labels.items()}
     data = {f"panel {i}": axes.get_window_extent() for i, axes in panels if axes.axison}
     pairs = [*combinations(every.items(), 2), *product(boxes.items(), data.items())]
-    whole = figure.bbox.padded(0.04 * figure.dpi)  # less than the empty rim of a legend
+    whole = figure.bbox.padded(0.04 * figure.dpi)  # tolerance, less than a legend's empty rim
     cut = [name for name, box in every.items() if not (whole.contains(*box.min) and whole.contains(*box.max))]
     over = [f"a figure has {one} over {other}" for (one, a), (other, b) in pairs if a.overlaps(b)]
     return [*(f"a figure cuts off {name}" for name in cut), *over]
@@ -232,10 +232,10 @@ def model_panels(
     rows: Mapping[_Key, str], models: list[str], draw: Callable[[Axes, _Key, str], None], *, height: float,
     narrow: bool = False, **options: Any,
 ) -> Figure:  # fmt: skip
-    """Panels with rows of any kind down and models across.
+    """Draw panels with a row for each key of `rows` and a column for each model.
 
-    `rows` are keys and labels: the last line is the axis label, what is above it the row's title. `draw` fills a panel
-    from its axes, key and model, `height` is of one row in inches; `narrow` breaks the models' labels into short lines.
+    `rows` maps keys to labels: the last line is the axis label, the lines above it are the row's title. `draw` fills a
+    panel, given its axes, key and model; `height` is of one row, in inches; `narrow` breaks models' labels into lines.
     """
     titles = [textwrap.fill(label(model), 12) if narrow else label(model) for model in models]
     figure, panels = new_figure(len(rows), len(models), 0.9 + height * len(rows), titles=titles, **options)
@@ -251,7 +251,7 @@ def model_panels(
 
 
 def _row_title(axes: Axes, text: str, wide: int) -> None:
-    """The title of a row of panels, bold, to the left of its first panel's axis label, in lines of `wide` letters."""
+    """Write a row's title, bold, to the left of its first panel's axis label, in lines of at most `wide` letters."""
     parts = text.replace(", ", ",\n").replace(" (", "\n(").split("\n")
     text = "\n".join(textwrap.fill(part, wide, break_long_words=False) for part in parts)
     place: dict[str, Any] = {"xycoords": (axes.yaxis.label, "axes fraction"), "textcoords": "offset points"}
@@ -260,25 +260,25 @@ def _row_title(axes: Axes, text: str, wide: int) -> None:
 
 
 def plot(axes: Axes, model: str, x: Any, y: Any, **options: Any) -> None:
-    """A line or points in the model's colour and marker; options of `Axes.plot` come before the model's own."""
+    """Draw a line or points in the model's colour and marker; `options` of `Axes.plot` override the model's own."""
     axes.plot(x, y, **{"color": colour(model), "marker": marker(model)} | options)
 
 
 def plain(value: float, _position: int | None = None) -> str:
-    """A tick label in plain numbers: 0.01, 100, 10,000, 10 M."""
+    """Return a tick label in plain numbers: 0.01, 100, 10,000, 10 M."""
     if value >= 1e6:
         return f"{value / 1e6:g} M"
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def bits_axes(axes: Axes) -> None:
-    """A logarithmic x axis, and a line at 0 bits."""
+    """Make the x axis logarithmic, and draw a line at 0 bits."""
     axes.axhline(0, color="0.75", linewidth=0.8, zorder=0)
     log_axis(axes)
 
 
 def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
-    """A logarithmic x axis with a plain number at each (`every`-th) power of ten, or `at` several of its multiples."""
+    """Make the x axis logarithmic, with plain numbers at each (`every`-th) power of ten, or at its multiples `at`."""
     alone = every == len(at) == 1
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=10.0**every, subs=at, numticks=12))
@@ -288,42 +288,42 @@ def log_axis(axes: Axes, *, every: int = 1, at: tuple[int, ...] = (1,)) -> None:
 
 
 def _minor(axis: Axis, value: float, _position: int | None = None) -> str:
-    """Labels of 2 and 5 times a power of ten, where fewer than two powers of ten are in view."""
+    """Label 2 and 5 times a power of ten, if fewer than two powers of ten are in view."""
     low, high = np.log10(np.sort(axis.get_view_interval()))
     alone = np.floor(high) - np.ceil(low) < 1
     return plain(value) if alone and round(value / 10 ** np.floor(np.log10(value))) in (2, 5) else ""
 
 
 def not_measured(axes: Axes) -> None:
-    """Say in a panel that it has no measurement."""
+    """Write "not measured" into a panel that has no measurement."""
     axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="0.4")
 
 
 def cells_axis(axes: Axes, cells: list[int]) -> None:
-    """A logarithmic x axis with a tick at each of a few numbers of cells."""
+    """Make the x axis logarithmic, with a tick at each of a few numbers of cells."""
     axes.set_xscale("log")
     axes.set_xticks(cells, [plain(n) for n in cells], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
 
 
 def log_y_axis(axes: Axes) -> None:
-    """A logarithmic y axis with plain numbers at powers of ten, and between them as `log_axis`."""
+    """Make the y axis logarithmic, with plain numbers at powers of ten, and between them as in `log_axis`."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(plain))
     axes.yaxis.set_minor_formatter(FuncFormatter(partial(_minor, axes.yaxis)))
 
 
 def legend(figure: Figure, *marks: dict[str, Any], columns: int | None = None, **options: Any) -> None:
-    """A legend over the panels or by `loc`, in one row but for `columns`: `Line2D` options a mark, then its own."""
+    """Add a legend of `marks` (`Line2D` options) above the panels or at `loc`, in one row unless `columns` is given."""
     handles = [Line2D([], [], **mark) for mark in marks]
     where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns or len(marks), "frameon": False}
     figure.legend(handles=handles, **where | options)
 
 
 def model_legend(figure: Figure, models: Collection[str] | pd.Series, *marks: dict[str, Any]) -> None:
-    """A legend of models, with other marks after them, in five columns or as few as the figure is wide enough for."""
+    """Add a legend of models, then other marks, in five columns, or fewer if the figure is not wide enough."""
     lines = [{"color": colour(m), "marker": marker(m), "label": label(m)} for m in ordered(models)]
-    lengths = [8 + len(mark["label"]) for mark in [*lines, *marks]]  # in letters, of which an inch holds 12
+    lengths = [8 + len(mark["label"]) for mark in [*lines, *marks]]  # in letters; an inch holds 12
     widths = {n: sum(map(max, np.array_split(lengths, n))) for n in range(2, min(5, len(lengths)) + 1)}
     columns = max((n for n, width in widths.items() if width <= 12 * WIDTH), default=1)
     legend(figure, *lines, *marks, columns=columns, handlelength=2.2)

@@ -1,4 +1,4 @@
-"""What the book needs of the published table where the table cannot be had, into data/published/.
+"""Write to data/published/ what the book needs of the published table if the table itself is not available.
 
 python -m noise_scaling.plots.summary
 """
@@ -15,18 +15,18 @@ from ..measurements import table_audit as audit
 from . import cells_or_depth, claims, claims_open, follow_up, table_audit
 
 COMMAND = "python -m noise_scaling.plots.summary"
-_DIGITS = "%.8g"  # of means: enough to give the third of three seeds back to the table's last digit
+_DIGITS = "%.8g"  # of means: enough to restore the third of three seeds to the table's last digit
 
 
 def findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Every claim that the table can be asked for, with its statistic's value, interval and verdict."""
+    """Return every claim that the table can be tested on, with its statistic's value, interval and verdict."""
     asked = [claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if not claim.ablations]
     named = pd.DataFrame({"claim": claim.text, "statistic": claim.statistic, "unit": claim.unit} for claim in asked)
     return named.join(pd.DataFrame(vars(claims.find(claim, table)) for claim in asked))
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """`cells_or_depth.seed_shares` as a table of one row."""
+    """Return `cells_or_depth.seed_shares` as a table of one row."""
     by_law, starts = cells_or_depth.seed_shares(table)
     return pd.DataFrame([by_law | {"starts": starts}])
 
@@ -49,11 +49,11 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "flagged": table_audit.flag_counts,
     "follow_up": lambda _: follow_up.fits(),
 }
-"""The committed tables, each from the published one, the last from later ones. data/README.md says what they hold."""
+"""The committed tables, each made from the published table, the last from later ones; data/README.md describes them."""
 
 
 def about() -> dict[str, object]:
-    """Where the committed tables come from."""
+    """Return the source of the committed tables."""
     card = datasets.card("published")
     source = card.files[0]
     return {
@@ -64,7 +64,7 @@ def about() -> dict[str, object]:
 
 
 def main() -> None:
-    """Make them all, from the table itself, downloaded if need be."""
+    """Write all committed tables from the published table, which is downloaded if needed."""
     datasets.fetch("published")
     for name, make in TABLES.items():
         text = make(published.read()).to_csv(index=False, float_format=_DIGITS, lineterminator="\n")

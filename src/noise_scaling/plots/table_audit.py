@@ -1,4 +1,4 @@
-"""The audit of the published table: notes, each with its number, and the rows that they flag."""
+"""The audit of the published table: notes, each with its number, and the flagged rows."""
 
 import re
 from collections.abc import Callable
@@ -18,31 +18,31 @@ _SIGNALS: dict[str, dict[str, Any]] = {
     "celltype.l3": {"marker": "o", "linestyle": "", "markerfacecolor": None},
     "protein": {"marker": "^", "linestyle": "", "markerfacecolor": "none"},
 }
-_MODELS = ("geneformer", "scvi")  # what the note on seed 42 is about: the model that it flags, and one that it does not
+_MODELS = ("geneformer", "scvi")  # models of the note on seed 42: the one that is flagged, and one that is not
 _NAMES = re.compile(r"\b(larry|merfish|mouse_embryo)\b")  # names of data sets in notes
 
 
 def notes() -> HTML:
-    """The notes as a table: what was found, its number, and what is done about it here."""
+    """Return the notes as a table: what was found, its number, and what is done about it here."""
     table = _of_seeds("notes", note_table)
     shown = table["found"].str.replace(_NAMES, lambda found: style.dataset(found[0]), regex=True)
     return page.as_table(table.assign(found=shown), "notes.csv", full=table)
 
 
 def _of_seeds(name: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """What only the table with its seeds' names can tell: computed from it where it is at hand, else as committed."""
+    """Compute what needs the table's seed names, or return the committed result if the table is not on this machine."""
     opened = page.measured(page.PUBLISHED)
     return published.statistics(name) if opened.summary else compute(opened.table)
 
 
 def note_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`audit.notes` of the published table."""
+    """Return `audit.notes` of the published table."""
     fits, cell_fits = laws.fit_curves(table), laws.fit_curves(table, law=laws.CELL_NUMBER_LAW)
     return audit.notes(table, fits, cell_fits)
 
 
 def flagged() -> HTML:
-    """How many rows each reason takes out of the second version of a figure, by data set."""
+    """Return how many rows each reason removes from the second version of a figure, by data set."""
     opened, counts = page.measured(page.PUBLISHED), _of_seeds("flagged", flag_counts)
     title = f"{counts['all'].sum():,} of {len(opened.table):,} rows."
     full, name = counts, "flagged.csv"
@@ -53,14 +53,14 @@ def flagged() -> HTML:
 
 
 def flag_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Flagged rows by reason, one column a data set."""
+    """Count flagged rows by reason, with one column for each data set."""
     why = audit.reasons(table)
     counts = table.assign(reason=why)[why != ""].groupby(["reason", "dataset"]).size().unstack(fill_value=0)
     return counts.assign(all=counts.sum(axis=1)).rename_axis(columns=None).reset_index()
 
 
 def seed_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean of seeds 42 and 2701, and 42 less 2701, at every point of PBMC that Geneformer or scVI has both at; bits."""
+    """Return mean and difference (42 less 2701) in bits at PBMC points with both seeds, for Geneformer and scVI."""
     rows = table[(table["dataset"] == "pbmc") & table["model"].isin(_MODELS)]
     both = rows.pivot(index=["model", "signal", "fraction", "n_cells"], columns="seed", values="mi_bits")
     both = both[[42, 2701]].dropna()
@@ -69,7 +69,7 @@ def seed_pairs(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.book_style()
 def seeds_figure() -> Figure:
-    """Bits of seed 42 against those of seed 2701 at every point of `seed_pairs`, a panel a model."""
+    """Draw bits of seed 42 against bits of seed 2701 at every point of `seed_pairs`, one panel per model."""
     pairs = _of_seeds("seed_pairs", seed_pairs)
     titles = map(style.label, _MODELS)
     figure, panels = style.new_figure(

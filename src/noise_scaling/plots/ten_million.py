@@ -1,4 +1,4 @@
-"""The page on ten million simulated cells: bits against cells beside the known truth, and what the runs took."""
+"""The page on ten million simulated cells: bits against cells with the known truth, and the cost of the runs."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from . import page, style
 
 
 def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows, and the truth, runs and sizes beside them, that `benchmarks/ten_million.py` left in a folder."""
+    """Read the rows, and the truth, runs and sizes, that `benchmarks/ten_million.py` wrote to a folder."""
     return measurements.read(paths.find(folder) / "ten_million.csv"), page.numbers(Path(folder) / "ten_million.json")
 
 
 def sentences(folder: str | Path) -> HTML:
-    """What was measured so far, and what the first and the last number of cells give, at the deepest counts."""
+    """Say what was measured so far, and the bits at the smallest and largest numbers of cells at the deepest counts."""
     rows, numbers = read(folder)
     rows = rows[rows["mi_bits"].notna()]
     models = _models(rows)
@@ -42,7 +42,7 @@ def sentences(folder: str | Path) -> HTML:
 
 
 def _cost_sentence(runs: pd.DataFrame) -> list[str]:
-    """Processor time of a cell among all of them beside that among a tenth, over runs of both, and the most memory."""
+    """Compare processor time per cell with all cells and with a tenth, over runs of both, and say the peak memory."""
     of = (runs["processor_seconds"] / runs["cells"]).groupby(
         [runs["fraction"], runs["models"].map(tuple), runs["preset"]]
     )
@@ -57,7 +57,7 @@ def _cost_sentence(runs: pd.DataFrame) -> list[str]:
 
 
 def _models(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Models and presets, in the order of figures."""
+    """Return models and presets, in the order of figures."""
     found = rows[["model", "preset"]].drop_duplicates().itertuples(index=False, name=None)
     order = style.ordered(rows["model"])
     return sorted(found, key=lambda model: (order.index(model[0]), model[1]))
@@ -65,7 +65,7 @@ def _models(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 @style.book_style()
 def bits_figure(folder: str | Path) -> Figure:
-    """Bits against training cells, a panel a depth, a line a model, bars of one standard error; dashed: the truth."""
+    """Draw bits against training cells, a panel per depth, a line per model; bars: 1 standard error; dashed: truth."""
     rows, numbers = read(folder)
     rows = rows[rows["mi_bits"].notna()]
     by, models = rows.groupby("fraction"), _models(rows)
@@ -89,7 +89,7 @@ def bits_figure(folder: str | Path) -> Figure:
 
 
 def costs(folder: str | Path) -> pd.DataFrame:
-    """What each run took: cells of the data set, depth, models, minutes, processor milliseconds a cell, peak memory."""
+    """Return for each run: cells of the data set, depth, models, minutes, processor ms per cell, peak memory."""
     rows, numbers = read(folder)
     depths = rows.groupby("fraction")["umis_per_cell"].mean()
     return pd.DataFrame({
@@ -103,7 +103,7 @@ def costs(folder: str | Path) -> pd.DataFrame:
 
 
 def by_number(folder: str | Path) -> pd.DataFrame:
-    """A line for each model, depth and N: bits found beside those in the counts, seconds of training and estimate."""
+    """Return a row for each model, depth and N: bits found, bits in the counts, and seconds of training."""
     rows, numbers = read(folder)
     truth = rows["fraction"].map(lambda q: numbers["truth"][f"{q:g}"])
     return pd.DataFrame({

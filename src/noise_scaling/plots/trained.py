@@ -1,6 +1,6 @@
-"""Geneformer in its published size, trained to its validation optimum, beside itself untrained.
+"""Geneformer in its published size, trained to its validation optimum, compared with its untrained weights.
 
-Files are those of benchmarks/gpu_sweep.py, trained_geneformer.py (`steps_figure`) and what_ranks_lose.py (ranks).
+Files come from benchmarks/gpu_sweep.py, trained_geneformer.py (`steps_figure`) and what_ranks_lose.py (ranks).
 """
 
 import textwrap
@@ -28,9 +28,9 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 
 
 def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
-    """Bits of a trained Geneformer less those of `beside` at the same points, deepest first; ties within 2 errors.
+    """Return bits of the trained Geneformer less those of `beside` at the same points, deepest first.
 
-    Means over seeds, each of the same seed in both; the errors are those of the estimates.
+    Values are means over seeds that both have. Ties lie within 2 standard errors, which are those of the estimates.
     """
     both = _paired(table, beside, PRESET)
     both["variance"] = both["mi_stderr"] ** 2 + both["mi_stderr_other"] ** 2
@@ -47,7 +47,7 @@ def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
 
 
 def _paired(table: pd.DataFrame, beside: str, preset: str) -> pd.DataFrame:
-    """Rows of the trained Geneformer, each with those of `beside` at the same point and seed."""
+    """Return rows of the trained Geneformer, each joined with the rows of `beside` at the same point and seed."""
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == preset)]
     other = rows[(rows["model"] == beside) & ((rows["preset"] == preset) | (beside != UNTRAINED))]
@@ -56,7 +56,7 @@ def _paired(table: pd.DataFrame, beside: str, preset: str) -> pd.DataFrame:
 
 
 def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
-    """At which depths the trained one is above the other, ties or is below, at the most cells; as `gains`."""
+    """Say at which depths the trained model is above `beside`, ties or is below, at the most cells, by `gains`."""
     lines = []
     for (dataset, n, estimator), here in _most(gains(table, beside)).groupby(["dataset", "n_cells", "estimator"]):
         sure = here[here["standard_error"] <= UNSURE * here["standard_error"].median()]
@@ -72,7 +72,7 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 
 
 def lead(table: pd.DataFrame) -> HTML:
-    """At how many points the trained one is above itself untrained, and above principal components: a finding."""
+    """Say as a finding at how many points the trained model is above its untrained self, and above PCA."""
     said = []
     for beside, words in ((UNTRAINED, "its untrained self"), ("pca", "principal components")):
         found = gains(table, beside).query("estimator == 'default'")["trained_is"].value_counts()
@@ -95,14 +95,14 @@ def lead(table: pd.DataFrame) -> HTML:
 
 
 def _most(found: pd.DataFrame) -> pd.DataFrame:
-    """The points at the largest number of cells of each data set."""
+    """Return the points at the largest number of cells of each data set."""
     return found[found["n_cells"] == found.groupby("dataset")["n_cells"].transform("max")]
 
 
 def by_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """What the small preset's training adds to its starting weights: by signal and number of cells, means over depths.
+    """Return bits that training adds to the small preset's starting weights, by signal and cells, means over depths.
 
-    `standard_error` is that over depths or over seeds, the larger; `trained_is` a tie within two of them.
+    `standard_error` is the larger of those over depths and over seeds; `trained_is` is "a tie" within two of them.
     """
     points = _paired(table, UNTRAINED, "small").query("estimator == 'default'")
     points = points.assign(difference=points["mi_bits"] - points["mi_bits_other"])
@@ -118,7 +118,7 @@ def by_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def small_verdict(table: pd.DataFrame) -> HTML:
-    """How often training the small network adds bits, at the fewest and at the most cells of each signal: a finding."""
+    """Say as a finding how often training the small network adds bits, at each signal's fewest and most cells."""
     found = by_cells(table)
     ranked = found.sort_values("n_cells").groupby(["dataset", "signal"])
     said = []
@@ -134,7 +134,7 @@ def small_verdict(table: pd.DataFrame) -> HTML:
 
 @style.book_style()
 def small_figure(table: pd.DataFrame) -> Figure:
-    """What training adds to the small network, a line a signal, a dot a number of cells; bars: two standard errors."""
+    """Draw bits that training adds to the small network, a row per signal, dots by cells; bars: 2 standard errors."""
     found = by_cells(table)
     order = found.sort_values("n_cells").groupby(["dataset", "signal"])["difference"].last().sort_values().index
     labels = {"xlabel": "bits, trained less untrained", "name": "small"}
@@ -155,12 +155,12 @@ def small_figure(table: pd.DataFrame) -> Figure:
 
 
 UNSURE = 3
-"""An estimate whose error is so many times the median of its curve failed in part."""
+"""An estimate is uncertain, as it failed in part, if its error is above this many times its curve's median error."""
 
 
 @style.book_style()
 def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
-    """Bits against depth at the largest number of cells, a panel a data set, means over seeds.
+    """Draw bits against depth at the largest number of cells, one panel per data set, means over seeds.
 
     Bars are one standard error of the estimates.
     """
@@ -188,9 +188,9 @@ def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
 
 @style.book_style()
 def loss_figure(file: str | Path) -> Figure:
-    """Validation loss against steps, a panel a data set at its largest number of cells, a line a depth; dots: kept.
+    """Draw validation loss against steps, a panel per data set at its largest number of cells, a line per depth.
 
-    Of the first seed.
+    Curves are of the first seed; dots mark the weights that were kept.
     """
     curves = largest(pd.read_csv(paths.find(file)))
     curves = curves[curves["seed"] == curves["seed"].min()]
@@ -207,7 +207,7 @@ def loss_figure(file: str | Path) -> Figure:
 
 @style.book_style()
 def steps_figure(file: str | Path) -> Figure:
-    """Bits of the test cells along one training a data set, from the starting weights on, with standard errors."""
+    """Draw bits of the test cells during one training per data set, from the starting weights, with standard errors."""
     points = [point for point in page.numbers(file)["points"] if len(point["bits"]) > 2]
     figure, axes = style.one_panel(3.4, xlabel="steps", ylabel=style.BITS, name="steps")
     for point, look in zip(points, _LOOKS, strict=False):
@@ -226,14 +226,14 @@ _REPRESENTATIONS = dict(zip(("counts", "ranks", "first 512 ranks", "first 64 ran
 
 
 def _ranks(file: str | Path) -> pd.DataFrame:
-    """Bits of each representation, means over seeds, by data set, readout and depth."""
+    """Return bits of each representation, means over seeds, by data set, signal, readout and depth."""
     by = pd.DataFrame(page.numbers(file)["points"]).groupby(["dataset", "signal", "readout", "fraction"])
     return by[["umis_per_cell", *_REPRESENTATIONS]].mean().reset_index()
 
 
 @style.book_style()
 def ranks_figure(file: str | Path) -> Figure:
-    """Bits of counts, ranks and truncated ranks against depth, a row a readout, a column a data set."""
+    """Draw bits of counts, ranks and truncated ranks against depth, a row per readout, a column per data set."""
     found = _ranks(file)
     shape = found["readout"].nunique(), found["dataset"].nunique()
     figure, panels = style.new_figure(
@@ -251,7 +251,7 @@ def ranks_figure(file: str | Path) -> Figure:
 
 
 def ranks_verdict(file: str | Path) -> HTML:
-    """What ranks lose of counts, and truncated ranks of all, at the most and the fewest molecules and at the worst."""
+    """Say what ranks lose to counts, and truncated ranks to all, at the most and fewest molecules and at worst."""
     lines = []
     for (name, signal, readout), here in _ranks(file).groupby(["dataset", "signal", "readout"]):
         said = [

@@ -1,4 +1,4 @@
-"""How trainings went: the validation loss of each, step by step, from the curves kept with the units."""
+"""The validation loss of each training, step by step, from the curves that are stored with the units."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,13 +21,13 @@ Curve = tuple[int, float, list[float], list[float]]
 
 @page.told
 def loss_curves(table: pd.DataFrame, results: str | Path | None) -> Figure | HTML:
-    """The validation losses of a table's trainings; a sentence where none were kept."""
+    """Draw the validation losses of a table's trainings, or return a sentence if none were stored."""
     none = "No loss curves: nothing here was trained step by step, or no folder of results was given."
     return loss_figure(enough(kept_curves(table, results), none))
 
 
 def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, list[Curve]]:
-    """Curves by model, few cells first, as they were kept with the units in the folder `results`."""
+    """Return curves by model, fewest cells first, as they were stored with the units in the folder `results`."""
     found: dict[str, list[Curve]] = {}
     if results is None:
         return found
@@ -42,7 +42,7 @@ def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, li
 
 @style.book_style()
 def loss_figure(curves: dict[str, list[Curve]]) -> Figure:
-    """A panel for each model; darker lines are more training cells, a dot marks the lowest loss, whose weights stay."""
+    """Draw a panel per model; darker lines: more training cells; dots: the lowest losses, whose weights are kept."""
 
     def draw(axes: Axes, _: None, model: str) -> None:
         descents(axes, ((n, steps, losses) for n, _, steps, losses in curves[model]), "{:,} cells")
@@ -52,7 +52,7 @@ def loss_figure(curves: dict[str, list[Curve]]) -> Figure:
 
 
 def descents(axes: Axes, curves: Iterable[tuple[float, Any, Any]], named: str) -> None:
-    """Losses against steps, darker where a curve's number is larger, a dot at the lowest; each number `named` once."""
+    """Draw losses against steps, darker for larger numbers, a dot at the lowest; `named` labels each number once."""
     curves = list(curves)
     numbers = sorted({number for number, *_ in curves})
     shades = dict(zip(numbers, colormaps["cividis_r"](np.linspace(0.15, 1, len(numbers))), strict=True))

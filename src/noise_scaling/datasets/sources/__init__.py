@@ -1,6 +1,6 @@
-"""Loaders of the registered data sets: one file each, found by itself.
+"""Loaders of the registered data sets; all modules of this folder are imported automatically.
 
-A new data set is a file here with a function under `@register`, and a card of the same name in data/datasets.yml.
+To add a data set, put a file with a `@register` function here, and a card of the same name into data/datasets.yml.
 """
 
 from collections.abc import Callable
@@ -15,27 +15,27 @@ from ..registry import Card
 __all__ = ["LOADERS", "Card", "Dataset", "Files", "Loader", "Signal", "assemble", "register"]
 
 Files = dict[str, Path]
-"""The files of a card by their paths from its folder."""
+"""Maps the path of each of a card's files, relative to the card's folder, to its path on disk."""
 Loader = Callable[[Card, Files, str], Dataset]
-"""Makes a data set of its card, its files and the name of a signal on the card."""
+"""Builds a data set from its card, its files and the name of a signal on the card."""
 
 LOADERS: dict[str, Loader] = {}
-"""The loader of every registered data set."""
+"""The loader of each registered data set, by name."""
 
 
 def register(name: str) -> Callable[[Loader], Loader]:
-    """Function decorator: enter the loader of the data set `name`.
+    """Decorator that registers a function as the loader of the data set `name`.
 
-    All loaders share one contract, that of `Loader`; the docstring of each has only what is its own.
+    All loaders have the interface `Loader` described here; their docstrings only add what is particular to each.
 
     Parameters of a loader
         `card`, the data set's card; `files`, the card's files by their paths from its folder, checked by sha256;
-        `signal`, the name of one of the card's signals, as `datasets.load` has checked.
+        `signal`, the name of one of the card's signals, already checked by `datasets.load`.
     What it returns
         A `Dataset` from `assemble`: integer counts [cells, genes], cells and genes with unique names, and the signal
-        over the same cells. Cells without a count are dropped, those without the signal are kept and marked as missing.
+        of the same cells. Cells without a count are dropped; cells without the signal are kept and marked as missing.
     What it raises
-        InputError where a file is not of the form its publication gave it, or its counts are not integers within the
+        InputError if a file does not have the format of its publication, or its counts are not integers within the
         loader's tolerance (`reading.integers`).
     """
 

@@ -1,4 +1,4 @@
-"""A lung cancer line under dexamethasone, RNA and chromatin of one cell (Cao et al. 2018)."""
+"""A lung cancer cell line under dexamethasone, with RNA and chromatin of the same cells (Cao et al. 2018)."""
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,9 @@ _DIMENSIONS = 10
 
 @register("a549_dex")
 def a549_dex(card: Card, files: Files, signal: str) -> Dataset:
-    """2,641 cells, 0, 1 or 3 hours after the drug, pooled before one library was made. RNA is log1p of scaled counts.
+    """Load 2,641 cells, 0, 1 or 3 hours after the drug, pooled into one library. RNA is log1p of scaled counts.
 
-    The smallest value of a cell is one molecule.
+    The smallest value of each cell is taken for one molecule.
     """
     path = files["data_A549.rda"]
     with of_form(path):
@@ -35,9 +35,9 @@ def a549_dex(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _latent(peaks: sp.csr_matrix) -> np.ndarray:
-    """Latent semantic indexing of which peaks are open (Cusanovich et al. 2015): [cells, dimensions].
+    """Return latent semantic indexing of the open peaks (Cusanovich et al. 2015): [cells, dimensions].
 
-    The first dimension, which is how many are open, is left out; rounded, for last digits depend on the processor.
+    The first dimension, the number of open peaks, is left out. Rounded, because last digits depend on the processor.
     """
     open_ = (peaks > 0).astype(np.float64)
     rare = np.log1p(open_.shape[0] / np.maximum(1, np.asarray(open_.sum(axis=0)).ravel()))

@@ -1,4 +1,4 @@
-"""Blood cells whose RNA and surface proteins were counted together, of three publications."""
+"""Blood cells whose RNA and surface proteins were counted together, from three publications."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from ..reading import cells_by_genes, log1p, need_cells, of_form, read_r, unique
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _MOUSE_GENES = 100
-"""The last genes of `citeseq_cbmc`: the most frequent ones of the mouse cells that were added to the human ones."""
+"""Number of mouse genes, the last genes of `citeseq_cbmc`: the most frequent genes of the added mouse cells."""
 
 
 @register("citeseq_pbmc49")
 def citeseq_pbmc49(card: Card, files: Files, signal: str) -> Dataset:
-    """3,762 cells with 49 proteins, standardised and clipped at 10. The file has no names at all."""
+    """Load 3,762 cells with 49 proteins, standardised and clipped at 10. The file names neither cells nor genes."""
     values, proteins = _hdf5(files["CITE_PBMC_counts.h5"])
     return _unnamed(card, values, Signal(signal, "vector", proteins))
 
 
 @register("citeseq_cbmc")
 def citeseq_cbmc(card: Card, files: Files, signal: str) -> Dataset:
-    """Cells of cord blood with 13 proteins, of which the signal is log1p of the counts.
+    """Load cord blood cells with 13 proteins; the signal is log1p of the protein counts.
 
-    Mouse cells were added to them. A cell is taken for human where less than half of its molecules are of the mouse
-    genes (most have 10 %, the mouse cells 90 % and more), and the mouse genes are left out.
+    Mouse cells were added to the sample; they and the mouse genes are left out. A cell is taken for human if less than
+    half of its molecules are from the mouse genes (most cells have 10 %, mouse cells 90 % and more).
     """
     values, _ = _hdf5(files["CITE_CBMC_counts_top2000.h5"])
     path = files["GSE100866_CBMC_8K_13AB_10X-ADT_umi.csv.gz"]
@@ -43,7 +43,7 @@ def citeseq_cbmc(card: Card, files: Files, signal: str) -> Dataset:
 
 @register("citeseq_inhouse")
 def citeseq_inhouse(card: Card, files: Files, signal: str) -> Dataset:
-    """1,372 PBMC with all genes and 10 proteins, whose counts the signal is log1p of."""
+    """Load 1,372 PBMC with all genes and 10 proteins; the signal is log1p of the protein counts."""
     rna, adt = files["RNA.rds"], files["Protein.rds"]
     with of_form(rna):
         values, cells, genes = cells_by_genes(read_r(rna))
@@ -57,13 +57,13 @@ def citeseq_inhouse(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _hdf5(path: Path) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Counts [cells, genes] and standardised proteins [cells, proteins]."""
+    """Read counts [cells, genes] and standardised proteins [cells, proteins]."""
     with of_form(path), h5py.File(path) as file:
         return sp.csr_matrix(file["X"][:]), np.asarray(file["ADT_X"], dtype=np.float64)
 
 
 def _unnamed(card: Card, values: sp.csr_matrix, signal: Signal, rows: np.ndarray | None = None) -> Dataset:
-    """A data set whose file has no names: cells and genes go by their places in it."""
+    """Build a data set from a file without names: cells and genes are named by their positions in the file."""
     cells = [f"cell{row}" for row in (np.arange(values.shape[0]) if rows is None else rows)]
     genes = np.array([f"gene{column}" for column in range(values.shape[1])])
     return assemble(card, values, pd.DataFrame(index=cells), genes, signal, tolerance=0)

@@ -1,4 +1,4 @@
-"""Stem cells with two fluorescent marks of the cell cycle (Hsiao et al. 2020)."""
+"""Stem cells with two fluorescent markers of the cell cycle (Hsiao et al. 2020)."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ _MARKS = ["rfp.median.log10sum.adjust", "gfp.median.log10sum.adjust"]
 
 @register("fucci")
 def fucci(card: Card, files: Files, signal: str) -> Dataset:
-    """888 cells of six donors, 100 genes, integers. The signal is both marks, or their angle as a point on a circle.
+    """Load 888 cells of six donors, 100 genes, integers. The signal is both markers, or their angle as (cos, sin).
 
-    Test cells are of donors that have no other cell.
+    Donors are blocks of the split: no donor has both test cells and other cells.
     """
     path = files["eset_final_sub.rda"]
     with of_form(path):

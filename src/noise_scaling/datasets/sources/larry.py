@@ -11,10 +11,10 @@ from . import Card, Dataset, Files, assemble, register
 
 @register("larry")
 def larry(card: Card, files: Files, signal: str) -> Dataset:
-    """Weinreb et al. 2020, in vitro: a matrix [cells, genes] scaled to one total, metadata, and a clone matrix.
+    """Load Weinreb et al. 2020, in vitro: a matrix [cells, genes] scaled to one total, metadata, and a clone matrix.
 
-    The smallest value of a cell is one molecule: counts are the values over it, rounded. A cell of no clone, or of more
-    than one, is of no clone here. The signal "clone_later" has the time point of each cell beside its clone.
+    The smallest value of a cell is one molecule: counts are the values divided by it, rounded. A cell in more than one
+    clone is treated like a cell in none. The signal "clone_later" has the time point of each cell as well as its clone.
     """
     meta = files["stateFate_inVitro_metadata.txt.gz"]
     names = files["stateFate_inVitro_gene_names.txt.gz"]

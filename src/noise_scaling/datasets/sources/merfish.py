@@ -9,15 +9,15 @@ from ..reading import need_cells, need_columns, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _CELLS_AT_ONCE = 20_000
-"""Cells of one block of the table."""
+"""Number of cells of the table that are read at a time."""
 
 
 @register("merfish")
 def merfish(card: Card, files: Files, signal: str) -> Dataset:
-    """Vizgen S1R1: cells by genes and by blank barcodes, which are left out; centres of cells in micrometres.
+    """Load Vizgen S1R1: counts of genes (blank barcodes are left out), and the cells' centres in micrometres.
 
-    Counts are whole in the file. Cell names are whole numbers of 39 digits: read as text, as no integer or float holds
-    them. InputError if the table holds no cell or no gene, or the metadata lack a cell of it.
+    Counts are whole in the file. Cell names are whole numbers of 39 digits, read as text because no integer or float
+    holds them. InputError if the table holds no cell or no gene, or the metadata lack a cell of the table.
     """
     table, meta = files["cell_by_gene_S1R1.csv"], files["cell_metadata_S1R1.csv"]
     blocks, cells = [], []

@@ -10,15 +10,15 @@ from ..reading import cells_by_genes, of_form, read_r, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _OFF = 0.05
-"""Cells with a count further than this from an integer are left out: 3 of 29,080, which are 0.2 off and more."""
+"""Cells with a count further than this from an integer are left out: 3 of 29,080, which are off by 0.2 and more."""
 
 
 @register("merfish_hypothalamus")
 def merfish_hypothalamus(card: Card, files: Files, signal: str) -> Dataset:
-    """29,080 cells of two animals. Values are counts over the cell's volume, or log2(1 + that).
+    """Load 29,080 cells of two animals. Values are counts over the cell's volume, or log2(1 + counts over volume).
 
-    The smallest value of a cell is one molecule, as in `merfish_poa`, of which no cell is among these. Sections overlap
-    in their coordinates; neighbours share one, and test cells are of sections that have no other cell.
+    The smallest value of a cell is one molecule, as in `merfish_poa`, with which no cell is shared. Coordinates of
+    sections overlap, so neighbours are of the same section, and no section has both test cells and other cells.
     """
     parts = [_clust_signal(files["mousePH_subset.rda"])]
     parts.append(_banksy(files["hypothalamus_banksy.rda"], parts[0][1]))
@@ -32,7 +32,7 @@ def merfish_hypothalamus(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _clust_signal(path: Path) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:
-    """Values over volume [cells, genes], genes, and place and section of each cell: three sections of two animals."""
+    """Read counts over volume [cells, genes], genes, and cells' places and sections: three sections of two animals."""
     with of_form(path):
         source = read_r(path)["spe2"]
         values, cells, genes = cells_by_genes(source.assays.data.listData["logcounts"])
@@ -43,7 +43,7 @@ def _clust_signal(path: Path) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:
 
 
 def _banksy(path: Path, genes: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:
-    """The same of the given genes: two sections of the first animal."""
+    """Read the same as `_clust_signal`, for the given genes, of two sections of the first animal."""
     with of_form(path):
         source = read_r(path)["hypothalamus"]
         table = source["expression"].to_pandas().loc[genes]

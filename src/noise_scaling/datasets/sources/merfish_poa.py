@@ -9,10 +9,10 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("merfish_poa")
 def merfish_poa(card: Card, files: Files, signal: str) -> Dataset:
-    """One section of 6,509 cells. Values are counts over the cell's volume; the last 20 genes are not counts.
+    """Load one section of 6,509 cells. Values are counts over the cell's volume, except for the last 20 genes.
 
-    Those 20 were imaged one at a time and their fluorescence was kept. Of the others the smallest value of a
-    cell is one molecule; counts come back within 0.03 of integers.
+    Those 20 genes are left out: they were imaged one at a time, and their values are fluorescence. For the other genes
+    the smallest value of a cell is one molecule; recovered counts are within 0.03 of integers.
     """
     source = read_r(files["merfish_mousePOA.rda"])["merfish_mousePOA"]
     values, cells, genes = cells_by_genes(source.assays.data.listData["volnorm"])

@@ -1,4 +1,4 @@
-"""Benchmarks of known truth by CEL-seq2 and SORT-seq (Tian et al. 2019): mixtures of three lines, and five lines."""
+"""CEL-seq2 and SORT-seq benchmarks with known truth (Tian et al. 2019): mixtures of three cell lines; five lines."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ _LINES = ["H1975", "H2228", "HCC827"]
 
 @register("cell_mixtures")
 def cell_mixtures(card: Card, files: Files, signal: str) -> Dataset:
-    """1,107 pools of nine cells, four plates. The signal is the shares of the first two of three lines."""
+    """Load 1,107 pools of nine cells, four plates. The signal is the shares of the first two of three cell lines."""
     counts, genes, obs = _plates(card, files, _LINES)
     lines = obs[_LINES].to_numpy(dtype=np.float64)
     shares = Signal(signal, "vector", (lines / lines.sum(axis=1, keepdims=True))[:, :2])
@@ -21,7 +21,7 @@ def cell_mixtures(card: Card, files: Files, signal: str) -> Dataset:
 
 @register("rna_mixtures")
 def rna_mixtures(card: Card, files: Files, signal: str) -> Dataset:
-    """636 pools of RNA of three lines, by two protocols. The signal is the shares of two, or log2 of the RNA in pg."""
+    """Load 636 pools of RNA of three lines, by two protocols. The signal is two lines' shares, or log2 of pg of RNA."""
     shares = ["H1975_prop", "H2228_prop"]
     counts, genes, obs = _plates(card, files, [*shares, "mRNA_amount"])
     values = np.log2(obs[["mRNA_amount"]]) if signal == "amount" else obs[shares]
@@ -30,7 +30,7 @@ def rna_mixtures(card: Card, files: Files, signal: str) -> Dataset:
 
 @register("cell_lines5")
 def cell_lines5(card: Card, files: Files, signal: str) -> Dataset:
-    """Single cells of five lines, three plates; the line is read off a cell's genotype. Doublets are left out."""
+    """Load single cells of five cell lines, three plates. Genotypes tell the line of a cell; doublets are left out."""
     counts, genes, obs = _plates(card, files, ["cell_line_demuxlet", "demuxlet_cls", "cell_number"])
     single = ((obs["demuxlet_cls"] == "SNG") & (obs["cell_number"] == 1)).to_numpy()
     lines = Signal(signal, "label", obs["cell_line_demuxlet"].to_numpy(dtype=str)[single])
@@ -38,7 +38,7 @@ def cell_lines5(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _plates(card: Card, files: Files, columns: list[str]) -> tuple[sp.csr_matrix, np.ndarray, pd.DataFrame]:
-    """Counts [cells, genes] of the genes that all plates have, the genes, and what is known of each cell."""
+    """Read counts [cells, genes] of the genes that all plates share, the genes' names, and the cells' metadata."""
     by_name = {path.name: path for path in files.values()}  # two of the data sets lie in the folder of the third
     tables, known = [], []
     for table in (path for name, path in by_name.items() if name.endswith(".count.csv.gz")):

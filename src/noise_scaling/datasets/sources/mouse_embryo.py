@@ -20,9 +20,9 @@ _TEXT = np.dtypes.StringDType()
 
 @register("mouse_embryo")
 def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
-    """Qiu et al. 2024: the cells of all files, without those that `keep` leaves out; counts are whole in the files.
+    """Load Qiu et al. 2024: the cells of all files that the column "keep" marks; counts are whole in the files.
 
-    Every signal is the label "day". Counts too many for memory stay in the files.
+    Every signal is the label "day". Counts that do not fit in memory stay in the files.
     """
     paths = [path for name, path in sorted(files.items()) if name.endswith(".h5ad")]
     names, days, kept, genes = [], [], [], pd.Index([])
@@ -41,7 +41,7 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
     labels = labels[cells_kept]
     found = Signal(signal, "label", labels, levels=in_time(labels))
     store = FileStore(paths, cells=cells_kept, convert=lambda block, name: integers(block, name=name, tolerance=0)[0])
-    if len(np.unique(cell_ids)) < len(cell_ids):  # several files have one name
+    if len(np.unique(cell_ids)) < len(cell_ids):  # a name occurs in several files
         cell_ids = np.asarray(make_index_unique(pd.Index(cell_ids.astype(object)))).astype(_TEXT)
     cell_ids, gene_ids = cell_ids[cells_kept], unique_genes(genes)
     if not is_small(int(store.lengths.sum())):
@@ -51,7 +51,7 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _kept(cells: Stored) -> np.ndarray:
-    """Which cells the authors kept, as text or numbers say it; all where nothing does."""
+    """Return which cells the authors kept, from the text or numbers of "keep"; all cells if there is no such column."""
     if "keep" not in cells.obs:
         return np.ones(len(cells.obs_names), dtype=bool)
     said = pd.Series(np.asarray(cells.obs["keep"])).astype(str).str.lower()

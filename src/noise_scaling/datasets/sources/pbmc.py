@@ -8,7 +8,7 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("pbmc")
 def pbmc(card: Card, files: Files, signal: str) -> Dataset:
-    """Hao et al. 2021, 3' cells: two matrices [genes, cells] and [proteins, cells], and the cells' annotation.
+    """Load Hao et al. 2021, 3' cells: two matrices [genes, cells] and [proteins, cells], and the cells' annotation.
 
     Counts are whole in the files. The signal is log1p of the protein counts, or the finest cell type, "celltype.l3".
     """

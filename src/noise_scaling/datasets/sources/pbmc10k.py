@@ -1,4 +1,4 @@
-"""PBMC of two donors by 10x Genomics: 6,855 with 14 surface proteins, and 3,994 without to train on."""
+"""PBMC of two donors by 10x Genomics: 6,855 with 14 surface proteins, and 3,994 without proteins for training."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from ..reading import log1p, of_form
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _GENES_AT_ONCE = 500
-"""Rows of a dense table that are parsed before they are made sparse: 27 MB of 6,855 cells."""
+"""Rows of a dense table that are parsed at a time and made sparse: 27 MB for 6,855 cells."""
 
 
 @register("pbmc10k")
 def pbmc10k(card: Card, files: Files, signal: str) -> Dataset:
-    """6,855 PBMC with 14 surface proteins, two tables of [genes or proteins, cells]; integers written as floats.
+    """Load 6,855 PBMC with 14 surface proteins, two tables of [genes or proteins, cells]; integers written as floats.
 
-    The signal is log1p of the protein counts: they span 1 to 10,000, and the raw scale is that of a few cells.
+    The signal is log1p of the protein counts, because they span 1 to 10,000 and a few cells dominate the raw scale.
     """
     values, cells, genes = _read(files["pbmc10k_harmo_rna.csv.gz"])
     proteins = pd.read_csv(files["pbmc10k_harmo_pro.csv.gz"], index_col=0).T.loc[cells]
@@ -28,11 +28,11 @@ def pbmc10k(card: Card, files: Files, signal: str) -> Dataset:
 
 @register("pbmc5k_extra")
 def pbmc5k_extra(card: Card, files: Files, signal: str) -> Dataset:
-    """The cells of `pbmc10k` and, with "5k_" before their names, 3,994 of another donor in the same genes.
+    """Load the cells of `pbmc10k` and 3,994 cells of another donor, "5k_" before their names, in the same genes.
 
-    The latter have no proteins, so that they are trained on and never tested. Splits and thinning draw as those of
-    `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same. InputError if the two
-    tables differ in their genes.
+    The added cells have no proteins, so they are only trained on, never tested. Splits and thinning use the random
+    stream of `pbmc10k`: for the same seed and `n_test` the test cells and their molecules are the same. InputError if
+    the two tables differ in their genes.
     """
     by_name = {path.name: path for path in files.values()}  # two of the files lie in the folder of `pbmc10k`
     measured, path = pbmc10k(card, by_name, signal), by_name["pbmc5k_harmo_rna.csv.gz"]
@@ -47,7 +47,7 @@ def pbmc5k_extra(card: Card, files: Files, signal: str) -> Dataset:
 
 
 def _read(path: Path) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
-    """A table of [genes, cells] as [cells, genes], the cells' names and the genes'."""
+    """Read a table of [genes, cells] as counts [cells, genes], the cells' names and the genes' names."""
     blocks, genes, cells = [], [], pd.Index([])
     with of_form(path), pd.read_csv(path, index_col=0, chunksize=_GENES_AT_ONCE) as reader:
         for block in reader:

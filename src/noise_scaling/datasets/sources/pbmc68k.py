@@ -9,9 +9,9 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("pbmc68k")
 def pbmc68k(card: Card, files: Files, signal: str) -> Dataset:
-    """700 PBMC that scanpy ships. raw.X is log1p(10,000 x count / n_counts), as float32 of few digits.
+    """Load the 700 PBMC that scanpy ships. raw.X is log1p(10,000 x count / n_counts), as float32 with few digits.
 
-    The largest count, 259, comes back 0.08 off an integer; of counts up to 50 none is more than 0.025 off.
+    The largest count, 259, is recovered 0.08 off an integer; counts up to 50 are at most 0.025 off.
     """
     import scanpy
 

@@ -8,7 +8,7 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("pbmc_facs")
 def pbmc_facs(card: Card, files: Files, signal: str) -> Dataset:
-    """3,774 cells of ten libraries, one a gate; integers, all genes. The file's 100 cells for tests stay out."""
+    """Load 3,774 cells of ten libraries, one per gate; integers, all genes. The file's 100 test cells are left out."""
     path = files["pbmc_facs.RData"]
     with of_form(path):
         source = read_r(path)["pbmc_facs"]

@@ -9,9 +9,9 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("seqfish_embryo")
 def seqfish_embryo(card: Card, files: Files, signal: str) -> Dataset:
-    """Embryo 2, two planes 12 micrometres apart, which the end of a cell's name tells. Values are log2(1 + scaled).
+    """Load embryo 2: two planes 12 micrometres apart, given by the end of a cell's name. Values are log2(1 + scaled).
 
-    The smallest value of a cell is one molecule. Neighbours share a plane; a tile is of both planes.
+    The smallest value of a cell is one molecule. Neighbours are of the same plane; a tile holds cells of both planes.
     """
     path = files["mouseEmbryo2.rda"]
     with of_form(path):

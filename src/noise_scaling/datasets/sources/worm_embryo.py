@@ -10,7 +10,7 @@ from . import Card, Dataset, Files, Signal, assemble, register
 
 @register("worm_embryo")
 def worm_embryo(card: Card, files: Files, signal: str) -> Dataset:
-    """1,805 embryonic cells of C. elegans. Cells of the "mixed" libraries have no time point.
+    """Load 1,805 embryonic cells of C. elegans. Cells of the "mixed" libraries have no time point.
 
     Counts are whole in the file. A signal other than "time.point" is a column of numbers.
     """

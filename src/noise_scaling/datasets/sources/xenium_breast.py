@@ -12,7 +12,7 @@ _PLACE = ["x_centroid", "y_centroid"]
 
 @register("xenium_breast")
 def xenium_breast(card: Card, files: Files, signal: str) -> Dataset:
-    """34,451 cells, integers. The four tables share one frame of coordinates, in micrometres, and no cell."""
+    """Load 34,451 cells, integers. The four tables share one coordinate system, in micrometres, but no cell."""
     tables = []
     for path in files.values():
         with of_form(path):
