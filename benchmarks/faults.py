@@ -272,13 +272,12 @@ def a_read_only_folder(folder: Path, expected: bytes) -> str:
 
 def two_jobs_on_one_folder(folder: Path, expected: bytes) -> str:
     """Run two `noise-scaling measure` at once on one folder and table, then two sweeps, one of which is refused."""
+    code = "import sys; from noise_scaling.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [
-        sys.executable, "-m", "noise_scaling.cli", "measure", "--dataset", "pbmc68k", "--models", "random_projection",
-        "pca", "--cell-numbers", "50", "100", "--fractions", "1", "0.1", "--results", folder / "units",
+        sys.executable, "-c", code, "measure", "--dataset", "pbmc68k", "--models", "random_projection", "pca",
+        "--cell-numbers", "50", "100", "--fractions", "1", "0.1", "--results", folder / "units",
         "--output", folder / "table.csv",
     ]  # fmt: skip
-    code = "import sys; from noise_scaling.cli import main; sys.exit(main(sys.argv[1:]))"
-    command[1:3] = ["-c", code]
     pair = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     codes = [process.wait() for process in pair]
     rows = measurements.read(folder / "table.csv").drop(columns=measurements.TIMES).to_csv(index=False).encode()

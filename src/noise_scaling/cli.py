@@ -130,7 +130,7 @@ def _names(option: str) -> str:
     registries = {
         "models": [*models.MODELS, *controls.CONTROLS], "preset": presets, "estimators": information.METHODS,
         "embedding": models.MODELS, "estimator": information.METHODS,
-        "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N", "dims_N"],
+        "variant": [*filter(None, ablations.VARIANTS), "fixed_steps_N", "width_N", "dims_N", "blocks_N"],
         "dataset": datasets.names(), "law": laws.LAWS, "figure": page.FIGURES, "by": measurements.KEY,
     }  # fmt: skip
     return ", ".join(registries[option])

@@ -342,6 +342,14 @@ def test_indices_outside_the_matrix_are_never_read():
         thin(counts, 0.5, seed=0)
 
 
+def test_rows_that_go_back_are_refused_and_never_written():
+    """scipy takes them; thinned, seven rows of 100 counts would be written to arrays of 100."""
+    starts = np.array([0, 100] * 4, np.int32)
+    counts = sparse.csr_matrix((np.ones(100, np.int32), np.arange(100, dtype=np.int32), starts), shape=(7, 100))
+    with pytest.raises(InputError, match="counts is a broken sparse matrix"):
+        thin(counts, 0.999, seed=0)
+
+
 def test_names_must_be_unique_and_enough():
     counts = constant(1, (3, 2))
     with pytest.raises(InputError, match=r"gene_ids repeats 'a'.*var_names_make_unique"):

@@ -64,7 +64,7 @@ def write(table: pd.DataFrame, path: Path, command: str = "") -> None:
     about = path.with_suffix(".json")
     if table.empty:
         path.unlink()
-        about.unlink()
+        about.unlink(missing_ok=True)
         return
     facts = measurements.provenance(table, command)
     if not command:

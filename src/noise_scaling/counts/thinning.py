@@ -170,6 +170,8 @@ def thin_keyed(
     at its start in the input, then moved up to the end of the block before it. The output arrays are allocated as long
     as the input, but only the part that is written to takes up memory.
     """
+    if not _rows_fit(matrix):
+        return None
     starts, values = matrix.indptr, _for_kernel(matrix.data)
     indices, data, lengths = np.empty_like(matrix.indices), np.empty_like(values), np.zeros_like(starts)
     arguments = (starts, matrix.indices, values, cell_keys, gene_keys, np.uint64(limit))

@@ -66,7 +66,7 @@ def classifier_bound(x: object, labels: object, *, seed: int = 0, groups: object
     order = has_order(labels)
     x, codes, groups = prepare(x, labels, discrete=True, groups=groups)
     if is_constant(x, codes):
-        return zero(len(x), "classifier", "one side is constant")
+        return zero(len(x), "classifier", lower_bound=True)
     groups, note = fold_repeats(x, codes, groups)
     parts = folds(len(x), FOLDS, seed=seed, groups=groups, strata=codes)
     share = np.bincount(codes) / len(codes)

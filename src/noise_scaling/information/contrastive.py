@@ -66,7 +66,7 @@ def infonce(x: object, y: object, *, seed: int = 0, groups: object = None) -> In
     """
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
-        return zero(len(x), "infonce", "one side is constant")
+        return zero(len(x), "infonce", lower_bound=True)
     groups, repeated = fold_repeats(x, y, groups)
     n, values = len(x), np.full(len(x), np.nan)
     with one_thread(), torch.no_grad():

@@ -128,9 +128,9 @@ def from_pointwise(
     return Information(bits, stderr, pointwise, method, len(values), lower_bound, note)
 
 
-def zero(n: int, method: str, note: str) -> Information:
+def zero(n: int, method: str, *, lower_bound: bool) -> Information:
     """Return the defined answer if one side is constant: 0 bits, exactly, for all `n` cells."""
-    return Information(0.0, 0.0, np.zeros(n), method, n, method in ("infonce", "classifier"), note)
+    return Information(0.0, 0.0, np.zeros(n), method, n, lower_bound, "one side is constant")
 
 
 def vectors(values: object, name: str) -> np.ndarray:

@@ -77,7 +77,7 @@ def lmi(
     chosen, where = Settings(**settings), torch.device(resolve_device(device))
     x, y, groups = prepare(x, y, discrete=False, groups=groups)
     if is_constant(x, y):
-        return zero(len(x), "lmi", "one side is constant")
+        return zero(len(x), "lmi", lower_bound=False)
     groups, note = fold_repeats(x, y, groups)
     part = three_way(len(x), seed=seed, groups=groups)
     if stop_on_scored:

@@ -52,7 +52,7 @@ def ksg(x: object, y: object, *, k: int = 3) -> Information:
     labels = y
     x, y, _ = prepare(x, y, discrete=False)
     if is_constant(x, y):
-        return zero(len(x), "ksg", "one side is constant")
+        return zero(len(x), "ksg", lower_bound=False)
     _check_k(k, len(x))
     sides, notes = [], []
     for side, name in ((x, "x"), (y, "y")):
@@ -100,7 +100,7 @@ def mixed_ksg(x: object, labels: object, *, k: int = 3) -> Information:
     """
     x, codes, _ = prepare(x, labels, discrete=True)
     if is_constant(x, codes):
-        return zero(len(x), "mixed_ksg", "one side is constant")
+        return zero(len(x), "mixed_ksg", lower_bound=False)
     _check_k(k, len(x))
     x, note = _untie(x, "x")
     sizes = np.bincount(codes)[codes]

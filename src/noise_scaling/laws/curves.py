@@ -90,8 +90,8 @@ class LawFit:
         value, freedom = self.values[parameter], max(self.n_points - self.law.n_parameters, 1)
         half = stats.t.ppf(0.5 + level / 2, freedom) * self._fitted_sd(parameter)
         if parameter not in self.law.positive:
-            level = self.law.kinds[self.law.parameters.index(parameter)] == "level"
-            return max(value - half, self.law.levels[0] if level else -np.inf), value + half
+            is_level = self.law.kinds[self.law.parameters.index(parameter)] == "level"
+            return max(value - half, self.law.levels[0] if is_level else -np.inf), value + half
         with np.errstate(over="ignore"):
             return float(value * np.exp(-half)), float(value * np.exp(half))
 

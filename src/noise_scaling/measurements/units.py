@@ -78,5 +78,5 @@ def read_history(folder: str | Path, unit_hash: str) -> dict[str, list[float]]:
     """Return the loss curves kept with a unit; an empty dict if they are missing or truncated."""
     try:
         return json.loads(unit_path(folder, unit_hash).with_suffix(".history").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return {}

@@ -198,9 +198,10 @@ def parent_depths() -> pd.DataFrame:
     tables = {"embedded_thinned": read_parent("inference"), "all_thinned": alike}
     columns = ["model", "umis_per_cell"]
     parts = [t[[*columns, "mi_bits"]].rename(columns={"mi_bits": name}) for name, t in tables.items()]
-    one, other = (part.sort_values("umis_per_cell") for part in parts)
-    both = pd.merge_asof(one, other, on="umis_per_cell", by="model", direction="nearest", tolerance=30.0)
-    return both.dropna(subset="all_thinned").sort_values(columns, ignore_index=True)
+    one, other = (part.assign(log_u=np.log(part["umis_per_cell"])).sort_values("log_u") for part in parts)
+    other = other.drop(columns="umis_per_cell")
+    both = pd.merge_asof(one, other, on="log_u", by="model", direction="nearest", tolerance=0.01)
+    return both.drop(columns="log_u").dropna(subset="all_thinned").sort_values(columns, ignore_index=True)
 
 
 def parent_sentence() -> HTML:

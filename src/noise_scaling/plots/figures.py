@@ -267,7 +267,7 @@ def collapsed(table: pd.DataFrame) -> pd.DataFrame:
     Controls are left out, and curves whose fit did not converge; `n_left_out` in the frame's attrs counts these curves.
     Raises InputError as `usable` does.
     """
-    table = without_controls(protocol_rows(usable(table)))
+    table = without_controls(usable(table))
     fits = laws.fit_curves(table)
     good = fits[fits["status"] == laws.CONVERGED][[*laws.CURVE, "n_cells", "u_bar", "i_max"]]
     out = table.merge(good, on=[*laws.CURVE, "n_cells"])

@@ -58,7 +58,7 @@ def _paired(table: pd.DataFrame, beside: str, preset: str) -> pd.DataFrame:
 def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
     """Say at which depths the trained model is above `beside`, ties or is below, at the most cells, by `gains`."""
     lines = []
-    for (dataset, n, estimator), here in _most(gains(table, beside)).groupby(["dataset", "n_cells", "estimator"]):
+    for (dataset, n, estimator), here in largest(gains(table, beside)).groupby(["dataset", "n_cells", "estimator"]):
         sure = here[here["standard_error"] <= UNSURE * here["standard_error"].median()]
         left = f", {page.counted(len(here) - len(sure), 'uncertain estimate')} left out" * (len(sure) < len(here))
         depths = {word: here.loc[here["trained_is"] == word, "umis_per_cell"] for word in ("above", "a tie", "below")}
@@ -81,7 +81,7 @@ def lead(table: pd.DataFrame) -> HTML:
             f"Against {words}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}."
         )
     ends = []
-    for name, rows in _most(gains(table, "pca").query("estimator == 'default'")).groupby("dataset", sort=False):
+    for name, rows in largest(gains(table, "pca").query("estimator == 'default'")).groupby("dataset", sort=False):
         above, below = (rows.loc[rows["trained_is"] == word, "umis_per_cell"] for word in ("above", "below"))
         if len(above) and len(below) and above.max() < below.min():
             ends.append(
@@ -92,11 +92,6 @@ def lead(table: pd.DataFrame) -> HTML:
     return page.paragraph(
         f"The published network, trained by our setting; default estimator. {' '.join(said)}", "finding"
     )
-
-
-def _most(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the points at the largest number of cells of each data set."""
-    return found[found["n_cells"] == found.groupby("dataset")["n_cells"].transform("max")]
 
 
 def by_cells(table: pd.DataFrame) -> pd.DataFrame:
