@@ -32,12 +32,13 @@ def sentences(folder: str | Path) -> HTML:
                 f"{style.label(*model)} {bits.iloc[0]:.2f} bits on {bits.index[0]:,} cells and {bits.iloc[-1]:.2f} on "
                 f"{bits.index[-1]:,}"
             )
+    numbers_of = [f"{u:,.0f}" for u in depths]
     return page.bullets([
-        f"Measured: {', '.join(style.label(*model) for model in models)}, at "
-        f"{' and '.join(f'{u:,.0f}' for u in depths)} UMIs "
-        f"per cell, with {page.counted(rows['seed'].nunique(), 'seed')}.",
-        f"At {depths.iloc[0]:,.0f} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
+        f"At {numbers_of[0]} UMIs per cell: {'; '.join(ends)}. The counts hold {truth:.2f} bits.",
         *_cost_sentence(pd.DataFrame(numbers["runs"])),
+        f"Measured: {', '.join(style.label(*model) for model in models)}, at "
+        f"{' and '.join(filter(None, [', '.join(numbers_of[:-1]), numbers_of[-1]]))} UMIs per cell, with "
+        f"{page.counted(rows['seed'].nunique(), 'seed')}.",
     ], "finding")  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def bits_figure(folder: str | Path) -> Figure:
         for model, line in here.sort_values("n_cells").groupby(["model", "preset"]):
             axes.errorbar(line["n_cells"], line["mi_bits"], line["mi_stderr"], capsize=2, **looks[model])
         axes.axhline(numbers["truth"][f"{fraction:g}"], **known)
-        style.log_axis(axes)
+        style.log_axis(axes, every=2)
     panels[0, 0].set(ylabel=style.BITS, ylim=(0, 1.05 * max(numbers["truth"].values())))
     style.legend(figure, *looks.values(), {"label": "in the counts (truth)", **known}, columns=5)
     return figure
