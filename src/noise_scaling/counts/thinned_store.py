@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..memory import release
 from .count_store import CountStore
 from .thinning import name_keys, refuse_repeats, thin_keyed, threshold
 
@@ -178,6 +179,7 @@ def thin_to_disk(
             shutil.rmtree(draft, ignore_errors=True)
             if not folder.exists():
                 lease.release()  # the raised error's traceback keeps this frame, and so the lease, alive
+    release()
     lease.share()
     pools = {name: load_npz(folder / f"{name}.npz") for name in held}
     return Thinned(ThinnedStore(folder), pools, lease)

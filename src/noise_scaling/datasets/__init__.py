@@ -1,10 +1,10 @@
 """Data sets: `load` one by name or path, `fetch` its files, `simulate` one whose information is known."""
 
-import gc
 import re
 from pathlib import Path
 
 from ..errors import InputError, choose
+from ..memory import release
 from .dataset import Dataset
 from .download import at_hand, fetch, fetch_all, fetch_file
 from .own import load_counts, load_own
@@ -67,7 +67,7 @@ def load(
     if is_own(name_or_path):
         found = load_own(Path(name_or_path).expanduser(), signal=signal, layer=layer, round_counts=round_counts)
         if found.on_disk:
-            gc.collect()  # pandas keeps names and texts in reference cycles: 1 GB for 10^7 cells
+            release()
         return found
     chosen = card(name_or_path)
     if chosen.kind != "cells":

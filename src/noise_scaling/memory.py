@@ -1,0 +1,15 @@
+"""Freed memory goes back to the system."""
+
+import ctypes
+import gc
+from contextlib import suppress
+
+
+def release() -> None:
+    """Return freed memory to the system: objects in reference cycles, and what glibc's allocator keeps for later.
+
+    After loading and after thinning 10^7 cells, that is about 1 GB each. Without glibc only the cycles are freed.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
