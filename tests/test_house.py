@@ -13,7 +13,7 @@ from textwrap import fill
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src/noise_scaling"
 PICTURE = ROOT / "book/_static/house.svg"
-GROUND = ("errors", "seeds", "paths", "files")
+GROUND = ("errors", "seeds", "paths", "files", "memory")
 """Used by every room, so not drawn."""
 ROOMS = (
     "signals", "splits", "counts", "datasets", "models", "information", "measurements", "measure", "laws", "plan",
