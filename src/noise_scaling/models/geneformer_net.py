@@ -25,9 +25,10 @@ MASK = -1
 """Position of the mask in the vocabulary: last, after the genes and the pad."""
 
 
-for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own cache, and torch's around it
-    os.environ.setdefault(name, "16")
-"""Each batch has lengths of its own. Kept programs for 1,024 of them grow by 30 MB a step on a CPU and save no time."""
+# Each batch has lengths of its own. By default the caches of oneDNN and of torch keep the programs for 1,024 of them:
+# on a CPU in bfloat16 memory grows by 30 MB with every step, and no time is saved.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Without cuDNN's attention, which plans anew for every length: on an H100 in bfloat16 a step took half a second."""
