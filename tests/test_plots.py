@@ -290,7 +290,7 @@ def cells(signal: Signal, counts: np.ndarray | None = None) -> datasets.Dataset:
     if counts is None:
         counts = np.random.default_rng(0).poisson(1 + 3 * (kind[:, None] == np.arange(30) % 2))
     adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
-    return datasets.Dataset("mine", adata, signal, datasets.card("pbmc68k"), "", "mine")
+    return datasets.Dataset("mine", adata, signal, datasets.card("pbmc68k"), "", "", "mine")
 
 
 def drawn(signal: Signal):

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from progress import Line, reasons
 ROOT = Path(__file__).resolve().parents[1]
 LOCK_SECONDS = 2.0
 """Within this time, everything that a killed run had started has ended."""
+FULL = 1 << 16
+"""Free bytes below which a disk counts as full: then even the log of what failed is cut short."""
 PASSING = re.compile(r"WorkerDied|MemoryError|OutOfMemoryError|RuntimeError|InputError: .*free some")
 """Errors of a row that the machine caused and that may not recur; the configuration or the cells cause all others."""
 GUARD = '(cat; kill -KILL 0) <&0 >/dev/null & exec "$@" </dev/null'
@@ -134,7 +137,11 @@ def report(running: subprocess.Popen, log: Path, *, book: bool) -> int:
         print(*said, f"The log: {log}", sep="\n")
         return 0
     killed = f"Snakemake was killed by signal {-running.returncode}; the same command goes on from there"
+    full = (
+        f"No space left on device: the disk of {log.parent} is full; free some, and the same command goes on from there"
+    )
     said = [killed] if running.returncode < 0 else reasons(log.read_text(encoding="utf-8", errors="replace"))
+    said = [full] if shutil.disk_usage(log.parent).free < FULL else said
     said += [f"The log: {log}"]
     said += [f"No new book was made: {page} is that of an earlier run."] * (book and page.exists())
     print(*said, sep="\n", file=sys.stderr)

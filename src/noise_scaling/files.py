@@ -23,6 +23,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(draft, target)
 
 
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, size in bytes and time of change (ns) of a file, or of all files below a folder."""
+    parts = sorted(path.rglob("*")) if path.is_dir() else [path]
+    facts = [(str(part.resolve()), part.stat()) for part in parts if part.is_file()]
+    return [(name, fact.st_size, fact.st_mtime_ns) for name, fact in facts]
+
+
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a file atomically. A device or a pipe, such as /dev/stdout, is written to directly and not replaced.
 

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import anndata
@@ -231,6 +232,7 @@ def test_two_entries_of_one_data_set_have_jobs_of_their_own():
     found = jobs(check_config(changed(datasets={"pbmc68k": own, "again": own | {"dataset": "pbmc68k"}})))
     assert len({job.name for job in found}) == 4
     assert {job.dataset for job in found} == {"pbmc68k"}
+    assert len({job.trains_as() for job in found}) == 2, "one training for each seed"
 
 
 def test_memory_by_hand():
@@ -261,9 +263,52 @@ def test_a_file_of_ones_own_is_asked_for_by_its_shape(tmp_path):
     own = {"cells": {"dataset": str(tmp_path / "cells.h5ad"), "cell_numbers": [50], "fractions": [1]}}
     job = jobs(check_config(changed(datasets=own, seeds=[0], models=["random_projection"])))[0]
     assert 2000 < cost.memory_mb(job) < 2020
+    asked = []
+    for form in (counts.tocsr(), counts.tocsc(), counts.toarray()):
+        anndata.AnnData(form).write_h5ad(tmp_path / "cells.h5ad")
+        asked.append(cost.memory_mb(job))
+    assert asked[0] == asked[1] <= asked[2] < 2030
     unknown = {"cells": {"dataset": "elsewhere.h5ad", "cell_numbers": [50], "fractions": [1]}}
     job = jobs(check_config(changed(datasets=unknown, seeds=[0], models=["random_projection"])))[0]
     assert cost.memory_mb(job) > 3000
+
+
+def test_counts_stay_on_disk_only_if_they_are_stored_cell_by_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "IN_MEMORY_BELOW", 0)
+    counts = sp.random_array((400, 90), density=0.2, random_state=0, format="csr")
+    own = {"cells": {"dataset": str(tmp_path / "cells.h5ad"), "cell_numbers": [50], "fractions": [1]}}
+    job = jobs(check_config(changed(datasets=own, seeds=[0], models=["random_projection"])))[0]
+    above = []
+    for form in (counts.tocsr(), counts.tocsc(), counts.toarray()):
+        anndata.AnnData(form).write_h5ad(tmp_path / "cells.h5ad")
+        above.append(cost.memory_mb(job) > 2000 + cost.ON_DISK_BYTES / 1e6)
+    assert above == [True, False, False]
+
+
+def test_time_holds_the_reading_of_what_stays_on_disk():
+    """The atlas's counts at 8 bytes and 100 MB a second, once to look at them and once for each depth."""
+
+    def minutes(*fractions):
+        atlas = {"mouse_embryo": {"cell_numbers": [100], "fractions": list(fractions)}}
+        return cost.runtime_minutes(jobs(check_config(changed(datasets=atlas, seeds=[0], models=["pca"])))[0])
+
+    about = card("mouse_embryo")
+    reading = 8 * cost.nonzeros_per_cell(about) * about.n_cells / 1e8 / 60
+    estimates = 25 * about.n_test / 1000 / 60
+    assert reading > 10
+    assert minutes(1, 0.5) - minutes(1) == pytest.approx(reading + 2 + estimates, abs=2)
+
+
+def test_a_changed_file_changes_the_versions_of_its_job(tmp_path):
+    path = tmp_path / "cells.h5ad"
+    anndata.AnnData(np.ones((400, 9), np.float32)).write_h5ad(path)
+    own = {"cells": {"dataset": str(path), "cell_numbers": [50], "fractions": [1]}}
+    job = jobs(check_config(changed(datasets=own, seeds=[0])))[0]
+    before = job.versions()
+    assert before == job.versions()
+    os.utime(path, (1, 1))
+    assert job.versions()["files"] != before["files"]
+    assert "files" not in jobs(check_config(TINY))[0].versions()
 
 
 def test_time_grows_with_cells_and_depth_and_stops_at_two_days():

@@ -40,6 +40,7 @@ def path(tmp_path_factory):
         pd.Categorical(["a", "b"] * 20 + [None] * 160),
         np.arange(200) // 4,
     )
+    obs["age"] = kind + rng.normal(0, 0.3, CELLS)
     obs["clone"] = np.where(np.arange(CELLS) < 40, np.arange(CELLS) // 2, -1)
     path = tmp_path_factory.mktemp("cells") / "one.h5ad"
     anndata.AnnData(
@@ -56,6 +57,19 @@ def test_a_files_name_does_not_matter(path, tmp_path):
     assert other["dataset"].tolist() == ["another name"]
     columns = ["mi_bits", "umis_per_cell", "umis_per_cell_train", "data_sha256"]
     assert one[columns].equals(other[columns])
+
+
+def test_two_signals_of_the_same_cells_train_once(path, tmp_path, monkeypatch):
+    one = ASK | {"models": ["pca"], "estimators": ["infonce"]}
+    asked = one | {"results": tmp_path, "keep_embeddings": True}
+    measure(path, signal="obs:kind:number", **asked)
+    monkeypatch.setattr("noise_scaling.measure.slice.models.create", lambda *_, **__: pytest.fail("trained again"))
+    found = measure(path, signal="obs:age", **asked)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    monkeypatch.undo()
+    alone = measure(path, signal="obs:age", **one)
+    assert found["mi_bits"][0] > 0.3
+    assert found["mi_bits"].tolist() == alone["mi_bits"].tolist()
 
 
 @pytest.mark.parametrize(

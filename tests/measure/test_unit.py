@@ -38,7 +38,7 @@ def test_every_field_changes_the_hash_of_the_row():
 def test_an_embedding_does_not_depend_on_signal_estimator_and_pools_sizes():
     """The cells of the pools themselves enter instead."""
     same = {name for name, value in OTHERS.items() if hashes(**{name: value})[1] == hashes()[1]}
-    assert same == {"signal", "estimator", "n_test", "n_validation"}
+    assert same == {"signal", "data_sha256", "estimator", "n_test", "n_validation"}
     assert hashes(variant="both_pair_orders")[1] == hashes()[1]
     assert Unit(**POINT).embedding_hash("others") != hashes()[1]
 

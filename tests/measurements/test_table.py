@@ -84,6 +84,10 @@ def test_gather_is_idempotent_and_names_conflicts(tmp_path):
     three = measurements.write([row(seed=3, mi_bits=0.75)], tmp_path / "three.csv")
     with pytest.raises(InputError, match=r"0\.5 bits in .*two\.csv and 0\.75 bits in .*three\.csv"):
         measurements.gather([one, two, three])
+    changed = measurements.write([row(seed=4, data_sha256="other")], tmp_path / "changed.csv")
+    with pytest.raises(InputError, match=r"in .*one\.csv and .*changed\.csv are of different cells or counts"):
+        measurements.gather([one, changed])
+    assert len(measurements.gather([one, changed], first_wins=True)) == 3
 
 
 def test_a_table_cut_off_by_hand_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import yaml
 
 from noise_scaling import measurements
 
-PAPER = ["build/paper/measurements.csv", "--configfile", "workflow/config/paper.yml", "--dry-run", "--quiet", "reason"]
+PAPER = ["build/paper/measurements.csv", "--configfile", "workflow/config/paper.yml", "--dry-run"]
 
 
 def jobs(text):
@@ -29,6 +29,8 @@ def test_dry_run_of_the_paper_grid(root):
     assert jobs(run.stdout + run.stderr) == {
         "measure": 150, "measure_gpu": 150, "measure_large": 240, "measure_gpu_large": 240, "gather": 1, "total": 781,
     }  # fmt: skip
+    waits = r"pbmc_celltype_(\S+); Input files updated by another job: build/paper/slices/protocol/pbmc_\1"
+    assert len(re.findall(waits, run.stdout + run.stderr)) == 60, "the second signal of the same cells waits"
 
 
 def sweep(folder, *options, **environment):

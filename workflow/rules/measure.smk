@@ -18,8 +18,17 @@ def measure_parameters(wildcards):
     return json.dumps(job.parameters() | kept | {"results": f"{RUN}/units"})
 
 
+def trained_before(wildcards):
+    """The table of the job that trains the same models for another signal, whose embeddings this one reads."""
+    first = TRAINS[JOBS[wildcards.job].trains_as()]
+    wanted = config.get("keep_embeddings") and first != wildcards.job
+    return f"{RUN}/slices/{first}.csv" if wanted else []
+
+
 rule measure:
     input:
+        # only its order counts: the units kept are looked up one by one
+        trained=ancient(trained_before),
         # its prose and its display may be edited: only what is measured counts, and that is in the parameters. It is here
         # where tables lie in object storage too.
         notebook=local(ancient("notebooks/measure.ipynb")),

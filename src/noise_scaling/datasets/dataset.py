@@ -48,6 +48,8 @@ class Dataset:
         Source, licence, limits and default grid.
     data_sha256
         sha256 of counts, cell and gene names and signal; independent of the files they were loaded from.
+    counts_sha256
+        The same without the signal: equal for all signals of the same cells.
     stream
         Name of the random stream of split and thinning: the name of a registered data set, and the same word for all
         files of users, so that a file's name does not change the draws.
@@ -64,6 +66,7 @@ class Dataset:
     signal: Signal
     card: Card
     data_sha256: str
+    counts_sha256: str
     stream: str
     notes: tuple[str, ...] = ()
     on_disk: OnDisk | None = None
@@ -139,7 +142,7 @@ def assemble(
     counted.add(adata.X)
     sha256 = content_sha256(counted.hexdigest(), adata.obs_names, adata.var_names, signal)
     blocks = None if blocks is None else blocks[kept]
-    return Dataset(card.name, adata, signal, card, sha256, stream or card.name, notes, blocks=blocks)
+    return Dataset(card.name, adata, signal, card, *sha256, stream or card.name, notes, blocks=blocks)
 
 
 class CountsHash:
@@ -162,16 +165,25 @@ class CountsHash:
         return hashlib.sha256(b"".join(part.digest() for part in self._parts)).hexdigest()
 
 
-def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) -> str:
-    """Return the sha256 of counts (their `CountsHash`), names and signal, independent of the file's format."""
+def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) -> tuple[str, str]:
+    """Return two sha256, which do not depend on the file's format.
+
+    The first is of counts (their `CountsHash`), names and signal, the second of counts and names.
+    """
     digest = hashlib.sha256(counts.encode())
-    for array in (cell_ids, gene_ids, signal.values, signal.times, signal.sections):
-        for part in _bytes(array):
-            digest.update(part)
+    _add(digest, cell_ids, gene_ids)
+    without_signal = digest.hexdigest()
+    _add(digest, signal.values, signal.times, signal.sections)
     digest.update(f"{signal.kind} {signal.name}".encode())
     if list(signal.levels) != sorted(signal.levels):  # levels that are not in alphabetical order
         digest.update(" ".join(signal.levels).encode())
-    return digest.hexdigest()
+    return digest.hexdigest(), without_signal
+
+
+def _add(digest: Any, *arrays: Any) -> None:
+    for array in arrays:
+        for part in _bytes(array):
+            digest.update(part)
 
 
 def _bytes(array: Any) -> Iterator[bytes]:

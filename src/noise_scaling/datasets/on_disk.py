@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .. import paths
 from ..counts.count_store import FileStore
 from ..errors import InputError
-from ..files import replacing
+from ..files import replacing, stamps
 from ..signals import Signal
 from .dataset import CountsHash, Dataset, OnDisk, content_sha256
 from .registry import Card
@@ -73,14 +73,13 @@ def assemble_on_disk(
         raise InputError(f"{card.name} has two genes named {genes[times > 1][0]!r}: give each gene a name of its own")
     sha256 = content_sha256(found.sha256, cell_ids, gene_ids, signal)
     on_disk = OnDisk(store, cell_ids, gene_ids, found.umis[kept], found.largest)
-    return Dataset(card.name, None, signal, card, sha256, stream or card.name, notes, on_disk)
+    return Dataset(card.name, None, signal, card, *sha256, stream or card.name, notes, on_disk)
 
 
 def _entry(store: FileStore, how: str) -> Path:
     """Return the path of the cache entry of these files, whose names, sizes and times of change identify it."""
     digest = hashlib.blake2b(f"{_VERSION} {store.where} {how} {store.shape}".encode(), digest_size=16)
     for path in store.paths:
-        for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            facts = part.stat()
-            digest.update(f"{part.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        for name, size, time in stamps(path):
+            digest.update(f"{name} {size} {time}\n".encode())
     return paths.cache() / "surveys" / f"{digest.hexdigest()}.npz"

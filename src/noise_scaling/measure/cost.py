@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from .. import paths
-from ..counts.count_store import IN_MEMORY_BELOW, FileStore
-from ..datasets.registry import Card, read_registry
+from ..counts.count_store import IN_MEMORY_BELOW, FileStore, open_store
+from ..datasets.registry import Card, File, read_registry
 from ..errors import InputError
 from ..measurements import KEY, OK, protocol_rows
 from ..models import MODELS
@@ -38,6 +38,8 @@ ON_DISK_BYTES_PER_CELL, ON_DISK_BYTES = 100, 6e8
 """Memory for counts on disk: names, row pointers and keys per cell; blocks that are read, thinned and sorted."""
 OVERHEAD_SECONDS = 120.0
 """Time to queue and start, or to thin, for each depth of a job."""
+BYTES_PER_SECOND = 1e8
+"""Counts read from disk, a first look at all of them included; 1.6e8 with all of a slice, PCA too (ten_million.md)."""
 ESTIMATE_SECONDS = 25.0
 """One estimate for 1,000 test cells: 99 of 100 estimates by LMI, the slowest, took less on the small data sets."""
 ANOTHER_DEVICE = 0.7
@@ -63,8 +65,8 @@ def memory_mb(job: Job) -> int:
     held_out = (job.n_test or card.n_test) + (job.n_validation or card.n_validation)
     train = nonzeros_per_cell(card, max(job.trained)) * min(card.n_cells, max(job.cell_numbers))
     held = nonzeros_per_cell(card, max(job.fractions)) * min(card.n_cells, held_out)
-    data = nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
-    if data >= IN_MEMORY_BELOW and all(file.name.endswith(".h5ad") for file in card.files):  # counts stay on disk
+    data = _bytes_loaded(card)
+    if _stays_on_disk(card):
         data, train = ON_DISK_BYTES_PER_CELL * card.n_cells + ON_DISK_BYTES, min(train, IN_MEMORY_BELOW / 8)
     counts = (train + held) * (BYTES_PER_NONZERO["thinned"] + BYTES_PER_NONZERO["in_training"])
     held_by = {
@@ -72,6 +74,16 @@ def memory_mb(job: Job) -> int:
     }
     model = max((_devices(job, name) * size for name, size in held_by.items()), default=0.0)
     return math.ceil(PROGRAM_MB + (data + counts + model) / MB)
+
+
+def _bytes_loaded(card: Card) -> float:
+    return nonzeros_per_cell(card) * card.n_cells * BYTES_PER_NONZERO["loaded"]
+
+
+def _stays_on_disk(card: Card) -> bool:
+    """Whether counts are too large for memory, and files store them cell by cell; others are read whole."""
+    by_cell = card.files and all(file.name.endswith((".h5ad", ".zarr")) for file in card.files)
+    return bool(by_cell) and _bytes_loaded(card) >= IN_MEMORY_BELOW
 
 
 def runtime_minutes(job: Job) -> int:
@@ -110,9 +122,11 @@ def _wanted(job: Job) -> dict[str, int]:
 def _minutes(job: Job) -> int:
     """Minutes of a job whose depths, trainings and estimates run one after the other."""
     card, seconds = _card(job), OVERHEAD_SECONDS * len(job.trained)
+    if _stays_on_disk(card):
+        seconds += _bytes_loaded(card) / BYTES_PER_SECOND * (1 + len(job.trained))
     for name in _trained(job):
         model = MODELS[learner(name)]
-        faster = model.gpu_speedup if job.device != "cpu" else 1.0
+        faster = model.gpu_speedup.get(job.preset, 1.0) if job.device != "cpu" else 1.0
         faster *= 1 + ANOTHER_DEVICE * (_devices(job, name) - 1)
         for fraction in job.trained:
             size = {"n_genes": card.n_genes, "nonzeros": nonzeros_per_cell(card, fraction)}
@@ -133,19 +147,34 @@ def _devices(job: Job, model: str) -> int:
 
 
 def _card(job: Job) -> Card:
-    """Return the data set's card; for a file, by its shape if it is CSR, else of 100,000 cells of 5,000 molecules."""
+    """Return the data set's card; for a file, by its shape, and without one of 100,000 cells of 5,000 molecules.
+
+    Only counts that are stored cell by cell are named as files of the card.
+    """
     known = read_registry().get(job.dataset)
     if known is not None:
         return known
-    shape, umis = (100_000, 20_000), 5_000.0
-    with contextlib.suppress(InputError):
-        path = Path(job.dataset).expanduser()
+    path = Path(job.dataset).expanduser()
+    files: tuple[File, ...] = ()
+    try:
         store = FileStore(sorted(path.glob("*.h5ad")) or path)
-        shape, umis = store.shape, float(store.lengths.mean()) / NONZEROS_PER_UMI
+        shape, stored, files = store.shape, int(store.lengths.sum()), (File(path.with_suffix(".h5ad").name),)
+    except InputError:
+        shape, stored = _read_whole(path)
     return Card(
-        job.dataset, job.dataset, n_cells=shape[0], n_genes=shape[1], median_umis=umis, n_test=min(10_000, shape[0]),
-        n_validation=min(2_000, shape[0]),
+        job.dataset, job.dataset, n_cells=shape[0], n_genes=shape[1], n_test=min(10_000, shape[0]), files=files,
+        n_validation=min(2_000, shape[0]), median_umis=stored / max(shape[0], 1) / NONZEROS_PER_UMI,
     )  # fmt: skip
+
+
+def _read_whole(path: Path) -> tuple[tuple[int, int], int]:
+    """Return cells and genes, and the number of stored counts, of a file that is dense or stored gene by gene."""
+    with contextlib.suppress(OSError, KeyError, InputError), open_store(path) as root:
+        counts = root["X"]
+        by_gene = hasattr(counts, "keys")
+        cells, genes = map(int, counts.attrs["shape"] if by_gene else counts.shape)
+        return (cells, genes), len(counts["data"]) if by_gene else cells * genes
+    return (100_000, 20_000), 300_000_000
 
 
 def training_times(table: pd.DataFrame) -> pd.DataFrame:
@@ -246,9 +275,10 @@ def _hours(job: Job, model: str, preset: str, training: pd.DataFrame, estimates:
         sizes = [{"n_genes": about.n_genes, "nonzeros": nonzeros_per_cell(about, q)} for q in job.trained]
         each = [[kind.train_seconds(preset, n_cells=int(n), **size) for n in cells] for size in sizes]
         hours, known = np.sum(each, axis=0) / 3600, np.zeros(len(cells), bool)
+    card_hours = hours.sum() / kind.gpu_speedup.get(preset, 1.0) if kind.wants_gpu else np.nan
     return {
         "trainings": trainings, "train_hours": hours.sum(), "rests_on": "rows" if fits else "bound",
-        "beyond_hours": hours[~known].sum(), "card_hours": hours.sum() / kind.gpu_speedup if kind.wants_gpu else np.nan,
+        "beyond_hours": hours[~known].sum(), "card_hours": card_hours,
         "estimate_hours": per_kilocell * (job.n_test or about.n_test) / 1000 * job.scored * len(cells) / 3600,
     }  # fmt: skip
 
@@ -265,7 +295,7 @@ def card_speed() -> tuple[str, pd.DataFrame]:
     Columns: model, preset, core_ms and card_ms (milliseconds of a step), measured (their ratio), and used
     (`Model.gpu_speedup`, the ratio that requests and projections use).
     """
-    rows = [(m.name, p, m.gpu_speedup) for m in MODELS.values() if m.gpu_speedup != 1 for p in m.PRESETS]
+    rows = [(m.name, preset, times) for m in MODELS.values() for preset, times in m.gpu_speedup.items()]
     table = pd.DataFrame(rows, columns=["model", "preset", "used"])
     path = paths.ROOT / "benchmarks/results/gpu_check.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

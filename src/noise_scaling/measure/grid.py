@@ -13,6 +13,7 @@ import yaml
 from .. import information, paths
 from ..datasets.registry import Card, read_registry
 from ..errors import InputError
+from ..files import stamps
 from ..models import MODELS
 from . import ablations, fitting
 from .brought import Brought, is_brought
@@ -83,14 +84,21 @@ class Job:
         return row_keys(self.parameters())
 
     def versions(self) -> dict[str, object]:
-        """Return the versions of the job's numbers: if one changes, the job runs again and looks up its units."""
+        """Return the versions of the job's numbers and files: if one changes, the job runs again.
+
+        Of a registered data set, whose files' hashes are checked when it is loaded, the files are left out.
+        """
         card = read_registry().get(self.dataset)
         pairs = self.n_test or (card.n_test if card else 0)
         return {
             "measure": NUMBERS_VERSION,
             "models": {name: model_version(name) for name in self.models},
             "estimators": {name: information.numbers_version(name, pairs) for name in self.estimators},
-        }
+        } | ({} if card else {"files": stamps(Path(self.dataset).expanduser())})
+
+    def trains_as(self) -> "Job":
+        """Return the job without its name, signal, estimators and place: equal for jobs that share their embeddings."""
+        return replace(self, entry="", signal=None, estimators=(), priority=0)
 
 
 def row_keys(parameters: Mapping[str, Any]) -> Iterator[dict[str, object]]:

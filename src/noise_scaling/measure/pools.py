@@ -36,7 +36,7 @@ class Pools:
         self.data, self.variant = grid.data, grid.variant
         self.seed = derive(self.variant.seed_of("thin", seed), "thin", self.data.stream)
         self.largest = max(n for n in grid.cell_numbers if n <= len(cells.train))
-        facts = (self.data.data_sha256, fraction, self.seed, self.variant.full_depth, self.largest, *self._apart)
+        facts = (self.data.counts_sha256, fraction, self.seed, self.variant.full_depth, self.largest, *self._apart)
         self.folder = (grid.results or paths.cache()) / "thinned" / digest(cells, *facts)
         self._alone: dict[int, csr_matrix] = {}
         self._made: Thinned | InMemory | None = None

@@ -156,8 +156,8 @@ class Slice:
 
     @property
     def _cells_digest(self) -> str:
-        """Digest of the split, computed once without a lock (see `Pools`); it takes 0.1 s at 10^7 cells."""
-        self._digest = self._digest or digest(self.cells)
+        """Digest of counts and split, computed once without a lock (see `Pools`); it takes 0.1 s at 10^7 cells."""
+        self._digest = self._digest or digest(self.cells, self.grid.data.counts_sha256)
         return self._digest
 
     def _embed(self, point: Point, unit: Unit, trained: list[models.Model]) -> Embedded:

@@ -54,8 +54,8 @@ class Unit:
         return _digest(self._facts, self._settings, versions)
 
     def embedding_hash(self, cells: str) -> str:
-        """Return the hash of the unit's embedding: of the split's `cells` (`digest`), not of signal and estimator."""
-        of_estimate = ("signal", "estimator", "n_test", "n_validation", "variant")
+        """Return the hash of the unit's embedding: of counts and split (`cells`, a `digest`), not of the signal."""
+        of_estimate = ("signal", "data_sha256", "estimator", "n_test", "n_validation", "variant")
         facts = {name: value for name, value in self._facts.items() if name not in of_estimate}
         facts |= {"cells": cells, "variant": named(self.variant).of_the_embedding}
         return _digest("embedding", facts, self._settings, self._versions)

@@ -205,7 +205,8 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
     Raises
     ------
     InputError
-        If two rows with one key differ (the message names both files), or the number of rows is not `rows`.
+        If two rows with one key differ (the message names both files), the number of rows is not `rows`, or, without
+        `first_wins`, rows of one data set and signal were measured on different cells.
     """
     tables = [read(path).assign(_file=str(path)) for path in paths]
     if not tables:
@@ -220,12 +221,26 @@ def gather(paths: Iterable[str | Path], *, first_wins: bool = False, rows: int |
             f"two rows for {one[KEY].to_dict()} differ: {one['mi_bits']:g} bits in {one['_file']} and "
             f"{other['mi_bits']:g} bits in {other['_file']}: remove the file that is out of date"
         )
+    if not first_wins:
+        _check_cells(together[together["data_sha256"] != ""])
     if rows is not None and len(together) != rows:
         raise InputError(
             f"{len(together)} rows in {len(tables)} files where {rows} were asked for (--rows): measure what is "
             "missing, or delete the files that are cut off or out of date, and gather again"
         )
     return sort(together.drop(columns="_file"))
+
+
+def _check_cells(table: pd.DataFrame) -> None:
+    """Raise InputError if rows of one data set and signal are of different contents."""
+    contents = table.drop_duplicates(["dataset", "signal", "data_sha256"])
+    twice = contents[contents.duplicated(["dataset", "signal"], keep=False)].sort_values(["dataset", "signal"])
+    if len(twice):
+        one, other = twice.iloc[0], twice.iloc[1]
+        raise InputError(
+            f"rows of {one['dataset']!r} ({one['signal']}) in {one['_file']} and {other['_file']} are of different "
+            "cells or counts: measure again what is of the file as it was, or give each file a name of its own"
+        )
 
 
 def protocol_rows(

@@ -74,8 +74,8 @@ class Model(ABC):
     """Upper bound of the part of the training time that is the same for any number of cells, on one CPU thread."""
     seconds_per_cell: ClassVar[float] = 0.0
     """Upper bound of the training time per cell that training sees and per unit of `width`, on one CPU thread."""
-    gpu_speedup: ClassVar[float] = 1.0
-    """How many times faster a GPU trains than one CPU thread; if not 1, from benchmarks/results/gpu_check.md."""
+    gpu_speedup: ClassVar[dict[str, float]] = {}
+    """How many times faster a GPU trains a preset than one CPU thread (benchmarks/results/gpu_check.md), or 1."""
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
     """Preset -> every setting with its value: the arguments of the class, which are also the options of `create`."""
     NUMBERS_VERSION: ClassVar[int] = 1
