@@ -1,11 +1,13 @@
 """Measure peak memory and time to fit and embed each model from a count store on disk, at two numbers of cells.
 
 Each run is a separate process; the memory that it uses before it opens the store (Python and libraries) is subtracted.
+Then the peak of `noise-scaling measure` as a whole, for a file of 150,000 cells and 0.5 GB at two numbers of cells.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 import torch
 from common import arguments, machine, report, simulate_counts, table
 
@@ -23,6 +26,15 @@ from noise_scaling.counts.count_store import FileStore
 
 CELLS, GENES, UMIS, STEPS = (100_000, 300_000), 4_000, 500, 200
 MODELS = ("random_projection", "pca", "scvi")
+FILE_CELLS, FILE_GENES, FILE_UMIS, FILE_N = 150_000, 20_000, 700, (100, 100_000)
+MEASURE = """
+import sys
+from noise_scaling.cli import main
+assert main(sys.argv[1:]) == 0
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+"""`noise-scaling` and its own peak: what wait4 returns begins at the peak of the process that started it."""
+RUNS = (("random_projection", "pca"), ()), (("scvi", "geneformer"), ("--variant", "fixed_steps_100"))
 
 
 def held_mb(which: str) -> float:
@@ -60,13 +72,48 @@ def one(path: Path, name: str, held: str) -> dict:
     }  # fmt: skip
 
 
+def slices(folder: Path, n_cells: int, numbers: tuple[int, ...]) -> tuple[str, list[list]]:
+    """Return a sentence on a file of `n_cells` cells, and for models and N the peak memory and seconds of `measure`."""
+    counts = simulate_counts(n_cells, FILE_GENES, umis=FILE_UMIS)
+    kind = pd.Categorical(np.array(["a", "b", "c"])[np.arange(n_cells) % 3])
+    obs = pd.DataFrame({"kind": kind}, index=[f"c{i}" for i in range(n_cells)])
+    cells = anndata.AnnData(counts.astype(np.float32), obs)
+    cells.write_h5ad(path := folder / "own.h5ad")
+    said = (
+        f"{n_cells:,} cells of {FILE_GENES:,} genes, {counts.nnz / n_cells:.0f} non-zero counts a cell, a file of "
+        f"{path.stat().st_size / 1e9:.2f} GB"
+    )
+    del counts, cells
+    rows = []
+    for (models_, more), n in ((run, n) for run in RUNS for n in numbers):
+        command = [sys.executable, "-c", MEASURE, "measure", "--dataset", str(path), "--signal", "obs:kind"]
+        command += ["--models", *models_, "--cell-numbers", str(n), "--fractions", "0.5", "--seeds", "0", *more]
+        command += ["--output", str(folder / f"rows{len(rows)}.csv"), "--results", str(folder / f"units{len(rows)}")]
+        start = time.perf_counter()
+        own = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
+        peak = int(done.stdout.splitlines()[-1]) * 1024 / 1e9
+        rows.append([", ".join(models_), f"{n:,}", peak, time.perf_counter() - start])
+    return said, rows
+
+
 def main() -> None:
     if sys.argv[1:2] == ["one"]:
         print(json.dumps(one(Path(sys.argv[2]), *sys.argv[3:])))
         return
-    args = arguments(__doc__)
+    args = arguments(__doc__, slices="only the peak of `noise-scaling measure` as a whole")
     where = machine("torch", "scvi-tools", "anndata", "h5py")
-    sizes, n_genes = (CELLS, GENES) if not args.quick else ((3000, 6000), 300)
+    with tempfile.TemporaryDirectory() as folder:
+        said, whole = slices(Path(folder), *((FILE_CELLS, FILE_N) if not args.quick else (20_000, (100, 5_000))))
+    about = f"`noise-scaling measure` as a whole, Python and all: {said}; one depth and seed, networks for 100 steps."
+    parts = [about, table(["models", "N", "peak memory, GB", "seconds"], whole)]
+    report(args.results, "memory_slice", "Memory of a slice whose counts stay on disk", where, parts, {"slices": whole})
+    if not args.slices:
+        trainings(args.results, where, *((CELLS, GENES) if not args.quick else ((3000, 6000), 300)))
+
+
+def trainings(results: Path, where: dict, sizes: tuple[int, ...], n_genes: int) -> None:
+    """Write the table of single models."""
     rows, nonzeros = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for n_cells in sizes:
@@ -91,7 +138,7 @@ def main() -> None:
         f"libraries hold; scVI, preset small, {STEPS} steps of 512 cells. One thread.",
         table(header, [[r[c] for c in columns] for r in rows]),
     ]
-    report(args.results, "memory", "Memory of trainings on counts on disk", where, parts, {"runs": rows})
+    report(results, "memory", "Memory of trainings on counts on disk", where, parts, {"runs": rows})
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ def simulate_part(number: int, n_cells: int, path: Path, bar: tqdm) -> None:
 
 def simulate(folder: Path, n_cells: int) -> None:
     """All parts that are not there."""
+    for draft in folder.glob(".part*"):  # left by a process that was killed
+        shutil.rmtree(draft)
     sizes = [min(PART, n_cells - start) for start in range(0, n_cells, PART)]
     missing = [number for number in range(len(sizes)) if not (folder / _part(number)).exists()]
     needed = BYTES_PER_CELL["simulated"] * sum(sizes[i] for i in missing) + BYTES_PER_CELL["thinned"] * n_cells

@@ -62,10 +62,12 @@ def test_what_is_there_stays_and_what_was_cut_off_is_made_again(benchmark, cells
     parts = sorted(cells.glob("*.h5ad"))
     before = [part.read_bytes() for part in parts]
     parts[1].unlink()
+    (cells / ".part01.h5ad.killed").mkdir()
     times = parts[0].stat().st_mtime_ns
     benchmark.simulate(cells, N_CELLS)
     assert parts[0].stat().st_mtime_ns == times
     assert parts[1].read_bytes() == before[1]
+    assert sorted(cells.iterdir()) == parts, "a killed process leaves nothing"
 
 
 def test_too_little_space_is_a_sentence_before_anything_is_written(benchmark, monkeypatch, tmp_path):
@@ -120,6 +122,11 @@ def test_the_page_says_what_is_simulated_and_what_was_measured(benchmark):
     most = rows[rows["model"] == "pca"].sort_values("n_cells").iloc[-1]
     assert f"{most['mi_bits']:.2f} on {most['n_cells']:,}" in said
     assert f"The counts hold {numbers['truth']['0.16']:.2f} bits." in said
+    assert f"{numbers['gigabytes']:.1f} GB on disk" in said
+    runs = pd.DataFrame(numbers["runs"])
+    assert runs["peak_gb"].max() <= 4.0, "the limit that the project sets itself"
+    cost = (runs["processor_seconds"] / runs["cells"]).groupby([runs["fraction"], runs["preset"], runs["variant"]])
+    assert (cost.last() / cost.first()).max() <= 1.3
     assert f"no process takes more than {max(run['peak_gb'] for run in numbers['runs']):.1f} GB of memory" in said
 
 

@@ -245,6 +245,14 @@ def test_a_chunk_that_cannot_be_unpacked_is_named_with_its_file(tmp_path):
         FileStore(tmp_path / "cells.h5ad").tocsr()
 
 
+def test_thinned_counts_cut_off_by_hand_are_refused(source, tmp_path):
+    train, *_ = run(source, tmp_path / "thinned")
+    path = tmp_path / "thinned" / "counts.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="thinned is cut short: delete that folder and run again"):
+        train.tocsr()
+
+
 def test_a_store_can_be_handed_to_another_process(source, tmp_path):
     import pickle
 

@@ -1,5 +1,6 @@
 """Counts that stay on disk and are read block by block: the base class of all stores, and a store of AnnData files."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,9 +21,9 @@ from .thinning import validate_counts
 
 BLOCK = 1 << 20
 """Number of non-zero counts read at a time (8 MB); anndata takes 2.6 ms per slice, whatever its size."""
-IN_MEMORY_BELOW = 1 << 28
-"""Size in bytes below which counts are held in memory, as CSR with 8 bytes per non-zero count: 3.4e7 non-zero counts,
-that is 34,000 cells of 1,000 genes each."""
+IN_MEMORY_BELOW = int(os.environ.get("NOISE_SCALING_IN_MEMORY_BELOW", 1 << 28))
+"""Size in bytes below which counts are held in memory, as CSR with 8 bytes per non-zero count. The default is 3.4e7
+non-zero counts, that is 34,000 cells of 1,000 genes each."""
 
 
 @contextmanager

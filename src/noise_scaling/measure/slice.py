@@ -15,6 +15,7 @@ import numpy as np
 from .. import __version__, information, measurements, models, signals
 from ..counts import umis_per_cell
 from ..counts.thinned_store import remove
+from ..memory import release
 from ..models.team import launched
 from ..seeds import derive
 from ..splits import Split
@@ -109,6 +110,8 @@ class Slice:
         kept = self.kept(point)
         missing = [unit for unit, row in kept.items() if row is None]
         made = {unit: self._keep(unit, row) for unit, row in self._measure(point, missing)} if missing else {}
+        if missing and self.grid.data.on_disk:
+            release()  # 1 GB stays otherwise after the trainings on 10^6 cells of 10^7
         return [row or made[unit] for unit, row in kept.items()]
 
     def failed(self, point: Point, error: str) -> list[dict]:

@@ -38,7 +38,7 @@ def sentences(folder: str | Path) -> HTML:
         *_cost_sentence(pd.DataFrame(numbers["runs"])),
         f"Measured: {', '.join(style.label(*model) for model in models)}, at "
         f"{' and '.join(filter(None, [', '.join(numbers_of[:-1]), numbers_of[-1]]))} UMIs per cell, with "
-        f"{page.counted(rows['seed'].nunique(), 'seed')}.",
+        f"{page.counted(rows['seed'].nunique(), 'seed')}. The cells take {numbers['gigabytes']:.1f} GB on disk.",
     ], "finding")  # fmt: skip
 
 
