@@ -33,6 +33,8 @@ U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
 ONE_SEED: dict[str, Any] = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
 EQ_1: dict[str, Any] = {"color": "0.3", "label": "Eq. 1"}
 """Marks of legends."""
+LINES = {"default": "-", "lmi": "--"}
+"""The two estimators that pages compare, each with its line style."""
 
 _Key = TypeVar("_Key")
 
