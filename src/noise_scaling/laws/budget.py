@@ -243,7 +243,8 @@ def fit_budgets(
 ) -> np.ndarray:
     """Fit noise budgets to the same points under K different weights, where 0 leaves a point out: parameters [K, 6].
 
-    For hold-outs: each fit is the minimum that `fit_noise_budget` finds for the points left in, many at once.
+    For hold-outs: each fit is the minimum that `fit_noise_budget` finds for the points left in, many at once
+    (Levenberg 1944; Marquardt 1963). The law is `noise_budget`, which this book introduces.
 
     Parameters
     ----------

@@ -190,7 +190,15 @@ class Model(ABC):
         return tensors | weights, {name: value for name, value in values.items() if name not in tensors}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Restore what `state` returned; the tensors are on the CPU."""
+        """Restore what `state` returned.
+
+        Parameters
+        ----------
+        tensors
+            Tensors by name, on the CPU.
+        facts
+            The other values by name.
+        """
         own = {name: tensors.pop(name).numpy() for name in self.learnt if name in tensors}
         for name, value in (own | facts).items():
             setattr(self, name, value)
