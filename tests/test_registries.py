@@ -1,4 +1,4 @@
-"""One file makes a new model, data set or estimator: each goes through measuring, the table and Figures 1 to 3."""
+"""One file makes a new model, data set or estimator, which is measured and drawn in Figures 1 to 3, or a new figure."""
 
 import importlib.util
 
@@ -80,6 +80,22 @@ def threshold(x, y):
     return Information(bits, 0.05, None, "threshold", len(y), True)
 '''
 
+FIGURE = '''
+"""Bits of each model at full depth, by the default estimator."""
+
+from noise_scaling.errors import enough
+from noise_scaling.plots import style
+
+
+@style.book_style()
+def bars_figure(table):
+    rows = enough(table.query("fraction == 1 and estimator == 'default'"), "this table has no row at full depth")
+    means = rows.groupby("model")["mi_bits"].mean()[style.ordered(rows["model"])]
+    figure, axes = style.one_panel(2.5, xlabel="bits")
+    axes.barh([style.label(model) for model in means.index], means, color=[style.colour(m) for m in means.index])
+    return figure
+'''
+
 CARD = {
     "title": "Cells of two kinds", "titles": {"kind": "two kinds, known"}, "organism": "none", "tissue": "none",
     "technology": "a draw of numbers", "n_cells": 700, "n_genes": 60, "median_umis": 90, "signal": "kind",
@@ -116,7 +132,7 @@ def legend(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_path):
+def test_a_new_model_data_set_estimator_and_figure_are_measured_and_shown(registered, tmp_path):
     path = tmp_path / "table.csv"
     asked = {"models": ["halves", "pca", "shuffled"], "estimators": ["default", "threshold"]}
     measure("two_kinds", **asked, output=path, progress=False)
@@ -144,6 +160,14 @@ def test_a_new_model_data_set_and_estimator_reach_the_figures(registered, tmp_pa
     assert "two kinds,\nknown\n(classifier)" in {text.get_text() for text in fits.axes[0].texts}
     assert collapse.axes[0].get_title(loc="left") == "estimated by classifier"
     assert set(legend(collapse)) <= {"PCA", "two halves", figures.ONE_CURVE}
+
+    bars = run(tmp_path, "bars", FIGURE).bars_figure
+    drawn = page.show(bars, path)
+    assert drawn.get_label() == "bars"
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["PCA", "two halves", "shuffled (control)"]
+    assert drawn.axes[0].patches[1].get_width() == pytest.approx(full.item())
+    measurements.write(table[table["fraction"] < 1], tmp_path / "shallow.csv")
+    assert "no row at full depth" in page.show(bars, tmp_path / "shallow.csv").data
 
 
 def test_the_models_that_laws_leave_out_are_those_that_nothing_trains():

@@ -1,6 +1,6 @@
 rule pages:
-    # The pages of the book, executed on what was measured: a kernel for each batch; pages that are up to date are kept.
-    # What a page writes to stderr fails it here, so that none is left that the next run would take for good.
+    # Execute the pages of the book on the measured table, with one kernel per batch; pages that are up to date are kept.
+    # A page that writes to stderr fails, so that the next run executes it again.
     input:
         notebooks=lambda wildcards: [f"notebooks/{page}.ipynb" for page in BATCHES[wildcards.batch]],
         table=SHOWN,
@@ -23,7 +23,7 @@ rule pages:
 
 
 rule html:
-    # The file that says the book is there goes with the book, which is replaced only by one that was built whole.
+    # The file .built lies in the book's folder, which is replaced only by a book that was built completely.
     input:
         pages=EXECUTED,
         sources=["_config.yml", "_toc.yml", "data/README.md"]

@@ -122,9 +122,25 @@ def assemble(
 ) -> Dataset:
     """Build a `Dataset` from its parts; cells without a single count are dropped, and uns["dropped_cells"] names them.
 
-    All parts are over the same cells, and arguments are as in `Dataset`; `stream` is by default the card's name. With
-    a `tolerance`, counts are rounded to integers first (`reading.integers`). InputError if two cells or two genes have
-    the same name.
+    Parameters
+    ----------
+    card, signal, notes, blocks
+        As in `Dataset`; `signal` and `blocks` are over the cells of `counts`.
+    counts
+        UMI counts [cells, genes], CSR.
+    obs
+        Table of the cells, whose index holds their names.
+    gene_ids
+        Names of the genes [genes].
+    tolerance
+        If given, counts are rounded to integers first, from which none may lie farther (`reading.integers`).
+    stream
+        As in `Dataset`; by default the card's name.
+
+    Raises
+    ------
+    InputError
+        If two cells or two genes have the same name, or a count is no integer within `tolerance`.
     """
     largest_deviation = 0.0
     if tolerance is not None:

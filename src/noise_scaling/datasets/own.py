@@ -36,7 +36,20 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
 
 
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
-    """Load the counts of a file into memory, with its obs and var tables; like `load_own`, without a signal."""
+    """Load the counts of a file into memory, with its obs and var tables; like `load_own`, without a signal.
+
+    Parameters
+    ----------
+    path
+        A file of cells (`formats.open_cells`).
+    layer, round_counts
+        As for `datasets.load`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its counts are not raw counts.
+    """
     with open_cells(path) as cells:
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
         obs, var = (

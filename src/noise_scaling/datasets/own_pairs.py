@@ -58,8 +58,20 @@ def load_embedding(
 def embedding_of(path: Path, key: str, names: np.ndarray) -> np.ndarray:
     """Return the embedding, float32 [cells, dims], stored in obsm under `key`, of the cells `names` in their order.
 
-    The file may have other cells too, in any order. InputError if there is no such matrix, its rows do not match the
-    file's cells, a name occurs twice or not at all, or a vector holds NaN or an infinite value.
+    Parameters
+    ----------
+    path
+        A file of cells (`formats.open_cells`); it may have other cells too, in any order.
+    key
+        Key of the embedding in obsm.
+    names
+        Names of the cells to return.
+
+    Raises
+    ------
+    InputError
+        If there is no such matrix, its rows do not match the file's cells, a name occurs twice or not at all, or a
+        vector holds NaN or an infinite value.
     """
     with open_cells(path) as cells:
         if key not in cells.obsm:

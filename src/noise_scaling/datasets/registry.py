@@ -38,7 +38,9 @@ class Card:
     maps a signal's name to its kind ("label", "vector", "pair"), description and, for labels, entropy in bits; `signal`
     names the default signal, and `titles` maps a signal to its title in figures.
 
-    `evidence` is False where cells or signal are not evidence about biology, so that no claim is tested on them.
+    `evidence` is False where cells or signal are not evidence about biology, so that no claim is tested on them;
+    `imaging` is True where molecules were counted in images, so that no reads are bought, and `development` where the
+    signal is time in development.
 
     The grid: `n_test` and `n_validation` cells, `cell_numbers` to train on, and `fractions` of the molecules, from 1
     down to about 10 UMIs per cell.
@@ -63,6 +65,8 @@ class Card:
     url: str = ""
     files: tuple[File, ...] = ()
     limits: tuple[str, ...] = ()
+    imaging: bool = False
+    development: bool = False
     evidence: bool = True
     n_test: int = 0
     n_validation: int = 0

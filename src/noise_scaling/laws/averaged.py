@@ -116,9 +116,9 @@ class _Fits:
         """Return estimate, standard error and degrees of freedom [curves, members] of a function `of` theta."""
         value, step = of(self.theta), 1e-4 * np.stack([np.ones_like(self.theta[..., 0]), self.theta[..., 1]], axis=-1)
         moved = [(of(self.theta + step * axis) - value) / step[..., i] for i, axis in enumerate(np.eye(2))]
-        slope = np.stack(moved, -1)
-        left = np.einsum("cmi,cmij,cmj->cm", slope, self.misfit, slope)
-        spread = np.square(np.einsum("cmi,cmsi->cms", slope, self.seeds)).sum(-1)
+        derivatives = np.stack(moved, -1)
+        left = np.einsum("cmi,cmij,cmj->cm", derivatives, self.misfit, derivatives)
+        spread = np.square(np.einsum("cmi,cmsi->cms", derivatives, self.seeds)).sum(-1)
         others = np.where(self.n_seeds > 1, self.n_seeds - 1, np.inf)  # one seed's spread is ONE_SEED, not an estimate
         spread = spread / (self.n_seeds * np.maximum(self.n_seeds - 1, 1))
         freedom = (left + spread) ** 2 / (left**2 / self.freedom + spread**2 / others + 1e-300)
@@ -175,8 +175,8 @@ def _fitted(curves: Sequence[Curve]) -> _Fits:
     cost = np.stack([one.cost for one in found])
     pick = np.where(np.isfinite(cost), cost, np.inf).argmin(0)
     theta = np.stack([one.theta for one in found])[pick, np.arange(count * size)]
-    slope = jacobian(_model, theta, at, lower, upper).reshape(count, size, -1, 2)
-    return _summed(curves, theta.reshape(count, size, 2), cost.min(0).reshape(count, size), slope, weights, log_u)
+    derivatives = jacobian(_model, theta, at, lower, upper).reshape(count, size, -1, 2)
+    return _summed(curves, theta.reshape(count, size, 2), cost.min(0).reshape(count, size), derivatives, weights, log_u)
 
 
 def _starts(
@@ -196,7 +196,7 @@ def _starts(
 
 
 def _summed(
-    curves: Sequence[Curve], theta: np.ndarray, cost: np.ndarray, slope: np.ndarray, weights: np.ndarray,
+    curves: Sequence[Curve], theta: np.ndarray, cost: np.ndarray, derivatives: np.ndarray, weights: np.ndarray,
     log_u: np.ndarray,
 ) -> _Fits:  # fmt: skip
     n_seeds = np.array([[len(one.bits)] for one in curves])
@@ -205,8 +205,8 @@ def _summed(
     for row, one in zip(between, curves, strict=True):
         rows = one.between
         row[: len(rows), : len(one.u)] = rows
-    weighted = slope * weights[:, None, :, None]
-    inverse = np.linalg.pinv(np.einsum("cmdi,cmdj->cmij", slope, weighted), hermitian=True)
+    weighted = derivatives * weights[:, None, :, None]
+    inverse = np.linalg.pinv(np.einsum("cmdi,cmdj->cmij", derivatives, weighted), hermitian=True)
     # a member whose residuals are smaller than the noise is no better for it
     noise = np.array([[one.noise] for one in curves])
     likelihood = -0.5 * freedom * np.log(cost + noise + 1e-5 * (freedom + 2))

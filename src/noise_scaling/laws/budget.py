@@ -167,8 +167,8 @@ def _refits(data: Sequence[_Data], theta: np.ndarray, which: np.ndarray, seed: i
         one, (low, high) = data[k], bounds[k]
         fitted = budget_model(theta[k][None], one.at)[0]
         free = (theta[k] > low) & (theta[k] < high)
-        slope = jacobian(budget_model, theta[k][None], one.at, low, high)[0][:, free]
-        drawn = wild_bootstrap(one.bits - fitted, slope, one.weights, one.groups, len(which), seed=seed)
+        derivatives = jacobian(budget_model, theta[k][None], one.at, low, high)[0][:, free]
+        drawn = wild_bootstrap(one.bits - fitted, derivatives, one.weights, one.groups, len(which), seed=seed)
         again[which == k] = (fitted + drawn)[which == k]
     low, high = bounds[which].transpose(1, 0, 2)
     weights = data[0].weights[None]
@@ -243,7 +243,8 @@ def fit_budgets(
 ) -> np.ndarray:
     """Fit noise budgets to the same points under K different weights, where 0 leaves a point out: parameters [K, 6].
 
-    For hold-outs: each fit is the minimum that `fit_noise_budget` finds for the points left in, many at once.
+    For hold-outs: each fit is the minimum that `fit_noise_budget` finds for the points left in, many at once
+    (Levenberg 1944; Marquardt 1963). The law is `noise_budget`, which this book introduces.
 
     Parameters
     ----------

@@ -17,6 +17,9 @@ FACTOR = 2.0
 def cells_needed(bits: Values, u: Values, parameters: np.ndarray) -> np.ndarray:
     """Return the training cells at which the noise budget gives `bits` at depth `u`; infinite if none do, 0 for 0 bits.
 
+    This is `noise_budget`, which this book introduces, solved for `n`, with one channel:
+    n = ((v2 + v3 u^-a) / (1 / (2^(2 bits) - 1) - v0 - v1 u^-a))^(1/s).
+
     Parameters
     ----------
     bits, u
@@ -36,7 +39,9 @@ def exchange_rate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the factor in cells that, at depth `u`, gains as much as `deeper` times the depth: value, low, high.
 
-    Test cells have the depth of the training cells, as in the measurements. Infinite if no number of cells suffices.
+    This book introduces it, for the paper leaves open how cells and depth trade: `cells_needed` at depth `u` for the
+    bits of `noise_budget` at (n, deeper u), over n. Test cells have the depth of the training cells, as in the
+    measurements. Infinite if no number of cells suffices.
 
     Parameters
     ----------
@@ -73,8 +78,9 @@ def _cells_at(n: np.ndarray, curve: np.ndarray, targets: np.ndarray) -> np.ndarr
 def grid_rates(grid: Grid, bits: np.ndarray | None = None) -> np.ndarray:
     """Return exchange rates of one step of the grid in depth, without a law: [depths - 1, cell numbers].
 
-    The rate at depth j is the factor in cells that gives the bits of depth j + 1, after bits are made to rise with
-    cells. NaN if the answer lies outside the measured cell numbers, or a grid cell of either depth was not measured.
+    This book introduces it. The rate at depth j is the factor in cells that gives the bits of depth j + 1, after bits
+    are made to rise with cells by isotonic regression (Barlow et al. 1972), log-interpolated between cell numbers. NaN
+    if the answer lies outside the measured cell numbers, or a grid cell of either depth was not measured.
 
     Parameters
     ----------

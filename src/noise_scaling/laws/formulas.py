@@ -57,7 +57,13 @@ def collapse_z(u: Values, u_bar: Values, i_max: Values) -> np.ndarray:
 
 
 def collapse(z: Values) -> np.ndarray:
-    """Return the missing information i_max - I in bits, by Eq. 1 at `collapse_z` (any shape): 1/2 log2(1 + 1/z)."""
+    """Return the missing information i_max - I in bits, which Eq. 1 makes a function of z alone: 1/2 log2(1 + 1/z).
+
+    Parameters
+    ----------
+    z
+        As from `collapse_z`, > 0. The result has its shape.
+    """
     return 0.5 * np.log2(1 + 1 / np.asarray(z, float))
 
 

@@ -129,6 +129,9 @@ def fit_many(
 ) -> Solutions:
     """Fit one law to B curves at once by least squares, from several starts each (or from `start` [B, P] alone).
 
+    The method is that of Levenberg 1944 and Marquardt 1963 (`least_squares.minimise`); a law's source stands where its
+    function is defined.
+
     Parameters
     ----------
     law

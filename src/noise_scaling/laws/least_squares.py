@@ -51,17 +51,17 @@ def jacobian(
     step = _STEP * np.maximum(np.abs(theta), _LEAST_SIZE)
     up, down = np.minimum(theta + step, upper), np.maximum(theta - step, lower)
     width = up - down
-    slope = np.zeros((len(theta), np.broadcast_shapes(*(x.shape for x in at))[-1], theta.shape[1]))
+    derivatives = np.zeros((len(theta), np.broadcast_shapes(*(x.shape for x in at))[-1], theta.shape[1]))
     for i in np.flatnonzero(width.any(axis=0)):
         here = np.arange(theta.shape[1]) == i
         difference = model(np.where(here, up, theta), at) - model(np.where(here, down, theta), at)
-        slope[..., i] = difference / np.where(width[:, i] > 0, width[:, i], 1)[:, None]
-    return slope
+        derivatives[..., i] = difference / np.where(width[:, i] > 0, width[:, i], 1)[:, None]
+    return derivatives
 
 
-def covariance(slope: np.ndarray) -> np.ndarray | None:
+def covariance(derivatives: np.ndarray) -> np.ndarray | None:
     """Return (J'J)^-1 [P, P] of J [M, P], the parameters' covariance over the residual variance; None if singular."""
-    information = slope.T @ slope
+    information = derivatives.T @ derivatives
     size = np.sqrt(np.diag(information))
     if not np.isfinite(information).all() or (size == 0).any():
         return None
@@ -120,9 +120,9 @@ class _Problem:
     def normal(self, theta: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return half the gradient [B, P], and J'WJ [B, P, P], at these parameters."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            slope = jacobian(self.model, theta, self.at, self.lower, self.upper)
-        weighted = slope * self.weights[..., None]
-        return np.matmul(left[:, None, :], weighted)[:, 0], np.matmul(slope.transpose(0, 2, 1), weighted)
+            derivatives = jacobian(self.model, theta, self.at, self.lower, self.upper)
+        weighted = derivatives * self.weights[..., None]
+        return np.matmul(left[:, None, :], weighted)[:, 0], np.matmul(derivatives.transpose(0, 2, 1), weighted)
 
 
 def _solve(problem: _Problem, theta: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

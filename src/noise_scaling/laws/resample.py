@@ -10,7 +10,7 @@ _WEBB = np.sqrt([0.5, 1.0, 1.5])
 
 def wild_bootstrap(
     residuals: np.ndarray,
-    slope: np.ndarray,
+    derivatives: np.ndarray,
     weights: np.ndarray,
     groups: np.ndarray,
     draws: int,
@@ -23,27 +23,27 @@ def wild_bootstrap(
     have if left out of the fit (`left_out`), and widened by Student's t for the number of groups. On simulated grids of
     5 to 10 depths, 95 % intervals then contain the truth in 93-97 % of cases; unchanged residuals give 69-85 %.
 
-    Residuals, weights (inverse variances up to a factor) and group numbers, from 0 on, are [points]; `slope`, d fit / d
-    parameter at the minimum, is [points, free parameters]; `seed` is that of numpy's generator.
+    Residuals, weights (inverse variances up to a factor) and group numbers, from 0 on, are [points]; `derivatives`, the
+    Jacobian of the fit at the minimum, is [points, free parameters]; `seed` is that of numpy's generator.
     """
     freedom = max(int(groups.max()) - 1, 1)  # groups - 2: an intercept and a slope along depth
     wider = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
-    return wider * left_out(residuals, slope, weights, groups) * wild_factors(groups, draws, seed=seed)
+    return wider * left_out(residuals, derivatives, weights, groups) * wild_factors(groups, draws, seed=seed)
 
 
-def left_out(residuals: np.ndarray, slope: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def left_out(residuals: np.ndarray, derivatives: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the residuals that each group would have (to first order) if left out: (I - H_gg)^-1 r_g, [points].
 
     Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples. Residuals
     of points with weight 0 are 0.
     """
     root = np.sqrt(weights)
-    slope = slope * root[:, None]
-    spread = np.linalg.pinv(slope.T @ slope)
+    derivatives = derivatives * root[:, None]
+    spread = np.linalg.pinv(derivatives.T @ derivatives)
     out = np.zeros_like(residuals)
     for group in range(int(groups.max()) + 1):
         rows = (groups == group) & (weights > 0)
-        kept, axes = np.linalg.eigh(np.eye(rows.sum()) - slope[rows] @ spread @ slope[rows].T)
+        kept, axes = np.linalg.eigh(np.eye(rows.sum()) - derivatives[rows] @ spread @ derivatives[rows].T)
         grown = (axes / np.maximum(kept, 0.05)) @ axes.T  # the floor keeps a group with full leverage finite
         out[rows] = grown @ (residuals[rows] * root[rows]) / root[rows]
     return out

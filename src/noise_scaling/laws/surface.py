@@ -54,6 +54,8 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
 def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
     """Fit the noise budget to a grid, weighted by seed noise; grid cells of one depth are one group of the bootstrap.
 
+    The law is `noise_budget`, which this book introduces; the bootstrap is that of Wu 1986 (`resample`).
+
     Parameters
     ----------
     grid

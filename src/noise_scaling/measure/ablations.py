@@ -112,7 +112,7 @@ class Variant:
 
     @property
     def of_the_embedding(self) -> str:
-        """The variant's name if it changes the embedding, "" if it changes only the scoring."""
+        """The variant's name if it changes the embedding, "" if it changes only the estimate."""
         estimate_only = (self.pairing is not _as_it_is and not self.full_depth) or self.estimator_options
         return "" if estimate_only else self.name
 

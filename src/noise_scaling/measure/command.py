@@ -26,7 +26,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add("--fractions-train", nargs="+", metavar="Q", help=apart)
     add("--seeds", nargs="+", default=[0], metavar="SEED", help="replicates (default: 0)")
     add("--estimators", nargs="+", metavar="ESTIMATOR", default=["default"], help="NAMES (default: default)")
-    add("--variant", default="", help="a named departure from the protocol: NAMES (default: none)")
+    add("--variant", default="", help="a named ablation of the protocol: NAMES (default: none)")
     add("--n-test", metavar="N", help="test cells (default: the card's)")
     add("--n-validation", metavar="N", help="validation cells (default: the card's)")
     add("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")

@@ -16,9 +16,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..information.core import MIN_PAIRS
+from ..models import MODELS
 from .controls import CONTROLS
 
-DEFAULT_MODELS = ("random_projection", "pca", "scvi", *CONTROLS)
+_usual = [name for name, kind in MODELS.items() if kind.by_default and not kind.variation_of]
+DEFAULT_MODELS = (*reversed(_usual), *CONTROLS)  # the simplest first
 LARGEST = 2**63 - 1
 """The largest number that a column of integers can hold."""
 

@@ -284,7 +284,8 @@ def of_one_run(table: pd.DataFrame) -> pd.DataFrame:
     """Drop depths and cell numbers with fewer seeds than most of their data set: these rows come from another run.
 
     `make book` measures two data sets with few seeds, at its own depths; in a table with more seeds those rows would
-    distort curves and intervals. The published table's seeds do not identify a run, so all of its rows are kept.
+    distort curves and intervals. The rule is this project's own. The published table's seeds do not identify a run, so
+    all of its rows are kept.
 
     Parameters
     ----------

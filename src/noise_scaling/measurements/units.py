@@ -48,6 +48,13 @@ def restore(table: pd.DataFrame, folder: str | Path) -> int:
     """Write a table's measured rows as finished units, so that a sweep can continue elsewhere; return how many are new.
 
     Rows whose configuration hash differs from the hash that the current code gives them are never looked up.
+
+    Parameters
+    ----------
+    table
+        A measurements table.
+    folder
+        The folder of units, which is created if needed.
     """
     rows = [row for row in table[table["status"] == OK].to_dict("records") if not read_unit(folder, row["config_hash"])]
     for row in rows:

@@ -64,6 +64,10 @@ class Model(ABC):
     """Whether it is a control, which figures of laws, and claims, leave out."""
     variation_of: ClassVar[str] = ""
     """Name of the model from which this one differs in one thing; the paper's claims and figures leave it out."""
+    untrained_of: ClassVar[str] = ""
+    """Name of the model whose starting weights this control keeps; claims ask whether training adds to them."""
+    by_default: ClassVar[bool] = False
+    """Whether `measure` measures it if no models are named; a variation is never measured then."""
     loss_unit: ClassVar[str] = ""
     """Unit of the losses in `history`, if there are any."""
     wants_gpu: ClassVar[bool] = False
@@ -186,7 +190,15 @@ class Model(ABC):
         return tensors | weights, {name: value for name, value in values.items() if name not in tensors}
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-        """Restore what `state` returned; the tensors are on the CPU."""
+        """Restore what `state` returned.
+
+        Parameters
+        ----------
+        tensors
+            Tensors by name, on the CPU.
+        facts
+            The other values by name.
+        """
         own = {name: tensors.pop(name).numpy() for name in self.learnt if name in tensors}
         for name, value in (own | facts).items():
             setattr(self, name, value)

@@ -229,4 +229,5 @@ class UntrainedGeneformer(Geneformer):
     fixed_seconds, seconds_per_cell = 60.0, 0.0
     NUMBERS_VERSION: ClassVar[int] = 1
     is_control: ClassVar[bool] = True
+    untrained_of: ClassVar[str] = "geneformer"
     trained: ClassVar[bool] = False

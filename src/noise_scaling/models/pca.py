@@ -27,6 +27,7 @@ class PCA(Model):
     """
 
     name, label, colour, marker, order = "pca", "PCA", "#0173b2", "^", 40
+    by_default: ClassVar[bool] = True
     seconds_per_cell: ClassVar[float] = 2e-4
     NUMBERS_VERSION: ClassVar[int] = 2
     learnt: ClassVar[tuple[str, ...]] = ("genes", "axes", "note")

@@ -18,6 +18,7 @@ class RandomProjection(Model):
     """
 
     name, label, colour, marker, order = "random_projection", "random projection", "#949494", "D", 50
+    by_default: ClassVar[bool] = True
     NUMBERS_VERSION: ClassVar[int] = 1
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"published": {"dims": 16}, "small": {"dims": 16}}
 

@@ -64,6 +64,7 @@ class SCVI(Model):
     """
 
     name, label, colour, marker, order = "scvi", "scVI", "#de8f05", "o", 10
+    by_default: ClassVar[bool] = True
     likelihood: ClassVar[str] = "zinb"
     """Likelihood of the counts, by its name in scvi-tools: "zinb", "nb" or "poisson"."""
     linear: ClassVar[bool] = False

@@ -12,9 +12,6 @@ from ..errors import InputError
 from ..measurements import csv_files
 from .prices import Values, positive
 
-IMAGING = ("merfish", "merscope", "xenium", "seqfish", "cosmx")
-"""Imaging technologies, as the cards of data sets write them."""
-
 
 @dataclass(frozen=True)
 class Library:
@@ -121,9 +118,8 @@ def fitted_library(path: str | Path, mapped: float) -> Library:
 
 
 def imaged(dataset: str | None) -> bool:
-    """Return whether the data set has a card that names an imaging technology: its price is not one of reads."""
-    technology = datasets.card(dataset).technology.lower() if dataset in datasets.names() else ""
-    return any(name in technology for name in IMAGING)
+    """Return whether the data set has a card that says it was imaged: its price is not one of reads."""
+    return dataset in datasets.names() and datasets.card(dataset).imaging
 
 
 def refuse_imaging(dataset: str | None) -> None:

@@ -12,9 +12,9 @@ from scipy import stats
 
 from .. import laws
 from ..errors import enough
-from ..laws.curves import fit_groups, protocol_rows
+from ..laws.curves import fit_groups
 from ..laws.grids import UNIMPROVABLE
-from ..measurements import KEY
+from ..measurements import KEY, protocol_rows
 from . import page, style
 from .figures import largest
 

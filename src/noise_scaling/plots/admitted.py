@@ -10,7 +10,6 @@ FOUND = 1.0
 """Bits, out of 2 known ones, that the positive control must find on a data set, in the mean over its rows."""
 LEARNT = 0.05
 """Bits by which a trained model must exceed the same model untrained, after subtracting two standard errors (seeds)."""
-UNTRAINED = {"geneformer": "untrained_geneformer"}
 _SET = ["dataset", "signal", "estimator"]
 
 
@@ -29,7 +28,10 @@ def found(table: pd.DataFrame, least: float = FOUND) -> pd.DataFrame:
 
 def learnt(table: pd.DataFrame) -> pd.DataFrame:
     """Drop the rows of trained models on data sets where they are not LEARNT bits above the same model untrained."""
-    for model, start in UNTRAINED.items():
+    from ..models import MODELS  # here, as it loads torch, which reading a table does not need
+
+    pairs = [(kind.untrained_of, name) for name, kind in MODELS.items() if kind.untrained_of]
+    for model, start in pairs:
         keys = [*_SET, "n_cells", "fraction", "seed"]
         trained, untrained = (table[table["model"] == m].groupby(keys)["mi_bits"].mean() for m in (model, start))
         by_seed = (trained - untrained).dropna().groupby([*_SET, "seed"]).mean().groupby(_SET)

@@ -14,6 +14,7 @@ from scipy import stats
 from ..errors import enough
 from ..laws import apart
 from ..laws.apart import HALVED
+from ..measurements import protocol_rows
 from ..measurements.parent import read_parent
 from . import page, style
 from .figures import largest, signal_panels
@@ -139,20 +140,20 @@ def answer(table: pd.DataFrame) -> HTML:
 
 def _costs(cost: pd.DataFrame, end: str = "") -> str:
     """Cost of halving each axis, in words."""
-    each = {words: _told(cost[axis + end], cost["dataset"]) for axis, words in HALVED.items()}
-    return ", ".join(f"halving the {words} costs {told} bits" for words, told in each.items())
+    each = {label: _told(cost[axis + end], cost["dataset"]) for axis, label in HALVED.items()}
+    return ", ".join(f"halving the {label} costs {told} bits" for label, told in each.items())
 
 
 def _order(cost: pd.DataFrame) -> str:
     """What to buy, in words, largest loss first; neighbours whose difference may be 0 are marked as such."""
-    words = dict(HALVED)
+    labels = dict(HALVED)
     if np.allclose(cost["u_train"], cost["n"]):  # a law of their product cannot rank the two
-        words = {"u_test": HALVED["u_test"], "n": "molecules trained on, in cells or in depth alike"}
-    axes = sorted(words, key=lambda axis: -over_data_sets(cost[axis], cost["dataset"])[0])
-    told = words[axes[0]]
+        labels = {"u_test": HALVED["u_test"], "n": "molecules trained on, in cells or in depth alike"}
+    axes = sorted(labels, key=lambda axis: -over_data_sets(cost[axis], cost["dataset"])[0])
+    told = labels[axes[0]]
     for before, after in pairwise(axes):
         _, low, _ = over_data_sets(cost[before] - cost[after], cost["dataset"])
-        told += f", then the {words[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
+        told += f", then the {labels[after]}{'' if low > 0 else ' (not told apart from the one before)'}"
     return told
 
 
@@ -194,7 +195,7 @@ def parent_depths() -> pd.DataFrame:
     Columns: model, umis_per_cell, embedded_thinned, all_thinned (bits); the depths of the two tables agree within
     0.3 %. All rows are of the paper's blood cells and proteins, at its most training cells.
     """
-    alike = largest(read_parent().query("dataset == 'pbmc' and signal == 'protein' and variant == ''"))
+    alike = largest(protocol_rows(read_parent()).query("dataset == 'pbmc' and signal == 'protein'"))
     tables = {"embedded_thinned": read_parent("inference"), "all_thinned": alike}
     columns = ["model", "umis_per_cell"]
     parts = [t[[*columns, "mi_bits"]].rename(columns={"mi_bits": name}) for name, t in tables.items()]

@@ -8,7 +8,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from .. import models, paths
-from ..laws.curves import protocol_rows
+from ..measurements import protocol_rows
 from . import page, style
 
 _LINES = {"validation": "-", "training": ":"}

@@ -14,12 +14,12 @@ from .. import paths
 from . import page, style
 
 ESTIMATORS = {
-    "default": ("default (ours)", "#0173b2", "o"),
-    "lmi": ("LMI (ours)", "#de8f05", "s"),
+    "default": ("{} (ours)", "#0173b2", "o"),
+    "lmi": ("{} (ours)", "#de8f05", "s"),
     "latentmi": ("LMI as published", "#d55e00", "D"),
     "cca_ksg": ("CCA + KSG", "#029e73", "^"),
-    "ksg": ("KSG (ours)", "#949494", "v"),
-    "mixed_ksg": ("KSG for labels", "#ca9161", "P"),
+    "ksg": ("{} (ours)", "#949494", "v"),
+    "mixed_ksg": ("{}", "#ca9161", "P"),
     "mine": ("MINE", "#cc78bc", "X"),
     "smile": ("SMILE", "#8c5a9e", "*"),
     "nwj": ("NWJ", "#56b4e9", "<"),
@@ -30,7 +30,7 @@ ESTIMATORS = {
     "kde": ("KDE", "#7570b3", "H"),
     "histogram": ("histogram", "#e7298a", "8"),
 }
-"""Label, colour and marker of each estimator of the suite and of bmi, in legend order."""
+"""Label ({}: the registry's), colour and marker of each estimator of the suite and of bmi, in legend order."""
 
 SIZES: dict[int, dict[str, Any]] = {
     280: {"color": "#fdae61", "marker": "v"}, 1000: {"color": "#56b4e9", "marker": "s"},
@@ -41,7 +41,8 @@ SIZES: dict[int, dict[str, Any]] = {
 
 def look(name: str) -> tuple[str, str, str]:
     """Label, colour and marker of an estimator."""
-    return ESTIMATORS.get(name, (name, "#000000", "."))
+    label, colour, marker = ESTIMATORS.get(name, (name, "#000000", "."))
+    return label.format(style.estimator(name)), colour, marker
 
 
 def read(source: str | Path) -> pd.DataFrame:

@@ -59,17 +59,17 @@ def sentences(table: pd.DataFrame) -> HTML:
         f"{', '.join(map(str, sorted(set(found['dims']))))} dimensions, on "
         f"{page.counted(len(style.signals(found)), 'signal')}, at {page.counted(rows['seed'].nunique(), 'seed')}."
     ]
-    words = {"u_bar": "ū", "i_max": "I_max", "cells_90": f"the number of cells for {_SHARE:.0%} of its best bits"}
+    labels = {"u_bar": "ū", "i_max": "I_max", "cells_90": f"the number of cells for {_SHARE:.0%} of its best bits"}
     for model, here in found.groupby("model", sort=False):
         settled, parts = here[here["status"] == laws.CONVERGED], []
-        for name, word in words.items():
+        for name, label in labels.items():
             values = (here if name == "cells_90" else settled).pivot_table(index=_CURVE, columns="dims", values=name)
             if USUAL not in values or (most := max(values)) == USUAL:
                 continue
             ratio = (values[most] / values[USUAL]).dropna()
             if len(ratio):
                 apart = "" if name == "cells_90" else f" (intervals lie apart in {_apart(settled, name, most)})"
-                parts.append(f"{word} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}{apart}")
+                parts.append(f"{label} is multiplied by {ratio.min():.2f} to {ratio.max():.2f}{apart}")
         if parts:
             lines.append(f"{style.label(model)}, with {most} dimensions in place of {USUAL}: {'; '.join(parts)}.")
         bits = here.pivot_table(index=_CURVE, columns="dims", values="full_depth_bits")
@@ -102,12 +102,12 @@ def dimensions_figure(table: pd.DataFrame) -> Figure:
         model = key[2]
         look: dict[str, Any] = {"color": style.colour(model), "marker": style.marker(model)}
         look["linestyle"] = lines[key[:2]]
-        beside = curve.assign(dims=curve["dims"] * _ASIDE**i)
+        shifted = curve.assign(dims=curve["dims"] * _ASIDE**i)
         seeds = each[(each[_CURVE] == key).all(axis=1)]
-        panels[0].plot(beside["dims"], beside["full_depth_bits"], **look)
+        panels[0].plot(shifted["dims"], shifted["full_depth_bits"], **look)
         panels[0].plot(seeds["asked"] * _ASIDE**i, seeds["mi_bits"], **look | {"linestyle": "", "marker": "_"})
         for axes, (name, ends) in zip(panels[1:], limits.items(), strict=True):
-            points(axes, beside[curve["status"].isin([laws.CONVERGED, laws.BEYOND])], "dims", name, look, ends)
+            points(axes, shifted[curve["status"].isin([laws.CONVERGED, laws.BEYOND])], "dims", name, look, ends)
     for axes in panels:
         axes.set_xscale("log", base=2)
         axes.set(xlabel="dimensions", xticks=sorted(found["dims"].unique()))

@@ -35,9 +35,9 @@ def changes(table: pd.DataFrame) -> HTML:
 def _coverage(_: pd.DataFrame) -> Iterator[_Row]:
     """Coverage of intervals by simulation, the same for every table."""
     found = [v for name, v in page.numbers(COVERAGE).items() if name != "machine" and not name.startswith("Eq. 1, ")]
-    for name, words in (("i_max", "I_max"), ("u_bar", "ū")):
+    for name, label in (("i_max", "I_max"), ("u_bar", "ū")):
         shares = pd.DataFrame(found)[[f"{name} if Eq. 1 holds", f"{name} averaged"]]
-        what = f"95 % intervals of {words} hold the truth, {len(found)} settings whose law is not Eq. 1"
+        what = f"95 % intervals of {label} hold the truth, {len(found)} settings whose law is not Eq. 1"
         old, new = (page.span(shares[label], ".0%") for label in shares)
         yield what, old, new
 
@@ -61,8 +61,8 @@ def _beyond(table: pd.DataFrame) -> Iterator[_Row]:
 
 
 def _exact(_: pd.DataFrame) -> Iterator[_Row]:
-    for words, missed in law_page.exact().set_index("law").items():
-        what = f"The simulator's exact curve, {words}: missed at most by, bits"
+    for label, missed in law_page.exact().set_index("law").items():
+        what = f"The simulator's exact curve, {label}: missed at most by, bits"
         yield what, f"{missed['Eq. 1']:.3f} (Eq. 1)", f"{missed.min():.3f} ({missed.idxmin()})"
 
 

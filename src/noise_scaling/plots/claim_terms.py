@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import laws
+from .. import datasets, laws
 from ..laws import compare
-from ..laws.curves import protocol_rows
 from ..laws.grids import grids
+from ..measurements import protocol_rows
 from .figures import largest, without_controls
 
 Depths = Callable[[pd.Series], pd.Series]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
 """Function from a measurements table to the terms of a statistic: columns signal, block, num and den."""
 
-DEVELOPMENT = ("mouse_embryo", "worm_embryo")
 DECIDED = 2.0
 """Standard errors by which two means must differ to count as a win or a loss; smaller gaps are ties."""
 FLAT = 0.25
@@ -99,12 +98,17 @@ def best(table: pd.DataFrame, model: str, *, where: Rows | None = None, decided:
     return _decided(bits[model] - others.max(axis=1), variance[model] + theirs[:, 0], decided)
 
 
+def of_development(table: pd.DataFrame) -> pd.Series:
+    """Return for each row whether the card of its data set says that the signal is time in development."""
+    return table["dataset"].isin([name for name in datasets.names() if datasets.card(name).development])
+
+
 def above(
     table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None,
     where: Rows | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Terms of whether `one` is above `other` at the chosen points, on the DEVELOPMENT data sets or on all others."""
-    table = table[table["dataset"].isin(DEVELOPMENT) == development]
+    """Terms of whether `one` is above `other` at the chosen points, on data sets of development or on all others."""
+    table = table[of_development(table) == development]
     if depths is not None:
         table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
     return _above(*grid(where(table) if where else table), one, other)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import datasets
 from ..errors import TooLittle, enough
-from ..laws.curves import protocol_rows
+from ..measurements import protocol_rows
 from ..seeds import generator
 from . import admitted
 from . import claim_terms as of

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ..laws.curves import protocol_rows
 from ..laws.exchange import starts
 from ..laws.grids import grids
 from ..laws.surface import fit_grid
+from ..measurements import protocol_rows
 from .ablations import TEST_FULL, TRAIN_FULL, fixed_steps, paired
 from .claim_terms import shallowest, terms
 from .claims import Claim

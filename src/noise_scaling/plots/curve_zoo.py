@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError
-from ..laws.curves import LawFit, fits_of, protocol_rows, row
-from ..measurements import CONTROLS, of_one_run, published
+from ..laws.curves import LawFit, fits_of, row
+from ..measurements import CONTROLS, of_one_run, protocol_rows, published
 from . import admitted, interactive, page, style
 from .figures import curves, largest, of_signal, usable
 

@@ -12,12 +12,12 @@ from ..errors import enough
 from ..measurements import published
 from . import page, style
 from .calibration import look
+from .style import LINES
 
 RESULTS = "benchmarks/results/estimator_map.json"
 PUBLISHED_CELLS, DIMS = 5000, 16
 """The number of test cells in LMI's runs that is nearest to the paper's, and the paper's number of dimensions."""
 _COLOURS = {1: "#0173b2", 4: "#de8f05", 16: "#029e73"}
-_LINES = {"default": "-", "lmi": "--"}
 
 
 def read(source: str = RESULTS) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def map_figure(source: str = RESULTS) -> Figure:
             axes.axhline(truth, color="0.6", linewidth=0.8)
         for (method, latents), line in table[table["true_i_max"] == bits].groupby(["method", "latents"]):
             settled = line[line["status"].isin([laws.CONVERGED, laws.BEYOND])]
-            how = {"color": _COLOURS.get(latents, "0.3"), "linestyle": _LINES.get(method, ":")}
+            how = {"color": _COLOURS.get(latents, "0.3"), "linestyle": LINES.get(method, ":")}
             for axes, name in zip(column, ("i_max", "u_bar"), strict=True):
                 axes.plot(settled["cells"], settled[name], marker=look(method)[2], **how)
         style.cells_axis(column[1], sorted(table["cells"].unique()))
@@ -71,7 +71,7 @@ def map_figure(source: str = RESULTS) -> Figure:
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("$\\bar{u}$ found over the true")
     marks = [{"color": c, "label": page.counted(n, "latent")} for n, c in _COLOURS.items()]
-    for label, _, marker, line in ((*look(m), line) for m, line in _LINES.items() if m in set(table["method"])):
+    for label, _, marker, line in ((*look(m), line) for m, line in LINES.items() if m in set(table["method"])):
         marks.append({"color": "0.3", "linestyle": line, "marker": marker, "label": label})
     style.legend(figure, *marks)
     return figure

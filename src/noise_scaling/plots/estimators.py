@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import enough
-from ..laws.curves import fit_groups, protocol_rows
+from ..laws.curves import fit_groups
 from ..laws.formulas import BEYOND, CONVERGED
+from ..measurements import protocol_rows
 from . import style
 from .figures import largest, of_signal
 from .findings import KNOWN_BITS
+from .style import LINES
 
-LINES = {"default": "-", "lmi": "--"}
-"""The two estimators that are compared, each with its line style."""
 _UNIT = ["dataset", "signal", "model", "preset", "n_cells", "fraction", "seed", "umis_per_cell"]
 _CURVE = ["dataset", "signal", "model", "n_cells"]
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from .. import laws
 from ..errors import InputError, enough
-from ..laws.curves import fits_of, protocol_rows
+from ..laws.curves import fits_of
 from ..laws.grids import UNIMPROVABLE
-from ..measurements import KNOWN, of_one_run
+from ..measurements import KNOWN, of_one_run, protocol_rows
 from . import admitted, style
 
 NO_CURVE = "the noise law could be fitted to no curve here, which takes three depths: nothing to show"

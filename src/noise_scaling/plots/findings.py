@@ -199,13 +199,13 @@ def abstract(measurements: str | Path, reference: str | Path) -> HTML:
         f"(ours) in the median curve; from the fewest cells to the most, scVI gains {cells[0]} and {cells[1]} in the "
         "median depth.",
     ]  # fmt: skip
-    text[2:2] = _beside_the_best(paper, mine)
+    text[2:2] = _against_the_best(paper, mine)
     if finds:
         text.append(f"The yardstick has limits: of {KNOWN_BITS:g} known bits, by data set, {finds}.")
     return page.paragraph(" ".join(text), "abstract")
 
 
-def _beside_the_best(*tables: pd.DataFrame) -> list[str]:
+def _against_the_best(*tables: pd.DataFrame) -> list[str]:
     """Say by how much the best other law predicts left-out depths better than Eq. 1; empty if curves are too few."""
     said = []
     try:

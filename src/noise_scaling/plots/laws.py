@@ -163,14 +163,14 @@ def _fitted(table: pd.DataFrame, name: str, parameter: str) -> np.ndarray:
 def kinds_table(table: pd.DataFrame) -> HTML:
     """Return `by_kind` as a table, with its headings explained and values at a bound in words."""
     full = by_kind(table)
-    words = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
+    numbers = {name: full[name].map(_channels) for name in ("D", "D, both sides")}
     title = (
         "Error on a depth left out in bits, a column for each law that noise gives and for Eq. 1 in a power of depth, "
         "which no noise gives; medians over curves. least: the law that errs least; power: the fitted exponent of “Eq. "
         "1 in a power of depth”; D: the fitted number of channels with noise on one side, or on both sides, held from "
         f"{CHANNELS_WITHIN[0]:g} to {CHANNELS_WITHIN[1]:g} (at bound: half of the curves or more end there)."
     )
-    return page.as_table(full.assign(**words), "by_kind.csv", full=full, title=title)
+    return page.as_table(full.assign(**numbers), "by_kind.csv", full=full, title=title)
 
 
 def _channels(value: float) -> str:
@@ -181,12 +181,12 @@ def _channels(value: float) -> str:
 def exact() -> pd.DataFrame:
     """Return each law's largest error in bits on the simulator's exact curves (10 depths, 10 to 20,000), by kind."""
     u, missed = np.geomspace(10, 20_000, 10), dict[str, dict[str, float]]()
-    for name, words in KINDS.items():
+    for name, label in KINDS.items():
         data = datasets.simulate(300, 1000, bits=3.0 - (name == "label"), mean_umis=20_000, signal=name, seed=1)
         bits = np.asarray(datasets.true_information(data, u))
         for law in alternatives.ALTERNATIVES.values():
             off = predict(law, fit_many(law, u[None], bits[None]).theta, u) - bits
-            missed.setdefault(words, {})[law.label] = np.abs(off).max()
+            missed.setdefault(label, {})[law.label] = np.abs(off).max()
     out = pd.DataFrame(missed).rename_axis("law")
     return out.loc[out.min(axis=1).sort_values().index].reset_index()
 
@@ -205,14 +205,14 @@ def verdict(table: pd.DataFrame) -> HTML:
 def kind_lines(table: pd.DataFrame) -> list[str]:
     """Say from `by_kind` which law errs least, a sentence for each kind of signal."""
     lines, labels = [], [alternatives.ALTERNATIVES[law].label for law in BY_NOISE]
-    for words, here in table.groupby("kind", sort=False):
+    for label, here in table.groupby("kind", sort=False):
         errors, signals = here[labels].median(), page.counted(len(here), "signal")
         least = here["least"].value_counts().items()
         by_signal = ", ".join(f"{_quoted(label)} for {page.counted(n, 'signal')}" for label, n in least)
         median, each = ("", "") if len(here) == 1 else (" in the median", f" By signal it is {by_signal}.")
         eq1 = "" if errors.idxmin() == "Eq. 1" else f"; Eq. 1 errs by {errors['Eq. 1']:.3f} bits"
         lines.append(
-            f"Where signals are {words} ({signals}), among the laws of noise and a power of depth "
+            f"Where signals are {label} ({signals}), among the laws of noise and a power of depth "
             f"{_quoted(errors.idxmin())} errs least on a depth left out, by {errors.min():.3f} bits{median}{eq1}.{each}"
         )
     return lines

@@ -12,7 +12,7 @@ from IPython.display import HTML
 
 from ..measure import check_rules
 from . import claims, claims_open, page
-from .claim_terms import DEVELOPMENT
+from .claim_terms import of_development
 from .claims import CLAIMS, Claim
 from .curve_zoo import OURS
 from .findings import KNOWN_BITS
@@ -148,7 +148,7 @@ def _signal(claim: Claim, column: Column) -> str:
     table = column.table if column.estimator is None else column.table[column.table["estimator"] == column.estimator]
     if not getattr(claim.rows, "keywords", {}).get("development"):
         return ""
-    here = table[table["dataset"].isin(DEVELOPMENT)].groupby(["dataset", "signal"]).size().index
+    here = table[of_development(table)].groupby(["dataset", "signal"]).size().index
     return f"&{urlencode({'signal': '/'.join(here[0])})}" if len(here) == 1 else ""
 
 

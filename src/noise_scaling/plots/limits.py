@@ -49,7 +49,7 @@ def other_laws(measurements: str | Path, reference: str | Path) -> HTML:
 
 def straight_line(measurements: str | Path, reference: str | Path) -> HTML:
     """Say by table whether Eq. 1 predicts depths that were not fitted better than a straight line in log depth does."""
-    lines, better = _by_table(_beside_the_line, measurements, reference)
+    lines, better = _by_table(_against_the_line, measurements, reference)
     if better and not any(better):
         lines.append(
             "So the collapse holds within the depths that were fitted. To deeper counts than those it was not shown to "
@@ -71,7 +71,7 @@ def _by_table(say: Callable[[pd.DataFrame], tuple[str, float]], *sources: str | 
     return lines, numbers
 
 
-def _beside_the_line(table: pd.DataFrame) -> tuple[str, float]:
+def _against_the_line(table: pd.DataFrame) -> tuple[str, float]:
     compared = law_pages.compared(table)
     said = " ".join(law_pages.told_apart(compared, "log_linear", column) for column in ("left_out", "ahead"))
     return said, float(compare.gap(compared, laws.NOISE_LAW.name, "log_linear", "ahead")[2] < 0)

@@ -27,11 +27,11 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     bits per doubling of depth, by that fit), and median errors of Eq. 1 and noise on both sides on a depth left out.
     """
     parts = {}
-    for variant, words in WAYS.items():
+    for variant, label in WAYS.items():
         rows = protocol_rows(table, variant=variant).assign(variant="")
         found = compare.curves(grids.grids(rows, least=(compare.LEAST_DEPTHS, 1)))
         if len(found.names):
-            parts[words] = _fitted(found)
+            parts[label] = _fitted(found)
     none = "No pairs were measured with one partner thinned and with both in this table."
     both = pd.concat(enough(parts, none), names=["thinned"]).reset_index("thinned")
     both = both[both.groupby(_CURVE)["thinned"].transform("nunique") == len(WAYS)]
@@ -55,11 +55,11 @@ def sentence(table: pd.DataFrame) -> HTML:
     """Say whether the exponent falls if only one partner is thinned, and whether it falls to 1."""
     found = exponents(table)
     wide = found.pivot(index=_CURVE, columns="thinned", values="exponent")
-    whole, one = (wide[words] for words in WAYS.values())
+    whole, one = (wide[label] for label in WAYS.values())
     less = (one < whole).sum()
     (_, low, high), (_, at_low, at_high) = (over_data_sets(values, "dataset") for values in (one - whole, one))
     better = (found["Eq. 1 errs"] < found["noise on both sides errs"]).groupby(found["thinned"]).sum()
-    said = " and ".join(f"{better[words]} of {len(wide)} with {words}" for words in WAYS.values())
+    said = " and ".join(f"{better[label]} of {len(wide)} with {label}" for label in WAYS.values())
     falls = "falls" if high < 0 else "is not seen to fall"
     before, inside = whole.between(at_low, at_high).sum(), at_low <= 1 <= at_high
     lands = "Noise on both sides predicts that it falls to 1, which " + (

@@ -13,6 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import spearmanr
 
 from .. import laws
+from ..measurements import protocol_rows
 from ..measurements.parent import read_parent
 from . import ledger, page, style
 from .claims import CLAIMS, FAILS, HOLDS, PARTLY
@@ -71,7 +72,7 @@ def _gaps(here: pd.DataFrame, there: pd.DataFrame) -> tuple[np.ndarray, float]:
     bits = there.pivot_table(index="n_cells", columns="fraction", values="mi_bits")
     at = np.log(bits.index.to_numpy()), np.log(there.groupby("fraction")["umis_per_cell"].mean().to_numpy())
     surface = RegularGridInterpolator(at, bits.to_numpy(), bounds_error=False)
-    points = here[here["variant"] == ""]
+    points = protocol_rows(here)
     gap = points["mi_bits"].to_numpy() - surface(np.log(points[["n_cells", "umis_per_cell"]].to_numpy(float)))
     variance = there.groupby(["n_cells", "fraction"])["mi_bits"].var()
     return gap[np.isfinite(gap)], float(np.sqrt(variance.mean()))

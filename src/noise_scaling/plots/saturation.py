@@ -41,10 +41,10 @@ def saturation(table: pd.DataFrame) -> HTML:
         "signal": [style.title(*key) for key in zip(full["dataset"], full["signal"], strict=True)],
         "model": full["model"], "bits, all cells and full depth": full["best"].map("{:.2f}".format),
     })  # fmt: skip
-    for axis, words in _AXES.items():
+    for axis, label in _AXES.items():
         for share in SHARES:
             ends = (full[f"{axis}_{share:.0%}{end}"] for end in ("", "_low", "_high"))
-            shown[f"{words} for {share:.0%}"] = [_told(*three) for three in zip(*ends, strict=True)]
+            shown[f"{label} for {share:.0%}"] = [_told(*three) for three in zip(*ends, strict=True)]
     title = (
         "Training cells at full depth, and UMIs per cell at the most cells, at which a share of the best measured bits "
         "is reached, with 95 % intervals. The least value of the grid means: there or before."

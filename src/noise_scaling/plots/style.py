@@ -33,6 +33,8 @@ U_BAR, I_MAX = r"$\bar{u}$", r"$I_{\mathrm{max}}$"
 ONE_SEED: dict[str, Any] = {"color": "0.3", "marker": "o", "linestyle": "", "label": "one seed"}
 EQ_1: dict[str, Any] = {"color": "0.3", "label": "Eq. 1"}
 """Marks of legends."""
+LINES = {"default": "-", "lmi": "--"}
+"""The two estimators that pages compare, each with its line style."""
 
 _Key = TypeVar("_Key")
 
@@ -213,12 +215,12 @@ def overlaps(figure: Figure) -> list[str]:
     titles = ((i, getattr(axes, name)) for i, axes in panels for name in _TITLES)
     rows = [text for axes in figure.axes for text in axes.texts if text.get_gid() == _ROW_TITLE and text.get_text()]
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
-    words = {f"the title {text.get_text()!r} of panel {i}": text for i, text in titles if text.get_text()}
-    words |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
-    words |= {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
+    texts = {f"the title {text.get_text()!r} of panel {i}": text for i, text in titles if text.get_text()}
+    texts |= {f"the title {text.get_text()!r} of row {i}": text for i, text in enumerate(rows, start=1)}
+    texts |= {f"legend {i}": legend for i, legend in enumerate(legends, start=1)}
     named = ((i, axis.label) for i, axes in panels if axes.axison for axis in (axes.xaxis, axes.yaxis))
     labels = {f"the axis label {text.get_text()!r} of panel {i}": text for i, text in named if text.get_text()}
-    boxes = {name: artist.get_window_extent().padded(-1) for name, artist in words.items()}
+    boxes = {name: artist.get_window_extent().padded(-1) for name, artist in texts.items()}
     every = boxes | {name: text.get_window_extent().padded(-1) for name, text in labels.items()}
     data = {f"panel {i}": axes.get_window_extent() for i, axes in panels if axes.axison}
     pairs = [*combinations(every.items(), 2), *product(boxes.items(), data.items())]

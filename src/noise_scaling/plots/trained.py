@@ -27,12 +27,12 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
-    """Return bits of the trained Geneformer less those of `beside` at the same points, deepest first.
+def gains(table: pd.DataFrame, reference: str = UNTRAINED) -> pd.DataFrame:
+    """Return bits of the trained Geneformer less those of `reference` at the same points, deepest first.
 
     Values are means over seeds that both have. Ties lie within 2 standard errors, which are those of the estimates.
     """
-    both = _paired(table, beside, PRESET)
+    both = _paired(table, reference, PRESET)
     both["variance"] = both["mi_stderr"] ** 2 + both["mi_stderr_other"] ** 2
     by = {"dataset": True, "signal": True, "n_cells": False, "estimator": True, "fraction": False}
     points = both.groupby(list(by)).agg(
@@ -43,22 +43,22 @@ def gains(table: pd.DataFrame, beside: str = UNTRAINED) -> pd.DataFrame:
     gain, error = found["trained"] - found["other"], np.sqrt(found["variance"]) / found["seeds"]
     trained_is = np.select([gain > 2 * error, gain < -2 * error], ["above", "below"], "a tie")
     found = found.assign(difference=gain, standard_error=error, trained_is=trained_is)
-    return found.drop(columns=["signal", "fraction", "variance"]).rename(columns={"other": beside})
+    return found.drop(columns=["signal", "fraction", "variance"]).rename(columns={"other": reference})
 
 
-def _paired(table: pd.DataFrame, beside: str, preset: str) -> pd.DataFrame:
-    """Return rows of the trained Geneformer, each joined with the rows of `beside` at the same point and seed."""
+def _paired(table: pd.DataFrame, reference: str, preset: str) -> pd.DataFrame:
+    """Return rows of the trained Geneformer, each joined with the rows of `reference` at the same point and seed."""
     rows = protocol_rows(table, controls=True)
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == preset)]
-    other = rows[(rows["model"] == beside) & ((rows["preset"] == preset) | (beside != UNTRAINED))]
+    other = rows[(rows["model"] == reference) & ((rows["preset"] == preset) | (reference != UNTRAINED))]
     both = mine.merge(other, on=_POINT, suffixes=("", "_other"))
-    return enough(both, f"no point of this table has a Geneformer of the preset {preset} and {style.label(beside)}")
+    return enough(both, f"no point of this table has a Geneformer of the preset {preset} and {style.label(reference)}")
 
 
-def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
-    """Say at which depths the trained model is above `beside`, ties or is below, at the most cells, by `gains`."""
+def verdict(table: pd.DataFrame, reference: str = UNTRAINED) -> HTML:
+    """Say at which depths the trained model is above `reference`, ties or is below, at the most cells, by `gains`."""
     lines = []
-    for (dataset, n, estimator), here in largest(gains(table, beside)).groupby(["dataset", "n_cells", "estimator"]):
+    for (dataset, n, estimator), here in largest(gains(table, reference)).groupby(["dataset", "n_cells", "estimator"]):
         sure = here[here["standard_error"] <= UNSURE * here["standard_error"].median()]
         left = f", {page.counted(len(here) - len(sure), 'uncertain estimate')} left out" * (len(sure) < len(here))
         depths = {word: here.loc[here["trained_is"] == word, "umis_per_cell"] for word in ("above", "a tie", "below")}
@@ -74,12 +74,10 @@ def verdict(table: pd.DataFrame, beside: str = UNTRAINED) -> HTML:
 def lead(table: pd.DataFrame) -> HTML:
     """Say as a finding at how many points the trained model is above its untrained self, and above PCA."""
     said = []
-    for beside, words in ((UNTRAINED, "its untrained self"), ("pca", "principal components")):
-        found = gains(table, beside).query("estimator == 'default'")["trained_is"].value_counts()
+    for reference, name in ((UNTRAINED, "its untrained self"), ("pca", "principal components")):
+        found = gains(table, reference).query("estimator == 'default'")["trained_is"].value_counts()
         counts = [f"{word} at {found[word]}" for word in ("above", "a tie", "below") if word in found]
-        said.append(
-            f"Against {words}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}."
-        )
+        said.append(f"Against {name}, at {found.sum()} points of data set, cells and depth, it is {', '.join(counts)}.")
     ends = []
     for name, rows in largest(gains(table, "pca").query("estimator == 'default'")).groupby("dataset", sort=False):
         above, below = (rows.loc[rows["trained_is"] == word, "umis_per_cell"] for word in ("above", "below"))
@@ -117,14 +115,14 @@ def small_verdict(table: pd.DataFrame) -> HTML:
     found = by_cells(table)
     ranked = found.sort_values("n_cells").groupby(["dataset", "signal"])
     said = []
-    for words, rows in (("fewest", ranked.head(1)), ("most", ranked.tail(1))):
+    for size, rows in (("fewest", ranked.head(1)), ("most", ranked.tail(1))):
         counts = rows["trained_is"].value_counts()
         told = ", ".join(f"{word} in {counts[word]}" for word in ("above", "a tie", "below") if word in counts)
         said.append(
-            f"At the {words} cells of each signal ({page.span(rows['n_cells'])}) it is {told} of {len(rows)}, and the "
+            f"At the {size} cells of each signal ({page.span(rows['n_cells'])}) it is {told} of {len(rows)}, and the "
             f"median difference is {round(rows['difference'].median(), 2) + 0:+.2f} bits."
         )
-    return page.paragraph(f"The small network beside its starting weights. {' '.join(said)}", "finding")
+    return page.paragraph(f"The small network compared with its starting weights. {' '.join(said)}", "finding")
 
 
 @style.book_style()
