@@ -142,3 +142,4 @@ def test_the_ceiling_of_labels_is_their_entropy():
         fitted = (found.bits - left).max(axis=1)
         assert fitted == pytest.approx(np.full(6, most), abs=2e-3)
         assert (compare.compare_laws(found).set_index("law").loc["labels", "left_out"] < 0.01).all() == (most == 2.4)
+    assert compare.entropy("rna_mixtures", "amount") == np.inf  # four values, but no label

@@ -71,6 +71,12 @@ def test_variations_on_a_model_change_no_claim_of_the_paper(table):
     assert lines[0] == lines[1]
     beside = model_size.variations(pd.concat([table, *every])).set_index("model")
     assert beside["difference"].to_dict() == pytest.approx(dict(zip(found, (2, 2, 2, 2, -2, -3), strict=True)))
+    told = model_size.variations_told(pd.concat([table, more, *every])).data
+    assert "scVI, Poisson finds more than scVI, +2.000" in told
+    assert "scVI, linear decoder is tied with scVI, negative binomial, +0.000" in told  # of the same likelihood
+    assert "replaced: nothing here" in told
+    lost = [rows.assign(mi_bits=rows["mi_bits"] - 3 * (rows["model"] == "scvi_linear")) for rows in every]
+    assert "replaced: the nonlinear decoder." in model_size.variations_told(pd.concat([table, *lost])).data
 
 
 def test_reversal_at_low_depth_is_seen(table):

@@ -35,8 +35,9 @@ class Card:
 
     `kind` is "cells" or "table". `n_cells` and `n_genes` are the numbers in the files, `median_umis` is in UMIs per
     cell at full depth, and `library_umis` the same over all genes of the library, None where that is unknown. `signals`
-    maps a signal's name to its kind ("label", "vector", "pair"), description and, for labels, entropy in bits; `signal`
-    names the default signal, and `titles` maps a signal to its title in figures.
+    maps a signal's name to its kind ("label", "vector", "pair"), description and, where it takes few values, the
+    entropy of these over all cells that have one, in bits; `signal` names the default signal, and `titles` maps a
+    signal to its title in figures.
 
     `evidence` is False where cells or signal are not evidence about biology, so that no claim is tested on them;
     `imaging` is True where molecules were counted in images, so that no reads are bought, and `development` where the

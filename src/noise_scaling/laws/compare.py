@@ -37,9 +37,10 @@ class Curves:
 
 @cache
 def entropy(dataset: str, signal: str) -> float:
-    """Return the entropy of a signal's labels in bits from the data set's card; infinite if the card states none."""
+    """Return the entropy of a signal's labels in bits from its data set's card; infinite if no label, or not stated."""
     signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
-    return signals.get(signal, {}).get("entropy", np.inf)
+    about = signals.get(signal, {})
+    return about.get("entropy", np.inf) if about.get("kind") == "label" else np.inf
 
 
 def curves(grids: Iterable[Grid]) -> Curves:

@@ -2,6 +2,7 @@
 
 import contextlib
 import html
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..datasets import Dataset, true_information
 from ..errors import InputError, TooLittle, enough
 from ..laws.curves import protocol_rows
 from . import cells, page, style
-from .figures import information_figure, kinds, largest, of_signal, usable, without_controls
+from .figures import CEILING, ceiling, information_figure, kinds, largest, of_signal, usable, without_controls
 
 
 def overview(measurements: str | Path) -> HTML:
@@ -84,21 +85,41 @@ def _measured(table: pd.DataFrame, source: str | Path, name: str, notebook: str)
     """Curves of a data set, and fits of Eq. 1 at the largest number of cells, one line per signal and model."""
     here = table[table["dataset"] == name]
     try:
-        drawn, rows = information_figure(here), without_controls(largest(usable(here)))
+        drawn, rows = information_figure(here, ceilings=True), without_controls(largest(usable(here)))
     except TooLittle as error:
         return page.paragraph(str(error)).data
     alt = "information in bits against training cells and against UMIs per cell, a line for each model."
-    alt = f"{style.dataset(name)}: {alt} {_most(rows)}".strip()
+    lines = [line for axes in drawn.axes for line in axes.lines if line.get_label() == CEILING["label"]]
+    levels = dict.fromkeys(float(np.asarray(line.get_ydata())[0]) for line in lines)
+    dashed = [f" A dashed line at {level:.2f} bits, an entropy." for level in levels]
+    alt = f"{style.dataset(name)}: {alt}{''.join(dashed)} {_most(rows)}".strip()
     text = "lines join means over seeds, bands run from the lowest seed to the highest."
     text = f"Information against training cells and against UMIs per cell: {text}"
+    text += " Dashed: the entropy of the signal over all cells, the most that an embedding can hold." * bool(dashed)
     shown = page.figure(drawn, f"{name}-curves", alt, text)
     shown += page.provenance(source, notebook=notebook, dataset=name).data
     found = laws.fit_curves(rows)
     columns = ["signal", "model", "n_cells", "i_max", "i_max_low", "i_max_high", "u_bar", "u_bar_low", "u_bar_high"]
     title = "The noise law (Eq. 1) at the largest number of training cells, with 95 % intervals."
+    title = " ".join([title, *_above(rows, found)])
     told = [style.signal(name, signal) for signal in found["signal"]]
     brief = page.brief(found)[[*columns, "r_squared", "status"]].assign(signal=told)
     return shown + page.as_table(brief, f"{name}_fits.csv", full=found, title=title).data
+
+
+def _above(rows: pd.DataFrame, found: pd.DataFrame) -> Iterator[str]:
+    """Say where a fitted I_max, or measured bits, are above the entropy of their signal."""
+    for signal in style.signals(rows):
+        bits, fits, most = ceiling(*signal), of_signal(found, signal), of_signal(rows, signal)["mi_bits"].max()
+        above = [
+            f"{style.label(fit.model)} ({fit.i_max:.2f}{f', {fit.status}' * (fit.status != laws.CONVERGED)})"
+            for fit in fits[fits["i_max"] > bits].itertuples()
+        ]
+        what = f"the entropy of the signal {style.signal(*signal)}, {bits:.2f} bits"
+        if above:
+            yield f"The fitted I_max is above {what}, for {', '.join(above)}: no embedding can hold as much."
+        if most > bits:
+            yield f"The highest measurement, {most:.2f} bits on a seed's test cells, is above {what} over all cells."
 
 
 def _most(rows: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import laws
+from .. import datasets, laws
 from ..errors import InputError, enough
 from ..laws.curves import fits_of
 from ..laws.grids import UNIMPROVABLE
@@ -80,14 +80,17 @@ def rows_of(table: pd.DataFrame) -> tuple[list[tuple[str, str]], list[dict[str, 
 
 
 @style.book_style()
-def information_figure(table: pd.DataFrame) -> Figure:
-    """Draw Figure 1: bits against training cells (full depth) and UMIs (most cells), min-max bands, controls below."""
+def information_figure(table: pd.DataFrame, *, ceilings: bool = False) -> Figure:
+    """Draw Figure 1: bits against training cells (full depth) and UMIs (most cells), min-max bands, controls below.
+
+    With `ceilings`, a dashed line marks the entropy on a signal's card if it is at most NEAR times the axis' top.
+    """
     table = kinds(usable(table))
     table = table[table["model"] != KNOWN]
     signals, others = rows_of(table)
     enough(signals, "nothing was measured here but the control of known information: nothing to draw")
     apart = len(signals) > 1 and any(map(style.is_control, table["model"].unique()))
-    rows = len(signals) + apart
+    rows, marks = len(signals) + apart, list[dict[str, Any]]()
     figure, panels = style.new_figure(
         rows, 2, 0.7 + 1.75 * rows, sharey="row", sharex="col", height_ratios=[1] * len(signals) + [1.9] * apart
     )
@@ -99,6 +102,10 @@ def information_figure(table: pd.DataFrame) -> Figure:
         shown = without_controls(here) if apart else here
         curves(row[0], shown[shown["fraction"] == shown["fraction"].max()], "n_cells")
         curves(row[1], largest(shown), "umis_per_cell")
+        bits = ceiling(*signal) if ceilings else np.inf
+        for axes in row if bits <= NEAR * row[0].get_ylim()[1] else ():
+            axes.axhline(bits, **CEILING)
+            marks = [CEILING]
     lowest = panels[len(signals) - 1]
     texts = (f"{style.CELLS}, at full depth", f"{style.UMIS}, at the largest number of cells")
     for axes, text in zip(lowest, texts, strict=True):
@@ -107,8 +114,19 @@ def information_figure(table: pd.DataFrame) -> Figure:
     if apart:
         _controls(figure, panels[-1], pd.concat([of_signal(table, signal) for signal in signals]))
     figure.supylabel(style.BITS, fontsize=9.5)
-    style.model_legend(figure, table["model"], *others)
+    style.model_legend(figure, table["model"], *others, *marks)
     return figure
+
+
+NEAR = 1.3
+CEILING: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 0.9, "label": "entropy of the signal"}
+"""Look of the line at a signal's entropy."""
+
+
+def ceiling(dataset: str, signal: str) -> float:
+    """Return the entropy of a signal's values in bits from its data set's card; infinite if none is stated."""
+    signals = datasets.card(dataset).signals if dataset in datasets.names() else {}
+    return signals.get(signal, {}).get("entropy", np.inf)
 
 
 def _controls(figure: Figure, row: np.ndarray, table: pd.DataFrame) -> None:

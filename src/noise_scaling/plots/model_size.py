@@ -119,16 +119,66 @@ def points(
         axes.plot(x[on], bar[on], in_layout=False, **arrow)
 
 
+_NO_VARIATION = "No variation on a model was measured here beside it."
+
+
+def _beside(rows: pd.DataFrame, model: str, other: str) -> pd.DataFrame:
+    """Return terms of the bits of a model less those of another, at the points and seeds that both have."""
+    rows = rows[rows["model"].isin([model, other])]
+    both = rows.groupby(["dataset", "signal", "n_cells", "fraction", "seed"])["model"].transform("nunique") == 2
+    if not both.any():
+        return claim_terms.terms([])
+    bits = claim_terms.grid(rows[both])[0]
+    return claim_terms.differences(bits[model] - bits[other])
+
+
 def variations(table: pd.DataFrame) -> pd.DataFrame:
-    """Return bits of each variation less those of its model: the mean over points that have both, with its interval."""
-    bits, found = claim_terms.grid(admitted.evidence(usable(table)))[0], []
-    for model in style.ordered(bits.columns):
-        if (kind := style.variation_of(model)) in bits:
-            gap = claim_terms.differences(bits[model] - bits[kind])
+    """Return bits of each variation less those of its model: the mean over points and seeds of both, and interval."""
+    rows, found = admitted.evidence(usable(table)), []
+    for model in style.ordered(rows["model"]):
+        kind = style.variation_of(model)
+        if len(gap := _beside(rows, model, kind)):
             value, low, high, _ = claims.interval(gap)
             found.append({
                 "model": model, "beside": style.label(kind), "signals": gap["signal"].nunique(), "points": len(gap),
                 "difference": value, "difference_low": low, "difference_high": high,
                 "by signal": page.span(gap.groupby("signal")["num"].mean(), "+.2f"),
             })  # fmt: skip
-    return pd.DataFrame(enough(found, "No variation on a model was measured here beside it."))
+    return pd.DataFrame(enough(found, _NO_VARIATION))
+
+
+def variations_told(table: pd.DataFrame) -> HTML:
+    """Finding: whether scVI's bits need its likelihood or its nonlinear decoder, from its variations, or a sentence.
+
+    A linear decoder is set beside the nonlinear one of the same likelihood, so that one thing differs. A difference
+    whose 95 % interval holds 0 is a tie.
+    """
+    from ..models import MODELS  # imported late because they load torch
+    from ..models.scvi import SCVI
+
+    rows = admitted.evidence(usable(table))
+    of_scvi = {name: kind for name, kind in MODELS.items() if issubclass(kind, SCVI)}
+    kin = {model: of_scvi[model] for model in style.ordered(rows["model"]) if model in of_scvi}
+    nonlinear = {kind.likelihood: model for model, kind in kin.items() if not kind.linear}
+    said, needed, seeds = [], [], set()
+    for model, kind in kin.items():
+        other = nonlinear.get(kind.likelihood, "") if kind.linear else style.variation_of(model)
+        if not len(gap := _beside(rows, model, other)):
+            continue
+        value, low, high, _ = claims.interval(gap)
+        seeds |= set(rows.loc[rows["model"] == model, "seed"]) & set(rows.loc[rows["model"] == other, "seed"])
+        verb = "is tied with" if low <= 0 <= high else "finds more than" if value > 0 else "finds less than"
+        said.append(
+            f"{style.label(model)} {verb} {style.label(other)}, {page.interval(value, low, high, '+.3f')} bits at "
+            f"{page.counted(len(gap), 'point')} of {page.counted(gap['signal'].nunique(), 'signal')}"
+        )
+        if high < 0:
+            replaced = f"its likelihood beside that of {style.label(model)}"
+            needed.append("the nonlinear decoder" if kind.linear else replaced)
+    answer = " and ".join(needed) if needed else "nothing here"
+    return page.paragraph(
+        f"Is it depth, likelihood or nonlinearity? In {page.counted(len(seeds), 'seed')}: "
+        f"{'; '.join(enough(said, _NO_VARIATION))} (95 % intervals; one that holds 0 is a tie). What costs bits when "
+        f"it is replaced: {answer}. A linear decoder has no hidden layer, so depth and nonlinearity are not told "
+        "apart; the encoder was the same in all.", "finding",
+    )  # fmt: skip

@@ -296,9 +296,16 @@ def card(name: str) -> HTML:
         "cells": f"{about.n_cells:,}", "genes": f"{about.n_genes:,}",
         "median UMIs per cell": f"{about.median_umis:,.0f}",
         "of the whole library": f"{about.library_umis:,.0f}" if about.library_umis else "unknown",
-        "signals": "; ".join(f"{kinds[k]}: {v['description']}" for k, v in about.signals.items()),
+        "signals": "; ".join(f"{kinds[k]}: {v['description']}{_ceiling(v)}" for k, v in about.signals.items()),
         "licence": about.licence, "citation": about.citation, "source": about.url or about.doi,
         "known limits": " ".join(about.limits),
     }  # fmt: skip
     lines = "\n".join(f"<tr><th>{k}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items() if v)
     return HTML(f'<table class="card"><tbody>{lines}</tbody></table>')
+
+
+def _ceiling(signal: Mapping[str, Any]) -> str:
+    if "entropy" not in signal:
+        return ""
+    what = "classes" if signal["kind"] == "label" else "values"
+    return f" (its {what} hold {signal['entropy']:.2f} bits: no embedding can hold more)"
