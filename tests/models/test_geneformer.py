@@ -1,6 +1,7 @@
 """Geneformer under the protocol: it learns, embeds any cells in any order, is saved, loaded and resumed."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from noise_scaling import models
 from noise_scaling.counts.tokens import gene_medians, rank_tokens
 from noise_scaling.errors import InputError
 from noise_scaling.models import training
-from noise_scaling.models.geneformer_data import gather, masked_batch, tokens_of
+from noise_scaling.models.geneformer_data import Tokens, gather, masked_batch, tokens_of
 from noise_scaling.models.geneformer_training import MaskedTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -216,6 +217,26 @@ def test_masks_are_devlins_shares():
     tolerance = 4 * np.sqrt(0.16 / len(places))
     assert (shown[places] == 401).mean() == pytest.approx(0.8, abs=tolerance)
     assert (shown[places] == ids[places]).mean() == pytest.approx(0.1 + 0.1 / 400, abs=tolerance)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_tokens_that_are_read_from_a_file_do_not_stay_in_memory(tmp_path):
+    """60 MB of tokens, each read once: the process holds less than a tenth of them."""
+
+    def megabytes():
+        return int(Path("/proc/self/status").read_text().split("RssFile:")[1].split()[0]) / 1024
+
+    n, length = 300_000, 100
+    written = np.tile(np.arange(length, dtype=np.uint16), n)
+    written.tofile(tmp_path / "tokens")
+    mapped = np.memmap(tmp_path / "tokens", np.uint16, mode="r")
+    tokens = Tokens(mapped, np.arange(n + 1) * length, np.arange(n), 400, 512)
+    before = megabytes()
+    for start in range(0, n, 1000):
+        ids, _, lengths = gather(tokens, np.arange(start, start + 1000), at_most=512)
+        assert lengths.sum() == 1000 * length
+    assert ids.tolist() == written[: 1000 * length].tolist()
+    assert megabytes() - before < 6
 
 
 def test_a_random_choice_of_tokens_keeps_their_ranks():

@@ -68,9 +68,7 @@ class ThinnedStore(CountStore):
         opened.seek(starts[0] * self._entry.itemsize)
         found = np.fromfile(opened, self._entry, starts[-1] - starts[0])
         if len(found) < starts[-1] - starts[0]:
-            raise InputError(
-                f"{self.folder} is cut short: delete that folder and run again"
-            )
+            raise InputError(f"{self.folder} is cut short: delete that folder and run again")
         return _rows(found, (starts - starts[0]).astype(np.int32), self.shape[1])
 
 

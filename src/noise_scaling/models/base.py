@@ -228,7 +228,8 @@ def log_normalise(counts: csr_matrix) -> csr_matrix:
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
     out = counts.astype(np.float64)
-    out.data = np.log1p(out.data * np.repeat(scale, np.diff(out.indptr)))
+    out.data *= np.repeat(scale, np.diff(out.indptr))
+    np.log1p(out.data, out=out.data)
     return out
 
 

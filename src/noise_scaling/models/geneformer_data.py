@@ -1,6 +1,7 @@
 """Cells as ranked tokens, from counts in memory or in a store on disk, and batches of cells with masked tokens."""
 
 import hashlib
+import mmap
 import tempfile
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -127,7 +128,10 @@ def gather(
     if rng is not None and lengths[-1] > at_most:
         cut = lengths > at_most
         positions[-cut.sum() * at_most :] = _random_ranks(lengths[cut], at_most, rng)
-    return tokens.ids[np.repeat(starts, kept) + positions].astype(np.int64), positions, kept
+    found = tokens.ids[np.repeat(starts, kept) + positions].astype(np.int64)
+    if isinstance(tokens.ids, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        tokens.ids._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # the system's cache keeps it
+    return found, positions, kept
 
 
 def _random_ranks(lengths: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
