@@ -187,3 +187,55 @@ def test_proteins_of_other_cells_are_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(InputError, match=r"Protein\.rds lacks 1 of 2 cells, e\.g\. 'b'"):
         LOADERS["citeseq_inhouse"](datasets.card("citeseq_inhouse"), files, "protein")
+
+
+def matrix_of_r(cells, genes=("g1", "g2"), value=1.0):
+    """R's dgCMatrix [genes, cells], all of one value."""
+    values = sp.csc_matrix(np.full((len(genes), len(cells)), value))
+    return SimpleNamespace(x=values.data, i=values.indices, p=values.indptr, Dimnames=[list(genes), list(cells)])
+
+
+def frame_of_r(values, index, columns):
+    return SimpleNamespace(to_pandas=lambda: pd.DataFrame(values, index, columns))
+
+
+def test_chromatin_of_other_cells_is_refused(tmp_path, monkeypatch):
+    held = {"RNA": matrix_of_r(["a", "b"]), "ATAC": matrix_of_r(["a", "c"])}
+    labels = pd.DataFrame({"Time": ["0", "1"]}, index=["a", "b"])
+    monkeypatch.setattr(sources.a549_dex, "read_r", lambda path: {"data_A549": {"data": held, "labels": labels}})
+    with pytest.raises(InputError, match=r"data_A549\.rda lacks 1 of 2 cells, e\.g\. 'b'"):
+        LOADERS["a549_dex"](datasets.card("a549_dex"), {"data_A549.rda": tmp_path / "data_A549.rda"}, "chromatin")
+
+
+def test_cells_without_a_fluorescent_marker_are_refused(tmp_path, monkeypatch):
+    marks = pd.DataFrame({"rfp.median.log10sum.adjust": [0.1], "theta": [1.0], "chip_id": ["d"]}, index=["a"])
+    table = SimpleNamespace(maps=[{"exprs": frame_of_r([[1], [2]], ["g1", "g2"], ["a"])}])
+    held = SimpleNamespace(assayData=table, phenoData=SimpleNamespace(data=marks))
+    monkeypatch.setattr(sources.fucci, "read_r", lambda path: {"eset_final_sub": held})
+    with pytest.raises(InputError, match=r"eset_final_sub\.rda has no column 'gfp\.median\.log10sum\.adjust'"):
+        LOADERS["fucci"](datasets.card("fucci"), {"eset_final_sub.rda": tmp_path / "eset_final_sub.rda"}, "markers")
+
+
+def sections_of_r(genes=("g1", "g2"), counts=((1.0, 2.0), (1.0, 1.3))):
+    """Files of merfish_hypothalamus: two cells of log2(1 + 1), and two of `counts` [cells, genes]."""
+    first = SimpleNamespace(
+        assays=SimpleNamespace(data=SimpleNamespace(listData={"logcounts": matrix_of_r(["a", "b"])})),
+        int_colData=SimpleNamespace(listData={"spatialCoords": np.zeros((2, 2))}),
+        colData=SimpleNamespace(listData={"samples": ["1.0.26", "7.0.16"]}),
+    )
+    place = pd.DataFrame([[0.0, 1.0, 0.21], [1.0, 1.0, 0.21]], index=["c", "d"], columns=["sdimx", "sdimy", "bregma"])
+    second = {"expression": frame_of_r(np.transpose(counts), genes, ["c", "d"]), "locations": place}
+    return {"mousePH_subset.rda": {"spe2": first}, "hypothalamus_banksy.rda": {"hypothalamus": second}}
+
+
+def test_cells_of_merfish_that_are_no_counts_go_and_sections_without_its_genes_are_refused(tmp_path, monkeypatch):
+    load, card = LOADERS["merfish_hypothalamus"], datasets.card("merfish_hypothalamus")
+    files = {name: tmp_path / name for name in R_FILES["merfish_hypothalamus"]}
+    monkeypatch.setattr(sources.merfish_hypothalamus, "read_r", lambda path: sections_of_r()[path.name])
+    data = load(card, files, "space")
+    assert data.cell_ids.tolist() == ["a", "b", "c"]  # "d" has 1.3 molecules of a gene
+    assert data.counts.toarray().tolist() == [[1, 1], [1, 1], [1, 2]]
+    others = sections_of_r(genes=("g1", "h"))
+    monkeypatch.setattr(sources.merfish_hypothalamus, "read_r", lambda path: others[path.name])
+    with pytest.raises(InputError, match=r"hypothalamus_banksy\.rda is not of the form its publication gave it"):
+        load(card, files, "space")

@@ -46,8 +46,8 @@ def test_done_failed_and_missing(half_done):
     assert half_done["state"].value_counts().to_dict() == {"missing": 6, "done": 1, "failed": 1}
     counts = status.summary(half_done, ["model", "n_cells"])
     assert counts.values.tolist() == [
-        ["pca", 50, 0, 0, 2], ["pca", 100, 0, 0, 2],
-        ["random_projection", 50, 1, 0, 1], ["random_projection", 100, 0, 1, 1],
+        ["pca", 50, 0, 0, 0, 2], ["pca", 100, 0, 0, 0, 2],
+        ["random_projection", 50, 1, 0, 0, 1], ["random_projection", 100, 0, 0, 1, 1],
     ]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_time_left_is_that_of_like_measurements(half_done):
 
 def test_the_report_is_text_that_names_the_failure(half_done):
     text = status.report(half_done)
-    assert text.startswith("1 done, 1 failed, 6 missing of 8 measurements")
+    assert text.startswith("1 done, 0 older, 1 failed, 6 missing of 8 measurements")
     assert "failed 1 times: TimeLimit: stopped after 9 s" in text
 
 
@@ -85,6 +85,16 @@ def test_committed_tables_can_be_asked(config, tmp_path):
     measurements.write(table, tmp_path / "table.csv")
     states = status.completeness([config], tmp_path / "table.csv")["state"]
     assert states.value_counts().to_dict() == {"missing": 7, "done": 1}
+
+
+def test_rows_that_only_an_older_table_holds_are_to_be_measured_anew(config, tmp_path):
+    """One row is in both tables and counts as done; the other one's seconds tell what it will take."""
+    table = measure("pbmc68k", models=["pca"], cell_numbers=[50, 100], fractions=[1.0], progress=False)
+    measurements.write(table, tmp_path / "small.csv")
+    measurements.write(table[:1], tmp_path / "campaign.csv")
+    states = status.completeness([config], tmp_path)
+    assert states["state"].value_counts().to_dict() == {"missing": 6, "done": 1, "older": 1}
+    assert status.times(states).set_index("model").loc["pca", ["done", "left"]].tolist() == [1, 3]
 
 
 def test_counting_by_what_is_no_column(half_done):

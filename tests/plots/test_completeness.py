@@ -38,6 +38,16 @@ def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_number(states):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["PBMC 68k, cell type", "worm embryo, time"]
 
 
+def test_older_rows_are_not_done_and_have_a_circle(states):
+    states.loc[states["model"] == "scvi", "state"] = status.OLDER
+    axes = completeness.draw(states).axes[0]
+    assert axes.collections[0].get_array().reshape(1, 2).tolist() == [[0, pytest.approx(10 / 12)]]
+    (circles,) = (line for line in axes.lines if line.get_marker() == "o")
+    assert circles.get_xdata().tolist() == [0.15]
+    legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert legend == ["one or more failed", "older, to be measured anew"]
+
+
 def test_the_colour_runs_from_nothing_done_to_all_done(states):
     drawn = completeness.draw(states).axes[0].collections[0]
     assert drawn.get_clim() == (0, 1)
@@ -60,6 +70,6 @@ def test_tables_name_models_by_their_preset_like_the_figure(monkeypatch, states)
 def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeypatch, states):
     monkeypatch.setattr(completeness.status, "completeness", lambda configs, source: states)
     assert "2 failed." in completeness.failures("any.yml").data
-    assert "24 measurements asked for: 21 done, 2 failed, 1 missing." in completeness.totals("any.yml").data
+    assert "24 measurements asked for: 21 done, 0 older, 2 failed, 1 missing." in completeness.totals("any.yml").data
     states["state"] = status.DONE
     assert completeness.failures("any.yml").data == "<p>None of them failed.</p>"

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import zarr
 from anndata.io import read_elem, sparse_dataset
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix
 
 from ..errors import InputError
 from .blocks import blocks_of, read_ahead
@@ -129,8 +129,15 @@ class CountStore(ABC):
         return self.tocsr() if is_small(int(self.lengths.sum())) else self
 
     def tocsr(self) -> csr_matrix:
-        """Return the counts of all cells in memory."""
-        return vstack(list(self.chunks()) or [csr_matrix(self.shape, dtype=np.int32)], format="csr")
+        """Return the counts of all cells in memory, filled block by block: joined blocks would be held twice."""
+        values, genes = np.empty(size := int(self.lengths.sum()), np.bool_), np.empty(size, np.int32)
+        starts = np.zeros(self.shape[0] + 1, np.int64)
+        for (first, stop), block in zip(blocks := self.blocks(), self.read(blocks), strict=True):
+            starts[first + 1 : stop + 1] = starts[first] + block.indptr[1:]
+            values = values.astype(np.promote_types(values.dtype, block.dtype), copy=False)
+            values[starts[first] : starts[stop]], genes[starts[first] : starts[stop]] = block.data, block.indices
+        values = values if self.shape[0] else values.astype(np.int32)
+        return csr_matrix((values[: starts[-1]], genes[: starts[-1]], starts), shape=self.shape)
 
 
 class FileStore(CountStore):

@@ -1,4 +1,4 @@
-"""Progress of a sweep: which measurements are done, failed or missing, and the time spent and expected."""
+"""Progress of a sweep: which measurements are done, older, failed or missing, and the time spent and expected."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -12,17 +12,20 @@ from ..errors import InputError
 from ..measurements import COLUMNS, ERROR, KEY
 from .grid import jobs, read_config
 
-DONE, FAILED, MISSING = "done", "failed", "missing"
-STATES = (DONE, FAILED, MISSING)
+DONE, OLDER, FAILED, MISSING = "done", "older", "failed", "missing"
+STATES = (DONE, OLDER, FAILED, MISSING)
+OLDER_TABLES = ("small", "ablations")
+"""Committed tables whose cells were split by an earlier rule, until they are measured anew."""
 
 
 def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
     """Return one row for each measurement that the configurations, YAML files of the workflow, ask for.
 
-    Columns are the key, `state` ("done", "failed" or "missing"), `error`, and `seconds`: the time of the estimate and
-    the row's share of a training that other estimators used too (NaN if nothing was measured). Rows are looked up in
-    `source`, a measurements CSV or a folder of them; None uses the units kept in the configurations' own folders, so
-    that a running sweep can be watched. InputError if a configuration or a table is not valid.
+    Columns are the key, `state` (one of `STATES`), `error`, and `seconds`: the time of the estimate and the row's share
+    of a training that other estimators used too (NaN if nothing was measured). Rows are looked up in `source`, a
+    measurements CSV or a folder of them; None uses the units kept in the configurations' own folders, so that a running
+    sweep can be watched. A row that only a folder's `OLDER_TABLES` hold is "older": measured, but to be measured anew.
+    InputError if a configuration or a table is not valid.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
     wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.row_keys())
@@ -30,12 +33,23 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
     if source is None:
         found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)
     else:
-        found = measurements.read(source)
+        found = _read_marking_older(Path(source))
     found = found.assign(seconds=_own_seconds(found))
     table = wanted.merge(found[[*KEY, "status", "error", "seconds"]], on=KEY, how="left")
-    table["state"] = np.where(table["status"].isna(), MISSING, np.where(table["status"] == ERROR, FAILED, DONE))
+    table["state"] = table["status"].fillna(MISSING).replace({measurements.OK: DONE, ERROR: FAILED})
     table["error"] = table["error"].fillna("")
     return table[[*KEY, "state", "error", "seconds"]]
+
+
+def _read_marking_older(source: Path) -> pd.DataFrame:
+    """Return the rows of a table or a folder of them; `status` is "older" where no table of the present splits is."""
+    found, older = measurements.read(source), [source / f"{name}.csv" for name in OLDER_TABLES]
+    if source.is_dir() and any(map(Path.exists, older)):
+        present = [path for path in source.glob("*.csv") if path not in older]
+        keys = [pd.MultiIndex.from_frame(measurements.read(path)[KEY]) for path in present]
+        known = np.any([pd.MultiIndex.from_frame(found[KEY]).isin(key) for key in keys], axis=0)
+        found["status"] = found["status"].where(known, OLDER)
+    return found
 
 
 def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
@@ -80,7 +94,7 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
-    """Count done, failed and missing measurements for each combination of the columns `by`."""
+    """Count measurements by state for each combination of the columns `by`."""
     unknown = [name for name in by if name not in KEY]
     if unknown or not by:
         raise InputError(f"cannot count by {unknown or 'nothing'}: choose from {', '.join(KEY)}")
@@ -92,13 +106,13 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd
 def times(table: pd.DataFrame) -> pd.DataFrame:
     """Return the hours spent and still expected by model, from the `seconds` of each row.
 
-    A missing or failed measurement is expected to take the mean of those done with the same data set, model, number
-    of cells and estimator; if there is none, with the same data set, model and estimator, then with the same model.
+    What is not done is expected to take the mean of those done, or older, with the same data set, model, number of
+    cells and estimator; if there is none, with the same data set, model and estimator, then with the same model.
     Columns: model, done, left, hours_spent, seconds_each (mean), hours_left (NaN if no row of the model is done).
     """
     done = table[table["state"] == DONE]
     left = table[table["state"] != DONE]
-    expected = _expected(done, left)
+    expected = _expected(table[table["state"].isin([DONE, OLDER])], left)
     rows = []
     for model in sorted(set(table["model"])):
         own, rest = done[done["model"] == model], expected[left["model"] == model]
@@ -123,7 +137,7 @@ def report(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> str
     total = counts[list(STATES)].sum()
     hours = times(table)
     parts = [
-        f"{total[DONE]} done, {total[FAILED]} failed, {total[MISSING]} missing of {len(table)} measurements",
+        ", ".join(f"{total[state]} {state}" for state in STATES) + f" of {len(table)} measurements",
         counts.to_string(index=False),
         hours.to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="unknown"),
     ]

@@ -15,7 +15,11 @@ from . import page, style
 
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """Light grey (nothing done) to dark blue (all done): one hue, so that lightness alone tells the share."""
-FAILED_COLOUR = "#d55e00"
+MARKS = {
+    status.FAILED: (0.85, "x", "#d55e00", "one or more failed"),
+    status.OLDER: (0.15, "o", "#ca9161", "older, to be measured anew"),
+}
+"""By state: place in a cell, marker, colour and label of its mark."""
 _DARK = 0.6  # share above which a cell is dark enough for white text
 _ROW_INCHES = 0.24
 
@@ -25,20 +29,23 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw a heat map: rows are data sets and their signals, columns are models.
 
     `table` comes from `status.completeness`. A cell's colour is the share of its measurements that are done, printed in
-    per cent between 0 and 100 %; a cross marks cells with a failed measurement, and blank cells were not asked for.
+    per cent between 0 and 100 %; a cross marks cells with a failed measurement, a circle those with an older one, and
+    blank cells were not asked for.
     """
     models = style.ordered(table["model"])
-    marked = table.assign(done=table["state"] == status.DONE, failed=table["state"] == status.FAILED)
-    shares = marked.groupby(["dataset", "signal", "model"])[["done", "failed"]].mean().unstack("model")
-    share, failed = (shares[name].reindex(columns=models) for name in ("done", "failed"))
+    shares = table.groupby(["dataset", "signal", "model"])["state"].value_counts(normalize=True).unstack(fill_value=0)
+    shares = shares.reindex(columns=list(status.STATES), fill_value=0).unstack("model")
+    share = shares[status.DONE].reindex(columns=models)
     figure, axes = style.one_panel(len(share) * _ROW_INCHES + 2.2)
     cells = axes.pcolormesh(np.ma.masked_invalid(share), cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
     for (y, x), value in np.ndenumerate(share.to_numpy()):
         if 0 < value < 1:
             text = axes.text(x + 0.5, y + 0.5, f"{math.floor(100 * value)}", ha="center", va="center", fontsize=7)
             text.set_color("white" if value > _DARK else "black")
-    y, x = np.nonzero(failed.to_numpy() > 0)
-    axes.plot(x + 0.85, y + 0.3, "x", color=FAILED_COLOUR, markersize=4, label="one or more failed")
+    for state, (right, marker, colour, label) in MARKS.items():
+        y, x = np.nonzero(shares[state].reindex(columns=models).to_numpy() > 0)
+        if len(x):
+            axes.plot(x + right, y + 0.3, marker, color=colour, markersize=4, linestyle="none", label=label)
     axes.set_ylim(len(share), 0)
     axes.set_yticks(np.arange(len(share)) + 0.5, [style.title(*key) for key in share.index], fontsize=7.5)
     with style.presets(table):
@@ -48,8 +55,8 @@ def draw(table: pd.DataFrame) -> Figure:
     bar = figure.colorbar(cells, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02)
     bar.set_label("share of the measurements asked for that are done")
     bar.outline.set_visible(False)
-    if len(x):
-        figure.legend(loc="outside upper right", frameon=False)
+    if axes.lines:
+        figure.legend(loc="outside upper right", frameon=False, ncols=2)
     return figure
 
 
@@ -62,7 +69,7 @@ def completeness_figure(configs: Configs, source: str | Path | None = None) -> F
 
 
 def totals(configs: Configs, source: str | Path | None = None) -> HTML:
-    """Finding: the numbers of measurements asked for, done, failed and missing."""
+    """Finding: the numbers of measurements asked for, by state."""
     table = status.completeness(configs, source)
     total = table["state"].value_counts()
     states = ", ".join(f"{total.get(state, 0):,} {state}" for state in status.STATES)
@@ -70,7 +77,7 @@ def totals(configs: Configs, source: str | Path | None = None) -> HTML:
 
 
 def counts(configs: Configs, source: str | Path | None = None, *, by: Sequence[str] = ("dataset",)) -> HTML:
-    """Table of the numbers of done, failed and missing measurements, to read and to download."""
+    """Table of the numbers of measurements by state, to read and to download."""
     table = status.completeness(configs, source)
     with style.presets(table):
         return page.as_table(status.summary(table, list(by)), f"completeness_{'_'.join(by)}.csv")
