@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from scipy.sparse import csr_matrix
 
+from ..counts.blocks import blocks_of
+from ..counts.count_store import BLOCK
 from ..errors import InputError, choose
 from ..files import replacing
 
@@ -228,8 +230,10 @@ def log_normalise(counts: csr_matrix) -> csr_matrix:
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
     out = counts.astype(np.float64)
-    out.data *= np.repeat(scale, np.diff(out.indptr))
-    np.log1p(out.data, out=out.data)
+    for first, stop in blocks_of(out.indptr, BLOCK):
+        part = out.data[out.indptr[first] : out.indptr[stop]]
+        part *= np.repeat(scale[first:stop], np.diff(out.indptr[first : stop + 1]))
+        np.log1p(part, out=part)
     return out
 
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
 from ..counts.count_store import CountStore
@@ -96,16 +97,21 @@ def variable_genes(variance: np.ndarray, n_genes: int) -> np.ndarray:
 
 def _variances(counts: Cells) -> np.ndarray:
     """Return the variance of each gene's log-normalised counts over the cells, float64 [genes]."""
-    first, second = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    sums = np.zeros((2, counts.shape[1]))
     for chunk in chunks_of(counts):
-        values, sums = log_normalise(chunk), np.zeros((2, len(first)))
-        for start in range(0, values.nnz, _SUMMED):  # without copies of the whole chunk
-            genes, some = values.indices[start : start + _SUMMED], values.data[start : start + _SUMMED]
-            np.add.at(sums[0], genes, some)
-            np.add.at(sums[1], genes, some**2)
-        first += sums[0]
-        second += sums[1]
-    return second / counts.shape[0] - (first / counts.shape[0]) ** 2
+        sums += _sums(log_normalise(chunk))
+    first, second = sums / counts.shape[0]
+    return second - first**2
+
+
+def _sums(values: csr_matrix) -> np.ndarray:
+    """Sum values and their squares over the cells, float64 [2, genes], without a copy of all values."""
+    sums = np.zeros((2, values.shape[1]))
+    for start in range(0, values.nnz, _SUMMED):
+        genes, some = values.indices[start : start + _SUMMED], values.data[start : start + _SUMMED]
+        np.add.at(sums[0], genes, some)
+        np.add.at(sums[1], genes, some**2)
+    return sums
 
 
 def _products(counts: Cells, genes: np.ndarray) -> np.ndarray:

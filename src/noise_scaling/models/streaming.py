@@ -17,12 +17,19 @@ _PART = 1 << 24
 
 
 def chunks_of(counts: Cells) -> Iterator[csr_matrix]:
-    """Yield counts on disk block by block; counts in memory as they are or, above 134 MB, in parts."""
+    """Yield counts on disk block by block; counts in memory as they are or, above 134 MB, in parts that share them."""
     if isinstance(counts, CountStore):
         return counts.chunks()
     if counts.nnz <= _PART:
         return iter([counts])
-    return (counts[a:b] for a, b in blocks_of(counts.indptr, _PART))
+    return (_part(counts, *block) for block in blocks_of(counts.indptr, _PART))
+
+
+def _part(counts: csr_matrix, first: int, stop: int) -> csr_matrix:
+    """Return some rows without a copy of their counts."""
+    starts = counts.indptr[first : stop + 1]
+    span = slice(starts[0], starts[-1])
+    return csr_matrix((counts.data[span], counts.indices[span], starts - starts[0]), (stop - first, counts.shape[1]))
 
 
 def usable(counts: Cells, *, at_least: int, what: str = "training") -> Cells:
