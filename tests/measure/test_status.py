@@ -97,6 +97,19 @@ def test_rows_that_only_an_older_table_holds_are_to_be_measured_anew(config, tmp
     assert status.times(states).set_index("model").loc["pca", ["done", "left"]].tolist() == [1, 3]
 
 
+def test_a_training_counts_once_whatever_it_served(tmp_path):
+    """PCA for two signals and two estimators is one training; a random projection and failed rows are none."""
+    row = {name: {str: "x", int: 1, float: 0.5}[kind] for name, kind in measurements.COLUMNS.items()} | {"status": "ok"}
+    served = [row | {"model": "pca", "signal": s, "estimator": e} for s in "ab" for e in ("ksg", "lmi")]
+    others = [
+        row | {"model": "random_projection"},
+        row | {"model": "scvi", "status": "error", "error": "ValueError: 0"},
+    ]
+    measurements.write([*served, *others], tmp_path / "campaign.csv")
+    measurements.write([row | {"model": "pca", "seed": 2}], tmp_path / "ablations.csv")
+    assert status.trainings(tmp_path).values.tolist() == [["pca", 1, 1]]
+
+
 def test_counting_by_what_is_no_column(half_done):
     with pytest.raises(InputError, match="cannot count by"):
         status.summary(half_done, ["colour"])

@@ -73,3 +73,9 @@ def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeyp
     assert "24 measurements asked for: 21 done, 0 older, 2 failed, 1 missing." in completeness.totals("any.yml").data
     states["state"] = status.DONE
     assert completeness.failures("any.yml").data == "<p>None of them failed.</p>"
+
+
+def test_trained_models_are_counted_by_model_and_age(monkeypatch):
+    counted = pd.DataFrame({"model": ["pca", "scvi"], "done": [3000, 1], "older": [0, 2]})
+    monkeypatch.setattr(completeness.status, "trainings", lambda source: counted)
+    assert "3,003 trained models, 2 of them older." in completeness.trainings("any").data

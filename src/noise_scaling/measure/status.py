@@ -9,7 +9,8 @@ import pandas as pd
 
 from .. import measurements, paths
 from ..errors import InputError
-from ..measurements import COLUMNS, ERROR, KEY
+from ..measurements import COLUMNS, ERROR, KEY, OK
+from ..models import MODELS
 from .grid import jobs, read_config
 
 DONE, OLDER, FAILED, MISSING = "done", "older", "failed", "missing"
@@ -33,15 +34,15 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
     if source is None:
         found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)
     else:
-        found = _read_marking_older(Path(source))
+        found = _read_with_age(Path(source))
     found = found.assign(seconds=_own_seconds(found))
     table = wanted.merge(found[[*KEY, "status", "error", "seconds"]], on=KEY, how="left")
-    table["state"] = table["status"].fillna(MISSING).replace({measurements.OK: DONE, ERROR: FAILED})
+    table["state"] = table["status"].fillna(MISSING).replace({OK: DONE, ERROR: FAILED})
     table["error"] = table["error"].fillna("")
     return table[[*KEY, "state", "error", "seconds"]]
 
 
-def _read_marking_older(source: Path) -> pd.DataFrame:
+def _read_with_age(source: Path) -> pd.DataFrame:
     """Return the rows of a table or a folder of them; `status` is "older" where no table of the present splits is."""
     found, older = measurements.read(source), [source / f"{name}.csv" for name in OLDER_TABLES]
     if source.is_dir() and any(map(Path.exists, older)):
@@ -91,6 +92,20 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
     shared = [name for name in KEY if name != "estimator"]
     n_estimators = table.groupby(shared)["estimator"].transform("size")
     return table["mi_seconds"].fillna(0.0) + (table["train_seconds"] / n_estimators).fillna(0.0)
+
+
+def trainings(source: str | Path) -> pd.DataFrame:
+    """Count the trainings whose rows a measurements CSV, or a folder of them, holds: columns model, done, older.
+
+    One training serves all signals and estimators of its embedding. Models that learn nothing are left out. InputError
+    if the table is not valid.
+    """
+    rows = _read_with_age(Path(source))
+    rows = rows[rows["model"].isin(name for name, model in MODELS.items() if model.seconds_per_cell)]
+    rows = rows.assign(state=rows["status"].replace(OK, DONE)).sort_values("state")  # done before older
+    once = rows[rows["status"] != ERROR].drop_duplicates([name for name in KEY if name not in ("signal", "estimator")])
+    counts = pd.crosstab(once["model"], once["state"])
+    return counts.reindex(columns=[DONE, OLDER], fill_value=0).rename_axis(columns=None).reset_index()
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:

@@ -93,6 +93,14 @@ def hours(configs: Configs, source: str | Path | None = None) -> HTML:
         return page.as_table(table, "hours.csv", title=title)
 
 
+def trainings(source: str | Path) -> HTML:
+    """Table of the numbers of trainings by model, whose rows a table or a folder of them holds."""
+    table = status.trainings(source)
+    done, older = table[[status.DONE, status.OLDER]].sum()
+    title = f"{done + older:,} trained models, {older:,} of them older."
+    return page.as_table(table, "trainings.csv", title=title)
+
+
 def failures(configs: Configs, source: str | Path | None = None) -> HTML:
     """Table of every failed measurement with its error; a sentence if none failed."""
     table = status.completeness(configs, source)
