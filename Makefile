@@ -51,8 +51,8 @@ FORCE:
 book: .venv/.made ## measure, execute the notebooks, build the book; goes on where it was interrupted
 	@$(BIN)/python workflow/run.py workflow/config/demo.yml
 
-test: style ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
+test: style ## run the tests, or those of TESTS='FILE FOLDER ...'
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(TESTS),tests)
 
 lint: style ## ruff, formatting, types, notebooks
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py
