@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from .. import memory
 from ..errors import InputError
 from ..files import replacing
 from ..seeds import derive
 from .report import Report
 from .team import ALONE, Team
 
-CHECKPOINT_SECONDS = 60.0
-"""Least time between two checkpoints, which are written after a step."""
+CHECKPOINT_SECONDS, TRIM_SECONDS = 60.0, 5.0
+"""Least time between two checkpoints, which are written after a step, and between two returns of freed memory."""
 
 
 class BadCheckpoint(InputError):
@@ -159,7 +160,7 @@ class Training(ABC):
         _remove(checkpoint)
 
     def _train(self, batches: Generator[Any], checkpoint: Path | None, report: Report) -> None:
-        saved = started = time.monotonic()
+        saved = trimmed = started = time.monotonic()
         while not self._is_over():
             batch = next(batches)
             self.losses.append(self.update(batch))
@@ -167,6 +168,9 @@ class Training(ABC):
                 report.checked(self._check(torch.stack(self.losses)))
                 self.losses.clear()
             report.step(self.amount(batch) * self.team.size)
+            if time.monotonic() - trimmed >= TRIM_SECONDS:
+                memory.trim()
+                trimmed = time.monotonic()
             if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 self.progress.seconds = self.earlier_seconds + time.monotonic() - started
                 if self.team.rank == 0:
