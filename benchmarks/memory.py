@@ -1,7 +1,7 @@
 """Measure peak memory and time to fit and embed each model from a count store on disk, at two numbers of cells.
 
 Each run is a separate process; the memory that it uses before it opens the store (Python and libraries) is subtracted.
-Then the peak of `noise-scaling measure` as a whole, for a file of 150,000 cells and 0.5 GB at two numbers of cells.
+Then the peak of `noise-scaling measure` as a whole, for files of 150,000 cells, up to 0.5 GB, at two numbers of cells.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from noise_scaling.counts.count_store import FileStore
 
 CELLS, GENES, UMIS, STEPS = (100_000, 300_000), 4_000, 500, 200
 MODELS = ("random_projection", "pca", "scvi")
-FILE_CELLS, FILE_GENES, FILE_UMIS, FILE_N = 150_000, 20_000, 700, (100, 100_000)
+FILE_CELLS, FILE_GENES, FILE_UMIS, FILE_N = 150_000, (20_000, 4_000), 700, (100, 100_000)
 MEASURE = """
 import sys
 from noise_scaling.cli import main
@@ -72,17 +72,14 @@ def one(path: Path, name: str, held: str) -> dict:
     }  # fmt: skip
 
 
-def slices(folder: Path, n_cells: int, numbers: tuple[int, ...]) -> tuple[str, list[list]]:
-    """Return a sentence on a file of `n_cells` cells, and for models and N the peak memory and seconds of `measure`."""
-    counts = simulate_counts(n_cells, FILE_GENES, umis=FILE_UMIS)
+def slices(folder: Path, n_cells: int, n_genes: int, numbers: tuple[int, ...]) -> tuple[str, list[list]]:
+    """Return what a file of cells is, in words, and for models and N the peak memory and seconds of `measure`."""
+    counts = simulate_counts(n_cells, n_genes, umis=FILE_UMIS)
     kind = pd.Categorical(np.array(["a", "b", "c"])[np.arange(n_cells) % 3])
     obs = pd.DataFrame({"kind": kind}, index=[f"c{i}" for i in range(n_cells)])
     cells = anndata.AnnData(counts.astype(np.float32), obs)
     cells.write_h5ad(path := folder / "own.h5ad")
-    said = (
-        f"{n_cells:,} cells of {FILE_GENES:,} genes, {counts.nnz / n_cells:.0f} non-zero counts a cell, a file of "
-        f"{path.stat().st_size / 1e9:.2f} GB"
-    )
+    said = f"{n_genes:,} genes, {counts.nnz / n_cells:.0f} non-zero counts a cell, {path.stat().st_size / 1e9:.2f} GB"
     del counts, cells
     rows = []
     for (models_, more), n in ((run, n) for run in RUNS for n in numbers):
@@ -93,7 +90,7 @@ def slices(folder: Path, n_cells: int, numbers: tuple[int, ...]) -> tuple[str, l
         own = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
         peak = int(done.stdout.splitlines()[-1]) * 1024 / 1e9
-        rows.append([", ".join(models_), f"{n:,}", peak, time.perf_counter() - start])
+        rows.append([f"{n_genes:,}", ", ".join(models_), f"{n:,}", peak, time.perf_counter() - start])
     return said, rows
 
 
@@ -103,10 +100,18 @@ def main() -> None:
         return
     args = arguments(__doc__, slices="only the peak of `noise-scaling measure` as a whole")
     where = machine("torch", "scvi-tools", "anndata", "h5py")
-    with tempfile.TemporaryDirectory() as folder:
-        said, whole = slices(Path(folder), *((FILE_CELLS, FILE_N) if not args.quick else (20_000, (100, 5_000))))
-    about = f"`noise-scaling measure` as a whole, Python and all: {said}; one depth and seed, networks for 100 steps."
-    parts = [about, table(["models", "N", "peak memory, GB", "seconds"], whole)]
+    n_cells, numbers = (20_000, (100, 5_000)) if args.quick else (FILE_CELLS, FILE_N)
+    files, whole = [], []
+    for n_genes in FILE_GENES:
+        with tempfile.TemporaryDirectory() as folder:
+            said, rows = slices(Path(folder), n_cells, n_genes, numbers)
+        files.append(said)
+        whole += rows
+    about = (
+        f"`noise-scaling measure` as a whole, Python and all, on files of {n_cells:,} cells: {'; '.join(files)}. One "
+        "depth and seed, networks for 100 steps."
+    )
+    parts = [about, table(["genes", "models", "N", "peak memory, GB", "seconds"], whole)]
     report(args.results, "memory_slice", "Memory of a slice whose counts stay on disk", where, parts, {"slices": whole})
     if not args.slices:
         trainings(args.results, where, *((CELLS, GENES) if not args.quick else ((3000, 6000), 300)))
