@@ -87,12 +87,12 @@ def test_committed_tables_can_be_asked(config, tmp_path):
     assert states.value_counts().to_dict() == {"missing": 7, "done": 1}
 
 
-def test_rows_that_only_an_older_table_holds_are_to_be_measured_anew(config, tmp_path):
-    """One row is in both tables and counts as done; the other one's seconds tell what it will take."""
+def test_rows_of_former_splits_are_to_be_measured_anew(config, tmp_path):
+    """Their seconds tell what they will take."""
     table = measure("pbmc68k", models=["pca"], cell_numbers=[50, 100], fractions=[1.0], progress=False)
-    measurements.write(table, tmp_path / "small.csv")
-    measurements.write(table[:1], tmp_path / "campaign.csv")
-    states = status.completeness([config], tmp_path)
+    table.loc[1, "version"] = "0.1.0"
+    measurements.write(table, tmp_path / "table.csv")
+    states = status.completeness([config], tmp_path / "table.csv")
     assert states["state"].value_counts().to_dict() == {"missing": 6, "done": 1, "older": 1}
     assert status.times(states).set_index("model").loc["pca", ["done", "left"]].tolist() == [1, 3]
 
@@ -105,9 +105,9 @@ def test_a_training_counts_once_whatever_it_served(tmp_path):
         row | {"model": "random_projection"},
         row | {"model": "scvi", "status": "error", "error": "ValueError: 0"},
     ]
-    measurements.write([*served, *others], tmp_path / "campaign.csv")
-    measurements.write([row | {"model": "pca", "seed": 2}], tmp_path / "ablations.csv")
-    assert status.trainings(tmp_path).values.tolist() == [["pca", 1, 1]]
+    former = row | {"model": "pca", "seed": 2, "version": "0.1.0"}
+    measurements.write([*served, *others, former], tmp_path / "table.csv")
+    assert status.trainings(tmp_path / "table.csv").values.tolist() == [["pca", 1, 1]]
 
 
 def test_counting_by_what_is_no_column(half_done):

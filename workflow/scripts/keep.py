@@ -19,16 +19,16 @@ from noise_scaling.cli import answer
 from noise_scaling.errors import InputError
 from noise_scaling.files import write_atomically
 from noise_scaling.measure.grid import jobs, read_config
-from noise_scaling.measure.status import OLDER_TABLES
 from noise_scaling.paths import ROOT
 
 FOLDER = ROOT / "data" / "measurements"
+OLDER = ("small", "ablations")
 SERIES = ["dataset", "signal", "model", "preset", "estimator", "variant", "seed"]
 
 
 def main(*configs: str) -> int:
     """Write the tables, and print the number of rows of each data set and seed in campaign.csv."""
-    older = {path: measurements.read(path) for name in OLDER_TABLES if (path := FOLDER / f"{name}.csv").exists()}
+    older = {path: measurements.read(path) for name in OLDER if (path := FOLDER / f"{name}.csv").exists()}
     found = done(configs, waiting={name for table in older.values() for name in table["dataset"]})
     if not found:
         raise InputError("no job is done yet, or its data set waits for the others: let the sweep go on")

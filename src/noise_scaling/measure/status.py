@@ -15,8 +15,8 @@ from .grid import jobs, read_config
 
 DONE, OLDER, FAILED, MISSING = "done", "older", "failed", "missing"
 STATES = (DONE, OLDER, FAILED, MISSING)
-OLDER_TABLES = ("small", "ablations")
-"""Committed tables whose cells were split by an earlier rule, until they are measured anew."""
+FORMER_SPLITS = ("0.1.0",)
+"""Versions that split cells by another rule than the present one: their rows are to be measured anew."""
 
 
 def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
     Columns are the key, `state` (one of `STATES`), `error`, and `seconds`: the time of the estimate and the row's share
     of a training that other estimators used too (NaN if nothing was measured). Rows are looked up in `source`, a
     measurements CSV or a folder of them; None uses the units kept in the configurations' own folders, so that a running
-    sweep can be watched. A row that only a folder's `OLDER_TABLES` hold is "older": measured, but to be measured anew.
+    sweep can be watched. A row of `FORMER_SPLITS` is "older": measured, but to be measured anew.
     InputError if a configuration or a table is not valid.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
@@ -34,23 +34,18 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
     if source is None:
         found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)
     else:
-        found = _read_with_age(Path(source))
-    found = found.assign(seconds=_own_seconds(found))
-    table = wanted.merge(found[[*KEY, "status", "error", "seconds"]], on=KEY, how="left")
-    table["state"] = table["status"].fillna(MISSING).replace({OK: DONE, ERROR: FAILED})
+        found = measurements.read(source)
+    found = found.assign(seconds=_own_seconds(found), state=_states(found))
+    table = wanted.merge(found[[*KEY, "state", "error", "seconds"]], on=KEY, how="left")
+    table["state"] = table["state"].fillna(MISSING)
     table["error"] = table["error"].fillna("")
     return table[[*KEY, "state", "error", "seconds"]]
 
 
-def _read_with_age(source: Path) -> pd.DataFrame:
-    """Return the rows of a table or a folder of them; `status` is "older" where no table of the present splits is."""
-    found, older = measurements.read(source), [source / f"{name}.csv" for name in OLDER_TABLES]
-    if source.is_dir() and any(map(Path.exists, older)):
-        present = [path for path in source.glob("*.csv") if path not in older]
-        keys = [pd.MultiIndex.from_frame(measurements.read(path)[KEY]) for path in present]
-        known = np.any([pd.MultiIndex.from_frame(found[KEY]).isin(key) for key in keys], axis=0)
-        found["status"] = found["status"].where(known, OLDER)
-    return found
+def _states(rows: pd.DataFrame) -> pd.Series:
+    """Return the state of each row that there is."""
+    states = rows["status"].replace({OK: DONE, ERROR: FAILED})
+    return states.where(~rows["version"].isin(FORMER_SPLITS), OLDER)
 
 
 def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
@@ -100,10 +95,10 @@ def trainings(source: str | Path) -> pd.DataFrame:
     One training serves all signals and estimators of its embedding. Models that learn nothing are left out. InputError
     if the table is not valid.
     """
-    rows = _read_with_age(Path(source))
+    rows = measurements.read(source)
     rows = rows[rows["model"].isin(name for name, model in MODELS.items() if model.seconds_per_cell)]
-    rows = rows.assign(state=rows["status"].replace(OK, DONE)).sort_values("state")  # done before older
-    once = rows[rows["status"] != ERROR].drop_duplicates([name for name in KEY if name not in ("signal", "estimator")])
+    rows = rows.assign(state=_states(rows)).query("status == @OK").sort_values("state")  # done before older
+    once = rows.drop_duplicates([name for name in KEY if name not in ("signal", "estimator")])
     counts = pd.crosstab(once["model"], once["state"])
     return counts.reindex(columns=[DONE, OLDER], fill_value=0).rename_axis(columns=None).reset_index()
 
