@@ -25,7 +25,7 @@ def test_colours_are_shares_and_crosses_are_failures(states):
     assert shares.tolist() == [[pytest.approx(11 / 12), pytest.approx(10 / 12)]]  # scVI before PCA
     assert [text.get_text() for text in axes.texts] == ["91", "83"]
     (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
-    assert crosses.get_xdata().tolist() == [1.85]
+    assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([1.85], [0.3])
     assert axes.get_ylim() == (1, 0)
 
 
@@ -46,6 +46,13 @@ def test_older_rows_are_not_done_and_have_a_circle(states):
     assert circles.get_xdata().tolist() == [0.15]
     legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert legend == ["one or more failed", "older, to be measured anew"]
+
+
+def test_numbers_are_white_on_dark_cells_and_black_on_light_ones(states):
+    states.loc[states["model"] == "scvi", "state"] = status.MISSING
+    states.loc[23, "state"] = status.DONE
+    texts = completeness.draw(states).axes[0].texts
+    assert [(text.get_text(), text.get_color()) for text in texts] == [("8", "black"), ("83", "white")]
 
 
 def test_the_colour_runs_from_nothing_done_to_all_done(states):
