@@ -57,8 +57,8 @@ def source(request, tmp_path):
 
 def run(source, folder, fraction=0.3, **changes):
     pools = {"test": Pool(TEST, fraction), "validation": Pool(VALIDATION, 1.0)}
-    names = {"cell_ids": np.array(CELLS, dtype=np.dtypes.StringDType()), "gene_ids": np.array(GENES)} | changes
-    return thin_to_disk(source, Pool(TRAIN, fraction), pools, folder, seed=SEED, largest=70_000, **names)
+    facts = {"cell_ids": np.array(CELLS, dtype=np.dtypes.StringDType()), "gene_ids": np.array(GENES), "largest": 70_000}
+    return thin_to_disk(source, Pool(TRAIN, fraction), pools, folder, seed=SEED, **facts | changes)
 
 
 def same(found, expected):
@@ -91,6 +91,14 @@ def test_counts_lie_in_integers_as_narrow_as_they_may_be(source, tmp_path):
     assert sorted(sizes) == [
         "counts.bin", "facts.json", "starts.npy", "test.npz", "umis.npy", "validation.npz",
     ]  # fmt: skip
+
+
+def test_training_counts_below_256_stay_bytes_in_memory(tmp_path):
+    few = counts().minimum(255)
+    train, *_ = run(FileStore(write(tmp_path / "cells.h5ad", few)), tmp_path / "thinned", 1.0, largest=255)
+    assert train.tocsr().dtype == np.uint8
+    same(train.tocsr(), few[TRAIN])
+    np.testing.assert_array_equal(train.tocsr().sum(1), few[TRAIN].sum(1))
 
 
 def test_chosen_cells_of_several_files_are_read_across_their_border(source):

@@ -231,7 +231,7 @@ def test_no_more_than_a_batch_is_ever_moved_to_the_device(counts, monkeypatch):
     assert moved == []
     cells = np.arange(7, 20)
     batch = held.batch(cells)
-    assert {tensor.device.type for tensor in batch} == {"meta"}
+    assert {tensor.device.type for tensor in batch[:-1]} == {"meta"}
     assert [len(values) for values in moved] == [counts[cells].nnz, counts[cells].nnz, 13, 13]
     assert batch.dense.shape == (13, 60)
 

@@ -6,6 +6,7 @@ Source: Lopez et al. 2018 (Nature Methods 15, 1053); settings of Gowri et al. (a
 import math
 import warnings
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,7 @@ from .streaming import Cells, chunks_of, usable
 from .training import Training, limits
 
 _EPS = 1e-8  # as in scvi-tools, added inside logarithms
+_ROWS = 128  # cells of a likelihood without a gradient: limits memory, and changes no bit
 _FEWEST_WEIGHTS = 400_000  # genes x width, for bfloat16: 2,500 x 128 gains nothing, 4,000 x 128 15-25 %
 _PUBLISHED = {
     "dims": 16, "n_hidden": 512, "n_layers": 1, "dropout": 0.1, "learning_rate": 1e-3, "eps": 0.01,
@@ -174,7 +176,7 @@ class SCVI(Model):
         FloatingPointError if the embedding holds NaN or infinite values, because the training diverged.
         """
         batches = (batch for chunk in chunks_of(counts) for batch in Counts(chunk, self.device).in_order())
-        latent = np.concatenate([posterior(self._net, batch.dense)[0].cpu().numpy() for batch in batches])
+        latent = np.concatenate([posterior(self._net, batch.logs)[0].cpu().numpy() for batch in batches])
         if not np.isfinite(latent).all():
             raise FloatingPointError("scVI's embedding holds NaN: the training diverged")
         return latent
@@ -212,14 +214,14 @@ class _Training(Training):
         return len(batch.library)
 
     def validation_loss(self) -> float:
-        terms = (elbo_terms(self.net, batch, half=self.half) for batch in self.held.in_order())
+        terms = map(partial(elbo_terms, self.net, half=self.half), self.held.in_order())  # holds one batch at a time
         return float(sum((kl - fit).sum() for fit, kl in terms)) / self.held.shape[0]
 
 
-def posterior(net: Any, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of the latent posterior, float32 [cells, dims] each, for counts [cells, genes]."""
+def posterior(net: Any, logs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of the latent posterior, float32 [cells, dims], for log(1 + count) [cells, genes]."""
     encoder = net.z_encoder
-    hidden = encoder.encoder(counts.log1p())
+    hidden = encoder.encoder(logs)
     return encoder.mean_encoder(hidden).float(), encoder.var_encoder(hidden).float().exp() + encoder.var_eps
 
 
@@ -229,13 +231,21 @@ def elbo_terms(net: Any, batch: Batch, *, half: bool = False) -> tuple[Tensor, T
     Both are in nats, [cells]: the two terms of the evidence lower bound (Lopez et al. 2018), by scvi-tools' module
     `net`; `half`: matrix products in bfloat16.
     """
-    with torch.autocast(batch.dense.device.type, torch.bfloat16, enabled=half):
-        mean, variance = posterior(net, batch.dense)
-        scale, zeros = _decoded(net, mean + variance.sqrt() * torch.randn_like(mean))
+    half_precision = torch.autocast(batch.library.device.type, torch.bfloat16, enabled=half)
+    with half_precision:
+        mean, variance = posterior(net, batch.logs)
+    latent = mean + variance.sqrt() * torch.randn_like(mean)
+    rows = len(latent) if torch.is_grad_enabled() else _ROWS
+    fits = []
+    for some, part in zip(latent.split(rows), batch.split(rows), strict=True):
+        with half_precision:
+            scale, zeros = _decoded(net, some)
+        if net.gene_likelihood == "poisson":
+            fits.append(log_poisson(scale.float(), part))
+        else:
+            fits.append(log_likelihood(scale.float(), zeros if zeros is None else zeros.float(), net.px_r, part))
     kl = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
-    if net.gene_likelihood == "poisson":
-        return log_poisson(scale.float(), batch), kl
-    return log_likelihood(scale.float(), zeros if zeros is None else zeros.float(), net.px_r, batch), kl
+    return torch.cat(fits), kl
 
 
 def _decoded(net: Any, latent: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -262,21 +272,28 @@ def log_likelihood(scale: Tensor, zeros: Tensor | None, log_theta: Tensor, batch
     `zeros` [cells, genes] those of the extra zeros, or None; `log_theta` [genes] are log inverse dispersions.
     """
     theta = log_theta.exp() + _EPS
-    mean = batch.library[:, None] * scale.softmax(1)
-    log_both = (theta + mean).log()
-    as_zeros = log_zero = theta * (theta.log() - log_both)  # log probability of 0 by the negative binomial
-    constant: Tensor | float = 0.0
-    if zeros is not None:
-        log_zero = log_zero - zeros
-        as_zeros, constant = softplus(log_zero), softplus(-zeros)
     at = batch.rows * scale.shape[1] + batch.genes
-    mean, log_both, log_zero_at, as_zeros_at = (
-        values.flatten().index_select(0, at) for values in (mean, log_both, log_zero, as_zeros)
-    )
+    mean = batch.library[:, None] * scale.softmax(1)
+    mean_at = _gathered(mean, at)
+    log_both = mean.add_(theta).log()  # in place from here on where the gradient does not need the old values
+    log_both_at = _gathered(log_both, at)
+    as_zeros = log_both.neg_().add_(theta.log()) * theta  # log probability of 0 by the negative binomial
+    constant: Tensor | float = 0.0
+    if zeros is None:
+        log_zero_at = as_zeros_at = _gathered(as_zeros, at)
+    else:
+        log_zero = as_zeros.sub_(zeros)
+        log_zero_at = _gathered(log_zero, at)
+        as_zeros, constant = softplus(log_zero), softplus(-zeros)
+        as_zeros_at = _gathered(as_zeros, at)
     x, own = batch.counts, theta[batch.genes]
     gamma = torch.lgamma(x + own) - torch.lgamma(own) - torch.lgamma(x + 1)
-    gain = log_zero_at - as_zeros_at + x * ((mean + _EPS).log() - log_both) + gamma
-    return (as_zeros - constant).sum(1).index_add(0, batch.rows, gain)
+    gain = log_zero_at - as_zeros_at + x * ((mean_at + _EPS).log() - log_both_at) + gamma
+    return as_zeros.sub_(constant).sum(1).index_add(0, batch.rows, gain)
+
+
+def _gathered(values: Tensor, at: Tensor) -> Tensor:
+    return values.flatten().index_select(0, at)
 
 
 def _batch_size(n_cells: int) -> int:

@@ -160,7 +160,8 @@ class Training(ABC):
         _remove(checkpoint)
 
     def _train(self, batches: Generator[Any], checkpoint: Path | None, report: Report) -> None:
-        saved = trimmed = started = time.monotonic()
+        saved = started = time.monotonic()
+        trimmed = -TRIM_SECONDS
         while not self._is_over():
             batch = next(batches)
             self.losses.append(self.update(batch))
