@@ -145,6 +145,17 @@ def test_fits_figure_draws_bands_of_2_standard_errors(table):
         assert sorted(curve_lines(axes)[0].get_ydata()) == sorted(rows["mi_bits"])  # every seed's point
 
 
+@pytest.mark.parametrize(("most", "step"), [(10_000, 1), (1_000_000, 2)])
+def test_a_narrow_panel_labels_every_power_of_ten_or_every_second(table, most, step):
+    """Cells from 30 to `most`; of the labels, only those between the ends are in view."""
+    cells = np.geomspace(30, most, 5).astype(int)
+    parts = [table[(table["fraction"] == 1) & (table["n_cells"] == 1000)].assign(n_cells=n) for n in cells]
+    rows = pd.concat([part.assign(mi_bits=1 + 0.1 * i) for i, part in enumerate(parts)])
+    axes = figures.cell_fits_figure(rows).axes[0]
+    ticks = [tick for tick in axes.get_xticks() if 10 <= tick <= most]
+    np.testing.assert_allclose(np.diff(np.log10(ticks)), step)
+
+
 def test_fits_figure_has_a_column_for_models_of_half_of_the_signals(table):
     scvi = table[table["model"] == "scvi"]
     wide = [table, scvi.assign(dataset="larry_subset", signal="clone"), scvi.assign(dataset="d", signal="s")]

@@ -18,6 +18,7 @@ from noise_scaling.information import (
     lmi,
     networks,
 )
+from noise_scaling.information.crossfit import fold_repeats
 
 
 def gaussian(n, bits, seed=0, signal=4, noise=12):
@@ -260,6 +261,13 @@ def test_cells_given_twice_invent_nothing(kind):
     clones = np.where(np.arange(600) < 20, np.arange(600) // 2, np.arange(600))  # joined with the copies of their cells
     found = bound(x[twice], y[twice], groups=clones)
     assert found.bits < 2 * found.stderr + 0.01
+
+
+@pytest.mark.parametrize(("copies", "together"), [(10, True), (11, False)])
+def test_cells_given_many_times_are_values_not_copies(copies, together):
+    codes = np.repeat(np.arange(20.0), copies)[:, None]
+    groups, note = fold_repeats(codes, codes, None)
+    assert (groups is not None) == bool(note) == together
 
 
 def test_no_estimate_is_certain_of_nothing():

@@ -11,10 +11,11 @@ U = np.geomspace(10, 5000, 9)
 EXAMPLES = {  # parameters as fitted (depths as logarithms), a depth, and bits worked by hand
     "noise_law": ([np.log(100), 1.0], 100, 1 - 0.5 * np.log2(1.6)),
     "stretched": ([np.log(100), 0.5, 1.0], 400, 1 - 0.5 * np.log2(3 / 2.25)),
-    # i_max = D: each channel's signal-to-noise is 3 at infinite depth. At u_bar that of all, 4^D - 1, is halved
-    "channels": ([np.log(100), 2.0, 2.0], 100, 0.5 * np.log2(8.5)),
-    "four_channels": ([np.log(100), 4.0], 100, 0.5 * np.log2(128.5)),
-    "two_sided": ([np.log(100), 1.0], 100, 0.5 * np.log2(2.5)),
+    # i_max = D: each channel's signal-to-noise is 3 at infinite depth. At u_bar that of all, 4^D - 1, is halved; noise
+    # of counts beyond the 1/3 of infinite depth is halved at twice the depth, of two sides that of each
+    "channels": ([np.log(100), 2.0, 2.0], 200, np.log2(1 + 1 / (1 / 6 + 0.5 / (8.5**0.5 - 1)))),
+    "four_channels": ([np.log(100), 4.0], 200, 2 * np.log2(1 + 1 / (1 / 6 + 0.5 / (128.5**0.25 - 1)))),
+    "two_sided": ([np.log(100), 1.0], 200, -0.5 * np.log2(1 - 0.75 / (0.5 + 0.5 * 1.25**0.5) ** 2)),
     "two_sided_channels": ([np.log(100), 2.0, 2.0], 100, 0.5 * np.log2(8.5)),
     "labels": ([np.log(100), 3.0], 100, 3 * 0.5**1.1064),
     "logistic": ([np.log(100), 0.5, 3.0], 400, 2.0),

@@ -35,6 +35,9 @@ def test_the_figure_has_the_verdict_and_every_estimate(report):
     assert line.get_xdata().tolist() == [200, 100, 50]
     assert line.get_ydata()[0] == pytest.approx(report.bits)
     assert len(points.get_xdata()) == 3 + 6 + 4
+    assert right.get_ylim()[0] <= 0
+    assert points.get_ydata().min() >= right.get_ylim()[0]
+    assert points.get_ydata().max() < right.get_ylim()[1] < 1.2 * max(points.get_ydata().max(), 0.1)
 
 
 def test_the_table_names_every_check(report):
