@@ -109,13 +109,13 @@ def loss_alone(form: str, n_cells: int, n_genes: int, repeats: int = 30) -> dict
     """Return the median milliseconds of a batch's loss and its gradient, without the networks, and the loss."""
     counts = simulate_counts(n_cells, n_genes, umis=600)
     batch = next(Counts(counts[:512], "cpu").in_order())
-    drawn = torch.Generator().manual_seed(0)
-    outputs = [torch.randn(shape, generator=drawn).requires_grad_() for shape in [batch.dense.shape] * 2 + [(n_genes,)]]
+    drawn, matrix = torch.Generator().manual_seed(0), batch.dense
+    outputs = [torch.randn(shape, generator=drawn).requires_grad_() for shape in [matrix.shape] * 2 + [(n_genes,)]]
     scale, zeros, log_theta = outputs
 
     def dense() -> torch.Tensor:
         mean, theta = batch.library[:, None] * scale.softmax(1), log_theta.exp()
-        return ZeroInflatedNegativeBinomial(mu=mean, theta=theta, zi_logits=zeros).log_prob(batch.dense).sum(1)
+        return ZeroInflatedNegativeBinomial(mu=mean, theta=theta, zi_logits=zeros).log_prob(matrix).sum(1)
 
     forms = {"scvi-tools": dense, "ours": lambda: log_likelihood(scale, zeros, log_theta, batch)}
     seconds = []
