@@ -82,13 +82,13 @@ class LawFit:
         low, high = self.averaged[parameter]
         return (min(low, own[0]), max(high, own[1])) if np.isfinite(own[0]) else (low, high)
 
-    def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
-        """Return lower and upper end of a parameter's confidence interval under this law, by Student's t, in its unit.
+    def interval(self, parameter: str) -> tuple[float, float]:
+        """Return lower and upper end of a parameter's 95 % interval under this law, by Student's t, in its unit.
 
         NaN if the fit has no covariance or is at a bound. A level is cut at the law's lower bound: 0 bits for I_max.
         """
         value, freedom = self.values[parameter], max(self.n_points - self.law.n_parameters, 1)
-        half = stats.t.ppf(0.5 + level / 2, freedom) * self._fitted_sd(parameter)
+        half = stats.t.ppf(0.975, freedom) * self._fitted_sd(parameter)
         if parameter not in self.law.positive:
             is_level = self.law.kinds[self.law.parameters.index(parameter)] == "level"
             return max(value - half, self.law.levels[0] if is_level else -np.inf), value + half
