@@ -37,7 +37,7 @@ class _Data:
     u: np.ndarray
     bits: np.ndarray
     weights: np.ndarray
-    groups: np.ndarray
+    groups: np.ndarray  # number of the depth of each point, from 0 on
     powers: tuple[float, float]  # bounds of the exponent of depth
     reference: tuple[float, float]
 
@@ -104,9 +104,8 @@ class BudgetFit:
     def bootstrap(self, draws: int = 200, *, seed: int = 0) -> Self:
         """Return the same fit with `draws` refits to resampled residuals, which `interval` uses.
 
-        Residuals are resampled by depth (by `groups`, if the fit was given them): all points of one depth share the
-        molecules of their test cells, and get one random sign and size (`resample.wild_bootstrap`). InputError if the
-        fit does not carry its data.
+        Residuals are resampled by depth: all points of one depth share the molecules of their test cells, and get one
+        random sign and size (`resample.wild_bootstrap`). InputError if the fit does not carry its data.
         """
         data, theta = self._points()
         return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
@@ -184,8 +183,6 @@ def fit_noise_budget(
     u: ArrayLike,
     bits: ArrayLike,
     weights: ArrayLike | None = None,
-    *,
-    groups: ArrayLike | None = None,
 ) -> BudgetFit:
     """Fit the noise budget to measurements over a grid (or any set) of cells and depths by least squares in bits.
 
@@ -195,8 +192,6 @@ def fit_noise_budget(
         Training cells, mean UMIs per cell, and information, vectors of one length.
     weights
         Inverse variances of the bits up to a factor; equal by default.
-    groups
-        Labels of points that share test cells, for the bootstrap; by default the depth `u`.
 
     Returns
     -------
@@ -207,11 +202,11 @@ def fit_noise_budget(
     InputError
         Where there are fewer than 3 depths or 3 cell numbers, too few points, or a value that is not finite.
     """
-    data = _checked(n, u, bits, weights, groups)
+    data = _checked(n, u, bits, weights)
     return _fitted(data, _fits([data]))
 
 
-def _checked(n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None) -> _Data:
+def _checked(n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None) -> _Data:
     given = {"n": n, "u": u, "bits": bits, "weights": np.ones_like(bits, float) if weights is None else weights}
     n, u, bits, weights = vectors(given, positive=("n", "u"))
     if (weights < 0).any():
@@ -221,8 +216,7 @@ def _checked(n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | N
             raise InputError(f"{len(np.unique(values))} different {name} cannot fit a noise budget: give at least 3")
     if len(bits) <= 5:
         raise InputError(f"{len(bits)} measurements cannot fit 5 parameters: give more")
-    number = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
-    return _Data(n, u, bits, weights, number, (1.0, 1.0), _reference(n, u))
+    return _Data(n, u, bits, weights, np.unique(u, return_inverse=True)[1], (1.0, 1.0), _reference(n, u))
 
 
 def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:

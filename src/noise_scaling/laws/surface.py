@@ -58,7 +58,7 @@ def fit_grid(grid: Grid) -> BudgetFit:
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
-    return fit_noise_budget(n, u, grid.bits[here], grid.weights()[here], groups=u)
+    return fit_noise_budget(n, u, grid.bits[here], grid.weights()[here])
 
 
 def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:

@@ -5,7 +5,6 @@ import pandas as pd
 COPY = "a copy: the random projection took one seed whatever its label, and cells do not train it"
 LOW_SEED = "PBMC Geneformer, seed 42: far below the other seed in many cells, never above"
 PARTIAL_SEED = "PBMC, seed 2303: a part of the grid only, and off from the other seeds"
-REASONS = (COPY, LOW_SEED, PARTIAL_SEED)
 """Reasons to flag a row. If two apply, the first is given."""
 
 FAR = 0.5
