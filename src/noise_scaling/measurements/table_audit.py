@@ -24,14 +24,9 @@ def reasons(table: pd.DataFrame) -> pd.Series:
     return out
 
 
-def flagged(table: pd.DataFrame) -> pd.Series:
-    """Return a mask [rows] of the flagged rows, which the second version of every figure leaves out."""
-    return reasons(table) != ""
-
-
 def filtered(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the published table without its flagged rows."""
-    return table[~flagged(table)].reset_index(drop=True)
+    """Return the published table without its flagged rows, as the second version of every figure has it."""
+    return table[reasons(table) == ""].reset_index(drop=True)
 
 
 def copies(table: pd.DataFrame) -> pd.Series:

@@ -81,7 +81,7 @@ def evidence(
 ) -> Evidence:
     """Return the laws of the models measured on a data set, by default of its card's signal and the default estimator.
 
-    The source is a CSV, a folder of CSVs, or "published", with or without its flagged rows (`table_audit.flagged`).
+    The source is a CSV, a folder of CSVs, or "published", with or without its flagged rows (`table_audit.reasons`).
     Without a source, our own measurements are used if there are any, else the published ones. InputError if there is no
     such data set, signal, estimator or model, or no law could be fitted.
     """
