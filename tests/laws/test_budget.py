@@ -147,7 +147,8 @@ def known_draws():
     draws = np.zeros((1001, 6))
     draws[:, 0], draws[:, 4:] = 1 / (2 ** (2 * ceilings) - 1), 1
     middle = dict(zip(("v0", "v1", "v2", "v3", "s", "a"), draws[500], strict=True))
-    return laws.BudgetFit(middle, 0.1, 1.0, 9, laws.CONVERGED, draws=draws)
+    fit = laws.fit_noise_budget(N, U, laws.noise_budget(N, U, **TRUE))
+    return replace(fit, parameters=middle, residual_sd=0.1, draws=draws)
 
 
 def test_intervals_are_quantiles_of_the_draws():

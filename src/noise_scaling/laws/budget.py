@@ -85,10 +85,10 @@ class BudgetFit:
     r_squared: float
     n_points: int
     status: str
-    note: str = ""
+    note: str
+    theta: np.ndarray = field(repr=False)  # as fitted: n and u divided by the data's reference
+    data: _Data = field(repr=False)
     draws: np.ndarray | None = None
-    theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: n and u divided by the data's reference
-    data: _Data | None = field(default=None, repr=False)
 
     def predict(self, n: Values, u: Values) -> np.ndarray:
         """Return bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
@@ -105,10 +105,9 @@ class BudgetFit:
         """Return the same fit with `draws` refits to resampled residuals, which `interval` uses.
 
         Residuals are resampled by depth: all points of one depth share the molecules of their test cells, and get one
-        random sign and size (`resample.wild_bootstrap`). InputError if the fit does not carry its data.
+        random sign and size (`resample.wild_bootstrap`).
         """
-        data, theta = self._points()
-        return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
+        return replace(self, draws=_refits([self.data], self.theta[None], np.zeros(draws, int), seed))
 
     def averaged(self, draws: int = 200, *, seed: int = 0) -> Self:
         """Return the same fit with `draws` from many laws, which `interval` uses: this law need not be the true one.
@@ -116,21 +115,15 @@ class BudgetFit:
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
         the points. Each contributes draws of its own bootstrap, more if it fits better (Buckland, Burnham & Augustin
         1997, doi:10.2307/2533961). Depths count as points there, because points of one depth share test cells.
-        InputError if the fit does not carry its data.
         """
-        data, theta = self._points()
+        data = self.data
         members = [replace(data, bits=data.bits / channels, powers=(a, a)) for a, channels in _FAMILY]
-        found, channels = _fits(members, [theta[4]]), _FAMILY[:, 1]
+        found, channels = _fits(members, [self.theta[4]]), _FAMILY[:, 1]
         freedom = max(int(data.groups.max()) - 1, 1)
         left = found.cost * channels**2 / data.weights.sum() + _NO_BETTER
         share = np.cumsum((left / left.min()) ** (-0.5 * freedom))
         which = np.searchsorted(share / share[-1], (np.arange(draws) + 0.5) / draws)
         return replace(self, draws=np.column_stack([_refits(members, found.theta, which, seed), channels[which]]))
-
-    def _points(self) -> tuple[_Data, np.ndarray]:
-        if self.data is None or self.theta is None:
-            raise InputError("this fit has no data to resample: make it by fit_noise_budget")
-        return self.data, self.theta
 
     def interval(self, n: Values, u: Values, *, measured: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return the 95 % interval of the curve in bits, lower and upper, as quantiles of the bootstrap draws.
@@ -265,7 +258,7 @@ def _fitted(data: _Data, found: Solutions) -> BudgetFit:
         dict(zip(PARAMETERS, map(float, _absolute(theta, data.reference)), strict=True)),
         float(np.sqrt((left**2).sum() / freedom)),
         1 - float(found.cost[0]) / spread if spread > 0 else np.nan,
-        len(left), status, note, None, theta, data,
+        len(left), status, note, theta, data,
     )  # fmt: skip
 
 
