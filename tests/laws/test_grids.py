@@ -1,5 +1,7 @@
 """Grids from tables, surfaces by hand, exchange rates by closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,7 +115,8 @@ def test_residuals_of_one_depth_hang_together_by_row():
 def test_deep_weights_depths():
     # a law that no budget follows: the more the deep end counts, the closer the fit comes to it
     bent = grid(budget().bits + 0.2 * np.sin(np.log(U))[:, None])
-    off = [np.abs(surface.fit_grid(bent, deep=d).predict(*bent.mesh) - bent.bits)[-1].mean() for d in (0.0, 2.0)]
+    none = np.zeros((1, *bent.bits.shape), bool)
+    off = [np.abs(surface.law_surfaces(bent, none, deep=d)[0] - bent.bits)[-1].mean() for d in (0.0, 2.0)]
     assert off[1] < 0.5 * off[0]
 
 
@@ -151,10 +154,15 @@ def power_draws(rates):
     return draws
 
 
+def drawn(draws):
+    """A fit with these draws, of which the first is the fit."""
+    parameters = dict(zip(("v0", "v1", "v2", "v3", "s", "a"), draws[0], strict=True))
+    return replace(surface.fit_grid(budget()), parameters=parameters, draws=draws)
+
+
 def test_the_interval_of_an_exchange_rate_holds_95_percent_of_the_draws():
     draws = power_draws(np.random.default_rng(0).permutation(np.linspace(2, 12, 401)))
-    fit = laws.BudgetFit(dict(zip(("v0", "v1", "v2", "v3", "s", "a"), draws[0], strict=True)), 0.0, 1.0, 9,
-                         laws.CONVERGED, draws=draws)  # fmt: skip
+    fit = drawn(draws)
     found = exchange.exchange_rate(fit, 1000.0, 50.0)
     assert found[1:] == pytest.approx((2.25, 11.75), rel=1e-6)
     assert float(found[0]) == pytest.approx(2 ** (1 / draws[0, 4]), rel=1e-6)
@@ -192,10 +200,7 @@ def test_across_seeds_of_one_grid_are_one():
 
 def test_exchange_rate_hand_worked():
     # noise-to-signal 100 n^-1/2 u^-1 alone: twice the depth is worth four times the cells
-    fit = laws.BudgetFit(
-        {"v0": 1e-12, "v1": 0.0, "v2": 0.0, "v3": 100.0, "s": 0.5, "a": 1.0}, 0.0, 1.0, 9, laws.CONVERGED,
-        draws=np.array([[1e-12, 0, 0, 100, 0.5, 1.0], [1e-12, 0, 0, 100, 0.25, 1.0]]),
-    )  # fmt: skip
+    fit = drawn(np.array([[1e-12, 0, 0, 100, 0.5, 1.0], [1e-12, 0, 0, 100, 0.25, 1.0]]))
     value, low, high = exchange.exchange_rate(fit, 1000.0, 50.0)
     assert float(value) == pytest.approx(4, rel=1e-6)
     assert (float(low), float(high)) == pytest.approx((4, 16), rel=1e-6)

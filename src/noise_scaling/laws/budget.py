@@ -37,7 +37,7 @@ class _Data:
     u: np.ndarray
     bits: np.ndarray
     weights: np.ndarray
-    groups: np.ndarray
+    groups: np.ndarray  # number of the depth of each point, from 0 on
     powers: tuple[float, float]  # bounds of the exponent of depth
     reference: tuple[float, float]
 
@@ -85,10 +85,10 @@ class BudgetFit:
     r_squared: float
     n_points: int
     status: str
-    note: str = ""
+    note: str
+    theta: np.ndarray = field(repr=False)  # as fitted: n and u divided by the data's reference
+    data: _Data = field(repr=False)
     draws: np.ndarray | None = None
-    theta: np.ndarray | None = field(default=None, repr=False)  # as fitted: n and u divided by the data's reference
-    data: _Data | None = field(default=None, repr=False)
 
     def predict(self, n: Values, u: Values) -> np.ndarray:
         """Return bits at `n` training cells and `u` UMIs per cell, of shapes that broadcast."""
@@ -104,12 +104,10 @@ class BudgetFit:
     def bootstrap(self, draws: int = 200, *, seed: int = 0) -> Self:
         """Return the same fit with `draws` refits to resampled residuals, which `interval` uses.
 
-        Residuals are resampled by depth (by `groups`, if the fit was given them): all points of one depth share the
-        molecules of their test cells, and get one random sign and size (`resample.wild_bootstrap`). InputError if the
-        fit does not carry its data.
+        Residuals are resampled by depth: all points of one depth share the molecules of their test cells, and get one
+        random sign and size (`resample.wild_bootstrap`).
         """
-        data, theta = self._points()
-        return replace(self, draws=_refits([data], theta[None], np.zeros(draws, int), seed))
+        return replace(self, draws=_refits([self.data], self.theta[None], np.zeros(draws, int), seed))
 
     def averaged(self, draws: int = 200, *, seed: int = 0) -> Self:
         """Return the same fit with `draws` from many laws, which `interval` uses: this law need not be the true one.
@@ -117,33 +115,23 @@ class BudgetFit:
         The members of `averaged.MEMBERS` with noise on one side (a power of depth, a number of channels) are fitted to
         the points. Each contributes draws of its own bootstrap, more if it fits better (Buckland, Burnham & Augustin
         1997, doi:10.2307/2533961). Depths count as points there, because points of one depth share test cells.
-        InputError if the fit does not carry its data.
         """
-        data, theta = self._points()
+        data = self.data
         members = [replace(data, bits=data.bits / channels, powers=(a, a)) for a, channels in _FAMILY]
-        found, channels = _fits(members, [theta[4]]), _FAMILY[:, 1]
+        found, channels = _fits(members, [self.theta[4]]), _FAMILY[:, 1]
         freedom = max(int(data.groups.max()) - 1, 1)
         left = found.cost * channels**2 / data.weights.sum() + _NO_BETTER
         share = np.cumsum((left / left.min()) ** (-0.5 * freedom))
         which = np.searchsorted(share / share[-1], (np.arange(draws) + 0.5) / draws)
         return replace(self, draws=np.column_stack([_refits(members, found.theta, which, seed), channels[which]]))
 
-    def _points(self) -> tuple[_Data, np.ndarray]:
-        if self.data is None or self.theta is None:
-            raise InputError("this fit has no data to resample: make it by fit_noise_budget")
-        return self.data, self.theta
-
-    def interval(
-        self, n: Values, u: Values, level: float = 0.95, *, measured: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return lower and upper bits of the curve, as quantiles of the bootstrap draws.
+    def interval(self, n: Values, u: Values, *, measured: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return the 95 % interval of the curve in bits, lower and upper, as quantiles of the bootstrap draws.
 
         Parameters
         ----------
         n, u
             Training cells and UMIs per cell, of shapes that broadcast.
-        level
-            Coverage: the share of such intervals that contain the truth.
         measured
             Whether the interval is that of one more measurement, with the residuals' spread, not of the curve.
 
@@ -152,7 +140,7 @@ class BudgetFit:
         InputError
             Before `bootstrap` or `averaged` was called.
         """
-        tail = (1 - level) / 2
+        tail = (1 - 0.95) / 2  # 0.025 but for its last bit, which committed numbers rest on
         low, high = np.quantile(self.predict_draws(n, u), [tail, 1 - tail], axis=0)
         if measured:
             middle, wide = self.predict(n, u), stats.norm.ppf(1 - tail) * self.residual_sd
@@ -188,9 +176,6 @@ def fit_noise_budget(
     u: ArrayLike,
     bits: ArrayLike,
     weights: ArrayLike | None = None,
-    *,
-    groups: ArrayLike | None = None,
-    stretched: bool = False,
 ) -> BudgetFit:
     """Fit the noise budget to measurements over a grid (or any set) of cells and depths by least squares in bits.
 
@@ -200,10 +185,6 @@ def fit_noise_budget(
         Training cells, mean UMIs per cell, and information, vectors of one length.
     weights
         Inverse variances of the bits up to a factor; equal by default.
-    groups
-        Labels of points that share test cells, for the bootstrap; by default the depth `u`.
-    stretched
-        Whether the exponent of depth is free (6 parameters) or 1 as in Eq. 1 (5 parameters).
 
     Returns
     -------
@@ -214,13 +195,11 @@ def fit_noise_budget(
     InputError
         Where there are fewer than 3 depths or 3 cell numbers, too few points, or a value that is not finite.
     """
-    data = _checked(n, u, bits, weights, groups, stretched)
+    data = _checked(n, u, bits, weights)
     return _fitted(data, _fits([data]))
 
 
-def _checked(
-    n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None, groups: ArrayLike | None, stretched: bool
-) -> _Data:
+def _checked(n: ArrayLike, u: ArrayLike, bits: ArrayLike, weights: ArrayLike | None) -> _Data:
     given = {"n": n, "u": u, "bits": bits, "weights": np.ones_like(bits, float) if weights is None else weights}
     n, u, bits, weights = vectors(given, positive=("n", "u"))
     if (weights < 0).any():
@@ -228,10 +207,9 @@ def _checked(
     for name, values in (("depths (u)", u), ("cell numbers (n)", n)):
         if len(np.unique(values)) < 3:
             raise InputError(f"{len(np.unique(values))} different {name} cannot fit a noise budget: give at least 3")
-    if len(bits) <= 5 + stretched:
-        raise InputError(f"{len(bits)} measurements cannot fit {5 + stretched} parameters: give more")
-    number = np.unique(u if groups is None else np.asarray(groups), return_inverse=True)[1]
-    return _Data(n, u, bits, weights, number, _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u))
+    if len(bits) <= 5:
+        raise InputError(f"{len(bits)} measurements cannot fit 5 parameters: give more")
+    return _Data(n, u, bits, weights, np.unique(u, return_inverse=True)[1], (1.0, 1.0), _reference(n, u))
 
 
 def _reference(n: np.ndarray, u: np.ndarray) -> tuple[float, float]:
@@ -253,7 +231,7 @@ def fit_budgets(
     weights
         Inverse variances up to a factor, [K, M].
     stretched
-        As in `fit_noise_budget`.
+        Whether the exponent of depth is free (6 parameters) or 1 as in Eq. 1 (5 parameters).
     """
     groups, powers, reference = np.zeros(len(n), int), _A_BOUNDS if stretched else (1.0, 1.0), _reference(n, u)
     each = [_Data(n, u, bits, w, groups, powers, reference) for w in weights]
@@ -274,13 +252,13 @@ def _fitted(data: _Data, found: Solutions) -> BudgetFit:
     left = data.bits - budget_model(theta[None], data.at)[0]
     mean = np.average(data.bits, weights=data.weights)
     spread = float((data.weights * (data.bits - mean) ** 2).sum())
-    freedom = max(len(left) - 5 - (data.powers[0] < data.powers[1]), 1)
+    freedom = max(len(left) - 5, 1)
     status, note = _status(data, theta, bool(found.converged[0]))
     return BudgetFit(
         dict(zip(PARAMETERS, map(float, _absolute(theta, data.reference)), strict=True)),
         float(np.sqrt((left**2).sum() / freedom)),
         1 - float(found.cost[0]) / spread if spread > 0 else np.nan,
-        len(left), status, note, None, theta, data,
+        len(left), status, note, theta, data,
     )  # fmt: skip
 
 
@@ -290,9 +268,8 @@ def _status(data: _Data, theta: np.ndarray, converged: bool) -> tuple[str, str]:
     low, high = data.bounds()
     if theta[0] <= low[0] * 1.001:
         return NOT_IDENTIFIED, "no ceiling: the data let v0 be nothing, so information at the far end is a guess"
-    for i in (4, 5):
-        if low[i] < high[i] and min(theta[i] - low[i], high[i] - theta[i]) < 1e-3 * (high[i] - low[i]):
-            return AT_BOUND, f"{PARAMETERS[i]} ran to its bound"
+    if min(theta[4] - low[4], high[4] - theta[4]) < 1e-3 * (high[4] - low[4]):
+        return AT_BOUND, "s ran to its bound"
     by_cells = np.array([theta, theta * [1, 1, 0, 0, 1, 1]])
     if np.abs(np.diff(budget_model(by_cells, data.at), axis=0)).max() < 1e-3:
         return NOT_IDENTIFIED, "more cells change nothing here: s has no meaning"

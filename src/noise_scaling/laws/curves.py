@@ -22,6 +22,7 @@ _IDENTIFIED_WITHIN = 1e4
 # A parameter closer to a bound than this share of its range is at the bound.
 _AT_BOUND = 1e-3
 _UNBOUNDED = np.array(-np.inf), np.array(np.inf)
+_QUALITY = ["r_squared", "residual_sd", "n_points", "status", "note"]
 _COORDINATE = {NOISE_LAW.name: "depth (u)", CELL_NUMBER_LAW.name: "cell number (n)"}
 
 _Points = tuple[np.ndarray, np.ndarray]  # coordinate and bits of one curve
@@ -82,13 +83,13 @@ class LawFit:
         low, high = self.averaged[parameter]
         return (min(low, own[0]), max(high, own[1])) if np.isfinite(own[0]) else (low, high)
 
-    def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
-        """Return lower and upper end of a parameter's confidence interval under this law, by Student's t, in its unit.
+    def interval(self, parameter: str) -> tuple[float, float]:
+        """Return lower and upper end of a parameter's 95 % interval under this law, by Student's t, in its unit.
 
         NaN if the fit has no covariance or is at a bound. A level is cut at the law's lower bound: 0 bits for I_max.
         """
         value, freedom = self.values[parameter], max(self.n_points - self.law.n_parameters, 1)
-        half = stats.t.ppf(0.5 + level / 2, freedom) * self._fitted_sd(parameter)
+        half = stats.t.ppf(0.975, freedom) * self._fitted_sd(parameter)
         if parameter not in self.law.positive:
             is_level = self.law.kinds[self.law.parameters.index(parameter)] == "level"
             return max(value - half, self.law.levels[0] if is_level else -np.inf), value + half
@@ -120,15 +121,6 @@ class LawFit:
         half = sigmas * np.sqrt(np.einsum("ni,ij,nj->n", gradient, self.covariance, gradient))
         return middle - half, middle + half
 
-    def row(self) -> dict[str, object]:
-        """Return the fit as one row of a table, in the columns of `columns`."""
-        out: dict[str, object] = {}
-        for name, value in self.values.items():
-            ends = self._interval(name), self.interval(name)
-            out |= dict(zip(_parts(self.law, name), (value, self._stderr(name), *ends[0], *ends[1]), strict=False))
-        quality = {"r_squared": self.r_squared, "residual_sd": self.residual_sd, "n_points": self.n_points}
-        return out | quality | {"status": self.status, "note": self.note}
-
 
 def _parts(law: Law, parameter: str) -> list[str]:
     ends = ("", "_stderr", "_low", "_high") + (("_if_eq1_low", "_if_eq1_high") if law is NOISE_LAW else ())
@@ -140,8 +132,7 @@ def columns(law: Law) -> list[str]:
 
     For Eq. 1 the interval is averaged over laws; a second interval, `_if_eq1`, is valid only if Eq. 1 holds.
     """
-    quality = ["r_squared", "residual_sd", "n_points", "status", "note"]
-    return [part for name in law.parameters for part in _parts(law, name)] + quality
+    return [part for name in law.parameters for part in _parts(law, name)] + _QUALITY
 
 
 def fit_noise_law(u: ArrayLike, bits: ArrayLike, *, seeds: ArrayLike | None = None) -> LawFit:
@@ -273,8 +264,14 @@ def fit_groups(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> p
 
 
 def row(fit: LawFit | InputError) -> dict[str, object]:
-    """Return a fit as a row of a table; for an InputError, a row with the failed status and the reason."""
-    return {"status": FAILED, "note": str(fit)} if isinstance(fit, InputError) else fit.row()
+    """Return a fit as a row of a table with `columns`; for an InputError, a row with failed status and the reason."""
+    if isinstance(fit, InputError):
+        return {"status": FAILED, "note": str(fit)}
+    out: dict[str, object] = {}
+    for name, value in fit.values.items():
+        ends = *fit._interval(name), *fit.interval(name)
+        out |= dict(zip(_parts(fit.law, name), (value, fit._stderr(name), *ends), strict=False))
+    return out | {name: getattr(fit, name) for name in _QUALITY}
 
 
 def fits_of(table: pd.DataFrame, by: list[str], *, law: Law = NOISE_LAW) -> dict[tuple, LawFit | InputError]:

@@ -20,7 +20,7 @@ MIXED_WITH = {DEPTHS: None, CELLS: None, MOST_CELLS: CARRY, DEEPEST: LINE}
 """The yardstick that the candidates are mixed with where a design needs extrapolation; None elsewhere."""
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _DEEP = (0.0, 1.0, 2.0)
-_LEAST_LEFT = (4, 4)  # depths and cell numbers that a forecast needs to see
+_LEAST_LEFT = 4  # depths, and cell numbers, that a forecast needs to see
 
 
 def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
@@ -33,9 +33,9 @@ def hidden(grid: Grid, design: str) -> Iterator[np.ndarray]:
     block = round(0.3 * count) if design in (MOST_CELLS, DEEPEST) else 1
     left = [rows, columns]
     left[axis] -= block
-    if block < 1 or left[0] < _LEAST_LEFT[0] or left[1] < _LEAST_LEFT[1]:
+    if min(left) < _LEAST_LEFT:
         return
-    for first in range(count) if block == 1 and design in (DEPTHS, CELLS) else [count - block]:
+    for first in range(count) if design in (DEPTHS, CELLS) else [count - block]:
         mask = np.zeros(grid.bits.shape, bool)
         mask[(slice(None),) * axis + (slice(first, first + block),)] = True
         yield mask

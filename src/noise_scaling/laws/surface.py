@@ -51,28 +51,21 @@ def smooth_residuals(grid: Grid, law: np.ndarray, smooth: Smoothness = SMOOTH) -
     return (covariance[:, here] @ weights).reshape(grid.bits.shape)
 
 
-def fit_grid(grid: Grid, *, deep: float = 0.0) -> BudgetFit:
+def fit_grid(grid: Grid) -> BudgetFit:
     """Fit the noise budget to a grid, weighted by seed noise; grid cells of one depth are one group of the bootstrap.
 
     The law is `noise_budget`, which this book introduces; the bootstrap is that of Wu 1986 (`resample`).
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    deep
-        Also weights each depth by (u / deepest)^deep, for extrapolation beyond the deepest.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)
-    weights = grid.weights()[here] * (u / u.max()) ** deep
-    return fit_noise_budget(n, u, grid.bits[here], weights, groups=u)
+    return fit_noise_budget(n, u, grid.bits[here], grid.weights()[here])
 
 
 def law_surfaces(grid: Grid, hidden: np.ndarray, *, stretched: bool = False, deep: float = 0.0) -> np.ndarray:
     """Return bits at every grid cell by noise budgets fitted without each mask's cells: [masks, depths, cell numbers].
 
-    The fits are those of `fit_grid` on the grid without each mask, many at once.
+    The fits are those of `fit_grid` on the grid without each mask, many at once. `deep` also weights each depth by
+    (u / deepest)^deep, for extrapolation beyond the deepest; `stretched` is as in `fit_budgets`.
     """
     here = grid.measured
     n, u = (x[here] for x in grid.mesh)

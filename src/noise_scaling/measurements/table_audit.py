@@ -5,7 +5,6 @@ import pandas as pd
 COPY = "a copy: the random projection took one seed whatever its label, and cells do not train it"
 LOW_SEED = "PBMC Geneformer, seed 42: far below the other seed in many cells, never above"
 PARTIAL_SEED = "PBMC, seed 2303: a part of the grid only, and off from the other seeds"
-REASONS = (COPY, LOW_SEED, PARTIAL_SEED)
 """Reasons to flag a row. If two apply, the first is given."""
 
 FAR = 0.5
@@ -25,14 +24,9 @@ def reasons(table: pd.DataFrame) -> pd.Series:
     return out
 
 
-def flagged(table: pd.DataFrame) -> pd.Series:
-    """Return a mask [rows] of the flagged rows, which the second version of every figure leaves out."""
-    return reasons(table) != ""
-
-
 def filtered(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the published table without its flagged rows."""
-    return table[~flagged(table)].reset_index(drop=True)
+    """Return the published table without its flagged rows, as the second version of every figure has it."""
+    return table[reasons(table) == ""].reset_index(drop=True)
 
 
 def copies(table: pd.DataFrame) -> pd.Series:

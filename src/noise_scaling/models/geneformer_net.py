@@ -252,15 +252,8 @@ class Net(nn.Module):
         return torch.stack([of(*part) for part in parts]).sum() / max(1, len(targets))  # 0 for an empty share
 
     def _loss(self, x: Tensor, targets: Tensor) -> Tensor:  # [n, width], [n] -> summed cross-entropy
-        return F.cross_entropy(self._logits(x).float(), targets, reduction="sum")
-
-    def logits(self, batch: Packed) -> Tensor:
-        """Return [tokens, vocabulary] at every place, for tests and inspection; training never computes them all."""
-        x = self.head_norm(F.relu(self.head(self.hidden(batch))))
-        return self._logits(x)
-
-    def _logits(self, x: Tensor) -> Tensor:  # [n, width] -> [n, vocabulary]
-        return F.linear(x, self.tokens.weight if self.output is None else self.output, self.bias)
+        logits = F.linear(x, self.tokens.weight if self.output is None else self.output, self.bias)
+        return F.cross_entropy(logits.float(), targets, reduction="sum")
 
 
 def _norm(shape: Shape) -> nn.LayerNorm:

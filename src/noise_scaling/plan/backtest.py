@@ -61,7 +61,7 @@ def _pilot_law(n: np.ndarray, u: np.ndarray, bits: np.ndarray) -> Law | None:
     """Return the pilot's law, or None if it has too few designs, depths or cell numbers to plan from."""
     with suppress(InputError):
         if len(bits) >= _LEAST_POINTS:
-            fit = fit_noise_budget(n, u, bits, groups=u).averaged(_DRAWS)
+            fit = fit_noise_budget(n, u, bits).averaged(_DRAWS)
             return Law("", fit, Range((n.min(), n.max()), (u.min(), u.max())))
     return None
 

@@ -78,13 +78,12 @@ def evidence(
     estimator: str | None = None,
     models: Sequence[str] | None = None,
     without_flagged: bool = False,
-    seed: int = 0,
 ) -> Evidence:
     """Return the laws of the models measured on a data set, by default of its card's signal and the default estimator.
 
-    The source is a CSV, a folder of CSVs, or "published", with or without its flagged rows (`table_audit.flagged`).
-    Without a source, our own measurements are used if there are any, else the published ones. `seed` is that of the
-    bootstrap. InputError if there is no such data set, signal, estimator or model, or no law could be fitted.
+    The source is a CSV, a folder of CSVs, or "published", with or without its flagged rows (`table_audit.reasons`).
+    Without a source, our own measurements are used if there are any, else the published ones. InputError if there is no
+    such data set, signal, estimator or model, or no law could be fitted.
     """
     table, name = open_table(dataset, source, without_flagged)
     choose(f"data set in the table ({name})", dataset, set(table["dataset"]))
@@ -94,7 +93,7 @@ def evidence(
     for what, value in {"signal": signal, "estimator": estimator}.items():
         table = _chosen(table, what, value or (usual[what] if usual[what] in set(table[what]) else None))
     label = f"{dataset}, {table['signal'].iloc[0]} ({name}, estimator {table['estimator'].iloc[0]})"
-    return Evidence(label, *fits(_of_models(_usable(table, name)[0], models), seed=seed), dataset, table)
+    return Evidence(label, *fits(_of_models(_usable(table, name)[0], models)), dataset, table)
 
 
 def _chosen(rows: pd.DataFrame, what: str, value: str | None) -> pd.DataFrame:
@@ -125,36 +124,31 @@ def _of_models(rows: pd.DataFrame, models: Sequence[str] | None) -> pd.DataFrame
     return rows[rows["model"].isin(models)] if models else rows
 
 
-def fits(rows: pd.DataFrame, *, seed: int = 0) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
+def fits(rows: pd.DataFrame) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
     """Return laws by model and preset, for rows of one data set, signal and estimator, and why other models have none.
 
     Fits are those of `laws.surface.fit_grid`: bits are averaged over seeds, and weighted by how much the seeds differ.
     Models that cells do not train get no law. Each row without a fraction (in a free-form pilot) is one measurement.
     """
-    if "fraction" not in rows:
-        by = [column for column in ("model", "preset") if column in rows]
-        return _laws({(" ".join(map(str, key)), "pilot"): (some, None) for key, some in rows.groupby(by)}, seed)
-    grids = {(grid.key[2], grid.key[3]): grid for grid in laws_grids.grids(rows, all_models=True)}
-    return _laws({key: (some, grids.get(key)) for key, some in rows.groupby(["model", "preset"])}, seed)
-
-
-def _laws(parts: dict, seed: int) -> tuple[dict[tuple[str, str], Law], dict[str, str]]:
+    free = "fraction" not in rows
+    grids = {} if free else {grid.key[2:4]: grid for grid in laws_grids.grids(rows, all_models=True)}
     found, problems = {}, {}
-    for (model, preset), (rows, grid) in parts.items():
+    for key, some in rows.groupby([column for column in ("model", "preset") if column in rows]):
+        model, preset = (" ".join(map(str, key)), "pilot") if free else key
+        grid = grids.get(key)
         name = model if preset in ("pilot", "small", "published") else f"{model} ({preset})"
         try:
             if model in laws_grids.UNIMPROVABLE:
                 raise InputError("cells do not train it, so it is a yardstick and no recommendation")
-            if grid is None and preset != "pilot":
+            if grid is None and not free:
                 raise InputError("it was measured at fewer than 3 depths or 3 numbers of cells")
-            if rows["mi_bits"].max() <= 0:
+            if some["mi_bits"].max() <= 0:
                 raise InputError("no information was measured: all bits are 0 or below")
-            n, u = rows["n_cells"], rows["umis_per_cell"]
-            fit = laws.fit_noise_budget(n, u, rows["mi_bits"]) if grid is None else fit_grid(grid)
-            n, u = (n, u) if grid is None else (grid.n, grid.u)
+            n, u = (some["n_cells"], some["umis_per_cell"]) if grid is None else (grid.n, grid.u)
+            fit = laws.fit_noise_budget(n, u, some["mi_bits"]) if grid is None else fit_grid(grid)
             measured = Range((float(min(n)), float(max(n))), (float(min(u)), float(max(u))))
-            seeds = rows["seed"].nunique() if "seed" in rows else 1
-            found[model, preset] = Law(name, fit.averaged(DRAWS, seed=seed), measured, seeds)
+            seeds = some["seed"].nunique() if "seed" in some else 1
+            found[model, preset] = Law(name, fit.averaged(DRAWS), measured, seeds)
         except InputError as error:
             problems[name] = str(error)
     return found, problems
@@ -167,7 +161,6 @@ def pilot(
     signal: str | None = None,
     estimator: str | None = None,
     models: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> Evidence:
     """Return the laws of a pilot's measurements; failed rows, controls and variants are left out, counted in the name.
 
@@ -201,7 +194,7 @@ def pilot(
     of = rows["dataset"].iloc[0] if "dataset" in rows else None
     rows = _of_models(rows, models)
     rows = rows if whole else rows.drop(columns="fraction", errors="ignore")
-    return Evidence(name, *fits(rows, seed=seed), of, table)
+    return Evidence(name, *fits(rows), of, table)
 
 
 def _of_cells(file: Path, signal: str | None, models: Sequence[str] | None) -> Evidence:

@@ -169,7 +169,7 @@ def _warnings(laws: Sequence[Law], found: dict[str, Design | None]) -> list[str]
             )
         elif fit.status != "converged":
             out.append(f"the fit is {fit.status}{f' ({fit.note})' if fit.note else ''}.")
-        elif fit.data is not None and design.bits > (most := float(fit.data.bits.max())):
+        elif design.bits > (most := float(fit.data.bits.max())):
             out.append(
                 f"more bits than the {most:.2f} that were measured at most: a label holds no more than its entropy, "
                 "which the law does not know."
