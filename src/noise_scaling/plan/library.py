@@ -62,10 +62,12 @@ def library(saturation: float, *, reads: float | None = None, umis: float | None
     Raises
     ------
     InputError
-        If the saturation is not in [0, 1), or the depth is not above 0.
+        If the saturation is not in [0, 1), or not exactly one depth is given.
     """
     if not 0 <= saturation < 1:
         raise InputError(f"saturation is a share from 0 to below 1: found {saturation:g}; give 0.6 for 60 %")
+    if (reads is None) == (umis is None):
+        raise InputError("saturation belongs to a depth: give either the reads or the UMIs per cell where it was seen")
     if umis is not None:
         reads = positive("UMIs per cell", umis) / (1 - saturation)
     reads = positive("reads per cell", reads or 0.0)
