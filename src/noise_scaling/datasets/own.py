@@ -1,5 +1,6 @@
 """Load your own cells: a file with raw counts, and a signal named by its place in the file."""
 
+import hashlib
 from pathlib import Path
 
 import anndata
@@ -11,7 +12,7 @@ from ..signals import Signal, test_eligible
 from . import on_disk
 from .dataset import Dataset, assemble
 from .formats import Several, Stored, open_cells
-from .own_counts import read_counts, refuse_empty, stored_values, stream_counts
+from .own_counts import read_counts, refuse_empty, stored_values
 from .own_rounding import normalised
 from .own_signals import STREAM, read_signal
 from .registry import Card, default_grid
@@ -29,10 +30,11 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
         if (values := stored_values(cells, layer)) and not is_small(values):
             return _streamed(path, cells, signal, layer, round_counts)
         features = read_counts(cells, layer, path.name, round_counts=round_counts)
-        found, notes = read_signal(cells, features.others, signal, path.name)
+        found, more = read_signal(cells, features.others, signal, path.name)
         obs = pd.DataFrame(index=cells.obs_names)
     card = _card(path, np.asarray(features.counts.sum(axis=1)).ravel(), features.counts.shape[1], found)
-    return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
+    notes = (*features.notes(), *more)
+    return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=notes)
 
 
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
@@ -63,14 +65,15 @@ def _streamed(
     path: Path, cells: Stored | Several, signal: str | None, layer: str | None, round_counts: bool
 ) -> Dataset:
     """Do the same as `load_own` for counts that stay in the file."""
-    features = stream_counts(path, cells, layer, round_counts=round_counts)
+    features = read_counts(cells, layer, path.name, round_counts=round_counts, paths=cells.paths)
     found, notes = read_signal(cells, features.others, signal, path.name)
-    seen = on_disk.survey(features.store, features.how, features.notes)
+    genes = hashlib.blake2b(np.packbits(features.chosen).data, digest_size=8).hexdigest()
+    seen = on_disk.survey(features.counts, f"round {round_counts} genes {genes}", features.notes)
     refuse_empty(seen.umis, features.where)
     card = _card(path, seen.umis, len(features.genes), found)
     names = cells.obs_names.to_numpy(dtype=np.dtypes.StringDType())
     return on_disk.assemble_on_disk(
-        card, features.store, seen, names, features.genes, found, stream=STREAM,
+        card, features.counts, seen, names, features.genes, found, stream=STREAM,
         notes=(*seen.notes, *normalised(seen.umis, features.where), *notes),
     )  # fmt: skip
 
