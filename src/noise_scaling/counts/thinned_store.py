@@ -114,11 +114,11 @@ class Lease:
 
 
 class Thinned(NamedTuple):
-    """Training cells on disk, the other pools in memory, and the lease on the folder."""
+    """Training cells, on disk or in memory, the other pools in memory, and the lease on the folder if there is one."""
 
-    train: ThinnedStore
+    train: ThinnedStore | csr_matrix
     held: dict[str, csr_matrix]
-    lease: Lease
+    lease: Lease | None = None
 
 
 def thin_to_disk(
