@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from anndata.io import read_elem, sparse_dataset
 from scipy.sparse import csr_matrix
+from tqdm import tqdm
 
 from ..errors import InputError
 from .blocks import blocks_of, read_ahead
@@ -123,6 +124,13 @@ class CountStore(ABC):
     def chunks(self) -> Generator[csr_matrix]:
         """Yield the counts of all cells, block by block."""
         return self.read(self.blocks())
+
+    def watched(self, desc: str, blocks: list[tuple[int, int]], **bar: Any) -> Generator[tuple[slice, csr_matrix]]:
+        """Yield position and counts of each block of cells, with a progress bar; `bar` are options of `tqdm`."""
+        with tqdm(total=self.shape[0], unit=" cells", desc=desc, **bar) as shown:
+            for (start, stop), chunk in zip(blocks, self.read(blocks), strict=True):
+                yield slice(start, stop), chunk
+                shown.update(stop - start)
 
     def held(self) -> csr_matrix | Self:
         """Return the counts of all cells in memory if they take less than `IN_MEMORY_BELOW` bytes, else this store."""

@@ -1,7 +1,6 @@
 """The data set that a loader returns: integer counts of named cells and genes, one signal, and the card."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,18 +196,12 @@ def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) ->
 
 
 def _add(digest: Any, *arrays: Any) -> None:
-    for array in arrays:
-        for part in _bytes(array):
-            digest.update(part)
-
-
-def _bytes(array: Any) -> Iterator[bytes]:
-    if array is None:
-        yield b"-"
-        return
-    array = np.asarray(array)
-    if array.dtype.kind in "biuf":
-        yield np.ascontiguousarray(array, dtype="<f8").tobytes()
-        return
-    for start in range(0, len(array), _TEXTS):
-        yield (b"\0" if start else b"") + "\0".join(map(str, array[start : start + _TEXTS])).encode()
+    for values in arrays:
+        array = np.asarray(values)
+        if values is None:
+            digest.update(b"-")
+        elif array.dtype.kind in "biuf":
+            digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        else:
+            for start in range(0, len(array), _TEXTS):
+                digest.update((b"\0" if start else b"") + "\0".join(map(str, array[start : start + _TEXTS])).encode())
