@@ -15,7 +15,7 @@ from ..counts.count_store import FileStore
 from ..errors import InputError
 from ..files import replacing, stamps
 from ..signals import Signal
-from .dataset import CountsHash, Dataset, OnDisk, content_sha256
+from .dataset import CountsHash, Dataset, content_sha256
 from .registry import Card
 
 _VERSION = 2  # of the contents of a survey
@@ -69,8 +69,8 @@ def assemble_on_disk(
     if (times > 1).any():
         raise InputError(f"{card.name} has two genes named {genes[times > 1][0]!r}: give each gene a name of its own")
     sha256 = content_sha256(found.sha256, cell_ids, gene_ids, signal)
-    on_disk = OnDisk(store, cell_ids, gene_ids, found.umis[kept], found.largest)
-    return Dataset(card.name, None, signal, card, *sha256, stream or card.name, notes, on_disk)
+    facts = cell_ids, gene_ids, found.umis[kept], found.largest
+    return Dataset(card.name, store, *facts, signal, card, *sha256, stream or card.name, notes)
 
 
 def _entry(store: FileStore, how: str) -> Path:

@@ -78,15 +78,15 @@ class Pools:
     def _thinned(self) -> Thinned:
         pools = {"test": self.cells.test, "validation": self.cells.validation}
         train = self.cells.training_cells(self.largest)
-        if self.data.on_disk is None:
+        if not isinstance(self.data.counts, CountStore):
             held = {pool: self._thin(pool, at) for pool, at in pools.items()}
             return Thinned(self._thin("train", train), held)
         shares = {name: 1.0 if name in self._whole else self.fraction for name in (*pools, "train")}
         return thin_to_disk(
-            self.data.on_disk.store, Pool(train, shares["train"]),
+            self.data.counts, Pool(train, shares["train"]),
             {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
-            cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.on_disk.largest,
-            umis=self.data.on_disk.umis, progress=self.grid.progress,
+            cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.largest,
+            umis=self.data.umis, progress=self.grid.progress,
         )  # fmt: skip
 
     @property
