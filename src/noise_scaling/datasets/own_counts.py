@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from ..counts.count_store import FileStore
+from ..counts.count_store import FileStore, is_small
 from ..counts.thinning import check_format
 from ..errors import InputError
 from .columns import listed
@@ -69,9 +69,12 @@ def read_counts(
     return Features(counts, names, rest, lambda: notes, where, genes)
 
 
-def stored_values(cells: Cells, layer: str | None) -> int:
-    """Number of stored values of the count matrix if it can be read cell by cell, else 0."""
-    return 0 if isinstance(cells, AnnData) else cells.stored_counts(f"layers/{layer}" if layer else "X")
+def large_files(cells: Cells, layer: str | None) -> list[Path]:
+    """Return the files of cells whose counts are too large for memory and can be read cell by cell; else none."""
+    if isinstance(cells, AnnData):
+        return []
+    stored = cells.stored_counts(f"layers/{layer}" if layer else "X")
+    return cells.paths if stored and not is_small(stored) else []
 
 
 class _Convert:
