@@ -61,7 +61,7 @@ def prepare(folder: Path, n_cells: int) -> float:
     count_store.IN_MEMORY_BELOW = 0
     data = datasets.load(folder / "cells.h5ad", signal="obs:day")
     cells, rest = np.split(np.random.default_rng(0).permutation(n_cells), [-100])
-    names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids}
+    names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids, "umis": data.umis}
     train, held = Pool(cells, FRACTION), {"test": Pool(rest, FRACTION)}
     made = thin_to_disk(data.counts, train, held, folder / "thinned", seed=0, largest=1000, **names)
     anndata.AnnData(made.train.tocsr()).write_h5ad(folder / "thinned.h5ad")

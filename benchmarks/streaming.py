@@ -70,7 +70,7 @@ def run_task(task: str, source: str, target: str) -> None:
     if task == "thin":
         start = time.perf_counter()  # loading the data set is not part of this task
         cells, rest = np.split(np.random.default_rng(0).permutation(data.n_cells), [-1000])
-        names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids}
+        names = {"cell_ids": data.cell_ids, "gene_ids": data.gene_ids, "umis": data.umis}
         held = {"test": Pool(rest, FRACTION)}
         thin_to_disk(data.counts, Pool(cells, FRACTION), held, Path(target), seed=0, largest=1000, **names)
     elif task == "medians":

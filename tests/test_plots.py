@@ -302,7 +302,9 @@ def cells(signal: Signal, counts: np.ndarray | None = None) -> datasets.Dataset:
     if counts is None:
         counts = np.random.default_rng(0).poisson(1 + 3 * (kind[:, None] == np.arange(30) % 2))
     adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
-    return datasets.Dataset("mine", adata, signal, datasets.card("pbmc68k"), "", "", "mine")
+    genes, about = adata.var_names.to_numpy(str), (signal, datasets.card("pbmc68k"), "", "", "mine")
+    facts = adata.X, adata.obs_names.to_numpy(str), genes, counts.sum(axis=1), counts.max()
+    return datasets.Dataset("mine", *facts, *about, adata=adata)
 
 
 def drawn(signal: Signal):

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from noise_scaling.counts import thin, thinned_store
-from noise_scaling.counts.count_store import FileStore
+from noise_scaling.counts.count_store import CountStore, FileStore
 from noise_scaling.counts.thinned_store import Pool, ThinnedStore, thin_to_disk
 from noise_scaling.errors import InputError
 
@@ -58,6 +58,7 @@ def source(request, tmp_path):
 def run(source, folder, fraction=0.3, **changes):
     pools = {"test": Pool(TEST, fraction), "validation": Pool(VALIDATION, 1.0)}
     facts = {"cell_ids": np.array(CELLS, dtype=np.dtypes.StringDType()), "gene_ids": np.array(GENES), "largest": 70_000}
+    facts["umis"] = np.asarray(counts().sum(1)).ravel()
     return thin_to_disk(source, Pool(TRAIN, fraction), pools, folder, seed=SEED, **facts | changes)
 
 
@@ -136,13 +137,13 @@ def forked(target, *arguments):
 def killed_on_the_way(folder):
     """Thin, and be killed once a few cells are written."""
 
-    def chunks(*args, good=thinned_store._chunks):
-        for at, chunk in good(*args):
+    def watched(*args, good=CountStore.watched, **bar):
+        for at, chunk in good(*args, **bar):
             if at.start > 30:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield at, chunk
 
-    thinned_store._chunks = chunks
+    CountStore.watched = watched
     run(FileStore(folder / "cells.h5ad"), folder / "thinned")
 
 
@@ -178,7 +179,7 @@ def test_the_room_asked_for_holds_what_is_left_and_little_more():
     lengths, umis = np.diff(counts().indptr), np.asarray(counts().sum(1)).ravel()
     left = {q: thin(counts(), q, seed=SEED, cell_ids=CELLS, gene_ids=GENES).nnz for q in (1.0, 0.1, 0.01)}
     asked = {q: thinned_store._at_most(lengths, umis, q) for q in left}
-    assert asked[1.0] == left[1.0] == thinned_store._at_most(lengths, None, 0.01)
+    assert asked[1.0] == left[1.0]
     assert all(left[q] <= asked[q] for q in left)
     assert asked[0.01] < 0.5 * lengths.sum()
 
@@ -189,13 +190,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch, source, tmp_path):
         with pytest.raises(InputError, match=r"may take 0.0 GB and .* has 0.0 GB free: free some, or name another"):
             run(source, tmp_path / "thinned")
 
-    def full(*args, good=thinned_store._chunks):
-        for at, chunk in good(*args):
+    def full(*args, good=CountStore.watched, **bar):
+        for at, chunk in good(*args, **bar):
             yield at, chunk
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(thinned_store, "_chunks", full)
+        patch.setattr(CountStore, "watched", full)
         with pytest.raises(InputError, match=r"no space left to write .*thinned: free some and run again"):
             run(source, tmp_path / "thinned")
     assert not [path for path in tmp_path.iterdir() if path.name in ("thinned", "thinned.draft")]

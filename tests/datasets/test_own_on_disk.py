@@ -104,7 +104,7 @@ def test_what_cannot_be_read_by_cell_is_read_whole(kind, make_adata, on_disk, tm
     adata.X = adata.X.toarray() if kind == "dense" else adata.X.tocsc()
     adata.write_h5ad(tmp_path / "cells.h5ad")
     on_disk()
-    assert datasets.load(tmp_path / "cells.h5ad", signal="obs:type").on_disk is None
+    assert not datasets.load(tmp_path / "cells.h5ad", signal="obs:type").on_disk
 
 
 def test_a_file_changed_in_place_is_another_data_set(make_adata, on_disk, tmp_path):
@@ -153,7 +153,7 @@ def test_a_folder_of_files_is_one_data_set(signal, change, make_adata, on_disk, 
     one = datasets.load(tmp_path / "cells.h5ad", signal=signal, layer=layer)
     folder = split_up(adata, tmp_path / "parts")
     several = datasets.load(folder, signal=signal, layer=layer)
-    assert several.on_disk is None
+    assert not several.on_disk
     on_disk()
     large = datasets.load(folder, signal=signal, layer=layer)
     assert large.on_disk

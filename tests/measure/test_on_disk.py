@@ -28,7 +28,7 @@ def path(tmp_path_factory):
 def counts_on_disk(monkeypatch, tmp_path):
     """The data set stays on disk; training sets still come into memory, as small ones do."""
     monkeypatch.setenv("NOISE_SCALING_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("noise_scaling.datasets.own.is_small", lambda _: False)
+    monkeypatch.setattr("noise_scaling.datasets.own_counts.is_small", lambda _: False)
 
 
 def without_times(table):
@@ -44,7 +44,7 @@ def test_rows_are_the_same_to_the_bit(path, counts_on_disk, monkeypatch, tmp_pat
     assert (found["status"] == "ok").all()
     assert not [path for path in (tmp_path / "results" / "thinned").iterdir() if path.is_dir()]
     with monkeypatch.context() as patch:
-        patch.setattr("noise_scaling.datasets.own.is_small", lambda _: True)
+        patch.setattr("noise_scaling.datasets.own_counts.is_small", lambda _: True)
         pd.testing.assert_frame_equal(without_times(found), without_times(measure(path, **ask)))
 
 

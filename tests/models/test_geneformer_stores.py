@@ -37,8 +37,8 @@ def test_counts_on_disk_give_what_counts_in_memory_give(counts, path):
     mask = np.arange(120) < 80
     medians = gene_medians(counts[:80])
     memory = create().fit(counts[:80], counts[80:], genes_from=medians)
-    disk = create().fit(FileStore(path, cells=mask), FileStore(path, cells=~mask), genes_from=medians)
+    disk = create().fit(FileStore(path).take(mask), FileStore(path).take(~mask), genes_from=medians)
     assert disk.history == memory.history
     np.testing.assert_array_equal(disk.embed(FileStore(path)), memory.embed(counts))
-    own = create().fit(FileStore(path, cells=mask), counts[80:])
+    own = create().fit(FileStore(path).take(mask), counts[80:])
     np.testing.assert_allclose(own.gene_medians, medians, rtol=2e-3)

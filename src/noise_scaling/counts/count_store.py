@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from anndata.io import read_elem, sparse_dataset
 from scipy.sparse import csr_matrix
+from tqdm import tqdm
 
 from ..errors import InputError
 from .blocks import blocks_of, read_ahead
@@ -124,6 +125,13 @@ class CountStore(ABC):
         """Yield the counts of all cells, block by block."""
         return self.read(self.blocks())
 
+    def watched(self, desc: str, blocks: list[tuple[int, int]], **bar: Any) -> Generator[tuple[slice, csr_matrix]]:
+        """Yield position and counts of each block of cells, with a progress bar; `bar` are options of `tqdm`."""
+        with tqdm(total=self.shape[0], unit=" cells", desc=desc, **bar) as shown:
+            for (start, stop), chunk in zip(blocks, self.read(blocks), strict=True):
+                yield slice(start, stop), chunk
+                shown.update(stop - start)
+
     def held(self) -> csr_matrix | Self:
         """Return the counts of all cells in memory if they take less than `IN_MEMORY_BELOW` bytes, else this store."""
         return self.tocsr() if is_small(int(self.lengths.sum())) else self
@@ -147,33 +155,30 @@ class FileStore(CountStore):
     ----------
     paths
         One file, or several files with the same genes, whose cells are joined in this order.
-    cells
-        Mask [cells of all files] of the cells to take; None takes all.
     layer
         Layer that holds the counts, if X does not.
     convert
-        Turns a block [cells, genes of the files], and its name for messages, into counts; default `validate_counts`.
+        Turns a block [cells, genes of the files], and its `name` for messages, into counts.
     n_genes
         Number of genes that `convert` keeps; None: all.
 
     Raises
     ------
     InputError
-        If a file cannot be opened, its counts are missing or not a CSR matrix, or `cells` is not a mask; while reading,
-        if a part of a file cannot be read, or if `convert` raises it.
+        If a file cannot be opened, or its counts are missing or not a CSR matrix; while reading, if a part of a file
+        cannot be read, or if `convert` raises it.
     """
 
     def __init__(
         self,
         paths: str | Path | Sequence[Path],
         *,
-        cells: np.ndarray | None = None,
         layer: str | None = None,
-        convert: Callable[[csr_matrix, str], csr_matrix] | None = None,
+        convert: Callable[..., csr_matrix] = validate_counts,
         n_genes: int | None = None,
     ) -> None:
         self.paths = [Path(paths)] if isinstance(paths, str | Path) else list(paths)
-        self.where, self.convert = f"layers/{layer}" if layer else "X", convert or _as_they_are
+        self.where, self.convert = f"layers/{layer}" if layer else "X", convert
         starts, first, width = [np.zeros(1, np.int64)], [0], 0
         for path in self.paths:
             with open_store(path) as root:
@@ -183,9 +188,6 @@ class FileStore(CountStore):
                 width = counts.shape[1]
         self.first = np.array(first)  # first row of each file, and the number of all rows
         super().__init__(np.concatenate(starts), width if n_genes is None else n_genes)
-        if cells is not None:
-            self.rows = np.flatnonzero(check_mask(cells, len(self.rows)))
-            self.shape = (len(self.rows), self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> list[tuple[int, int]]:
         """See `CountStore.blocks`; no block spans two files."""
@@ -214,16 +216,4 @@ class FileStore(CountStore):
             raise InputError(
                 f"{name} cannot be read from cell {first - start} on ({reason}): fetch or write it again"
             ) from error
-        return self.convert(span, name)
-
-
-def _as_they_are(block: csr_matrix, name: str) -> csr_matrix:
-    return validate_counts(block, name=name)
-
-
-def check_mask(cells: np.ndarray, n_cells: int) -> np.ndarray:
-    """Return `cells` as an array if it is a boolean mask [cells of the store], else raise InputError."""
-    mask = np.asarray(cells)
-    if mask.dtype != bool or mask.shape != (n_cells,):
-        raise InputError(f"cells is {mask.dtype} {mask.shape} for a store of {n_cells} cells: give a mask of them all")
-    return mask
+        return self.convert(span, name=name)

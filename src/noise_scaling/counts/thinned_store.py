@@ -8,14 +8,13 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
-from tqdm import tqdm
 
 from ..errors import InputError
 from ..memory import release
@@ -114,11 +113,11 @@ class Lease:
 
 
 class Thinned(NamedTuple):
-    """Training cells on disk, the other pools in memory, and the lease on the folder."""
+    """Training cells, on disk or in memory, the other pools in memory, and the lease on the folder if there is one."""
 
-    train: ThinnedStore
+    train: ThinnedStore | csr_matrix
     held: dict[str, csr_matrix]
-    lease: Lease
+    lease: Lease | None = None
 
 
 def thin_to_disk(
@@ -131,7 +130,7 @@ def thin_to_disk(
     cell_ids: np.ndarray,
     gene_ids: np.ndarray,
     largest: int,
-    umis: np.ndarray | None = None,
+    umis: np.ndarray,
     progress: bool = False,
 ) -> Thinned:
     """Thin some cells of a store by name in one pass, as `counts.thin` does; write the training cells to a folder.
@@ -152,7 +151,7 @@ def thin_to_disk(
     largest
         The largest count.
     umis
-        Molecules of each cell of the store, used to estimate the disk space needed; None: the space of all counts.
+        Molecules of each cell of the store, from which the disk space needed is estimated.
     progress
         Show a progress bar.
 
@@ -218,12 +217,12 @@ def _write(
     folder: Path,
     keys: tuple[np.ndarray, np.ndarray],
     largest: int,
-    umis: np.ndarray | None,
+    umis: np.ndarray,
     progress: bool,
 ) -> None:
     pools = {"train": train, **held}
     entry = _entry(source.shape[1], largest)
-    most = _at_most(source.lengths[train.cells], None if umis is None else umis[train.cells], train.fraction)
+    most = _at_most(source.lengths[train.cells], umis[train.cells], train.fraction)
     needed, free = most * entry.itemsize, shutil.disk_usage(folder.parent).free
     if free < needed + _SPARE:
         raise InputError(
@@ -236,8 +235,9 @@ def _write(
         of[pool.cells], rank[pool.cells] = number, np.arange(len(pool.cells))
     parts: dict[str, list[csr_matrix]] = {name: [] for name in held}
     order: dict[str, list[np.ndarray]] = {name: [] for name in held}
-    with _Sorter(folder, (len(train.cells), source.shape[1]), most, entry) as sorter:
-        for cells, chunk in _chunks(source, progress):
+    sorter = _Sorter(folder, (len(train.cells), source.shape[1]), most, entry)
+    with sorter.files:
+        for cells, chunk in source.watched("thinning", source.blocks(_READ), disable=not progress, leave=False):
             for number, (name, pool) in enumerate(pools.items()):
                 mine = np.flatnonzero(of[cells] == number)
                 if not len(mine):
@@ -259,21 +259,10 @@ def _write(
     (folder / _FACTS).write_text(json.dumps({"genes": source.shape[1], "largest": largest}), encoding="utf-8")
 
 
-def _at_most(lengths: np.ndarray, umis: np.ndarray | None, fraction: float) -> int:
+def _at_most(lengths: np.ndarray, umis: np.ndarray, fraction: float) -> int:
     """Return the most counts that may be left: all, or the kept molecules expected plus six standard deviations."""
-    if umis is None:
-        return int(lengths.sum())
     expected = float(np.minimum(lengths, fraction * umis).sum())
     return int(min(lengths.sum(), expected + 6 * np.sqrt(umis.sum()) + 1))
-
-
-def _chunks(source: CountStore, progress: bool) -> Iterator[tuple[slice, csr_matrix]]:
-    """Yield the store's cells, block by block, with a progress bar."""
-    blocks = source.blocks(_READ)
-    with tqdm(total=source.shape[0], unit=" cells", desc="thinning", disable=not progress, leave=False) as bar:
-        for (start, stop), chunk in zip(blocks, source.read(blocks), strict=True):
-            yield slice(start, stop), chunk
-            bar.update(stop - start)
 
 
 class _Sorter:
@@ -286,12 +275,6 @@ class _Sorter:
         self.ranks: list[list[np.ndarray]] = [[] for _ in range(buckets)]
         self.files = ExitStack()
         self.buckets = [self.files.enter_context(self._path(number).open("wb")) for number in range(buckets)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.files.close()
 
     def _path(self, bucket: int) -> Path:
         return self.folder / f"{bucket}.bucket"

@@ -1,7 +1,6 @@
 """The data set that a loader returns: integer counts of named cells and genes, one signal, and the card."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +18,6 @@ from .registry import Card
 _TEXTS = 1 << 20  # names hashed at a time
 
 
-@dataclass(frozen=True)
-class OnDisk:
-    """Counts in files, of the cells that hold a molecule; names and molecules of each cell are in memory."""
-
-    store: CountStore
-    cell_ids: np.ndarray
-    gene_ids: np.ndarray
-    umis: np.ndarray
-    largest: int
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Cells with integer UMI counts, the signal they are scored against, and their card.
@@ -38,10 +26,14 @@ class Dataset:
     ----------
     name
         Registered name, or a file's stem.
-    adata
-        AnnData whose X is CSR of integer counts [cells, genes], or None where counts stay on disk;
-        uns["largest_deviation"] is how far the source's values were from integers where counts had to be recovered
-        (0 where the source holds integers). For a file of your own it holds no annotation.
+    counts
+        Integer UMI counts [cells, genes]: CSR, or a store where they do not fit in memory and stay on disk.
+    cell_ids, gene_ids
+        Names of the cells [cells] and of the genes [genes].
+    umis
+        Molecules of each cell at full depth, int64 [cells].
+    largest
+        The largest count.
     signal
         The signal, over the same cells in the same order.
     card
@@ -55,42 +47,33 @@ class Dataset:
         files of users, so that a file's name does not change the draws.
     notes
         Notes for the user of a file: how values were interpreted, how many cells lack the signal, what was rounded.
-    on_disk
-        Counts and names, where they do not fit in memory.
     blocks
         Block of each cell, integers [cells], if test cells come in whole blocks (tissue sections): see `splits.split`.
+    adata
+        AnnData whose X is the counts, or None where they stay on disk;
+        uns["largest_deviation"] is how far the source's values were from integers where counts had to be recovered
+        (0 where the source holds integers). For a file of your own it holds no annotation.
     """
 
     name: str
-    adata: Any
+    counts: sp.csr_matrix | CountStore
+    cell_ids: np.ndarray
+    gene_ids: np.ndarray
+    umis: np.ndarray
+    largest: int
     signal: Signal
     card: Card
     data_sha256: str
     counts_sha256: str
     stream: str
     notes: tuple[str, ...] = ()
-    on_disk: OnDisk | None = None
     blocks: np.ndarray | None = None
+    adata: Any = None
 
     @property
-    def counts(self) -> sp.csr_matrix | CountStore:
-        """Integer UMI counts [cells, genes], CSR or a store."""
-        return self.on_disk.store if self.on_disk else self.adata.X
-
-    @property
-    def umis(self) -> np.ndarray:
-        """Molecules of each cell at full depth, int64 [cells]."""
-        return self.on_disk.umis if self.on_disk else np.asarray(self.adata.X.sum(axis=1, dtype=np.int64)).ravel()
-
-    @property
-    def cell_ids(self) -> np.ndarray:
-        """Names of the cells [cells]."""
-        return self.on_disk.cell_ids if self.on_disk else self.adata.obs_names.to_numpy(dtype=str)
-
-    @property
-    def gene_ids(self) -> np.ndarray:
-        """Names of the genes [genes]."""
-        return self.on_disk.gene_ids if self.on_disk else self.adata.var_names.to_numpy(dtype=str)
+    def on_disk(self) -> bool:
+        """Whether the counts stay on disk."""
+        return isinstance(self.counts, CountStore)
 
     @property
     def n_cells(self) -> int:
@@ -102,10 +85,10 @@ class Dataset:
 
     def take(self, cells: np.ndarray) -> sp.csr_matrix:
         """Return the counts of some cells in memory, given by their positions, in the order given."""
-        if self.on_disk is None:
-            return self.adata.X[cells]
+        if not isinstance(self.counts, CountStore):
+            return self.counts[cells]
         order = np.argsort(cells)
-        return self.on_disk.store.take(np.asarray(cells)[order]).tocsr()[np.argsort(order)]
+        return self.counts.take(np.asarray(cells)[order]).tocsr()[np.argsort(order)]
 
 
 def assemble(
@@ -157,8 +140,11 @@ def assemble(
     counted = CountsHash()
     counted.add(adata.X)
     sha256 = content_sha256(counted.hexdigest(), adata.obs_names, adata.var_names, signal)
+    cell_ids, gene_ids = (names.to_numpy(dtype=str) for names in (adata.obs_names, adata.var_names))
+    umis, largest = np.asarray(adata.X.sum(axis=1, dtype=np.int64)).ravel(), int(adata.X.data.max(initial=0))
+    facts = cell_ids, gene_ids, umis, largest
     blocks = None if blocks is None else blocks[kept]
-    return Dataset(card.name, adata, signal, card, *sha256, stream or card.name, notes, blocks=blocks)
+    return Dataset(card.name, adata.X, *facts, signal, card, *sha256, stream or card.name, notes, blocks, adata)
 
 
 class CountsHash:
@@ -197,18 +183,12 @@ def content_sha256(counts: str, cell_ids: Any, gene_ids: Any, signal: Signal) ->
 
 
 def _add(digest: Any, *arrays: Any) -> None:
-    for array in arrays:
-        for part in _bytes(array):
-            digest.update(part)
-
-
-def _bytes(array: Any) -> Iterator[bytes]:
-    if array is None:
-        yield b"-"
-        return
-    array = np.asarray(array)
-    if array.dtype.kind in "biuf":
-        yield np.ascontiguousarray(array, dtype="<f8").tobytes()
-        return
-    for start in range(0, len(array), _TEXTS):
-        yield (b"\0" if start else b"") + "\0".join(map(str, array[start : start + _TEXTS])).encode()
+    for values in arrays:
+        array = np.asarray(values)
+        if values is None:
+            digest.update(b"-")
+        elif array.dtype.kind in "biuf":
+            digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        else:
+            for start in range(0, len(array), _TEXTS):
+                digest.update((b"\0" if start else b"") + "\0".join(map(str, array[start : start + _TEXTS])).encode())

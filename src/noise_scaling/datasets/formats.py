@@ -105,7 +105,11 @@ def open_cells(path: Path) -> Iterator[Cells]:
     files = sorted(path.glob("*.h5ad")) if path.is_dir() and not _holds(path, *_ZARR, *_TENX) else []
     if files:
         with ExitStack() as opened:
-            yield Several([_open_part(opened, file) for file in files], files)
+            parts = [opened.enter_context(open_cells(file)) for file in files]
+            for part, file in zip(parts, files, strict=True):
+                if not isinstance(part, Stored):
+                    raise InputError(f"{file} is of an older form than the others of its folder may be: {ANEW}")
+            yield Several(parts, files)
         return
     if path.is_dir():
         yield _open_folder(path)
@@ -119,16 +123,6 @@ def open_cells(path: Path) -> Iterator[Cells]:
 
 def _holds(path: Path, *names: str) -> bool:
     return any((path / name).exists() for name in names)
-
-
-def _open_part(opened: ExitStack, path: Path) -> Stored:
-    """Open one of several files; `opened` closes it together with the others."""
-    _check_file(path)
-    with _readable(path):
-        cells = _cells(opened.enter_context(_open_hdf5(path)), path)
-    if not isinstance(cells, Stored):
-        raise InputError(f"{path} is of an older form than the others of its folder may be: {ANEW}")
-    return cells
 
 
 def _open_folder(path: Path) -> Cells:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from .. import paths
 from ..counts.count_store import FileStore
 from ..errors import InputError
 from ..files import replacing, stamps
 from ..signals import Signal
-from .dataset import CountsHash, Dataset, OnDisk, content_sha256
+from .dataset import CountsHash, Dataset, content_sha256
 from .registry import Card
 
 _VERSION = 2  # of the contents of a survey
@@ -40,13 +39,11 @@ def survey(store: FileStore, how: str, notes: Callable[[], list[str]] = list) ->
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(entry) as found:
         notes_then = tuple(json.loads(str(found["notes"])))
         return Survey(found["umis"], int(found["largest"]), str(found["sha256"]), notes_then)
-    umis, largest, counted, blocks = np.zeros(store.shape[0], np.int64), 0, CountsHash(), store.blocks()
-    with tqdm(total=store.shape[0], unit=" cells", desc=f"reading {store.paths[0].name}") as bar:
-        for (start, stop), chunk in zip(blocks, store.read(blocks), strict=True):
-            umis[start:stop] = np.asarray(chunk.sum(1, dtype=np.int64)).ravel()
-            largest = max(largest, int(chunk.data.max(initial=0)))
-            counted.add(chunk)
-            bar.update(stop - start)
+    umis, largest, counted = np.zeros(store.shape[0], np.int64), 0, CountsHash()
+    for cells, chunk in store.watched(f"reading {store.paths[0].name}", store.blocks()):
+        umis[cells] = np.asarray(chunk.sum(1, dtype=np.int64)).ravel()
+        largest = max(largest, int(chunk.data.max(initial=0)))
+        counted.add(chunk)
     made = Survey(umis, largest, counted.hexdigest(), tuple(notes()))
     with contextlib.suppress(OSError), replacing(entry) as draft, draft.open("wb") as file:  # not cached if unwritable
         np.savez(file, umis=umis, largest=largest, sha256=made.sha256, notes=json.dumps(made.notes))
@@ -72,8 +69,8 @@ def assemble_on_disk(
     if (times > 1).any():
         raise InputError(f"{card.name} has two genes named {genes[times > 1][0]!r}: give each gene a name of its own")
     sha256 = content_sha256(found.sha256, cell_ids, gene_ids, signal)
-    on_disk = OnDisk(store, cell_ids, gene_ids, found.umis[kept], found.largest)
-    return Dataset(card.name, None, signal, card, *sha256, stream or card.name, notes, on_disk)
+    facts = cell_ids, gene_ids, found.umis[kept], found.largest
+    return Dataset(card.name, store, *facts, signal, card, *sha256, stream or card.name, notes)
 
 
 def _entry(store: FileStore, how: str) -> Path:

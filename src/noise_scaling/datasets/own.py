@@ -1,17 +1,17 @@
 """Load your own cells: a file with raw counts, and a signal named by its place in the file."""
 
+import hashlib
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 
-from ..counts.count_store import is_small
 from ..signals import Signal, test_eligible
 from . import on_disk
 from .dataset import Dataset, assemble
-from .formats import Several, Stored, open_cells
-from .own_counts import read_counts, refuse_empty, stored_values, stream_counts
+from .formats import open_cells
+from .own_counts import large_files, read_counts, refuse_empty
 from .own_rounding import normalised
 from .own_signals import STREAM, read_signal
 from .registry import Card, default_grid
@@ -26,13 +26,20 @@ def load_own(path: Path, *, signal: str | None, layer: str | None, round_counts:
     constant or unusable.
     """
     with open_cells(path) as cells:
-        if (values := stored_values(cells, layer)) and not is_small(values):
-            return _streamed(path, cells, signal, layer, round_counts)
-        features = read_counts(cells, layer, path.name, round_counts=round_counts)
-        found, notes = read_signal(cells, features.others, signal, path.name)
-        obs = pd.DataFrame(index=cells.obs_names)
-    card = _card(path, np.asarray(features.counts.sum(axis=1)).ravel(), features.counts.shape[1], found)
-    return assemble(card, features.counts, obs, features.genes, found, stream=STREAM, notes=(*features.notes, *notes))
+        files = large_files(cells, layer)
+        features = read_counts(cells, layer, path.name, round_counts=round_counts, paths=files)
+        found, more = read_signal(cells, features.others, signal, path.name)
+        names = cells.obs_names
+    counts, genes = features.counts, features.genes
+    if not files:
+        card, obs = _card(path, np.asarray(counts.sum(axis=1)).ravel(), len(genes), found), pd.DataFrame(index=names)
+        return assemble(card, counts, obs, genes, found, stream=STREAM, notes=(*features.notes(), *more))
+    chosen = hashlib.blake2b(np.packbits(features.chosen).data, digest_size=8).hexdigest()
+    seen = on_disk.survey(counts, f"round {round_counts} genes {chosen}", features.notes)
+    refuse_empty(seen.umis, features.where)
+    card, cell_ids = _card(path, seen.umis, len(genes), found), names.to_numpy(dtype=np.dtypes.StringDType())
+    notes = (*seen.notes, *normalised(seen.umis, features.where), *more)
+    return on_disk.assemble_on_disk(card, counts, seen, cell_ids, genes, found, stream=STREAM, notes=notes)
 
 
 def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) -> anndata.AnnData:
@@ -57,22 +64,6 @@ def load_counts(path: Path, *, layer: str | None, round_counts: bool = False) ->
             for table, names in ((cells.obs, cells.obs_names), (cells.var, cells.var_names))
         )
     return anndata.AnnData(X=features.counts, obs=obs, var=var[features.chosen])
-
-
-def _streamed(
-    path: Path, cells: Stored | Several, signal: str | None, layer: str | None, round_counts: bool
-) -> Dataset:
-    """Do the same as `load_own` for counts that stay in the file."""
-    features = stream_counts(path, cells, layer, round_counts=round_counts)
-    found, notes = read_signal(cells, features.others, signal, path.name)
-    seen = on_disk.survey(features.store, features.how, features.notes)
-    refuse_empty(seen.umis, features.where)
-    card = _card(path, seen.umis, len(features.genes), found)
-    names = cells.obs_names.to_numpy(dtype=np.dtypes.StringDType())
-    return on_disk.assemble_on_disk(
-        card, features.store, seen, names, features.genes, found, stream=STREAM,
-        notes=(*seen.notes, *normalised(seen.umis, features.where), *notes),
-    )  # fmt: skip
 
 
 def _card(path: Path, umis: np.ndarray, n_genes: int, signal: Signal) -> Card:

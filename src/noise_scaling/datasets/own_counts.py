@@ -1,7 +1,6 @@
 """Read the raw counts of a file: choose the matrix and the features that are genes, and refuse unusable counts."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +10,11 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from ..counts.count_store import FileStore
+from ..counts.count_store import FileStore, is_small
 from ..counts.thinning import check_format
 from ..errors import InputError
 from .columns import listed
-from .formats import ANEW, Cells, Several, Stored
+from .formats import ANEW, Cells
 from .own_rounding import Rounding, elsewhere, normalised, whole_counts
 
 _GENES = ("gene expression", "gene", "genes", "rna", "gex", "mrna")
@@ -28,69 +27,54 @@ Others = Mapping[str, Callable[[], sp.csr_matrix]]
 class Features(NamedTuple):
     """Integer counts [cells, genes], the names of the genes, and the other counted features by type.
 
-    `chosen` marks which of the file's features [features] are genes.
+    `notes` returns the notes for the user; of a store, once all of its cells have been read. `where` is the place of
+    the counts in the file, for messages, and `chosen` marks which of the file's features [features] are genes.
     """
 
-    counts: sp.csr_matrix
-    genes: np.ndarray
-    others: Others
-    notes: list[str]
-    chosen: np.ndarray
-
-
-class StreamedFeatures(NamedTuple):
-    """Like `Features`, for counts that stay in the file.
-
-    `how` names how the store converts the file's values, `where` is their place in the file, for messages; `notes`
-    returns the notes once all cells have been read.
-    """
-
-    store: FileStore
+    counts: Any
     genes: np.ndarray
     others: Others
     notes: Callable[[], list[str]]
     where: str
-    how: str
+    chosen: np.ndarray
 
 
-def read_counts(cells: Cells, layer: str | None, name: str, *, round_counts: bool = False) -> Features:
-    """Read the counts of the genes from X or a layer; `round_counts`: round estimated ones, do not refuse them."""
-    shape = _shape(cells, name)
-    where = _place(layer, name)
-    values = _as_csr(_chosen(cells, layer, name), where, shape)
-    genes, others, feature_notes = _features(cells, name)
+def read_counts(
+    cells: Cells, layer: str | None, name: str, *, round_counts: bool, paths: Sequence[Path] = ()
+) -> Features:
+    """Read the counts of the genes from X or a layer; `round_counts`: round estimated ones, do not refuse them.
+
+    With `paths`, the files of `cells`, the counts stay in them: they are a `FileStore`, which checks them block by
+    block as they are read, and does not refuse cells without a count.
+    """
+    shape = (len(cells.obs_names), len(cells.var_names))
+    where = f"layer {layer!r} of {name}" if layer else f"X of {name}"
+    if min(shape) == 0:
+        raise InputError(f"{name} is empty, {shape[0]} cells x {shape[1]} genes: give at least one of each")
+    values = None if paths else _as_csr(_chosen(cells, layer, name), where, shape)
+    genes, others, said = _features(cells, name)
     _names_unique(cells, genes, name)
+    names = cells.var_names[genes].to_numpy(str)
+    if values is None:
+        convert = _Convert(where, genes, round_counts)
+        store = FileStore(paths, layer=layer, convert=convert, n_genes=len(names))
+        if store.shape[0] != shape[0]:
+            raise InputError(f"{where} has {store.shape[0]} rows for {shape[0]} cells: {ANEW}")
+        rest = {kind: partial(_others, paths, layer, at) for kind, at in others.items()}
+        return Features(store, names, rest, lambda: convert.rounding.notes(where) + said, where, genes)
     counts, rounding = whole_counts(values[:, genes], where, cells, round_counts)
     refuse_empty(np.diff(counts.indptr), where)
-    notes = rounding.notes(where) + feature_notes
-    notes += normalised(np.asarray(counts.sum(axis=1)).ravel(), where)
+    notes = [*rounding.notes(where), *said, *normalised(np.asarray(counts.sum(axis=1)).ravel(), where)]
     rest = {kind: partial(values.__getitem__, (slice(None), at)) for kind, at in others.items()}
-    return Features(counts, cells.var_names[genes].to_numpy(str), rest, notes, genes)
+    return Features(counts, names, rest, lambda: notes, where, genes)
 
 
-def stored_values(cells: Cells, layer: str | None) -> int:
-    """Number of stored values of the count matrix if it can be read cell by cell, else 0."""
-    return 0 if isinstance(cells, AnnData) else cells.stored_counts(f"layers/{layer}" if layer else "X")
-
-
-def stream_counts(
-    path: Path, cells: Stored | Several, layer: str | None, *, round_counts: bool = False
-) -> StreamedFeatures:
-    """Like `read_counts`, for counts that stay in the file and are checked block by block as they are read."""
-    shape, where = _shape(cells, path.name), _place(layer, path.name)
-    genes, others, feature_notes = _features(cells, path.name)
-    _names_unique(cells, genes, path.name)
-    convert = _Convert(where, genes, round_counts)
-    store = FileStore(cells.paths, layer=layer, convert=convert, n_genes=int(genes.sum()))
-    if store.shape[0] != shape[0]:
-        raise InputError(f"{where} has {store.shape[0]} rows for {shape[0]} cells: {ANEW}")
-
-    def notes() -> list[str]:
-        return convert.rounding.notes(where) + feature_notes
-
-    rest = {kind: partial(_others, cells.paths, layer, at) for kind, at in others.items()}
-    how = f"round {round_counts} genes {hashlib.blake2b(np.packbits(genes).data, digest_size=8).hexdigest()}"
-    return StreamedFeatures(store, cells.var_names[genes].to_numpy(str), rest, notes, where, how)
+def large_files(cells: Cells, layer: str | None) -> list[Path]:
+    """Return the files of cells whose counts are too large for memory and can be read cell by cell; else none."""
+    if isinstance(cells, AnnData):
+        return []
+    stored = cells.stored_counts(f"layers/{layer}" if layer else "X")
+    return cells.paths if stored and not is_small(stored) else []
 
 
 class _Convert:
@@ -100,7 +84,7 @@ class _Convert:
         self.where, self.round_counts, self.rounding = where, round_counts, Rounding()
         self.genes = None if genes.all() else np.flatnonzero(genes)
 
-    def __call__(self, block: sp.csr_matrix, _: str) -> sp.csr_matrix:
+    def __call__(self, block: sp.csr_matrix, name: str) -> sp.csr_matrix:
         check_format(block, self.where, ANEW)
         values = block if self.genes is None else block[:, self.genes]
         counts, rounding = whole_counts(values, self.where, None, self.round_counts)
@@ -108,20 +92,9 @@ class _Convert:
         return counts
 
 
-def _others(paths: list[Path], layer: str | None, columns: np.ndarray) -> sp.csr_matrix:
-    store = FileStore(paths, layer=layer, convert=lambda block, _: block[:, columns], n_genes=len(columns))
+def _others(paths: Sequence[Path], layer: str | None, columns: np.ndarray) -> sp.csr_matrix:
+    store = FileStore(paths, layer=layer, convert=lambda block, name: block[:, columns], n_genes=len(columns))
     return store.tocsr()
-
-
-def _shape(cells: Cells, name: str) -> tuple[int, int]:
-    shape = (len(cells.obs_names), len(cells.var_names))
-    if min(shape) == 0:
-        raise InputError(f"{name} is empty, {shape[0]} cells x {shape[1]} genes: give at least one of each")
-    return shape
-
-
-def _place(layer: str | None, name: str) -> str:
-    return f"layer {layer!r} of {name}" if layer else f"X of {name}"
 
 
 def refuse_empty(counts: np.ndarray, where: str) -> None:

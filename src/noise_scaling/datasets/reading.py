@@ -3,7 +3,7 @@
 import gzip
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -114,8 +114,7 @@ def matrix_market(files: dict[str, Path], stem: str) -> tuple[sp.csr_matrix, pd.
     names = []
     for part in ("barcodes", "features"):
         path = files[f"{stem}-{part}.tsv.gz"]
-        with of_form(path):
-            names.append(pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False)[0])
+        names.append(read_table(path, sep="\t", header=None, dtype=str, keep_default_na=False)[0])
     cells, features = names
     values = read_mtx(files[f"{stem}-matrix.mtx.gz"], (len(features), len(cells)))
     return sp.csr_matrix(values.T), pd.Index(cells), unique_genes(features)
@@ -136,15 +135,25 @@ def unique_genes(genes: pd.Series | pd.Index) -> np.ndarray:
     return make_index_unique(pd.Index(genes.astype(str))).to_numpy(dtype=str)
 
 
-def need_columns(table: pd.DataFrame, wanted: list[str], path: Path) -> None:
+def read_table(path: Path, wanted: Sequence[str] = (), **options: Any) -> pd.DataFrame:
+    """Read a table with the options of `pandas.read_csv`; InputError if it lacks one of the columns `wanted`."""
+    with of_form(path):
+        table = pd.read_csv(path, **options)
+    need_columns(table, wanted, path)
+    return table
+
+
+def need_columns(table: pd.DataFrame, wanted: Sequence[str], path: Path) -> None:
     """Raise InputError if a file's table lacks a column that its loader reads."""
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(f"{path.name} has no column {absent[0]!r}: it is not the file of the card; fetch it anew")
 
 
-def need_cells(cells: pd.Index, known: pd.Index, path: Path) -> None:
-    """Raise InputError if a second file of a data set lacks a cell of the first file."""
-    absent = cells[~cells.isin(known)]
+def rows_of(cells: Sequence | np.ndarray | pd.Index, known: Sequence | np.ndarray | pd.Index, path: Path) -> np.ndarray:
+    """Return the rows that `cells` have in a second file, whose cells are `known`; InputError if it lacks a cell."""
+    rows = pd.Index(known).get_indexer(pd.Index(cells))
+    absent = pd.Index(cells)[rows < 0]
     if len(absent):
         raise InputError(f"{path.name} lacks {len(absent)} of {len(cells)} cells, e.g. {absent[0]!r}: fetch it anew")
+    return rows

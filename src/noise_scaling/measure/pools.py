@@ -1,7 +1,5 @@
 """The thinned counts of a slice: in memory, or with the training cells in a folder if the data are on disk."""
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -13,13 +11,6 @@ from ..seeds import derive
 from ..splits import Split
 from .asked import Grid
 from .unit import digest
-
-
-class InMemory(NamedTuple):
-    """Thinned counts of the training cells, and of the other pools by name."""
-
-    train: csr_matrix
-    held: dict[str, csr_matrix]
 
 
 class Pools:
@@ -39,7 +30,7 @@ class Pools:
         facts = (self.data.counts_sha256, fraction, self.seed, self.variant.full_depth, self.largest, *self._apart)
         self.folder = (grid.results or paths.cache()) / "thinned" / digest(cells, *facts)
         self._alone: dict[int, csr_matrix] = {}
-        self._made: Thinned | InMemory | None = None
+        self._made: Thinned | None = None
 
     @property
     def _apart(self) -> tuple[float, ...]:
@@ -78,24 +69,24 @@ class Pools:
         return umis_per_cell(self.train(n_cells))
 
     @property
-    def _counts(self) -> Thinned | InMemory:
+    def _counts(self) -> Thinned:
         """Thinned once. Not a `cached_property`: before Python 3.12 its lock may be held when a worker is forked."""
         if self._made is None:
             self._made = self._thinned()
         return self._made
 
-    def _thinned(self) -> Thinned | InMemory:
+    def _thinned(self) -> Thinned:
         pools = {"test": self.cells.test, "validation": self.cells.validation}
         train = self.cells.training_cells(self.largest)
-        if self.data.on_disk is None:
+        if not isinstance(self.data.counts, CountStore):
             held = {pool: self._thin(pool, at) for pool, at in pools.items()}
-            return InMemory(self._thin("train", train), held)
+            return Thinned(self._thin("train", train), held)
         shares = {name: 1.0 if name in self._whole else self.fraction for name in (*pools, "train")}
         return thin_to_disk(
-            self.data.on_disk.store, Pool(train, shares["train"]),
+            self.data.counts, Pool(train, shares["train"]),
             {name: Pool(at, shares[name]) for name, at in pools.items()}, self.folder, seed=self.seed,
-            cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.on_disk.largest,
-            umis=self.data.on_disk.umis, progress=self.grid.progress,
+            cell_ids=self.data.cell_ids, gene_ids=self.data.gene_ids, largest=self.data.largest,
+            umis=self.data.umis, progress=self.grid.progress,
         )  # fmt: skip
 
     @property

@@ -1,12 +1,11 @@
 """A lung cancer cell line under dexamethasone, with RNA and chromatin of the same cells (Cao et al. 2018)."""
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse.linalg import svds
 
 from ...signals import in_time
-from ..reading import cells_by_genes, need_cells, of_form, read_r, unscale_rows
+from ..reading import cells_by_genes, of_form, read_r, rows_of, unscale_rows
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _DIMENSIONS = 10
@@ -26,11 +25,11 @@ def a549_dex(card: Card, files: Files, signal: str) -> Dataset:
         obs = source["labels"].astype(str).loc[cells]
         hours = obs["Time"].to_numpy(dtype=str)
         peaks, peak_cells, _ = cells_by_genes(source["data"]["ATAC"])
-    need_cells(pd.Index(cells), pd.Index(peak_cells), path)
+    rows = rows_of(cells, peak_cells, path)
     if signal == "hours":
         found = Signal(signal, "label", hours, levels=in_time(hours))
     else:
-        found = Signal(signal, "vector", _latent(peaks[pd.Index(peak_cells).get_indexer(cells)]))
+        found = Signal(signal, "vector", _latent(peaks[rows]))
     return assemble(card, unscale_rows(values), obs, genes, found, tolerance=1e-3)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..reading import cells_by_genes, log1p, need_cells, of_form, read_r, unique_genes
+from ..reading import cells_by_genes, log1p, of_form, read_r, read_table, rows_of, unique_genes
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _MOUSE_GENES = 100
@@ -31,8 +31,7 @@ def citeseq_cbmc(card: Card, files: Files, signal: str) -> Dataset:
     """
     values, _ = _hdf5(files["CITE_CBMC_counts_top2000.h5"])
     path = files["GSE100866_CBMC_8K_13AB_10X-ADT_umi.csv.gz"]
-    with of_form(path):
-        proteins = pd.read_csv(path, index_col=0).T.to_numpy()
+    proteins = read_table(path, index_col=0).T.to_numpy()
     if len(proteins) != values.shape[0]:
         raise InputError(f"{path.name} has {len(proteins)} cells for {values.shape[0]}: fetch both files anew")
     mouse = values[:, -_MOUSE_GENES:].sum(axis=1)
@@ -49,8 +48,7 @@ def citeseq_inhouse(card: Card, files: Files, signal: str) -> Dataset:
         values, cells, genes = cells_by_genes(read_r(rna))
     with of_form(adt):
         proteins, protein_cells, _ = cells_by_genes(read_r(adt))
-    need_cells(pd.Index(cells), pd.Index(protein_cells), adt)
-    proteins = proteins[pd.Index(protein_cells).get_indexer(cells)]
+    proteins = proteins[rows_of(cells, protein_cells, adt)]
     found = Signal(signal, "vector", log1p(proteins.toarray()))
     obs = pd.DataFrame(index=cells)
     return assemble(card, values, obs, unique_genes(pd.Index(genes)), found, tolerance=0)

@@ -5,7 +5,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from ...signals import Signal, single_clone
-from ..reading import need_columns, of_form, read_mtx, unique_genes, unscale_rows
+from ..reading import read_mtx, read_table, unique_genes, unscale_rows
 from . import Card, Dataset, Files, assemble, register
 
 
@@ -18,11 +18,9 @@ def larry(card: Card, files: Files, signal: str) -> Dataset:
     """
     meta = files["stateFate_inVitro_metadata.txt.gz"]
     names = files["stateFate_inVitro_gene_names.txt.gz"]
-    with of_form(meta):
-        obs = pd.read_csv(meta, sep="\t", dtype={"Library": str, "Cell barcode": str})
-    with of_form(names):
-        genes = pd.read_csv(names, sep="\t", header=None, dtype=str)[0]
-    need_columns(obs, ["Library", "Cell barcode", "Time point"], meta)
+    text = {"Library": str, "Cell barcode": str}
+    obs = read_table(meta, [*text, "Time point"], sep="\t", dtype=text)
+    genes = read_table(names, sep="\t", header=None, dtype=str)[0]
     values = read_mtx(files["stateFate_inVitro_normed_counts.mtx.gz"], (len(obs), len(genes)))
     clones = read_mtx(files["stateFate_inVitro_clone_matrix.mtx.gz"], (len(obs), None))
     # A barcode is unique within its library only.

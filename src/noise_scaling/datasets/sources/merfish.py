@@ -5,7 +5,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ...errors import InputError
-from ..reading import need_cells, need_columns, of_form
+from ..reading import of_form, read_table, rows_of
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _CELLS_AT_ONCE = 20_000
@@ -28,12 +28,10 @@ def merfish(card: Card, files: Files, signal: str) -> Dataset:
             for block in reader:
                 blocks.append(sp.csr_matrix(block[genes].to_numpy(dtype=np.float32)))
                 cells.extend(block.index)
-    with of_form(meta):
-        obs = pd.read_csv(meta, index_col=0, dtype={pd.read_csv(meta, nrows=0).columns[0]: str})
-    need_columns(obs, ["center_x", "center_y"], meta)
-    need_cells(pd.Index(cells), obs.index, meta)
+    names = read_table(meta, nrows=0).columns[0]
+    obs = read_table(meta, ["center_x", "center_y"], index_col=0, dtype={names: str})
+    obs = obs.iloc[rows_of(cells, obs.index, meta)]
     if not genes or not blocks:
         raise InputError(f"{table.name} has {len(cells)} cells and {len(genes)} genes: fetch the file anew")
-    obs = obs.loc[cells]
     neighbours = Signal(signal, "pair", obs[["center_x", "center_y"]].to_numpy(dtype=np.float64))
     return assemble(card, sp.vstack(blocks), obs, np.array(genes), neighbours, tolerance=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..reading import integers, need_cells, need_columns, of_form
+from ..reading import integers, read_table, rows_of
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _LINES = ["H1975", "H2228", "HCC827"]
@@ -44,14 +44,9 @@ def _plates(card: Card, files: Files, columns: list[str]) -> tuple[sp.csr_matrix
     for table in (path for name, path in by_name.items() if name.endswith(".count.csv.gz")):
         plate = table.name.removesuffix(".count.csv.gz")
         meta = by_name[f"{plate}.metadata.csv.gz"]
-        with of_form(table):
-            counts = pd.read_csv(table, index_col=0)
-        with of_form(meta):
-            obs = pd.read_csv(meta, index_col=0)
-        need_columns(obs, columns, meta)
-        need_cells(counts.columns, obs.index, meta)
+        counts, obs = read_table(table, index_col=0), read_table(meta, columns, index_col=0)
         tables.append(counts)
-        known.append(obs.loc[counts.columns].set_axis(f"{plate}_" + counts.columns))
+        known.append(obs.iloc[rows_of(counts.columns, obs.index, meta)].set_axis(f"{plate}_" + counts.columns))
     shared = pd.concat(tables, axis=1, join="inner").sort_index()
     counts, _ = integers(sp.csr_matrix(shared.T.to_numpy()), name=card.name, tolerance=0)
     return counts, shared.index.to_numpy(dtype=str), pd.concat(known)

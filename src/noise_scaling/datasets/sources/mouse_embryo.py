@@ -40,7 +40,7 @@ def mouse_embryo(card: Card, files: Files, signal: str) -> Dataset:
     cells_kept, cell_ids, labels = np.concatenate(kept), np.concatenate(names), np.concatenate(days)
     labels = labels[cells_kept]
     found = Signal(signal, "label", labels, levels=in_time(labels))
-    store = FileStore(paths, cells=cells_kept, convert=lambda block, name: integers(block, name=name, tolerance=0)[0])
+    store = FileStore(paths, convert=lambda block, name: integers(block, name=name, tolerance=0)[0]).take(cells_kept)
     if len(np.unique(cell_ids)) < len(cell_ids):  # a name occurs in several files
         cell_ids = np.asarray(make_index_unique(pd.Index(cell_ids.astype(object)))).astype(_TEXT)
     cell_ids, gene_ids = cell_ids[cells_kept], unique_genes(genes)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ..reading import need_columns, of_form
+from ..reading import read_table
 from . import Card, Dataset, Files, Signal, assemble, register
 
 _PLACE = ["x_centroid", "y_centroid"]
@@ -13,12 +13,7 @@ _PLACE = ["x_centroid", "y_centroid"]
 @register("xenium_breast")
 def xenium_breast(card: Card, files: Files, signal: str) -> Dataset:
     """Load 34,451 cells, integers. The four tables share one coordinate system, in micrometres, but no cell."""
-    tables = []
-    for path in files.values():
-        with of_form(path):
-            tables.append(pd.read_csv(path, index_col=0))
-        need_columns(tables[-1], [*_PLACE, "area"], path)
-    table = pd.concat(tables)
+    table = pd.concat([read_table(path, [*_PLACE, "area"], index_col=0) for path in files.values()])
     obs = table[[*_PLACE, "area"]].set_axis(table.index.astype(str))
     genes = table.columns.drop(obs.columns)
     counts = sp.csr_matrix(table[genes].to_numpy())
