@@ -11,9 +11,10 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..measure import check_rules
-from . import claims, claims_open, page
+from . import claims, page
 from .claim_terms import of_development
 from .claims import CLAIMS, Claim
+from .claims_open import OPEN
 from .curve_zoo import OURS
 from .findings import KNOWN_BITS
 
@@ -25,7 +26,7 @@ _HEADINGS = {"published, all rows": "published", "published, not flagged": "publ
 
 @cache
 def _findings(estimator: str | None) -> Callable[[pd.DataFrame], dict[Claim, claims.Finding]]:
-    every = (*CLAIMS, *claims_open.OPEN)
+    every = (*CLAIMS, *OPEN)
     return page.of_content(lambda table: {claim: claims.find(claim, table, estimator=estimator) for claim in every})
 
 
@@ -96,7 +97,7 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
-    """Return the verdict on each claim by each table; only the reference if `measurements` is the published table."""
+    """Return the verdict on each claim of CLAIMS or OPEN by each table; `columns` says which tables those are."""
     download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return of_columns(columns(measurements, reference), which, download=download)
 
@@ -152,11 +153,6 @@ def _signal(claim: Claim, column: Column) -> str:
     return f"&{urlencode({'signal': '/'.join(here[0])})}" if len(here) == 1 else ""
 
 
-def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
-    """Return the ledger of the questions that the paper leaves open."""
-    return ledger(measurements, reference, claims_open.OPEN)
-
-
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
     """Tabulate for every claim and table the interval with studies drawn too, and verdicts with thresholds moved."""
     rows = _firm(columns(measurements, reference))
@@ -165,7 +161,7 @@ def robustness(measurements: str | Path, reference: str | Path) -> HTML:
 
 def control(measurements: str | Path, reference: str | Path) -> HTML:
     """Say how many verdicts change if the positive control must find as many bits as `check` asks for."""
-    least, every = check_rules.FOUND * KNOWN_BITS, [*CLAIMS, *claims_open.OPEN]
+    least, every = check_rules.FOUND * KNOWN_BITS, [*CLAIMS, *OPEN]
     changed = sum(
         claims.find(claim, one.table, estimator=one.estimator, control=least).verdict != one.findings[claim].verdict
         for one in columns(measurements, reference) if one.estimator for claim in every
@@ -179,7 +175,7 @@ def control(measurements: str | Path, reference: str | Path) -> HTML:
 
 def _firm(tables: list[Column]) -> pd.DataFrame:
     rows = []
-    for claim in (*CLAIMS, *claims_open.OPEN):
+    for claim in (*CLAIMS, *OPEN):
         for heading, found in ((column.heading, column.findings[claim]) for column in tables):
             if pd.notna(found.value):
                 rows.append({
@@ -208,7 +204,7 @@ def how_many(rows: pd.DataFrame) -> str:
 
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
     """Return a table's verdicts, one per line, on the open questions whose text has one of the words `about`."""
-    asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
+    asked = [claim for claim in OPEN if any(word in claim.text for word in about)]
     return page.bullets((_verdict(claim, table) for claim in asked), "finding")
 
 
