@@ -1,6 +1,5 @@
 """Figures and tables of the page on the public benchmark, from numbers made up here, and the committed ones."""
 
-
 import pytest
 
 from noise_scaling.plots import public_benchmark as page
