@@ -1,10 +1,9 @@
 """Figures and tables of the page on the public benchmark, from numbers made up here, and the committed ones."""
 
-import json
-
 import pytest
 
 from noise_scaling.plots import public_benchmark as page
+from noise_scaling.plots.page import numbers as numbers_of
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_errors_are_those_at_10_000_pairs(benchmark):
 
 def test_findings_hold_the_committed_numbers():
     """Tasks within 15 % counted again from the tasks, and shares from the problems."""
-    numbers = page.read("benchmarks/results/bmi.json")
+    numbers = numbers_of("benchmarks/results/bmi.json")
     tasks = [task for task in numbers["tasks"] if task["cells"] == 10_000 and task["bits"] is not None]
     near = [task["method"] for task in tasks if abs(task["bits"] - task["true"]) <= 0.15 * task["true"]]
     best = max(near.count(name) for name in set(near) - {"default"})
@@ -83,21 +82,20 @@ def test_shares_against_depth_with_their_spread(cell_like):
     assert high - low == pytest.approx(2 * 0.2 / 2.0)
 
 
-def test_tables_say_what_was_found(benchmark, cell_like, tmp_path):
+def test_tables_say_what_was_found(benchmark, cell_like):
     assert "InfoNCE" in page.scores_table(benchmark).data
     assert "Of 400 estimates 3 lie above the truth" in page.shuffled_table(cell_like).data
     limits = page.limits_table(cell_like).data
     assert "told the axes" in limits
     assert "0.64" in limits
     assert "I - c / n" in page.bias_rules_table(cell_like).data
-    held_out = tmp_path / "held_out.json"
-    held_out.write_text(json.dumps({"scores": [{"families": 18}], "families": [{"problem": "ring"}]}))
+    held_out = {"scores": [{"families": 18}], "families": [{"problem": "ring"}]}
     assert "18" in page.held_out_table(held_out).data
 
 
 @pytest.mark.parametrize("name", ["bmi", "cell_like"])
 def test_the_committed_numbers_are_complete(name):
-    numbers = page.read(f"benchmarks/results/{name}.json")
+    numbers = numbers_of(f"benchmarks/results/{name}.json")
     if name == "bmi":
         assert len({row["problem"] for row in numbers["tasks"]}) == 40
         assert {row["pairs"] for row in numbers["scores"]} == {1000, 10_000}

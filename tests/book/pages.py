@@ -24,9 +24,10 @@ def row(**values: object) -> dict[str, object]:
 
 
 def page(folder: Path, name: str, body: str) -> str:
-    """A page around a widget, as an address."""
+    """A page around a widget, beside the folder of its scripts, as an address."""
     file = folder / name
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>page</title>'
+    body = body.replace("../_static", "_static")
     file.write_text(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>')
     return file.as_uri()
 

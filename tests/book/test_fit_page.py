@@ -32,7 +32,7 @@ def url(scripts: Path) -> str:
         for i, (u, b) in enumerate(zip(*points(*CURVES[4]), strict=True))
     ]
     table = measurements.write(measurements.sort(rows), scripts / "fit.csv")
-    return page(scripts, "fit.html", fit_page.fit_your_curve(table, table, static="_static").data)
+    return page(scripts, "fit.html", fit_page.fit_your_curve(table, table).data)
 
 
 @pytest.fixture

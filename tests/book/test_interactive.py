@@ -46,7 +46,7 @@ def folder(scripts: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def zoo_url(folder: Path) -> str:
-    return page(folder, "zoo.html", curve_zoo.zoo(folder / "ours.csv", folder / "other.csv", static="_static").data)
+    return page(folder, "zoo.html", curve_zoo.zoo(folder / "ours.csv", folder / "other.csv").data)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_the_zoo_fits_a_phone_and_names_what_the_eye_sees(zoo: Page, zoo_url: st
 
 @pytest.mark.parametrize("missing", ["_static/plotly.min.js", "_static/"])
 def test_without_scripts_a_figure_stands_in_their_place(missing: str, folder: Path, browser: Page) -> None:
-    body = curve_zoo.zoo(folder / "ours.csv", folder / "other.csv", static="_static").data
+    body = curve_zoo.zoo(folder / "ours.csv", folder / "other.csv").data
     browser.open(page(folder, "bare.html", body.replace(missing, "nowhere/")))
     shown = "['.controls', '.results', '.fallback'].map(c => document.querySelector(c).checkVisibility())"
     assert browser.evaluate(shown) == [False, False, True]

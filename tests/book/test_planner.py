@@ -58,7 +58,7 @@ def tables(scripts: Path) -> dict[str, Path]:
 def planner_url(scripts: Path, tables: dict[str, Path]) -> str:
     both = pd.concat([measurements.read(tables[name]) for name in ("pbmc10k", "merfish_poa")])
     ours = measurements.write(both, scripts / "ours.csv")
-    return page(scripts, "plan.html", plan_page.planner(ours, tables["pbmc68k"], static="_static").data)
+    return page(scripts, "plan.html", plan_page.planner(ours, tables["pbmc68k"]).data)
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def test_a_verdict_opens_the_signal_and_the_tab_that_it_is_of(table, tmp_path):
 
 def test_every_verdict_on_geneformer_says_that_it_is_the_small_one(table):
     """On the lines too that go on from the one above ("… at full depth"); no other line says so."""
-    column = ledger.Column("ours", table, "default")
+    column = ledger.Column("ours", table)
     said = {claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if ledger._who(claim, column)}
     of_it = {claim for claim in (*claims.CLAIMS, *claims_open.OPEN) if "geneformer" in str(claim.rows)}
     assert said >= of_it

@@ -77,7 +77,7 @@ def test_json_in_a_page():
 
 
 def test_every_published_row_is_in_the_zoo_with_both_fits(published_table, tmp_path):
-    data = curve_zoo.zoo_data(written(tmp_path, rows("pca")))
+    data = curve_zoo.zoo_data(written(tmp_path, rows("pca")), "published")
     curves = [c for c in data["curves"] if c["source"] == curve_zoo.PUBLISHED]
     assert len(curves) == 200  # 5 signals, 4 models, 10 numbers of cells
     assert sum(len(c["u"]) for c in curves) == 4844

@@ -109,7 +109,7 @@ WHOLE = {
 }
 OF_ONE_SIGNAL = {
     "claims": lambda: told(ledger.ledger(OURS, "published")),
-    "open questions": lambda: told(ledger.open_ledger(OURS, "published")),
+    "open questions": lambda: told(ledger.ledger(OURS, "published", ledger.OPEN)),
     "planner": lambda: embedded(plan_page.planner_groups(OURS, "published")),
     "zoo": lambda: embedded(curve_zoo.zoo_data(OURS, "published")),
 }

@@ -12,7 +12,7 @@ def test_curves_are_found_by_their_units(tmp_path):
     for unit in ("aa", "bb"):
         measurements.write_history(tmp_path, unit, history)
     curves = training.kept_curves(table, tmp_path)
-    assert curves == {"scvi": [(n, 1.0, [20.0, 40.0, 60.0], [9.0, 7.0, 8.0]) for n in (50, 100)]}
+    assert curves == {"scvi": [(n, [20.0, 40.0, 60.0], [9.0, 7.0, 8.0]) for n in (50, 100)]}
     axes = training.loss_figure(curves).axes[0]
     lowest = [line.get_xdata().tolist() + line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "."]
     assert lowest == [[40, 7], [40, 7]]

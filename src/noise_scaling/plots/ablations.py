@@ -1,7 +1,6 @@
 """Effects of ablations (named changes of our protocol), from rows paired with the rows measured without the change."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from ..laws.curves import fit_groups
 from ..laws.grids import UNIMPROVABLE
 from ..measurements import KEY, protocol_rows
 from . import page, style
-from .figures import largest
+from .figures import largest, of_signal, signal_panels
 
 ABLATIONS = {
     "thin_per_gene": "each gene thinned to a fixed total",
@@ -166,21 +165,18 @@ def separate_depths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @style.book_style()
-def separate_depths_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
+def separate_depths_figure(table: pd.DataFrame) -> Figure:
     """Plot bits against depth with training and test cells thinned together or one side alone; one panel per curve."""
-    bits = separate_depths(table[table["estimator"] == estimator])
+    bits = separate_depths(table[table["estimator"] == "default"])
 
-    def draw(axes: Axes, dataset: str, model: str) -> None:
+    def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
         style.bits_axes(axes)
-        here = bits[(bits["dataset"] == dataset) & (bits["model"] == model)]
+        here = of_signal(bits[bits["model"] == model], signal)
         for variant, (_, line) in DEPTHS.items():
             if variant in here:
                 style.plot(axes, model, here["u"], here[variant], linestyle=line)
 
-    first = bits.drop_duplicates("dataset")[["dataset", "signal"]].itertuples(index=False, name=None)
-    rows = {dataset: f"{style.title(dataset, signal)}\n{style.BITS}" for dataset, signal in first}
-    look: dict[str, Any] = {"xlabel": f"{style.UMIS} of what was thinned", "sharey": "row", "sharex": "row"}
-    figure = style.model_panels(rows, style.ordered(bits["model"]), draw, height=1.9, **look)
+    figure = signal_panels(bits, bits["model"], draw, xlabel=f"{style.UMIS} of what was thinned", height=1.9)
     marks = [{"color": "0.25", "linestyle": line, "label": label} for label, line in DEPTHS.values()]
     style.legend(figure, *marks, handlelength=2.6)
     return figure

@@ -18,7 +18,7 @@ def _shown() -> list[str]:
     return [name for name, kind in models.MODELS.items() if not kind.is_control]
 
 
-def parts(genes: int, preset: str = "published") -> pd.DataFrame:
+def parts(genes: int, preset: str) -> pd.DataFrame:
     """One row for each part of each model: its matrices and its number of parameters, for a number of genes.
 
     The shapes are read from the networks themselves, so that nothing is written down twice. Vectors (biases, norms) are

@@ -320,29 +320,28 @@ def between_seeds(source: str | Path) -> HTML:
     """Sentence on how often exchange rates of two seeds agree; for a summary the committed shares are used."""
     opened = page.measured(source)
     if opened.summary:
-        committed = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]
-        shares, count = committed.drop("starts").to_dict(), int(committed["starts"])
+        shares = published.statistics("seed_shares").set_index("rows").loc[page.VERSIONS[str(source)]]
     else:
-        shares, count = seed_shares(usable(opened.table))
-    if not count:
+        shares = seed_shares(usable(opened.table)).iloc[0]
+    if not shares["starts"]:
         return page.paragraph("No grid here was measured whole with two seeds.")
     line = (
-        f"Of {count:,} starts, the rate read off one seed's grid is within a factor {exchange.FACTOR:g} of the rate "
-        f"read off another seed's in {shares['grid']:.0%}; the noise budget fitted to the one seed foretells the "
-        f"other's rate in {shares['law']:.0%}, with residuals in {shares['surface']:.0%}. "
+        f"Of {shares['starts']:,.0f} starts, the rate read off one seed's grid is within a factor "
+        f"{exchange.FACTOR:g} of the rate read off another seed's in {shares['grid']:.0%}; the noise budget fitted to "
+        f"the one seed foretells the other's rate in {shares['law']:.0%}, with residuals in {shares['surface']:.0%}. "
     )
     if shares["grid"] < 0.7:
         line += "A rate read off one seed is itself no surer than that: 70 % is more than one seed's rates can test."
     return page.paragraph(line, "finding")
 
 
-def seed_shares(table: pd.DataFrame) -> tuple[dict[str, float], int]:
-    """Share of starts where one seed's rates agree with another seed's, by method; and the number of starts."""
+def seed_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of starts where one seed's rates agree with another seed's, by method; and their number `starts`: a row."""
     by_key: dict[tuple[str, ...], list[Grid]] = {}
     for grid in (grid for _, rows in table.groupby("seed") for grid in grids(rows) if grid.measured.all()):
         by_key.setdefault(grid.key, []).append(grid)
     pairs = (pair for seeds in by_key.values() for pair in permutations(seeds, 2))
     parts = [exchange.across_seeds(*pair) for pair in pairs if pair[0].bits.shape == pair[1].bits.shape]
     rates = pd.concat(map(pd.DataFrame, parts)) if parts else pd.DataFrame()
-    agree = {name: exchange.agree(rates[name], rates["free"]) for name in ("grid", *_RATES) if len(rates)}
-    return {name: float(values.mean()) for name, values in agree.items()}, len(rates)
+    agree = {name: exchange.agree(rates[name], rates["free"]).mean() for name in ("grid", *_RATES) if len(rates)}
+    return pd.DataFrame([agree | {"starts": len(rates)}])

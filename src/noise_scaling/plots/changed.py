@@ -87,7 +87,7 @@ def _best(table: pd.DataFrame) -> Iterator[_Row]:
 
 def _control(table: pd.DataFrame) -> Iterator[_Row]:
     for estimator in sorted(set(protocol_rows(table)["estimator"])):
-        of = partial(claims.find, table=table, estimator=estimator)
+        of = partial(claims.find, table=table[table["estimator"] == estimator])
         asked, found = ([of(claim, gates=gates).verdict for claim in CLAIMS] for gates in (False, True))
         before, now = (sum(v in (claims.HOLDS, claims.PARTLY, claims.FAILS) for v in said) for said in (asked, found))
         left = sum(v in (claims.NO_CONTROL, NOT_TESTED, GIVEN) for v in found)
@@ -127,5 +127,5 @@ def _effects(table: pd.DataFrame) -> Iterator[_Row]:
 
 def _runs(table: pd.DataFrame) -> Iterator[_Row]:
     for estimator, count in protocol_rows(table, controls=True)["estimator"].value_counts().sort_index().items():
-        if (kept := len(usable(table, estimator))) < count:
+        if (kept := len(usable(table[table["estimator"] == estimator]))) < count:
             yield f"Rows that pages draw from, {style.estimator(estimator)}", f"{count:,}", f"{kept:,}, of one run each"

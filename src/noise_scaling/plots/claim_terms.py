@@ -1,8 +1,8 @@
 """Statistics behind the claims: functions of a measurements table whose terms sum to a share, a mean or an R².
 
 Throughout, `table` is a measurements table of one estimator; `model`, `one`, `other` and `control` are names of models.
-`where` (`largest`, `figure_1`) selects the points that count and `depths` (`deepest`, `shallowest`) the depths, by
-default all of them; `decided` is the number of standard errors beyond which a gap counts as a win or a loss.
+`where` (`largest`, `figure_1`, `deepest`, `shallowest`) selects the points that count, by default all of them;
+`decided` is the number of standard errors beyond which a gap counts as a win or a loss.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from ..laws.grids import grids
 from ..measurements import protocol_rows
 from .figures import largest, without_controls
 
-Depths = Callable[[pd.Series], pd.Series]
 Rows = Callable[[pd.DataFrame], pd.DataFrame]
 """Function from a measurements table to the terms of a statistic: columns signal, block, num and den."""
 
@@ -103,14 +102,9 @@ def of_development(table: pd.DataFrame) -> pd.Series:
     return table["dataset"].isin([name for name in datasets.names() if datasets.card(name).development])
 
 
-def above(
-    table: pd.DataFrame, one: str, other: str, *, development: bool, depths: Depths | None = None,
-    where: Rows | None = None,
-) -> pd.DataFrame:  # fmt: skip
+def above(table: pd.DataFrame, one: str, other: str, *, development: bool, where: Rows | None = None) -> pd.DataFrame:
     """Terms of whether `one` is above `other` at the chosen points, on data sets of development or on all others."""
     table = table[of_development(table) == development]
-    if depths is not None:
-        table = table[table.groupby("dataset")["fraction"].transform(depths).astype(bool)]
     return _above(*grid(where(table) if where else table), one, other)
 
 
@@ -138,15 +132,15 @@ def figure_1(table: pd.DataFrame) -> pd.DataFrame:
     return table[full | (table["n_cells"] == by["n_cells"].transform("max"))]
 
 
-def deepest(fractions: pd.Series) -> pd.Series:
-    """Mask of the full depth."""
-    return fractions == fractions.max()
+def deepest(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows at the full depth of each data set."""
+    return table[table["fraction"] == table.groupby("dataset")["fraction"].transform("max")]
 
 
-def shallowest(fractions: pd.Series) -> pd.Series:
-    """Mask of the shallowest third of the depths."""
-    depths = np.sort(fractions.unique())
-    return fractions <= depths[max(len(depths) // 3, 1) - 1]
+def shallowest(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows at the shallowest third of the depths of each data set."""
+    depths = table.groupby("dataset")["fraction"]
+    return table[depths.rank(method="dense") <= np.maximum(depths.transform("nunique") // 3, 1)]
 
 
 def gains(table: pd.DataFrame, *, start: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -79,9 +79,9 @@ CLAIMS = (
     Claim("PCA mostly beats Geneformer on the smaller sets", "grid points where PCA is above Geneformer", "share",
           0.75, 0.5, partial(of.above, one="pca", other="geneformer", development=False)),
     Claim("… at full depth", "the same, at full depth", "share", 0.75, 0.5,
-          partial(of.above, one="pca", other="geneformer", development=False, depths=of.deepest)),
+          partial(of.above, one="pca", other="geneformer", development=False, where=of.deepest)),
     Claim("… at low depth", "the same, in the shallowest third of the depths", "share", 0.75, 0.5,
-          partial(of.above, one="pca", other="geneformer", development=False, depths=of.shallowest)),
+          partial(of.above, one="pca", other="geneformer", development=False, where=of.shallowest)),
     Claim("… at the largest number of cells", "the same, at the largest N", "share", 0.75, 0.5,
           partial(of.above, one="pca", other="geneformer", development=False, where=largest)),
     Claim("… at the points of the paper's Figure 1", "the same, at full depth or the largest N", "share", 0.75, 0.5,
@@ -117,20 +117,15 @@ def real(table: pd.DataFrame) -> pd.DataFrame:
     return enough(admitted.evidence(usable(table)), "no cells here are evidence about biology")
 
 
-def find(
-    claim: Claim, table: pd.DataFrame, *, estimator: str | None = None, gates: bool = True,
-    control: float = admitted.FOUND,
-) -> Finding:  # fmt: skip
+def find(claim: Claim, table: pd.DataFrame, *, gates: bool = True, control: float = admitted.FOUND) -> Finding:
     """Compute a claim's statistic and verdict from the rows of a measurements table that may support a verdict.
 
     These are rows of data sets that are evidence, of estimators that pass their positive control, and of models that
     learnt (`admitted`); claims on ablations also count the simulated data set. If no row is left, the value is NaN and
-    the verdict (UNTOLD, NO_CONTROL or NOT_TESTED) names the reason. Without `estimator`, rows are chosen by `usable`
-    (all rows for claims on ablations). Without `gates`, estimators that fail the control and models that learnt nothing
-    count too. `control` is the number of bits that the positive control must find.
+    the verdict (UNTOLD, NO_CONTROL or NOT_TESTED) names the reason. Rows are chosen by `usable` (all rows for claims on
+    ablations). Without `gates`, estimators that fail the control and models that learnt nothing count too. `control` is
+    the number of bits that the positive control must find.
     """
-    if estimator is not None:
-        table = table[table["estimator"] == estimator]
     try:
         here = protocol_rows(table, controls=True, variant=None) if claim.ablations else usable(table)
     except TooLittle:

@@ -44,8 +44,7 @@ def depth_over_cells(table: pd.DataFrame, model: str) -> pd.DataFrame:
 def lost_by(table: pd.DataFrame, kept: str) -> pd.DataFrame:
     """Terms of bits lost in the shallowest third by thinning one side, the other at full depth (variant `kept`)."""
     keys, full = ["dataset", "signal", "model", "estimator", "n_cells", "seed"], protocol_rows(table, controls=True)
-    both = paired(table, kept).merge(full.loc[full["fraction"] == 1.0, [*keys, "mi_bits"]], on=keys)
-    both = both[both.groupby("dataset")["fraction"].transform(shallowest).astype(bool)]
+    both = shallowest(paired(table, kept).merge(full.loc[full["fraction"] == 1.0, [*keys, "mi_bits"]], on=keys))
     return terms(pd.DataFrame(_points(both) | {"num": both["mi_bits"] - both["bits"]}))
 
 

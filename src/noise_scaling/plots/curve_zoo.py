@@ -24,13 +24,13 @@ _CURVE = ["dataset", "signal", "estimator", "model", "preset", "n_cells"]
 RAMP = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 10))]
 
 
-def zoo(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = interactive.STATIC) -> HTML:
+def zoo(measurements: str | Path, reference: str | Path) -> HTML:
     """Build the interactive page of all curves of a measurements table and of a reference table."""
     fallback = _fallback(page.measured(measurements).table)
-    return interactive.frame("zoo", zoo_data(measurements, reference), *fallback, "zoo.js", static=static)
+    return interactive.frame("zoo", zoo_data(measurements, reference), *fallback, "zoo.js")
 
 
-def zoo_data(measurements: str | Path, reference: str | Path = page.PUBLISHED) -> dict[str, object]:
+def zoo_data(measurements: str | Path, reference: str | Path) -> dict[str, object]:
     """Data that the page embeds: curves, titles and styles."""
     found: list[dict[str, Any]] = []
     looks: dict[str, dict[str, str]] = {}

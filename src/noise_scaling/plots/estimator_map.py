@@ -1,5 +1,6 @@
 """How the estimator alone changes u_bar and I_max, and the published parameters corrected for it."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,23 @@ from . import page, style
 from .calibration import look
 from .style import LINES
 
-RESULTS = "benchmarks/results/estimator_map.json"
 PUBLISHED_CELLS, DIMS = 5000, 16
 """The number of test cells in LMI's runs that is nearest to the paper's, and the paper's number of dimensions."""
 _COLOURS = {1: "#0173b2", 4: "#de8f05", 16: "#029e73"}
 
 
-def read(source: str = RESULTS) -> pd.DataFrame:
+def read(source: str | Path) -> pd.DataFrame:
     """Read the map: one row per method, test cells, latents, dims and true I_max (benchmarks/estimator_map.py)."""
     return pd.DataFrame(page.numbers(source)["map"])
 
 
-def found(source: str = RESULTS) -> pd.DataFrame:
+def found(source: str | Path) -> pd.DataFrame:
     """The whole map as the page shows it, with u_bar divided by the true one."""
     return read(source).drop(columns="share_at_deepest").rename(columns={"u_bar": "u_bar / true"})
 
 
 @page.told
-def corrected_table(source: str = RESULTS) -> HTML:
+def corrected_table(source: str | Path) -> HTML:
     """Show `corrected` with a summary, to read and to download; a sentence in its place if LMI was not run."""
     led = corrected(source)
     ends = {name: led[[f"{name} corrected, from", f"{name} corrected, to"]] for name in ("i_max", "u_bar")}
@@ -50,7 +50,7 @@ def corrected_table(source: str = RESULTS) -> HTML:
 
 
 @style.book_style()
-def map_figure(source: str = RESULTS) -> Figure:
+def map_figure(source: str | Path) -> Figure:
     """Plot I_max found, and u_bar found over the true one, by test cells; a column per true I_max; 16 dimensions."""
     table = read(source).query("dims == @DIMS")
     most = sorted(table["true_i_max"].unique())
@@ -77,7 +77,7 @@ def map_figure(source: str = RESULTS) -> Figure:
     return figure
 
 
-def corrected(source: str = RESULTS) -> pd.DataFrame:
+def corrected(source: str | Path) -> pd.DataFrame:
     """The published parameters at the most cells, and what they would be if LMI had found all the information.
 
     The correction is interpolated linearly in I_max between the known curves that LMI measured at PUBLISHED_CELLS test
@@ -112,7 +112,7 @@ def _led_back(fit: dict[str, Any], line: pd.DataFrame) -> tuple[float, float]:
     return fit["i_max"] / share, fit["u_bar"] / moved
 
 
-def sentences(source: str = RESULTS) -> HTML:
+def sentences(source: str | Path) -> HTML:
     """Sentences on how the estimators change the parameters, at the fewest and most test cells."""
     table, lines = read(source).query("dims == @DIMS"), []
     for method, here in table.groupby("method"):

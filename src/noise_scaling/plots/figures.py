@@ -18,18 +18,17 @@ from . import admitted, style
 NO_CURVE = "the noise law could be fitted to no curve here, which takes three depths: nothing to show"
 
 
-def usable(table: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
+def usable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows measured by our protocol, under one estimator: estimators differ in level and are never pooled.
 
-    Runs with different numbers of seeds are not pooled either (`measurements.of_one_run`). By default the estimator is
-    "default" if the table has it, else its only one. Raises InputError if the choice is unclear or the table lacks it.
+    Runs with different numbers of seeds are not pooled either (`measurements.of_one_run`). The estimator is "default"
+    if the table has it, else its only one. Raises InputError if the choice is unclear.
     """
     table = protocol_rows(table, controls=True)
     enough(table, "no row of this table was measured by the protocol: each failed or is of a variant")
     found = sorted(table["estimator"].unique())
-    if estimator is None:
-        estimator = "default" if "default" in found else found[0] if len(found) == 1 else None
-    if estimator not in found:
+    estimator = "default" if "default" in found else found[0]
+    if len(found) > 1 and estimator != "default":
         named = ", ".join(found)
         raise InputError(f"the table holds the estimators {named}, which are never pooled: give a table of one of them")
     return of_one_run(table[table["estimator"] == estimator])

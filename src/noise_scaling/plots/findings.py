@@ -221,9 +221,10 @@ def _against_the_best(*tables: pd.DataFrame) -> list[str]:
 
 def known_bits(table: pd.DataFrame, estimator: str) -> pd.Series:
     """Return by data set the bits that an estimator finds of the control's 2 at full depth; empty if not measured."""
-    if not ((table["model"] == KNOWN) & (table["estimator"] == estimator)).any():
+    table = table[table["estimator"] == estimator]
+    if not (table["model"] == KNOWN).any():
         return pd.Series(dtype=float)
-    rows = usable(table, estimator)
+    rows = usable(table)
     rows = rows[(rows["model"] == KNOWN) & (rows["fraction"] == rows.groupby("dataset")["fraction"].transform("max"))]
     return rows.groupby("dataset")["mi_bits"].mean().rename(style.dataset)
 

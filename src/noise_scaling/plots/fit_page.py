@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from .. import laws
 from . import interactive, page, style
 from .figures import largest, of_signal, usable, without_controls
-from .interactive import STATIC
 
 
-def fit_your_curve(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
+def fit_your_curve(measurements: str | Path, reference: str | Path) -> HTML:
     """Return the interactive page, which offers the curves at the most cells and takes a reader's own points."""
     tables = {"ours": page.measured(measurements).table, "published": page.measured(reference).table}
     curves = [curve for name, table in tables.items() for curve in _curves(table, name)]
-    return interactive.frame("fit", {"curves": curves}, *_fallback(curves[0]), "fitting.js", "fit.js", static=static)
+    return interactive.frame("fit", {"curves": curves}, *_fallback(curves[0]), "fitting.js", "fit.js")
 
 
 def _curves(table: pd.DataFrame, source: str) -> list[dict[str, Any]]:

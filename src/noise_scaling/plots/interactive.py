@@ -26,19 +26,17 @@ STATIC = "../_static"
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "x": "x", "P": "cross", "*": "star"}
 
 
-def frame(
-    name: str, data: dict[str, Any], fallback: Figure, alt: str, *scripts: str, static: str = STATIC, **values: object
-) -> HTML:
+def frame(name: str, data: dict[str, Any], fallback: Figure, alt: str, *scripts: str, **values: object) -> HTML:
     """Return a page's widget: controls and results, a static figure with alt text, data as JSON, and scripts.
 
     `name` is that of the template NAME.html of controls and results, where the parts that a script fills have a
-    `data-part`; `values` fill its placeholders. `scripts`, in the folder `static`, load after laws.js and charts.js.
+    `data-part`; `values` fill its placeholders. `scripts`, in the folder STATIC, load after laws.js and charts.js.
     """
     files = ["plotly.min.js", "laws.js", "charts.js", *scripts]
     image = base64.b64encode(style.as_png(fallback)).decode()
     return HTML(_filled("frame", {
-        "name": name, "static": static, "body": _filled(name, values), "alt": html.escape(alt), "image": image,
-        "data": as_json(data), "scripts": "\n".join(f'<script src="{static}/{file}"></script>' for file in files),
+        "name": name, "static": STATIC, "body": _filled(name, values), "alt": html.escape(alt), "image": image,
+        "data": as_json(data), "scripts": "\n".join(f'<script src="{STATIC}/{file}"></script>' for file in files),
     }))  # fmt: skip
 
 
@@ -62,7 +60,7 @@ def _finite(value: Any) -> Any:
 
 def digits(value: float, n: int = 6) -> float:
     """Round to n significant digits: six halve the page's size and err by a thousandth of any error bar here."""
-    return float(f"{value:.{n}g}") if math.isfinite(value) else value
+    return float(f"{value:.{n}g}")
 
 
 def kinds(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:

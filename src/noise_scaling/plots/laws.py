@@ -109,8 +109,8 @@ def _residuals(table: pd.DataFrame) -> dict[str, Any]:
     return out
 
 
-def _binned(x: np.ndarray, left: np.ndarray, bins: int = 8) -> Any:
-    edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, bins + 1)))
+def _binned(x: np.ndarray, left: np.ndarray) -> Any:
+    edges = np.unique(np.quantile(np.log(x), np.linspace(0, 1, 9)))
     return pd.DataFrame({"x": x, "left": left}).groupby(np.digitize(np.log(x), edges[1:-1]))
 
 

@@ -1,9 +1,7 @@
 """The claims ledger: every claim of the paper on the published table and on our own measurements."""
 
 import html
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -11,38 +9,39 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..measure import check_rules
-from . import claims, claims_open, page
+from . import claims, page
 from .claim_terms import of_development
 from .claims import CLAIMS, Claim
+from .claims_open import OPEN
 from .curve_zoo import OURS
 from .findings import KNOWN_BITS
 
 _ZOO = f"zoo.html#{urlencode({'source': OURS, 'estimator': 'lmi'})}"
+_OURS = "on-our-own-measurements"
+"""Anchor of the tab of our own table."""
 _TABBED = ("figures/", "cells_or_depth")
 """Beginnings of the names of pages that have a tab for each table."""
 _HEADINGS = {"published, all rows": "published", "published, not flagged": "published, filtered"}
 
 
-@cache
-def _findings(estimator: str | None) -> Callable[[pd.DataFrame], dict[Claim, claims.Finding]]:
-    every = (*CLAIMS, *claims_open.OPEN)
-    return page.of_content(lambda table: {claim: claims.find(claim, table, estimator=estimator) for claim in every})
+@page.of_content
+def _findings(table: pd.DataFrame) -> dict[Claim, claims.Finding]:
+    return {claim: claims.find(claim, table) for claim in (*CLAIMS, *OPEN)}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A table to test the claims on: its heading, its rows and the estimator whose rows count."""
+    """A table to test the claims on, of one estimator: its heading and its rows."""
 
     heading: str
     table: pd.DataFrame
-    estimator: str | None = None
     tab: str = ""  # anchor of the table's tab on pages that have tabs
     page: str = ""  # page, with its state, that shows the table if figures' pages do not
 
     @property
     def findings(self) -> dict[Claim, claims.Finding]:
         """The statistic and verdict of every claim on this table."""
-        return _findings(self.estimator)(self.table)
+        return _findings(self.table)
 
     @property
     def small(self) -> bool:
@@ -91,12 +90,12 @@ def columns(measurements: str | Path, reference: str | Path) -> list[Column]:
     if str(measurements) in page.VERSIONS:  # then our own table was not asked for
         return out
     ours = page.measured(measurements).table
-    here = "on-our-own-measurements"
-    return [*out, Column("ours, default", ours, "default", here), Column("ours, LMI", ours, "lmi", here, _ZOO)]
+    default, lmi = (ours[ours["estimator"] == estimator] for estimator in ("default", "lmi"))
+    return [*out, Column("ours, default", default, _OURS), Column("ours, LMI", lmi, _OURS, _ZOO)]
 
 
 def ledger(measurements: str | Path, reference: str | Path, which: tuple[Claim, ...] = CLAIMS) -> HTML:
-    """Return the verdict on each claim by each table; only the reference if `measurements` is the published table."""
+    """Return the verdict on each claim of CLAIMS or OPEN by each table; `columns` says which tables those are."""
     download = "claims.csv" if which is CLAIMS else "open_questions.csv"
     return of_columns(columns(measurements, reference), which, download=download)
 
@@ -145,16 +144,10 @@ def _linked(claim: Claim, column: Column, found: claims.Finding) -> str:
 
 def _signal(claim: Claim, column: Column) -> str:
     """Return the zoo's URL state for the signal of a claim on development, if the table has only one such signal."""
-    table = column.table if column.estimator is None else column.table[column.table["estimator"] == column.estimator]
     if not getattr(claim.rows, "keywords", {}).get("development"):
         return ""
-    here = table[of_development(table)].groupby(["dataset", "signal"]).size().index
+    here = column.table[of_development(column.table)].groupby(["dataset", "signal"]).size().index
     return f"&{urlencode({'signal': '/'.join(here[0])})}" if len(here) == 1 else ""
-
-
-def open_ledger(measurements: str | Path, reference: str | Path) -> HTML:
-    """Return the ledger of the questions that the paper leaves open."""
-    return ledger(measurements, reference, claims_open.OPEN)
 
 
 def robustness(measurements: str | Path, reference: str | Path) -> HTML:
@@ -165,10 +158,10 @@ def robustness(measurements: str | Path, reference: str | Path) -> HTML:
 
 def control(measurements: str | Path, reference: str | Path) -> HTML:
     """Say how many verdicts change if the positive control must find as many bits as `check` asks for."""
-    least, every = check_rules.FOUND * KNOWN_BITS, [*CLAIMS, *claims_open.OPEN]
+    least, every = check_rules.FOUND * KNOWN_BITS, [*CLAIMS, *OPEN]
     changed = sum(
-        claims.find(claim, one.table, estimator=one.estimator, control=least).verdict != one.findings[claim].verdict
-        for one in columns(measurements, reference) if one.estimator for claim in every
+        claims.find(claim, one.table, control=least).verdict != one.findings[claim].verdict
+        for one in columns(measurements, reference) if one.tab == _OURS for claim in every
     )  # fmt: skip
     return page.paragraph(
         "A claim compares models that one estimator reads, and half of the control is asked; `check`, which judges a "
@@ -179,7 +172,7 @@ def control(measurements: str | Path, reference: str | Path) -> HTML:
 
 def _firm(tables: list[Column]) -> pd.DataFrame:
     rows = []
-    for claim in (*CLAIMS, *claims_open.OPEN):
+    for claim in (*CLAIMS, *OPEN):
         for heading, found in ((column.heading, column.findings[claim]) for column in tables):
             if pd.notna(found.value):
                 rows.append({
@@ -208,12 +201,13 @@ def how_many(rows: pd.DataFrame) -> str:
 
 def verdicts(table: pd.DataFrame, *about: str) -> HTML:
     """Return a table's verdicts, one per line, on the open questions whose text has one of the words `about`."""
-    asked = [claim for claim in claims_open.OPEN if any(word in claim.text for word in about)]
+    table = table[table["estimator"] == "default"]
+    asked = [claim for claim in OPEN if any(word in claim.text for word in about)]
     return page.bullets((_verdict(claim, table) for claim in asked), "finding")
 
 
 def _verdict(claim: Claim, table: pd.DataFrame) -> str:
-    found = claims.find(claim, table, estimator="default")
+    found = claims.find(claim, table)
     if pd.isna(found.value):
         return f"“{claim.text}” was not measured in this table."
     verb = {claims.PARTLY: "holds partly", claims.NO_CONTROL: "has no verdict: the positive control fails"}

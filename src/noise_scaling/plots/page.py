@@ -98,10 +98,7 @@ def show(draw: str | Callable[..., Any], source: str | Path, *arguments: Any, **
     draw = FIGURES[choose("figure", draw, FIGURES)] if isinstance(draw, str) else draw
     table = measured(source).table
     with style.presets(table):
-        try:
-            made = draw(table, *arguments, **options)
-        except TooLittle as error:
-            return paragraph(str(error))
+        made: Any = told(draw)(table, *arguments, **options)
         if isinstance(made, pd.DataFrame):
             made = as_table(brief(made), f"{draw.__name__}.csv", full=made)
     if isinstance(made, HTML):

@@ -1,7 +1,6 @@
 """The parent paper's tables against the paper's table and ours, and where the two papers of one group disagree."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from ..measurements import protocol_rows
 from ..measurements.parent import read_parent
 from . import ledger, page, style
 from .claims import CLAIMS, FAILS, HOLDS, PARTLY
-from .figures import curves, largest, of_signal, usable, without_controls
+from .figures import curves, largest, of_signal, signal_panels, usable, without_controls
 
 PARENT, PAPER, OURS = "parent paper", "the paper", "ours"
 SHARED = (("pbmc", "protein"), ("larry", "clone"), ("merfish", "space"))
@@ -145,7 +144,7 @@ def claims(measurements: str | Path, reference: str | Path) -> HTML:
     same = paper[paper["dataset"].isin([dataset for dataset, _ in SHARED])]
     columns = [
         ledger.Column(PARENT, read_parent()), ledger.Column("the paper, same data sets", same),
-        ledger.Column("ours, default", ours, "default"),
+        ledger.Column("ours, default", ours[ours["estimator"] == "default"]),
     ]  # fmt: skip
     return ledger.of_columns(columns, download="parent_claims.csv")
 
@@ -154,7 +153,7 @@ def claims(measurements: str | Path, reference: str | Path) -> HTML:
 def curves_figure(reference: str | Path) -> Figure:
     """Draw bits against depth at the largest number of cells in both papers, a row for each signal, with Eq. 1."""
     tables = {PARENT: usable(read_parent()), PAPER: usable(page.measured(reference).table)}
-    models = style.ordered(without_controls(tables[PAPER])["model"])
+    models = without_controls(tables[PAPER])["model"]
     looks = {PARENT: {"marker": "o", "linestyle": "-"}, PAPER: {"marker": "x", "linestyle": "--"}}
 
     def draw(axes: Axes, signal: tuple[str, str], model: str) -> None:
@@ -167,9 +166,8 @@ def curves_figure(reference: str | Path) -> Figure:
         style.bits_axes(axes)
         style.log_axis(axes, every=2)
 
-    rows = {signal: f"{style.title(*signal)}\n{style.BITS}" for signal in SHARED}
-    look: dict[str, Any] = {"xlabel": style.UMIS, "sharey": "row", "sharex": True, "name": "curves"}
-    figure = style.model_panels(rows, models, draw, height=1.75, **look)
+    rows = pd.DataFrame(SHARED, columns=["dataset", "signal"])
+    figure = signal_panels(rows, models, draw, height=1.75, sharex=True, name="curves")
     style.legend(figure, *({"color": "0.3", "label": name} | look for name, look in looks.items()))
     return figure
 

@@ -22,7 +22,6 @@ from ..plan.library import imaged, panel
 from . import interactive, page, style
 from .curve_zoo import RAMP
 from .figures import of_signal, usable
-from .interactive import STATIC
 
 _PARAMETERS = ("v0", "v1", "v2", "v3", "s", "a")
 OPENING = "mouse_embryo"
@@ -31,15 +30,15 @@ _DRAW_DIGITS = 8  # 6 would move an interval's end by up to 7e-6 bits; all 17 wo
 
 
 @page.told
-def planner(measurements: str | Path, reference: str | Path = page.PUBLISHED, *, static: str = STATIC) -> HTML:
+def planner(measurements: str | Path, reference: str | Path) -> HTML:
     """Return the interactive planner with the laws of a table and a reference (the published one in two versions)."""
     none = "No model here was measured at three depths and three numbers of cells: nothing to plan from."
     groups = enough(planner_groups(measurements, reference), none)
     opening = next((group for group in groups if group["dataset"] == OPENING), groups[0])
     data = {"groups": groups, "ramp": RAMP, "opening": opening["name"]}
     data |= {"prices": asdict(prices.read_prices()), "words": prices.WORDS}
-    look: dict[str, Any] = {"static": static, "saturation": f"{100 * options.ASSUMED_SATURATION:g}"}
-    return interactive.frame("planner", data, *_fallback(opening), "planning.js", "plan.js", **look)
+    saturation = f"{100 * options.ASSUMED_SATURATION:g}"
+    return interactive.frame("planner", data, *_fallback(opening), "planning.js", "plan.js", saturation=saturation)
 
 
 def planner_groups(measurements: str | Path, reference: str | Path) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The page on a public benchmark: its 40 tasks, cell-like problems, and families that were held out from tuning."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -35,9 +34,6 @@ SIZES: dict[int, dict[str, Any]] = {
 LIMITS = {"told_axes": "told the axes", "told_function": "told the function"}
 
 AT_DEPTH = {"labels12": "12 classes", "time45": "45 time points", "proteins": "14 proteins in batches"}
-
-
-read = page.numbers
 
 
 def errors_figure(numbers: dict[str, Any], *, cells: int = 10_000) -> Figure:
@@ -136,7 +132,6 @@ def bias_rules_table(numbers: dict[str, Any]) -> HTML:
     return page.as_table(pd.DataFrame(numbers["extrapolated"]), "extrapolated.csv")
 
 
-def held_out_table(source: str | Path) -> HTML:
+def held_out_table(numbers: dict[str, Any]) -> HTML:
     """Return how many held-out families are found, by estimator and number of pairs."""
-    numbers = read(source)
     return page.as_table(pd.DataFrame(numbers["scores"]), "held_out.csv", full=pd.DataFrame(numbers["families"]))

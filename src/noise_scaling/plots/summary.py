@@ -25,12 +25,6 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
     return named.join(pd.DataFrame(vars(claims.find(claim, table)) for claim in asked))
 
 
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `cells_or_depth.seed_shares` as a table of one row."""
-    by_law, starts = cells_or_depth.seed_shares(table)
-    return pd.DataFrame([by_law | {"starts": starts}])
-
-
 def _in_both(make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def made(table: pd.DataFrame) -> pd.DataFrame:
         both = {published.ALL: make(table), published.KEPT: make(audit.filtered(table))}
@@ -43,7 +37,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "points": published.points,
     "fits": _in_both(laws.fit_curves),
     "claims": _in_both(findings),
-    "seed_shares": _in_both(shares),
+    "seed_shares": _in_both(cells_or_depth.seed_shares),
     "seed_pairs": table_audit.seed_pairs,
     "notes": table_audit.note_table,
     "flagged": table_audit.flag_counts,

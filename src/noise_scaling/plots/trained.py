@@ -152,12 +152,12 @@ UNSURE = 3
 
 
 @style.book_style()
-def depth_figure(table: pd.DataFrame, estimator: str = "default") -> Figure:
+def depth_figure(table: pd.DataFrame) -> Figure:
     """Draw bits against depth at the largest number of cells, one panel per data set, means over seeds.
 
     Bars are one standard error of the estimates.
     """
-    rows = protocol_rows(table, controls=True).query("estimator == @estimator")
+    rows = protocol_rows(table, controls=True).query("estimator == 'default'")
     mine = rows[(rows["model"] == TRAINED) & (rows["preset"] == PRESET)]
     signals = style.signals(enough(mine, f"this table holds no Geneformer trained with the preset {PRESET}"))
     figure, panels = style.new_figure(1, len(signals), 3.2, xlabel=style.UMIS, ylabel=style.BITS)

@@ -15,8 +15,8 @@ from .. import measurements
 from ..errors import enough
 from . import page, style
 
-Curve = tuple[int, float, list[float], list[float]]
-"""Training cells, fraction of molecules, steps, validation losses."""
+Curve = tuple[int, list[float], list[float]]
+"""Training cells, steps, validation losses."""
 
 
 @page.told
@@ -36,7 +36,7 @@ def kept_curves(table: pd.DataFrame, results: str | Path | None) -> dict[str, li
         losses = next((values for name, values in history.items() if name.endswith("_validation")), [])
         steps = history.get("step", list(range(len(losses))))
         if losses:
-            found.setdefault(row.model, []).append((row.n_cells, row.fraction, steps, losses))
+            found.setdefault(row.model, []).append((row.n_cells, steps, losses))
     return found
 
 
@@ -45,7 +45,7 @@ def loss_figure(curves: dict[str, list[Curve]]) -> Figure:
     """Draw a panel per model; darker lines: more training cells; dots: the lowest losses, whose weights are kept."""
 
     def draw(axes: Axes, _: None, model: str) -> None:
-        descents(axes, ((n, steps, losses) for n, _, steps, losses in curves[model]), "{:,} cells")
+        descents(axes, curves[model], "{:,} cells")
         axes.legend(frameon=False, fontsize=8)
 
     return style.model_panels({None: "validation loss"}, style.ordered(curves), draw, xlabel="steps", height=2.3)
