@@ -53,13 +53,14 @@ def test_figures_hold_every_estimator_and_number(suite):
     assert drawn == {2.0: pytest.approx(1.8), 0.0: -0.04, 4.0: 3.0}
     bars = {x: high - low for (x, low), (_, high) in at_5000[2][0].get_segments()}
     assert bars[2.0] == pytest.approx(2 * 0.2 / 2**0.5)  # the sd over two seeds 0.2 apart, up and down
-    texts = [text.get_text() for text in calibration.errors_figure(suite).axes[0].texts]
-    assert sorted(texts) == ["+0.00", "-0.04", "-0.20", "-1.00", "-1.20"] or sorted(texts) == [
-        "-0.04",
-        "-0.20",
-        "-1.00",
-        "-1.20",
-    ]
+    assert [list(axis) for axis in (figure.axes[0].get_xticks(), figure.axes[0].get_yticks())] == [
+        [0, 1, 2, 3, 4, 5]
+    ] * 2
+    errors = calibration.errors_figure(suite)
+    texts = [text.get_text() for text in errors.axes[0].texts]
+    assert sorted(set(texts) - {"+0.00"}) == ["-0.04", "-0.20", "-1.00", "-1.20"]
+    assert {text.get_color() for text in errors.axes[0].texts if abs(float(text.get_text())) < 1.1} == {"black"}
+    assert errors.get_figheight() > 1 + 0.2 * len(errors.axes[0].get_yticks())  # room for a line of text a problem
     lines = calibration.cost_figure(suite).axes[0].lines
     assert [line.get_label() for line in lines] == ["default (ours)", "LMI (ours)"]
     assert lines[0].get_xydata().tolist() == [[280, 0.5], [5000, 5.0]]  # medians over problems of medians over seeds
