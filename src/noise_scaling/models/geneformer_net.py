@@ -252,8 +252,9 @@ class Net(nn.Module):
         return torch.stack([of(*part) for part in parts]).sum() / max(1, len(targets))  # 0 for an empty share
 
     def _loss(self, x: Tensor, targets: Tensor) -> Tensor:  # [n, width], [n] -> summed cross-entropy
-        logits = F.linear(x, self.tokens.weight if self.output is None else self.output, self.bias)
-        return F.cross_entropy(logits.float(), targets, reduction="sum")
+        output = self.tokens.weight if self.output is None else self.output
+        logits = F.linear(x, output, self.bias).float()  # no name for those in bfloat16: they are freed
+        return F.cross_entropy(logits, targets, reduction="sum")
 
 
 def _norm(shape: Shape) -> nn.LayerNorm:

@@ -163,15 +163,15 @@ class Training(ABC):
         saved = started = time.monotonic()
         trimmed = -TRIM_SECONDS
         while not self._is_over():
+            if time.monotonic() - trimmed >= TRIM_SECONDS:
+                memory.trim()
+                trimmed = time.monotonic()
             batch = next(batches)
             self.losses.append(self.update(batch))
             if self.progress.step % self.limits.every == 0 or self.progress.step == self.limits.steps:
                 report.checked(self._check(torch.stack(self.losses)))
                 self.losses.clear()
             report.step(self.amount(batch) * self.team.size)
-            if time.monotonic() - trimmed >= TRIM_SECONDS:
-                memory.trim()
-                trimmed = time.monotonic()
             if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 self.progress.seconds = self.earlier_seconds + time.monotonic() - started
                 if self.team.rank == 0:
