@@ -1,4 +1,4 @@
-"""Rows of the committed table measured again from scratch: thinning, training and estimate of a random handful."""
+"""Rows of the committed tables measured again from scratch: thinning, training and estimate of a random handful."""
 
 import itertools
 
@@ -14,8 +14,8 @@ HANDFUL = 8
 EXACT = ["config_hash", "data_sha256", "umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
 """Integers and hashes of them: the same names, splits and molecules on every machine."""
 REVISED_SPLITS = ("config_hash", "umis_per_cell_train")
-"""What differs as other cells are trained on since the table was made. Tissues and clones are tested on other cells
-too, and left out here. All is measured again with everything else."""
+"""What differs in older rows (`status.FORMER_SPLITS`), whose training cells are others. Of tissues and clones the test
+cells are others too: they are left out here. All is measured again with everything else."""
 EACH, HALF = 0.05, 0.001
 """Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, other vector
 instructions, another torch) move most rows by less than 0.0003, and some by 0.013, where training then stops at
@@ -32,7 +32,7 @@ MORE = 0.4
 
 @pytest.fixture(scope="module")
 def committed(root):
-    return measurements.read(root / "data" / "measurements" / "small.csv")
+    return measurements.read(root / "data" / "measurements")
 
 
 def quick_rows(table):

@@ -66,14 +66,14 @@ def test_the_campaign_has_an_order_room_and_no_point_twice(root):
 
 
 def test_the_grid_is_of_rows_of_the_campaign(root):
-    """Of data sets that the older table lacks, so that keeping them takes nothing from it."""
+    """None of them of data sets in the older table, so that keeping them takes nothing from it."""
     grid, campaign = (
         {json.dumps(key) for job in jobs(read_config(root / f"workflow/config/{name}.yml")) for key in job.row_keys()}
         for name in ("grid", "campaign")
     )
     assert grid < campaign
     older = set(measurements.read(MEASUREMENTS / "small.csv")["dataset"])
-    assert {json.loads(row)["dataset"] for row in grid} == {json.loads(row)["dataset"] for row in campaign} - older
+    assert not {json.loads(row)["dataset"] for row in grid} & older
 
 
 @pytest.mark.parametrize(
