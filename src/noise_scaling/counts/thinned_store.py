@@ -77,7 +77,7 @@ def _entry(n_genes: int, largest: int) -> np.dtype:
 
 
 def _rows(entries: np.ndarray, starts: np.ndarray, n_genes: int) -> csr_matrix:
-    counts = entries["count"]  # one byte each as a rule, which halves what a model's training cells take
+    counts = entries["count"]  # one byte each as a rule: with its gene 5 bytes in memory, not 8
     values = counts.astype(np.uint8 if counts.itemsize == 1 else np.int32)
     genes = entries["gene"].astype(np.int32)
     return csr_matrix((values, genes, starts), shape=(len(starts) - 1, n_genes))
