@@ -168,9 +168,10 @@ def test_threads_and_blocks_do_not_matter(monkeypatch, n_threads):
     assert same(whole, thin(counts, 0.4, seed=1, n_threads=n_threads))
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64, np.int16, np.uint16, np.uint32, np.uint64])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "u4", "i8", "u8", "f4", "f8"])
 def test_dtype_is_kept_and_changes_nothing(dtype):
     counts = random_counts()
+    counts.data = np.minimum(counts.data, 255)
     thinned = thin(counts.astype(dtype), 0.3, seed=1)
     assert thinned.dtype == dtype
     assert same(thinned.astype(np.int32), thin(counts, 0.3, seed=1))

@@ -10,7 +10,7 @@ from bert_names import bert_settings, bert_weights
 from transformers import BertConfig, BertForMaskedLM
 
 from noise_scaling.models import geneformer_net
-from noise_scaling.models.geneformer_net import Net, Packed, Shape, pack, queries_of
+from noise_scaling.models.geneformer_net import Net, Packed, Shape, _CrossEntropy, pack, queries_of
 
 pytestmark = pytest.mark.any_machine
 
@@ -190,6 +190,23 @@ def test_logits_part_by_part_give_the_same_loss_and_gradients(both, monkeypatch)
     weights = list(net.parameters())
     for one, other in zip(*(torch.autograd.grad(of, weights, allow_unused=True) for of in (whole, parts)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 150])
+def test_loss_over_the_logits_themselves_has_the_bits_of_torch(n):
+    """Both its value and its gradient, which takes the place of the logits."""
+    draw = torch.Generator().manual_seed(n)
+    x, targets = torch.randn(n, 1000, generator=draw), torch.randint(1000, (n,), generator=draw)
+    kept = x.clone().requires_grad_()
+    expected = F.cross_entropy(3 * kept, targets, reduction="sum")
+    expected.backward(torch.tensor(0.3))
+    taken = x.clone().requires_grad_()
+    logits = 3 * taken
+    found = _CrossEntropy.apply(logits, targets)
+    (gradient,) = torch.autograd.grad(found, logits, torch.tensor(0.3))
+    assert torch.equal(found, expected)
+    assert torch.equal(3 * gradient, kept.grad)
+    assert gradient.data_ptr() == logits.data_ptr()
 
 
 def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary():

@@ -8,6 +8,7 @@ from typing import Any
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
 
+from .. import memory
 from ..errors import InputError, choose
 from ..models import MODELS, Model
 from ..models.training import BadCheckpoint
@@ -54,6 +55,7 @@ def fit(
     """Train a model, resuming from the checkpoint of a run that was stopped; an unusable checkpoint is removed."""
     given = {"devices": devices, "checkpoint": checkpoint, "progress": progress}
     options |= {name: value for name, value in given.items() if model.takes(name)}
+    memory.trim()  # what an earlier model left
     try:
         model.fit(train, validation, **options)
     except BadCheckpoint as error:

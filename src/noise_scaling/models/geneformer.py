@@ -104,8 +104,8 @@ class Geneformer(Model):
     def bytes_in_training(cls, preset: str, *, n_genes: float) -> float:
         """Weights, gradients, two moments and the best weights; a histogram for each gene; activations.
 
-        Two steps of 64 cells of 512 tokens, as published, with 24,552 genes took 3.0 GB on a CPU, and 5.2 GB when all
-        logits, and attention with dropout, were kept for the backward pass.
+        Two steps of 64 cells of 512 tokens, as published, with 24,552 genes took 2.3 GB on a CPU beside the libraries,
+        and twice that when all logits, and attention with dropout, were kept for the backward pass.
         """
         settings = cls.PRESETS[preset]
         activations = 2.2e9 if settings["dropout"] else 1.1e9
