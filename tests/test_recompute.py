@@ -7,6 +7,7 @@ import pytest
 
 from noise_scaling import datasets, measurements
 from noise_scaling.measure.run import measure
+from noise_scaling.measure.status import FORMER_SPLITS
 
 pytestmark = pytest.mark.any_machine
 MODELS = ("random_projection", "pca", "scvi", "untrained_geneformer", "shuffled", "known_2_bits")
@@ -14,18 +15,17 @@ HANDFUL = 8
 EXACT = ["config_hash", "data_sha256", "umis_per_cell", "umis_per_cell_train", "umis_per_cell_nominal"]
 """Integers and hashes of them: the same names, splits and molecules on every machine."""
 REVISED_SPLITS = ("config_hash", "umis_per_cell_train")
-"""What differs in older rows (`status.FORMER_SPLITS`), whose training cells are others. Of tissues and clones the test
-cells are others too: they are left out here. All is measured again with everything else."""
+"""What differs in rows of `FORMER_SPLITS`, whose training cells are others. Of tissues and clones the test cells are
+others too: those are left out here. All is measured again with everything else."""
 EACH, HALF = 0.05, 0.001
 """Bits by which each row, and half of the rows, may be off. Sums in another order (another BLAS, other vector
-instructions, another torch) move most rows by less than 0.0003, and some by 0.013, where training then stops at
-another epoch. Two seeds, which differ in split, molecules and training, agree to 0.001 in 3 % (tested below)."""
-REVISED = ("scvi",)
-"""Models whose numbers have a new version since the table was made: other hashes, the same bits within the errors. They
-are measured again with everything else."""
+instructions, another torch) move most rows by less than 0.001 and none by more than 0.003, but see `TRAINED`. Two
+seeds, which differ in split, molecules and training, agree to 0.001 in 3 % (tested below)."""
+TRAINED = ("scvi",)
+"""Models whose training may then stop at another epoch: rows moved by up to 0.033, and have five standard errors."""
 REVISED_ESTIMATORS = ("default",)
-"""Estimators likewise: the default of the table lacks the order of labels, the distance from the middle, smooth
-functions and more. A lower bound that is better finds more, and not less."""
+"""Estimators with a new version since rows of `FORMER_SPLITS`: their default lacks the order of labels, the distance
+from the middle, smooth functions and more. A lower bound that is better finds more, and not less."""
 MORE = 0.4
 """Bits that a revised estimator may find more: of proteins in poor embeddings of blood cells it finds 0.2."""
 
@@ -67,14 +67,15 @@ def test_a_random_handful_of_committed_rows_comes_out_again(committed):
     assert len(rows) == HANDFUL
     off, near = [], []
     for _, row in rows.iterrows():
-        again = once_more(row)
-        revised = row["model"] in REVISED or row["estimator"] in REVISED_ESTIMATORS
-        exact = [name for name in EXACT if name not in REVISED_SPLITS]
+        again, older = once_more(row), row["version"] in FORMER_SPLITS
+        exact = [name for name in EXACT if not (older and name in REVISED_SPLITS)]
         assert again[exact].to_dict() == row[exact].to_dict(), row[measurements.KEY].to_dict()
         moved = again["mi_bits"] - row["mi_bits"]
-        most = max(EACH, 5 * row["mi_stderr"] if revised else 0)
-        off.append(abs(moved) / (MORE if moved > 0 and row["estimator"] in REVISED_ESTIMATORS else most))
-        near += [] if revised else [abs(moved) <= HALF]
+        better = older and row["estimator"] in REVISED_ESTIMATORS
+        wide = better or row["model"] in TRAINED
+        most = max(EACH, 5 * row["mi_stderr"] if wide else 0)
+        off.append(abs(moved) / (MORE if better and moved > 0 else most))
+        near += [] if wide else [abs(moved) <= HALF]
     assert max(off) <= 1, rows[measurements.KEY].assign(off=off).to_string()
     assert not near or np.mean(near) >= 0.5, near
 
