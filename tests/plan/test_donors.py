@@ -12,7 +12,7 @@ from noise_scaling.plots import plan_page
 @pytest.fixture
 def rows():
     """Bits of one donor, 0.1 more of two, 0.3 and 0.01 times the seed more of four."""
-    table = measurements.read(paths.MEASUREMENTS / "small.csv").query("model == 'pca' and dataset == 'simulated'")
+    table = measurements.read(paths.MEASUREMENTS / "campaign.csv").query("model == 'pca' and dataset == 'simulated'")
     table = table[(table["variant"] == "") & (table["n_cells"] == table["n_cells"].max())].query(
         "estimator == 'default'"
     )
