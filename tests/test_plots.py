@@ -186,15 +186,17 @@ def test_figures_show_as_many_signals_as_a_screen_holds_evidence_and_the_most_ce
     )  # fmt: skip
 
 
-def test_a_row_of_panels_has_its_title_apart_from_its_axis_label():
+@pytest.mark.parametrize("signals", ["ab", "abcdefgh"])
+def test_a_row_of_panels_has_its_title_apart_from_its_axis_label(signals):
+    """Whose words are whole, also in low rows."""
     with style.book_style():
-        rows = dict.fromkeys("ab", f"LARRY subset, clone\n{style.BITS}")
+        rows = dict.fromkeys(signals, f"LARRY subset, clone\n{style.BITS}")
         figure = style.model_panels(rows, ["pca"], lambda *_: None, xlabel=style.UMIS, height=1.5)
     style.as_png(figure)
     assert style.overlaps(figure) == []
     for axes in figure.axes:
         assert axes.get_ylabel().split() == style.BITS.split()
-        assert axes.texts[0].get_text() == "LARRY subset,\nclone"
+        assert axes.texts[0].get_text().split() == ["LARRY", "subset,", "clone"]
         assert axes.get_label() == "LARRY subset, clone, PCA"
     figure.axes[0].texts[0].xyann = (60, 0)  # a title that lies over its panel is told
     assert any("of row 1 over panel 1" in sentence for sentence in style.overlaps(figure))

@@ -247,7 +247,7 @@ def model_panels(
         for axes, model in zip(line, models, strict=True):
             draw(axes, key, model)
             axes.set_label(", ".join(filter(None, [title, label(model)])))
-        line[0].set_ylabel(textwrap.fill(unit, wide))
+        line[0].set_ylabel(textwrap.fill(unit, wide, break_long_words=False))
         _row_title(line[0], title, wide)
     return figure
 
