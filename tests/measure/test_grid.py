@@ -9,13 +9,12 @@ import pytest
 import scipy.sparse as sp
 import yaml
 
-from noise_scaling import measurements
 from noise_scaling.datasets import card, names
 from noise_scaling.errors import InputError
 from noise_scaling.measure import cost, grid
 from noise_scaling.measure.grid import check_config, jobs, read_config
 from noise_scaling.models import MODELS
-from noise_scaling.paths import MEASUREMENTS, ROOT
+from noise_scaling.paths import ROOT
 
 TINY = {
     "folder": "build/tiny", "preset": "small", "estimators": ["default"], "device": "cpu", "seeds": [0, 1],
@@ -63,17 +62,6 @@ def test_the_campaign_has_an_order_room_and_no_point_twice(root):
         assert n_cells + about.n_test + about.n_validation <= about.n_cells, name
     trained = pd.DataFrame(rows).query("model != ['shuffled', 'known_2_bits'] and estimator == 'default'")
     assert len(trained) > 6000
-
-
-def test_the_grid_is_of_rows_of_the_campaign(root):
-    """None of them of data sets in the older table, so that keeping them takes nothing from it."""
-    grid, campaign = (
-        {json.dumps(key) for job in jobs(read_config(root / f"workflow/config/{name}.yml")) for key in job.row_keys()}
-        for name in ("grid", "campaign")
-    )
-    assert grid < campaign
-    older = set(measurements.read(MEASUREMENTS / "small.csv")["dataset"])
-    assert not {json.loads(row)["dataset"] for row in grid} & older
 
 
 @pytest.mark.parametrize(

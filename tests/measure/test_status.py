@@ -46,8 +46,8 @@ def test_done_failed_and_missing(half_done):
     assert half_done["state"].value_counts().to_dict() == {"missing": 6, "done": 1, "failed": 1}
     counts = status.summary(half_done, ["model", "n_cells"])
     assert counts.values.tolist() == [
-        ["pca", 50, 0, 0, 0, 2], ["pca", 100, 0, 0, 0, 2],
-        ["random_projection", 50, 1, 0, 0, 1], ["random_projection", 100, 0, 0, 1, 1],
+        ["pca", 50, 0, 0, 2], ["pca", 100, 0, 0, 2],
+        ["random_projection", 50, 1, 0, 1], ["random_projection", 100, 0, 1, 1],
     ]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_time_left_is_that_of_like_measurements(half_done):
 
 def test_the_report_is_text_that_names_the_failure(half_done):
     text = status.report(half_done)
-    assert text.startswith("1 done, 0 older, 1 failed, 6 missing of 8 measurements")
+    assert text.startswith("1 done, 1 failed, 6 missing of 8 measurements")
     assert "failed 1 times: TimeLimit: stopped after 9 s" in text
 
 
@@ -87,16 +87,6 @@ def test_committed_tables_can_be_asked(config, tmp_path):
     assert states.value_counts().to_dict() == {"missing": 7, "done": 1}
 
 
-def test_rows_of_former_splits_are_to_be_measured_anew(config, tmp_path):
-    """Their seconds tell what they will take."""
-    table = measure("pbmc68k", models=["pca"], cell_numbers=[50, 100], fractions=[1.0], progress=False)
-    table.loc[1, "version"] = "0.1.0"
-    measurements.write(table, tmp_path / "table.csv")
-    states = status.completeness([config], tmp_path / "table.csv")
-    assert states["state"].value_counts().to_dict() == {"missing": 6, "done": 1, "older": 1}
-    assert status.times(states).set_index("model").loc["pca", ["done", "left"]].tolist() == [1, 3]
-
-
 def test_a_training_counts_once_whatever_it_served(tmp_path):
     """PCA for two signals and two estimators is one training; a random projection and failed rows are none."""
     row = {name: {str: "x", int: 1, float: 0.5}[kind] for name, kind in measurements.COLUMNS.items()} | {"status": "ok"}
@@ -105,9 +95,8 @@ def test_a_training_counts_once_whatever_it_served(tmp_path):
         row | {"model": "random_projection"},
         row | {"model": "scvi", "status": "error", "error": "ValueError: 0"},
     ]
-    former = row | {"model": "pca", "seed": 2, "version": "0.1.0"}
-    measurements.write([*served, *others, former], tmp_path / "table.csv")
-    assert status.trainings(tmp_path / "table.csv").values.tolist() == [["pca", 1, 1]]
+    measurements.write([*served, *others, row | {"model": "pca", "seed": 2}], tmp_path / "table.csv")
+    assert status.trainings(tmp_path / "table.csv").values.tolist() == [["pca", 2]]
 
 
 def test_counting_by_what_is_no_column(half_done):

@@ -26,6 +26,7 @@ def test_colours_are_shares_and_crosses_are_failures(states):
     assert [text.get_text() for text in axes.texts] == ["91", "83"]
     (crosses,) = (line for line in axes.lines if line.get_marker() == "x")
     assert (crosses.get_xdata().tolist(), crosses.get_ydata().tolist()) == ([1.85], [0.3])
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["one or more failed"]
     assert axes.get_ylim() == (1, 0)
 
 
@@ -36,16 +37,6 @@ def test_a_cell_that_was_not_asked_for_has_neither_colour_nor_number(states):
     assert shares.mask.tolist() == [[False, False], [False, True]]
     assert len(axes.texts) == 2  # neither the blank cell nor the one that is whole
     assert [label.get_text() for label in axes.get_yticklabels()] == ["PBMC 68k, cell type", "worm embryo, time"]
-
-
-def test_older_rows_are_not_done_and_have_a_circle(states):
-    states.loc[states["model"] == "scvi", "state"] = status.OLDER
-    axes = completeness.draw(states).axes[0]
-    assert axes.collections[0].get_array().reshape(1, 2).tolist() == [[0, pytest.approx(10 / 12)]]
-    (circles,) = (line for line in axes.lines if line.get_marker() == "o")
-    assert circles.get_xdata().tolist() == [0.15]
-    legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-    assert legend == ["one or more failed", "older, to be measured anew"]
 
 
 def test_numbers_are_white_on_dark_cells_and_black_on_light_ones(states):
@@ -77,12 +68,12 @@ def test_tables_name_models_by_their_preset_like_the_figure(monkeypatch, states)
 def test_failures_are_listed_or_a_sentence_says_there_are_none(tmp_path, monkeypatch, states):
     monkeypatch.setattr(completeness.status, "completeness", lambda configs, source: states)
     assert "2 failed." in completeness.failures("any.yml").data
-    assert "24 measurements asked for: 21 done, 0 older, 2 failed, 1 missing." in completeness.totals("any.yml").data
+    assert "24 measurements asked for: 21 done, 2 failed, 1 missing." in completeness.totals("any.yml").data
     states["state"] = status.DONE
     assert completeness.failures("any.yml").data == "<p>None of them failed.</p>"
 
 
-def test_trained_models_are_counted_by_model_and_age(monkeypatch):
-    counted = pd.DataFrame({"model": ["pca", "scvi"], "done": [3000, 1], "older": [0, 2]})
+def test_trained_models_are_counted(monkeypatch):
+    counted = pd.DataFrame({"model": ["pca", "scvi"], "trained": [3000, 3]})
     monkeypatch.setattr(completeness.status, "trainings", lambda source: counted)
-    assert "3,003 trained models, 2 of them older." in completeness.trainings("any").data
+    assert "3,003 trained models." in completeness.trainings("any").data

@@ -1,4 +1,4 @@
-"""What sweeps have measured so far goes to the committed tables job by job, and older rows of its data."""
+"""What sweeps have measured so far goes to the committed table job by job."""
 
 import json
 import runpy
@@ -13,7 +13,7 @@ from noise_scaling.errors import InputError
 
 @pytest.fixture
 def keep(root, tmp_path):
-    """A function that runs workflow/scripts/keep.py on a folder with a table of pbmc68k, and gives the tables' rows."""
+    """A function that runs workflow/scripts/keep.py on a folder of tables, and gives the rows of campaign.csv."""
     script = runpy.run_path(str(root / "workflow/scripts/keep.py"))
     main = script["main"]
     main.__globals__.update(ROOT=tmp_path, FOLDER=tmp_path / "tables")
@@ -23,12 +23,10 @@ def keep(root, tmp_path):
         "datasets": {name: {"cell_numbers": [100], "fractions": [1]} for name in ("pbmc68k", "simulated")},
     }  # fmt: skip
     (tmp_path / "sweep.yml").write_text(yaml.safe_dump(config))
-    add(root, tmp_path / "tables/small.csv", "pbmc68k", 0, mi_bits=9)
-    (tmp_path / "tables/small.json").write_text(json.dumps({"note": "old", "rows": 1}))
 
     def run():
         main(str(tmp_path / "sweep.yml"))
-        return {path.stem: measurements.read(path) for path in (tmp_path / "tables").glob("*.csv")}
+        return measurements.read(tmp_path / "tables/campaign.csv")
 
     return run
 
@@ -45,23 +43,17 @@ def of(table):
     return list(zip(table["dataset"], table["seed"], strict=True))
 
 
-def test_what_is_done_is_kept_and_older_rows_go_with_the_last_job(root, tmp_path, keep):
+def test_what_is_done_is_kept_job_by_job(root, tmp_path, keep):
     slices = tmp_path / "build/slices/protocol"
     add(root, slices / "simulated_seed1_cpu.csv", "simulated", 1)
-    add(root, slices / "pbmc68k_seed0_cpu.csv", "pbmc68k", 0)
-    tables = keep()
-    assert of(tables["campaign"]) == [("simulated", 1)]  # pbmc68k waits for its second seed
+    assert of(keep()) == [("simulated", 1)]
     about = tmp_path / "tables/campaign.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"gpu": "a card", "rows": 99}))
-    assert tables["small"]["mi_bits"].tolist() == [9]
     add(root, slices / "pbmc68k_seed1_cpu.csv", "pbmc68k", 1)
     (slices / "simulated_seed1_cpu.csv").unlink()  # as on another machine: its rows stay
-    tables = keep()
-    assert of(tables["campaign"]) == [("pbmc68k", 0), ("pbmc68k", 1), ("simulated", 1)]
-    assert set(tables) == {"campaign"}
+    assert of(keep()) == [("pbmc68k", 1), ("simulated", 1)]
     kept = json.loads(about.read_text())
-    assert (kept["rows"], kept["gpu"]) == (3, "a card")
-    assert not (tmp_path / "tables/small.json").exists()
+    assert (kept["rows"], kept["gpu"]) == (2, "a card")
 
 
 def test_a_series_takes_the_place_of_its_own_older_rows_alone(root, tmp_path, keep):
@@ -70,20 +62,10 @@ def test_a_series_takes_the_place_of_its_own_older_rows_alone(root, tmp_path, ke
     other = before.assign(model="scvi", mi_bits=8)
     measurements.write(pd.concat([before, before.assign(n_cells=200), other]), tmp_path / "tables/campaign.csv")
     add(root, tmp_path / "build/slices/protocol/simulated_seed1_cpu.csv", "simulated", 1, mi_bits=1)
-    kept = keep()["campaign"]
+    kept = keep()
     assert dict(zip(kept["model"], kept["mi_bits"], strict=True)) == {"pca": 1, "scvi": 8}
 
 
 def test_nothing_done_is_a_sentence(keep):
     with pytest.raises(InputError, match="no job is done yet"):
         keep()
-
-
-def test_rows_of_other_data_stay_in_the_older_table(root, tmp_path, keep):
-    older = measurements.read(tmp_path / "tables/small.csv")
-    measurements.write(pd.concat([older, older.assign(dataset="pbmc10k")]), tmp_path / "tables/small.csv")
-    for seed in (0, 1):
-        add(root, tmp_path / f"build/slices/protocol/pbmc68k_seed{seed}_cpu.csv", "pbmc68k", seed)
-    assert of(keep()["small"]) == [("pbmc10k", 0)]
-    about = json.loads((tmp_path / "tables/small.json").read_text())
-    assert (about["note"], about["rows"], list(about["data_sha256"])) == ("old", 1, ["pbmc10k"])

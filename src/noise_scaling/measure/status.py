@@ -1,4 +1,4 @@
-"""Progress of a sweep: which measurements are done, older, failed or missing, and the time spent and expected."""
+"""Progress of a sweep: which measurements are done, failed or missing, and the time spent and expected."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,8 @@ from ..measurements import COLUMNS, ERROR, KEY, OK
 from ..models import MODELS
 from .grid import jobs, read_config
 
-DONE, OLDER, FAILED, MISSING = "done", "older", "failed", "missing"
-STATES = (DONE, OLDER, FAILED, MISSING)
-FORMER_SPLITS = ("0.1.0",)
-"""Versions that split cells by another rule than the present one: their rows are to be measured anew."""
+DONE, FAILED, MISSING = "done", "failed", "missing"
+STATES = (DONE, FAILED, MISSING)
 
 
 def completeness(configs: str | Path | Sequence[str | Path], source: str | Path | None = None) -> pd.DataFrame:
@@ -25,8 +23,7 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
     Columns are the key, `state` (one of `STATES`), `error`, and `seconds`: the time of the estimate and the row's share
     of a training that other estimators used too (NaN if nothing was measured). Rows are looked up in `source`, a
     measurements CSV or a folder of them; None uses the units kept in the configurations' own folders, so that a running
-    sweep can be watched. A row of `FORMER_SPLITS` is "older": measured, but to be measured anew.
-    InputError if a configuration or a table is not valid.
+    sweep can be watched. InputError if a configuration or a table is not valid.
     """
     read = [read_config(path) for path in ([configs] if isinstance(configs, str | Path) else configs)]
     wanted = pd.DataFrame(key for config in read for job in jobs(config) for key in job.row_keys())
@@ -35,17 +32,11 @@ def completeness(configs: str | Path | Sequence[str | Path], source: str | Path 
         found = kept_units(paths.ROOT / config["folder"] / "units" for config in read)
     else:
         found = measurements.read(source)
-    found = found.assign(seconds=_own_seconds(found), state=_states(found))
+    found = found.assign(seconds=_own_seconds(found), state=found["status"].replace({OK: DONE, ERROR: FAILED}))
     table = wanted.merge(found[[*KEY, "state", "error", "seconds"]], on=KEY, how="left")
     table["state"] = table["state"].fillna(MISSING)
     table["error"] = table["error"].fillna("")
     return table[[*KEY, "state", "error", "seconds"]]
-
-
-def _states(rows: pd.DataFrame) -> pd.Series:
-    """Return the state of each row that there is."""
-    states = rows["status"].replace({OK: DONE, ERROR: FAILED})
-    return states.where(~rows["version"].isin(FORMER_SPLITS), OLDER)
 
 
 def kept_units(folders: Iterable[Path]) -> pd.DataFrame:
@@ -90,17 +81,16 @@ def _own_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def trainings(source: str | Path) -> pd.DataFrame:
-    """Count the trainings whose rows a measurements CSV, or a folder of them, holds: columns model, done, older.
+    """Count the trainings whose rows a measurements CSV, or a folder of them, holds: columns model, trained.
 
     One training serves all signals and estimators of its embedding. Models that learn nothing are left out. InputError
     if the table is not valid.
     """
     rows = measurements.read(source)
-    rows = rows[rows["model"].isin(name for name, model in MODELS.items() if model.seconds_per_cell)]
-    rows = rows.assign(state=_states(rows)).query("status == @OK").sort_values("state")  # done before older
+    learn = [name for name, model in MODELS.items() if model.seconds_per_cell]
+    rows = rows[rows["model"].isin(learn) & (rows["status"] == OK)]
     once = rows.drop_duplicates([name for name in KEY if name not in ("signal", "estimator")])
-    counts = pd.crosstab(once["model"], once["state"])
-    return counts.reindex(columns=[DONE, OLDER], fill_value=0).rename_axis(columns=None).reset_index()
+    return once.groupby("model").size().reset_index(name="trained")
 
 
 def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd.DataFrame:
@@ -116,13 +106,13 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd
 def times(table: pd.DataFrame) -> pd.DataFrame:
     """Return the hours spent and still expected by model, from the `seconds` of each row.
 
-    What is not done is expected to take the mean of those done, or older, with the same data set, model, number of
+    What is not done is expected to take the mean of those done with the same data set, model, number of
     cells and estimator; if there is none, with the same data set, model and estimator, then with the same model.
     Columns: model, done, left, hours_spent, seconds_each (mean), hours_left (NaN if no row of the model is done).
     """
     done = table[table["state"] == DONE]
     left = table[table["state"] != DONE]
-    expected = _expected(table[table["state"].isin([DONE, OLDER])], left)
+    expected = _expected(done, left)
     rows = []
     for model in sorted(set(table["model"])):
         own, rest = done[done["model"] == model], expected[left["model"] == model]

@@ -15,11 +15,6 @@ from . import page, style
 
 SHARE = LinearSegmentedColormap.from_list("share done", ["#f2f2f2", "#9ecae1", "#0173b2"])
 """Light grey (nothing done) to dark blue (all done): one hue, so that lightness alone tells the share."""
-MARKS = {
-    status.FAILED: (0.85, "x", "#d55e00", "one or more failed"),
-    status.OLDER: (0.15, "o", "#ca9161", "older, to be measured anew"),
-}
-"""By state: place in a cell, marker, colour and label of its mark."""
 _DARK = 0.6  # share above which a cell is dark enough for white text
 _ROW_INCHES = 0.24
 
@@ -29,8 +24,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw a heat map: rows are data sets and their signals, columns are models.
 
     `table` comes from `status.completeness`. A cell's colour is the share of its measurements that are done, printed in
-    per cent between 0 and 100 %; a cross marks cells with a failed measurement, a circle those with an older one, and
-    blank cells were not asked for.
+    per cent between 0 and 100 %; a cross marks cells with a failed measurement, and blank cells were not asked for.
     """
     models = style.ordered(table["model"])
     shares = table.groupby(["dataset", "signal", "model"])["state"].value_counts(normalize=True).unstack(fill_value=0)
@@ -42,10 +36,10 @@ def draw(table: pd.DataFrame) -> Figure:
         if 0 < value < 1:
             text = axes.text(x + 0.5, y + 0.5, f"{math.floor(100 * value)}", ha="center", va="center", fontsize=7)
             text.set_color("white" if value > _DARK else "black")
-    for state, (right, marker, colour, label) in MARKS.items():
-        y, x = np.nonzero(shares[state].reindex(columns=models).to_numpy() > 0)
-        if len(x):
-            axes.plot(x + right, y + 0.3, marker, color=colour, markersize=4, linestyle="none", label=label)
+    y, x = np.nonzero(shares[status.FAILED].reindex(columns=models).to_numpy() > 0)
+    if len(x):
+        label = "one or more failed"
+        axes.plot(x + 0.85, y + 0.3, "x", color="#d55e00", markersize=4, linestyle="none", label=label)
     axes.set_ylim(len(share), 0)
     axes.set_yticks(np.arange(len(share)) + 0.5, [style.title(*key) for key in share.index], fontsize=7.5)
     with style.presets(table):
@@ -56,7 +50,7 @@ def draw(table: pd.DataFrame) -> Figure:
     bar.set_label("share of the measurements asked for that are done")
     bar.outline.set_visible(False)
     if axes.lines:
-        figure.legend(loc="outside upper right", frameon=False, ncols=2)
+        figure.legend(loc="outside upper right", frameon=False)
     return figure
 
 
@@ -96,9 +90,7 @@ def hours(configs: Configs, source: str | Path | None = None) -> HTML:
 def trainings(source: str | Path) -> HTML:
     """Table of the numbers of trainings by model, whose rows a table or a folder of them holds."""
     table = status.trainings(source)
-    done, older = table[[status.DONE, status.OLDER]].sum()
-    title = f"{done + older:,} trained models, {older:,} of them older."
-    return page.as_table(table, "trainings.csv", title=title)
+    return page.as_table(table, "trainings.csv", title=f"{table['trained'].sum():,} trained models.")
 
 
 def failures(configs: Configs, source: str | Path | None = None) -> HTML:
