@@ -4,7 +4,7 @@
 "use strict";
 
 const planning = {
-  PROMISE_ERROR: 0.24,
+  PROMISE_ERROR: 0.25,
   BEYOND: [10, 3],
   GRID: 400,
   FINE: 60,
