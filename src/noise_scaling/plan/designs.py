@@ -17,7 +17,7 @@ from .library import Library
 from .prices import Preparation, Sequencing, Values
 
 PROMISE_ERROR = 0.25
-"""Root mean square error of the bits promised for expensive designs, in back-tests on 56 sequenced grids, 44 of ours."""
+"""Root mean square error of the bits promised for expensive designs, in back-tests on 56 sequenced grids, ours too."""
 SPLIT_SD = 0.043
 """Bits by which one choice of test and training cells shifts a whole grid, root mean square over 61 grids of ours."""
 BEYOND = (10.0, 3.0)
