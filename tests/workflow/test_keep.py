@@ -56,14 +56,15 @@ def test_what_is_done_is_kept_job_by_job(root, tmp_path, keep):
     assert (kept["rows"], kept["gpu"]) == (2, "a card")
 
 
-def test_a_series_takes_the_place_of_its_own_older_rows_alone(root, tmp_path, keep):
+def test_a_curve_takes_the_place_of_its_own_former_rows_alone(root, tmp_path, keep):
     add(root, tmp_path / "tables/campaign.csv", "simulated", 1, mi_bits=7)
     before = measurements.read(tmp_path / "tables/campaign.csv")
-    other = before.assign(model="scvi", mi_bits=8)
-    measurements.write(pd.concat([before, before.assign(n_cells=200), other]), tmp_path / "tables/campaign.csv")
+    deeper, model, cells = before.assign(fraction=0.5), before.assign(model="scvi"), before.assign(n_cells=200)
+    measurements.write(pd.concat([before, deeper, model, cells]), tmp_path / "tables/campaign.csv")
     add(root, tmp_path / "build/slices/protocol/simulated_seed1_cpu.csv", "simulated", 1, mi_bits=1)
     kept = keep()
-    assert dict(zip(kept["model"], kept["mi_bits"], strict=True)) == {"pca": 1, "scvi": 8}
+    found = zip(kept["model"], kept["n_cells"], kept["mi_bits"], strict=True)
+    assert sorted(found) == [("pca", 100, 1), ("pca", 200, 7), ("scvi", 100, 7)]
 
 
 def test_nothing_done_is_a_sentence(keep):

@@ -3,7 +3,7 @@
 python workflow/scripts/keep.py workflow/config/campaign.yml workflow/config/ablations.yml
 
 A job has a table once all of its rows are measured. They go to data/measurements/campaign.csv and replace rows of the
-same data set, signal, model, estimator, variant and seed. All other rows stay.
+same data set, signal, model, estimator, variant, seed and number of cells. All other rows stay.
 """
 
 import json
@@ -19,7 +19,7 @@ from noise_scaling.measure.grid import jobs, read_config
 from noise_scaling.paths import ROOT
 
 FOLDER = ROOT / "data" / "measurements"
-SERIES = ["dataset", "signal", "model", "preset", "estimator", "variant", "seed"]
+CURVE = ["dataset", "signal", "model", "preset", "estimator", "variant", "seed", "n_cells"]
 
 
 def main(*configs: str) -> int:
@@ -34,7 +34,7 @@ def main(*configs: str) -> int:
     output, table = FOLDER / "campaign.csv", measurements.gather(found)
     if output.exists():
         before = measurements.read(output)
-        kept, measured = (pd.MultiIndex.from_frame(rows[SERIES]) for rows in (before, table))
+        kept, measured = (pd.MultiIndex.from_frame(rows[CURVE]) for rows in (before, table))
         table = measurements.sort(pd.concat([before[~kept.isin(measured)], table]))
     about, command = output.with_suffix(".json"), f"python workflow/scripts/keep.py {' '.join(configs)}"
     facts = json.loads(about.read_text()) if about.exists() else {}

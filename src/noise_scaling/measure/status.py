@@ -106,8 +106,8 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("dataset", "model")) -> pd
 def times(table: pd.DataFrame) -> pd.DataFrame:
     """Return the hours spent and still expected by model, from the `seconds` of each row.
 
-    What is not done is expected to take the mean of those done with the same data set, model, number of
-    cells and estimator; if there is none, with the same data set, model and estimator, then with the same model.
+    What is not done is expected to take the mean of those done with the same data set, model, number of cells and
+    estimator; if there is none, with the same data set, model and estimator, then with the same model.
     Columns: model, done, left, hours_spent, seconds_each (mean), hours_left (NaN if no row of the model is done).
     """
     done = table[table["state"] == DONE]
