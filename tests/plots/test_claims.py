@@ -9,7 +9,7 @@ import pytest
 
 from noise_scaling import laws, measurements, paths
 from noise_scaling.models import MODELS
-from noise_scaling.plots import claims, claims_open, figures, ledger, model_size, page
+from noise_scaling.plots import claims, claims_open, ledger, model_size, page, style
 
 DEPTHS = np.geomspace(1, 0.01, 9)
 CELLS = (100, 1000, 10_000)
@@ -63,12 +63,13 @@ def test_variations_on_a_model_change_no_claim_of_the_paper(table):
     every = [rows.assign(mi_bits=rows["mi_bits"] + 2 - at * (at > 3)) for at, rows in enumerate(every)]
     for claim in claims.CLAIMS:
         assert repr(claims.find(claim, pd.concat([table, *every]))) == repr(claims.find(claim, table))
-    drawn = figures.variations_figure(pd.concat([table, *every]))
-    assert [len(axes.collections) for axes in drawn.axes] == [4, 4]  # a band a model
+    drawn = model_size.variations_figure(pd.concat([table, *every]))
+    assert [len(axes.collections) for axes in drawn.axes] == [3, 3]  # the bars of each variation
     more = table.assign(seed=7, mi_bits=9.0)  # a seed at which no variation was measured
-    again = figures.variations_figure(pd.concat([table, more, *every]))
-    lines = [[list(line.get_ydata()) for axes in figure.axes for line in axes.lines] for figure in (drawn, again)]
+    again = model_size.variations_figure(pd.concat([table, more, *every]))
+    lines = [[list(line.get_xdata()) for axes in figure.axes for line in axes.lines] for figure in (drawn, again)]
     assert lines[0] == lines[1]
+    assert lines[0] == [pytest.approx(bits) for bits in ([0, 0], [2], [2], [2], [0, 0], [2], [-2], [-3])]
     beside = model_size.variations(pd.concat([table, *every])).set_index("model")
     assert beside["difference"].to_dict() == pytest.approx(dict(zip(found, (2, 2, 2, 2, -2, -3), strict=True)))
     told = model_size.variations_told(pd.concat([table, more, *every])).data
@@ -77,6 +78,16 @@ def test_variations_on_a_model_change_no_claim_of_the_paper(table):
     assert "replaced: nothing here" in told
     lost = [rows.assign(mi_bits=rows["mi_bits"] - 3 * (rows["model"] == "scvi_linear")) for rows in every]
     assert "replaced: the nonlinear decoder." in model_size.variations_told(pd.concat([table, *lost])).data
+
+
+@pytest.mark.filterwarnings("error")  # the warnings on texts that overlap
+def test_variations_on_many_signals_are_drawn_without_overlap(table):
+    names = [f"a data set with a long name, the {i}th of twenty" for i in range(20)]
+    every = [table[table["model"] == model].assign(model=name) for model, name in (("scvi", "scvi_nb"), ("pca", "lda"))]
+    both = pd.concat([*every, table])
+    figure = model_size.variations_figure(pd.concat([both.assign(dataset=name) for name in names]))
+    style.as_png(figure)
+    assert len(figure.axes[0].get_yticks()) == 20
 
 
 def test_reversal_at_low_depth_is_seen(table):

@@ -321,24 +321,5 @@ ONE_CURVE = "Eq. 1, no free parameter (left: its asymptote)"
 """Legend label of the theoretical line in `collapse_figure`."""
 
 
-@style.book_style()
-def variations_figure(table: pd.DataFrame) -> Figure:
-    """Draw bits against depth at the most cells: one panel per model and its variations, on seeds measured for all."""
-    table = largest(usable(table))
-    table = table.assign(kind=[style.variation_of(model) or model for model in table["model"]])
-    table = table[table.groupby([*_SIGNAL, "kind"])["model"].transform("nunique") > 1]
-    enough(table, "No variation on a model was measured here beside it: nothing to draw.")
-    of_seed, of_all = (table.groupby(by)["model"].transform("nunique") for by in ([*_SIGNAL, "seed"], _SIGNAL))
-    table = table[of_seed == of_all]
-
-    def draw(axes: Axes, signal: tuple[str, str], kind: str) -> None:
-        here = of_signal(table, signal)
-        curves(axes, here[here["kind"] == kind], "umis_per_cell")
-
-    figure = signal_panels(table, table["kind"], draw, height=1.75)
-    style.model_legend(figure, table["model"])
-    return figure
-
-
 FIGURES = {"information": information_figure, "fits": fits_figure, "collapse": collapse_figure}
 """The paper's figures by the names that pages and commands use."""

@@ -147,6 +147,34 @@ def variations(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(enough(found, _NO_VARIATION))
 
 
+@style.book_style()
+def variations_figure(table: pd.DataFrame) -> Figure:
+    """Draw bits of each variation less those of its model by signal: the mean of the points, and a bar of their span.
+
+    Rows are signals, and a panel is a model; the points are those of `variations`, which are means over seeds.
+    """
+    rows = admitted.evidence(usable(table))
+    gaps = {model: _beside(rows, model, style.variation_of(model)) for model in style.ordered(rows["model"])}
+    gaps = {model: gap for model, gap in gaps.items() if len(gap)}
+    kinds = style.ordered([style.variation_of(model) for model in enough(gaps, _NO_VARIATION)])
+    told = set().union(*(gap["signal"] for gap in gaps.values()))
+    signals = {f"{dataset}, {signal}": style.title(dataset, signal) for dataset, signal in style.signals(rows)}
+    at = {name: y for y, name in enumerate(name for name in signals if name in told)}
+    figure, panels = style.new_figure(1, len(kinds), 1.2 + 0.36 * len(at), sharey=True)
+    for axes, kind in zip(panels[0], kinds, strict=True):
+        axes.axvline(0, color="0.75", linewidth=0.8, zorder=0)
+        axes.set_xlabel(f"information beyond that of {style.label(kind)} (bits)")
+        beside = [model for model in gaps if style.variation_of(model) == kind]
+        for aside, model in zip(np.linspace(-0.4, 0.4, len(beside) + 2)[1:-1], beside, strict=True):
+            by = gaps[model].groupby("signal")["num"].agg(["min", "mean", "max"])
+            y = [at[name] + aside for name in by.index]
+            axes.hlines(y, by["min"], by["max"], color=style.colour(model), alpha=0.5)
+            style.plot(axes, model, by["mean"], y, linestyle="")
+    axes.set(yticks=list(at.values()), yticklabels=[signals[name] for name in at], ylim=(len(at) - 0.5, -0.5))
+    style.model_legend(figure, pd.Series(list(gaps)))
+    return figure
+
+
 def variations_told(table: pd.DataFrame) -> HTML:
     """Finding: whether scVI's bits need its likelihood or its nonlinear decoder, from its variations, or a sentence.
 
