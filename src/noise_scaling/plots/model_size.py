@@ -193,7 +193,7 @@ def variations_told(table: pd.DataFrame) -> HTML:
         other = nonlinear.get(kind.likelihood, "") if kind.linear else style.variation_of(model)
         if not len(gap := _beside(rows, model, other)):
             continue
-        value, low, high, _ = claims.interval(gap)
+        value, low, high = (round(bits, 3) for bits in claims.interval(gap)[:3])  # as printed: +0.000 is a tie
         seeds |= set(rows.loc[rows["model"] == model, "seed"]) & set(rows.loc[rows["model"] == other, "seed"])
         verb = "is tied with" if low <= 0 <= high else "finds more than" if value > 0 else "finds less than"
         said.append(
