@@ -73,12 +73,14 @@ def _controls(axes: Axes, bits: pd.DataFrame) -> None:
         for estimator, face, aside in (("default", style.colour(model), 0), ("lmi", "white", 0.08)):
             x = [at + 0.2 * (i - (len(models) - 1) / 2) + aside for at in range(len(signals))]
             style.plot(axes, model, x, here[estimator], linestyle="", markersize=6, markerfacecolor=face)
-    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "fontsize": 7.5} if len(signals) > 7 else {}
-    names = [textwrap.fill(style.title(*signal), 26 if turned else 16) for signal in signals]
-    axes.set_xticks(range(len(signals)), names, **turned)
+    many = len(signals) > 7
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 7} if many else {}
+    names = [style.title(*signal) for signal in signals]  # turned in one line each: two lines would touch the next
+    axes.set_xticks(range(len(signals)), names if many else [textwrap.fill(name, 16) for name in names], **turned)
     axes.tick_params(axis="x", length=0)
     axes.set_title("controls at full depth: default left and filled, LMI right and hollow", loc="left")
-    axes.set_ylabel(style.BITS)
+    axes.set_ylabel("bits" if many else style.BITS)
+    axes.margins(y=0.15)
     sns.despine(ax=axes)
 
 
